@@ -1,0 +1,6 @@
+//! jsdkd: one small server that keeps every expiring WeChat credential fresh and hands it to whoever has a right to it.
+
+pub mod account;
+pub mod clock;
+pub mod credential;
+pub mod signature;

@@ -1,0 +1,199 @@
+//! The signatures of WeChat and of our realms: pure functions over their arguments, and one comparison that leaks no timing.
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// The JS-SDK signature of `wx.config`: lower-case hex sha1 of
+/// `jsapi_ticket=…&noncestr=…&timestamp=…&url=…`, all values raw, `timestamp` in seconds, `url` without its `#…`.
+/// Source: WeChat, JS-SDK 使用权限签名算法.
+pub fn jsapi(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> Hex<20> {
+    let mut sha1 = Sha1::new();
+    for part in ["jsapi_ticket=", ticket, "&noncestr=", nonce, "&timestamp="] {
+        sha1.update(part);
+    }
+    sha1.update(Decimal::new(timestamp).as_str());
+    sha1.update("&url=");
+    sha1.update(url);
+    Hex(sha1.finalize().into())
+}
+
+/// The text that [`jsapi`] hashes, for people who compare it with WeChat's debugging page.
+pub fn jsapi_string1(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> String {
+    format!("jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url={url}")
+}
+
+/// Version 1 of a realm's signature: md5 of `realm=R&nonce=N&ts=T.SECRET` over the decoded values. It binds neither the appid nor
+/// the key, so it opens `/jsapi/{appid}/query` alone.
+pub fn realm_v1(realm: &str, nonce: &str, ts: &str, secret: &str) -> Hex<16> {
+    let mut md5 = Md5::new();
+    for part in ["realm=", realm, "&nonce=", nonce, "&ts=", ts, ".", secret] {
+        md5.update(part);
+    }
+    Hex(md5.finalize().into())
+}
+
+/// Version 2 of a realm's signature: HMAC-SHA256 under `secret` over `METHOD\nPATH\nQUERY\nhex(sha256(body))`, with `query` as
+/// [`canonical_query`] writes it.
+pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]) -> Hex<32> {
+    // An HMAC key may have any length, so this cannot fail.
+    let mut mac = <Hmac<Sha256>>::new_from_slice(secret.as_bytes()).expect("an HMAC takes a key of any length");
+    let body = Hex::<32>(Sha256::digest(body).into());
+    for part in [method, "\n", path, "\n", query, "\n", body.text().as_str()] {
+        mac.update(part.as_bytes());
+    }
+    Hex(mac.finalize().into_bytes().into())
+}
+
+/// The decoded pairs of a query as version 2 signs them: `sign` left out, names and values encoded again with only
+/// `A-Za-z0-9-._~` bare, sorted as encoded by name then value, `k=v` joined by `&`. No value can be cut into two.
+pub fn canonical_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut encoded: Vec<(String, String)> =
+        pairs.into_iter().filter(|(name, _)| *name != "sign").map(|(name, value)| (encode(name), encode(value))).collect();
+    encoded.sort();
+    let joined: Vec<String> = encoded.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    joined.join("&")
+}
+
+/// The signature of WeChat's server check: sha1 of token, timestamp and nonce, sorted as byte strings and joined.
+/// Source: WeChat, 接入指南 (验证消息的确来自微信服务器).
+pub fn push(token: &str, timestamp: &str, nonce: &str) -> Hex<20> {
+    let mut parts = [token, timestamp, nonce];
+    parts.sort_unstable();
+    let mut sha1 = Sha1::new();
+    for part in parts {
+        sha1.update(part);
+    }
+    Hex(sha1.finalize().into())
+}
+
+/// A digest of `N` bytes that is written as lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Hex<N> {
+    /// The digest as text.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(2 * N);
+        self.push_to(&mut text);
+        text
+    }
+
+    /// Appends the digest as text to `text`.
+    pub fn push_to(&self, text: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for byte in self.0 {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+
+    /// Whether `claimed` is this digest in hex of any case, in a time that does not depend on where they differ.
+    pub fn matches(&self, claimed: &str) -> bool {
+        claimed.len() == 2 * N && bool::from(self.text().as_bytes().ct_eq(claimed.to_ascii_lowercase().as_bytes()))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Hex<N> {
+    fn from(bytes: [u8; N]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// A number in decimal without an allocation.
+struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    fn new(mut number: u64) -> Self {
+        let (mut digits, mut start) = ([0; 20], 20);
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return Self { digits, start };
+            }
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).expect("decimal digits are ASCII")
+    }
+}
+
+fn encode(text: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const BARE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, BARE).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TICKET: &str = "sM4AOVdWfPE4DxkXGEs8VMCPGGVi4C3VM0P37wVUCFvkVAy_90u5h9nbSlYy3-Sl-HhTdfl2fzFy1AOcHKP7qg";
+    const NONCE: &str = "Wm3WZYTPz0wzccnW";
+
+    #[test]
+    fn wechats_own_js_sdk_examples_come_out() {
+        let now = jsapi(TICKET, NONCE, 1_414_587_457, "http://mp.weixin.qq.com?params=value");
+        assert_eq!(now.text(), "0f9de62fce790f9a083d5c99e95740ceb90c27ed");
+        let older = jsapi(TICKET, NONCE, 1_414_587_457, "http://mp.weixin.qq.com");
+        assert_eq!(older.text(), "f4d90daf4b3bca3078ab155816175ba34c443a7b");
+    }
+
+    #[test]
+    fn the_originals_realm_example_comes_out() {
+        let sign = realm_v1("R123", "caa3c9d793b", "1589203758", "realm_secret");
+        assert_eq!(sign.text(), "782ab722a4efaecade8d3bba953f9c5d");
+        assert!(sign.matches("782AB722A4EFAECADE8D3BBA953F9C5D"));
+        assert!(!sign.matches("782ab722a4efaecade8d3bba953f9c5e"));
+        assert!(!sign.matches(""));
+    }
+
+    #[test]
+    fn the_server_check_of_wechats_crypto_example_comes_out() {
+        assert_eq!(push("AAAAA", "1714112445", "415670741").text(), "6c5c811b55cc85e0e1b54100749188c20beb3f5d");
+    }
+
+    #[test]
+    fn a_query_is_signed_sorted_encoded_and_without_its_sign() {
+        let pairs = [("ts", "1"), ("sign", "x"), ("nonce", "a&b=c"), ("realm", "R 1"), ("nonce", "A")];
+        assert_eq!(canonical_query(pairs), "nonce=A&nonce=a%26b%3Dc&realm=R%201&ts=1");
+    }
+
+    proptest! {
+        #[test]
+        fn string1_is_what_is_signed(ticket in ".*", nonce in ".*", timestamp: u64, url in ".*") {
+            let whole = Hex::<20>(Sha1::digest(jsapi_string1(&ticket, &nonce, timestamp, &url)).into());
+            prop_assert_eq!(jsapi(&ticket, &nonce, timestamp, &url), whole);
+        }
+
+        #[test]
+        fn the_order_of_a_push_signatures_parts_never_matters(a in ".*", b in ".*", c in ".*") {
+            prop_assert_eq!(push(&a, &b, &c), push(&c, &a, &b));
+        }
+
+        #[test]
+        fn any_other_text_fails_verification(secret in ".+", at in 0usize..64, to in "[g-z]") {
+            let sign = realm_v2(&secret, "GET", "/", "", b"");
+            let mut forged = sign.text();
+            prop_assert!(sign.matches(&forged));
+            forged.replace_range(at..=at, &to);
+            prop_assert!(!sign.matches(&forged));
+        }
+
+        #[test]
+        fn two_queries_with_one_canonical_form_have_the_same_pairs(a in "[&=%a]{0,4}", b in "[&=%a]{0,4}", c in "[&=%a]{0,4}") {
+            let one = canonical_query([("k", a.as_str()), ("l", b.as_str())]);
+            let two = canonical_query([("k", a.as_str()), ("l", c.as_str())]);
+            prop_assert_eq!(one == two, b == c);
+        }
+    }
+}
