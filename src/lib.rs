@@ -4,3 +4,4 @@ pub mod account;
 pub mod clock;
 pub mod credential;
 pub mod signature;
+pub mod store;

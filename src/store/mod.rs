@@ -1,0 +1,138 @@
+//! Where records rest: one small contract, one file per backend. Only this folder does storage I/O. It knows nothing of WeChat,
+//! of freshness or of HTTP; what a miss or a fault means is for the keeper to decide.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+
+use crate::clock::{Clock, UnixMillis};
+
+mod memory;
+
+pub use memory::MemoryStore;
+
+/// One stored value and when it ends.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The text itself; a store never shows it.
+    pub value: SecretString,
+    /// When the record stops counting, by the wall clock. A store keeps at least whole seconds of it.
+    pub expires_at: UnixMillis,
+}
+
+/// A place where records rest. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store must not look empty.
+///
+/// Keys are like `APPID.token`. Every call ends within a time that the store itself bounds.
+pub trait Store: Send + Sync + 'static {
+    /// Whether other processes may write here too, so that what we remember of it grows old.
+    fn is_shared(&self) -> bool;
+
+    /// The record under `key` that has not ended, if there is one.
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+
+    /// Writes `record` under `key`, over whatever was there. When this returns the record would survive a crash of ours.
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Reads and deletes at once: of two callers at most one gets the record.
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+
+    /// Asks for the right to renew `key` for at most `ttl`. `true`: `owner` has it now. A store that is not shared always grants,
+    /// since the keeper lets one renewal run at a time in a process.
+    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Gives the right back; does nothing when `owner` no longer has it.
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Takes one of `limit` permits named `key`, which come back `window` after the first of them was taken. `false`: all are
+    /// taken. The count lives where the claims live, so that all instances draw on one.
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Finishes what is under way before the process ends.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// A fault of a store, named by what was tried; it never holds a value or a password.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the {backend} store failed to {operation}: {cause}")]
+pub struct StoreError {
+    /// `memory`, `file` or `redis`.
+    pub backend: &'static str,
+    /// `read`, `write`, `take`, `claim` …
+    pub operation: &'static str,
+    /// The cause in words.
+    pub cause: String,
+}
+
+/// Why a store could not be opened at start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What was configured can never work; the operator must change it.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// Another process holds it.
+    #[error("{0}")]
+    InUse(String),
+}
+
+/// The one store that the settings chose, proven.
+#[derive(Clone, Debug)]
+pub enum StoreConfig {
+    /// In this process, beginning with these records.
+    Memory(BTreeMap<String, Record>),
+    /// One JSON file.
+    File(PathBuf),
+    /// A Redis, in whichever arrangement.
+    Redis(RedisConfig),
+}
+
+/// How to reach a Redis: what an URL or the original client's options object came to.
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    /// One server, a sentinel-watched master, or a cluster.
+    pub topology: RedisTopology,
+    /// The ACL user, if any.
+    pub username: Option<String>,
+    /// The password, if any.
+    pub password: Option<SecretString>,
+    /// The logical database; 0 on a cluster.
+    pub db: i64,
+    /// Put before every key.
+    pub prefix: String,
+    /// TLS with the system's trusted roots; `None` = plain.
+    pub tls: Option<RedisTls>,
+    /// Bound on connecting and on every command.
+    pub timeout: Duration,
+}
+
+/// Choices of a TLS connection to Redis.
+#[derive(Clone, Debug, Default)]
+pub struct RedisTls {
+    /// PEM of the only authority to trust, instead of the system's.
+    pub ca: Option<String>,
+}
+
+/// The arrangements of Redis servers that can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisTopology {
+    /// `host` and `port`.
+    Standalone(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+    /// Sentinels (`host`, `port`) and the name of the master they watch.
+    Sentinel(Vec<(String, u16)>, String),
+    /// Nodes of a cluster.
+    Cluster(Vec<(String, u16)>),
+}
+
+/// Opens the store that `config` names. Reading the clock is the store's only way to know what has ended.
+pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(match config {
+        StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
+        StoreConfig::File(_) => return Err(OpenError::Misconfigured("the file store is not built yet".to_owned())),
+        StoreConfig::Redis(_) => return Err(OpenError::Misconfigured("the redis store is not built yet".to_owned())),
+    })
+}
