@@ -3,5 +3,7 @@
 pub mod account;
 pub mod clock;
 pub mod credential;
+pub mod keeper;
 pub mod signature;
 pub mod store;
+pub mod wechat;
