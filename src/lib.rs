@@ -4,5 +4,6 @@ pub mod account;
 pub mod clock;
 pub mod credential;
 pub mod origin;
+pub mod realm;
 pub mod signature;
 pub mod store;
