@@ -4,6 +4,8 @@ pub mod account;
 pub mod clock;
 pub mod credential;
 pub mod keeper;
+pub mod origin;
+pub mod realm;
 pub mod signature;
 pub mod store;
 pub mod wechat;
