@@ -3,5 +3,6 @@
 pub mod account;
 pub mod clock;
 pub mod credential;
+pub mod sandbox;
 pub mod signature;
 pub mod store;
