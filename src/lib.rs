@@ -6,6 +6,7 @@ pub mod credential;
 pub mod keeper;
 pub mod origin;
 pub mod realm;
+pub mod sandbox;
 pub mod signature;
 pub mod store;
 pub mod wechat;
