@@ -1,5 +1,7 @@
 //! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the page does.
 
+use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,25 +24,45 @@ impl Chromium {
     /// Opens `url`, with every host name leading to this machine so that a page can have any origin. `None`, said aloud, where
     /// there is no Chromium; with `CI` set that is a failure.
     pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
-        if !std::path::Path::new(PROGRAM).exists() {
+        let agent = user_agent.map(|agent| format!("--user-agent={agent}"));
+        Self::start(agent.as_slice(), url, |_| Stdio::null()).await
+    }
+
+    /// The document of `url` as its scripts have made it.
+    pub(crate) async fn document(url: &str) -> Option<String> {
+        let flags = ["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()];
+        let dump = |profile: &Path| File::create(profile.join("document")).expect("a file in our own directory").into();
+        let mut browser = Self::start(&flags, url, dump).await?;
+        for _ in 0..600 {
+            if browser.child.try_wait().expect("our own child").is_some() {
+                return Some(std::fs::read_to_string(browser.profile.path().join("document")).expect("what it printed"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("chromium printed no document within half a minute");
+    }
+
+    async fn start(flags: &[String], url: &str, stdout: impl FnOnce(&Path) -> Stdio) -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
             assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
             eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
             return None;
         }
         let turn = TURN.acquire().await.expect("the semaphore is never closed");
         let profile = TempDir::new().expect("a temporary directory");
-        let mut command = Command::new(PROGRAM);
-        command
+        let child = Command::new(PROGRAM)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
             .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
             .arg("--host-resolver-rules=MAP * 127.0.0.1")
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            .env("TMPDIR", profile.path());
-        if let Some(agent) = user_agent {
-            command.arg(format!("--user-agent={agent}"));
-        }
-        let child = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            .args(flags)
+            .arg(url)
+            .env("TMPDIR", profile.path())
+            .stdin(Stdio::null())
+            .stdout(stdout(profile.path()))
+            .stderr(Stdio::null())
+            .spawn();
         Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
     }
 }
