@@ -1,0 +1,4 @@
+//! What several groups of tests share.
+
+pub(crate) mod programs;
+pub(crate) mod standin;
