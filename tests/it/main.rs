@@ -2,4 +2,8 @@
 
 mod browser;
 mod demo_page;
+//! The tests that look at jsdkd from outside: one binary, grouped by behaviour.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests stand outside the server: they read the environment and wait by the clock")]
+mod clients;
 mod support;
