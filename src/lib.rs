@@ -3,6 +3,7 @@
 pub mod account;
 pub mod clock;
 pub mod credential;
+pub mod http;
 pub mod keeper;
 pub mod origin;
 pub mod realm;

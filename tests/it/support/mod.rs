@@ -1,7 +1,6 @@
-//! What several tests share.
+//! What several groups of tests share.
 
 pub(crate) mod chromium;
 pub(crate) mod page;
-//! What several groups of tests share.
 pub(crate) mod programs;
 pub(crate) mod standin;
