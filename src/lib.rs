@@ -5,5 +5,6 @@ pub mod clock;
 pub mod credential;
 pub mod origin;
 pub mod realm;
+pub mod settings;
 pub mod signature;
 pub mod store;

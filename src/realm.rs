@@ -123,7 +123,7 @@ impl Realms {
     ) -> Result<VerifiedQuery<'a>, RealmError> {
         let query = SignedQuery::parse(request.raw_query)?;
         let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
-        if !query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS) {
+        if query.get("ts").and_then(parse_ts).is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS) {
             return Err(RealmError::Expired { now });
         }
         if realm.apps.as_ref().is_some_and(|apps| !apps.contains(app)) {
