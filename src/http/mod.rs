@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod challenge;
 mod config_request;
+mod demo;
 mod error;
 mod extract;
 mod gate;
@@ -23,7 +24,7 @@ mod state;
 mod verify_file;
 
 pub use error::ApiError;
-pub use state::{Access, AppState, HttpOptions};
+pub use state::{Access, AppState, Demo, HttpOptions};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -40,11 +41,15 @@ pub fn create_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>,
 > {
     // The layer wrapped last is the outermost.
-    App::new().app_data(state).configure(routes).wrap(gate::cors()).wrap(from_fn(gate::gate))
+    let demo = state.options.demo.is_some();
+    App::new().app_data(state).configure(|app| routes(app, demo)).wrap(gate::cors()).wrap(from_fn(gate::gate))
 }
 
 /// The route table: the only list of addresses.
-fn routes(app: &mut web::ServiceConfig) {
+fn routes(app: &mut web::ServiceConfig, demo: bool) {
+    if demo {
+        app.configure(demo::routes);
+    }
     app.service(
         resource("/jsapi/{appid}/config", GET_AND_POST)
             .route(web::post().to(jsapi_config::post))

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
-use ipnet::IpNet;
-
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
+use crate::settings::TrustedProxies;
+use arc_swap::{ArcSwap, Guard};
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {
@@ -38,11 +37,26 @@ pub struct HttpOptions {
     /// Where `NAME.txt` files lie.
     pub static_dir: PathBuf,
     /// The proxies whose forwarded headers count.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// The largest body in bytes.
     pub body_limit: usize,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// What the demo's page tells its reader; `None` = no demo.
+    pub demo: Option<Demo>,
+}
+
+/// The sample account and realm of a demo. Its secrets are no secrets: they are shown on a page.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// The sample account's appid.
+    pub app_id: String,
+    /// The sample realm's key.
+    pub realm: String,
+    /// The sample realm's secret.
+    pub realm_secret: String,
+    /// Where the sandbox that plays WeChat listens.
+    pub sandbox: String,
 }
 
 /// A request that takes longer is logged, whatever the access log's setting.
@@ -71,7 +85,6 @@ impl AppState {
 
     /// Whether `address` is a proxy of ours.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.options.trusted_proxies.iter().any(|network| network.contains(&address))
+        self.options.trusted_proxies.contains(address)
     }
 }

@@ -5,6 +5,5 @@
 mod browser;
 mod clients;
 mod demo_page;
-mod support;
-//! What jsdkd promises, from outside: one binary, a file for each behaviour.
 mod settings;
+mod support;
