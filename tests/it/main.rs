@@ -6,4 +6,5 @@ mod browser;
 mod clients;
 mod demo_page;
 mod settings;
+mod smoke;
 mod support;
