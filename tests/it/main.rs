@@ -3,4 +3,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the server: they read the environment and wait by the clock")]
 
 mod clients;
+mod delivery;
+mod nginx;
 mod support;
