@@ -5,4 +5,5 @@
 mod clients;
 mod delivery;
 mod nginx;
+mod readme;
 mod support;
