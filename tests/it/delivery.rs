@@ -55,6 +55,27 @@ fn the_image_copies_only_what_is_there_and_let_through() {
 }
 
 #[test]
+fn whatever_is_compiled_in_is_copied_before_the_build() {
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for included in text.split("include_").skip(1).filter_map(|rest| rest.split_once("!(\"")?.1.split('"').next()) {
+                let target = folder.join(included).canonicalize().unwrap();
+                let place = target.strip_prefix(root().canonicalize().unwrap()).unwrap();
+                let copied = ["config", "src", "static"].iter().any(|copied| place.starts_with(copied));
+                assert!(copied, "{} includes {}, which the image's build does not copy", path.display(), place.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_image_builds_the_dependencies_before_the_sources_arrive() {
     let all = instructions();
     let place = |start: &str| all.iter().position(|line| line.starts_with(start)).unwrap();
