@@ -20,7 +20,7 @@ COPY src ./src
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin jsdkd
 
 FROM debian:bookworm-slim
-# ca-certificates: to know WeChat by. tzdata: for TZ below.
+# ca-certificates to know WeChat by, tzdata for TZ below.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates tzdata \
     && rm -rf /var/lib/apt/lists/*
@@ -34,7 +34,8 @@ COPY static /app/static
 
 WORKDIR /app
 ENV APP_CONFIG=/app/jsdkd.json
-# The original's image keeps Chinese time. Ours shows it in the log alone; signatures and expiries count in UTC.
+# The original's image keeps Chinese time, and so does ours for whatever is told in local time. The log, signatures and expiries
+# are in UTC all the same.
 ENV TZ=Asia/Shanghai
 EXPOSE 3030
 
