@@ -1,5 +1,7 @@
 //! What several groups of tests share.
 
+pub(crate) mod chromium;
 pub(crate) mod nginx;
+pub(crate) mod page;
 pub(crate) mod programs;
 pub(crate) mod standin;

@@ -1,0 +1,296 @@
+//! Which browser origins may call us: the `cors` list, compiled once, asked per request. Pure; it knows nothing of HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+/// What may stand before a pattern's match: a part of the scheme, or everything up to the start of the host or of one of its
+/// labels. So `example\.com` never begins in the middle of `notexample.com`.
+const BEFORE: &str = r"^[a-z0-9+.-]*(?::/{0,2}|://(?:[a-z0-9_-]+\.)+)?";
+
+/// What may stand behind a pattern's match: nothing but a port that the pattern itself left open.
+const BEHIND: &str = r"(?::[0-9]+)?$";
+
+/// The `cors` list. A host that is private, reserved or `localhost` is always let in.
+#[derive(Clone, Debug)]
+pub struct OriginPolicy {
+    /// `None`: any origin.
+    patterns: Option<RegexSet>,
+}
+
+impl OriginPolicy {
+    /// Compiles the list; no entry, or one that is `*`, means any origin. Each faulty entry is returned by its index with what is
+    /// wrong about it.
+    pub fn new(patterns: &[String]) -> Result<Self, Vec<(usize, String)>> {
+        let faults: Vec<(usize, String)> = patterns
+            .iter()
+            .enumerate()
+            .filter(|(_, pattern)| *pattern != "*")
+            .filter_map(|(index, pattern)| Some((index, fault_of(pattern)?)))
+            .collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        if patterns.is_empty() || patterns.iter().any(|pattern| pattern == "*") {
+            return Ok(Self::any());
+        }
+        let set = RegexSetBuilder::new(patterns.iter().map(|pattern| anchored(pattern))).case_insensitive(true).build();
+        let set = set.map_err(|_| vec![(0, "the patterns together are too large".to_owned())])?;
+        Ok(Self { patterns: Some(set) })
+    }
+
+    /// Lets every origin in.
+    pub fn any() -> Self {
+        Self { patterns: None }
+    }
+
+    /// Whether every origin is let in, so that an answer need not vary by origin.
+    pub fn allows_any(&self) -> bool {
+        self.patterns.is_none()
+    }
+
+    /// Whether a request whose `Origin` header is `origin` is let in.
+    pub fn allows(&self, origin: &str) -> bool {
+        let Some(patterns) = &self.patterns else { return true };
+        host_of(origin).is_some_and(|host| is_local(host) || patterns.is_match(origin))
+    }
+}
+
+/// The pattern bound to a label's start and the host's end from inside the expression, so that a first match which breaks the rule
+/// cannot hide a later one that keeps it.
+fn anchored(pattern: &str) -> String {
+    format!("{BEFORE}(?:{pattern}){BEHIND}")
+}
+
+fn fault_of(pattern: &str) -> Option<String> {
+    if pattern.is_empty() {
+        return Some("an empty pattern would match nothing in particular; write \"*\" to let any origin in".to_owned());
+    }
+    // The pattern alone comes first: `a)|(b` is only a whole expression once it stands between our own brackets.
+    let compile = |text: &str| -> Result<Regex, regex::Error> { RegexBuilder::new(text).case_insensitive(true).build() };
+    if let Err(fault) = compile(pattern) {
+        return Some(in_words(&fault));
+    }
+    compile(&anchored(pattern)).err().map(|_| "a pattern with (?x) comments cannot be bound to the host's end".to_owned())
+}
+
+/// The last line of a syntax error says what is wrong; the lines before it draw the pattern.
+fn in_words(fault: &regex::Error) -> String {
+    match fault {
+        regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
+        other => {
+            let text = other.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
+    }
+}
+
+/// The host of `scheme://host[:port]`; anything else (`null`, a path, a user, a space, an empty label) has none.
+fn host_of(origin: &str) -> Option<&str> {
+    let (scheme, rest) = origin.split_once("://")?;
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'));
+    let host_ends = match rest.strip_prefix('[') {
+        Some(inner) => inner.find(']')? + 2,
+        None => rest.find(':').unwrap_or(rest.len()),
+    };
+    let (host, port) = rest.split_at(host_ends);
+    let port_fits = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    (scheme_fits && port_fits && host_fits(host)).then_some(host)
+}
+
+fn host_fits(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[') {
+        return inner.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+    }
+    let label_fits =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    host.split('.').all(label_fits)
+}
+
+fn is_local(host: &str) -> bool {
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => v4_is_local(ip),
+        Ok(IpAddr::V6(ip)) => v6_is_local(ip),
+        Err(_) => false,
+    }
+}
+
+/// Private and reserved ranges. Source: IANA IPv4 Special-Purpose Address Registry (RFC 6890).
+fn v4_is_local(ip: Ipv4Addr) -> bool {
+    match ip.octets() {
+        [0 | 10 | 127 | 224..=255, ..] => true,
+        [100, second, ..] => second & 0b1100_0000 == 64,
+        [169, 254, ..] | [192, 168, ..] => true,
+        [172, second, ..] => second & 0b1111_0000 == 16,
+        [192, 0, 0 | 2, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => true,
+        _ => false,
+    }
+}
+
+/// Private and reserved ranges; an IPv4 address in IPv6 clothes is judged as what it is. Source: IANA IPv6 Special-Purpose Address
+/// Registry.
+fn v6_is_local(ip: Ipv6Addr) -> bool {
+    if let Some(v4) = ip.to_ipv4_mapped() {
+        return v4_is_local(v4);
+    }
+    let [first, second, ..] = ip.segments();
+    let documentation = (first, second) == (0x2001, 0x0db8);
+    ip.is_unspecified()
+        || ip.is_loopback()
+        || ip.is_multicast()
+        || ip.is_unique_local()
+        || ip.is_unicast_link_local()
+        || documentation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy(patterns: &[&str]) -> OriginPolicy {
+        let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        OriginPolicy::new(&patterns).expect("the patterns are good")
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, allowed: &[&str], refused: &[&str]) {
+        let policy = policy(&[pattern]);
+        for origin in allowed {
+            assert!(policy.allows(origin), "{pattern} should let {origin} in");
+        }
+        for origin in refused {
+            assert!(!policy.allows(origin), "{pattern} should refuse {origin}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_reaches_from_a_labels_start_to_the_hosts_end() {
+        check(
+            r"Example\.com",
+            &["http://example.com", "https://www.example.com:8443", "https://a.b.example.com", "HTTPS://EXAMPLE.COM"],
+            &["https://example.com.evil.org", "https://notexample.com", "https://example.community", "https://evil.org:80"],
+        );
+        check("example", &["http://example"], &["https://example.com", "https://example.evil.org"]);
+        check("^example.com", &[], &["http://example.com", "https://example.com"]);
+        check(r"\.com", &[], &["http://example.com"]);
+    }
+
+    #[test]
+    fn a_full_pattern_lets_exactly_one_origin_in() {
+        let others = ["http://shop.example.com", "https://shop.example.com:8443", "https://www.shop.example.com"];
+        check(r"^https://shop\.example\.com$", &["https://shop.example.com"], &others);
+        check(r"//shop\.example\.com$", &["http://shop.example.com"], &["http://a.shop.example.com"]);
+    }
+
+    #[test]
+    fn a_port_may_be_part_of_the_pattern() {
+        let others = ["https://example.com", "https://example.com:84430", "https://example.com:844"];
+        check(r"example\.com:8443", &["https://example.com:8443"], &others);
+        check(r"example\.com:8443$", &["https://www.example.com:8443"], &others);
+        check(r"example\.com$", &["https://example.com"], &["https://example.com:8443"]);
+        check(":8443$", &[], &["https://evil.org:8443"]);
+    }
+
+    #[test]
+    fn every_branch_of_an_alternation_is_bound() {
+        let evil = ["http://a.com.evil.org", "http://xa.com", "http://evil.org", "http://b.com.evil.org", "http://xb.com"];
+        check(r"a\.com|b\.com", &["http://a.com", "http://www.b.com:1"], &evil);
+        check(r"^https://a\.com|b\.com$", &["https://a.com", "http://b.com"], &["https://a.com.evil.org", "http://a.com"]);
+    }
+
+    #[test]
+    fn a_match_in_the_wrong_place_does_not_hide_one_in_the_right_place() {
+        check(r"example\.com", &["https://example.com.example.com", "https://notexample.com.example.com"], &[]);
+        check(r"[a-z.]*example\.com", &["https://notexample.com"], &["https://example.com.evil.org"]);
+    }
+
+    #[test]
+    fn private_addresses_are_parsed_and_not_guessed() {
+        let local = "http://localhost http://LOCALHOST:3000 http://127.0.0.1 http://10.1.2.3:80 http://172.31.0.1 http://100.64.0.1 \
+                     http://192.168.0.1 http://0.0.0.0 http://255.255.255.255 http://198.19.0.1 http://203.0.113.9 http://[::1]:80 \
+                     http://[fd00::1] http://[fe80::1] http://[::ffff:10.0.0.1] http://[2001:db8::1] http://[ff02::1] http://[::]";
+        let foreign = "http://10.evil.org http://127.0.0.1.evil.org http://172.32.0.1 http://100.128.0.1 http://8.8.8.8 http://[2606::1] \
+                       http://[::ffff:8.8.8.8] http://localhost.evil.org http://a.localhost http://10.0.0.1@evil.org http://192.0.1.1";
+        let split = |text: &'static str| text.split_whitespace().collect::<Vec<_>>();
+        check("nobody", &split(local), &split(foreign));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_unless_any_is_let_in() {
+        let odd = [
+            "null",
+            "",
+            "example.com",
+            "http://",
+            "http://example.com/",
+            "http://u@example.com",
+            "http://example.com:",
+            "http:// example.com",
+            "http://example.com:99999",
+            "http://example.com:+1",
+            "://example.com",
+            "http://example.com.",
+            "http://[::1",
+            "http://[::1]x",
+            "http://a..example.com",
+            "http://localhost/",
+            "http://[127.0.0.1]",
+        ];
+        check(".*", &["http://example.com", "chrome-extension://abcdef"], &odd);
+        for anyone in [policy(&[]), policy(&["*"]), policy(&[r"example\.com", "*"])] {
+            assert!(anyone.allows_any() && odd.iter().all(|origin| anyone.allows(origin)));
+        }
+    }
+
+    #[test]
+    fn a_faulty_pattern_is_named_by_its_place() {
+        let patterns = [r"example\.com", "a(b", "", "(?!evil).*", "a)|(b", "*"].map(str::to_owned);
+        let faults = OriginPolicy::new(&patterns).expect_err("four are faulty");
+        assert_eq!(faults.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(faults[0].1, "unclosed group");
+        assert_eq!(faults[2].1, "look-around, including look-ahead and look-behind, is not supported");
+    }
+
+    proptest! {
+        #[test]
+        fn no_suffix_ever_passes(suffix in r"[.a-z0-9:@/%#?-]{1,20}") {
+            let host = format!("https://example.com{suffix}");
+            let only_a_port = suffix.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+            let again = suffix.split(':').next().is_some_and(|host| host.ends_with(".example.com"));
+            prop_assume!(!only_a_port && !again);
+            prop_assert!(!policy(&[r"example\.com"]).allows(&host), "{}", host);
+        }
+
+        #[test]
+        fn no_prefix_of_a_label_ever_passes(prefix in r"[a-z0-9_-]{1,20}") {
+            let origin = format!("https://{prefix}example.com");
+            prop_assert!(!policy(&[r"example\.com"]).allows(&origin), "{}", origin);
+        }
+
+        #[test]
+        fn neither_case_nor_port_ever_matters(upper: [bool; 23], port: u16) {
+            let mixed: String = "https://www.example.com".chars().zip(upper)
+                .map(|(c, upper)| if upper { c.to_ascii_uppercase() } else { c }).collect();
+            let policy = policy(&[r"eXample\.com"]);
+            prop_assert!(policy.allows(&mixed));
+            let with_port = format!("{mixed}:{port}");
+            prop_assert!(policy.allows(&with_port));
+        }
+
+        #[test]
+        fn no_origin_and_no_pattern_panics(origin in r"(https?://)?\PC*", pattern in r"\PC*") {
+            if let Ok(policy) = OriginPolicy::new(&[pattern]) {
+                policy.allows(&origin);
+            }
+        }
+    }
+}

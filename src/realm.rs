@@ -1,0 +1,226 @@
+//! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that becomes a `VerifiedQuery`.
+//! Pure: the time and the request are arguments; it knows nothing of HTTP or of stores.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use secrecy::{ExposeSecret, SecretString};
+use url::form_urlencoded;
+
+use crate::account::AppId;
+use crate::clock::{UnixMillis, UnixSeconds};
+use crate::signature;
+
+/// How far a `ts` may be from our clock, either way.
+const TOLERANCE_MS: u64 = 5 * 60 * 1000;
+
+/// Stands in for the secret of a realm that does not exist, so that the answer takes as long. No signature under it is ever accepted.
+const NO_SECRET: &str = "no realm has this secret";
+
+/// Names that may stand in a signed query only once: a second value would leave it open which of the two was meant.
+const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
+
+/// One application outside that may query credentials.
+#[derive(Clone, Debug)]
+pub struct Realm {
+    /// Its name, sent as `realm`.
+    pub key: String,
+    /// What its queries are signed with; never sent.
+    pub secret: SecretString,
+    /// The apps it may ask for; `None` = all.
+    pub apps: Option<BTreeSet<AppId>>,
+    /// Which signatures it accepts.
+    pub algorithm: Algorithm,
+}
+
+/// The signatures that a realm accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Algorithm {
+    /// Version 1 (md5) and version 2.
+    #[default]
+    Any,
+    /// Version 2 alone.
+    HmacSha256,
+}
+
+/// The signatures that a route accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accept {
+    /// Version 1 or 2: `/jsapi/{appid}/query` alone.
+    AnyVersion,
+    /// Version 2, which binds method, address and body.
+    V2Only,
+}
+
+/// Why a signed request was not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RealmError {
+    /// Unknown realm, missing field or wrong signature: one and the same, so that nobody learns which realms exist.
+    #[error("unknown realm or wrong signature")]
+    Unauthorized,
+    /// The signature is right, but `ts` is more than five minutes from our clock.
+    #[error("ts is more than five minutes away from the server's clock, which shows {now}")]
+    Expired {
+        /// Our time.
+        now: UnixMillis,
+    },
+    /// The realm is known and the signature right, but this app is not on its list.
+    #[error("this realm may not ask for this app")]
+    NotItsApp,
+    /// A parameter that must be unique occurs twice.
+    #[error("the parameter {0:?} is given more than once")]
+    Repeated(&'static str),
+}
+
+/// The parts of a request that a signature can cover, all as they were sent.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedRequest<'a> {
+    /// `GET`, `POST` …
+    pub method: &'a str,
+    /// The path, byte for byte.
+    pub path: &'a str,
+    /// What followed the `?`, still encoded.
+    pub raw_query: &'a str,
+    /// The body; empty when there was none.
+    pub body: &'a [u8],
+}
+
+/// All realms, found by key in one hash.
+#[derive(Clone, Debug, Default)]
+pub struct Realms(HashMap<String, Realm>);
+
+impl FromIterator<Realm> for Realms {
+    /// Of two realms with one key the later stays; whoever reads settings refuses such a pair before.
+    fn from_iter<T: IntoIterator<Item = Realm>>(realms: T) -> Self {
+        Self(realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect())
+    }
+}
+
+impl Realms {
+    /// The realm of that key.
+    pub fn get(&self, key: &str) -> Option<&Realm> {
+        self.0.get(key)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nobody may query.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Believes `request` when a realm of ours signed it, just now, for an app of its own. The signature is judged first: only who
+    /// holds the secret learns anything more.
+    pub fn verify<'a>(
+        &self,
+        request: &SignedRequest<'a>,
+        app: &str,
+        now: UnixMillis,
+        accept: Accept,
+    ) -> Result<VerifiedQuery<'a>, RealmError> {
+        let query = SignedQuery::parse(request.raw_query)?;
+        let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
+        if query.get("ts").and_then(parse_ts).is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS) {
+            return Err(RealmError::Expired { now });
+        }
+        if realm.apps.as_ref().is_some_and(|apps| !apps.contains(app)) {
+            return Err(RealmError::NotItsApp);
+        }
+        Ok(VerifiedQuery(query))
+    }
+
+    /// The realm that signed the query. An unknown one costs the same work as a wrong signature.
+    fn authenticate(&self, query: &SignedQuery<'_>, request: &SignedRequest<'_>, accept: Accept) -> Option<&Realm> {
+        let (key, nonce, ts, sign) = (query.get("realm")?, query.get("nonce")?, query.get("ts")?, query.get("sign")?);
+        let realm = self.0.get(key);
+        let secret = realm.map_or(NO_SECRET, |realm| realm.secret.expose_secret());
+        let v1_allowed = accept == Accept::AnyVersion && realm.is_none_or(|realm| realm.algorithm == Algorithm::Any);
+        let right = match sign.len() {
+            32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
+            64 => {
+                let covered = signature::canonical_query(query.pairs());
+                signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign)
+            }
+            _ => false,
+        };
+        realm.filter(|_| right)
+    }
+}
+
+/// A query string that claims to be signed: its pairs, decoded like a form's, each special name at most once.
+#[derive(Clone, Debug)]
+pub struct SignedQuery<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> SignedQuery<'a> {
+    /// Decodes what followed the `?`. A pair that needs no decoding is borrowed.
+    pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
+        let mut pairs = Vec::with_capacity(8);
+        let mut seen = [false; ONCE.len()];
+        for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+            if let Some(special) = ONCE.iter().position(|special| *special == name)
+                && std::mem::replace(&mut seen[special], true)
+            {
+                return Err(RealmError::Repeated(ONCE[special]));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of the first pair of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs().find_map(|(pair, value)| (pair == name).then_some(value))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+}
+
+/// A query whose signature was right; only [`Realms::verify`] makes one. Version 1 covers `realm`, `nonce` and `ts` alone: the other
+/// values are then only as trustworthy as the way they came.
+#[derive(Clone, Debug)]
+pub struct VerifiedQuery<'a>(SignedQuery<'a>);
+
+impl VerifiedQuery<'_> {
+    /// The key of the realm that signed.
+    pub fn realm(&self) -> &str {
+        self.get("realm").expect("a query without a realm is never verified")
+    }
+
+    /// Which credential is asked for, as written.
+    pub fn key(&self) -> Option<&str> {
+        self.get("key")
+    }
+
+    /// The value that WeChat refused, if the caller says so.
+    pub fn rotate(&self) -> Option<&str> {
+        self.get("rotate")
+    }
+
+    /// Any other parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)
+    }
+
+    /// The same, no longer tied to the request it came in.
+    pub fn into_owned(self) -> VerifiedQuery<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        VerifiedQuery(SignedQuery(self.0.0.into_iter().map(|(name, value)| (own(name), own(value))).collect()))
+    }
+}
+
+/// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the one and shows the other.
+fn parse_ts(text: &str) -> Option<UnixMillis> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = text.parse().ok()?;
+    Some(if text.len() == 10 { UnixSeconds(number).millis() } else { UnixMillis(number) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What a realm's signature opens and what it does not.
+
+use super::*;
+use proptest::prelude::*;
+
+const NOW: UnixMillis = UnixMillis(1_589_203_758_000);
+const V1: &str = "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5d";
+
+fn app(id: &str) -> AppId {
+    AppId::parse(id).expect("a good appid")
+}
+
+fn realms() -> Realms {
+    let realm = |key: &str, apps: Option<&str>, algorithm| Realm {
+        key: key.to_owned(),
+        secret: "realm_secret".into(),
+        apps: apps.map(|id| BTreeSet::from([app(id)])),
+        algorithm,
+    };
+    [realm("R123", None, Algorithm::Any), realm("R2", None, Algorithm::HmacSha256), realm("R3", Some("wx3"), Algorithm::Any)]
+        .into_iter()
+        .collect()
+}
+
+fn ask_at(now: UnixMillis, raw_query: &str, accept: Accept) -> Result<VerifiedQuery<'_>, RealmError> {
+    let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query, body: b"" };
+    realms().verify(&request, "wx1", now, accept)
+}
+
+fn ask(raw_query: &str) -> Result<VerifiedQuery<'_>, RealmError> {
+    ask_at(NOW, raw_query, Accept::AnyVersion)
+}
+
+fn v1(realm: &str, ts: &str) -> String {
+    let sign = signature::realm_v1(realm, "n", ts, "realm_secret").text();
+    format!("realm={realm}&nonce=n&ts={ts}&sign={sign}")
+}
+
+fn v2(unsigned: &str, method: &str, path: &str, body: &[u8]) -> String {
+    let query = SignedQuery::parse(unsigned).expect("no name twice");
+    let covered = signature::canonical_query(query.pairs());
+    format!("{unsigned}&sign={}", signature::realm_v2("realm_secret", method, path, &covered, body).text())
+}
+
+#[test]
+fn the_originals_example_opens_the_query() {
+    let query = ask(V1).expect("the example is right");
+    assert_eq!((query.realm(), query.key(), query.rotate()), ("R123", None, None));
+    let upper = V1.replace("782ab722a4efaecade8d3bba953f9c5d", "782AB722A4EFAECADE8D3BBA953F9C5D");
+    assert!(ask(&upper).is_ok());
+}
+
+#[test]
+fn values_are_signed_decoded_and_handed_out_decoded() {
+    let sign = signature::realm_v1("R123", "a b&c", "1589203758000", "realm_secret").text();
+    let raw = format!("key=card%5Fticket&rotate=a%2Bb+c&realm=R12%33&nonce=a+b%26c&ts=1589203758000&sign={sign}&more=1&more=2");
+    let query = ask(&raw).expect("the signature is right").into_owned();
+    assert_eq!((query.key(), query.rotate(), query.get("more")), (Some("card_ticket"), Some("a+b c"), Some("1")));
+}
+
+#[test]
+fn unknown_realms_wrong_signatures_and_missing_fields_look_the_same() {
+    let with_dummy =
+        format!("realm=R9&nonce=n&ts=1589203758&sign={}", signature::realm_v1("R9", "n", "1589203758", NO_SECRET).text());
+    let wrong = V1.replace("sign=7", "sign=8");
+    let longer = format!("{V1}00");
+    let no_nonce = V1.replace("nonce", "nunce");
+    for raw in ["", "realm=R123", &with_dummy, &wrong, &longer, &no_nonce] {
+        assert_eq!(ask(raw).err(), Some(RealmError::Unauthorized), "{raw}");
+    }
+}
+
+#[test]
+fn a_parameter_that_counts_may_not_be_given_twice() {
+    for name in ONCE {
+        let raw = format!("{V1}&{name}=1&{name}=2");
+        assert_eq!(ask(&raw).err(), Some(RealmError::Repeated(name)));
+    }
+}
+
+#[test]
+fn ts_counts_for_five_minutes_either_way_in_seconds_or_milliseconds() {
+    let judge = |now: u64, ts: &str| ask_at(UnixMillis(now), &v1("R123", ts), Accept::AnyVersion).map(|_| ());
+    for ts in ["1589203758", "1589203758000"] {
+        for (now, fresh) in
+            [(1_589_203_458_000, true), (1_589_204_058_000, true), (1_589_203_457_999, false), (1_589_204_058_001, false)]
+        {
+            let expected = if fresh { Ok(()) } else { Err(RealmError::Expired { now: UnixMillis(now) }) };
+            assert_eq!(judge(now, ts), expected, "{ts} at {now}");
+        }
+    }
+    for ts in ["", "soon", "-1", "99999999999999999999999"] {
+        assert_eq!(judge(NOW.0, ts), Err(RealmError::Expired { now: NOW }), "{ts:?}");
+    }
+}
+
+#[test]
+fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
+    let late = UnixMillis(NOW.0 + 600_000);
+    let wrong = V1.replace("sign=7", "sign=8");
+    assert_eq!(ask_at(late, &wrong, Accept::AnyVersion).err(), Some(RealmError::Unauthorized));
+    let foreign = v1("R3", "1589203758");
+    assert_eq!(ask_at(late, &foreign, Accept::AnyVersion).err(), Some(RealmError::Expired { now: late }));
+    assert_eq!(ask(&foreign).err(), Some(RealmError::NotItsApp));
+    let request = SignedRequest { method: "GET", path: "/", raw_query: &foreign, body: b"" };
+    assert!(realms().verify(&request, "wx3", NOW, Accept::AnyVersion).is_ok());
+}
+
+#[test]
+fn version_one_opens_neither_other_routes_nor_a_realm_that_insists_on_version_two() {
+    assert_eq!(ask_at(NOW, V1, Accept::V2Only).err(), Some(RealmError::Unauthorized));
+    assert_eq!(ask(&v1("R2", "1589203758")).err(), Some(RealmError::Unauthorized));
+    for realm in ["R123", "R2"] {
+        let raw = v2(&format!("key=token&realm={realm}&nonce=n&ts=1589203758"), "GET", "/jsapi/wx1/query", b"");
+        assert!(ask(&raw).is_ok() && ask_at(NOW, &raw, Accept::V2Only).is_ok());
+    }
+}
+
+#[test]
+fn version_two_binds_method_path_query_and_body() {
+    let signed = |method, path, body| v2("key=token&realm=R2&nonce=n&ts=1589203758", method, path, body);
+    let good = signed("GET", "/jsapi/wx1/query", b"");
+    assert!(ask(&good).is_ok());
+    let others = [
+        signed("POST", "/jsapi/wx1/query", b""),
+        signed("GET", "/jsapi/wx2/query", b""),
+        signed("GET", "/jsapi/wx1/query", b"x"),
+        good.replace("key=token", "key=ticket"),
+        format!("{good}&rotate=x"),
+    ];
+    for raw in others {
+        assert_eq!(ask(&raw).err(), Some(RealmError::Unauthorized), "{raw}");
+    }
+    let reordered: Vec<&str> = good.split('&').rev().collect();
+    assert!(ask(&reordered.join("&")).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_query_panics_and_none_opens_by_chance(raw in r"\PC*", sign in "[0-9a-f]{32}|[0-9a-f]{64}") {
+        prop_assert!(ask(&raw).is_err());
+        let claimed = format!("realm=R123&nonce=n&ts=1589203758&sign={sign}");
+        prop_assert!(ask(&claimed).is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! `cache`, proven into the one store that is used.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+
+use super::node::Node;
+use super::reader::{At, did_you_mean};
+use super::redis_stub as redis;
+use crate::clock::UnixSeconds;
+use crate::store::{Record, RedisConfig, StoreConfig};
+
+const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
+
+/// Where credentials rest; `None` after a fault. Of several caches the first one written is used, as it was in the original.
+pub(super) fn store(root: &At<'_>) -> Option<StoreConfig> {
+    let in_memory = StoreConfig::Memory(BTreeMap::new());
+    let Some(cache) = root.get("cache") else { return Some(in_memory) };
+    if !matches!(cache.node(), Node::Table(_)) {
+        cache.expected_secret("an object, such as cache: { file: \"/var/lib/jsdkd/cache.json\" }");
+        return None;
+    }
+    let written: Vec<(&str, At<'_>)> = cache.members().collect();
+    let mut unknown = written.iter().filter(|(kind, _)| !KINDS.contains(kind)).peekable();
+    if unknown.peek().is_some() {
+        for (kind, at) in unknown {
+            at.fault(format!("unknown kind of cache, expected \"memo\", \"file\" or \"redis\"{}", did_you_mean(kind, &KINDS)));
+        }
+        return None;
+    }
+    let Some((kind, at)) = written.first() else { return Some(in_memory) };
+    if written.len() > 1 {
+        let others: Vec<&str> = written[1..].iter().map(|(kind, _)| *kind).collect();
+        cache.note(format!("only one cache can be used: {kind:?}, the first one written, is, and {:?} is not", others.join(", ")));
+    }
+    match *kind {
+        "memo" => memo(at).map(StoreConfig::Memory),
+        "file" => at.text("the path of a file").map(|path| StoreConfig::File(PathBuf::from(path))),
+        "redis" => redis_config(at).map(StoreConfig::Redis),
+        _ => {
+            at.fault("SQL caches come with a later version; use file, memo or redis");
+            None
+        }
+    }
+}
+
+/// Initial records, written as the original's memory and file caches hold them.
+fn memo(at: &At<'_>) -> Option<BTreeMap<String, Record>> {
+    if !matches!(at.node(), Node::Table(_)) {
+        at.expected_secret("an object of initial records, or {}");
+        return None;
+    }
+    let record = |(key, at): (&str, At<'_>)| {
+        if !at.is_table(&["value", "__expires"]) {
+            return None;
+        }
+        let value = at.need("value", "the credential").and_then(|value| value.secret());
+        let expires = at.need("__expires", "its end in unix seconds").and_then(|expires| unix_seconds(&expires));
+        Some((key.to_owned(), Record { value: value?, expires_at: expires?.millis() }))
+    };
+    Some(at.members().filter_map(record).collect())
+}
+
+fn unix_seconds(at: &At<'_>) -> Option<UnixSeconds> {
+    let seconds = match at.node() {
+        Node::Int(seconds) => u64::try_from(*seconds).ok(),
+        _ => None,
+    };
+    if seconds.is_none() {
+        at.expected("unix seconds");
+    }
+    seconds.map(UnixSeconds)
+}
+
+/// An address, a list of addresses, or the options object of the original's client. All of it counts as secret.
+fn redis_config(at: &At<'_>) -> Option<RedisConfig> {
+    let said = |fault: String| at.fault(fault);
+    if at.secret_reference().is_some() {
+        return redis::from_url(at.secret()?.expose_secret()).map_err(said).ok();
+    }
+    match at.node() {
+        Node::Text(text) if !text.is_empty() => redis::from_url(text).map_err(said).ok(),
+        Node::List(items) if !items.is_empty() => {
+            let node = |item: At<'_>| match item.node() {
+                Node::Text(_) => item.secret().map(|text| text.expose_secret().to_owned()),
+                _ => {
+                    item.expected_secret("an address such as redis://127.0.0.1:6379");
+                    None
+                }
+            };
+            let nodes: Option<Vec<String>> = at.items()?.map(node).collect();
+            redis::from_nodes(nodes?.iter().map(String::as_str).collect()).map_err(said).ok()
+        }
+        Node::Table(_) => from_options(at),
+        _ => {
+            at.expected_secret("an address such as \"redis://127.0.0.1:6379\", a list of them, or an object");
+            None
+        }
+    }
+}
+
+fn from_options(at: &At<'_>) -> Option<RedisConfig> {
+    let mut options = Map::new();
+    for (name, member) in at.members() {
+        let value = match name {
+            "url" | "password" | "auth_pass" | "user" | "username" => Value::String(member.secret()?.expose_secret().to_owned()),
+            _ => member.node().to_json(),
+        };
+        options.insert(name.to_owned(), value);
+    }
+    let faults = match redis::from_options(&options) {
+        Ok(config) => return Some(config),
+        Err(faults) => faults,
+    };
+    for (name, message) in faults {
+        match at.get(&name) {
+            Some(member) => member.fault(message),
+            None => at.fault(format!("{name}: {message}")),
+        }
+    }
+    None
+}

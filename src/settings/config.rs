@@ -1,0 +1,65 @@
+//! The settings as proven: a `Config` exists only if everything in it holds. Plain data; it knows nothing of files or variables.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::proxies::TrustedProxies;
+use crate::account::{Account, Keep};
+use crate::origin::OriginPolicy;
+use crate::realm::Realms;
+use crate::store::StoreConfig;
+
+/// Everything the server needs to know to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The WeChat accounts, in the order they are written; at least one.
+    pub accounts: Vec<Account>,
+    /// Who may query credentials.
+    pub realms: Realms,
+    /// Which origins may call from a browser.
+    pub origins: OriginPolicy,
+    /// Which credentials are renewed ahead.
+    pub keep: Keep,
+    /// Where credentials rest.
+    pub store: StoreConfig,
+    /// Our own side of the network.
+    pub server: ServerConfig,
+    /// WeChat's side.
+    pub wechat: WechatConfig,
+}
+
+/// Our own side of the network.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The address or host name to listen on.
+    pub bind: String,
+    /// The port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// How many worker threads; 0 = one for each core.
+    pub workers: usize,
+    /// How browsers reach us; its path ends in `/`, so that `join` extends it.
+    pub public_url: Option<Url>,
+    /// The folder of WeChat's check files.
+    pub static_dir: PathBuf,
+    /// Whose forwarded headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// The largest body taken, in bytes.
+    pub body_limit: usize,
+    /// How long running requests may take to finish when the server stops.
+    pub shutdown_grace: Duration,
+    /// Whether every request is logged.
+    pub access_log: bool,
+}
+
+/// WeChat's side of the network. The path of each address ends in `/`, so that `join` extends it.
+#[derive(Clone, Debug)]
+pub struct WechatConfig {
+    /// The API's addresses, tried in order; at least one.
+    pub api: Vec<Url>,
+    /// Where visitors are sent to agree.
+    pub open: Url,
+    /// Bound on every call.
+    pub timeout: Duration,
+}

@@ -1,0 +1,41 @@
+//! The environment as a value: the only place of the program that reads it, so that tests can hand in their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Variables by name. One that is set to nothing counts as unset, as it does in a compose file that passes an absent one on.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process; those that are not Unicode are none of ours.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn from_process() -> Self {
+        let unicode = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        unicode.collect()
+    }
+
+    /// The value of `name`, unless it is unset or empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The variables whose names begin with `prefix`.
+    pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(variables: T) -> Self {
+        let pairs = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(pairs.filter(|(_, value): &(String, String)| !value.is_empty()).collect())
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Names only: any value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

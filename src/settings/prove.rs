@@ -1,0 +1,128 @@
+//! From the layered tree to a proven `Config`: every section is read, whatever the others hold, so that all faults come together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::config::{Config, ServerConfig, WechatConfig};
+use super::environment::Environment;
+use super::node::Node;
+use super::proxies::TrustedProxies;
+use super::reader::{At, Reader};
+use super::variables::Variables;
+use super::{accounts, cache, realms};
+use crate::account::AppId;
+use crate::account::Keep;
+use crate::origin::OriginPolicy;
+
+const KNOWN: [&str; 13] =
+    ["cors", "cache", "realms", "apps", "server", "wechat", "reserve", "keep", "login", "hub", "wetoken", "tokenboy", "sources"];
+
+/// Sections of later versions.
+const LATER: [&str; 5] = ["login", "hub", "wetoken", "tokenboy", "sources"];
+
+const SERVER: [&str; 9] =
+    ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The proven settings, or `None` when anything was remarked as a fault that leaves a hole in them.
+pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
+    let root = At::root(tree, reader);
+    root.is_table(&KNOWN);
+    for name in LATER {
+        if let Some(section) = root.get(name) {
+            if !matches!(section.node(), Node::Table(_)) {
+                section.expected("an object {…}");
+            }
+            section.note("understood, but this version does not serve it yet");
+        }
+    }
+    let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
+    let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
+    let accounts = accounts::accounts(&root, variables, env, reader, reserve.unwrap_or_default());
+    let ids: std::collections::HashSet<&AppId> = accounts.iter().map(|account| &account.app_id).collect();
+    let realms = realms::realms(&root, |id| ids.contains(id));
+    let origins = origins(&root);
+    let store = cache::store(&root);
+    let server = root.get("server").and_then(|at| server(&at));
+    let wechat = root.get("wechat").and_then(|at| wechat(&at));
+    Some(Config { accounts, realms, origins: origins?, keep: keep?, store: store?, server: server?, wechat: wechat? })
+}
+
+fn origins(root: &At<'_>) -> Option<OriginPolicy> {
+    let cors = root.get("cors")?;
+    let items = cors.one_or_more();
+    let patterns: Option<Vec<String>> =
+        items.iter().map(|item| Some(item.text("a regular expression such as \"example\\\\.com\"")?.to_owned())).collect();
+    match OriginPolicy::new(&patterns?) {
+        Ok(policy) => Some(policy),
+        Err(faults) => {
+            for (index, fault) in faults {
+                items[index].expected(&format!("a regular expression: {fault}"));
+            }
+            None
+        }
+    }
+}
+
+fn server(at: &At<'_>) -> Option<ServerConfig> {
+    if !at.is_table(&SERVER) {
+        return None;
+    }
+    let bind = at.get("bind").and_then(|bind| bind.text("an address or host name to listen on"));
+    let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
+    let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
+    let public_url = at.get("publicUrl").map(|url| url.address());
+    let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
+    let trusted_proxies = at.get("trustedProxies").and_then(|proxies| trusted(&proxies));
+    let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
+    let shutdown_grace = at.get("shutdownGrace").and_then(|grace| grace.duration(Duration::ZERO..=60 * 60 * SECOND));
+    let access_log = at.get("accessLog").and_then(|log| log.boolean());
+    Some(ServerConfig {
+        bind: bind?.to_owned(),
+        port: u16::try_from(port?).ok()?,
+        workers: workers? as usize,
+        public_url: match public_url {
+            Some(url) => Some(url?),
+            None => None,
+        },
+        static_dir: PathBuf::from(static_dir?),
+        trusted_proxies: trusted_proxies?,
+        body_limit: usize::try_from(body_limit?).ok()?,
+        shutdown_grace: shutdown_grace?,
+        access_log: access_log?,
+    })
+}
+
+fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
+    let mut proxies = TrustedProxies::default();
+    let mut whole = true;
+    for item in at.one_or_more() {
+        let fits = matches!(item.node(), Node::Text(text) if proxies.add(text));
+        if !fits {
+            item.expected("\"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"");
+        }
+        whole &= fits;
+    }
+    whole.then_some(proxies)
+}
+
+fn wechat(at: &At<'_>) -> Option<WechatConfig> {
+    if !at.is_table(&["api", "open", "timeout"]) {
+        return None;
+    }
+    let api = at.get("api").and_then(|api| {
+        let items = api.one_or_more();
+        if items.is_empty() {
+            api.expected("at least one address");
+            return None;
+        }
+        // Every address is read before the first faulty one decides.
+        let urls: Vec<_> = items.iter().map(|item| item.address()).collect();
+        urls.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let open = at.get("open").and_then(|open| open.address());
+    let timeout = at.get("timeout").and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
+    Some(WechatConfig { api: api?, open: open?, timeout: timeout? })
+}

@@ -1,0 +1,170 @@
+//! Reading one value: a text, a secret, a number, a span of time. Each method notes a fault and returns `None` when the value is not
+//! what it should be.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::node::Node;
+use super::reader::{At, did_you_mean};
+
+impl<'a> At<'a> {
+    /// A text that is not empty.
+    pub(super) fn text(&self, expected: &str) -> Option<&'a str> {
+        match self.node() {
+            Node::Text(text) if !text.is_empty() => Some(text),
+            _ => {
+                self.expected(expected);
+                None
+            }
+        }
+    }
+
+    /// A secret: a text that is not empty, `{ env: "NAME" }` or `{ file: "/path" }`.
+    pub(super) fn secret(&self) -> Option<SecretString> {
+        const EXPECTED: &str = "a text, { env: \"NAME\" } or { file: \"/path\" }";
+        match (self.node(), self.secret_reference()) {
+            (Node::Text(text), _) if !text.is_empty() => Some(text.as_ref().into()),
+            (_, Some(("env", name))) => {
+                let value = self.env().get(name);
+                if value.is_none() {
+                    self.fault(format!("the variable {name} is not set, or is empty"));
+                }
+                value.map(SecretString::from)
+            }
+            (_, Some((_, file))) => match std::fs::read_to_string(file) {
+                Ok(text) => {
+                    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+                    if line.is_empty() {
+                        self.fault(format!("the file {file} is empty"));
+                    }
+                    (!line.is_empty()).then(|| line.into())
+                }
+                Err(fault) => {
+                    self.fault(format!("the file {file} cannot be read: {fault}"));
+                    None
+                }
+            },
+            _ => {
+                self.expected_secret(EXPECTED);
+                None
+            }
+        }
+    }
+
+    /// `("env", NAME)` or `("file", PATH)` when this is the object that says where a secret is.
+    pub(super) fn secret_reference(&self) -> Option<(&'a str, &'a str)> {
+        match self.node() {
+            Node::Table(entries) => match entries.as_slice() {
+                [(word, Node::Text(at))] if (word == "env" || word == "file") && !at.is_empty() => Some((word, at)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.node() {
+            Node::Bool(value) => Some(*value),
+            _ => {
+                self.expected("true or false");
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn number(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let number = match self.node() {
+            Node::Int(number) => u32::try_from(*number).ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        if number.is_none() {
+            self.expected(&format!("a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = if let Node::Text(text) = self.node() { text.as_ref() } else { "" };
+        let known = words.iter().find_map(|(word, meaning)| (*word == text).then_some(*meaning));
+        if known.is_none() {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            self.expected(&format!("{}{}", quoted.join(" or "), did_you_mean(text, &names)));
+        }
+        known
+    }
+
+    /// A span of time with its unit, within `range`.
+    pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let span = match self.node() {
+            Node::Text(text) => humantime::parse_duration(text).ok(),
+            _ => None,
+        };
+        let bare = match self.node() {
+            Node::Int(_) | Node::Float(_) => true,
+            Node::Text(text) => text.parse::<f64>().is_ok(),
+            _ => false,
+        };
+        match span {
+            Some(span) if range.contains(&span) => return Some(span),
+            _ if bare => self.expected("a time with its unit, such as \"10s\" or \"5m\""),
+            None => self.expected("a time such as \"500ms\", \"10s\" or \"5m\""),
+            Some(_) => {
+                let show = |span: &Duration| humantime::format_duration(*span).to_string();
+                self.expected(&format!("a time from {} to {}", show(range.start()), show(range.end())));
+            }
+        }
+        None
+    }
+
+    /// A number of bytes, as `"100kb"`: a kb is 1024 bytes, as it was in the original.
+    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        let bytes = match self.node() {
+            Node::Int(number) => u64::try_from(*number).ok(),
+            Node::Text(text) => {
+                let lower = text.trim().to_ascii_lowercase();
+                let number = lower.strip_suffix('b').unwrap_or(&lower);
+                let binary = if number.ends_with(['k', 'm', 'g']) { format!("{number}ib") } else { lower };
+                binary.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
+            }
+            _ => None,
+        };
+        let bytes = bytes.filter(|bytes| range.contains(bytes));
+        if bytes.is_none() {
+            self.expected(&format!("a size from {} to {} bytes, such as \"100kb\"", range.start(), range.end()));
+        }
+        bytes
+    }
+
+    /// A web address without user, query or fragment; its path is made to end in `/`.
+    pub(super) fn address(&self) -> Option<Url> {
+        const EXPECTED: &str = "a full address such as \"https://wx.example.com\"";
+        let fits = |url: &Url| {
+            let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+            plain && url.has_host() && matches!(url.scheme(), "http" | "https")
+        };
+        let Node::Text(text) = self.node() else {
+            self.expected(EXPECTED);
+            return None;
+        };
+        match text.parse::<Url>() {
+            Ok(mut url) if fits(&url) => {
+                if !url.path().ends_with('/') {
+                    url.set_path(&format!("{}/", url.path()));
+                }
+                Some(url)
+            }
+            // An address may hold a password, so a faulty one is not shown.
+            _ => {
+                self.expected_secret(&format!("{EXPECTED}, http or https, without user, query or fragment"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The variables that change settings: `JSDKD__SECTION__KEY`, `PORT`, the original's `SERVER_PORT` and those of our neighbours.
+
+use std::collections::BTreeMap;
+
+use config::{Map, Value};
+
+use super::environment::Environment;
+use super::faults::{About, Weight};
+use super::reader::{Reader, did_you_mean};
+
+const PREFIX: &str = "JSDKD__";
+
+/// How the text of a variable becomes a value.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Bool,
+    List,
+}
+
+/// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
+const SETTINGS: [(&str, Kind); 18] = [
+    ("cors", Kind::List),
+    ("cache.file", Kind::Text),
+    ("cache.redis", Kind::Text),
+    ("cache.sql", Kind::Text),
+    ("reserve", Kind::Text),
+    ("keep", Kind::Text),
+    ("server.bind", Kind::Text),
+    ("server.port", Kind::Number),
+    ("server.workers", Kind::Number),
+    ("server.publicUrl", Kind::Text),
+    ("server.static", Kind::Text),
+    ("server.trustedProxies", Kind::List),
+    ("server.bodyLimit", Kind::Text),
+    ("server.shutdownGrace", Kind::Text),
+    ("server.accessLog", Kind::Bool),
+    ("wechat.api", Kind::List),
+    ("wechat.open", Kind::Text),
+    ("wechat.timeout", Kind::Text),
+];
+
+/// An app whose appid and secret stand in variables.
+#[derive(Clone, Copy)]
+pub(super) struct NeighbourApp {
+    /// The variable of the appid.
+    pub(super) key: &'static str,
+    /// The variable of the secret.
+    pub(super) secret: &'static str,
+    /// The variable of the message server's token.
+    pub(super) token: Option<&'static str>,
+    /// The port that the neighbour itself would take.
+    pub(super) port: u16,
+}
+
+/// waynecraig/wechat-token-hub and haowang1013/wechat-server, in the order in which one wins over the other's port.
+const NEIGHBOURS: [NeighbourApp; 2] = [
+    NeighbourApp { key: "APPID", secret: "APPSECRET", token: None, port: 8567 },
+    NeighbourApp { key: "WECHAT_APP_ID", secret: "WECHAT_APP_SECRET", token: Some("WECHAT_APP_TOKEN"), port: 8080 },
+];
+
+/// What the environment says about settings.
+#[derive(Default)]
+pub(super) struct Variables {
+    /// The values by path, as the `config` crate takes them.
+    values: BTreeMap<&'static str, (String, Value)>,
+    /// The neighbours' apps whose variables are whole.
+    pub(super) apps: Vec<NeighbourApp>,
+}
+
+impl Variables {
+    /// Reads `env`; what is wrong with a variable's name is remarked at once, what is wrong with its value when it is read.
+    pub(super) fn read(env: &Environment, reader: &Reader<'_>) -> Self {
+        let mut variables = Self::default();
+        for (name, text) in env.beginning(PREFIX) {
+            match SETTINGS.iter().find(|(path, _)| variable_name(path) == name) {
+                Some((path, kind)) => variables.set(path, name, value(text, *kind)),
+                None => refuse(name, reader),
+            }
+        }
+        variables.neighbours(env, reader);
+        for name in ["PORT", "SERVER_PORT"] {
+            match env.get(name) {
+                // Kubernetes sets such a variable for every service, here for one called "server".
+                Some(text) if text.starts_with("tcp://") => {
+                    reader.remark(
+                        About::Variable(name.to_owned()),
+                        Weight::Note,
+                        "this is a Kubernetes service link, no port; ignored",
+                    );
+                }
+                Some(text) => variables.set("server.port", name, value(text, Kind::Number)),
+                None => {}
+            }
+        }
+        variables
+    }
+
+    fn neighbours(&mut self, env: &Environment, reader: &Reader<'_>) {
+        for app in NEIGHBOURS {
+            let note = |set: &str, unset: &str| {
+                reader.remark(About::Variable(set.to_owned()), Weight::Note, format!("ignored, because {unset} is not set"));
+            };
+            match (env.get(app.key), env.get(app.secret)) {
+                (Some(_), Some(_)) => self.apps.push(app),
+                (Some(_), None) => note(app.key, app.secret),
+                (None, Some(_)) => note(app.secret, app.key),
+                (None, None) => {}
+            }
+        }
+        if let Some(text) = env.get("WECHAT_API_ROOT") {
+            self.set("wechat.api", "WECHAT_API_ROOT", value(text, Kind::List));
+        }
+        if let Some(text) = env.get("REDIS_SERVER_ADDRESS") {
+            self.values.retain(|path, _| !path.starts_with("cache."));
+            let url = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
+            self.set("cache.redis", "REDIS_SERVER_ADDRESS", url.into());
+        }
+        if env.beginning("JWT_KEY_").next().is_some() {
+            let message = "JWT_KEY_… is understood, but this version does not serve /access-token yet";
+            reader.remark(About::Everything, Weight::Note, message);
+        }
+    }
+
+    fn set(&mut self, path: &'static str, name: &str, value: Value) {
+        self.values.insert(path, (name.to_owned(), value));
+    }
+
+    /// Whether the environment chooses the cache, so that the file's choice does not count at all.
+    pub(super) fn choose_cache(&self) -> bool {
+        self.values.keys().any(|path| path.starts_with("cache."))
+    }
+
+    /// The variable that set `path` or the list it is an item of.
+    pub(super) fn variable_of(&self, path: &str) -> Option<&str> {
+        let list = path.split('[').next().unwrap_or(path);
+        self.values.get(list).map(|(name, _)| name.as_str())
+    }
+
+    /// All values as one layer; a dotted key is a path there.
+    pub(super) fn layer(&self) -> Map<String, Value> {
+        self.values.iter().map(|(path, (_, value))| ((*path).to_owned(), value.clone())).collect()
+    }
+}
+
+/// `server.bodyLimit` → `JSDKD__SERVER__BODY_LIMIT`.
+fn variable_name(path: &str) -> String {
+    let mut name = PREFIX.to_owned();
+    for c in path.chars() {
+        match c {
+            '.' => name.push_str("__"),
+            c if c.is_ascii_uppercase() => name.extend(['_', c]),
+            c => name.push(c.to_ascii_uppercase()),
+        }
+    }
+    name
+}
+
+/// A text that does not fit its kind stays a text: the reader of the setting then says what it expected.
+fn value(text: &str, kind: Kind) -> Value {
+    let text = text.trim();
+    match kind {
+        Kind::Number => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
+        Kind::Bool => match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => true.into(),
+            "0" | "false" | "no" | "off" => false.into(),
+            _ => text.into(),
+        },
+        Kind::List => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().into(),
+        Kind::Text => text.into(),
+    }
+}
+
+fn refuse(name: &str, reader: &Reader<'_>) {
+    let about = About::Variable(name.to_owned());
+    let section = name[PREFIX.len()..].split("__").next().unwrap_or_default();
+    match section {
+        "APPS" | "REALMS" => {
+            let message =
+                "apps and realms cannot be set by variables; write them into the file, with { env: \"NAME\" } for their secrets";
+            reader.remark(about, Weight::Fault, message);
+        }
+        _ => {
+            let names: Vec<String> = SETTINGS.iter().map(|(path, _)| variable_name(path)).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            reader.remark(about, Weight::Unknown, format!("unknown setting{}", did_you_mean(name, &names)));
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Settings: what loads, what is refused and in which words, and which layer wins.
+
+use std::time::Duration;
+
+use jsdkd::account::Keep;
+use jsdkd::account::TokenApi;
+use jsdkd::realm::Algorithm;
+use jsdkd::settings::{Environment, Loaded, SettingsError, Source, load};
+use jsdkd::store::{RedisTopology, StoreConfig};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+const APPS: &str = "apps: [{ key: 'wx1', secret: 's1' }]";
+
+fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
+    load(&Source::text("jsdkd.json", text), &variables.iter().copied().collect())
+}
+
+#[track_caller]
+fn good(text: &str) -> Loaded {
+    load_with(text, &[]).unwrap_or_else(|fault| panic!("{text}\n{fault}"))
+}
+
+#[track_caller]
+fn good_with(text: &str, variables: &[(&str, &str)]) -> Loaded {
+    load_with(text, variables).unwrap_or_else(|fault| panic!("{text}\n{fault}"))
+}
+
+fn variables_alone(variables: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
+    load(&Source::file(None), &variables.iter().copied().collect())
+}
+
+/// All faults of `text`, one a line.
+#[track_caller]
+fn faults(text: &str) -> String {
+    load_with(text, &[]).map(|loaded| loaded.warnings).expect_err("the settings are faulty").to_string()
+}
+
+#[track_caller]
+fn check_faults(text: &str, expected: &[&str]) {
+    assert_eq!(faults(text).lines().collect::<Vec<_>>(), expected, "{text}");
+}
+
+#[test]
+fn one_app_is_enough_and_everything_else_has_its_default() {
+    let Loaded { config, warnings, file } = good("{\"apps\":[{\"key\":\"wx1\",\"secret\":\"s1\"}]}");
+    assert_eq!((warnings.len(), file), (0, None));
+    let account = &config.accounts[0];
+    assert_eq!((account.app_id.as_str(), account.secret.expose_secret()), ("wx1", "s1"));
+    assert_eq!((account.token_api, account.reserve, account.rotations_per_day), (TokenApi::Basic, Duration::from_secs(600), 1000));
+    assert!(account.push_token.is_none() && config.realms.is_empty() && config.origins.allows_any());
+    assert!(matches!(&config.store, StoreConfig::Memory(records) if records.is_empty()));
+    assert_eq!(config.keep, Keep::Active);
+    let server = &config.server;
+    assert_eq!((server.bind.as_str(), server.port, server.workers, server.body_limit), ("0.0.0.0", 3030, 0, 102_400));
+    assert_eq!((server.shutdown_grace, server.access_log), (Duration::from_secs(10), false));
+    assert!(server.public_url.is_none() && server.static_dir.as_os_str() == "static");
+    assert!(server.trusted_proxies.contains([127, 0, 0, 1].into()) && !server.trusted_proxies.contains([8, 8, 8, 8].into()));
+    assert_eq!(config.wechat.api[0].as_str(), "https://api.weixin.qq.com/");
+    assert_eq!((config.wechat.open.as_str(), config.wechat.timeout), ("https://open.weixin.qq.com/", Duration::from_secs(5)));
+}
+
+#[test]
+fn the_example_file_loads_without_a_warning() {
+    let loaded =
+        load(&Source::file(Some("jsdkd.example.json".into())).strict(true), &Environment::default()).expect("the example holds");
+    assert_eq!(loaded.warnings, [""; 0]);
+    assert_eq!(loaded.file.as_deref(), Some("jsdkd.example.json".as_ref()));
+    assert_eq!((loaded.config.accounts.len(), loaded.config.realms.len()), (2, 2));
+    assert_eq!(loaded.config.wechat.api.len(), 2);
+}
+
+#[test]
+fn the_originals_commented_sample_loads_once_its_realms_are_a_list() {
+    let sample = "\u{feff}{
+        //可选, 跨域白名单
+        cors: [ \"example\\\\.com\" ],
+        cache: { file: 'cache_file.json' },
+        realms: [ {key: \"realm key\", secret: \"realm secret\"} ],
+        apps: [ {key: 'app_ID', secret: 'app secret'}, ]
+    }";
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("jsdkd.json");
+    std::fs::write(&path, sample).expect("the sample is written");
+    let config = load(&Source::file(Some(path)), &Environment::default()).expect("the sample holds").config;
+    assert!(matches!(&config.store, StoreConfig::File(path) if path.as_os_str() == "cache_file.json"));
+    assert!(config.origins.allows("https://www.example.com") && !config.origins.allows("https://evil.org"));
+    assert_eq!(config.realms.get("realm key").map(|realm| realm.algorithm), Some(Algorithm::Any));
+    let original = "{\n  //可选\n  realms: {\n    {key: \"realm key\", secret: \"realm secret\"}\n  },\n}";
+    check_faults(original, &["jsdkd.json:4:5 realms: found an object inside an object, expected a list: realms: [{…}]"]);
+    check_faults(
+        &format!("{{ realms: {{ key: 'R', secret: 'S' }}, {APPS} }}"),
+        &["jsdkd.json:1:3 realms: found an object, expected a list: realms: [{ key: \"…\", secret: \"…\" }]"],
+    );
+}
+
+#[test]
+fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
+    let text = r#"{
+  cors: ["a(b", "example\\.com"],
+  realms: [
+    { key: "R1", secret: "very-secret" },
+    { key: "R1", secret: "" },
+    { key: "", secret: 12345678 },
+    "R4",
+  ],
+  apps: [
+    { key: "wx 1", secret: "s" },
+    { key: "weblogin", secret: "s" },
+    { key: "wx2" },
+    { key: "wx3", secret: "s", tokenApi: "stabel" },
+    { key: "wx3", secret: "s", rotationsPerDay: -1 },
+    { key: "wx4", secret: "s", tokenApi: "stable", rotationsPerDay: 21 },
+  ],
+  server: { port: 65536, bodyLimit: "lots", shutdownGrace: 10, publicUrl: "wx.example.com", trustedProxies: ["lan"] },
+  reserve: "61m", keep: "allways",
+  wechat: { api: "ftp://x", timeout: "0s" },
+  cache: { fiel: "x" },
+}"#;
+    check_faults(
+        text,
+        &[
+            r#"jsdkd.json:2:10 cors[0]: found "a(b", expected a regular expression: unclosed group"#,
+            r#"jsdkd.json:5:5 realms[1]: the realm "R1" is already written as realms[0]"#,
+            r#"jsdkd.json:5:18 realms[1].secret: found an empty text, expected a text, { env: "NAME" } or { file: "/path" }"#,
+            r#"jsdkd.json:6:7 realms[2].key: found an empty text, expected the realm's name"#,
+            r#"jsdkd.json:6:16 realms[2].secret: found a number, expected a text, { env: "NAME" } or { file: "/path" }"#,
+            r#"jsdkd.json:7:5 realms[3]: found "R4", expected an object {…}"#,
+            r#"jsdkd.json:10:7 apps[0].key: found "wx 1", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"#,
+            r#"jsdkd.json:11:7 apps[1].key: found "weblogin", this word is part of one of the server's own addresses and cannot name an app"#,
+            r#"jsdkd.json:12:5 apps[2].secret: missing, expected the account's AppSecret"#,
+            r#"jsdkd.json:13:32 apps[3].tokenApi: found "stabel", expected "basic" or "stable"; did you mean "stable"?"#,
+            r#"jsdkd.json:14:5 apps[4]: the app wx3 is already written as apps[3]"#,
+            r#"jsdkd.json:14:32 apps[4].rotationsPerDay: found -1, expected a whole number from 0 to 2000"#,
+            r#"jsdkd.json:15:52 apps[5].rotationsPerDay: found 21, expected a whole number from 0 to 20"#,
+            r#"jsdkd.json:17:13 server.port: found 65536, expected a whole number from 0 to 65535"#,
+            r#"jsdkd.json:17:26 server.bodyLimit: found "lots", expected a size from 1 to 1073741824 bytes, such as "100kb""#,
+            r#"jsdkd.json:17:45 server.shutdownGrace: found 10, expected a time with its unit, such as "10s" or "5m""#,
+            r#"jsdkd.json:17:64 server.publicUrl: found a text, expected a full address such as "https://wx.example.com", http or https, without user, query or fragment"#,
+            r#"jsdkd.json:17:110 server.trustedProxies[0]: found "lan", expected "loopback", "private", an address or a network such as "203.0.113.0/24""#,
+            r#"jsdkd.json:18:3 reserve: found "61m", expected a time from 1s to 1h"#,
+            r#"jsdkd.json:18:19 keep: found "allways", expected "active" or "always"; did you mean "always"?"#,
+            r#"jsdkd.json:19:13 wechat.api: found a text, expected a full address such as "https://wx.example.com", http or https, without user, query or fragment"#,
+            r#"jsdkd.json:19:29 wechat.timeout: found "0s", expected a time from 100ms to 5m"#,
+            r#"jsdkd.json:20:12 cache.fiel: unknown kind of cache, expected "memo", "file" or "redis"; did you mean "file"?"#,
+        ],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_json_is_refused_with_line_column_and_a_hint() {
+    let cases = [
+        (
+            "{\n  apps: [{ key: 'a' secret: 'b' }] }",
+            "2:21: found 's', expected a comma or a closing bracket; is a comma missing before this?",
+        ),
+        ("{ apps: [", "1:9: the '[' here is never closed; is a bracket or a quotation mark missing?"),
+        ("{ cors: “x” }", "1:9: found '“', a typographic quotation mark; expected \" or '"),
+        ("{ cors: x }", "1:9: found 'x', expected a value; texts need quotation marks"),
+        ("{ a-b: 1 }", "1:4: found '-', expected a colon between a name and its value"),
+        ("{ cors: 'x\n' }", "1:11: a text ends with its line; is a quotation mark missing?"),
+        ("{} }", "1:4: found '}' after the end of the settings; is a bracket closed too early?"),
+        ("", "1:1: the text ends too early; expected one object: { apps: […], … }"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(faults(text), format!("jsdkd.json:{expected}"), "{text}");
+    }
+    assert_eq!(faults("[]"), "jsdkd.json: expected one object: { apps: […], … }");
+    assert!(faults(&"[".repeat(100_000)).contains("nested deeper than any setting"));
+}
+
+#[test]
+fn unknown_settings_are_warnings_and_faults_when_strict() {
+    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, login: {{}} }}");
+    let expected = [
+        r#"jsdkd.json:1:41 realm: unknown setting; did you mean "realms"?"#,
+        r#"jsdkd.json:1:52 ["a.b[0]"]: unknown setting"#,
+        r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
+        "jsdkd.json:2:23 login: understood, but this version does not serve it yet",
+    ];
+    assert_eq!(good(&text).warnings, expected);
+    let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
+    assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected[..3]);
+    let twice = good(&format!("{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"));
+    assert_eq!(twice.warnings, [r#"jsdkd.json: the setting "cors" is written more than once in one object; the last one counts"#]);
+    assert!(twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com"));
+}
+
+#[test]
+fn nothing_to_serve_is_a_fault() {
+    let message = "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
+    check_faults("{}", &[&format!("jsdkd.json: {message}")]);
+    check_faults("{ apps: [] }", &[&format!("jsdkd.json:1:3 apps: {message}")]);
+    assert_eq!(variables_alone(&[]).expect_err("no app").to_string(), message);
+    check_faults(
+        "{ apps: { key: 'wx1' } }",
+        &["jsdkd.json:1:3 apps: found an object, expected a list: apps: [{ key: \"wx…\", secret: \"…\" }]"],
+    );
+}
+
+#[test]
+fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("the secret is written");
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let (one, empty) = (file("one", "from file\r\n"), file("empty", "\n"));
+    let text = format!("{{ apps: [{{ key: 'wx1', secret: {{ file: '{one}' }}, token: {{ env: 'TOKEN' }} }}] }}");
+    let loaded = good_with(&text, &[("TOKEN", "from variable")]);
+    let account = &loaded.config.accounts[0];
+    assert_eq!(account.secret.expose_secret(), "from file");
+    assert_eq!(account.push_token.as_ref().map(|token| token.expose_secret()), Some("from variable"));
+    let shown = format!("{loaded:?}");
+    assert!(!shown.contains("from file") && !shown.contains("from variable"), "{shown}");
+    check_faults(
+        &format!("{{ apps: [{{ key: 'wx1', secret: {{ file: '{empty}' }}, token: {{ env: 'TOKEN' }} }}] }}"),
+        &[
+            &format!("jsdkd.json:1:24 apps[0].secret: the file {empty} is empty"),
+            "jsdkd.json:1:{col} apps[0].token: the variable TOKEN is not set, or is empty"
+                .replace("{col}", &(46 + empty.len()).to_string())
+                .as_str(),
+        ],
+    );
+    let absent = faults("{ apps: [{ key: 'wx1', secret: { file: '/nowhere/x' } }] }");
+    assert!(absent.contains("the file /nowhere/x cannot be read"), "{absent}");
+}
+
+#[test]
+fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
+    let loaded = good(&format!("{{ cache: {{ redis: 'redis://h:1', file: 'f' }}, {APPS} }}"));
+    assert!(
+        matches!(&loaded.config.store, StoreConfig::Redis(redis) if redis.topology == RedisTopology::Standalone("h".into(), 1))
+    );
+    let warning = r#"jsdkd.json:1:3 cache: only one cache can be used: "redis", the first one written, is, and "file" is not"#;
+    assert_eq!(loaded.warnings, [warning]);
+    let loaded = good(&format!("{{ cache: {{ file: 'f', redis: 'redis://h:1' }}, {APPS} }}"));
+    assert!(matches!(&loaded.config.store, StoreConfig::File(_)));
+    for none in ["null", "{}", "{ memo: null }", "{ memo: {} }"] {
+        let config = good(&format!("{{ cache: {none}, {APPS} }}")).config;
+        assert!(matches!(&config.store, StoreConfig::Memory(records) if records.is_empty()), "{none}");
+    }
+}
+
+#[test]
+fn memory_may_begin_with_records_whose_keys_hold_dots() {
+    let config =
+        good(&format!("{{ cache: {{ memo: {{ 'wx1.token': {{ value: 'T', __expires: 1589353732 }} }} }}, {APPS} }}")).config;
+    let StoreConfig::Memory(records) = &config.store else { panic!("memory was chosen") };
+    let record = &records["wx1.token"];
+    assert_eq!((record.value.expose_secret(), record.expires_at.0), ("T", 1_589_353_732_000));
+    check_faults(
+        &format!("{{ {APPS}, cache: {{ memo: {{ 'wx1.token': {{ value: '', __expires: 'soon' }} }} }} }}"),
+        &[
+            r#"jsdkd.json:1:73 cache.memo["wx1.token"].value: found an empty text, expected a text, { env: "NAME" } or { file: "/path" }"#,
+            r#"jsdkd.json:1:84 cache.memo["wx1.token"].__expires: found "soon", expected unix seconds"#,
+        ],
+    );
+}
+
+#[test]
+fn a_faulty_cache_is_refused() {
+    let sql = "jsdkd.json:1:12 cache.sql: SQL caches come with a later version; use file, memo or redis";
+    check_faults(&format!("{{ cache: {{ sql: 'mysql://u:pw@h' }}, {APPS} }}"), &[sql]);
+    check_faults(
+        &format!("{{ cache: {{ file: '' }}, {APPS} }}"),
+        &["jsdkd.json:1:12 cache.file: found an empty text, expected the path of a file"],
+    );
+    let whole = "jsdkd.json:1:3 cache: found a text, expected an object, such as cache: { file: \"/var/lib/jsdkd/cache.json\" }";
+    check_faults(&format!("{{ cache: 'redis://:pw@h', {APPS} }}"), &[whole]);
+}
+
+#[test]
+fn redis_may_be_an_address_or_the_original_clients_object() {
+    let store =
+        |cache: &str| good_with(&format!("{{ cache: {{ redis: {cache} }}, {APPS} }}"), &[("REDIS", "redis://v:3")]).config.store;
+    let cases =
+        [("'redis://a'", "a", 6379), ("{ host: 'b', port: 2 }", "b", 2), ("{ env: 'REDIS' }", "v", 3), ("{}", "127.0.0.1", 6379)];
+    for (cache, host, port) in cases {
+        let topology = RedisTopology::Standalone(host.to_owned(), port);
+        assert!(matches!(store(cache), StoreConfig::Redis(redis) if redis.topology == topology), "{cache}");
+    }
+}
+
+#[test]
+fn later_layers_win() {
+    let text = format!("{{ server: {{ port: 1, workers: 2 }}, cache: {{ file: 'f' }}, {APPS} }}");
+    let port = |variables: &[(&str, &str)]| good_with(&text, variables).config.server.port;
+    assert_eq!(port(&[]), 1);
+    assert_eq!(port(&[("JSDKD__SERVER__PORT", "2")]), 2);
+    assert_eq!(port(&[("JSDKD__SERVER__PORT", "2"), ("PORT", "3")]), 3);
+    assert_eq!(port(&[("PORT", "3"), ("SERVER_PORT", "4"), ("JSDKD__SERVER__PORT", "")]), 4);
+    assert_eq!(port(&[("SERVER_PORT", "tcp://10.0.0.1:80")]), 1);
+    let variables = [
+        ("JSDKD__SERVER__BODY_LIMIT", "2mb"),
+        ("JSDKD__SERVER__ACCESS_LOG", "true"),
+        ("JSDKD__SERVER__TRUSTED_PROXIES", "loopback, 8.8.8.8"),
+        ("JSDKD__CORS", "a\\.com,b\\.com"),
+        ("JSDKD__RESERVE", "20m"),
+        ("JSDKD__KEEP", "always"),
+        ("JSDKD__CACHE__REDIS", "redis://h"),
+        ("JSDKD__WECHAT__API", "http://127.0.0.1:1,http://127.0.0.1:2/x"),
+    ];
+    let Loaded { config, warnings, .. } = good_with(&text, &variables);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!((config.server.body_limit, config.server.access_log, config.server.workers), (2 << 20, true, 2));
+    assert!(
+        config.server.trusted_proxies.contains([8, 8, 8, 8].into())
+            && !config.server.trusted_proxies.contains([10, 0, 0, 1].into())
+    );
+    assert!(config.origins.allows("http://b.com") && !config.origins.allows("http://c.com"));
+    assert_eq!((config.keep, config.accounts[0].reserve), (Keep::Always, Duration::from_secs(1200)));
+    assert!(matches!(config.store, StoreConfig::Redis(_)), "the environment replaces the file's choice");
+    assert_eq!(
+        config.wechat.api.iter().map(|url| url.as_str()).collect::<Vec<_>>(),
+        ["http://127.0.0.1:1/", "http://127.0.0.1:2/x/"]
+    );
+}
+
+#[test]
+fn faults_in_variables_name_the_variable() {
+    let variables = [
+        ("SERVER_PORT", "eighty"),
+        ("JSDKD__CORS", "ok,a(b"),
+        ("JSDKD__APPS", "[]"),
+        ("JSDKD__SERVER__BODYLIMIT", "1"),
+        ("APPID", "no appid"),
+        ("APPSECRET", "s"),
+    ];
+    let source = Source::text("jsdkd.json", format!("{{ {APPS} }}")).strict(true);
+    let mut lines: Vec<String> =
+        load(&source, &variables.into_iter().collect()).expect_err("faulty").to_string().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            r#"APPID: found "no appid", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"#,
+            r#"JSDKD__APPS: apps and realms cannot be set by variables; write them into the file, with { env: "NAME" } for their secrets"#,
+            r#"JSDKD__CORS cors[1]: found "a(b", expected a regular expression: unclosed group"#,
+            r#"JSDKD__SERVER__BODYLIMIT: unknown setting; did you mean "JSDKD__SERVER__BODY_LIMIT"?"#,
+            r#"SERVER_PORT server.port: found "eighty", expected a whole number from 0 to 65535"#,
+        ]
+    );
+}
+
+#[test]
+fn the_hubs_variables_suffice() {
+    let hub = [("APPID", "wx1"), ("APPSECRET", "s"), ("WECHAT_API_ROOT", "https://api.weixin.qq.com"), ("JWT_KEY_a", "k")];
+    let loaded = variables_alone(&hub).expect("the hub starts");
+    assert_eq!((loaded.config.server.port, loaded.config.accounts.len()), (8567, 1));
+    assert_eq!(loaded.warnings, ["JWT_KEY_… is understood, but this version does not serve /access-token yet"]);
+    let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
+    assert_eq!(with_port.config.server.port, 80);
+    let half = variables_alone(&hub[..1]).expect_err("no secret");
+    assert!(half.to_string().contains("nothing to serve"));
+}
+
+#[test]
+fn wechat_servers_variables_suffice() {
+    let variables = [
+        ("WECHAT_APP_ID", "wx1"),
+        ("WECHAT_APP_SECRET", "s"),
+        ("WECHAT_APP_TOKEN", "t"),
+        ("REDIS_SERVER_ADDRESS", "redis.local:6380"),
+    ];
+    let config = variables_alone(&variables).expect("wechat-server starts").config;
+    assert_eq!(config.server.port, 8080);
+    assert_eq!(config.accounts[0].push_token.as_ref().map(|token| token.expose_secret()), Some("t"));
+    let topology = RedisTopology::Standalone("redis.local".to_owned(), 6380);
+    assert!(matches!(&config.store, StoreConfig::Redis(redis) if redis.topology == topology));
+    let text = "{ apps: [{ key: 'wx1', secret: 'old', tokenApi: 'stable' }, { key: 'wx2', secret: 's2' }] }";
+    let config = good_with(text, &variables).config;
+    assert_eq!((config.accounts.len(), config.server.port), (2, 3030));
+    assert_eq!((config.accounts[0].secret.expose_secret(), config.accounts[0].token_api), ("s", TokenApi::Stable));
+}
+
+#[test]
+fn a_stable_account_reserves_at_most_five_minutes() {
+    let config =
+        good("{ apps: [{ key: 'wx1', secret: 's', tokenApi: 'stable' }, { key: 'wx2', secret: 's' }], reserve: '1h' }").config;
+    assert_eq!(config.accounts.iter().map(|account| account.reserve.as_secs()).collect::<Vec<_>>(), [300, 3600]);
+    assert_eq!(config.accounts[0].rotations_per_day, 20);
+}
+
+#[test]
+fn what_later_versions_serve_is_understood_and_said_once() {
+    let app = |n: u8| {
+        format!("{{ key: 'wx{n}', secret: 's', aesKey: '{}', oauth: {{ redirects: [] }}, messages: 'echo' }}", "k".repeat(43))
+    };
+    let loaded = good(&format!("{{ apps: [{}, {}] }}", app(1), app(2)));
+    assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
+    let short = faults("{ apps: [{ key: 'wx1', secret: 's', aesKey: 'topsecret' }] }");
+    assert_eq!(
+        short,
+        "jsdkd.json:1:37 apps[0].aesKey: found a text, expected the 43 letters and digits of WeChat's EncodingAESKey"
+    );
+}
+
+#[test]
+fn a_directory_in_place_of_the_file_is_explained() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let fault = load(&Source::file(Some(dir.path().to_owned())), &Environment::default()).expect_err("a directory").to_string();
+    assert!(
+        fault.ends_with("found a directory, expected a file; docker makes one when the file to mount does not exist"),
+        "{fault}"
+    );
+    let absent = load(&Source::file(Some(dir.path().join("none.json"))), &Environment::default()).expect_err("absent").to_string();
+    assert!(absent.contains("none.json: cannot be read"), "{absent}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in r#"(\{|\[|apps|realms|cors|cache|:|,|"|'|\}|\]|//|/\*|\\u|[0-9]|null|-|e|\PC){0,40}"#) {
+        drop(load_with(&text, &[]));
+    }
+
+    #[test]
+    fn no_value_in_any_place_panics(
+        name in "cors|cache|realms|apps|server|wechat|reserve|keep|login|sources",
+        value in r#"(1|-1|1e999|0x10|NaN|null|true|''|'x'|\[\]|\{\}|\[1\]|\['x'\]|\[\{\}\]|\{a: 1\}|\[null\]|\{ redis: \[\] \}|\{ memo: 1 \})"#,
+    ) {
+        drop(load_with(&format!("{{ {name}: {value} }}"), &[]));
+    }
+
+    #[test]
+    fn the_order_of_sections_never_matters(sections in Just(vec![
+        "cors: ['a\\\\.com']", "cache: { file: 'f' }", "realms: [{ key: 'R', secret: 'S' }]", APPS, "server: { port: 5 }",
+        "wechat: { timeout: '1s' }", "reserve: '1m'", "keep: 'always'",
+    ]).prop_shuffle()) {
+        let config = load_with(&format!("{{ {} }}", sections.join(", ")), &[]).expect("the settings hold").config;
+        let accounts: Vec<&str> = config.accounts.iter().map(|account| account.app_id.as_str()).collect();
+        prop_assert_eq!(accounts, ["wx1"]);
+        prop_assert!(config.realms.get("R").is_some() && !config.origins.allows("http://b.com"));
+        prop_assert!(matches!(&config.store, StoreConfig::File(_)));
+        prop_assert_eq!((config.server.port, config.keep, config.accounts[0].reserve.as_secs()), (5, Keep::Always, 60));
+        prop_assert_eq!(config.wechat.timeout, Duration::from_secs(1));
+    }
+}
