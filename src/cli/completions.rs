@@ -15,6 +15,6 @@ pub(super) struct Arguments {
 
 /// Prints the completions to standard output.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "jsdkd", &mut io::stdout());
+    clap_complete::generate(arguments.shell, &mut super::CommandLine::command(), "jsdkd", &mut io::stdout());
     ExitCode::SUCCESS
 }

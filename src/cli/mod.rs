@@ -37,7 +37,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 bad arguments, 75 the cache file is 
 /// Keeps every WeChat access_token and jsapi_ticket fresh, signs wx.config, and hands credentials to whoever has a right to them.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -66,7 +66,7 @@ enum Command {
 
 /// Parses the arguments and runs their command.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let arguments = CommandLine::parse();
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),

@@ -115,7 +115,7 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let path = request.path();
     let caller = caller::address(request.head(), state).map(|address| address.to_string());
     let caller = caller.as_deref().unwrap_or("-");
-    let duration_ms = took.as_millis();
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let request_id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let request_id =
         request_id.filter(|id| id.len() <= 64).map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned);

@@ -207,7 +207,7 @@ impl Keeper {
                 None => self.0.wechat.access_token(&holding.account, false).await,
             },
         };
-        let duration_ms = begun.until(self.0.clock.steady()).as_millis();
+        let duration_ms = begun.until(self.0.clock.steady()).as_millis() as u64;
         let grant = answer.map_err(|source| KeeperError::Upstream { key: holding.key(kind), source })?;
         let expires_in = grant.expires_in.as_secs();
         let near = self.settle(holding, kind, grant, asked_at, before).await;
@@ -298,7 +298,7 @@ impl Keeper {
             slot.set_failure(Some(Failure { cause: source.clone(), attempts, until }));
             let advice = source.advice().unwrap_or("none");
             tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), error = %source, advice,
-                attempts, pause_ms = pause.as_millis(), "a renewal failed");
+                attempts, pause_ms = pause.as_millis() as u64, "a renewal failed");
         }
         error
     }

@@ -9,4 +9,5 @@ mod demo_page;
 mod nginx;
 mod readme;
 mod settings;
+mod smoke;
 mod support;

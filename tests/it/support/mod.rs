@@ -1,5 +1,6 @@
 //! What several groups of tests share.
 
+pub(crate) mod app;
 pub(crate) mod chromium;
 pub(crate) mod nginx;
 pub(crate) mod page;
