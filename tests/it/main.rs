@@ -8,6 +8,7 @@ mod delivery;
 mod demo_page;
 mod nginx;
 mod readme;
+mod readme_runs;
 mod settings;
 mod smoke;
 mod support;
