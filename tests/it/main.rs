@@ -4,7 +4,11 @@
 
 mod browser;
 mod clients;
+mod delivery;
 mod demo_page;
+mod nginx;
+mod readme;
+mod readme_runs;
 mod settings;
 mod smoke;
 mod support;
