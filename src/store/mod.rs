@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use crate::clock::{Clock, UnixMillis};
 
 mod memory;
+pub mod redis;
 
 pub use memory::MemoryStore;
 
