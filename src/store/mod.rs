@@ -15,6 +15,7 @@ mod memory;
 pub mod redis;
 
 pub use memory::MemoryStore;
+pub use redis::RedisStore;
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]
@@ -134,6 +135,6 @@ pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>,
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
         StoreConfig::File(_) => return Err(OpenError::Misconfigured("the file store is not built yet".to_owned())),
-        StoreConfig::Redis(_) => return Err(OpenError::Misconfigured("the redis store is not built yet".to_owned())),
+        StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
     })
 }
