@@ -1,0 +1,3 @@
+//! Shared pieces of the tests.
+
+pub mod redis;
