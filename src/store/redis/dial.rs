@@ -199,9 +199,10 @@ impl Dialer {
             .retries(2)
             .min_retry_wait(10)
             .max_retry_wait(100)
-            // Half of the caller's patience, so that one hanging node leaves time to ask another.
-            .connection_timeout(half(*timeout))
-            .response_timeout(half(*timeout))
+            // Parts of the caller's patience. The crate asks one node after another for the map of the cluster, and lets all
+            // requests wait meanwhile, so a hanging node must not use up the time of the others' keys.
+            .connection_timeout(part(*timeout, 4))
+            .response_timeout(part(*timeout, 4))
             .overall_response_timeout(None)
             .tcp_settings(tcp(*timeout));
         if let Some(password) = password {
@@ -239,8 +240,8 @@ fn tcp(timeout: Duration) -> TcpSettings {
     settings
 }
 
-fn half(timeout: Duration) -> Duration {
-    (timeout / 2).max(Duration::from_millis(1))
+fn part(timeout: Duration, of: u32) -> Duration {
+    (timeout / of).max(Duration::from_millis(1))
 }
 
 fn bracketed(host: &str) -> String {
