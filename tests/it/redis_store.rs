@@ -24,6 +24,20 @@ async fn read(store: &dyn Store, key: &str) -> Option<String> {
     value(store.get(key).await.unwrap())
 }
 
+/// Reads, several times when the client is busy with finding its way around a node that is down.
+async fn read_nevertheless(store: &dyn Store, key: &str) -> Option<String> {
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        match store.get(key).await {
+            Ok(found) => return value(found),
+            Err(fault) => assert!(began.elapsed() < Duration::from_secs(5), "{fault}"),
+        }
+        assert!(asked.elapsed() < BOUND, "a fault came after {:?}", asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Writes and reads one record.
 async fn works(store: &dyn Store) {
     store.put("wx1.token", &record("abc", HOUR)).await.unwrap();
@@ -403,40 +417,63 @@ async fn a_cluster_is_followed_when_its_slots_move() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_or_dead_node_of_a_cluster_harms_its_own_keys_only() {
+async fn beside_a_hanging_node_of_a_cluster_the_other_keys_are_read() {
+    one_node_fails(|node| node.pause(), |node| node.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_dead_node_of_a_cluster_the_other_keys_are_read() {
+    one_node_fails(RedisServer::kill, RedisServer::restart).await;
+}
+
+async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer)) {
     let mut cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let key_of =
-        |cluster: &RedisCluster, node: usize| (0..).map(|n| format!("wx{n}.token")).find(|key| cluster.owner(key) == node).unwrap();
-    let keys: Vec<String> = (0..3).map(|node| key_of(&cluster, node)).collect();
+    let key_of = |node| (0..).map(|n| format!("wx{n}.token")).find(|key| cluster.owner(key) == node).unwrap();
+    let keys: Vec<String> = (0..3).map(key_of).collect();
     for key in &keys {
         store.put(key, &record(key, HOUR)).await.unwrap();
     }
-    for hang in [true, false] {
-        if hang {
-            cluster.nodes[0].pause()
-        } else {
-            cluster.nodes[0].kill()
-        }
-        for _ in 0..3 {
+    fail(&mut cluster.nodes[0]);
+    let crowd = (0..40).map(|_| {
+        let (store, key) = (Arc::clone(&store), keys[0].clone());
+        tokio::spawn(async move {
             let began = Instant::now();
-            store.get(&keys[0]).await.expect_err("its node is down");
+            store.get(&key).await.expect_err("its node is down");
             assert!(began.elapsed() < BOUND, "a fault came after {:?}", began.elapsed());
-            for key in &keys[1..] {
-                assert_eq!(read(&*store, key).await.as_deref(), Some(key.as_str()));
-            }
-        }
-        if hang {
-            cluster.nodes[0].resume()
-        } else {
-            cluster.nodes[0].restart()
-        }
-        let began = Instant::now();
-        while store.get(&keys[0]).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(5), "the node is back, and nobody noticed");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        })
+    });
+    let crowd: Vec<_> = crowd.collect();
+    let cold = store_at(&cluster.url()).await;
+    for key in &keys[1..] {
+        assert_eq!(read_nevertheless(&*store, key).await.as_ref(), Some(key));
+        assert_eq!(read_nevertheless(&*cold, key).await.as_ref(), Some(key), "nor does it harm who comes only now");
     }
+    for one in crowd {
+        one.await.unwrap();
+    }
+    recover(&mut cluster.nodes[0]);
+    let began = Instant::now();
+    while store.get(&keys[0]).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the node is back, and nobody noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_hangs_is_left_for_its_replica() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&cluster.url()).await;
+    works(&*store).await;
+    let owner = cluster.owner("wx1.token");
+    let replica = cluster.add_replica_of(owner);
+    cluster.nodes[owner].pause();
+    let began = Instant::now();
+    while store.put("wx1.token", &record("new", HOUR)).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(7), "the replica was never found");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(replica.cli(&["GET", "wx1.token"]), "\"new\"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

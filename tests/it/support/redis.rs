@@ -202,6 +202,9 @@ impl Drop for RedisServer {
     }
 }
 
+const CLUSTERED: [&str; 6] =
+    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+
 /// Three masters that share the keys.
 pub struct RedisCluster {
     pub nodes: Vec<RedisServer>,
@@ -209,8 +212,7 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     pub fn start() -> Self {
-        let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
-        let nodes: Vec<RedisServer> = (0..3).map(|_| RedisServer::with(&args)).collect();
+        let nodes: Vec<RedisServer> = (0..3).map(|_| RedisServer::with(&CLUSTERED)).collect();
         let mut create = Command::new("redis-cli");
         create.args(["--cluster", "create"]).args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
         let output = create.arg("--cluster-yes").output().unwrap();
@@ -225,6 +227,21 @@ impl RedisCluster {
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
         format!("redis://{}", hosts.join(","))
+    }
+
+    /// A replica of that node, which the others will make a master when the node is silent for a second.
+    pub fn add_replica_of(&self, node: usize) -> RedisServer {
+        let replica = RedisServer::with(&CLUSTERED);
+        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[node].port.to_string()]);
+        let id = self.nodes[node].cli(&["CLUSTER", "MYID"]);
+        replica.await_answer(&["CLUSTER", "NODES"], &id);
+        replica.await_answer(&["CLUSTER", "REPLICATE", &id], "OK");
+        replica.await_answer(&["INFO", "replication"], "master_link_status:up");
+        let own = replica.cli(&["CLUSTER", "MYID"]);
+        for node in &self.nodes {
+            node.await_answer(&["CLUSTER", "REPLICAS", &id], &own);
+        }
+        replica
     }
 
     /// The node that owns the key.
