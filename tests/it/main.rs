@@ -9,6 +9,8 @@ mod demo_page;
 mod nginx;
 mod readme;
 mod readme_runs;
+mod redis_store;
 mod settings;
 mod smoke;
+mod store_contract;
 mod support;
