@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::app::{APP, TestApp, signed_v1, signed_v2};
 use crate::support::nginx::Nginx;
 use crate::support::standin::{Guard, serve};
 
@@ -70,6 +71,25 @@ async fn every_address_arrives_as_it_was_sent() {
     let posted = reached(&client, &nginx, Method::POST, "/jsapi/wx12345678/config", r#"{"url":"https://example.com/"}"#).await;
     assert_eq!(posted["method"], "POST");
     assert_eq!(posted["body"], r#"{"url":"https://example.com/"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_a_query_and_a_check_file_work_through_nginx() {
+    let app = TestApp::start().await;
+    let Some(nginx) = Nginx::start(app.address()).await else { return };
+    let base = format!("https://example.com:{}", nginx.https.port());
+    let client = client(&nginx);
+    let post = client.post(format!("{base}/jsapi/{APP}/config")).header("content-type", "application/json");
+    let config: Value =
+        serde_json::from_str(&post.body(r#"{"url":"https://example.com/"}"#).send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!(config["appId"], APP);
+    for path in [signed_v1(APP, ""), signed_v2("GET", APP, &[])] {
+        let answer = client.get(format!("{base}{path}")).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert!(app.sandbox.accepts(answer["value"].as_str().expect("a value")), "{answer}");
+    }
+    let code = client.get(format!("{base}/MP_verify_dBGMo51NUVEVlQo5.txt")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(code, "dBGMo51NUVEVlQo5");
 }
 
 #[tokio::test]

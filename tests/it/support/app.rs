@@ -54,6 +54,11 @@ impl TestApp {
         Builder { settings, clock: Clock::system(), sandbox: SandboxOptions { accounts, ..SandboxOptions::default() }, demo: None }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.url.trim_start_matches("http://").parse().expect("our own address")
+    }
+
     /// `GET path`.
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.send(self.request(Method::GET, path)).await
