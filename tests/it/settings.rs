@@ -85,6 +85,8 @@ fn the_originals_commented_sample_loads_once_its_realms_are_a_list() {
     assert!(matches!(&config.store, StoreConfig::File(path) if path.as_os_str() == "cache_file.json"));
     assert!(config.origins.allows("https://www.example.com") && !config.origins.allows("https://evil.org"));
     assert_eq!(config.realms.get("realm key").map(|realm| realm.algorithm), Some(Algorithm::Any));
+    let escaped = good(r#"{"cors": ["example\.com"], "realms": {}, "apps": [{"key": "wx1", "secret": "s"}]}"#);
+    assert!(escaped.config.origins.allows("https://example.com") && escaped.config.realms.is_empty());
     let original = "{\n  //可选\n  realms: {\n    {key: \"realm key\", secret: \"realm secret\"}\n  },\n}";
     check_faults(original, &["jsdkd.json:4:5 realms: found an object inside an object, expected a list: realms: [{…}]"]);
     check_faults(
@@ -124,7 +126,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             r#"jsdkd.json:5:18 realms[1].secret: found an empty text, expected a text, { env: "NAME" } or { file: "/path" }"#,
             r#"jsdkd.json:6:7 realms[2].key: found an empty text, expected the realm's name"#,
             r#"jsdkd.json:6:16 realms[2].secret: found a number, expected a text, { env: "NAME" } or { file: "/path" }"#,
-            r#"jsdkd.json:7:5 realms[3]: found "R4", expected an object {…}"#,
+            r#"jsdkd.json:7:5 realms[3]: found a text, expected an object {…}"#,
             r#"jsdkd.json:10:7 apps[0].key: found "wx 1", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"#,
             r#"jsdkd.json:11:7 apps[1].key: found "weblogin", this word is part of one of the server's own addresses and cannot name an app"#,
             r#"jsdkd.json:12:5 apps[2].secret: missing, expected the account's AppSecret"#,
@@ -224,6 +226,37 @@ fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
     );
     let absent = faults("{ apps: [{ key: 'wx1', secret: { file: '/nowhere/x' } }] }");
     assert!(absent.contains("the file /nowhere/x cannot be read"), "{absent}");
+}
+
+#[test]
+fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
+    let faulty = [
+        "apps: 'MARKER'",
+        "apps: ['MARKER']",
+        "apps: [{ key: 'wx1', secret: ['MARKER'] }]",
+        "apps: [{ key: 'wx1', secret: { evn: 'MARKER' } }]",
+        "apps: [{ key: 'wx1', secret: { env: 'NONE', or: 'MARKER' } }]",
+        "apps: [{ key: 'wx1', secret: '', token: { a: 'MARKER' }, aesKey: 'MARKER' }]",
+        "realms: 'MARKER'",
+        "realms: ['MARKER']",
+        "realms: [{ key: 'R', secret: { value: 'MARKER' } }]",
+        "realms: { R: { secret: 'MARKER' } }",
+        "cache: 'redis://:MARKER@h'",
+        "cache: { redis: ['redis://:MARKER@h:x', {}] }",
+        "cache: { redis: { password: ['MARKER'] } }",
+        "cache: { redis: 'http://:MARKER@h' }",
+        "cache: { sql: 'mysql://u:MARKER@h' }",
+        "cache: { memo: 'MARKER' }",
+        "cache: { memo: { 'wx1.token': 'MARKER' } }",
+        "cache: { memo: { 'wx1.token': { value: ['MARKER'], __expires: 1 } } }",
+        "server: { publicUrl: 'https://u:MARKER@h' }",
+        "wechat: { api: ['https://u:MARKER@h'] }",
+        "realms: [{ key: 'R', secret: 'MARKER' 'x' }]",
+    ];
+    for text in faulty {
+        let fault = load_with(&format!("{{ {text} }}"), &[]).expect_err(text);
+        assert!(!fault.to_string().contains("MARKER") && !format!("{fault:?}").contains("MARKER"), "{text}: {fault}");
+    }
 }
 
 #[test]
@@ -351,8 +384,10 @@ fn the_hubs_variables_suffice() {
     assert_eq!(loaded.warnings, ["JWT_KEY_… is understood, but this version does not serve /access-token yet"]);
     let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
     assert_eq!(with_port.config.server.port, 80);
-    let half = variables_alone(&hub[..1]).expect_err("no secret");
-    assert!(half.to_string().contains("nothing to serve"));
+    let half = variables_alone(&hub[..1]).expect_err("no secret").to_string();
+    assert!(half.starts_with("APPID: counts only together with APPSECRET, which is not set\n"), "{half}");
+    let beside_a_file = good_with(&format!("{{ {APPS} }}"), &hub[..1]);
+    assert_eq!(beside_a_file.warnings, ["APPID: counts only together with APPSECRET, which is not set"]);
 }
 
 #[test]
