@@ -100,6 +100,16 @@ pub enum TokenApi {
     Stable,
 }
 
+/// Which accounts are renewed without being asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// Those asked for within one lifetime.
+    #[default]
+    Active,
+    /// Every account, for ever.
+    Always,
+}
+
 /// One WeChat account as its owner configured it.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -111,8 +121,11 @@ pub struct Account {
     pub push_token: Option<SecretString>,
     /// Where the access_token comes from.
     pub token_api: TokenApi,
-    /// How long an outage of WeChat to survive: renewal begins this long before the end. Already cut to what `token_api` allows.
+    /// How long an outage of WeChat to survive: the access_token's renewal begins this long before its end. Already cut to what
+    /// `token_api` allows.
     pub reserve: Duration,
+    /// The same for tickets, which WeChat lets us renew at any time.
+    pub ticket_reserve: Duration,
     /// How many renewals a day callers may ask for with `rotate`.
     pub rotations_per_day: u32,
 }

@@ -117,7 +117,7 @@ impl Realms {
     pub fn verify<'a>(
         &self,
         request: &SignedRequest<'a>,
-        app: &AppId,
+        app: &str,
         now: UnixMillis,
         accept: Accept,
     ) -> Result<VerifiedQuery<'a>, RealmError> {

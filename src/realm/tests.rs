@@ -24,7 +24,7 @@ fn realms() -> Realms {
 
 fn ask_at(now: UnixMillis, raw_query: &str, accept: Accept) -> Result<VerifiedQuery<'_>, RealmError> {
     let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query, body: b"" };
-    realms().verify(&request, &app("wx1"), now, accept)
+    realms().verify(&request, "wx1", now, accept)
 }
 
 fn ask(raw_query: &str) -> Result<VerifiedQuery<'_>, RealmError> {
@@ -103,7 +103,7 @@ fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
     assert_eq!(ask_at(late, &foreign, Accept::AnyVersion).err(), Some(RealmError::Expired { now: late }));
     assert_eq!(ask(&foreign).err(), Some(RealmError::NotItsApp));
     let request = SignedRequest { method: "GET", path: "/", raw_query: &foreign, body: b"" };
-    assert!(realms().verify(&request, &app("wx3"), NOW, Accept::AnyVersion).is_ok());
+    assert!(realms().verify(&request, "wx3", NOW, Accept::AnyVersion).is_ok());
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn account(at: &At<'_>, reserve: Duration, noted: &mut BTreeSet<&'static str>) -
         push_token,
         token_api,
         reserve: allowed(reserve, token_api),
+        ticket_reserve: reserve,
         rotations_per_day,
     })
 }
@@ -141,6 +142,7 @@ fn add_neighbour(accounts: &mut Vec<Account>, app: &NeighbourApp, env: &Environm
             push_token: push_token.map(Into::into),
             token_api: TokenApi::Basic,
             reserve: allowed(reserve, TokenApi::Basic),
+            ticket_reserve: reserve,
             rotations_per_day: BASIC_ROTATIONS.0,
         }),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::proxies::TrustedProxies;
-use crate::account::Account;
+use crate::account::{Account, Keep};
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::store::StoreConfig;
@@ -28,16 +28,6 @@ pub struct Config {
     pub server: ServerConfig,
     /// WeChat's side.
     pub wechat: WechatConfig,
-}
-
-/// Which credentials are renewed before anybody asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Keep {
-    /// Those that were asked for within one lifetime.
-    #[default]
-    Active,
-    /// Those of every account, for ever.
-    Always,
 }
 
 /// Our own side of the network.

@@ -24,7 +24,7 @@ mod variables;
 
 use std::path::PathBuf;
 
-pub use self::config::{Config, Keep, ServerConfig, WechatConfig};
+pub use self::config::{Config, ServerConfig, WechatConfig};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;

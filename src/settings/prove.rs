@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::config::{Config, Keep, ServerConfig, WechatConfig};
+use super::config::{Config, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::node::Node;
 use super::proxies::TrustedProxies;
@@ -11,6 +11,7 @@ use super::reader::{At, Reader};
 use super::variables::Variables;
 use super::{accounts, cache, realms};
 use crate::account::AppId;
+use crate::account::Keep;
 use crate::origin::OriginPolicy;
 
 const KNOWN: [&str; 13] =

@@ -11,9 +11,13 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixMillis};
 
+mod file;
 mod memory;
+pub mod redis;
 
+pub use file::FileStore;
 pub use memory::MemoryStore;
+pub use redis::RedisStore;
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]
@@ -132,7 +136,7 @@ pub enum RedisTopology {
 pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
-        StoreConfig::File(_) => return Err(OpenError::Misconfigured("the file store is not built yet".to_owned())),
-        StoreConfig::Redis(_) => return Err(OpenError::Misconfigured("the redis store is not built yet".to_owned())),
+        StoreConfig::File(path) => Arc::new(FileStore::open(path, clock.clone())?),
+        StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
     })
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use jsdkd::account::Keep;
 use jsdkd::account::TokenApi;
 use jsdkd::realm::Algorithm;
-use jsdkd::settings::{Environment, Keep, Loaded, SettingsError, Source, load};
+use jsdkd::settings::{Environment, Loaded, SettingsError, Source, load};
 use jsdkd::store::{RedisTopology, StoreConfig};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;

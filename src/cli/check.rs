@@ -1,0 +1,37 @@
+//! `jsdkd check`: the settings, proven and not used.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jsdkd::settings::{self, Environment, Source};
+
+/// Arguments of `check`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The settings file; else the one that `serve` would read.
+    file: Option<PathBuf>,
+    /// Count an unknown setting as a fault.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Prints every fault and warning; exits 78 on a fault.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let env = Environment::from_process();
+    let file = settings::find_file(arguments.file.as_deref(), &env);
+    let name = file.as_ref().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+    match settings::load(&Source::file(file).strict(arguments.strict), &env) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                println!("warning: {warning}");
+            }
+            let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());
+            println!("{name}: good; {apps} app(s), {realms} realm(s)");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(super::EX_CONFIG)
+        }
+    }
+}

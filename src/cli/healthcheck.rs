@@ -1,0 +1,43 @@
+//! `jsdkd healthcheck`: asks a running server's `/ping`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use jsdkd::settings::{self, Environment, Source};
+
+/// Arguments of `healthcheck`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The server's address; else where the settings say it listens.
+    #[arg(long)]
+    url: Option<String>,
+}
+
+/// Exits 0 if the server answers within three seconds.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let base = arguments.url.clone().unwrap_or_else(configured);
+    super::runtime()?.block_on(async {
+        let url = format!("{}/ping", base.trim_end_matches('/'));
+        let client = super::client(Duration::from_secs(3))?;
+        let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+        let body = answer.text().await?;
+        ensure!(body.starts_with("{\"pong\":"), "{url} is not a jsdkd");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Where the server of these settings listens, seen from this machine. Settings that cannot be read say nothing of a server that
+/// runs, so the usual port is asked then.
+fn configured() -> String {
+    let env = Environment::from_process();
+    let source = Source::file(settings::find_file(None, &env));
+    let Ok(loaded) = settings::load(&source, &env) else { return "http://127.0.0.1:3030".to_owned() };
+    let (bind, port) = (loaded.config.server.bind, loaded.config.server.port);
+    match bind.as_str() {
+        "0.0.0.0" => format!("http://127.0.0.1:{port}"),
+        "::" | "[::]" => format!("http://[::1]:{port}"),
+        ipv6 if ipv6.contains(':') && !ipv6.starts_with('[') => format!("http://[{ipv6}]:{port}"),
+        host => format!("http://{host}:{port}"),
+    }
+}

@@ -1,0 +1,106 @@
+//! The commands, one file each. Only this folder writes to the terminal.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+mod check;
+mod completions;
+mod demo;
+mod healthcheck;
+mod query;
+mod sandbox;
+mod serve;
+mod sign;
+
+/// Bad settings have an exit code of their own (EX_CONFIG of sysexits.h), so that a supervisor need not try again.
+const EX_CONFIG: u8 = 78;
+
+/// Something else holds what we need (EX_TEMPFAIL): trying again later can help.
+const EX_TEMPFAIL: u8 = 75;
+
+const EXAMPLES: &str = "\
+Examples:
+  jsdkd demo                                 see the whole thing run, without a WeChat account
+  jsdkd check jsdkd.json                     every fault of a settings file at once
+  jsdkd                                      serve with $APP_CONFIG or ./jsdkd.json
+  jsdkd serve --config /etc/jsdkd.json       serve with that file
+  jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
+                                             ask a running server for the access_token
+  jsdkd sign --ticket T --url https://example.com/
+                                             a signature to compare with WeChat's debugging page
+
+Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
+Exit codes: 0 stopped as asked, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
+
+/// Keeps every WeChat access_token and jsapi_ticket fresh, signs wx.config, and hands credentials to whoever has a right to them.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (also without a command).
+    Serve(serve::Arguments),
+    /// Check a settings file: every fault with its line and what was expected.
+    Check(check::Arguments),
+    /// Serve against a built-in fake of WeChat with a sample account; no WeChat account needed.
+    Demo(demo::Arguments),
+    /// Run the truthful fake of WeChat's API alone, for tests of your own.
+    Sandbox(sandbox::Arguments),
+    /// Sign a realm query, ask a running server, print the credential.
+    Query(query::Arguments),
+    /// Print string1 and the JS-SDK signature, to compare with WeChat's debugging page.
+    Sign(sign::Arguments),
+    /// Exit 0 if the server answers; for Docker's HEALTHCHECK.
+    Healthcheck(healthcheck::Arguments),
+    /// Print shell completions.
+    Completions(completions::Arguments),
+}
+
+/// Parses the arguments and runs their command.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let arguments = CommandLine::parse();
+    match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Query(arguments) => query::run(&arguments),
+        Command::Sign(arguments) => Ok(sign::run(&arguments)),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
+    }
+}
+
+/// The runtime that does the keeper's work: fetching, storing, waiting. Requests are answered by actix's own threads.
+fn runtime() -> anyhow::Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(2).thread_name("jsdkd-keeper").enable_all().build()?)
+}
+
+/// A client for one request of a command.
+fn client(timeout: std::time::Duration) -> anyhow::Result<reqwest::Client> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Ok(reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?)
+}
+
+/// Resolves when the process is asked to stop: SIGTERM, or Ctrl-C on a terminal.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // Without handlers the signals end the process by themselves.
+        _ => std::future::pending().await,
+    }
+}

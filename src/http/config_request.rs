@@ -1,0 +1,270 @@
+//! The caller's half of a `wx.config`: a JSON object that is passed through byte for byte, but for the four fields that only we may
+//! set, and the address in it that is to be signed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::error::ApiError;
+
+/// The fields that we set; a caller's own are dropped.
+const OURS: [&str; 4] = ["appId", "timestamp", "nonceStr", "signature"];
+
+/// Names of `GET` parameters that are lists in `wx.config`.
+const LISTS: [&str; 2] = ["jsApiList", "openTagList"];
+
+/// Room for our four fields, so that the answer is written without a second allocation.
+const OUR_ROOM: usize = 224;
+
+/// What the caller sent, ready to have our fields added.
+#[derive(Debug)]
+pub(super) struct ConfigRequest {
+    /// An unclosed JSON object: `{` and the caller's fields, each with a comma behind it.
+    echo: String,
+    /// The address to sign, as sent up to `#`.
+    url: Option<String>,
+}
+
+impl ConfigRequest {
+    /// Reads a request's body; an empty one counts as `{}`.
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if body.trim_ascii().is_empty() {
+            return Ok(Self { echo: "{".to_owned(), url: None });
+        }
+        let text = std::str::from_utf8(body).map_err(|_| ApiError::InvalidJson("it is not UTF-8".to_owned()))?;
+        if let Some(found) = not_an_object(text) {
+            // Whether it is JSON at all is the first question.
+            serde_json::from_str::<&RawValue>(text).map_err(|error| ApiError::InvalidJson(error.to_string()))?;
+            return Err(ApiError::BodyNotAnObject(found));
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let echo = json.deserialize_map(EchoVisitor { room: body.len() + OUR_ROOM });
+        let (echo, url) =
+            echo.and_then(|echo| json.end().map(|()| echo)).map_err(|error| ApiError::InvalidJson(error.to_string()))?;
+        Ok(Self { echo, url: url.map(url_in_json).transpose()? })
+    }
+
+    /// Reads a `GET`'s parameters: lists by commas, `debug` as a boolean, all else as text.
+    pub(super) fn from_query(query: &str) -> Result<Self, ApiError> {
+        let mut fields = serde_json::Map::new();
+        let mut url = None;
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if OURS.contains(&name.as_ref()) || name.is_empty() {
+                continue;
+            }
+            if name == "url" {
+                url = Some(url_as_sent(&value)?);
+            }
+            let value = if LISTS.contains(&name.as_ref()) {
+                value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            } else if name == "debug" && (value == "true" || value == "false") {
+                (value == "true").into()
+            } else {
+                value.into_owned().into()
+            };
+            fields.insert(name.into_owned(), value);
+        }
+        let mut echo = serde_json::Value::from(fields).to_string();
+        echo.pop();
+        if echo.len() > 1 {
+            echo.push(',');
+        }
+        Ok(Self { echo, url })
+    }
+
+    /// The address to sign: the caller's, else the `Referer` if it is a full address. Empty means neither.
+    pub(super) fn url_or<'a>(&'a self, referer: Option<&'a str>) -> &'a str {
+        match &self.url {
+            Some(url) => url,
+            None => referer.filter(|referer| is_http(referer)).map_or("", without_fragment),
+        }
+    }
+
+    /// The caller's fields, unclosed, to write ours behind.
+    pub(super) fn into_echo(self) -> String {
+        self.echo
+    }
+}
+
+/// What `text` begins like, when it is no object.
+fn not_an_object(text: &str) -> Option<&'static str> {
+    Some(match text.trim_ascii_start().as_bytes().first()? {
+        b'{' => return None,
+        b'[' => "a list",
+        b'"' => "a text",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    })
+}
+
+/// Copies the fields that are the caller's to set and remembers the raw `url`.
+struct EchoVisitor {
+    room: usize,
+}
+
+impl<'de> Visitor<'de> for EchoVisitor {
+    type Value = (String, Option<&'de RawValue>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut echo = String::with_capacity(self.room);
+        let mut url = None;
+        echo.push('{');
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            if OURS.contains(&name.as_ref()) {
+                continue;
+            }
+            if name == "url" {
+                // The last one counts, as it does for whoever reads the answer.
+                url = Some(value);
+            }
+            match &name {
+                // A borrowed name had no escapes, so it can be copied as it stands.
+                Cow::Borrowed(plain) => {
+                    echo.push('"');
+                    echo.push_str(plain);
+                    echo.push('"');
+                }
+                Cow::Owned(escaped) => echo.push_str(&serde_json::to_string(escaped).map_err(A::Error::custom)?),
+            }
+            echo.push(':');
+            echo.push_str(value.get());
+            echo.push(',');
+        }
+        Ok((echo, url))
+    }
+}
+
+/// A field's name, borrowed from the body where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn url_in_json(raw: &RawValue) -> Result<String, ApiError> {
+    let url: Name<'_> = serde_json::from_str(raw.get()).map_err(|_| ApiError::InvalidUrl("must be a text"))?;
+    url_as_sent(&url.0)
+}
+
+/// The part of `url` that is signed: as sent up to `#`, after one decoding if it is encoded as a whole.
+fn url_as_sent(url: &str) -> Result<String, ApiError> {
+    let wholly_encoded = ["http%3a", "https%3a"].iter().any(|start| starts_with_ignoring_case(url, start));
+    let url = if wholly_encoded {
+        percent_decode_str(url).decode_utf8().map_err(|_| ApiError::InvalidUrl("is percent-encoded, but not as UTF-8"))?
+    } else {
+        Cow::Borrowed(url)
+    };
+    if is_http(&url) {
+        Ok(without_fragment(&url).to_owned())
+    } else {
+        Err(ApiError::InvalidUrl("must begin with http:// or https://"))
+    }
+}
+
+/// Whether `url` is a full address of the web: scheme and host.
+fn is_http(url: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        starts_with_ignoring_case(url, scheme)
+            && url[scheme.len()..].starts_with(|c: char| !matches!(c, '/' | '?' | '#') && !c.is_whitespace())
+    })
+}
+
+fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
+    text.as_bytes().get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
+}
+
+fn without_fragment(url: &str) -> &str {
+    url.split('#').next().unwrap_or(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(body: &str) -> Result<(String, String), String> {
+        let request = ConfigRequest::from_body(body.as_bytes()).map_err(|error| error.code().0.to_owned())?;
+        Ok((request.echo.clone(), request.url_or(None).to_owned()))
+    }
+
+    #[test]
+    fn the_callers_fields_keep_their_order_and_spelling() {
+        let body = r#" {"b": 1.0, "a":[1e3,{"x":12345678901234567890}], "url":"https://example.com/?a=b#c", "\u0062c" : null} "#;
+        let echo = r#"{"b":1.0,"a":[1e3,{"x":12345678901234567890}],"url":"https://example.com/?a=b#c","bc":null,"#;
+        assert_eq!(read(body), Ok((echo.to_owned(), "https://example.com/?a=b".to_owned())));
+    }
+
+    #[test]
+    fn our_fields_are_never_the_callers() {
+        let body = r#"{"appId":"x","timestamp":1,"nonceStr":"n","sign\u0061ture":"s","appid":"kept"}"#;
+        assert_eq!(read(body), Ok((r#"{"appid":"kept","#.to_owned(), String::new())));
+    }
+
+    #[test]
+    fn a_wholly_encoded_address_is_decoded_once_and_others_not_at_all() {
+        let url = |url: &str| read(&format!(r#"{{"url":"{url}"}}"#)).map(|(_, url)| url);
+        assert_eq!(url("https%3A%2F%2Fa.cn%2F%3Fq%3D%2520%23x"), Ok("https://a.cn/?q=%20".to_owned()));
+        assert_eq!(url("https://a.cn/%3Fq?x=%23#y"), Ok("https://a.cn/%3Fq?x=%23".to_owned()));
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_refused() {
+        for url in ["1", "null", "[]", r#""""#, r#""/page""#, r#""ftp://a.cn""#, r#""https://""#, r#""javascript:1""#] {
+            assert_eq!(read(&format!(r#"{{"url":{url}}}"#)), Err("invalid_url".to_owned()), "{url}");
+        }
+        for body in ["[]", "1", "null", r#""x""#, "true"] {
+            assert_eq!(read(body), Err("body_not_an_object".to_owned()), "{body}");
+        }
+        for body in ["{", "{]", "{} x", "nope", "{\"a\":01}", "{'a':1}", "[1"] {
+            assert_eq!(read(body), Err("invalid_json".to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_an_empty_object() {
+        for body in ["", " \n", "{}", "\u{feff}{}"] {
+            assert_eq!(read(body), Ok(("{".to_owned(), String::new())), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_full_referer_stands_in_for_the_address() {
+        let request = ConfigRequest::from_body(b"{}").expect("an empty object is read");
+        assert_eq!(request.url_or(Some("https://a.cn/page?x=1#top")), "https://a.cn/page?x=1");
+        for referer in ["/page", "about:blank", "android-app://x", ""] {
+            assert_eq!(request.url_or(Some(referer)), "", "{referer}");
+        }
+    }
+
+    #[test]
+    fn a_get_says_the_same_in_its_parameters() {
+        let request = ConfigRequest::from_query("url=https%3A%2F%2Fa.cn%2F%3Fx%3D1%23t&jsApiList=a,b&debug=true&appId=x&any=1");
+        let request = request.expect("the parameters are read");
+        let echo = r#"{"any":"1","debug":true,"jsApiList":["a","b"],"url":"https://a.cn/?x=1#t","#;
+        assert_eq!((request.echo.as_str(), request.url_or(None)), (echo, "https://a.cn/?x=1"));
+        assert_eq!(ConfigRequest::from_query("").expect("no parameters are fine").echo, "{");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_a_caller_sends_panics_or_breaks_the_json(body in r#"[\{\}\[\]":,a\\u0-9 \n#%]{0,40}"#) {
+            if let Ok(request) = ConfigRequest::from_body(body.as_bytes()) {
+                let whole = format!("{}\"appId\":1}}", request.echo);
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&whole).is_ok(), "{}", whole);
+            }
+        }
+
+        #[test]
+        fn the_fragment_never_matters(tail in "[a-z0-9/?&=%]{0,20}", fragment in "[a-z#/]{0,10}") {
+            let with = url_as_sent(&format!("https://a.cn/{tail}#{fragment}")).expect("a good address");
+            prop_assert_eq!(with, format!("https://a.cn/{tail}"));
+        }
+    }
+}

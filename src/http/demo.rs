@@ -1,0 +1,76 @@
+//! The demo's pages: one that fetches a `wx.config` and shows every step of its signature. Served only by `jsdkd demo`, whose
+//! account is a sandbox's: the ticket shown here opens nothing.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+
+use super::error::ApiError;
+use super::state::{AppState, Demo};
+use super::{GET, JSON, NO_STORE, read, resource};
+use crate::clock::UnixMillis;
+use crate::credential::CredentialKind;
+use crate::signature;
+
+const PAGE: &str = include_str!("../../static/demo.html");
+const SCRIPT: &str = include_str!("../../static/demo.js");
+const STYLE: &str = include_str!("../../static/demo.css");
+
+/// The demo's own addresses.
+pub(super) fn routes(app: &mut web::ServiceConfig) {
+    app.service(resource("/", GET).route(read().to(home)))
+        .service(resource("/demo.html", GET).route(read().to(|| asset(PAGE, "text/html; charset=utf-8"))))
+        .service(resource("/demo.js", GET).route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8"))))
+        .service(resource("/demo.css", GET).route(read().to(|| asset(STYLE, "text/css; charset=utf-8"))))
+        .service(resource("/demo/ticket", GET).route(read().to(ticket)));
+}
+
+async fn home() -> HttpResponse {
+    HttpResponse::Found().insert_header((header::LOCATION, "/demo.html")).finish()
+}
+
+async fn asset(text: &'static str, content_type: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'self'"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(text)
+}
+
+/// The ticket that the next config will be signed with, so that the page can compute the signature itself.
+async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
+    let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
+    let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let info = req.connection_info();
+    let server = format!("{}://{}", info.scheme(), info.host());
+    let answer = serde_json::json!({
+        "ticket": ticket.value().expose_secret(),
+        "appid": demo.app_id,
+        "sandbox": demo.sandbox,
+        "curl": demo.curl_lines(&server, state.clock().wall()),
+    });
+    let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));
+    Ok(HttpResponse::Ok().insert_header(headers.0).insert_header(headers.1).body(answer.to_string()))
+}
+
+impl Demo {
+    /// Lines to paste into a shell: a config, a credential (its signature is good for five minutes), and a check file.
+    pub fn curl_lines(&self, server: &str, now: UnixMillis) -> Vec<String> {
+        let Self { app_id, realm, realm_secret, .. } = self;
+        let nonce = format!("{:016x}", rand::random::<u64>());
+        let ts = now.to_string();
+        let pairs = [("realm", realm.as_str()), ("nonce", nonce.as_str()), ("ts", ts.as_str()), ("key", "token")];
+        let query = signature::canonical_query(pairs);
+        let path = format!("/jsapi/{app_id}/query");
+        let sign = signature::realm_v2(realm_secret, "GET", &path, &query, b"").text();
+        vec![
+            format!(
+                "curl -X POST {server}/jsapi/{app_id}/config -H 'Content-Type: application/json' -d '{{\"url\":\"https://example.com/\",\"jsApiList\":[\"chooseImage\"]}}'"
+            ),
+            format!("curl '{server}{path}?{query}&sign={sign}'"),
+            format!("curl {server}/MP_verify_dBGMo51NUVEVlQo5.txt"),
+            format!("curl {server}/ping"),
+        ]
+    }
+}

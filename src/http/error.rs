@@ -1,0 +1,216 @@
+//! Every failure that a caller can see: one closed enum, one table of stable codes, one envelope (problem+json, RFC 9457). actix's
+//! own rejections pass through the same door.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::clock::UnixMillis;
+use crate::keeper::KeeperError;
+use crate::realm::RealmError;
+use crate::store::StoreError;
+use crate::wechat::WechatError;
+
+/// When a caller should come back after a fault of the store.
+const STORE_RETRY: Duration = Duration::from_secs(2);
+
+/// Why a request was not answered as it hoped. Its `Display` is the `detail` of the envelope: a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body is not JSON.
+    #[error("the body is not valid JSON ({0}); send a JSON object such as {{\"url\": \"https://example.com/page\"}}")]
+    InvalidJson(String),
+    /// The body is JSON, but no object.
+    #[error("the body must be a JSON object such as {{\"url\": \"https://example.com/page\"}}, not {0}")]
+    BodyNotAnObject(&'static str),
+    /// `url` cannot be signed.
+    #[error("url {0}; send the page's full address as the browser has it, location.href.split('#')[0]")]
+    InvalidUrl(&'static str),
+    /// `key` names no credential.
+    #[error("key must be token, ticket or card_ticket")]
+    UnknownKey,
+    /// The query string cannot be understood.
+    #[error("{0}")]
+    MalformedQuery(String),
+    /// Unknown realm or wrong signature: one and the same, so that neither can be found out.
+    #[error(
+        "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows"
+    )]
+    Unauthorized,
+    /// A right signature at a wrong time.
+    #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign anew", now.0)]
+    TimestampOutOfRange {
+        /// Our time.
+        now: UnixMillis,
+    },
+    /// WeChat's server check is signed with another token.
+    #[error("the signature does not fit this app's token; set the same token here and in the WeChat console")]
+    BadPushSignature,
+    /// The realm exists, and may not ask for this app.
+    #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
+    RealmNotAllowed,
+    /// CORS.
+    #[error("this origin is not let in; add its host to cors in the settings")]
+    OriginNotAllowed,
+    /// No such account.
+    #[error("no app of this appid is configured here; look for a typo, or add it to apps in the settings")]
+    UnknownApp,
+    /// No such address, or no such file.
+    #[error("there is nothing at this address")]
+    NotFound,
+    /// Wrong method for an address that exists.
+    #[error("this address answers {allow} only")]
+    MethodNotAllowed {
+        /// The `Allow` header.
+        allow: &'static str,
+    },
+    /// The body did not come in time.
+    #[error("the rest of the body did not arrive in time; send it again")]
+    RequestTimeout,
+    /// The body is larger than `server.bodyLimit`.
+    #[error("the body is larger than {limit} bytes; send less, or raise server.bodyLimit")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not JSON by its own account.
+    #[error("send the body as Content-Type: application/json, in UTF-8 and not compressed")]
+    UnsupportedMediaType,
+    /// A bug of ours; the log has the rest.
+    #[error("something broke inside this server; its log says what")]
+    Internal,
+    /// The process is stopping, or a reload is under way.
+    #[error("this server is stopping; ask again in a moment")]
+    ShuttingDown,
+    /// No credential could be handed out.
+    #[error("{}", describe(.0))]
+    Keeper(#[from] KeeperError),
+    /// Another status of actix's own, such as a malformed path.
+    #[error("the request cannot be understood ({0})")]
+    Other(StatusCode),
+}
+
+impl ApiError {
+    /// The table: each failure's stable code and HTTP status.
+    pub fn code(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::InvalidJson(_) => ("invalid_json", StatusCode::BAD_REQUEST),
+            Self::BodyNotAnObject(_) => ("body_not_an_object", StatusCode::BAD_REQUEST),
+            Self::InvalidUrl(_) => ("invalid_url", StatusCode::BAD_REQUEST),
+            Self::UnknownKey => ("unknown_key", StatusCode::BAD_REQUEST),
+            Self::MalformedQuery(_) => ("malformed_query", StatusCode::BAD_REQUEST),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
+            Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
+            Self::RealmNotAllowed => ("realm_not_allowed", StatusCode::FORBIDDEN),
+            Self::OriginNotAllowed => ("origin_not_allowed", StatusCode::FORBIDDEN),
+            Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
+            Self::BodyTooLarge { .. } => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Keeper(error) => keeper_code(error),
+            Self::Other(status) => ("bad_request", *status),
+        }
+    }
+
+    /// When to come back, for the failures that pass.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) => Some(*retry_after),
+            Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
+            Self::ShuttingDown => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    fn envelope(&self) -> String {
+        let (code, status) = self.code();
+        let mut envelope = serde_json::json!({
+            "status": status.as_u16(),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "detail": self.to_string(),
+            "code": code,
+        });
+        if let Self::Keeper(error) = self
+            && let Some(WechatError::Refused { code, message, .. }) = error.wechat()
+        {
+            envelope["errcode"] = code.0.into();
+            envelope["errmsg"] = message.as_str().into();
+        }
+        envelope.to_string()
+    }
+}
+
+fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
+    match error {
+        KeeperError::CoolingDown { .. } => ("cooling_down", StatusCode::SERVICE_UNAVAILABLE),
+        KeeperError::Store(_) => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        KeeperError::TooSlow { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+        KeeperError::Lost { .. } => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+        KeeperError::Upstream { source, .. } => match source {
+            WechatError::Refused { .. } => ("upstream_refused", StatusCode::BAD_GATEWAY),
+            WechatError::Unreadable { .. } => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
+            WechatError::Unreachable { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
+            WechatError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+        },
+    }
+}
+
+/// What a caller may know of a keeper's failure. The store's own words can name hosts and paths, so they stay in the log.
+fn describe(error: &KeeperError) -> String {
+    match error {
+        KeeperError::Store(StoreError { backend, .. }) => {
+            format!("the {backend} store does not answer, and this credential is not held here; ask again in a moment")
+        }
+        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
+        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
+            "WeChat is not asked again for {} s, because: {cause}{}",
+            retry_after.as_secs().max(1),
+            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
+        ),
+        other => other.to_string(),
+    }
+}
+
+impl From<RealmError> for ApiError {
+    fn from(error: RealmError) -> Self {
+        match error {
+            RealmError::Unauthorized => Self::Unauthorized,
+            RealmError::Expired { now } => Self::TimestampOutOfRange { now },
+            RealmError::NotItsApp => Self::RealmNotAllowed,
+            RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code().1
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON)).insert_header((header::CACHE_CONTROL, super::NO_STORE));
+        if let Some(pause) = self.retry_after() {
+            // Rounded up: a caller that comes back on the dot must not come too early.
+            response.insert_header((header::RETRY_AFTER, pause.as_millis().div_ceil(1000).max(1).to_string()));
+        }
+        match self {
+            Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
+            Self::Unauthorized | Self::TimestampOutOfRange { .. } => {
+                response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Realm-Signature")));
+            }
+            _ => {}
+        }
+        response.body(self.envelope())
+    }
+}
+
+/// The media type of the envelope.
+pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

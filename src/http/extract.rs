@@ -1,0 +1,66 @@
+//! What a handler may rely on, as types: an account that exists, a query that was signed. A handler that takes one cannot run
+//! without it.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use secrecy::SecretString;
+
+use super::error::ApiError;
+use super::state::AppState;
+use crate::credential::CredentialKind;
+use crate::keeper::Holding;
+use crate::realm::{Accept, SignedRequest};
+
+/// The account named in the path.
+pub(super) struct KnownAccount(pub(super) Arc<Holding>);
+
+impl FromRequest for KnownAccount {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(known_account(req, state(req)))
+    }
+}
+
+/// A signed request for one credential: proven, then looked up. One extractor and not three, because actix resolves extractors side
+/// by side and "who are you" must be answered before anything is told.
+pub(super) struct CredentialQuery {
+    pub(super) holding: Arc<Holding>,
+    pub(super) kind: CredentialKind,
+    /// The value that WeChat refused, if the caller says so.
+    pub(super) rotate: Option<SecretString>,
+}
+
+impl FromRequest for CredentialQuery {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(credential_query(req, state(req)))
+    }
+}
+
+fn credential_query(req: &HttpRequest, state: &AppState) -> Result<CredentialQuery, ApiError> {
+    let signed = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" };
+    let access = state.access();
+    let query = access.realms.verify(&signed, app_id(req), state.clock().wall(), Accept::AnyVersion)?;
+    let holding = known_account(req, state)?.0;
+    let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
+    Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
+}
+
+fn known_account(req: &HttpRequest, state: &AppState) -> Result<KnownAccount, ApiError> {
+    state.keeper.holding(app_id(req)).map(KnownAccount).ok_or(ApiError::UnknownApp)
+}
+
+fn app_id(req: &HttpRequest) -> &str {
+    req.match_info().get("appid").unwrap_or_default()
+}
+
+fn state(req: &HttpRequest) -> &AppState {
+    req.app_data::<web::Data<AppState>>().expect("create_app puts the state where every request finds it")
+}

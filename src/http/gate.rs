@@ -1,0 +1,132 @@
+//! What every request passes and every answer wears: the origin check before anything else, the safety headers after, errors in
+//! one envelope, and the log. CORS headers themselves are actix-cors's work, set up here from our policy.
+
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError, web};
+
+use super::caller;
+use super::error::{ApiError, PROBLEM_JSON};
+use super::state::{AppState, SLOW};
+
+/// A browser remembers a preflight's answer for a day.
+const PREFLIGHT_AGE: usize = 24 * 3600;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// CORS headers for the origins that [`gate`] has let in.
+pub(super) fn cors() -> Cors {
+    Cors::default()
+        .allowed_origin_fn(|_, _| true)
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_any_header()
+        .max_age(PREFLIGHT_AGE)
+        // We name Origin alone: nothing else of ours varies by the two headers that actix-cors would add.
+        .disable_vary_header()
+}
+
+/// The outermost room: nothing is answered without passing it.
+pub(super) async fn gate(
+    state: web::Data<AppState>,
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let begun = state.clock().steady();
+    let origin = req.headers().get(header::ORIGIN);
+    let crosses = origin.is_some();
+    let mut response = if origin.is_some_and(|origin| !let_in(&state, origin)) {
+        req.error_response(ApiError::OriginNotAllowed)
+    } else {
+        // Errors of a middleware come as such, those of a handler as answers; both leave here as answers.
+        match next.call(req).await {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(error) => return Err(error),
+        }
+    };
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        response = in_envelope(response);
+    }
+    let preflight = crosses && response.request().method() == Method::OPTIONS;
+    dress(response.headers_mut(), crosses, preflight);
+    log(&state, &response, begun.until(state.clock().steady()));
+    Ok(response)
+}
+
+fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
+    let access = state.access();
+    access.origins.allows_any() || origin.to_str().is_ok_and(|origin| access.origins.allows(origin))
+}
+
+/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope.
+fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    if response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
+        return response;
+    }
+    let error = match response.status() {
+        StatusCode::NOT_FOUND => ApiError::NotFound,
+        status if status.is_server_error() => ApiError::Internal,
+        status => ApiError::Other(status),
+    };
+    let (request, before) = response.into_parts();
+    let mut response = ServiceResponse::new(request, error.error_response());
+    for (name, value) in before.headers() {
+        if name.as_str().starts_with("access-control-") {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    response
+}
+
+/// The headers that every answer wears.
+fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    if preflight
+        && !headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)
+        && headers.contains_key(header::ACCESS_CONTROL_MAX_AGE)
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    } else if crosses && !preflight && headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        let exposed = HeaderValue::from_static("Credential-Expires-In, Retry-After, Warning");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+}
+
+/// Refusals and slow requests are logged always, every request when asked for. Never a query string: it carries signatures.
+fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
+    let status = response.status().as_u16();
+    let refused = matches!(status, 401 | 403 | 500..);
+    let slow = took >= SLOW;
+    if !(refused || slow || state.options.access_log) {
+        return;
+    }
+    let request = response.request();
+    let method = request.method().as_str();
+    let route = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+    let path = request.path();
+    let caller = caller::address(request.head(), state).map(|address| address.to_string());
+    let caller = caller.as_deref().unwrap_or("-");
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let request_id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let request_id =
+        request_id.filter(|id| id.len() <= 64).map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned);
+    let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map_or("-", |error| error.code().0);
+    if status >= 500 {
+        tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "failed");
+    } else if refused {
+        tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "refused");
+    } else if slow {
+        tracing::warn!(method, route, path, status, duration_ms, caller, request_id, "slow");
+    } else {
+        tracing::info!(method, route, path, status, duration_ms, caller, request_id, "request");
+    }
+}

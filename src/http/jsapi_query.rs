@@ -1,0 +1,36 @@
+//! `GET /jsapi/{appid}/query`: a credential for who signed with a realm's secret.
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, web};
+use secrecy::ExposeSecret;
+
+use super::error::ApiError;
+use super::extract::CredentialQuery;
+use super::state::AppState;
+use super::{JSON, NO_STORE};
+
+const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-expires-in");
+
+/// Answers exactly `{"key": "...", "value": "..."}`, since clients compare it whole; the seconds left travel in a header.
+pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let CredentialQuery { holding, kind, rotate } = query;
+    let credential = match rotate {
+        None => state.keeper.credential(&holding, kind).await?,
+        Some(refused) => state.keeper.rotate(&holding, kind, refused).await?,
+    };
+    let value = credential.value().expose_secret();
+    let mut json = String::with_capacity(value.len() + 40);
+    json.push_str("{\"key\":\"");
+    json.push_str(kind.name());
+    json.push_str("\",\"value\":");
+    // WeChat promises nothing of a value's alphabet, so it is escaped like any text.
+    json.push_str(&serde_json::to_string(value).map_err(|_| ApiError::Internal)?);
+    json.push('}');
+    let left = credential.left(state.clock()).as_secs();
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
+    Ok(response.body(json))
+}

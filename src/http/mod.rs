@@ -1,0 +1,73 @@
+//! The outside: routes, who may pass, and how answers and errors look. Handlers parse, ask the keeper, and answer; none of them
+//! knows a store or WeChat.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, Resource, Route, guard, web};
+
+mod body;
+mod caller;
+mod challenge;
+mod config_request;
+mod demo;
+mod error;
+mod extract;
+mod gate;
+mod jsapi_config;
+mod jsapi_query;
+mod ping;
+mod script;
+mod state;
+mod verify_file;
+
+pub use error::ApiError;
+pub use state::{Access, AppState, Demo, HttpOptions};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// `Allow` of an address that is only read.
+const GET: &str = "GET, HEAD, OPTIONS";
+const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
+
+/// The whole application, the same for the server and for its tests.
+pub fn create_app(
+    state: web::Data<AppState>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>,
+> {
+    // The layer wrapped last is the outermost.
+    let demo = state.options.demo.is_some();
+    App::new().app_data(state).configure(|app| routes(app, demo)).wrap(gate::cors()).wrap(from_fn(gate::gate))
+}
+
+/// The route table: the only list of addresses.
+fn routes(app: &mut web::ServiceConfig, demo: bool) {
+    if demo {
+        app.configure(demo::routes);
+    }
+    app.service(
+        resource("/jsapi/{appid}/config", GET_AND_POST)
+            .route(web::post().to(jsapi_config::post))
+            .route(read().to(jsapi_config::get)),
+    )
+    .service(resource("/jsapi/{appid}/query", GET).route(read().to(jsapi_query::get)))
+    .service(resource("/ping", GET).route(read().to(ping::get)))
+    .service(resource("/jsdkd.js", GET).route(read().to(script::get)))
+    .service(resource("/", GET).route(read().to(challenge::get)))
+    .default_service(web::to(verify_file::any));
+}
+
+/// An address that names its methods to who uses another.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed { allow }) }))
+}
+
+/// `HEAD` works wherever `GET` does.
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Method(Method::HEAD)))
+}

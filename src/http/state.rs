@@ -1,0 +1,90 @@
+//! What every request may look at: the keeper, who may call, and the settings of the server.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::keeper::Keeper;
+use crate::origin::OriginPolicy;
+use crate::realm::Realms;
+use crate::settings::TrustedProxies;
+use arc_swap::{ArcSwap, Guard};
+
+/// Built once by the server, shared by all workers.
+pub struct AppState {
+    /// The owner of all credentials.
+    pub keeper: Keeper,
+    /// Who may call; a reload replaces it whole.
+    access: ArcSwap<Access>,
+    /// The choices that only a restart changes.
+    pub options: HttpOptions,
+}
+
+/// Who may call: queries by realm, pages by origin.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The realms that may query.
+    pub realms: Realms,
+    /// The origins whose pages may call.
+    pub origins: OriginPolicy,
+}
+
+/// Settings of the HTTP side.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Where `NAME.txt` files lie.
+    pub static_dir: PathBuf,
+    /// The proxies whose forwarded headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// The largest body in bytes.
+    pub body_limit: usize,
+    /// Whether every request is logged.
+    pub access_log: bool,
+    /// What the demo's page tells its reader; `None` = no demo.
+    pub demo: Option<Demo>,
+}
+
+/// The sample account and realm of a demo. Its secrets are no secrets: they are shown on a page.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// The sample account's appid.
+    pub app_id: String,
+    /// The sample realm's key.
+    pub realm: String,
+    /// The sample realm's secret.
+    pub realm_secret: String,
+    /// Where the sandbox that plays WeChat listens.
+    pub sandbox: String,
+}
+
+/// A request that takes longer is logged, whatever the access log's setting.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
+
+impl AppState {
+    /// The state of a server that begins with `access`.
+    pub fn new(keeper: Keeper, access: Access, options: HttpOptions) -> Self {
+        Self { keeper, access: ArcSwap::from_pointee(access), options }
+    }
+
+    /// Who may call, now.
+    pub fn access(&self) -> Guard<Arc<Access>> {
+        self.access.load()
+    }
+
+    /// Replaces who may call, from the next request on.
+    pub fn set_access(&self, access: Access) {
+        self.access.store(Arc::new(access));
+    }
+
+    /// The one clock.
+    pub fn clock(&self) -> &Clock {
+        self.keeper.clock()
+    }
+
+    /// Whether `address` is a proxy of ours.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.options.trusted_proxies.contains(address)
+    }
+}

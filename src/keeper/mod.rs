@@ -1,0 +1,305 @@
+//! The one owner of every account's credentials: reads the near copy, else the store, else fetches from WeChat, one renewal at a
+//! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
+//! that answer requests.
+//!
+//! Reading order: this file (what is promised to a request), `holding` (what is held), `fetch` (one renewal from claim to
+//! write-back), `refresher` (who looks ahead), then the small tools `flights` and `backoff`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::account::{Account, AppId, Keep, TokenApi};
+use crate::clock::Clock;
+use crate::credential::{CredentialKind, Freshness};
+use crate::store::{Record, Store, StoreError};
+use crate::wechat::WechatClient;
+
+mod backoff;
+mod error;
+mod fetch;
+mod flights;
+mod holding;
+mod refresher;
+
+use fetch::Why;
+use flights::Landing;
+use holding::Directory;
+use refresher::Agenda;
+
+pub use error::KeeperError;
+pub use holding::{Holding, NearCopy};
+pub use refresher::Refresher;
+
+/// How old a near copy of a shared store may grow before a request asks the store again.
+const NEAR_AGE: Duration = Duration::from_secs(1);
+
+/// From this age on a request is still answered from the near copy but has it confirmed behind, so that a busy credential never
+/// makes anyone wait for the store.
+const NEAR_AGE_SOON: Duration = Duration::from_millis(500);
+
+/// A caller waits this much longer than WeChat may take, so that WeChat's own timeout is what it hears of.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A cheap handle on the keeper.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+struct Inner {
+    directory: ArcSwap<Directory>,
+    store: Arc<dyn Store>,
+    wechat: WechatClient,
+    clock: Clock,
+    keep: Keep,
+    /// Tells our claims from those of other instances.
+    owner: String,
+    agenda: Agenda,
+    /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
+    store_faults: AtomicU64,
+    store_is_down: AtomicBool,
+    /// How many renewals are under way, so that a stopping process can wait for them.
+    flying: watch::Sender<usize>,
+    runtime: Handle,
+}
+
+impl Keeper {
+    /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::refresher`] must be run for anything
+    /// to be renewed ahead.
+    pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
+        let keeper = Self(Arc::new(Inner {
+            directory: ArcSwap::default(),
+            store,
+            wechat,
+            clock,
+            keep,
+            owner: format!("{:032x}", rand::random::<u128>()),
+            agenda: Agenda::default(),
+            store_faults: AtomicU64::new(0),
+            store_is_down: AtomicBool::new(false),
+            flying: watch::Sender::new(0),
+            runtime: Handle::current(),
+        }));
+        keeper.set_accounts(accounts);
+        keeper
+    }
+
+    /// Replaces the accounts, as a reload of the settings does. What is held for accounts that stay is kept; past failures are
+    /// forgotten, because a reload is how an operator says "I have mended it".
+    pub fn set_accounts(&self, accounts: Vec<Account>) {
+        let before = self.0.directory.load();
+        let directory: Directory = accounts
+            .into_iter()
+            .map(|account| {
+                let slots = before.get(&account.app_id).map_or_else(Arc::default, |holding| Arc::clone(&holding.slots));
+                slots.iter().for_each(|slot| slot.set_failure(None));
+                (account.app_id.clone(), Arc::new(Holding::new(account, slots)))
+            })
+            .collect();
+        self.0.directory.store(Arc::new(directory));
+        if self.0.keep == Keep::Always {
+            self.schedule_all();
+        }
+    }
+
+    /// The account of that appid and what is held for it: one hash.
+    pub fn holding(&self, app_id: &str) -> Option<Arc<Holding>> {
+        self.0.directory.load().get(app_id).cloned()
+    }
+
+    /// All appids, in no order.
+    pub fn app_ids(&self) -> Vec<AppId> {
+        self.0.directory.load().keys().cloned().collect()
+    }
+
+    /// The clock by which this keeper judges.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The credential if it can be handed out at once, without waiting for anything: the near copy is there, young enough and alive.
+    /// A copy that is due is handed out too; its renewal runs behind.
+    pub fn at_hand(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Option<Arc<NearCopy>> {
+        let (slot, now) = (holding.slot(kind), self.0.clock.steady());
+        slot.note_asked(now);
+        let near = slot.near.load();
+        let near = near.as_ref()?;
+        if self.0.store.is_shared() {
+            let age = near.age(now);
+            if age >= NEAR_AGE {
+                return None;
+            }
+            if age >= NEAR_AGE_SOON {
+                drop(self.begin_look(holding, kind));
+            }
+        }
+        if near.freshness_at(now, self.0.clock.wall()) == Freshness::Expired {
+            return None;
+        }
+        if !slot.scheduled.load(Ordering::Relaxed) {
+            self.schedule(holding, kind, near);
+        }
+        Some(Arc::clone(near))
+    }
+
+    /// The credential, from the near copy, the store or WeChat. Ends within WeChat's timeout; a renewal that takes longer goes on
+    /// without its caller.
+    pub async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
+        match self.at_hand(holding, kind) {
+            Some(near) => Ok(near),
+            None => self.patiently(holding, kind, self.read_or_fetch(holding, kind)).await,
+        }
+    }
+
+    /// "WeChat refused this value": renews the credential if `refused` is still the current one, else hands out the current one. One
+    /// renewal however many ask; past the account's limit the current value is handed out unchanged.
+    pub async fn rotate(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        refused: SecretString,
+    ) -> Result<Arc<NearCopy>, KeeperError> {
+        holding.slot(kind).note_asked(self.0.clock.steady());
+        self.patiently(holding, kind, async {
+            // The near copy may be a second old; what is current is for the store to say.
+            let current = self.read_or_fetch(holding, kind).await?;
+            if current.value().expose_secret() != refused.expose_secret() {
+                return Ok(current);
+            }
+            self.renew_refused(holding, kind, refused).await
+        })
+        .await
+    }
+
+    async fn patiently(
+        &self,
+        holding: &Holding,
+        kind: CredentialKind,
+        work: impl Future<Output = Result<Arc<NearCopy>, KeeperError>>,
+    ) -> Result<Arc<NearCopy>, KeeperError> {
+        let after = self.0.wechat.timeout();
+        tokio::time::timeout(after + PATIENCE, work)
+            .await
+            .unwrap_or_else(|_| Err(KeeperError::TooSlow { key: holding.key(kind), after }))
+    }
+
+    async fn read_or_fetch(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
+        let slot = holding.slot(kind);
+        match self.look(holding, kind).await {
+            Ok(Some(near)) => {
+                self.schedule(holding, kind, &near);
+                return Ok(near);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // A store that is down is no reason to refuse what we still hold.
+                if let Some(near) = slot.near.load_full().filter(|near| near.freshness(&self.0.clock) != Freshness::Expired) {
+                    return Ok(near);
+                }
+                // On basic a fetch without the lease could void another instance's token; on stable it is harmless.
+                if holding.account.token_api == TokenApi::Basic {
+                    return Err(error.into());
+                }
+            }
+        }
+        self.renew(holding, kind, Why::Missing).await
+    }
+
+    /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
+    async fn look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        let lost = |_| StoreError { backend: "any", operation: "read", cause: "the reading task ended early".to_owned() };
+        self.begin_look(holding, kind).result().await.map_err(lost)?
+    }
+
+    fn begin_look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Landing<Result<Option<Arc<NearCopy>>, StoreError>> {
+        let (keeper, held) = (self.clone(), Arc::clone(holding));
+        holding.slot(kind).look.join(&self.0.runtime, move || async move { keeper.read(&held, kind).await })
+    }
+
+    async fn read(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        let key = holding.key(kind).to_string();
+        match self.0.store.get(&key).await {
+            Ok(record) => {
+                self.store_answered();
+                Ok(self.adopt(holding, kind, record))
+            }
+            Err(error) => {
+                self.store_failed(&error);
+                if let Some(near) = holding.slot(kind).near.load().as_ref() {
+                    // Good for another second: each request asking a dead store would make each one wait for it.
+                    near.confirm(self.0.clock.steady());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes what the store said for the truth, but for two cases: a value that never reached the store, and one that the store lost
+    /// while it was down. Those are written back instead of being fetched anew.
+    fn adopt(&self, holding: &Arc<Holding>, kind: CredentialKind, record: Option<Record>) -> Option<Arc<NearCopy>> {
+        let (slot, clock) = (holding.slot(kind), &self.0.clock);
+        let held = slot.near.load_full();
+        let ended = |near: &Arc<NearCopy>| near.freshness(clock) == Freshness::Expired;
+        if let (Some(near), Some(record)) = (&held, &record)
+            && ended(near)
+            && near.is(record)
+        {
+            // The wall clock was set back: the store thinks alive what we know to have ended.
+            return None;
+        }
+        let near = held.filter(|near| !ended(near));
+        let faults = self.0.store_faults.load(Ordering::Relaxed);
+        match (near, record) {
+            (None, None) => {
+                slot.near.store(None);
+                None
+            }
+            (Some(near), None) => {
+                let lost_by_the_store = near.faults_seen.load(Ordering::Relaxed) < faults;
+                if lost_by_the_store || near.unsaved.load(Ordering::Relaxed) {
+                    near.confirm(clock.steady());
+                    near.unsaved.store(true, Ordering::Relaxed);
+                    self.write_back_soon(holding, kind);
+                    return Some(near);
+                }
+                slot.near.store(None);
+                None
+            }
+            (Some(near), Some(record)) if near.is(&record) => {
+                near.confirm(clock.steady());
+                near.faults_seen.store(faults, Ordering::Relaxed);
+                near.unsaved.store(false, Ordering::Relaxed);
+                Some(near)
+            }
+            (Some(near), Some(record)) if near.unsaved.load(Ordering::Relaxed) && near.expires_at() > record.expires_at => {
+                near.confirm(clock.steady());
+                self.write_back_soon(holding, kind);
+                Some(near)
+            }
+            (_, Some(record)) => {
+                let near = self.near_copy(holding, kind, record, false);
+                slot.near.store(Some(Arc::clone(&near)));
+                self.reschedule(holding, kind, &near);
+                Some(near)
+            }
+        }
+    }
+
+    fn store_answered(&self) {
+        if self.0.store_is_down.load(Ordering::Relaxed) && self.0.store_is_down.swap(false, Ordering::Relaxed) {
+            tracing::info!("the store answers again");
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        self.0.store_faults.fetch_add(1, Ordering::Relaxed);
+        if !self.0.store_is_down.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the store fails; what this process holds fresh goes on being served");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Who looks ahead: one list of what is due when, one task that sleeps until the earliest, however many accounts there are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::holding::{Holding, NearCopy};
+use super::{Keeper, KeeperError, Why};
+use crate::account::Keep;
+use crate::clock::SteadyMillis;
+use crate::credential::{CredentialKey, CredentialKind, Freshness};
+use crate::store::Record;
+
+/// How many renewals run at once, so that ten thousand accounts due together are no storm.
+const AT_ONCE: usize = 32;
+
+/// How long after a failure of the store, or a lost task, the next try comes.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What is due when.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    entries: Mutex<Entries>,
+    /// Rung when a new entry is the earliest.
+    earlier: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_time: BTreeSet<(SteadyMillis, CredentialKey)>,
+    by_key: HashMap<CredentialKey, SteadyMillis>,
+}
+
+impl Agenda {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `key` on the list at `due`, and nowhere else.
+    fn set(&self, key: CredentialKey, due: SteadyMillis) {
+        let mut entries = self.entries();
+        if let Some(before) = entries.by_key.insert(key.clone(), due) {
+            entries.by_time.remove(&(before, key.clone()));
+        }
+        let is_earliest = entries.by_time.first().is_none_or(|(first, _)| due < *first);
+        entries.by_time.insert((due, key));
+        drop(entries);
+        if is_earliest {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
+    fn set_no_later(&self, key: CredentialKey, due: SteadyMillis) {
+        let earlier = self.entries().by_key.get(&key).is_some_and(|set| *set <= due);
+        if !earlier {
+            self.set(key, due);
+        }
+    }
+
+    fn contains(&self, key: &CredentialKey) -> bool {
+        self.entries().by_key.contains_key(key)
+    }
+
+    fn earliest(&self) -> Option<SteadyMillis> {
+        self.entries().by_time.first().map(|(due, _)| *due)
+    }
+
+    /// Takes what is due by `now` off the list.
+    fn take_due(&self, now: SteadyMillis) -> Vec<CredentialKey> {
+        let mut entries = self.entries();
+        let mut due = Vec::new();
+        while let Some((at, _)) = entries.by_time.first()
+            && *at <= now
+        {
+            if let Some((_, key)) = entries.by_time.pop_first() {
+                entries.by_key.remove(&key);
+                due.push(key);
+            }
+        }
+        due
+    }
+}
+
+/// The one background loop. Owned by the server; ends when its stop signal changes or is dropped.
+pub struct Refresher {
+    keeper: Keeper,
+}
+
+impl Keeper {
+    /// The loop that renews ahead; see [`Refresher::run`].
+    pub fn refresher(&self) -> Refresher {
+        Refresher { keeper: self.clone() }
+    }
+
+    /// Puts a credential's renewal on the list, if it is not there.
+    pub(super) fn schedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
+        if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
+            self.0.agenda.set(holding.key(kind), near.renewal_due(rand::random()));
+        }
+    }
+
+    /// Puts the renewal of a new value on the list, over that of the old one.
+    pub(super) fn reschedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
+        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
+        self.0.agenda.set(holding.key(kind), near.renewal_due(rand::random()));
+    }
+
+    /// Has a value that the store lacks written soon.
+    pub(super) fn write_back_soon(&self, holding: &Holding, kind: CredentialKind) {
+        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
+        self.0.agenda.set_no_later(holding.key(kind), self.0.clock.steady().plus(SOON));
+    }
+
+    /// `keep: always`: every account's token and ticket, spread over a few seconds.
+    pub(super) fn schedule_all(&self) {
+        let (now, directory) = (self.0.clock.steady(), self.0.directory.load());
+        let spread = Duration::from_millis(5).saturating_mul(u32::try_from(directory.len()).unwrap_or(u32::MAX));
+        for holding in directory.values() {
+            for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
+                if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
+                    self.0.agenda.set(holding.key(kind), now.plus(spread.mul_f64(rand::random())));
+                }
+            }
+        }
+    }
+
+    /// Waits for the renewals under way, at most `grace`, writes what the store lacks, and lets the store finish.
+    pub async fn close(&self, grace: Duration) {
+        let mut flying = self.0.flying.subscribe();
+        if tokio::time::timeout(grace, flying.wait_for(|flying| *flying == 0)).await.is_err() {
+            tracing::warn!("stopped before every renewal had ended");
+        }
+        let directory = self.0.directory.load_full();
+        for holding in directory.values() {
+            for kind in CredentialKind::ALL {
+                self.write_back(holding, kind).await;
+            }
+        }
+        if let Err(error) = self.0.store.close().await {
+            tracing::error!(%error, "the store could not finish");
+        }
+    }
+
+    /// Writes a value that the store lacks, unless the store has a later one by now.
+    async fn write_back(&self, holding: &Arc<Holding>, kind: CredentialKind) {
+        let unsaved = holding.slot(kind).near.load_full().filter(|near| near.unsaved.load(Ordering::Relaxed));
+        let Some(near) = unsaved.filter(|near| near.freshness(self.clock()) != Freshness::Expired) else { return };
+        let key = holding.key(kind).to_string();
+        let written = match self.0.store.get(&key).await {
+            Ok(Some(record)) if record.expires_at >= near.expires_at() => Ok(()),
+            Ok(_) => self.0.store.put(&key, &Record { value: near.value().clone(), expires_at: near.expires_at() }).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => {
+                self.store_answered();
+                near.faults_seen.store(self.0.store_faults.load(Ordering::Relaxed), Ordering::Relaxed);
+                near.unsaved.store(false, Ordering::Relaxed);
+                tracing::info!(credential = %key, "written back to the store");
+            }
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Does what is due for one credential and puts its next appointment on the list.
+    async fn attend(&self, key: CredentialKey) {
+        let Some(holding) = self.holding(key.app_id.as_str()) else { return };
+        let slot = holding.slot(key.kind);
+        self.write_back(&holding, key.kind).await;
+        let wanted = self.0.keep == Keep::Always || slot.asked_within(slot.lifetime(), self.0.clock.steady());
+        let near = slot.near.load_full();
+        let unsaved = near.as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed));
+        if !wanted && !unsaved {
+            slot.scheduled.store(false, Ordering::Relaxed);
+            return;
+        }
+        let next = match near {
+            Some(near) if near.renewal_due(1.0) > self.0.clock.steady() => near.renewal_due(rand::random()),
+            _ => match self.renew(&holding, key.kind, Why::Ahead).await {
+                Ok(near) => self.after_renewal(&near),
+                Err(error) => self.after_failure(&holding, key.kind, &error),
+            },
+        };
+        let next = if unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
+            next.min(self.0.clock.steady().plus(SOON))
+        } else {
+            next
+        };
+        slot.scheduled.store(true, Ordering::Relaxed);
+        if self.0.agenda.contains(&key) {
+            self.0.agenda.set_no_later(key, next);
+        } else {
+            self.0.agenda.set(key, next);
+        }
+    }
+
+    /// A fresh value comes up again by its own window; one that is still due is "not yet" and is asked for again soon, the sooner
+    /// the less of its life is left.
+    fn after_renewal(&self, near: &NearCopy) -> SteadyMillis {
+        if near.freshness(self.clock()) == Freshness::Fresh {
+            return near.renewal_due(rand::random());
+        }
+        let pause = (near.left(self.clock()) / 8).min(near.window() / 8).max(SOON);
+        self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * rand::random::<f64>()))
+    }
+
+    fn after_failure(&self, holding: &Holding, kind: CredentialKind, error: &KeeperError) -> SteadyMillis {
+        let now = self.0.clock.steady();
+        match error {
+            KeeperError::CoolingDown { retry_after, .. } => now.plus(*retry_after),
+            KeeperError::Upstream { .. } => holding.slot(kind).failure().map_or(now.plus(SOON), |failure| failure.until.max(now)),
+            KeeperError::Store(_) | KeeperError::TooSlow { .. } | KeeperError::Lost { .. } => now.plus(SOON),
+        }
+    }
+}
+
+impl Refresher {
+    /// Renews ahead until `stop` changes. What is under way then goes on in its own flight; [`Keeper::close`] waits for it.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let (agenda, clock) = (&self.keeper.0.agenda, self.keeper.clock().clone());
+        let (at_once, mut visits) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+        loop {
+            for key in agenda.take_due(clock.steady()) {
+                let (keeper, at_once) = (self.keeper.clone(), Arc::clone(&at_once));
+                visits.spawn(async move {
+                    // The semaphore is never closed; without a permit the visit would only be less well spaced.
+                    let _permit = at_once.acquire().await.ok();
+                    keeper.attend(key).await;
+                });
+            }
+            let pause = agenda.earliest().map_or(Duration::from_secs(3600), |due| clock.steady().until(due));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = agenda.earlier.notified() => {}
+                Some(_) = visits.join_next() => {}
+                _ = stop.changed() => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::AppId;
+
+    fn key(name: &str) -> CredentialKey {
+        CredentialKey { app_id: AppId::parse(name).expect("a good appid"), kind: CredentialKind::AccessToken }
+    }
+
+    #[test]
+    fn what_is_due_comes_in_its_order_and_once() {
+        let agenda = Agenda::default();
+        agenda.set(key("wx1"), SteadyMillis(30));
+        agenda.set(key("wx2"), SteadyMillis(10));
+        agenda.set(key("wx1"), SteadyMillis(20));
+        assert_eq!(agenda.earliest(), Some(SteadyMillis(10)));
+        assert_eq!(agenda.take_due(SteadyMillis(20)), [key("wx2"), key("wx1")]);
+        assert_eq!(agenda.take_due(SteadyMillis(99)), []);
+    }
+
+    #[test]
+    fn an_earlier_appointment_is_not_put_off() {
+        let agenda = Agenda::default();
+        agenda.set(key("wx1"), SteadyMillis(10));
+        agenda.set_no_later(key("wx1"), SteadyMillis(50));
+        assert_eq!(agenda.earliest(), Some(SteadyMillis(10)));
+        agenda.set_no_later(key("wx1"), SteadyMillis(5));
+        assert_eq!(agenda.earliest(), Some(SteadyMillis(5)));
+    }
+}

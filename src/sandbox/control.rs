@@ -1,0 +1,164 @@
+//! The `/sandbox/...` routes, by which a test in any language, or a person with curl, moves the sandbox. They are not part of WeChat,
+//! are never counted or spoiled, and answer mistakes with 400 and what they would accept.
+
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Sandbox;
+use super::fault::Fault;
+use super::server::PATHS;
+use super::survey::survey;
+use super::world::{TokenKind, World};
+
+/// New rules for a running sandbox; what is absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tuning {
+    /// Seconds that tokens and tickets live from now on.
+    pub lifetime: Option<u32>,
+    /// Tokens a day from `/cgi-bin/token`.
+    pub daily_quota: Option<u32>,
+    /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes left.
+    pub ticket_reuse: Option<bool>,
+    /// How many sandbox seconds pass in one of ours, 1 to 3600. Every span shrinks for the client, `expires_in` with them.
+    pub time_scale: Option<u32>,
+}
+
+impl Tuning {
+    pub(super) fn apply(self, world: &mut World) {
+        if let Some(seconds) = self.lifetime {
+            world.lifetime = Duration::from_secs(seconds.into());
+        }
+        world.daily_quota = self.daily_quota.unwrap_or(world.daily_quota);
+        world.ticket_reuse = self.ticket_reuse.unwrap_or(world.ticket_reuse);
+        if let Some(scale) = self.time_scale {
+            world.time.set_scale(scale);
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.lifetime.is_some_and(|seconds| !(1..=7200).contains(&seconds)) {
+            return Err("lifetime: expected 1 to 7200 seconds".to_owned());
+        }
+        if self.time_scale.is_some_and(|scale| !(1..=3600).contains(&scale)) {
+            return Err("time_scale: expected 1 to 3600".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    seconds: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Void {
+    appid: String,
+    what: What,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum What {
+    Token,
+    Stable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAccount {
+    appid: String,
+    secret: String,
+}
+
+/// What a wrong address is told.
+const HELP: &str = "GET /sandbox/state, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
+                    POST /sandbox/accounts, POST /sandbox/tuning, POST /sandbox/reset";
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/sandbox/state", web::get().to(state))
+        .route("/sandbox/faults", web::post().to(add_fault))
+        .route("/sandbox/faults", web::delete().to(clear_faults))
+        .route("/sandbox/advance", web::post().to(advance))
+        .route("/sandbox/void", web::post().to(void))
+        .route("/sandbox/accounts", web::post().to(add_account))
+        .route("/sandbox/tuning", web::post().to(tune))
+        .route("/sandbox/reset", web::post().to(reset));
+}
+
+/// Answers a wrong address under `/sandbox`.
+pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
+    let error = format!("no {} {}; accepted: {HELP}", request.method(), request.path());
+    HttpResponse::NotFound().json(json!({"error": error}))
+}
+
+async fn state(sandbox: Data<Sandbox>) -> HttpResponse {
+    HttpResponse::Ok().json(survey(&sandbox.state()))
+}
+
+async fn add_fault(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    let example = r#"{"path":"/cgi-bin/token","appid":"wx...","times":3,"fault":{"errcode":-1,"errmsg":"system error"}}"#;
+    obey(parse(&body, example).and_then(|fault: Fault| fault.check(&PATHS).map(|()| sandbox.fault(fault))))
+}
+
+async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {
+    sandbox.clear_faults();
+    obey(Ok(()))
+}
+
+async fn advance(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    obey(parse(&body, r#"{"seconds":300}"#).map(|order: Advance| sandbox.advance(Duration::from_secs(order.seconds.into()))))
+}
+
+async fn void(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    obey(parse(&body, r#"{"appid":"wx...","what":"token"} or {"appid":"wx...","what":"stable"}"#).and_then(|order: Void| {
+        let kind = match order.what {
+            What::Token => TokenKind::Basic,
+            What::Stable => TokenKind::Stable,
+        };
+        let voided = sandbox.state().world.void(&order.appid, kind);
+        if voided { Ok(()) } else { Err(format!("account {:?} has no such token now; see GET /sandbox/state", order.appid)) }
+    }))
+}
+
+async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    obey(parse(&body, r#"{"appid":"wx...","secret":"..."}"#).and_then(|account: NewAccount| {
+        if account.appid.is_empty() || account.secret.is_empty() {
+            return Err("appid and secret: expected at least one character each".to_owned());
+        }
+        sandbox.add_account(&account.appid, &account.secret);
+        Ok(())
+    }))
+}
+
+async fn tune(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    let example = r#"{"lifetime":120,"daily_quota":5,"ticket_reuse":false,"time_scale":60}, each of them optional"#;
+    obey(parse(&body, example).and_then(|tuning: Tuning| tuning.check().map(|()| sandbox.tune(tuning))))
+}
+
+async fn reset(sandbox: Data<Sandbox>) -> HttpResponse {
+    sandbox.reset();
+    obey(Ok(()))
+}
+
+/// A mistake is told where it is and what would have been right.
+fn parse<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("{error}; expected {example}"))
+}
+
+fn obey(result: Result<(), String>) -> HttpResponse {
+    match result {
+        Ok(()) => HttpResponse::Ok().json(json!({"ok": true})),
+        Err(error) => HttpResponse::BadRequest().json(json!({"error": error})),
+    }
+}

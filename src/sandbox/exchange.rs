@@ -1,0 +1,122 @@
+//! The way of every call to the pretended WeChat: count it, let the fault it meets act, ask the world, write the answer.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use actix_web::body::SizedStream;
+use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::fault::Effect;
+use super::refusal::Refusal;
+use super::world::World;
+use super::{Sandbox, mint};
+
+/// Answers one call made for `app_id` (empty if it names no account) with what `act` does to the world.
+pub(super) async fn answer(
+    sandbox: &Sandbox,
+    request: &HttpRequest,
+    app_id: &str,
+    act: impl FnOnce(&mut World) -> Result<Value, Refusal>,
+) -> HttpResponse {
+    let effect = sandbox.begin(request.path(), app_id);
+    if let Some(delay) = effect.delay_ms {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    let result = if effect.hang {
+        pending().await
+    } else if effect.reset {
+        return reset(request);
+    } else if effect.garbage {
+        return HttpResponse::Ok().content_type(JSON).body(&b"\xff\xfe<<<\x00 this is not JSON \xc3\x28"[..]);
+    } else if let Some(status) = effect.html {
+        return gateway_page(status);
+    } else if let Some(code) = effect.errcode {
+        Err(Refusal::scripted(code, effect.errmsg.as_deref()))
+    } else {
+        act(&mut sandbox.state().world)
+    };
+    let errcode = result.as_ref().err().map_or(0, |refusal| refusal.code);
+    tracing::debug!(http.path = request.path(), wechat.errcode = errcode, "sandbox answers");
+    write(result.unwrap_or_else(|refusal| refused(sandbox, &refusal)), &effect)
+}
+
+/// Keeps a second handle on each connection, so that [`reset`] can reach the socket below actix.
+pub(super) fn remember_socket(connection: &dyn std::any::Any, extensions: &mut actix_web::dev::Extensions) {
+    let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
+    if let Some(Ok(socket)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
+        extensions.insert::<OwnedFd>(socket);
+    }
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+
+fn refused(sandbox: &Sandbox, refusal: &Refusal) -> Value {
+    let now = sandbox.state().world.time.now();
+    json!({"errcode": refusal.code, "errmsg": format!("{} {}", refusal.message, mint::rid(now))})
+}
+
+fn write(mut body: Value, effect: &Effect) -> HttpResponse {
+    for (name, value) in body.as_object_mut().into_iter().flatten() {
+        match name.as_str() {
+            "expires_in" => *value = effect.expires_in.map_or(value.take(), Value::from),
+            "access_token" | "ticket" if effect.empty_token => *value = Value::from(""),
+            _ => {}
+        }
+        if effect.strings && value.is_number() {
+            *value = Value::from(value.to_string());
+        }
+    }
+    if effect.control_chars {
+        body["note"] = Value::from("a\u{1}b");
+    }
+    let mut text = body.to_string();
+    if effect.control_chars {
+        text = text.replace("\\u0001", "\u{1}");
+    }
+    let status = effect.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+    let mut response = HttpResponse::build(status);
+    response.content_type(if effect.text_plain { "text/plain" } else { JSON });
+    if effect.half_body { response.body(half_of(text)) } else { response.body(text) }
+}
+
+fn gateway_page(status: u16) -> HttpResponse {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let page =
+        format!("<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n");
+    HttpResponse::build(status).content_type("text/html").body(page)
+}
+
+/// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half: an error that follows at once would
+/// take the half with it.
+fn half_of(text: String) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
+    let (whole, half) = (text.len() as u64, Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]));
+    let parts = stream::unfold(Some(half), |half| async move {
+        match half {
+            Some(half) => Some((Ok(half), None)),
+            None => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Some((Err(io::Error::other("the sandbox was told to send half a body")), None))
+            }
+        }
+    });
+    SizedStream::new(whole, parts)
+}
+
+/// Closes without a byte of an answer: a body that fails at its first chunk makes actix drop the connection before it flushes the head.
+/// Without lingering, the kernel then says RST rather than FIN.
+fn reset(request: &HttpRequest) -> HttpResponse {
+    if let Some(Ok(socket)) = request.conn_data::<OwnedFd>().map(OwnedFd::try_clone) {
+        let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket));
+        if let Err(error) = stream.and_then(|stream| stream.set_zero_linger()) {
+            tracing::debug!(%error, "sandbox closes without a reset");
+        }
+    }
+    let failure = Err::<Bytes, _>(io::Error::other("the sandbox was told to reset the connection"));
+    HttpResponse::Ok().body(SizedStream::new(1, stream::iter([failure])))
+}

@@ -1,0 +1,49 @@
+//! How WeChat says no: a code and a text. Only the codes that the sandbox itself gives; a fault may give any other.
+
+use std::borrow::Cow;
+
+/// One refusal; it travels with HTTP 200.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: i32,
+    /// Without the trace, which is added when the refusal is sent.
+    pub(super) message: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) const NOT_LATEST: Self = Self::fixed(40001, "invalid credential, access_token is invalid or not latest");
+    pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
+    pub(super) const UNKNOWN_APPID: Self = Self::fixed(40013, "invalid appid");
+    pub(super) const UNKNOWN_TOKEN: Self = Self::fixed(40014, "invalid access_token");
+    pub(super) const UNKNOWN_PATH: Self = Self::fixed(40066, "invalid url");
+    pub(super) const BAD_ARGUMENT: Self = Self::fixed(40097, "invalid args");
+    pub(super) const WRONG_SECRET: Self = Self::fixed(40125, "invalid appsecret");
+    pub(super) const NO_TOKEN: Self = Self::fixed(41001, "access_token missing");
+    pub(super) const NO_APPID: Self = Self::fixed(41002, "appid missing");
+    pub(super) const NO_SECRET: Self = Self::fixed(41004, "appsecret missing");
+    pub(super) const EXPIRED: Self = Self::fixed(42001, "access_token expired");
+    pub(super) const GET_ONLY: Self = Self::fixed(43001, "require GET method");
+    pub(super) const POST_ONLY: Self = Self::fixed(43002, "require POST method");
+    pub(super) const EMPTY_BODY: Self = Self::fixed(44002, "empty post data");
+    pub(super) const QUOTA_SPENT: Self = Self::fixed(45009, "reach max api daily quota limit");
+    pub(super) const BAD_BODY: Self = Self::fixed(47001, "data format error");
+
+    const fn fixed(code: i32, message: &'static str) -> Self {
+        Self { code, message: Cow::Borrowed(message) }
+    }
+
+    /// The refusal that a fault asks for, with WeChat's usual text where none was given.
+    pub(super) fn scripted(code: i32, message: Option<&str>) -> Self {
+        let usual = match code {
+            -1 => "system error",
+            40001 => "invalid credential, access_token is invalid or not latest",
+            40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+            45009 => "reach max api daily quota limit",
+            45011 => "api minute-quota reach limit mustslower retry next minute",
+            48001 => "api unauthorized",
+            50002 => "user limited",
+            _ => "refused by a fault of the sandbox",
+        };
+        Self { code, message: Cow::Owned(message.unwrap_or(usual).to_owned()) }
+    }
+}

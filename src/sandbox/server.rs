@@ -1,0 +1,104 @@
+//! Runs the sandbox on a thread and runtime of its own, so that a blocking test, or one that stops its runtime, can use it too.
+
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::thread::{self, JoinHandle};
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use tokio::sync::oneshot;
+
+use super::Sandbox;
+use super::exchange::{answer, remember_socket};
+use super::refusal::Refusal;
+use super::{control, probe, ticket, token};
+
+/// The paths of WeChat's that the sandbox knows.
+pub(super) const PATHS: [&str; 4] = [token::BASIC, token::STABLE, ticket::PATH, probe::PATH];
+
+/// Keeps the server alive; dropping it stops the server.
+pub struct RunningSandbox {
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl RunningSandbox {
+    pub(super) async fn start(listener: TcpListener, sandbox: Sandbox) -> io::Result<Self> {
+        let (started, starting) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
+            actix_web::rt::System::new().block_on(async {
+                let server = match serve(listener, sandbox) {
+                    Ok(server) => server,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                // A failed send means that the caller no longer waits; then nobody could ever stop us, and we do not begin.
+                if started.send(Ok(server.handle())).is_ok()
+                    && let Err(error) = server.await
+                {
+                    tracing::error!(%error, "sandbox stopped");
+                }
+            });
+            // Nobody waits when the sandbox was dropped rather than stopped.
+            let _ = ending.send(());
+        })?;
+        let handle = starting.await.map_err(io::Error::other)??;
+        Ok(Self { handle, thread: Some(thread), ended })
+    }
+
+    /// Stops at once: the port is free and every connection closed when this returns. A fake has nothing to finish first.
+    pub async fn stop(mut self) {
+        self.handle.stop(false).await;
+        // Only fails when the thread is gone already, which is what we wait for.
+        let _ = (&mut self.ended).await;
+    }
+}
+
+impl Drop for RunningSandbox {
+    fn drop(&mut self) {
+        // The order to stop is sent by the call; only its completion needs an await.
+        drop(self.handle.stop(false));
+        if let Some(thread) = self.thread.take() {
+            // A panic over there has been reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for RunningSandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningSandbox").finish_non_exhaustive()
+    }
+}
+
+fn serve(listener: TcpListener, sandbox: Sandbox) -> io::Result<Server> {
+    let sandbox = Data::new(sandbox);
+    let server = HttpServer::new(move || App::new().app_data(sandbox.clone()).configure(routes))
+        .workers(1)
+        .disable_signals()
+        // A client that gives up on a hanging call takes the call with it.
+        .h1_allow_half_closed(false)
+        .on_connect(remember_socket)
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config
+        .route(token::BASIC, web::to(token::basic))
+        .route(token::STABLE, web::to(token::stable))
+        .route(ticket::PATH, web::to(ticket::ticket))
+        .route(probe::PATH, web::to(probe::callback_ip))
+        .configure(control::routes)
+        .default_service(web::to(unknown));
+}
+
+async fn unknown(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
+    if request.path().starts_with("/sandbox") {
+        return control::unknown(&request);
+    }
+    answer(&sandbox, &request, "", |_| Err(Refusal::UNKNOWN_PATH)).await
+}

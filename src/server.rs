@@ -1,0 +1,154 @@
+//! All the wiring: from a proven `Config` to a running server and back to rest. Shared state is built once, here, outside the
+//! factory that each worker thread runs.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{HttpServer, web};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::http::{self, Access, AppState, Demo, HttpOptions};
+use crate::keeper::Keeper;
+use crate::settings::Config;
+use crate::store::{self, OpenError};
+use crate::wechat::{ClientError, WechatClient};
+
+/// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The headers of a request must arrive within this time.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The chosen store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The HTTPS client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another server.port, or stop what listens there")]
+    Bind {
+        /// The address.
+        address: String,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// A server that listens and answers.
+pub struct Server {
+    address: SocketAddr,
+    state: web::Data<AppState>,
+    http: JoinHandle<io::Result<()>>,
+    handle: ServerHandle,
+    refresher: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    grace: Duration,
+}
+
+impl Server {
+    /// Opens the store, starts the keeper and listens. Must be called on a multi-threaded tokio runtime: it does the keeper's work,
+    /// while the workers that answer requests have runtimes of their own.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_with(config, Clock::system(), None).await
+    }
+
+    /// As [`Server::bind`], by a clock of the caller's and with the demo's pages if there is to be a demo.
+    pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
+        // A second installation fails and changes nothing, which is what a second server in one process wants.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
+        let store = store::open(&config.store, &clock).await?;
+        let keeper = Keeper::new(config.accounts, store, wechat, clock, config.keep);
+        let (stop, stopped) = watch::channel(false);
+        let refresher = tokio::spawn(keeper.refresher().run(stopped));
+        let options = HttpOptions {
+            static_dir: config.server.static_dir,
+            trusted_proxies: config.server.trusted_proxies,
+            body_limit: config.server.body_limit,
+            access_log: config.server.access_log,
+            demo,
+        };
+        let access = Access { realms: config.realms, origins: config.origins };
+        let state = web::Data::new(AppState::new(keeper, access, options));
+        let shared = state.clone();
+        let mut server = HttpServer::new(move || http::create_app(shared.clone()))
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEADERS_WITHIN)
+            .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))
+            .disable_signals();
+        if config.server.workers > 0 {
+            server = server.workers(config.server.workers);
+        }
+        let wanted = wanted_address(&config.server.bind, config.server.port);
+        let server = server.bind(&wanted).map_err(|source| StartError::Bind { address: wanted.clone(), source })?;
+        let nowhere = || StartError::Bind { address: wanted, source: io::ErrorKind::AddrNotAvailable.into() };
+        let address = server.addrs().first().copied().ok_or_else(nowhere)?;
+        let running = server.run();
+        let handle = running.handle();
+        Ok(Self { address, state, http: tokio::spawn(running), handle, refresher, stop, grace: config.server.shutdown_grace })
+    }
+
+    /// Where it listens, with the port that the system chose when the configured one was 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle that applies new settings to the running server.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.state.clone())
+    }
+
+    /// Serves until `shutdown` is ready, then stops: no new connections, what runs ends within the grace, the store is flushed. An
+    /// error means that the server ended by itself.
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let ended = tokio::select! {
+            () = shutdown => None,
+            ended = &mut self.http => Some(ended),
+        };
+        self.stop.send_replace(true);
+        let result = match ended {
+            Some(ended) => ended.unwrap_or_else(|lost| Err(io::Error::other(lost))),
+            None => {
+                tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
+                // actix waits for idle connections too, so the grace is bounded here as well.
+                let patience = self.grace + Duration::from_secs(1);
+                tokio::time::timeout(patience, self.handle.stop(true)).await.ok();
+                Ok(())
+            }
+        };
+        self.refresher.await.ok();
+        self.state.keeper.close(self.grace).await;
+        result
+    }
+}
+
+/// `bind` and `port` as one text; a bare IPv6 address gets its brackets.
+fn wanted_address(bind: &str, port: u16) -> String {
+    if bind.contains(':') && !bind.starts_with('[') { format!("[{bind}]:{port}") } else { format!("{bind}:{port}") }
+}
+
+/// Applies new settings to a running server: apps, realms and cors. Nothing is dropped, neither a request nor a credential.
+#[derive(Clone)]
+pub struct Reloader(web::Data<AppState>);
+
+impl Reloader {
+    /// Takes over what may change while running.
+    pub fn apply(&self, config: Config) {
+        self.0.keeper.set_accounts(config.accounts);
+        self.0.set_access(Access { realms: config.realms, origins: config.origins });
+    }
+
+    /// How many accounts are served now.
+    pub fn accounts(&self) -> usize {
+        self.0.keeper.app_ids().len()
+    }
+}

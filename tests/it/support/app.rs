@@ -1,0 +1,225 @@
+//! A real server on a free port, WeChat played by a sandbox of its own: what most tests begin with.
+
+use std::time::Duration;
+
+use jsdkd::clock::Clock;
+use jsdkd::http::Demo;
+use jsdkd::sandbox::{Sandbox, SandboxOptions};
+use jsdkd::server::{Reloader, Server};
+use jsdkd::settings::{self, Config, Environment, Source};
+use jsdkd::signature;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// The account that a test server has unless its settings say otherwise.
+pub(crate) const APP: &str = "wx0123456789abcdef";
+pub(crate) const APP_SECRET: &str = "app-secret-marker-5d41";
+pub(crate) const REALM: &str = "R123";
+pub(crate) const REALM_SECRET: &str = "realm-secret-marker-9e10";
+
+/// A running server.
+pub(crate) struct TestApp {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) url: String,
+    pub(crate) reloader: Reloader,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<std::io::Result<()>>,
+    _running: jsdkd::sandbox::RunningSandbox,
+}
+
+/// What a test server starts with: settings laid over the usual ones, clocks, and a sandbox's options.
+pub(crate) struct Builder {
+    settings: Value,
+    clock: Clock,
+    sandbox: SandboxOptions,
+    demo: Option<Demo>,
+}
+
+impl TestApp {
+    /// A server with one account in memory.
+    pub(crate) async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// A server with `settings` laid over the usual ones; `null` takes one away.
+    pub(crate) async fn with(settings: Value) -> Self {
+        Self::build(settings).start().await
+    }
+
+    pub(crate) fn build(settings: Value) -> Builder {
+        let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
+        Builder { settings, clock: Clock::system(), sandbox: SandboxOptions { accounts, ..SandboxOptions::default() }, demo: None }
+    }
+
+    /// `GET path`.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// `POST /jsapi/APP/config` with a JSON body.
+    pub(crate) async fn config(&self, body: Value) -> Response {
+        self.config_text(&body.to_string()).await
+    }
+
+    /// The same with any text for a body.
+    pub(crate) async fn config_text(&self, body: &str) -> Response {
+        let request = self.request(Method::POST, &format!("/jsapi/{APP}/config"));
+        self.send(request.header("content-type", "application/json").body(body.to_owned())).await
+    }
+
+    /// A realm query of version 2 for `key`.
+    pub(crate) async fn query(&self, key: &str) -> Response {
+        self.get(&signed_v2("GET", APP, &[("key", key)])).await
+    }
+
+    /// "WeChat refused this value."
+    pub(crate) async fn rotate(&self, key: &str, refused: &str) -> Response {
+        self.get(&signed_v2("GET", APP, &[("key", key), ("rotate", refused)])).await
+    }
+
+    /// The value of a credential.
+    #[track_caller]
+    pub(crate) fn value(&self, key: &str) -> impl Future<Output = String> {
+        let answer = self.query(key);
+        async { answer.await.json()["value"].as_str().expect("a value").to_owned() }
+    }
+
+    /// A request to this server, to be finished and given to [`TestApp::send`].
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Response {
+        Response::of(request.send().await.expect("the server answers")).await
+    }
+
+    /// Stops the server as SIGTERM would, and waits for its end.
+    pub(crate) async fn stop(mut self) {
+        self.stop.take().expect("it is stopped once").send(()).expect("the server still runs");
+        (&mut self.ended).await.expect("the server's task ends").expect("the server ends well");
+    }
+}
+
+impl Builder {
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn demo(mut self, demo: Demo) -> Self {
+        self.demo = Some(demo);
+        self
+    }
+
+    pub(crate) fn sandbox(mut self, change: impl FnOnce(&mut SandboxOptions)) -> Self {
+        change(&mut self.sandbox);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), self.sandbox).await.expect("a free port");
+        let config = config_of(&sandbox, self.settings);
+        let server = Server::bind_with(config, self.clock, self.demo).await.expect("the server starts");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (url, reloader) = (format!("http://{}", server.address()), server.reloader());
+        let ended = tokio::spawn(server.run_until(async { drop(stopped.await) }));
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy();
+        let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        TestApp { sandbox, url, reloader, client, stop: Some(stop), ended, _running: running }
+    }
+}
+
+/// The usual test settings with `over` laid over them, proven.
+pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
+    let mut settings = json!({
+        "apps": [{ "key": APP, "secret": APP_SECRET }],
+        "realms": [{ "key": REALM, "secret": REALM_SECRET }],
+        "server": { "bind": "127.0.0.1", "port": 0, "workers": 1, "shutdownGrace": "2s" },
+        "wechat": { "api": [sandbox.url()], "timeout": "2s" },
+    });
+    lay(&mut settings, over);
+    settings::load(&Source::text("test settings", settings.to_string()), &Environment::default()).expect("good settings").config
+}
+
+fn lay(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (name, value) in over {
+                if value.is_null() {
+                    under.remove(&name);
+                } else {
+                    lay(under.entry(name).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
+/// The time as a realm's `ts`.
+pub(crate) fn now_ms() -> String {
+    Clock::system().wall().to_string()
+}
+
+/// A signed path of version 2 with `pairs` beside the necessary ones.
+pub(crate) fn signed_v2(method: &str, app: &str, pairs: &[(&str, &str)]) -> String {
+    let (path, ts) = (format!("/jsapi/{app}/query"), now_ms());
+    let mut pairs = pairs.to_vec();
+    pairs.extend([("realm", REALM), ("nonce", "n-1"), ("ts", &ts)]);
+    let query = signature::canonical_query(pairs);
+    let sign = signature::realm_v2(REALM_SECRET, method, &path, &query, b"").text();
+    format!("{path}?{query}&sign={sign}")
+}
+
+/// A signed path of version 1, as the original's clients write it; `ts` in milliseconds.
+pub(crate) fn signed_v1(app: &str, extra: &str) -> String {
+    let ts = now_ms();
+    let sign = signature::realm_v1(REALM, "n-1", &ts, REALM_SECRET).text();
+    format!("/jsapi/{app}/query?{extra}realm={REALM}&nonce=n-1&ts={ts}&sign={sign}")
+}
+
+/// An answer, read whole.
+#[must_use = "an answer that nobody looks at proves nothing"]
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Response {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, body: response.text().await.expect("a whole body") }
+    }
+
+    /// A header's value; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a plain header"))
+    }
+
+    pub(crate) fn headers(&self) -> &reqwest::header::HeaderMap {
+        &self.headers
+    }
+
+    /// The body of a good answer.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The body of a problem with this status and code.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
+        let problem: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no problem+json: {self:?}"));
+        assert_eq!((self.status.as_u16(), problem["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!((problem["status"].as_u64(), self.header("content-type")), (Some(status.into()), "application/problem+json"));
+        assert!(problem["title"].is_string() && problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
+        problem
+    }
+}

@@ -1,0 +1,83 @@
+//! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the page does.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+const PROGRAM: &str = "/usr/bin/chromium";
+
+/// One browser at a time: a small machine starts several of them more slowly than one after another.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// A running browser.
+pub(crate) struct Chromium {
+    child: Child,
+    profile: TempDir,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl Chromium {
+    /// Opens `url`, with every host name leading to this machine so that a page can have any origin. `None`, said aloud, where
+    /// there is no Chromium; with `CI` set that is a failure.
+    pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
+        let agent = user_agent.map(|agent| format!("--user-agent={agent}"));
+        Self::start(agent.as_slice(), url, |_| Stdio::null()).await
+    }
+
+    /// The document of `url` as its scripts have made it.
+    pub(crate) async fn document(url: &str) -> Option<String> {
+        let flags = ["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()];
+        let dump = |profile: &Path| File::create(profile.join("document")).expect("a file in our own directory").into();
+        let mut browser = Self::start(&flags, url, dump).await?;
+        for _ in 0..600 {
+            if browser.child.try_wait().expect("our own child").is_some() {
+                return Some(std::fs::read_to_string(browser.profile.path().join("document")).expect("what it printed"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("chromium printed no document within half a minute");
+    }
+
+    async fn start(flags: &[String], url: &str, stdout: impl FnOnce(&Path) -> Stdio) -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
+            eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
+            return None;
+        }
+        let turn = TURN.acquire().await.expect("the semaphore is never closed");
+        let profile = TempDir::new().expect("a temporary directory");
+        let child = Command::new(PROGRAM)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
+            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
+            .arg("--host-resolver-rules=MAP * 127.0.0.1")
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(flags)
+            .arg(url)
+            .env("TMPDIR", profile.path())
+            .stdin(Stdio::null())
+            .stdout(stdout(profile.path()))
+            .stderr(Stdio::null())
+            .spawn();
+        Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Its children end a moment later and write until then, so one removal is not always enough.
+        for _ in 0..40 {
+            match std::fs::remove_dir_all(self.profile.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(50)),
+                _ => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What several groups of tests share.
+
+pub(crate) mod app;
+pub(crate) mod chromium;
+pub(crate) mod nginx;
+pub(crate) mod page;
+pub(crate) mod programs;
+pub(crate) mod redis;
+pub(crate) mod standin;

@@ -1,0 +1,121 @@
+//! A web page of our own origin that runs a script beside the helper and reports what came of it. It knows no jsdkd server but
+//! the address it is given.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::Method;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::chromium::Chromium;
+
+/// The helper as it is served.
+pub(crate) const HELPER: &str = include_str!("../../../static/jsdkd.js");
+
+/// What a page needs beside the helper: a `wx` that behaves like WeChat's script (ready fires at once when any config was ever
+/// answered, and also after a refusal), and a way to report.
+const STUB: &str = r"
+var seen = [], refusal = null;
+var wx = (function () {
+  var answered = false, readies = [], refused = function () {};
+  return {
+    config: function (c) {
+      seen.push(c);
+      setTimeout(function () {
+        answered = true;
+        if (refusal) refused({ errMsg: refusal });
+        readies.splice(0).forEach(function (f) { f(); });
+      }, 50);
+    },
+    ready: function (f) { if (answered) f(); else readies.push(f); },
+    error: function (f) { refused = f; }
+  };
+})();
+function report(value) { fetch('/report', { method: 'POST', body: JSON.stringify(value) }); }
+function tell(promise) {
+  promise.then(function (got) {
+    report({ seen: seen, resolved: got === wx });
+  }, function (e) {
+    report({ seen: seen, resolved: false, message: e.message, fields: e, error: e instanceof Error });
+  });
+}
+window.onerror = function (message) { report({ seen: seen, thrown: message }); };
+";
+
+/// One visit of a browser to one page.
+pub(crate) struct Visit<'a> {
+    /// The host of the page's origin; any name leads here.
+    pub(crate) host: &'a str,
+    /// Path, query and fragment of the page.
+    pub(crate) path: &'a str,
+    /// The browser's `User-Agent`, if not its own.
+    pub(crate) user_agent: Option<&'a str>,
+    /// Where the page loads the helper from; a path is on the page's own origin.
+    pub(crate) helper: &'a str,
+    /// What the page does: it calls `tell(promise)` or `report(value)` once.
+    pub(crate) script: &'a str,
+}
+
+impl Visit<'_> {
+    /// What the page reported; `None` where there is no browser.
+    pub(crate) async fn report(&self) -> Option<Value> {
+        let page = format!(
+            "<!doctype html><meta charset=utf-8><script>{STUB}</script><script src=\"{}\"></script><script>{}</script>",
+            self.helper, self.script
+        );
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        let (port, _serving) = serve(page, reports);
+        let _browser = Chromium::open(&format!("http://{}:{port}{}", self.host, self.path), self.user_agent).await?;
+        let report = tokio::time::timeout(Duration::from_secs(60), reported.recv()).await;
+        let report = report.expect("the page reports within a minute").expect("the page's server holds the sender");
+        assert_eq!(report.get("thrown"), None, "the page's script failed");
+        Some(report)
+    }
+}
+
+/// Stops a test's server when dropped.
+pub(crate) struct Serving(pub(crate) ServerHandle);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // The stop is sent here; nobody waits for its end.
+        drop(self.0.stop(false));
+    }
+}
+
+fn serve(page: String, reports: mpsc::UnboundedSender<Value>) -> (u16, Serving) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a bound socket").port();
+    let (page, reports) = (Data::new(page), Data::new(reports));
+    let app = move || App::new().app_data(page.clone()).app_data(reports.clone()).default_service(web::to(answer));
+    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listening socket").run();
+    let serving = Serving(server.handle());
+    tokio::spawn(server);
+    (port, serving)
+}
+
+/// The page; the helper below any path; a config service below any path, which hangs below `/silent/`.
+async fn answer(
+    request: HttpRequest,
+    body: Bytes,
+    page: Data<String>,
+    reports: Data<mpsc::UnboundedSender<Value>>,
+) -> HttpResponse {
+    let path = request.path();
+    if path == "/report" {
+        let _ = reports.send(serde_json::from_slice(&body).expect("the page reports JSON"));
+        return HttpResponse::Ok().finish();
+    }
+    if path.starts_with("/silent/") && request.method() == Method::POST {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    match *request.method() {
+        Method::POST => HttpResponse::Ok().json(json!({ "signature": "s", "path": path })),
+        _ if path.ends_with("/jsdkd.js") => HttpResponse::Ok().content_type("text/javascript").body(HELPER),
+        _ => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.to_string()),
+    }
+}
