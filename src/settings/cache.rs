@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
-use super::redis_stub as redis;
+
 use super::variables::Variables;
 use crate::clock::UnixSeconds;
-use crate::store::{Record, RedisConfig, StoreConfig};
+use crate::store::{Record, RedisConfig, StoreConfig, redis};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 

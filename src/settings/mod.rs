@@ -17,7 +17,6 @@ mod prove;
 mod proxies;
 mod reader;
 mod realms;
-mod redis_stub;
 mod syntax;
 mod values;
 mod variables;

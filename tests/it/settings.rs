@@ -317,6 +317,22 @@ fn redis_may_be_an_address_or_the_original_clients_object() {
 }
 
 #[test]
+fn redis_options_are_read_whole_and_faults_stand_at_their_place() {
+    let text =
+        format!("{{ {APPS}, cache: {{ redis: {{ host: 'h', port: 1, db: 2, prefix: 'p:', password: {{ env: 'PW' }} }} }} }}");
+    let StoreConfig::Redis(redis) = good_with(&text, &[("PW", "secret")]).config.store else { panic!("redis was chosen") };
+    assert_eq!((redis.db, redis.prefix.as_str(), redis.password.as_ref().map(|pw| pw.expose_secret())), (2, "p:", Some("secret")));
+    let StoreConfig::Redis(redis) = good_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", ":6380")]).config.store else {
+        panic!("redis was chosen")
+    };
+    assert!(matches!(redis.topology, RedisTopology::Standalone(_, 6380)));
+    let fault = faults(&format!("{{ {APPS},\n cache: {{ redis: {{ port: 'MARKER', password: 'MARKER' }} }} }}"));
+    assert!(fault.starts_with("jsdkd.json:2:20 cache.redis.port: ") && !fault.contains("MARKER"), "{fault}");
+    let fault = load_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", "h:MARKER")]).expect_err("no port").to_string();
+    assert!(fault.starts_with("REDIS_SERVER_ADDRESS cache.redis: ") && !fault.contains("MARKER"), "{fault}");
+}
+
+#[test]
 fn later_layers_win() {
     let text = format!("{{ server: {{ port: 1, workers: 2 }}, cache: {{ file: 'f' }}, {APPS} }}");
     let port = |variables: &[(&str, &str)]| good_with(&text, variables).config.server.port;
