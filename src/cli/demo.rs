@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let _written = telemetry::start(Environment::from_process().get("RUST_LOG"));
+    let stop = super::Stop::listen()?;
     let clock = Clock::system();
     let options = SandboxOptions { accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -58,7 +59,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("Try    {}\n", demo.curl_lines(&shown, clock.wall()).join("\n       "));
     println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'   (and see how jsdkd copes)", sandbox.url());
     println!("Stop   Ctrl-C\n");
-    server.run_until(super::asked_to_stop()).await?;
+    server.run_until(stop.asked()).await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
 }

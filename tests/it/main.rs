@@ -6,5 +6,6 @@ mod browser;
 mod clients;
 mod demo_page;
 mod settings;
+mod signals;
 mod smoke;
 mod support;

@@ -3,5 +3,6 @@
 pub(crate) mod app;
 pub(crate) mod chromium;
 pub(crate) mod page;
+pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod standin;
