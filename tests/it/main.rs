@@ -4,6 +4,7 @@
 
 mod browser;
 mod clients;
+mod crash;
 mod demo_page;
 mod settings;
 mod signals;
