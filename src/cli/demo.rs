@@ -57,7 +57,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("jsdkd demo: account {APP_ID}, realm {REALM} (secret {REALM_SECRET}); WeChat is played by {}\n", sandbox.url());
     println!("Open   {shown}/demo.html\n");
     println!("Try    {}\n", demo.curl_lines(&shown, clock.wall()).join("\n       "));
-    println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'   (and see how jsdkd copes)", sandbox.url());
+    println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
+    println!("Mend   curl -X DELETE {}/sandbox/faults\n", sandbox.url());
     println!("Stop   Ctrl-C\n");
     server.run_until(stop.asked()).await?;
     running.stop().await;

@@ -4,6 +4,7 @@
 
 mod browser;
 mod clients;
+mod commands;
 mod crash;
 mod demo_page;
 mod settings;
