@@ -2,20 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder};
 
 /// What may stand before a pattern's match: a part of the scheme, or everything up to the start of the host or of one of its
 /// labels. So `example\.com` never begins in the middle of `notexample.com`.
-const BEFORE: &str = r"^[a-z0-9+.-]*(?::/{0,2}|://(?:[a-z0-9_-]+\.)+)?";
+const BEFORE: &str = r"^(?-u:[a-z0-9+.-]*(?::/{0,2}|://(?:[a-z0-9_-]+\.)+)?)";
 
 /// What may stand behind a pattern's match: nothing but a port that the pattern itself left open.
-const BEHIND: &str = r"(?::[0-9]+)?$";
+const BEHIND: &str = r"(?-u::[0-9]+)?$";
 
 /// The `cors` list. A host that is private, reserved or `localhost` is always let in.
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
     /// `None`: any origin.
-    patterns: Option<RegexSet>,
+    pattern: Option<Regex>,
 }
 
 impl OriginPolicy {
@@ -34,25 +34,26 @@ impl OriginPolicy {
         if patterns.is_empty() || patterns.iter().any(|pattern| pattern == "*") {
             return Ok(Self::any());
         }
-        let set = RegexSetBuilder::new(patterns.iter().map(|pattern| anchored(pattern))).case_insensitive(true).build();
-        let set = set.map_err(|_| vec![(0, "the patterns together are too large".to_owned())])?;
-        Ok(Self { patterns: Some(set) })
+        let branches: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
+        let pattern = compile(&anchored(&branches.join("|")))
+            .map_err(|fault| vec![(0, format!("together with the others: {}", in_words(&fault)))])?;
+        Ok(Self { pattern: Some(pattern) })
     }
 
     /// Lets every origin in.
     pub fn any() -> Self {
-        Self { patterns: None }
+        Self { pattern: None }
     }
 
     /// Whether every origin is let in, so that an answer need not vary by origin.
     pub fn allows_any(&self) -> bool {
-        self.patterns.is_none()
+        self.pattern.is_none()
     }
 
     /// Whether a request whose `Origin` header is `origin` is let in.
     pub fn allows(&self, origin: &str) -> bool {
-        let Some(patterns) = &self.patterns else { return true };
-        host_of(origin).is_some_and(|host| is_local(host) || patterns.is_match(origin))
+        let Some(pattern) = &self.pattern else { return true };
+        host_of(origin).is_some_and(|host| is_local(host) || pattern.is_match(origin))
     }
 }
 
@@ -66,12 +67,16 @@ fn fault_of(pattern: &str) -> Option<String> {
     if pattern.is_empty() {
         return Some("an empty pattern would match nothing in particular; write \"*\" to let any origin in".to_owned());
     }
-    // The pattern alone comes first: `a)|(b` is only a whole expression once it stands between our own brackets.
-    let compile = |text: &str| -> Result<Regex, regex::Error> { RegexBuilder::new(text).case_insensitive(true).build() };
-    if let Err(fault) = compile(pattern) {
-        return Some(in_words(&fault));
+    // Each pattern is compiled alone: `a)|(b` would become a whole expression between our own brackets, and a comment would hide them.
+    match compile(pattern) {
+        Err(fault) => Some(in_words(&fault)),
+        Ok(_) if pattern.contains('#') => Some("no origin holds a '#', and a comment would hide the host's end".to_owned()),
+        Ok(_) => None,
     }
-    compile(&anchored(pattern)).err().map(|_| "a pattern with (?x) comments cannot be bound to the host's end".to_owned())
+}
+
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).case_insensitive(true).build()
 }
 
 /// The last line of a syntax error says what is wrong; the lines before it draw the pattern.
@@ -253,11 +258,27 @@ mod tests {
 
     #[test]
     fn a_faulty_pattern_is_named_by_its_place() {
-        let patterns = [r"example\.com", "a(b", "", "(?!evil).*", "a)|(b", "*"].map(str::to_owned);
-        let faults = OriginPolicy::new(&patterns).expect_err("four are faulty");
-        assert_eq!(faults.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let patterns = [r"example\.com", "a(b", "", "(?!evil).*", "a)|(b", "(?x)a # b", "*"].map(str::to_owned);
+        let faults = OriginPolicy::new(&patterns).expect_err("five are faulty");
+        assert_eq!(faults.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         assert_eq!(faults[0].1, "unclosed group");
         assert_eq!(faults[2].1, "look-around, including look-ahead and look-behind, is not supported");
+    }
+
+    #[test]
+    fn many_patterns_are_judged_as_each_of_them() {
+        let patterns: Vec<String> = (0..300).map(|n| format!(r"site{n}\.example\.com|alias{n}\.example\.org$")).collect();
+        let policy = OriginPolicy::new(&patterns).expect("the patterns are good");
+        for origin in ["https://site299.example.com:1", "https://www.site7.example.com", "http://alias0.example.org"] {
+            assert!(policy.allows(origin), "{origin}");
+        }
+        for origin in
+            ["https://site300.example.com", "https://mysite7.example.com", "http://alias0.example.org:1", "http://evil.org"]
+        {
+            assert!(!policy.allows(origin), "{origin}");
+        }
+        let names = [r"(?<host>a)\.com", r"(?<host>b)\.com"].map(str::to_owned);
+        assert!(OriginPolicy::new(&names).is_err_and(|faults| faults[0].1.contains("duplicate capture group name")));
     }
 
     proptest! {

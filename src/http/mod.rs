@@ -45,21 +45,37 @@ pub fn create_app(
     App::new().app_data(state).configure(|app| routes(app, demo)).wrap(gate::cors()).wrap(from_fn(gate::gate))
 }
 
-/// The route table: the only list of addresses.
+/// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
+/// in any case and with a slash at the end, as the original's framework did.
 fn routes(app: &mut web::ServiceConfig, demo: bool) {
     if demo {
         app.configure(demo::routes);
     }
-    app.service(
-        resource("/jsapi/{appid}/config", GET_AND_POST)
-            .route(web::post().to(jsapi_config::post))
-            .route(read().to(jsapi_config::get)),
-    )
-    .service(resource("/jsapi/{appid}/query", GET).route(read().to(jsapi_query::get)))
-    .service(resource("/ping", GET).route(read().to(ping::get)))
-    .service(resource("/jsdkd.js", GET).route(read().to(script::get)))
-    .service(resource("/", GET).route(read().to(challenge::get)))
-    .default_service(web::to(verify_file::any));
+    let spellings: [fn(&str) -> String; 2] = [str::to_owned, loosely];
+    for spelled in spellings {
+        app.service(
+            resource(&spelled("/jsapi/{appid}/config"), GET_AND_POST)
+                .route(web::post().to(jsapi_config::post))
+                .route(read().to(jsapi_config::get)),
+        )
+        .service(resource(&spelled("/jsapi/{appid}/query"), GET).route(read().to(jsapi_query::get)))
+        .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
+        .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)));
+    }
+    app.service(resource("/", GET).route(read().to(challenge::get))).default_service(web::to(verify_file::any));
+}
+
+/// The pattern of `path` with its words in any case and perhaps a slash at the end.
+fn loosely(path: &str) -> String {
+    let mut pattern = String::new();
+    for (at, part) in path.split('/').enumerate().skip(1) {
+        if part.starts_with('{') {
+            pattern.push_str(&format!("/{part}"));
+        } else {
+            pattern.push_str(&format!("/{{word{at}:(?i:{})}}", part.replace('.', "\\.")));
+        }
+    }
+    pattern + "{end:/?}"
 }
 
 /// An address that names its methods to who uses another.

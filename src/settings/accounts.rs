@@ -33,7 +33,7 @@ pub(super) fn accounts(
     let items = list.as_ref().and_then(|list| {
         let items = list.items();
         if items.is_none() {
-            list.expected("a list: apps: [{ key: \"wx…\", secret: \"…\" }]");
+            list.expected_secret("a list: apps: [{ key: \"wx…\", secret: \"…\" }]");
         }
         items
     });

@@ -8,14 +8,15 @@ use serde_json::{Map, Value};
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
-use super::redis_stub as redis;
+
+use super::variables::Variables;
 use crate::clock::UnixSeconds;
-use crate::store::{Record, RedisConfig, StoreConfig};
+use crate::store::{Record, RedisConfig, StoreConfig, redis};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 
 /// Where credentials rest; `None` after a fault. Of several caches the first one written is used, as it was in the original.
-pub(super) fn store(root: &At<'_>) -> Option<StoreConfig> {
+pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig> {
     let in_memory = StoreConfig::Memory(BTreeMap::new());
     let Some(cache) = root.get("cache") else { return Some(in_memory) };
     if !matches!(cache.node(), Node::Table(_)) {
@@ -38,7 +39,7 @@ pub(super) fn store(root: &At<'_>) -> Option<StoreConfig> {
     match *kind {
         "memo" => memo(at).map(StoreConfig::Memory),
         "file" => at.text("the path of a file").map(|path| StoreConfig::File(PathBuf::from(path))),
-        "redis" => redis_config(at).map(StoreConfig::Redis),
+        "redis" => redis_config(at, variables.redis_is_bare()).map(StoreConfig::Redis),
         _ => {
             at.fault("SQL caches come with a later version; use file, memo or redis");
             None
@@ -74,14 +75,17 @@ fn unix_seconds(at: &At<'_>) -> Option<UnixSeconds> {
     seconds.map(UnixSeconds)
 }
 
-/// An address, a list of addresses, or the options object of the original's client. All of it counts as secret.
-fn redis_config(at: &At<'_>) -> Option<RedisConfig> {
+/// An address (`bare`: `host:port`), a list of addresses, or the options object of the original's client. All of it counts as secret.
+fn redis_config(at: &At<'_>, bare: bool) -> Option<RedisConfig> {
     let said = |fault: String| at.fault(fault);
     if at.secret_reference().is_some() {
         return redis::from_url(at.secret()?.expose_secret()).map_err(said).ok();
     }
     match at.node() {
+        Node::Text(text) if bare => redis::from_address(text).map_err(said).ok(),
         Node::Text(text) if !text.is_empty() => redis::from_url(text).map_err(said).ok(),
+        // The original's client takes a bare port for one on this machine.
+        Node::Int(port) => redis::from_url(&port.to_string()).map_err(said).ok(),
         Node::List(items) if !items.is_empty() => {
             let node = |item: At<'_>| match item.node() {
                 Node::Text(_) => item.secret().map(|text| text.expose_secret().to_owned()),

@@ -39,3 +39,15 @@ impl fmt::Debug for Environment {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_set_to_nothing_is_unset_and_no_value_is_shown() {
+        let env: Environment = [("A", ""), ("B", "hidden")].into_iter().collect();
+        assert_eq!((env.get("A"), env.get("B"), env.get("C")), (None, Some("hidden"), None));
+        assert_eq!(format!("{env:?}"), "{\"B\"}");
+    }
+}

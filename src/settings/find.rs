@@ -29,3 +29,26 @@ pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
     let text = String::from_utf8(bytes).map_err(|_| fail("found a text that is not UTF-8; save it as UTF-8".to_owned()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_comes_before_the_variable_and_both_before_the_usual_places() {
+        let env: Environment = [("APP_CONFIG", "/app/jsdkd.json")].into_iter().collect();
+        assert_eq!(find_file(Some(Path::new("x.json")), &env), Some(PathBuf::from("x.json")));
+        assert_eq!(find_file(None, &env), Some(PathBuf::from("/app/jsdkd.json")));
+        assert_eq!(find_file(None, &Environment::default()), None);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_and_other_encodings_are_explained() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("jsdkd.json");
+        std::fs::write(&path, b"\xef\xbb\xbf{}").expect("written");
+        assert_eq!(read(&path).as_deref(), Ok("{}"));
+        std::fs::write(&path, b"\xff\xfe{\0}\0").expect("written");
+        assert!(read(&path).expect_err("UTF-16").to_string().ends_with("found a text that is not UTF-8; save it as UTF-8"));
+    }
+}

@@ -151,7 +151,7 @@ mod tests {
         let key = |name: &str| Step::Key(name.into());
         assert_eq!(at(&[key("apps"), Step::Index(1), key("secret")]), Some((5, 7)));
         assert_eq!(at(&[key("apps"), Step::Index(1)]), Some((4, 5)));
-        assert_eq!(at(&[key("cors"), Step::Index(1)]), Some((7, 23)));
+        assert_eq!(at(&[key("cors"), Step::Index(1)]), Some((7, 24)));
         assert_eq!(at(&[key("n"), key("x")]), Some((7, 3)));
         assert_eq!(at(&[key("apps"), Step::Index(0), key("secret")]), Some((3, 5)));
         assert_eq!(at(&[key("none")]), None);

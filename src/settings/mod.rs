@@ -17,7 +17,6 @@ mod prove;
 mod proxies;
 mod reader;
 mod realms;
-mod redis_stub;
 mod syntax;
 mod values;
 mod variables;
@@ -106,7 +105,7 @@ fn prove(written: Option<Written<'_>>, strict: bool, env: &Environment, file: Op
             }
         }
     };
-    let variables = Variables::read(env, &reader);
+    let variables = Variables::read(env, written.is_none(), &reader);
     let tree = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
     let config = prove::prove(&Node::Table(tree), &variables, env, &reader);
     let (warnings, error) = faults::judge(reader.into_remarks(), written, strict, |path| variables.variable_of(path));

@@ -44,7 +44,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let ids: std::collections::HashSet<&AppId> = accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
     let origins = origins(&root);
-    let store = cache::store(&root);
+    let store = cache::store(&root, variables);
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
     Some(Config { accounts, realms, origins: origins?, keep: keep?, store: store?, server: server?, wechat: wechat? })

@@ -90,7 +90,7 @@ impl<'a> At<'a> {
     /// Whether this is an object; its members outside `known` are warned of.
     pub(super) fn is_table(&self, known: &[&str]) -> bool {
         let Node::Table(entries) = self.node else {
-            self.expected("an object {…}");
+            self.expected_secret("an object {…}");
             return false;
         };
         for (name, _) in entries.iter().filter(|(name, _)| !known.contains(&name.as_ref())) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::accounts::app_id;
+use super::node::Node;
 use super::reader::At;
 use crate::account::AppId;
 use crate::realm::{Algorithm, Realm, Realms};
@@ -14,7 +15,11 @@ const ALGORITHMS: [(&str, Algorithm); 2] = [("any", Algorithm::Any), ("hmac-sha2
 pub(super) fn realms(root: &At<'_>, configured: impl Fn(&AppId) -> bool) -> Realms {
     let Some(list) = root.get("realms") else { return Realms::default() };
     let Some(items) = list.items() else {
-        list.expected("a list: realms: [{ key: \"…\", secret: \"…\" }]");
+        // The original takes anything but a list for an empty one; only one that is visibly empty is meant so.
+        if list.members().next().is_none() && matches!(list.node(), Node::Table(_)) {
+            return Realms::default();
+        }
+        list.expected_secret("a list: realms: [{ key: \"…\", secret: \"…\" }]");
         return Realms::default();
     };
     let mut places: HashMap<&str, usize> = HashMap::new();

@@ -168,3 +168,54 @@ impl<'a> At<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::environment::Environment;
+    use crate::settings::node::Document;
+    use crate::settings::reader::Reader;
+
+    /// Reads one value written as JSON5.
+    fn read<T>(text: &str, how: impl Fn(&At<'_>) -> Option<T>) -> Option<T> {
+        let env = Environment::default();
+        let reader = Reader::new(&env);
+        let document: Document<'_> = json5::from_str(text).expect("JSON5");
+        let value = how(&At::root(&document.root, &reader));
+        assert_eq!(value.is_none(), !reader.into_remarks().is_empty(), "{text}: what cannot be read is remarked");
+        value
+    }
+
+    #[test]
+    fn a_kilobyte_is_1024_bytes_as_in_the_original() {
+        let size = |text| read(text, |at| at.size(1..=1 << 30));
+        assert_eq!(
+            (size("'100kb'"), size("'100KB'"), size("'100k'"), size("'100kib'")),
+            (Some(102_400), Some(102_400), Some(102_400), Some(102_400))
+        );
+        assert_eq!(
+            (size("'1.5mb'"), size("'512'"), size("'512b'"), size("512")),
+            (Some(1_572_864), Some(512), Some(512), Some(512))
+        );
+        for bad in ["0", "-1", "1.5", "''", "'kb'", "'2gb'", "'1 x'", "null"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        let span = |text| read(text, |at| at.duration(Duration::ZERO..=Duration::from_secs(3600)));
+        assert_eq!((span("'500ms'"), span("'1m 30s'")), (Some(Duration::from_millis(500)), Some(Duration::from_secs(90))));
+        assert_eq!((span("10"), span("'10'"), span("'2h'"), span("'soon'"), span("[]")), (None, None, None, None, None));
+    }
+
+    #[test]
+    fn an_address_is_plain_and_ends_in_a_slash() {
+        let address = |text| read(text, |at| at.address()).map(|url| url.to_string());
+        assert_eq!(address("'https://wx.example.com'").as_deref(), Some("https://wx.example.com/"));
+        assert_eq!(address("'http://127.0.0.1:8080/wx'").as_deref(), Some("http://127.0.0.1:8080/wx/"));
+        for bad in ["'wx.example.com'", "'ftp://x'", "'http://u:p@x'", "'http://x?y'", "'http://x#y'", "5", "'http://'"] {
+            assert_eq!(address(bad), None, "{bad}");
+        }
+    }
+}

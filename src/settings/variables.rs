@@ -10,6 +10,9 @@ use super::reader::{Reader, did_you_mean};
 
 const PREFIX: &str = "JSDKD__";
 
+/// wechat-server's variable for its Redis, a bare `host:port`.
+const REDIS_ADDRESS: &str = "REDIS_SERVER_ADDRESS";
+
 /// How the text of a variable becomes a value.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -70,8 +73,9 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    /// Reads `env`; what is wrong with a variable's name is remarked at once, what is wrong with its value when it is read.
-    pub(super) fn read(env: &Environment, reader: &Reader<'_>) -> Self {
+    /// Reads `env`; what is wrong with a variable's name is remarked at once, what is wrong with its value when it is read. `alone`:
+    /// there is no file, so that a neighbour's variables must be whole.
+    pub(super) fn read(env: &Environment, alone: bool, reader: &Reader<'_>) -> Self {
         let mut variables = Self::default();
         for (name, text) in env.beginning(PREFIX) {
             match SETTINGS.iter().find(|(path, _)| variable_name(path) == name) {
@@ -79,7 +83,7 @@ impl Variables {
                 None => refuse(name, reader),
             }
         }
-        variables.neighbours(env, reader);
+        variables.neighbours(env, alone, reader);
         for name in ["PORT", "SERVER_PORT"] {
             match env.get(name) {
                 // Kubernetes sets such a variable for every service, here for one called "server".
@@ -97,25 +101,29 @@ impl Variables {
         variables
     }
 
-    fn neighbours(&mut self, env: &Environment, reader: &Reader<'_>) {
+    fn neighbours(&mut self, env: &Environment, alone: bool, reader: &Reader<'_>) {
         for app in NEIGHBOURS {
-            let note = |set: &str, unset: &str| {
-                reader.remark(About::Variable(set.to_owned()), Weight::Note, format!("ignored, because {unset} is not set"));
+            let half = |set: &str, unset: &str| {
+                let weight = if alone { Weight::Fault } else { Weight::Note };
+                reader.remark(
+                    About::Variable(set.to_owned()),
+                    weight,
+                    format!("counts only together with {unset}, which is not set"),
+                );
             };
             match (env.get(app.key), env.get(app.secret)) {
                 (Some(_), Some(_)) => self.apps.push(app),
-                (Some(_), None) => note(app.key, app.secret),
-                (None, Some(_)) => note(app.secret, app.key),
+                (Some(_), None) => half(app.key, app.secret),
+                (None, Some(_)) => half(app.secret, app.key),
                 (None, None) => {}
             }
         }
         if let Some(text) = env.get("WECHAT_API_ROOT") {
             self.set("wechat.api", "WECHAT_API_ROOT", value(text, Kind::List));
         }
-        if let Some(text) = env.get("REDIS_SERVER_ADDRESS") {
+        if let Some(text) = env.get(REDIS_ADDRESS) {
             self.values.retain(|path, _| !path.starts_with("cache."));
-            let url = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
-            self.set("cache.redis", "REDIS_SERVER_ADDRESS", url.into());
+            self.set("cache.redis", REDIS_ADDRESS, text.into());
         }
         if env.beginning("JWT_KEY_").next().is_some() {
             let message = "JWT_KEY_… is understood, but this version does not serve /access-token yet";
@@ -130,6 +138,11 @@ impl Variables {
     /// Whether the environment chooses the cache, so that the file's choice does not count at all.
     pub(super) fn choose_cache(&self) -> bool {
         self.values.keys().any(|path| path.starts_with("cache."))
+    }
+
+    /// Whether the Redis is named by a bare `host:port` rather than by an URL.
+    pub(super) fn redis_is_bare(&self) -> bool {
+        self.variable_of("cache.redis") == Some(REDIS_ADDRESS)
     }
 
     /// The variable that set `path` or the list it is an item of.
@@ -186,5 +199,38 @@ fn refuse(name: &str, reader: &Reader<'_>) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             reader.remark(about, Weight::Unknown, format!("unknown setting{}", did_you_mean(name, &names)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_follows_from_its_path() {
+        assert_eq!(variable_name("server.bodyLimit"), "JSDKD__SERVER__BODY_LIMIT");
+        assert_eq!(variable_name("cors"), "JSDKD__CORS");
+    }
+
+    #[test]
+    fn every_setting_but_the_lists_of_objects_can_be_set() {
+        let text = include_str!("../../config/default.json5");
+        let defaults: serde_json::Value = json5::from_str(text).expect("the defaults are JSON5");
+        for section in ["server", "wechat"] {
+            for name in defaults[section].as_object().expect("a section is an object").keys() {
+                let path = format!("{section}.{name}");
+                assert!(SETTINGS.iter().any(|(known, _)| *known == path), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_is_known_by_the_path_it_set_or_an_item_of_it() {
+        let env: Environment = [("JSDKD__CORS", "a,b"), ("PORT", "1")].into_iter().collect();
+        let reader = Reader::new(&env);
+        let variables = Variables::read(&env, false, &reader);
+        assert_eq!(variables.variable_of("cors[1]"), Some("JSDKD__CORS"));
+        assert_eq!(variables.variable_of("server.port"), Some("PORT"));
+        assert_eq!(variables.variable_of("apps[0].secret"), None);
     }
 }

@@ -13,9 +13,11 @@ use crate::clock::{Clock, UnixMillis};
 
 mod file;
 mod memory;
+pub mod redis;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
+pub use redis::RedisStore;
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]
@@ -135,6 +137,6 @@ pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>,
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
         StoreConfig::File(path) => Arc::new(FileStore::open(path, clock.clone())?),
-        StoreConfig::Redis(_) => return Err(OpenError::Misconfigured("the redis store is not built yet".to_owned())),
+        StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
     })
 }

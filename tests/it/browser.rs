@@ -1,7 +1,8 @@
 //! The browser's half, `static/jsdkd.js`, in a real browser, from another origin than the server's.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::support::app::{APP, TestApp};
 use super::support::page::{HELPER, Visit};
 
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49";
@@ -26,7 +27,7 @@ fn the_helper_is_under_3000_bytes() {
     assert!(HELPER.len() < 3000, "{} bytes", HELPER.len());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_four_fields() {
     let (server, app, _guard) = server().await;
     let script = format!(
@@ -44,7 +45,7 @@ async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_f
     assert_eq!(config["debug"], true);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_address_is_sent_as_it_stands_but_without_its_fragment() {
     let (server, app, _guard) = server().await;
     let Some(report) = shop(None, &server, &format!("tell(jsdkd.config({{ appid: '{app}' }}))")).await else { return };
@@ -61,7 +62,7 @@ fn walk(app: &str) -> String {
     )
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_iphone_keeps_the_address_first_entered_and_one_signature() {
     let (server, app, _guard) = server().await;
     let Some(report) = shop(Some(IPHONE), &server, &walk(&app)).await else { return };
@@ -72,7 +73,7 @@ async fn an_iphone_keeps_the_address_first_entered_and_one_signature() {
     assert_eq!(signed(&report), ["cart?a=1&b=%20"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_android_signs_the_current_address_each_time_it_changes() {
     let (server, app, _guard) = server().await;
     let Some(report) = shop(Some(ANDROID), &server, &walk(&app)).await else { return };
@@ -80,7 +81,7 @@ async fn an_android_signs_the_current_address_each_time_it_changes() {
     assert_eq!(signed(&report), ["cart?a=1&b=%20", "item/7?c=2"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_page_asked_twice_is_signed_once() {
     let (server, app, _guard) = server().await;
     let script = format!(
@@ -91,7 +92,7 @@ async fn the_same_page_asked_twice_is_signed_once() {
     assert_eq!(signed(&report).len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_app_rejects_with_the_detail_and_code_of_the_server() {
     let (server, _app, _guard) = server().await;
     let Some(report) = shop(None, &server, "tell(jsdkd.config({ appid: 'wx_nobody' }))").await else { return };
@@ -103,7 +104,7 @@ async fn an_unknown_app_rejects_with_the_detail_and_code_of_the_server() {
     assert_eq!(report["seen"].as_array().map(Vec::len), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_wx_rejects_with_the_script_to_include() {
     let (server, app, _guard) = server().await;
     let script = format!("wx = undefined; tell(jsdkd.config({{ appid: '{app}' }}))");
@@ -113,7 +114,7 @@ async fn a_missing_wx_rejects_with_the_script_to_include() {
     assert!(message.contains("https://res.wx.qq.com/open/js/jweixin-1.6.0.js"), "{message}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_wechat_rejects_with_its_errmsg() {
     let (server, app, _guard) = server().await;
     let script = format!("refusal = 'config:invalid signature'; tell(jsdkd.config({{ appid: '{app}' }}))");
@@ -123,7 +124,7 @@ async fn a_refusal_by_wechat_rejects_with_its_errmsg() {
     assert_eq!(report["fields"]["code"], "wx_error");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_a_later_config_is_not_hidden_by_the_first_ready() {
     let (server, app, _guard) = server().await;
     let script = walk(&app).replace("tell(", "refusal = 'config:invalid signature'; tell(");
@@ -131,7 +132,7 @@ async fn a_refusal_of_a_later_config_is_not_hidden_by_the_first_ready() {
     assert_eq!(report["fields"]["errMsg"], "config:invalid signature", "{report}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_refused_origin_gets_no_signature() {
     let (server, app, _guard) = server().await;
     let helper = format!("{server}/jsdkd.js");
@@ -143,7 +144,7 @@ async fn a_page_of_a_refused_origin_gets_no_signature() {
     assert_eq!(report["seen"].as_array().map(Vec::len), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_where_the_script_came_from_with_its_path_prefix() {
     let script = "tell(jsdkd.config({ appid: 'wx1' }))";
     let visit = Visit { host: "localhost", path: "/", user_agent: None, helper: "/pre/fix/jsdkd.js?v=2", script };
@@ -151,7 +152,7 @@ async fn the_server_is_where_the_script_came_from_with_its_path_prefix() {
     assert_eq!(report["seen"][0]["path"], "/pre/fix/jsapi/wx1/config");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_server_rejects_after_the_timeout() {
     let script = "tell(jsdkd.config({ server: '/silent/', appid: 'wx1', timeout: 200 }))";
     let visit = Visit { host: "localhost", path: "/", user_agent: None, helper: "/jsdkd.js", script };
@@ -159,56 +160,8 @@ async fn a_silent_server_rejects_after_the_timeout() {
     assert_eq!(report["fields"]["code"], "timeout", "{report}");
 }
 
-/// A server with one app whose `cors` list is `["example\\.com"]`: its address, the app, and what keeps it running.
-async fn server() -> (String, String, super::support::page::Serving) {
-    stand_in::start()
-}
-
-/// The contract of `POST /jsapi/{appid}/config`, in small.
-mod stand_in {
-    use actix_web::http::Method;
-    use actix_web::http::header::ORIGIN;
-    use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, web};
-    use serde_json::{Map, Value, json};
-
-    use crate::support::page::{HELPER, Serving};
-
-    pub(super) fn start() -> (String, String, Serving) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        let app = || {
-            let helper = || async { HttpResponse::Ok().content_type("text/javascript").body(HELPER) };
-            App::new().route("/jsdkd.js", web::get().to(helper)).route("/jsapi/{appid}/config", web::to(config))
-        };
-        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listening socket").run();
-        let serving = Serving(server.handle());
-        tokio::spawn(server);
-        (format!("http://{address}"), "wx1234567890".to_owned(), serving)
-    }
-
-    async fn config(request: HttpRequest, appid: web::Path<String>, body: web::Bytes) -> HttpResponse {
-        let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-        if !origin.contains(".example.com:") {
-            return HttpResponse::Forbidden().finish();
-        }
-        if request.method() == Method::OPTIONS {
-            let mut answer = cors(HttpResponse::Ok(), origin);
-            return answer.insert_header(("Access-Control-Allow-Headers", "content-type")).finish();
-        }
-        if *appid != "wx1234567890" {
-            let problem = json!({ "status": 404, "title": "Not Found", "code": "unknown_app", "detail": "no app has this key" });
-            return cors(HttpResponse::NotFound(), origin).content_type("application/problem+json").body(problem.to_string());
-        }
-        let mut answer: Map<String, Value> = serde_json::from_slice(&body).expect("an object");
-        answer.insert("appId".to_owned(), json!(*appid));
-        answer.insert("timestamp".to_owned(), json!(1_589_203_758));
-        answer.insert("nonceStr".to_owned(), json!("0".repeat(32)));
-        answer.insert("signature".to_owned(), json!("0".repeat(40)));
-        cors(HttpResponse::Ok(), origin).json(answer)
-    }
-
-    fn cors(mut answer: HttpResponseBuilder, origin: &str) -> HttpResponseBuilder {
-        answer.insert_header(("Access-Control-Allow-Origin", origin));
-        answer
-    }
+/// A server that lets in pages of `example.com`: its address, its app, and what keeps it running.
+async fn server() -> (String, String, TestApp) {
+    let server = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
+    (server.url.clone(), APP.to_owned(), server)
 }

@@ -86,6 +86,8 @@ fn the_originals_commented_sample_loads_once_its_realms_are_a_list() {
     assert!(matches!(&config.store, StoreConfig::File(path) if path.as_os_str() == "cache_file.json"));
     assert!(config.origins.allows("https://www.example.com") && !config.origins.allows("https://evil.org"));
     assert_eq!(config.realms.get("realm key").map(|realm| realm.algorithm), Some(Algorithm::Any));
+    let escaped = good(r#"{"cors": ["example\.com"], "realms": {}, "apps": [{"key": "wx1", "secret": "s"}]}"#);
+    assert!(escaped.config.origins.allows("https://example.com") && escaped.config.realms.is_empty());
     let original = "{\n  //可选\n  realms: {\n    {key: \"realm key\", secret: \"realm secret\"}\n  },\n}";
     check_faults(original, &["jsdkd.json:4:5 realms: found an object inside an object, expected a list: realms: [{…}]"]);
     check_faults(
@@ -125,7 +127,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             r#"jsdkd.json:5:18 realms[1].secret: found an empty text, expected a text, { env: "NAME" } or { file: "/path" }"#,
             r#"jsdkd.json:6:7 realms[2].key: found an empty text, expected the realm's name"#,
             r#"jsdkd.json:6:16 realms[2].secret: found a number, expected a text, { env: "NAME" } or { file: "/path" }"#,
-            r#"jsdkd.json:7:5 realms[3]: found "R4", expected an object {…}"#,
+            r#"jsdkd.json:7:5 realms[3]: found a text, expected an object {…}"#,
             r#"jsdkd.json:10:7 apps[0].key: found "wx 1", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"#,
             r#"jsdkd.json:11:7 apps[1].key: found "weblogin", this word is part of one of the server's own addresses and cannot name an app"#,
             r#"jsdkd.json:12:5 apps[2].secret: missing, expected the account's AppSecret"#,
@@ -228,6 +230,37 @@ fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
 }
 
 #[test]
+fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
+    let faulty = [
+        "apps: 'MARKER'",
+        "apps: ['MARKER']",
+        "apps: [{ key: 'wx1', secret: ['MARKER'] }]",
+        "apps: [{ key: 'wx1', secret: { evn: 'MARKER' } }]",
+        "apps: [{ key: 'wx1', secret: { env: 'NONE', or: 'MARKER' } }]",
+        "apps: [{ key: 'wx1', secret: '', token: { a: 'MARKER' }, aesKey: 'MARKER' }]",
+        "realms: 'MARKER'",
+        "realms: ['MARKER']",
+        "realms: [{ key: 'R', secret: { value: 'MARKER' } }]",
+        "realms: { R: { secret: 'MARKER' } }",
+        "cache: 'redis://:MARKER@h'",
+        "cache: { redis: ['redis://:MARKER@h:x', {}] }",
+        "cache: { redis: { password: ['MARKER'] } }",
+        "cache: { redis: 'http://:MARKER@h' }",
+        "cache: { sql: 'mysql://u:MARKER@h' }",
+        "cache: { memo: 'MARKER' }",
+        "cache: { memo: { 'wx1.token': 'MARKER' } }",
+        "cache: { memo: { 'wx1.token': { value: ['MARKER'], __expires: 1 } } }",
+        "server: { publicUrl: 'https://u:MARKER@h' }",
+        "wechat: { api: ['https://u:MARKER@h'] }",
+        "realms: [{ key: 'R', secret: 'MARKER' 'x' }]",
+    ];
+    for text in faulty {
+        let fault = load_with(&format!("{{ {text} }}"), &[]).expect_err(text);
+        assert!(!fault.to_string().contains("MARKER") && !format!("{fault:?}").contains("MARKER"), "{text}: {fault}");
+    }
+}
+
+#[test]
 fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
     let loaded = good(&format!("{{ cache: {{ redis: 'redis://h:1', file: 'f' }}, {APPS} }}"));
     assert!(
@@ -281,6 +314,22 @@ fn redis_may_be_an_address_or_the_original_clients_object() {
         let topology = RedisTopology::Standalone(host.to_owned(), port);
         assert!(matches!(store(cache), StoreConfig::Redis(redis) if redis.topology == topology), "{cache}");
     }
+}
+
+#[test]
+fn redis_options_are_read_whole_and_faults_stand_at_their_place() {
+    let text =
+        format!("{{ {APPS}, cache: {{ redis: {{ host: 'h', port: 1, db: 2, prefix: 'p:', password: {{ env: 'PW' }} }} }} }}");
+    let StoreConfig::Redis(redis) = good_with(&text, &[("PW", "secret")]).config.store else { panic!("redis was chosen") };
+    assert_eq!((redis.db, redis.prefix.as_str(), redis.password.as_ref().map(|pw| pw.expose_secret())), (2, "p:", Some("secret")));
+    let StoreConfig::Redis(redis) = good_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", ":6380")]).config.store else {
+        panic!("redis was chosen")
+    };
+    assert!(matches!(redis.topology, RedisTopology::Standalone(_, 6380)));
+    let fault = faults(&format!("{{ {APPS},\n cache: {{ redis: {{ port: 'MARKER', password: 'MARKER' }} }} }}"));
+    assert!(fault.starts_with("jsdkd.json:2:20 cache.redis.port: ") && !fault.contains("MARKER"), "{fault}");
+    let fault = load_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", "h:MARKER")]).expect_err("no port").to_string();
+    assert!(fault.starts_with("REDIS_SERVER_ADDRESS cache.redis: ") && !fault.contains("MARKER"), "{fault}");
 }
 
 #[test]
@@ -352,8 +401,10 @@ fn the_hubs_variables_suffice() {
     assert_eq!(loaded.warnings, ["JWT_KEY_… is understood, but this version does not serve /access-token yet"]);
     let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
     assert_eq!(with_port.config.server.port, 80);
-    let half = variables_alone(&hub[..1]).expect_err("no secret");
-    assert!(half.to_string().contains("nothing to serve"));
+    let half = variables_alone(&hub[..1]).expect_err("no secret").to_string();
+    assert!(half.starts_with("APPID: counts only together with APPSECRET, which is not set\n"), "{half}");
+    let beside_a_file = good_with(&format!("{{ {APPS} }}"), &hub[..1]);
+    assert_eq!(beside_a_file.warnings, ["APPID: counts only together with APPSECRET, which is not set"]);
 }
 
 #[test]

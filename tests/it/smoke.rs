@@ -14,3 +14,15 @@ async fn a_config_and_a_credential_come_from_one_fetch_each() {
     assert_eq!((app.sandbox.calls("/cgi-bin/token"), app.sandbox.calls("/cgi-bin/ticket/getticket")), (1, 1));
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_served_in_any_case_and_with_a_slash_at_the_end() {
+    let app = TestApp::start().await;
+    for path in ["/ping", "/PING", "/ping/", "/Ping/"] {
+        assert!(app.get(path).await.json()["pong"].is_u64(), "{path}");
+    }
+    assert_eq!(app.get("/jsapi/wx0123456789abcdef/Config/").await.json()["appId"], crate::support::app::APP);
+    app.get("/jsapi/WX0123456789ABCDEF/config").await.problem(404, "unknown_app");
+    app.get("/pings").await.problem(404, "not_found");
+    app.get("/jsdkdXjs").await.problem(404, "not_found");
+}

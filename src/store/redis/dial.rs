@@ -1,0 +1,253 @@
+//! How one connection comes about, for each arrangement of servers. It tries once and says what happened; when to try again is
+//! `link`'s to decide.
+
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, select_ok};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
+};
+use secrecy::ExposeSecret;
+
+use super::super::{OpenError, RedisConfig, RedisTls, RedisTopology};
+use super::fault;
+
+/// A connection that many requests share; a clone is the same connection.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(one) => one.req_packed_command(cmd),
+            Self::Cluster(many) => many.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(one) => one.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(one) => one.get_db(),
+            Self::Cluster(many) => many.get_db(),
+        }
+    }
+}
+
+/// Everything a connection needs, checked.
+pub(super) struct Dialer {
+    config: RedisConfig,
+}
+
+impl Dialer {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self, OpenError> {
+        let dialer = Self { config: config.clone() };
+        let ca = config.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+        match &config.topology {
+            RedisTopology::Unix(_) if config.tls.is_some() => return Err(misconfigured("a unix socket has no TLS")),
+            RedisTopology::Sentinel(nodes, _) | RedisTopology::Cluster(nodes) if nodes.is_empty() => {
+                return Err(misconfigured("no server is named"));
+            }
+            RedisTopology::Sentinel(_, master) if master.is_empty() => {
+                return Err(misconfigured("the sentinels' master is not named"));
+            }
+            RedisTopology::Cluster(_) if config.db != 0 => return Err(misconfigured("a cluster has only the database 0")),
+            _ if ca.is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE")) => {
+                return Err(misconfigured("`ca` holds no certificate in PEM form"));
+            }
+            RedisTopology::Standalone(host, port) => dialer.client(host, *port).map(drop),
+            RedisTopology::Sentinel(nodes, _) => dialer.client(&nodes[0].0, nodes[0].1).map(drop),
+            RedisTopology::Cluster(nodes) => dialer.cluster(nodes).map(drop),
+            RedisTopology::Unix(_) => Ok(()),
+        }
+        // Only a certificate can be at fault here, so the text holds nothing secret.
+        .map_err(|error| misconfigured(&error.to_string()))?;
+        Ok(dialer)
+    }
+
+    /// The server's address in words, without user or password.
+    pub(super) fn place(&self) -> String {
+        let list = |nodes: &[(String, u16)]| {
+            nodes.iter().map(|(host, port)| format!("{}:{port}", bracketed(host))).collect::<Vec<_>>().join(", ")
+        };
+        match &self.config.topology {
+            RedisTopology::Standalone(host, port) => format!("redis at {}:{port}", bracketed(host)),
+            RedisTopology::Unix(path) => format!("redis at {}", path.display()),
+            RedisTopology::Sentinel(nodes, master) => format!("redis master {master} of the sentinels {}", list(nodes)),
+            RedisTopology::Cluster(nodes) => format!("redis cluster at {}", list(nodes)),
+        }
+    }
+
+    pub(super) async fn dial(&self) -> RedisResult<Connection> {
+        match &self.config.topology {
+            RedisTopology::Cluster(nodes) => match self.cluster(nodes)?.get_async_connection().await {
+                Ok(connection) => Ok(Connection::Cluster(connection)),
+                // The crate says only that no node would do. What the first one says helps the operator more.
+                Err(error) => match self.reach(self.client(&nodes[0].0, nodes[0].1)?).await {
+                    Err(said) => Err(said),
+                    Ok(_) => Err(error),
+                },
+            },
+            RedisTopology::Standalone(host, port) => self.reach(self.client(host, *port)?).await.map(Connection::Single),
+            RedisTopology::Unix(path) => {
+                self.reach(Client::open(ConnectionAddr::Unix(path.clone()))?).await.map(Connection::Single)
+            }
+            RedisTopology::Sentinel(nodes, master) => {
+                // All at once: a sentinel that hangs, or lags behind and names a former master, must not hold up the others.
+                let asked = nodes.iter().map(|(host, port)| self.through(host, *port, master).boxed());
+                select_ok(asked).await.map(|(connection, _)| Connection::Single(connection))
+            }
+        }
+    }
+
+    /// A connection to the master that this sentinel names, once that server agrees.
+    async fn through(&self, host: &str, port: u16, master: &str) -> RedisResult<MultiplexedConnection> {
+        let (host, port) = match self.ask(host, port, master, false).await {
+            // A sentinel with a password of its own has, we hope, the servers' password.
+            Err(error) if fault::code(&error).as_deref() == Some("NOAUTH") => self.ask(host, port, master, true).await?,
+            answer => answer?,
+        };
+        let mut connection = self.reach(self.client(&host, port)?).await?;
+        match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
+            Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master") => Ok(connection),
+            Ok(_) => Err(RedisError::from((ErrorKind::Io, "the server that the sentinels name is not a master (yet)"))),
+            // An ACL may forbid the question; then the sentinel's word must do.
+            Err(error) if fault::code(&error).as_deref() == Some("NOPERM") => Ok(connection),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self, host: &str, port: u16, master: &str, identified: bool) -> RedisResult<(String, u16)> {
+        let mut sentinel = self.connect(self.client(host, port)?).await?;
+        if identified {
+            self.authenticate(&mut sentinel).await?;
+        }
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(master);
+        let answer = question.query_async::<Option<(String, u16)>>(&mut sentinel);
+        answer.await?.ok_or_else(|| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "unknown master")))
+    }
+
+    /// A connection to the data, with our name given and our database chosen. The crate would do both as it connects, but keep to
+    /// itself why a server refused.
+    async fn reach(&self, client: Client) -> RedisResult<MultiplexedConnection> {
+        let mut connection = self.connect(client).await?;
+        self.authenticate(&mut connection).await?;
+        if self.config.db != 0 {
+            redis::cmd("SELECT").arg(self.config.db).query_async::<()>(&mut connection).await?;
+        }
+        // A hanging server accepts connections (its system does), so only an answer proves that it is there.
+        match redis::cmd("PING").query_async::<()>(&mut connection).await {
+            Err(error) if fault::code(&error).as_deref() != Some("NOPERM") => Err(error),
+            _ => Ok(connection),
+        }
+    }
+
+    async fn authenticate(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let Some(password) = &self.config.password else { return Ok(()) };
+        let mut auth = redis::cmd("AUTH");
+        if let Some(username) = &self.config.username {
+            auth.arg(username);
+        }
+        match auth.arg(password.expose_secret()).query_async::<()>(connection).await {
+            // The original's client connects all the same, so a site may well have been running like this.
+            Err(error) if fault::needs_no_password(&error) => {
+                tracing::warn!(store.place = self.place(), "this redis has no password, but one is configured");
+                Ok(())
+            }
+            // Servers before 6 know no users, only a password.
+            Err(error) if self.config.username.is_some() && fault::knows_no_users(&error) => {
+                redis::cmd("AUTH").arg(password.expose_secret()).query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn connect(&self, client: Client) -> RedisResult<MultiplexedConnection> {
+        // The caller bounds the requests; the connection must not give up earlier by a default of its own.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.config.timeout)).set_response_timeout(None);
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    fn client(&self, host: &str, port: u16) -> RedisResult<Client> {
+        let RedisConfig { tls, timeout, .. } = &self.config;
+        let info = node(host, port, tls)?.set_tcp_settings(tcp(*timeout));
+        let info = info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+        match tls {
+            None => Client::open(info),
+            Some(tls) => Client::build_with_tls(info, certificates(tls)),
+        }
+    }
+
+    fn cluster(&self, nodes: &[(String, u16)]) -> RedisResult<ClusterClient> {
+        let RedisConfig { username, password, tls, timeout, .. } = &self.config;
+        let nodes = nodes.iter().map(|(host, port)| node(host, *port, tls)).collect::<RedisResult<Vec<_>>>()?;
+        let mut builder = ClusterClient::builder(nodes)
+            .retries(2)
+            .min_retry_wait(10)
+            .max_retry_wait(100)
+            // Parts of the caller's patience. The crate asks one node after another for the map of the cluster, and lets all
+            // requests wait meanwhile, so a hanging node must not use up the time of the others' keys.
+            .connection_timeout(part(*timeout, 4))
+            .response_timeout(part(*timeout, 4))
+            .overall_response_timeout(None)
+            .tcp_settings(tcp(*timeout));
+        if let Some(password) = password {
+            builder = builder.password(password.expose_secret());
+        }
+        if let Some(username) = username {
+            builder = builder.username(username);
+        }
+        if let Some(tls) = tls {
+            builder = builder.tls(TlsMode::Secure).certs(certificates(tls));
+        }
+        builder.build()
+    }
+}
+
+fn node(host: &str, port: u16, tls: &Option<RedisTls>) -> RedisResult<ConnectionInfo> {
+    let host = host.to_owned();
+    match tls {
+        None => ConnectionAddr::Tcp(host, port).into_connection_info(),
+        Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }.into_connection_info(),
+    }
+}
+
+fn certificates(tls: &RedisTls) -> TlsCertificates {
+    TlsCertificates { client_tls: None, root_cert: tls.ca.as_ref().map(|pem| pem.as_bytes().to_vec()) }
+}
+
+/// What is sent goes out at once, and a peer that vanished without a word is noticed by the system too.
+fn tcp(timeout: Duration) -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(timeout.max(Duration::from_secs(1)));
+    #[cfg(not(target_os = "linux"))]
+    let _ = timeout;
+    settings
+}
+
+fn part(timeout: Duration, of: u32) -> Duration {
+    (timeout / of).max(Duration::from_millis(1))
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn misconfigured(what: &str) -> OpenError {
+    OpenError::Misconfigured(format!("the redis store cannot be opened: {what}"))
+}

@@ -1,0 +1,199 @@
+//! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
+//! knows keys, values and scripts; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
+
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use redis::{RedisError, RedisResult};
+use secrecy::{ExposeSecret, SecretString};
+
+use self::dial::Connection;
+use self::link::Link;
+use super::{OpenError, Record, RedisConfig, Store, StoreError};
+use crate::clock::Clock;
+
+mod dial;
+mod fault;
+mod link;
+mod options;
+mod url;
+
+pub use options::from_options;
+pub use url::{from_address, from_nodes, from_url};
+
+/// Reads and deletes at once; older servers have no `GETDEL`.
+const TAKE: &str =
+    "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
+
+/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
+const CLAIM: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
+    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+    redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
+
+const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// Counts up to the limit and no further. A count that lost its end, which nothing of ours can do, gets a new one.
+const SPEND: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end \
+    redis.call('INCR', KEYS[1]) \
+    if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1";
+
+/// A hundred years: what is longer would overflow Redis's own clock.
+const LONGEST: Duration = Duration::from_secs(3_155_760_000);
+
+/// Keeps records in a Redis that other processes may share.
+pub struct RedisStore {
+    link: Link,
+    prefix: String,
+    clock: Clock,
+}
+
+impl RedisStore {
+    /// Checks what can be checked without a network. A Redis that is down now is no error: the link finds it when it comes.
+    pub fn open(config: &RedisConfig, clock: &Clock) -> Result<Self, OpenError> {
+        Ok(Self { link: Link::new(config)?, prefix: config.prefix.clone(), clock: clock.clone() })
+    }
+
+    async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
+        let key = format!("{}{key}", self.prefix);
+        let found = self.link.run(true, |connection| read(connection, &key)).await;
+        Ok(self.record(&key, found.map_err(failed(operation))?))
+    }
+
+    /// What was found, as a record; `None` also for what someone else put there, which the next write replaces.
+    fn record(&self, key: &str, found: Found) -> Option<Record> {
+        let Found { left, text } = found;
+        let text = match text {
+            Text::Absent => return None,
+            Text::Bytes(text) => text,
+            Text::OtherType => return foreign(key, "not a string"),
+        };
+        // -2: the key came between the two commands. The next read finds it.
+        if left == -2 || left == 0 {
+            return None;
+        }
+        let Ok(left) = u64::try_from(left) else { return foreign(key, "without an expiry") };
+        let Ok(value) = serde_json::from_slice::<String>(&text) else { return foreign(key, "not a JSON string") };
+        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(Duration::from_millis(left)) })
+    }
+
+    async fn script(&self, operation: &'static str, code: &str, key: &str, args: &[&str]) -> Result<bool, StoreError> {
+        let key = format!("{}{key}", self.prefix);
+        self.link.run(true, |connection| eval(connection, code, &key, args)).await.map_err(failed(operation))
+    }
+}
+
+impl Store for RedisStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.read("read", key).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let key = format!("{}{key}", self.prefix);
+            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
+            self.link.run(true, |connection| write(connection, &key, record, left)).await.map_err(failed("write"))
+        }
+        .boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            // The taking itself must not be repeated when its answer is lost. A read, which may be, goes first and finds out
+            // whether the connection died while it was idle.
+            if self.read("take", key).await?.is_none() {
+                return Ok(None);
+            }
+            let key = format!("{}{key}", self.prefix);
+            let found = self.link.run(false, |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &key, &[])).await;
+            let (left, text) = found.map_err(failed("take"))?;
+            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }))
+        }
+        .boxed()
+    }
+
+    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move { self.script("claim", CLAIM, &lease(key), &[owner, &millis(ttl)]).await }.boxed()
+    }
+
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.script("release", RELEASE, &lease(key), &[owner]).await.map(drop) }.boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let key = format!("jsdkd:spent:{key}");
+            self.script("spend", SPEND, &key, &[&limit.to_string(), &millis(window)]).await
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.link.close();
+        ready(Ok(())).boxed()
+    }
+}
+
+/// What rests under a key and the milliseconds it has left (-1: for ever, -2: it is not there).
+struct Found {
+    left: i64,
+    text: Text,
+}
+
+enum Text {
+    Absent,
+    Bytes(Vec<u8>),
+    OtherType,
+}
+
+/// The time left is asked first: when someone writes between the two commands, the new value gets the old value's shorter end, and
+/// never the old value the new end.
+async fn read(mut connection: Connection, key: &str) -> RedisResult<Found> {
+    let mut both = redis::pipe();
+    both.cmd("PTTL").arg(key).cmd("GET").arg(key);
+    match both.query_async::<(i64, Option<Vec<u8>>)>(&mut connection).await {
+        Ok((left, text)) => Ok(Found { left, text: text.map_or(Text::Absent, Text::Bytes) }),
+        Err(error) if fault::code(&error).as_deref() == Some("WRONGTYPE") => Ok(Found { left: -1, text: Text::OtherType }),
+        Err(error) => Err(error),
+    }
+}
+
+/// `SET key "…" EX ttl`, in whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
+async fn write(mut connection: Connection, key: &str, record: &Record, left: Duration) -> RedisResult<()> {
+    let text = serde_json::to_string(record.value.expose_secret()).map_err(|_| unwritable())?;
+    let (unit, amount) = match left.as_secs() {
+        0 => ("PX", left.subsec_millis().max(1).into()),
+        seconds => ("EX", seconds),
+    };
+    redis::cmd("SET").arg(key).arg(text).arg(unit).arg(amount).query_async(&mut connection).await
+}
+
+/// Sends the script's text each time: these calls are rare, and a restarted or promoted server has forgotten what it was taught.
+async fn eval<T: redis::FromRedisValue>(mut connection: Connection, code: &str, key: &str, args: &[&str]) -> RedisResult<T> {
+    redis::cmd("EVAL").arg(code).arg(1).arg(key).arg(args).query_async(&mut connection).await
+}
+
+fn unwritable() -> RedisError {
+    RedisError::from((redis::ErrorKind::Client, "the value cannot be written as JSON"))
+}
+
+fn foreign(key: &str, what: &'static str) -> Option<Record> {
+    tracing::warn!(store.key = key, found = what, "redis holds something under our key that is not ours; it counts as absent");
+    None
+}
+
+fn lease(key: &str) -> String {
+    format!("jsdkd:lease:{key}")
+}
+
+/// Whole milliseconds, of which Redis wants at least one.
+fn millis(span: Duration) -> String {
+    span.min(LONGEST).as_millis().max(1).to_string()
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(String) -> StoreError {
+    move |cause| StoreError { backend: "redis", operation, cause }
+}

@@ -1,0 +1,226 @@
+//! What an address of Redis means: one server, a socket, sentinels or a cluster, with the choices that its query holds. It opens no
+//! connection. A fault never quotes the address, which may hold a password.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::super::{RedisConfig, RedisTls, RedisTopology};
+use super::options;
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+pub(super) const LOCALHOST: &str = "127.0.0.1";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// One server, or a cluster when there are several.
+    Servers,
+    Cluster,
+    Sentinels,
+    Socket,
+}
+
+/// Reads `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://` and their kin, and what the original's client takes besides: a
+/// socket's path and a bare port.
+pub fn from_url(text: &str) -> Result<RedisConfig, String> {
+    let text = text.trim();
+    if text.starts_with('/') && !text.starts_with("//") {
+        return Ok(RedisConfig { topology: RedisTopology::Unix(PathBuf::from(text)), ..defaults() });
+    }
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(RedisConfig { topology: RedisTopology::Standalone(LOCALHOST.to_owned(), port(text)?), ..defaults() });
+    }
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("redis", text.strip_prefix("//").ok_or("expected an address like redis://:PASSWORD@host:6379/0")?),
+    };
+    let (kind, tls) = kind(scheme)?;
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = before.find('/').map_or((before, ""), |at| before.split_at(at));
+    if kind != Kind::Socket && !authority.contains('@') && rest.contains('@') {
+        return Err("the characters / ? # @ : in a user or password must be percent-encoded (%2F %3F %23 %40 %3A)".to_owned());
+    }
+    let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let mut config = RedisConfig { tls: tls.then(RedisTls::default), ..defaults() };
+    identify(&mut config, userinfo)?;
+
+    let mut pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    config.topology = match kind {
+        Kind::Servers if !hosts.contains(',') => {
+            let (host, port) = host(if hosts.is_empty() { LOCALHOST } else { hosts }, REDIS_PORT)?;
+            RedisTopology::Standalone(host, port)
+        }
+        Kind::Servers | Kind::Cluster => RedisTopology::Cluster(list(hosts, REDIS_PORT)?),
+        Kind::Sentinels => RedisTopology::Sentinel(list(hosts, SENTINEL_PORT)?, String::new()),
+        Kind::Socket if hosts.is_empty() && path.len() > 1 => RedisTopology::Unix(PathBuf::from(decoded(path)?)),
+        Kind::Socket => return Err("expected a socket's path, as in redis+unix:///run/redis.sock".to_owned()),
+    };
+    let mut steps = path.split('/').filter(|step| !step.is_empty());
+    if let RedisTopology::Sentinel(_, master) = &mut config.topology {
+        let named = pairs.iter().position(|(key, _)| key == "master").map(|at| pairs.remove(at).1);
+        *master = match named {
+            Some(name) => name,
+            None => decoded(steps.next().ok_or("expected the master's name, as in redis-sentinel://host:26379/mymaster")?)?,
+        };
+    }
+    if kind != Kind::Socket {
+        if let Some(db) = steps.next() {
+            options::set(&mut config, "db", &Value::from(db)).map_err(|fault| format!("the database after the host: {fault}"))?;
+        }
+        if steps.next().is_some() {
+            return Err("expected nothing after the database's number".to_owned());
+        }
+    }
+    for (key, value) in pairs {
+        match key.as_str() {
+            "host" | "port" | "path" | "url" | "tls" => return Err(format!("`{key}` belongs before the question mark")),
+            "ca" if tls => config.tls = Some(RedisTls { ca: Some(options::certificate(&value)?) }),
+            "ca" => return Err("`ca` has a meaning with rediss:// only".to_owned()),
+            _ => {
+                // An unknown key might be a piece of a password that was not encoded.
+                let known = if options::is_known(&key) { key.as_str() } else { "an option after the question mark" };
+                options::set(&mut config, &key, &Value::from(value)).map_err(|fault| format!("{known}: {fault}"))?;
+            }
+        }
+    }
+    checked(config)
+}
+
+/// Reads several addresses, which together are a cluster.
+pub fn from_nodes(urls: Vec<&str>) -> Result<RedisConfig, String> {
+    let mut nodes = Vec::new();
+    let mut cluster: Option<RedisConfig> = None;
+    for (index, url) in urls.into_iter().enumerate() {
+        let mut config = from_url(url).map_err(|fault| format!("node {}: {fault}", index + 1))?;
+        match std::mem::replace(&mut config.topology, RedisTopology::Cluster(Vec::new())) {
+            RedisTopology::Standalone(host, port) => nodes.push((host, port)),
+            RedisTopology::Cluster(several) => nodes.extend(several),
+            _ => return Err(format!("node {}: expected redis:// or rediss://", index + 1)),
+        }
+        match &cluster {
+            Some(first) if !alike(first, &config) => {
+                return Err(format!("node {}: all nodes of a cluster have the same user, password, prefix and TLS", index + 1));
+            }
+            Some(_) => {}
+            None => cluster = Some(config),
+        }
+    }
+    let first = cluster.ok_or("expected at least one address")?;
+    checked(RedisConfig { topology: RedisTopology::Cluster(nodes), ..first })
+}
+
+/// Reads a bare `host:port` or `host`, as `REDIS_SERVER_ADDRESS` has it; `:6379` is this machine. An URL does as well.
+pub fn from_address(address: &str) -> Result<RedisConfig, String> {
+    let address = address.trim();
+    if address.contains("://") || address.starts_with('/') {
+        return from_url(address);
+    }
+    if address.contains('@') {
+        return Err("expected host:port; a password needs an URL: redis://:PASSWORD@host:6379".to_owned());
+    }
+    let topology = match list(address, REDIS_PORT)? {
+        nodes if nodes.len() > 1 => RedisTopology::Cluster(nodes),
+        mut one => one.pop().map(|(host, port)| RedisTopology::Standalone(host, port)).ok_or("expected host:port")?,
+    };
+    Ok(RedisConfig { topology, ..defaults() })
+}
+
+pub(super) fn defaults() -> RedisConfig {
+    RedisConfig {
+        topology: RedisTopology::Standalone(LOCALHOST.to_owned(), REDIS_PORT),
+        username: None,
+        password: None,
+        db: 0,
+        prefix: String::new(),
+        tls: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+/// What no single option can know.
+pub(super) fn checked(config: RedisConfig) -> Result<RedisConfig, String> {
+    match &config.topology {
+        RedisTopology::Cluster(_) if config.db != 0 => Err("a cluster has only the database 0".to_owned()),
+        RedisTopology::Unix(_) if config.tls.is_some() => Err("a unix socket has no TLS".to_owned()),
+        RedisTopology::Sentinel(_, master) if master.is_empty() => Err("the master's name is empty".to_owned()),
+        _ => Ok(config),
+    }
+}
+
+/// A host name or address with an optional port; a host of IPv6 stands in brackets.
+pub(super) fn host(text: &str, default: u16) -> Result<(String, u16), String> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok((text.to_owned(), default));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("an IPv6 address ends with ]")?;
+        host.parse::<Ipv6Addr>().map_err(|_| "expected an IPv6 address in the brackets")?;
+        return match rest {
+            "" => Ok((host.to_owned(), default)),
+            rest => Ok((host.to_owned(), port(rest.strip_prefix(':').ok_or("expected :PORT after the bracket")?)?)),
+        };
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, number)) => (host, port(number)?),
+        None => (text, default),
+    };
+    let host = if host.is_empty() && !text.is_empty() { LOCALHOST } else { host };
+    if host.is_empty() || !host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Err("expected a host name or an IP address".to_owned());
+    }
+    Ok((host.to_owned(), port))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let digits = text.chars().all(|c| c.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| "expected a port from 1 to 65535".to_owned())
+}
+
+fn kind(scheme: &str) -> Result<(Kind, bool), String> {
+    Ok(match scheme.to_ascii_lowercase().as_str() {
+        "redis" | "redis+tcp" | "valkey" => (Kind::Servers, false),
+        "rediss" | "redis+tls" | "valkeys" => (Kind::Servers, true),
+        "redis+cluster" | "redis-cluster" => (Kind::Cluster, false),
+        "rediss+cluster" | "rediss-cluster" => (Kind::Cluster, true),
+        "redis+sentinel" | "redis-sentinel" => (Kind::Sentinels, false),
+        "rediss+sentinel" | "rediss-sentinel" => (Kind::Sentinels, true),
+        "redis+unix" | "redis-socket" | "redis+socket" | "unix" => (Kind::Socket, false),
+        _ => {
+            return Err("expected one of redis:// rediss:// redis+unix:// redis-sentinel:// rediss-sentinel:// redis+cluster:// rediss+cluster://"
+                .to_owned());
+        }
+    })
+}
+
+/// `user:password`, `:password`, or a password alone, as the original's client reads it.
+fn identify(config: &mut RedisConfig, userinfo: &str) -> Result<(), String> {
+    let (user, password) = userinfo.split_once(':').unwrap_or(("", userinfo));
+    let (user, password) = (decoded(user)?, decoded(password)?);
+    config.username = Some(user).filter(|user| !user.is_empty());
+    config.password = Some(password).filter(|password| !password.is_empty()).map(SecretString::from);
+    Ok(())
+}
+
+fn list(hosts: &str, default: u16) -> Result<Vec<(String, u16)>, String> {
+    hosts.split(',').map(|one| host(one.trim(), default)).collect()
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| "the percent-encoding is not UTF-8".to_owned())
+}
+
+fn alike(a: &RedisConfig, b: &RedisConfig) -> bool {
+    let password = |config: &RedisConfig| config.password.as_ref().map(|password| password.expose_secret().to_owned());
+    let ca = |config: &RedisConfig| config.tls.as_ref().map(|tls| tls.ca.clone());
+    a.username == b.username && password(a) == password(b) && a.prefix == b.prefix && a.timeout == b.timeout && ca(a) == ca(b)
+}
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+//! README.md and README.zh-CN.md are one truth in two languages: they name the same things, section by section.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use reqwest::StatusCode;
+
+/// One section: the text in backticks that stands in its prose and tables, and its code blocks without comments.
+#[derive(Debug, Default, PartialEq)]
+struct Section {
+    named: BTreeSet<String>,
+    blocks: Vec<String>,
+    tables: usize,
+    /// What each row of a table is about, in order.
+    rows: Vec<String>,
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The sections of a page; the first is what stands before the first heading of the second rank.
+fn sections(page: &str) -> Vec<Section> {
+    let mut all = vec![Section::default()];
+    let mut block: Option<String> = None;
+    for line in page.lines() {
+        let section = all.last_mut().expect("there is always a first section");
+        if line.starts_with("```") {
+            match block.take() {
+                Some(done) => section.blocks.push(done),
+                None => block = Some(format!("{line}\n")),
+            }
+        } else if let Some(code) = &mut block {
+            let code_alone = uncommented(line);
+            if !code_alone.is_empty() {
+                code.push_str(code_alone);
+                code.push('\n');
+            }
+        } else if line.starts_with("## ") {
+            all.push(Section::default());
+        } else {
+            section.tables += usize::from(line.starts_with("| ---"));
+            section.rows.extend(subject(line).map(str::to_owned));
+            section.named.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    assert!(block.is_none(), "a code block is not closed");
+    all
+}
+
+/// The first cell of a table's row, if it is one name in backticks and nothing else.
+fn subject(line: &str) -> Option<&str> {
+    let cell = line.strip_prefix("| ")?.split(" |").next()?;
+    cell.strip_prefix('`')?.strip_suffix('`').filter(|name| !name.contains('`'))
+}
+
+/// A line of code without its comment, which is in the page's own language.
+fn uncommented(line: &str) -> &str {
+    let start = [" // ", " # "].iter().filter_map(|mark| line.find(mark)).min().unwrap_or(line.len());
+    let code = line[..start].trim_end();
+    if code.starts_with("# ") || code.starts_with("// ") { "" } else { code }
+}
+
+#[test]
+fn both_pages_name_the_same_routes_settings_codes_and_commands() {
+    let (english, chinese) = (sections(&page("README.md")), sections(&page("README.zh-CN.md")));
+    for (number, (left, right)) in english.iter().zip(&chinese).enumerate() {
+        let only = |one: &Section, other: &Section| one.named.difference(&other.named).cloned().collect::<Vec<_>>();
+        assert_eq!((only(left, right), only(right, left)), (vec![], vec![]), "named in one page alone, section {number}");
+        assert_eq!(left.blocks, right.blocks, "code of section {number}");
+        assert_eq!((left.tables, &left.rows), (right.tables, &right.rows), "tables of section {number}");
+    }
+    assert_eq!(english.len(), chinese.len(), "sections");
+}
+
+#[test]
+fn the_tables_of_errors_are_the_programs_own() {
+    // `("unknown_app", StatusCode::NOT_FOUND)`, wherever the source maps an error to its code.
+    let source = page("src/http/error.rs");
+    let statuses = (400..600).filter_map(|status| StatusCode::from_u16(status).ok());
+    let named: BTreeMap<String, u16> = statuses
+        .filter_map(|status| Some((status.canonical_reason()?.to_uppercase().replace(['-', ' '], "_"), status.as_u16())))
+        .collect();
+    let codes = source.split("(\"").skip(1).filter_map(|rest| {
+        let (code, rest) = rest.split_once("\", ")?;
+        let status = match rest.strip_prefix("StatusCode::") {
+            Some(constant) => named[constant.split(')').next()?],
+            None => rest.starts_with("*status)").then_some(400)?,
+        };
+        Some((code.to_owned(), status))
+    });
+    let codes: BTreeSet<(String, u16)> = codes.collect();
+    assert!(codes.len() > 20, "the source is written otherwise than this test expects: {codes:?}");
+    for name in ["README.md", "README.zh-CN.md"] {
+        let told: BTreeSet<(String, u16)> = page(name).lines().filter_map(error_row).collect();
+        assert_eq!(told, codes, "{name}");
+    }
+}
+
+/// The code and the status of a row such as "| `unknown_app` | 404 | … |".
+fn error_row(line: &str) -> Option<(String, u16)> {
+    let code = subject(line)?;
+    let status = line.split(" | ").nth(1)?.parse().ok()?;
+    (400..600).contains(&status).then(|| (code.to_owned(), status))
+}
+
+#[test]
+fn every_default_stands_in_the_table_of_settings() {
+    let defaults: serde_json::Value = json5::from_str(&page("config/default.json5")).unwrap();
+    let mut settings = Vec::new();
+    flatten("", &defaults, &mut settings);
+    for name in ["README.md", "README.zh-CN.md"] {
+        let text = page(name);
+        for (setting, values) in settings.iter().filter(|(setting, _)| setting != "wechat.open") {
+            let start = format!("| `{setting}` |");
+            let row = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name} has no row {start}"));
+            let default = row.split('|').nth(3).unwrap();
+            for value in values {
+                assert!(default.contains(&format!("`{value}`")), "{name}: {setting} is {value} by default, not {default}");
+            }
+        }
+    }
+}
+
+/// The settings of `tree` by their paths, each with what it holds: one value, or those of a list.
+fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<String>)>) {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match tree {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                flatten(&format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), member, into);
+            }
+        }
+        serde_json::Value::Array(items) => into.push((path.to_owned(), items.iter().map(text).collect())),
+        value => into.push((path.to_owned(), vec![text(value)])),
+    }
+}
+
+#[test]
+fn the_links_of_the_pages_lead_somewhere() {
+    for name in ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        for target in page(name).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") {
+                let there = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists();
+                assert!(there, "{name} links to {file}, which is not there");
+            }
+        }
+    }
+}

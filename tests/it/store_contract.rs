@@ -1,0 +1,135 @@
+//! The contract of every store, in one suite that knows no backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsdkd::clock::Clock;
+use jsdkd::store::{Record, Store, StoreConfig, open, redis};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::support::redis::{RedisCluster, RedisServer};
+
+/// A record of that value which ends `left` from now.
+pub(crate) fn record(value: &str, left: Duration) -> Record {
+    Record { value: SecretString::from(value), expires_at: Clock::system().wall().plus(left) }
+}
+
+/// The value found, without its end.
+pub(crate) fn value(found: Option<Record>) -> Option<String> {
+    found.map(|record| record.value.expose_secret().to_owned())
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// `shared`: other processes may use the same records, so that claims mean something.
+pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
+    assert_eq!(store.is_shared(), shared);
+    keeps_records(&*store).await;
+    forgets_what_has_ended(&*store).await;
+    hands_out_once(&store).await;
+    grants_claims(&*store, shared).await;
+    counts_permits(&store).await;
+    store.close().await.expect("closing is no fault");
+}
+
+async fn keeps_records(store: &dyn Store) {
+    assert_eq!(value(store.get("wx1.token").await.unwrap()), None, "a miss is no error");
+    for text in ["abc", "", "with \"quotes\", \\ and \n \u{1}\u{7f}", "微信 \u{2028} 🙂"] {
+        store.put("wx1.token", &record(text, HOUR)).await.unwrap();
+        assert_eq!(value(store.get("wx1.token").await.unwrap()).as_deref(), Some(text), "the last value written is there");
+    }
+    let long = "x".repeat(100_000);
+    store.put("wx1.long", &record(&long, HOUR)).await.unwrap();
+    assert_eq!(value(store.get("wx1.long").await.unwrap()), Some(long));
+
+    let put = record("timed", Duration::from_millis(7_199_500));
+    store.put("wx1.ticket", &put).await.unwrap();
+    let got = store.get("wx1.ticket").await.unwrap().expect("it was written");
+    // Redis counts the time left, not the end, so that a few milliseconds of the way are allowed.
+    assert!(got.expires_at.0 <= put.expires_at.0 + 100, "no store lengthens a life");
+    assert!(got.expires_at.0 + 1_100 >= put.expires_at.0, "a store keeps whole seconds of it");
+}
+
+async fn forgets_what_has_ended(store: &dyn Store) {
+    store.put("wx1.short", &record("short", SHORT)).await.unwrap();
+    assert_eq!(value(store.get("wx1.short").await.unwrap()).as_deref(), Some("short"));
+    tokio::time::sleep(SHORT * 2).await;
+    assert_eq!(value(store.get("wx1.short").await.unwrap()), None);
+    assert_eq!(value(store.take("wx1.short").await.unwrap()), None);
+
+    store.put("wx1.ended", &record("fresh", HOUR)).await.unwrap();
+    store.put("wx1.ended", &record("ended", Duration::ZERO)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(value(store.get("wx1.ended").await.unwrap()), None, "a write replaces, also with what has ended");
+}
+
+async fn hands_out_once(store: &Arc<dyn Store>) {
+    assert_eq!(value(store.take("wx1.absent").await.unwrap()), None);
+    store.put("wx1.once", &record("once", HOUR)).await.unwrap();
+    let takers = (0..50).map(|_| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { value(store.take("wx1.once").await.unwrap()) })
+    });
+    let mut taken = Vec::new();
+    for taker in takers.collect::<Vec<_>>() {
+        taken.extend(taker.await.unwrap());
+    }
+    assert_eq!(taken, ["once"], "of many takers one gets the record");
+    assert_eq!(value(store.get("wx1.once").await.unwrap()), None);
+}
+
+async fn grants_claims(store: &dyn Store, shared: bool) {
+    let claim = async |owner: &'static str, ttl| store.claim("wx1.token", owner, ttl).await.unwrap();
+    assert!(claim("a", HOUR).await);
+    assert!(claim("a", HOUR).await, "an owner who asks again still has it");
+    assert_eq!(claim("b", HOUR).await, !shared, "a claim is exclusive where others could write");
+    store.release("wx1.token", "b").await.unwrap();
+    assert_eq!(claim("b", HOUR).await, !shared, "only the owner releases");
+    store.release("wx1.token", "a").await.unwrap();
+    assert!(claim("b", SHORT).await, "what was released is free");
+    assert!(store.claim("wx2.token", "a", HOUR).await.unwrap(), "another key is another claim");
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(claim("c", HOUR).await, "a claim ends with its time");
+    store.release("wx1.token", "b").await.unwrap();
+    assert_eq!(claim("d", HOUR).await, !shared, "a former owner releases nothing");
+}
+
+async fn counts_permits(store: &Arc<dyn Store>) {
+    let spenders = (0..20).map(|_| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { store.spend("wx1.rotate", 3, HOUR).await.unwrap() })
+    });
+    let mut granted = 0;
+    for spender in spenders.collect::<Vec<_>>() {
+        granted += u32::from(spender.await.unwrap());
+    }
+    assert_eq!(granted, 3, "no more than the limit, however many ask");
+    assert!(!store.spend("wx1.none", 0, HOUR).await.unwrap());
+
+    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap());
+    assert!(!store.spend("wx2.rotate", 1, SHORT).await.unwrap());
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
+}
+
+async fn opened(config: StoreConfig) -> Arc<dyn Store> {
+    open(&config, &Clock::system()).await.expect("the configuration is sound")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_contract() {
+    keeps_the_contract(opened(StoreConfig::Memory(Default::default())).await, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_keeps_the_contract() {
+    let server = RedisServer::start();
+    keeps_the_contract(opened(StoreConfig::Redis(redis::from_url(&server.url()).unwrap())).await, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_cluster_keeps_the_contract() {
+    let cluster = RedisCluster::start();
+    keeps_the_contract(opened(StoreConfig::Redis(redis::from_url(&cluster.url()).unwrap())).await, true).await;
+}

@@ -1,0 +1,114 @@
+//! A real nginx that runs `deploy/nginx.conf` in front of a server under test.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::programs;
+
+const SAMPLE: &str = include_str!("../../../deploy/nginx.conf");
+
+/// nginx in a folder and on ports of its own; gone when this value is.
+pub(crate) struct Nginx {
+    child: Child,
+    folder: tempfile::TempDir,
+    /// Its port for http.
+    pub(crate) http: SocketAddr,
+    /// Its port for https; the certificate is for `example.com` and signed by itself.
+    pub(crate) https: SocketAddr,
+}
+
+impl Nginx {
+    /// Starts nginx before `upstream`; `None` where it is not installed.
+    pub(crate) async fn start(upstream: SocketAddr) -> Option<Self> {
+        let (nginx, openssl) = (programs::require("nginx")?, programs::require("openssl")?);
+        // Another process may take a port between our look and nginx's bind.
+        for _ in 0..5 {
+            if let Some(running) = Self::try_start(&nginx, &openssl, upstream).await {
+                return Some(running);
+            }
+        }
+        panic!("nginx did not start in five attempts; its words are above");
+    }
+
+    async fn try_start(nginx: &Path, openssl: &Path, upstream: SocketAddr) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (http, https) = (free_port(), free_port());
+        certify(openssl, folder.path());
+        fs::write(folder.path().join("jsdkd.conf"), adapted(folder.path(), upstream, http, https)).unwrap();
+        fs::write(folder.path().join("nginx.conf"), frame(folder.path())).unwrap();
+        let mut child = Command::new(nginx)
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-e", "stderr"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..200 {
+            if child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            if TcpStream::connect(http).is_ok() && TcpStream::connect(https).is_ok() {
+                return Some(Self { child, folder, http, https });
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        let _ = child.kill().and_then(|()| child.wait());
+        None
+    }
+
+    /// Both logs, one after the other.
+    pub(crate) fn logs(&self) -> String {
+        ["jsdkd.access.log", "jsdkd.error.log"].map(|name| fs::read_to_string(self.folder.path().join(name)).unwrap()).concat()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// The sample with its marked lines, and no others, made to fit this machine.
+fn adapted(folder: &Path, upstream: SocketAddr, http: SocketAddr, https: SocketAddr) -> String {
+    let folder = folder.to_str().unwrap();
+    let adapt = |line: &str| {
+        if !line.ends_with("# yours") {
+            return line.to_owned();
+        }
+        line.replace("127.0.0.1:3030", &upstream.to_string())
+            .replace("listen 80;", &format!("listen {http};"))
+            .replace("listen 443 ", &format!("listen {https} "))
+            .replace("/var/log/nginx", folder)
+            .replace("/etc/nginx/certs", folder)
+    };
+    SAMPLE.lines().map(|line| adapt(line) + "\n").collect()
+}
+
+/// What Debian's own nginx.conf is around a file in `conf.d`, without a second process that would outlive a kill.
+fn frame(folder: &Path) -> String {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("    {what}_temp_path {}/{what};\n", folder.display()))
+        .concat();
+    format!(
+        "daemon off;\nmaster_process off;\npid {0}/pid;\nevents {{}}\nhttp {{\n{temporary}    include {0}/jsdkd.conf;\n}}\n",
+        folder.display()
+    )
+}
+
+fn certify(openssl: &Path, folder: &Path) {
+    let made = Command::new(openssl)
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com"])
+        .args(["-keyout", "privkey.pem", "-out", "fullchain.pem"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,281 @@
+//! Real Redis servers for the tests: alone, with sentinels, as a cluster. Each lives in a temporary directory and dies with its value.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A port that was free a moment ago. Below the range from which the system gives outgoing connections theirs, and below 55536, so
+/// that a cluster's second port (ten thousand higher) is a port too.
+pub(crate) fn free_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 11_000 + (std::process::id() as u16 % 180) * 50 + step % 1_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
+        {
+            return port;
+        }
+    }
+}
+
+/// One process of Redis (or of a sentinel) with a configuration that survives a restart.
+pub(crate) struct RedisServer {
+    dir: TempDir,
+    port: u16,
+    sentinel: bool,
+    args: Vec<String>,
+    tool: Vec<String>,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// A plain server.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with further arguments; `{dir}` in them is its directory.
+    pub(crate) fn with(args: &[&str]) -> Self {
+        Self::prepare(args, false).started()
+    }
+
+    /// A server with a password, which the tool uses too.
+    pub(crate) fn with_password(password: &str) -> Self {
+        let mut server = Self::prepare(&["--requirepass", password], false);
+        server.tool = tool_password(password);
+        server.started()
+    }
+
+    /// A server that also listens at [`RedisServer::socket`].
+    pub(crate) fn with_socket() -> Self {
+        Self::with(&["--unixsocket", "{dir}/redis.sock"])
+    }
+
+    /// A server that speaks only TLS, with a certificate for `localhost` and `127.0.0.1` by [`RedisServer::ca`].
+    pub(crate) fn with_tls() -> Self {
+        let mut server = Self::prepare(&[], false);
+        make_certificates(server.dir.path());
+        let file = |name: &str| server.dir.path().join(name).display().to_string();
+        let (port, ca, cert, key) = (server.port.to_string(), file("ca.crt"), file("redis.crt"), file("redis.key"));
+        let tls =
+            ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let more = ["--tls-ca-cert-file", &ca];
+        let tool = ["--tls", "--cacert", &ca].map(str::to_owned).to_vec();
+        server.args = tls.iter().chain(&more).map(|arg| (*arg).to_owned()).collect();
+        server.tool = tool;
+        server.started()
+    }
+
+    /// A sentinel that watches the master at `port` under the name `mymaster`, alone in its judgement and quick in it.
+    pub(crate) fn sentinel_of(port: u16) -> Self {
+        Self::sentinel_with(port, None)
+    }
+
+    /// Such a sentinel whose master has a password, which the sentinel itself wants too.
+    pub(crate) fn sentinel_with_password(port: u16, password: &str) -> Self {
+        Self::sentinel_with(port, Some(password))
+    }
+
+    fn sentinel_with(port: u16, password: Option<&str>) -> Self {
+        let mut server = Self::prepare(&[], true);
+        let mut text = format!(
+            "port {}\nsentinel monitor mymaster 127.0.0.1 {port} 1\nsentinel down-after-milliseconds mymaster 500\n\
+             sentinel failover-timeout mymaster 2000\n",
+            server.port
+        );
+        if let Some(password) = password {
+            text.push_str(&format!("sentinel auth-pass mymaster {password}\nrequirepass {password}\n"));
+            server.tool = tool_password(password);
+        }
+        std::fs::write(server.dir.path().join("sentinel.conf"), text).unwrap();
+        server.started()
+    }
+
+    fn prepare(args: &[&str], sentinel: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let here = dir.path().display().to_string();
+        let own = ["--port".to_owned(), port.to_string()];
+        let args = own.into_iter().chain(args.iter().map(|arg| arg.replace("{dir}", &here))).collect();
+        Self { dir, port, sentinel, args, tool: Vec::new(), process: None }
+    }
+
+    fn started(mut self) -> Self {
+        self.restart();
+        self
+    }
+
+    /// Starts the process again, on the same port and with the same data.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let here = self.dir.path();
+        let mut command = Command::new("redis-server");
+        if self.sentinel {
+            command.arg(here.join("sentinel.conf")).arg("--sentinel");
+        } else {
+            command.args(&self.args).args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--repl-diskless-sync-delay",
+                "0",
+            ]);
+        }
+        command.args(["--dir", &here.display().to_string(), "--daemonize", "no"]);
+        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"));
+        self.await_answer(&["PING"], "PONG");
+    }
+
+    /// Ends the process as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Lets it hang: connections are accepted by the system and never answered.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Ends [`RedisServer::pause`].
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.process.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Runs one command with `redis-cli` and returns what it printed.
+    #[track_caller]
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
+        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(&self.tool).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Waits until the command's answer contains `wanted`.
+    #[track_caller]
+    pub(crate) fn await_answer(&self, args: &[&str], wanted: &str) {
+        let end = Instant::now() + Duration::from_secs(8);
+        while !self.cli(args).contains(wanted) {
+            assert!(Instant::now() < end, "{args:?} never answered {wanted}, but {}", self.cli(args));
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    /// The authority's certificate of a server with TLS.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+}
+
+fn tool_password(password: &str) -> Vec<String> {
+    ["-a", password, "--no-auth-warning"].map(str::to_owned).to_vec()
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+const CLUSTERED: [&str; 6] =
+    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+
+/// Three masters that share the keys.
+pub(crate) struct RedisCluster {
+    pub(crate) nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    pub(crate) fn start() -> Self {
+        let nodes: Vec<RedisServer> = (0..3).map(|_| RedisServer::with(&CLUSTERED)).collect();
+        let mut create = Command::new("redis-cli");
+        create.args(["--cluster", "create"]).args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
+        let output = create.arg("--cluster-yes").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        for node in &nodes {
+            node.await_answer(&["CLUSTER", "INFO"], "cluster_state:ok");
+            node.await_answer(&["CLUSTER", "INFO"], "cluster_slots_ok:16384");
+        }
+        Self { nodes }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        format!("redis://{}", hosts.join(","))
+    }
+
+    /// A replica of that node, which the others will make a master when the node is silent for a second.
+    pub(crate) fn add_replica_of(&self, node: usize) -> RedisServer {
+        let replica = RedisServer::with(&CLUSTERED);
+        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[node].port.to_string()]);
+        let id = self.nodes[node].cli(&["CLUSTER", "MYID"]);
+        replica.await_answer(&["CLUSTER", "NODES"], &id);
+        replica.await_answer(&["CLUSTER", "REPLICATE", &id], "OK");
+        replica.await_answer(&["INFO", "replication"], "master_link_status:up");
+        let own = replica.cli(&["CLUSTER", "MYID"]);
+        for node in &self.nodes {
+            node.await_answer(&["CLUSTER", "REPLICAS", &id], &own);
+        }
+        replica
+    }
+
+    /// The node that owns the key.
+    pub(crate) fn owner(&self, key: &str) -> usize {
+        let owns = |node: &RedisServer| !node.cli(&["GET", key]).contains("MOVED");
+        self.nodes.iter().position(owns).expect("some node owns it")
+    }
+
+    /// Gives the key's slot, empty or not, to another node; returns the new owner.
+    pub(crate) fn move_slot_of(&self, key: &str) -> usize {
+        let from = self.owner(key);
+        let to = (from + 1) % self.nodes.len();
+        let slot = self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]);
+        let id = |node: usize| self.nodes[node].cli(&["CLUSTER", "MYID"]);
+        self.nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
+        self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]);
+        self.nodes[from].cli(&["MIGRATE", "127.0.0.1", &self.nodes[to].port.to_string(), key, "0", "1000"]);
+        for node in [to, from] {
+            assert_eq!(self.nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]), "OK");
+        }
+        to
+    }
+}
+
+/// An authority, and a certificate of it for this machine.
+fn make_certificates(dir: &Path) {
+    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+    let steps = [
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority",
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout redis.key -out redis.csr -subj /CN=localhost",
+        "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out redis.crt -days 2 -extfile names",
+    ];
+    for step in steps {
+        let output = Command::new("openssl").args(step.split(' ')).current_dir(dir).output().expect("openssl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
