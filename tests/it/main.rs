@@ -17,3 +17,4 @@ mod signals;
 mod smoke;
 mod store_contract;
 mod support;
+mod tidy;
