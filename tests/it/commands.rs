@@ -391,3 +391,24 @@ async fn the_access_log_tells_each_request_when_asked_for() {
     }
     assert_eq!(requests[1]["request_id"], "id-7", "the caller's own id is kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_the_log_is_written_for_people() {
+    let Some(script) = programs::find("script") else { return };
+    let folder = folder();
+    let (_listener, port) = taken();
+    // It reports the torn file, then ends by itself because its port is taken.
+    std::fs::write(folder.path().join("cache.json"), "torn").expect("our own folder");
+    let over = json!({ "server": { "port": port }, "cache": { "file": "cache.json" } });
+    write_settings(folder.path(), &settings("http://127.0.0.1:1", over));
+    let run = std::process::Command::new(script)
+        .args(["-qec", env!("CARGO_BIN_EXE_jsdkd"), "/dev/null"])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .output();
+    let output = run.expect("a terminal");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("the cache file is torn")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("ERROR") && serde_json::from_str::<Value>(line).is_err(), "{line}");
+    assert!(text.contains("cannot listen on"), "{text}");
+}
