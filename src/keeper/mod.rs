@@ -26,6 +26,7 @@ mod error;
 mod fetch;
 mod flights;
 mod holding;
+mod outage;
 mod refresher;
 
 use fetch::Why;
@@ -287,19 +288,6 @@ impl Keeper {
                 self.reschedule(holding, kind, &near);
                 Some(near)
             }
-        }
-    }
-
-    fn store_answered(&self) {
-        if self.0.store_is_down.load(Ordering::Relaxed) && self.0.store_is_down.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store answers again");
-        }
-    }
-
-    fn store_failed(&self, error: &StoreError) {
-        self.0.store_faults.fetch_add(1, Ordering::Relaxed);
-        if !self.0.store_is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the store fails; what this process holds fresh goes on being served");
         }
     }
 }

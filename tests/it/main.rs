@@ -4,6 +4,8 @@
 
 mod browser;
 mod clients;
+mod commands;
+mod crash;
 mod delivery;
 mod demo_page;
 mod nginx;
@@ -11,6 +13,8 @@ mod readme;
 mod readme_runs;
 mod redis_store;
 mod settings;
+mod signals;
 mod smoke;
 mod store_contract;
 mod support;
+mod tidy;

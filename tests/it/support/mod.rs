@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod chromium;
 pub(crate) mod nginx;
 pub(crate) mod page;
+pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod redis;
 pub(crate) mod standin;
