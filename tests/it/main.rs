@@ -3,14 +3,24 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the server: they read the environment and wait by the clock")]
 
 mod browser;
+mod challenge;
 mod clients;
 mod commands;
 mod crash;
+mod cors;
 mod delivery;
 mod demo_page;
+mod errors;
+mod headers;
+mod jsapi_body;
+mod jsapi_config;
+mod jsapi_query;
 mod nginx;
+mod original;
+mod ping;
 mod readme;
 mod readme_runs;
+mod realm_v2;
 mod redis_store;
 mod settings;
 mod signals;
@@ -18,3 +28,4 @@ mod smoke;
 mod store_contract;
 mod support;
 mod tidy;
+mod verify_file;

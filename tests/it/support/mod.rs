@@ -6,5 +6,6 @@ pub(crate) mod nginx;
 pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod standin;
