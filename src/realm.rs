@@ -159,7 +159,9 @@ impl<'a> SignedQuery<'a> {
     pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
         let mut pairs = Vec::with_capacity(8);
         let mut seen = [false; ONCE.len()];
-        for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name), decoded(value));
             if let Some(special) = ONCE.iter().position(|special| *special == name)
                 && std::mem::replace(&mut seen[special], true)
             {
@@ -211,6 +213,16 @@ impl VerifiedQuery<'_> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         VerifiedQuery(SignedQuery(self.0.0.into_iter().map(|(name, value)| (own(name), own(value))).collect()))
     }
+}
+
+/// One name or value as a form decodes it. Most have nothing to decode, and this is on the path of every query.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Cow::Borrowed(text);
+    }
+    // Without a bare `&` or `=` in it, the whole text is one name.
+    let text = text.replace('=', "%3D");
+    form_urlencoded::parse(text.as_bytes()).next().map_or(Cow::Borrowed(""), |(name, _)| Cow::Owned(name.into_owned()))
 }
 
 /// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the one and shows the other.

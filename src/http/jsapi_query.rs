@@ -23,8 +23,7 @@ pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> R
     json.push_str("{\"key\":\"");
     json.push_str(kind.name());
     json.push_str("\",\"value\":");
-    // WeChat promises nothing of a value's alphabet, so it is escaped like any text.
-    json.push_str(&serde_json::to_string(value).map_err(|_| ApiError::Internal)?);
+    push_escaped(&mut json, value)?;
     json.push('}');
     let left = credential.left(state.clock()).as_secs();
     let mut response = HttpResponse::Ok();
@@ -33,4 +32,16 @@ pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> R
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
     Ok(response.body(json))
+}
+
+/// Appends `value` as a JSON text. WeChat promises nothing of a value's alphabet, but all that it has ever sent is plain.
+fn push_escaped(json: &mut String, value: &str) -> Result<(), ApiError> {
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+        json.push('"');
+        json.push_str(value);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::to_string(value).map_err(|_| ApiError::Internal)?);
+    }
+    Ok(())
 }

@@ -53,14 +53,15 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
     }
     let spellings: [fn(&str) -> String; 2] = [str::to_owned, loosely];
     for spelled in spellings {
-        app.service(
-            resource(&spelled("/jsapi/{appid}/config"), GET_AND_POST)
-                .route(web::post().to(jsapi_config::post))
-                .route(read().to(jsapi_config::get)),
-        )
-        .service(resource(&spelled("/jsapi/{appid}/query"), GET).route(read().to(jsapi_query::get)))
-        .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
-        .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)));
+        // Tried in this order; the query is first because it is the shortest work, so that a futile match would cost it most.
+        app.service(resource(&spelled("/jsapi/{appid}/query"), GET).route(read().to(jsapi_query::get)))
+            .service(
+                resource(&spelled("/jsapi/{appid}/config"), GET_AND_POST)
+                    .route(web::post().to(jsapi_config::post))
+                    .route(read().to(jsapi_config::get)),
+            )
+            .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
+            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)));
     }
     app.service(resource("/", GET).route(read().to(challenge::get))).default_service(web::to(verify_file::any));
 }

@@ -137,6 +137,13 @@ fn version_two_binds_method_path_query_and_body() {
 
 proptest! {
     #[test]
+    fn a_query_is_decoded_as_a_form_is(raw in r"([a-z]{1,3}|[&=+%]|%[0-9A-Fa-f]{2}|\PC){0,12}") {
+        let ours = SignedQuery::parse(&raw).map(|query| query.pairs().map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>());
+        let forms: Vec<(String, String)> = form_urlencoded::parse(raw.as_bytes()).into_owned().collect();
+        prop_assert_eq!(ours.expect("no special name comes up twice"), forms);
+    }
+
+    #[test]
     fn no_query_panics_and_none_opens_by_chance(raw in r"\PC*", sign in "[0-9a-f]{32}|[0-9a-f]{64}") {
         prop_assert!(ask(&raw).is_err());
         let claimed = format!("realm=R123&nonce=n&ts=1589203758&sign={sign}");
