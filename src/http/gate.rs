@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
 
 use super::caller;
@@ -20,7 +19,7 @@ const PREFLIGHT_AGE: usize = 24 * 3600;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// CORS headers for the origins that [`gate`] has let in.
+/// CORS headers for the origins that [`pass`] has let in.
 pub(super) fn cors() -> Cors {
     Cors::default()
         .allowed_origin_fn(|_, _| true)
@@ -31,32 +30,34 @@ pub(super) fn cors() -> Cors {
         .disable_vary_header()
 }
 
-/// The outermost room: nothing is answered without passing it.
-pub(super) async fn gate(
+/// The outermost room: nothing is answered without passing it. No future is boxed here, since every request pays for it.
+pub(super) fn pass<S, B>(
     state: web::Data<AppState>,
     req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+    inner: &S,
+) -> impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
     let begun = state.clock().steady();
     let origin = req.headers().get(header::ORIGIN);
     let crosses = origin.is_some();
-    let mut response = if origin.is_some_and(|origin| !let_in(&state, origin)) {
-        req.error_response(ApiError::OriginNotAllowed)
-    } else {
-        // Errors of a middleware come as such, those of a handler as answers; both leave here as answers.
-        match next.call(req).await {
-            Ok(response) => response.map_into_boxed_body(),
-            Err(error) => return Err(error),
+    let call = if origin.is_some_and(|origin| !let_in(&state, origin)) { Err(req) } else { Ok(inner.call(req)) };
+    async move {
+        let mut response = match call {
+            Ok(call) => call.await?.map_into_boxed_body(),
+            Err(req) => req.error_response(ApiError::OriginNotAllowed),
+        };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            response = in_envelope(response);
         }
-    };
-    let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
-        response = in_envelope(response);
+        let preflight = crosses && response.request().method() == Method::OPTIONS;
+        dress(response.headers_mut(), crosses, preflight);
+        log(&state, &response, begun.until(state.clock().steady()));
+        Ok(response)
     }
-    let preflight = crosses && response.request().method() == Method::OPTIONS;
-    dress(response.headers_mut(), crosses, preflight);
-    log(&state, &response, begun.until(state.clock().steady()));
-    Ok(response)
 }
 
 fn let_in(state: &AppState, origin: &HeaderValue) -> bool {

@@ -5,7 +5,6 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::from_fn;
 use actix_web::{App, Error, HttpResponse, Resource, Route, guard, web};
 
 mod body;
@@ -42,7 +41,12 @@ pub fn create_app(
 > {
     // The layer wrapped last is the outermost.
     let demo = state.options.demo.is_some();
-    App::new().app_data(state).configure(|app| routes(app, demo)).wrap(gate::cors()).wrap(from_fn(gate::gate))
+    let shared = state.clone();
+    App::new()
+        .app_data(state)
+        .configure(|app| routes(app, demo))
+        .wrap(gate::cors())
+        .wrap_fn(move |req, inner| gate::pass(shared.clone(), req, inner))
 }
 
 /// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
