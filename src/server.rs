@@ -115,18 +115,23 @@ impl Server {
             ended = &mut self.http => Some(ended),
         };
         self.stop.send_replace(true);
+        let clock = self.state.clock().clone();
+        let deadline = clock.steady().plus(self.grace);
         let result = match ended {
             Some(ended) => ended.unwrap_or_else(|lost| Err(io::Error::other(lost))),
             None => {
                 tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
-                // actix waits for idle connections too, so the grace is bounded here as well.
-                let patience = self.grace + Duration::from_secs(1);
-                tokio::time::timeout(patience, self.handle.stop(true)).await.ok();
+                // actix counts whole seconds and looks once in each; the grace is ours to keep.
+                if tokio::time::timeout(self.grace, self.handle.stop(true)).await.is_err() {
+                    tracing::warn!("stopped before every request had ended");
+                    // Dropped, it closes what is left.
+                    self.http.abort();
+                }
                 Ok(())
             }
         };
         self.refresher.await.ok();
-        self.state.keeper.close(self.grace).await;
+        self.state.keeper.close(clock.steady().until(deadline)).await;
         result
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let _written = telemetry::start(Environment::from_process().get("RUST_LOG"));
+    let stop = super::Stop::listen()?;
     let clock = Clock::system();
     let options = SandboxOptions { accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -56,9 +57,10 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("jsdkd demo: account {APP_ID}, realm {REALM} (secret {REALM_SECRET}); WeChat is played by {}\n", sandbox.url());
     println!("Open   {shown}/demo.html\n");
     println!("Try    {}\n", demo.curl_lines(&shown, clock.wall()).join("\n       "));
-    println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'   (and see how jsdkd copes)", sandbox.url());
+    println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
+    println!("Mend   curl -X DELETE {}/sandbox/faults\n", sandbox.url());
     println!("Stop   Ctrl-C\n");
-    server.run_until(super::asked_to_stop()).await?;
+    server.run_until(stop.asked()).await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -35,11 +35,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _written = telemetry::start(None);
     super::runtime()?.block_on(async {
+        let stop = super::Stop::listen()?;
         let Arguments { port, bind, apps, lifetime, daily_quota } = arguments;
         let options = SandboxOptions { accounts: apps, lifetime, daily_quota, clock: Clock::system() };
         let (sandbox, running) = Sandbox::start(SocketAddr::from((bind, port)), options).await.context("cannot listen")?;
         println!("jsdkd sandbox: {} plays https://api.weixin.qq.com; its state: {}/sandbox/state", sandbox.url(), sandbox.url());
-        super::asked_to_stop().await;
+        stop.asked().await;
         running.stop().await;
         Ok(ExitCode::SUCCESS)
     })

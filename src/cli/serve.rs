@@ -1,5 +1,6 @@
 //! `jsdkd serve`: settings, server, signals.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use jsdkd::server::{Reloader, Server, StartError};
 use jsdkd::settings::{self, Environment, Loaded, Source};
 use jsdkd::store::OpenError;
 use jsdkd::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -19,6 +20,9 @@ pub(super) struct Arguments {
 
 /// Serves until asked to stop.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let runtime = super::runtime()?;
+    // Before anything else: a signal that comes early must find its handler.
+    let signals = runtime.block_on(async { Signals::listen() })?;
     let env = Environment::from_process();
     let source = Source::file(settings::find_file(arguments.config.as_deref(), &env));
     let loaded = match settings::load(&source, &env) {
@@ -29,12 +33,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let _written = telemetry::start(env.get("RUST_LOG"));
-    super::runtime()?.block_on(serve(loaded, &source, &env))
+    runtime.block_on(serve(loaded, signals, &source, &env))
 }
 
-async fn serve(mut loaded: Loaded, source: &Source, env: &Environment) -> anyhow::Result<ExitCode> {
-    // Before anything else: a signal that comes early must find its handler.
-    let mut hangup = signal(SignalKind::hangup())?;
+/// What the process is told while it runs.
+struct Signals {
+    stop: super::Stop,
+    reload: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { stop: super::Stop::listen()?, reload: signal(SignalKind::hangup())? })
+    }
+}
+
+async fn serve(mut loaded: Loaded, signals: Signals, source: &Source, env: &Environment) -> anyhow::Result<ExitCode> {
+    let Signals { stop, reload: mut hangup } = signals;
     warn(&loaded);
     let file = loaded.file.take().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
     let server = match Server::bind(loaded.config).await {
@@ -50,7 +65,7 @@ async fn serve(mut loaded: Loaded, source: &Source, env: &Environment) -> anyhow
         }
     };
     tokio::select! {
-        ended = server.run_until(super::asked_to_stop()) => ended?,
+        ended = server.run_until(stop.asked()) => ended?,
         () = reloads => {}
     }
     tracing::info!("stopped");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::error::PayloadError;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 
 use super::error::ApiError;
 
@@ -14,25 +15,33 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The whole body, if it is JSON by its `Content-Type` and at most `limit` bytes. An absent body needs no type.
 pub(super) async fn json(req: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
-    let body = tokio::time::timeout(PATIENCE, whole(req, payload, limit)).await.map_err(|_| ApiError::RequestTimeout)??;
+    let body = in_time(PATIENCE, whole(req, payload, limit)).await?;
     if body.is_empty() || is_plain_json(req) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
-async fn whole(req: &HttpRequest, mut payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+async fn in_time(patience: Duration, body: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout))
+}
+
+async fn whole(
+    req: &HttpRequest,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::BodyTooLarge { limit };
     let announced = req.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit as u64) {
         return Err(too_large());
     }
     let Some(first) = payload.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|_| ApiError::RequestTimeout)?;
+    let first = first.map_err(broken)?;
     if first.len() > limit {
         return Err(too_large());
     }
     let Some(mut next) = payload.next().await else { return Ok(first) };
     let mut body = BytesMut::from(first);
     loop {
-        let chunk = next.map_err(|_| ApiError::RequestTimeout)?;
+        let chunk = next.map_err(broken)?;
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
@@ -42,6 +51,11 @@ async fn whole(req: &HttpRequest, mut payload: Payload, limit: usize) -> Result<
             None => return Ok(body.freeze()),
         }
     }
+}
+
+/// A body that ends too early or is not cut into chunks as HTTP wants; later bytes could not mend it.
+fn broken(_: PayloadError) -> ApiError {
+    ApiError::Other(StatusCode::BAD_REQUEST)
 }
 
 /// `application/json`, or a type that is JSON by its suffix; in UTF-8, and not compressed.
@@ -55,5 +69,66 @@ fn is_plain_json(req: &HttpRequest) -> bool {
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
     let charset = parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")));
-    is_json && charset.is_none_or(|(_, charset)| charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
+    is_json && charset.is_none_or(|(_, charset)| is_utf8(charset.trim().trim_matches('"')))
+}
+
+/// UTF-8 by its name, or by the one that many write instead.
+fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use futures_util::stream;
+
+    async fn read(pieces: &[&'static [u8]], limit: usize) -> Result<Bytes, &'static str> {
+        let pieces: Vec<Result<Bytes, PayloadError>> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+        whole(&TestRequest::default().to_http_request(), stream::iter(pieces), limit).await.map_err(|error| error.code().0)
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_up_to_the_limit_and_not_a_byte_further() {
+        assert_eq!(read(&[], 0).await, Ok(Bytes::new()));
+        assert_eq!(read(&[b"abc"], 3).await, Ok(Bytes::from_static(b"abc")));
+        assert_eq!(read(&[b"a", b"", b"bc"], 3).await, Ok(Bytes::from_static(b"abc")));
+        assert_eq!(read(&[b"abcd"], 3).await, Err("body_too_large"));
+        assert_eq!(read(&[b"abc", b"d"], 3).await, Err("body_too_large"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_half_way_is_given_up() {
+        let first = stream::iter([Ok(Bytes::from_static(b"{"))]);
+        let req = TestRequest::default().to_http_request();
+        let stalled = whole(&req, first.chain(stream::pending()), 10);
+        assert!(matches!(in_time(Duration::from_millis(20), stalled).await, Err(ApiError::RequestTimeout)));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_a_bad_request() {
+        let req = TestRequest::default().to_http_request();
+        for before in [vec![], vec![Ok(Bytes::from_static(b"{"))]] {
+            let pieces = before.into_iter().chain([Err(PayloadError::Incomplete(None))]);
+            assert!(matches!(whole(&req, stream::iter(pieces), 10).await, Err(ApiError::Other(StatusCode::BAD_REQUEST))));
+        }
+    }
+
+    #[test]
+    fn json_is_known_by_its_type_its_charset_and_its_encoding() {
+        let plain = |name: header::HeaderName, value: &str| {
+            let request = TestRequest::default().insert_header((header::CONTENT_TYPE, "application/json"));
+            is_plain_json(&request.insert_header((name, value)).to_http_request())
+        };
+        for good in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf8\"", "application/ld+json"]
+        {
+            assert!(plain(header::CONTENT_TYPE, good), "{good}");
+        }
+        for bad in ["text/plain", "application/json; charset=gbk", "application/jsonp", "text/json", "image/svg+json", "", "json"] {
+            assert!(!plain(header::CONTENT_TYPE, bad), "{bad}");
+        }
+        assert!(plain(header::CONTENT_ENCODING, "identity") && !plain(header::CONTENT_ENCODING, "gzip"));
+        assert!(!is_plain_json(&TestRequest::default().to_http_request()));
+    }
 }

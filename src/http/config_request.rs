@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
@@ -48,7 +49,7 @@ impl ConfigRequest {
         Ok(Self { echo, url: url.map(url_in_json).transpose()? })
     }
 
-    /// Reads a `GET`'s parameters: lists by commas, `debug` as a boolean, all else as text.
+    /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
     pub(super) fn from_query(query: &str) -> Result<Self, ApiError> {
         let mut fields = serde_json::Map::new();
         let mut url = None;
@@ -59,16 +60,21 @@ impl ConfigRequest {
             if name == "url" {
                 url = Some(url_as_sent(&value)?);
             }
-            let value = if LISTS.contains(&name.as_ref()) {
-                value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
-            } else if name == "debug" && (value == "true" || value == "false") {
+            if LISTS.contains(&name.as_ref()) {
+                let items = value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from);
+                if let Value::Array(list) = fields.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+                    list.extend(items);
+                }
+                continue;
+            }
+            let value = if name == "debug" && (value == "true" || value == "false") {
                 (value == "true").into()
             } else {
                 value.into_owned().into()
             };
             fields.insert(name.into_owned(), value);
         }
-        let mut echo = serde_json::Value::from(fields).to_string();
+        let mut echo = Value::from(fields).to_string();
         echo.pop();
         if echo.len() > 1 {
             echo.push(',');
@@ -118,24 +124,18 @@ impl<'de> Visitor<'de> for EchoVisitor {
         let mut echo = String::with_capacity(self.room);
         let mut url = None;
         echo.push('{');
-        while let Some(Name(name)) = map.next_key()? {
+        // A name is copied as it was written: JSON allows some, such as half a surrogate pair, that no text of ours can hold.
+        while let Some(name) = map.next_key::<&RawValue>()? {
             let value: &RawValue = map.next_value()?;
-            if OURS.contains(&name.as_ref()) {
+            let plain = plain_name(name);
+            if OURS.contains(&plain.as_ref()) {
                 continue;
             }
-            if name == "url" {
+            if plain == "url" {
                 // The last one counts, as it does for whoever reads the answer.
                 url = Some(value);
             }
-            match &name {
-                // A borrowed name had no escapes, so it can be copied as it stands.
-                Cow::Borrowed(plain) => {
-                    echo.push('"');
-                    echo.push_str(plain);
-                    echo.push('"');
-                }
-                Cow::Owned(escaped) => echo.push_str(&serde_json::to_string(escaped).map_err(A::Error::custom)?),
-            }
+            echo.push_str(name.get());
             echo.push(':');
             echo.push_str(value.get());
             echo.push(',');
@@ -144,13 +144,18 @@ impl<'de> Visitor<'de> for EchoVisitor {
     }
 }
 
-/// A field's name, borrowed from the body where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// A field's name without quotes and escapes. One that has no such form is none of those we look for, so it may stay as it is.
+fn plain_name(raw: &RawValue) -> Cow<'_, str> {
+    let name = raw.get().trim_matches('"');
+    if !name.contains('\\') {
+        return Cow::Borrowed(name);
+    }
+    serde_json::from_str(raw.get()).map_or(Cow::Borrowed(name), Cow::Owned)
+}
 
 fn url_in_json(raw: &RawValue) -> Result<String, ApiError> {
-    let url: Name<'_> = serde_json::from_str(raw.get()).map_err(|_| ApiError::InvalidUrl("must be a text"))?;
-    url_as_sent(&url.0)
+    let url: String = serde_json::from_str(raw.get()).map_err(|_| ApiError::InvalidUrl("must be a text"))?;
+    url_as_sent(&url)
 }
 
 /// The part of `url` that is signed: as sent up to `#`, after one decoding if it is encoded as a whole.
@@ -197,8 +202,15 @@ mod tests {
     #[test]
     fn the_callers_fields_keep_their_order_and_spelling() {
         let body = r#" {"b": 1.0, "a":[1e3,{"x":12345678901234567890}], "url":"https://example.com/?a=b#c", "\u0062c" : null} "#;
-        let echo = r#"{"b":1.0,"a":[1e3,{"x":12345678901234567890}],"url":"https://example.com/?a=b#c","bc":null,"#;
+        let echo = r#"{"b":1.0,"a":[1e3,{"x":12345678901234567890}],"url":"https://example.com/?a=b#c","\u0062c":null,"#;
         assert_eq!(read(body), Ok((echo.to_owned(), "https://example.com/?a=b".to_owned())));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_passes_through_but_cannot_be_signed() {
+        let body = r#"{"\ud800":"\udfff","\ud83d\ude00":1}"#;
+        assert_eq!(read(body), Ok((r#"{"\ud800":"\udfff","\ud83d\ude00":1,"#.to_owned(), String::new())));
+        assert_eq!(read(r#"{"url":"https://a.cn/\ud800"}"#), Err("invalid_url".to_owned()));
     }
 
     #[test]
@@ -249,6 +261,8 @@ mod tests {
         let request = request.expect("the parameters are read");
         let echo = r#"{"any":"1","debug":true,"jsApiList":["a","b"],"url":"https://a.cn/?x=1#t","#;
         assert_eq!((request.echo.as_str(), request.url_or(None)), (echo, "https://a.cn/?x=1"));
+        let lists = ConfigRequest::from_query("jsApiList=a,,%20b&openTagList=&jsApiList=c").expect("the parameters are read");
+        assert_eq!(lists.echo, r#"{"jsApiList":["a","b","c"],"openTagList":[],"#);
         assert_eq!(ConfigRequest::from_query("").expect("no parameters are fine").echo, "{");
     }
 

@@ -4,9 +4,9 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, Resource, Route, guard, web};
+use actix_web::{App, Error, HttpResponse, Resource, Route, guard, web};
 
 mod body;
 mod caller;
@@ -78,9 +78,17 @@ fn loosely(path: &str) -> String {
     pattern + "{end:/?}"
 }
 
-/// An address that names its methods to who uses another.
+/// An address that names its methods to who asks for them or uses another.
 fn resource(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move { Err::<&str, _>(ApiError::MethodNotAllowed { allow }) }))
+    web::resource(path).default_service(web::to(move |method: Method| async move { other_method(&method, allow) }))
+}
+
+/// The answer to a method that an address has no answer for. A browser's own questions end at [`gate::cors`] before they come here.
+fn other_method(method: &Method, allow: &'static str) -> Result<HttpResponse, ApiError> {
+    if *method == Method::OPTIONS {
+        return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
+    }
+    Err(ApiError::MethodNotAllowed { allow })
 }
 
 /// `HEAD` works wherever `GET` does.

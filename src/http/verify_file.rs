@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::ApiError;
 use super::state::AppState;
-use super::{GET, TEXT};
+use super::{GET, TEXT, other_method};
 
 /// A check file is a line of text; nothing larger is served.
 const LARGEST: u64 = 64 * 1024;
@@ -23,7 +23,7 @@ pub(super) async fn any(req: HttpRequest, state: web::Data<AppState>) -> Result<
         return Err(ApiError::NotFound);
     }
     if !matches!(*req.method(), Method::GET | Method::HEAD) {
-        return Err(ApiError::MethodNotAllowed { allow: GET });
+        return other_method(req.method(), GET);
     }
     let text = match code {
         Some(code) => code.to_owned().into_bytes(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
 
+use super::flights::InFlight;
 use super::holding::{Holding, NearCopy};
 use super::{Keeper, KeeperError};
 use crate::account::TokenApi;
@@ -48,22 +48,6 @@ impl Why {
             Self::Ahead => near.freshness(keeper.clock()) == Freshness::Fresh,
             Self::Refused(value) => near.value().expose_secret() != value.expose_secret(),
         }
-    }
-}
-
-/// Counts a flight for as long as it lives, a panic included.
-struct InFlight<'a>(&'a watch::Sender<usize>);
-
-impl<'a> InFlight<'a> {
-    fn new(flying: &'a watch::Sender<usize>) -> Self {
-        flying.send_modify(|flying| *flying += 1);
-        Self(flying)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|flying| *flying -= 1);
     }
 }
 

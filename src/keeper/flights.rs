@@ -69,6 +69,22 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     }
 }
 
+/// Counts a flight for as long as it lives, a panic included.
+pub(super) struct InFlight<'a>(&'a watch::Sender<usize>);
+
+impl<'a> InFlight<'a> {
+    pub(super) fn new(flying: &'a watch::Sender<usize>) -> Self {
+        flying.send_modify(|flying| *flying += 1);
+        Self(flying)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|flying| *flying -= 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,9 @@
 //! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
 //! that answer requests.
 //!
-//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `fetch` (one
-//! renewal from claim to write-back), `failures` (what is remembered of those that failed), `refresher` (who looks ahead), then the
-//! small tools `flights` and `backoff`.
+//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `outage`
+//! (when it says nothing), `fetch` (one renewal from claim to write-back), `failures` (what is remembered of those that failed),
+//! `refresher` (who looks ahead), then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ mod failures;
 mod fetch;
 mod flights;
 mod holding;
+mod outage;
 mod reading;
 mod refresher;
 

@@ -94,17 +94,4 @@ impl Keeper {
         }
         slot.near.load_full().filter(is_alive)
     }
-
-    pub(super) fn store_answered(&self) {
-        if self.0.store_is_down.load(Ordering::Relaxed) && self.0.store_is_down.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store answers again");
-        }
-    }
-
-    pub(super) fn store_failed(&self, error: &StoreError) {
-        self.0.store_faults.fetch_add(1, Ordering::Relaxed);
-        if !self.0.store_is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the store fails; what this process holds fresh goes on being served");
-        }
-    }
 }

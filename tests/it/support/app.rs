@@ -150,7 +150,8 @@ pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
     settings::load(&Source::text("test settings", settings.to_string()), &Environment::default()).expect("good settings").config
 }
 
-fn lay(under: &mut Value, over: Value) {
+/// Lays `over` over `under`; `null` takes a member away.
+pub(crate) fn lay(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (name, value) in over {

@@ -5,6 +5,8 @@ pub(crate) mod chromium;
 pub(crate) mod keeping;
 pub(crate) mod nginx;
 pub(crate) mod page;
+pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod standin;

@@ -1,0 +1,265 @@
+//! Every failure that can be had from outside: its code, its status, its envelope, and when to come back.
+
+use std::time::{Duration, Instant};
+
+use jsdkd::sandbox::Fault;
+use regex::Regex;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, Response, TestApp, signed_v1, signed_v2};
+
+const CONFIG: &str = "/jsapi/wx0123456789abcdef/config";
+
+/// The body with what changes from run to run taken out.
+fn redacted(answer: &Response) -> String {
+    let volatile = [
+        (r"\d{13} ms", "[time] ms"),
+        (r"for \d+ s", "for [n] s"),
+        (r"rid: [0-9a-f-]+", "rid: [rid]"),
+        (r"127\.0\.0\.1:\d+", "[host]"),
+    ];
+    volatile
+        .iter()
+        .fold(answer.body.clone(), |body, (pattern, word)| Regex::new(pattern).unwrap().replace_all(&body, *word).into_owned())
+}
+
+#[track_caller]
+fn check(answer: &Response, status: u16, code: &str, body: &str) {
+    answer.problem(status, code);
+    assert_eq!(redacted(answer), body);
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+async fn post(app: &TestApp, body: &str) -> Response {
+    app.config_text(body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_a_config_say_what_to_send() {
+    let app = TestApp::with(json!({ "server": { "bodyLimit": 64 } })).await;
+    check(
+        &post(&app, "{").await,
+        400,
+        "invalid_json",
+        r#"{"code":"invalid_json","detail":"the body is not valid JSON (EOF while parsing an object at line 1 column 1); send a JSON object such as {\"url\": \"https://example.com/page\"}","status":400,"title":"Bad Request"}"#,
+    );
+    check(
+        &post(&app, "[1]").await,
+        400,
+        "body_not_an_object",
+        r#"{"code":"body_not_an_object","detail":"the body must be a JSON object such as {\"url\": \"https://example.com/page\"}, not a list","status":400,"title":"Bad Request"}"#,
+    );
+    check(
+        &post(&app, r#"{"url":"/page"}"#).await,
+        400,
+        "invalid_url",
+        r#"{"code":"invalid_url","detail":"url must begin with http:// or https://; send the page's full address as the browser has it, location.href.split('#')[0]","status":400,"title":"Bad Request"}"#,
+    );
+    check(
+        &post(&app, &" ".repeat(65)).await,
+        413,
+        "body_too_large",
+        r#"{"code":"body_too_large","detail":"the body is larger than 64 bytes; send less, or raise server.bodyLimit","status":413,"title":"Payload Too Large"}"#,
+    );
+    let plain = app.send(app.request(Method::POST, CONFIG).body("{}")).await;
+    check(
+        &plain,
+        415,
+        "unsupported_media_type",
+        r#"{"code":"unsupported_media_type","detail":"send the body as Content-Type: application/json, in UTF-8 and not compressed","status":415,"title":"Unsupported Media Type"}"#,
+    );
+    let unknown = app.get("/jsapi/wx-unknown/config").await;
+    check(
+        &unknown,
+        404,
+        "unknown_app",
+        r#"{"code":"unknown_app","detail":"no app of this appid is configured here; look for a typo, or add it to apps in the settings","status":404,"title":"Not Found"}"#,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_a_query_say_what_to_sign() {
+    let realms = json!([{ "key": REALM, "secret": REALM_SECRET }, { "key": "R-few", "secret": "few", "apps": ["wx-else"] }]);
+    let app = TestApp::with(
+        json!({ "realms": realms, "apps": [{ "key": APP, "secret": APP_SECRET }, { "key": "wx-else", "secret": "s-2" }] }),
+    )
+    .await;
+    let unknown = app.get(&format!("/jsapi/{APP}/query?realm={REALM}")).await;
+    check(
+        &unknown,
+        401,
+        "unauthorized",
+        r#"{"code":"unauthorized","detail":"unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows","status":401,"title":"Unauthorized"}"#,
+    );
+    assert_eq!(unknown.header("www-authenticate"), "Realm-Signature");
+    let sign = jsdkd::signature::realm_v1(REALM, "n", "1589203758", REALM_SECRET).text();
+    let old = app.get(&format!("/jsapi/{APP}/query?realm={REALM}&nonce=n&ts=1589203758&sign={sign}")).await;
+    check(
+        &old,
+        401,
+        "timestamp_out_of_range",
+        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign anew","status":401,"title":"Unauthorized"}"#,
+    );
+    check(
+        &app.get(&signed_v1(APP, "key=tokens&")).await,
+        400,
+        "unknown_key",
+        r#"{"code":"unknown_key","detail":"key must be token, ticket or card_ticket","status":400,"title":"Bad Request"}"#,
+    );
+    check(
+        &app.get(&signed_v1(APP, "key=token&key=ticket&")).await,
+        400,
+        "malformed_query",
+        r#"{"code":"malformed_query","detail":"the parameter \"key\" is given more than once","status":400,"title":"Bad Request"}"#,
+    );
+    let ts = crate::support::app::now_ms();
+    let sign = jsdkd::signature::realm_v1("R-few", "n", &ts, "few").text();
+    let foreign = app.get(&format!("/jsapi/{APP}/query?realm=R-few&nonce=n&ts={ts}&sign={sign}")).await;
+    check(
+        &foreign,
+        403,
+        "realm_not_allowed",
+        r#"{"code":"realm_not_allowed","detail":"this realm may not ask for this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_addresses_methods_origins_and_tokens_are_told() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    // A folder that is a file cannot be read: a fault of the server, whose path is nobody's business.
+    let account = json!({ "key": APP, "secret": APP_SECRET, "token": "push" });
+    let app = TestApp::with(json!({ "cors": ["example\\.com"], "apps": [account], "server": { "static": file } })).await;
+    check(
+        &app.get("/nothing").await,
+        404,
+        "not_found",
+        r#"{"code":"not_found","detail":"there is nothing at this address","status":404,"title":"Not Found"}"#,
+    );
+    let put = app.send(app.request(Method::PUT, "/ping")).await;
+    check(
+        &put,
+        405,
+        "method_not_allowed",
+        r#"{"code":"method_not_allowed","detail":"this address answers GET, HEAD, OPTIONS only","status":405,"title":"Method Not Allowed"}"#,
+    );
+    let evil = app.send(app.request(Method::GET, "/ping").header("origin", "https://evil.org")).await;
+    check(
+        &evil,
+        403,
+        "origin_not_allowed",
+        r#"{"code":"origin_not_allowed","detail":"this origin is not let in; add its host to cors in the settings","status":403,"title":"Forbidden"}"#,
+    );
+    let push = app.send(app.request(Method::GET, "/?signature=x").header("x-wechat-appid", APP)).await;
+    check(
+        &push,
+        401,
+        "bad_push_signature",
+        r#"{"code":"bad_push_signature","detail":"the signature does not fit this app's token; set the same token here and in the WeChat console","status":401,"title":"Unauthorized"}"#,
+    );
+    check(
+        &app.get("/a.txt").await,
+        500,
+        "internal_error",
+        r#"{"code":"internal_error","detail":"something broke inside this server; its log says what","status":500,"title":"Internal Server Error"}"#,
+    );
+    let preflight = app.request(Method::OPTIONS, "/ping").header("origin", "https://example.com");
+    let preflight = app.send(preflight.header("access-control-request-method", "DELETE")).await;
+    check(
+        &preflight,
+        400,
+        "bad_request",
+        r#"{"code":"bad_request","detail":"the request cannot be understood (400 Bad Request)","status":400,"title":"Bad Request"}"#,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_wechat_is_passed_on_with_its_errcode_and_then_remembered() {
+    let app = TestApp::start().await;
+    app.sandbox.fault(Fault::errcode(40164, "invalid ip 1.2.3.4, not in whitelist rid: 5f-01"));
+    let refused = app.query("token").await;
+    let problem = refused.problem(502, "upstream_refused");
+    assert_eq!(
+        (&problem["errcode"], problem["errmsg"].as_str().map(|text| text.starts_with("invalid ip"))),
+        (&json!(40164), Some(true)),
+        "{problem}"
+    );
+    assert_eq!(refused.header("retry-after"), "");
+    let remembered = app.query("token").await;
+    let problem = remembered.problem(503, "cooling_down");
+    assert_eq!(problem["errcode"], 40164);
+    let wait: u64 = remembered.header("retry-after").parse().unwrap();
+    assert!((1..=600).contains(&wait), "{wait}");
+    assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
+    for answer in [&refused, &remembered, &app.config(json!({})).await] {
+        assert!(!answer.body.contains(APP_SECRET) && answer.body.contains("40164"), "{}", answer.body);
+    }
+}
+
+/// What the first query says when WeChat does `fault`.
+async fn first_answer_under(fault: Fault) -> (Response, Duration) {
+    let app = TestApp::with(json!({ "wechat": { "timeout": "300ms" } })).await;
+    app.sandbox.fault(fault);
+    let begun = Instant::now();
+    let answer = app.query("token").await;
+    (answer, begun.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_or_silent_wechat_is_told_apart() {
+    for (fault, status, code) in [
+        (Fault::garbage(), 502, "upstream_unreadable"),
+        (Fault::html(500), 502, "upstream_unreadable"),
+        (Fault::half_body(), 502, "upstream_unreachable"),
+        (Fault::empty_token(), 502, "upstream_unreadable"),
+        (Fault::reset(), 502, "upstream_unreachable"),
+        (Fault::hang(), 504, "upstream_timeout"),
+        (Fault::status(500, -1), 502, "upstream_refused"),
+    ] {
+        let about = format!("{fault:?}");
+        let (answer, took) = first_answer_under(fault).await;
+        let problem: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status.as_u16(), problem["code"].as_str()), (status, Some(code)), "{about}: {}", answer.body);
+        assert!(took < Duration::from_secs(3), "{about} took {took:?}");
+        assert!(!answer.body.contains(APP_SECRET), "{}", answer.body);
+        answer.problem(status, code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wechat_that_is_not_there_is_unreachable() {
+    let app = TestApp::with(json!({ "wechat": { "api": ["http://127.0.0.1:1"] } })).await;
+    let answer = app.get(CONFIG).await;
+    answer.problem(502, "upstream_unreachable");
+    assert!(!answer.body.contains(APP_SECRET), "{}", answer.body);
+    app.get(CONFIG).await.problem(503, "cooling_down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_says_when_to_come_back_and_nothing_of_where_it_is() {
+    let app = TestApp::with(json!({ "cache": { "redis": "redis://:redis-secret-marker@127.0.0.1:1" } })).await;
+    app.get("/ping").await.json();
+    for answer in [app.query("token").await, app.config(json!({})).await] {
+        check(
+            &answer,
+            503,
+            "store_unavailable",
+            r#"{"code":"store_unavailable","detail":"the redis store does not answer, and this credential is not held here; ask again in a moment","status":503,"title":"Service Unavailable"}"#,
+        );
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+    assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_a_failure_has_its_status_and_headers_only() {
+    let app = TestApp::start().await;
+    app.sandbox.fault(Fault::errcode(40164, "invalid ip"));
+    app.query("token").await.problem(502, "upstream_refused");
+    let head = app.send(app.request(Method::HEAD, &signed_v2("HEAD", APP, &[]))).await;
+    assert_eq!((head.status.as_u16(), head.body.as_str(), head.header("content-type")), (503, "", "application/problem+json"));
+    assert_ne!(head.header("retry-after"), "");
+}

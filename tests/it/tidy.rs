@@ -1,0 +1,244 @@
+//! The house rules of ARCHITECTURE.md, checked on the source itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room and its rank: a room imports lower ranks and itself, nothing else.
+const RANKS: [(&str, u8); 16] = [
+    ("clock", 0),
+    ("account", 0),
+    ("origin", 0),
+    ("signature", 0),
+    ("telemetry", 0),
+    ("credential", 1),
+    ("realm", 1),
+    ("store", 2),
+    ("wechat", 2),
+    ("keeper", 3),
+    ("settings", 3),
+    ("http", 4),
+    ("sandbox", 4),
+    ("server", 5),
+    ("cli", 6),
+    ("main", 6),
+];
+
+/// One file under `src/`: its path below it, its room, and its text without tests.
+struct Source {
+    name: String,
+    room: String,
+    text: String,
+    code: String,
+}
+
+/// All files that are no tests.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    let sources = files.iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs")).map(|path| {
+        let name = path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
+        let room = name.split('/').next().expect("a first part").trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(path).expect("a source file");
+        let before_tests = text.split("\n#[cfg(test)]\nmod tests {").next().expect("a first part").to_owned();
+        let code = before_tests.lines().map(without_comment).collect::<Vec<_>>().join("\n");
+        Source { name, room, text: before_tests, code }
+    });
+    sources.collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    let trimmed = line.trim_start();
+    if trimmed.starts_with("//") { "" } else { line.split(" // ").next().unwrap_or(line) }
+}
+
+fn rank(room: &str) -> Option<u8> {
+    RANKS.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
+}
+
+/// The rooms that a text names with `word::room`.
+fn rooms_after<'t>(code: &'t str, word: &str) -> Vec<&'t str> {
+    let rest = code.match_indices(word).filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    let named = rest.flat_map(|(at, _)| {
+        let rest = &code[at + word.len()..];
+        // `use crate::{a::B, c}`: the first word of each member.
+        match rest.strip_prefix('{') {
+            Some(list) => top_level(list),
+            None => vec![rest],
+        }
+    });
+    named.map(|text| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default()).collect()
+}
+
+/// The members of a brace list, without looking into inner braces.
+fn top_level(list: &str) -> Vec<&str> {
+    let (mut depth, mut begin, mut members) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                members.push(list[begin..at].trim());
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                members.push(list[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    members.retain(|member| !member.is_empty());
+    members
+}
+
+/// Fails with every line outside `homes` that has one of `words` in it. A home is a folder (`store/`) or a file (`clock.rs`).
+#[track_caller]
+fn only_in(homes: &[&str], words: &[&str]) {
+    let mut strays = Vec::new();
+    let mut at_home = 0;
+    for source in sources() {
+        let is_home = homes.iter().any(|home| source.name == *home || (home.ends_with('/') && source.name.starts_with(home)));
+        for (number, line) in source.code.lines().enumerate() {
+            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                if is_home {
+                    at_home += 1;
+                } else {
+                    strays.push(format!("src/{}:{}: {word}", source.name, number + 1));
+                }
+            }
+        }
+    }
+    assert!(strays.is_empty(), "only {homes:?} may: {strays:#?}");
+    assert!(at_home > 0, "{words:?} is nowhere at all: has the rule lost its object?");
+}
+
+#[test]
+fn no_room_imports_upwards() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| source.name != "lib.rs") {
+        let Some(mine) = rank(&source.room) else {
+            faults.push(format!("src/{} is in a room without a rank", source.name));
+            continue;
+        };
+        let word = if mine == 6 { "jsdkd::" } else { "crate::" };
+        for named in rooms_after(&source.code, word) {
+            match rank(named) {
+                _ if named == source.room => {}
+                Some(theirs) if theirs < mine => {}
+                Some(theirs) => faults.push(format!("src/{} (rank {mine}) names {named} (rank {theirs})", source.name)),
+                None => faults.push(format!("src/{} names {word}{named}, which has no rank", source.name)),
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn the_import_reader_sees_every_form() {
+    assert_eq!(rooms_after("use crate::clock::Clock;\nlet a = crate::store::open();", "crate::"), ["clock", "store"]);
+    assert_eq!(rooms_after("use crate::{account::{A, B}, keeper,\n    http};", "crate::"), ["account", "keeper", "http"]);
+    assert!(rooms_after("use mycrate::clock;", "crate::").is_empty());
+}
+
+#[test]
+fn keeper_and_settings_do_not_know_each_other() {
+    for source in sources() {
+        let named = rooms_after(&source.code, "crate::");
+        let stranger = match source.room.as_str() {
+            "keeper" => "settings",
+            "settings" => "keeper",
+            _ => continue,
+        };
+        assert!(!named.contains(&stranger), "src/{} names {stranger}", source.name);
+    }
+}
+
+#[test]
+fn only_the_outer_rooms_know_actix() {
+    only_in(&["http/", "sandbox/", "server.rs"], &["actix_web", "actix_cors"]);
+}
+
+#[test]
+fn only_wechat_knows_its_wire() {
+    // The sandbox is the other end of the same wire.
+    only_in(&["wechat/", "sandbox/"], &["/cgi-bin/"]);
+}
+
+#[test]
+fn only_the_store_does_storage_io() {
+    // Settings and secrets are read, never written; a check file is somebody else's and only served.
+    only_in(&["store/", "settings/", "http/verify_file.rs"], &["std::fs", "fs::read", "File::open", "tokio::fs"]);
+    only_in(&["store/"], &["fs::write", "fs::rename", "fs::remove_file", "tempfile::", "File::create", "sync_all"]);
+}
+
+#[test]
+fn only_clock_reads_the_time() {
+    only_in(&["clock.rs"], &["SystemTime::now", "Instant::now", "Utc::now", "Local::now"]);
+}
+
+#[test]
+fn only_settings_reads_the_environment() {
+    only_in(&["settings/"], &["env::var", "env::vars", "std::env::"]);
+}
+
+#[test]
+fn only_owners_of_tasks_spawn() {
+    only_in(&["server.rs", "keeper/", "store/", "sandbox/"], &["spawn(", "spawn_blocking(", "spawn_local("]);
+}
+
+#[test]
+fn only_the_commands_write_to_the_terminal() {
+    only_in(&["cli/", "main.rs"], &["println!", "eprintln!", "print!(", "eprint!(", "dbg!("]);
+}
+
+#[test]
+fn nothing_lives_in_a_static_that_can_change() {
+    let words = ["static mut", "OnceLock", "LazyLock", "lazy_static", "OnceCell", "thread_local!"];
+    for source in sources() {
+        let found = words.iter().find(|word| source.code.contains(**word));
+        assert!(found.is_none(), "src/{} has a {}: shared state is built in server.rs", source.name, found.expect("a word"));
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_and_fits_into_a_head() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if !source.text.starts_with("//! ") {
+            faults.push(format!("src/{} does not open with what it is", source.name));
+        }
+        if lines >= 300 {
+            faults.push(format!("src/{} has {lines} lines before its tests", source.name));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn the_architecture_page_names_every_room_and_is_short() {
+    let page = include_str!("../../ARCHITECTURE.md");
+    assert!(page.lines().count() < 120, "{} lines", page.lines().count());
+    for source in sources() {
+        let room = if source.name.contains('/') { format!("{}/", source.room) } else { source.name.clone() };
+        assert!(page.contains(&room), "ARCHITECTURE.md does not name {room}");
+    }
+    for (room, rank) in RANKS {
+        let line = page.lines().find(|line| line.contains(&format!("`{room}.rs`")) || line.contains(&format!("`{room}/`")));
+        let line = line.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {room}"));
+        assert!(line.starts_with(&format!("| {rank} ")), "{room} has rank {rank}: {line}");
+    }
+}
