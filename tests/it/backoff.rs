@@ -211,7 +211,7 @@ async fn healing_draws_on_the_limit_of_rotations() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoiled_answer_is_told_as_such_and_passes() {
-    for (fault, code) in [
+    let cases = [
         (Fault::garbage(), "upstream_unreadable"),
         (Fault::html(502), "upstream_unreadable"),
         (Fault::html(200), "upstream_unreadable"),
@@ -220,17 +220,18 @@ async fn a_spoiled_answer_is_told_as_such_and_passes() {
         (Fault::expires_in(-5), "upstream_unreadable"),
         (Fault::half_body(), "upstream_unreachable"),
         (Fault::reset(), "upstream_unreachable"),
-    ] {
-        for (path, key) in [(TOKEN, "token"), (TICKET, "ticket")] {
-            let app = TestApp::start().await;
-            app.sandbox.fault(fault.clone().on(path).times(1));
-            app.query(key).await.problem(502, code);
-            app.query(key).await.problem(503, "cooling_down");
-            assert_eq!(app.sandbox.calls(path), 1, "{fault:?}: a call that may have arrived is not repeated");
-            eventually("it passes", async || app.query(key).await.status == 200).await;
-            app.stop().await;
-        }
-    }
+    ];
+    let both = cases.iter().flat_map(|case| [(case, TOKEN, "token"), (case, TICKET, "ticket")]);
+    join_all(both.map(|((fault, code), path, key)| async move {
+        let app = TestApp::start().await;
+        app.sandbox.fault(fault.clone().on(path).times(1));
+        app.query(key).await.problem(502, code);
+        app.query(key).await.problem(503, "cooling_down");
+        assert_eq!(app.sandbox.calls(path), 1, "{fault:?}: a call that may have arrived is not repeated");
+        eventually("it passes", async || app.query(key).await.status == 200).await;
+        app.stop().await;
+    }))
+    .await;
 }
 
 /// A peer that answers every request with these bytes and closes.
