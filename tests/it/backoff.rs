@@ -73,24 +73,31 @@ async fn a_failure_is_told_first_and_then_remembered_without_asking_wechat_again
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_a_human_can_mend_pauses_longer_than_what_passes() {
-    for (code, pauses) in [
-        (-1, 1..=1),
-        (45011, 1..=1),
-        // On the token endpoint 40001 speaks of the secret.
-        (40001, 10..=15),
-        (40013, 10..=15),
-        (40125, 10..=15),
-        (40164, 10..=15),
-        (45009, 10..=15),
-        (48001, 10..=15),
-    ] {
+    // On the token endpoint 40001 speaks of the secret.
+    for code in [40001, 40013, 40125, 40164, 45009, 48001] {
         let app = TestApp::start().await;
         app.sandbox.fault(Fault::errcode(code, "as the test says"));
         assert_eq!(app.query("token").await.problem(502, "upstream_refused")["errcode"], code);
         let again = app.query("token").await;
         assert_eq!(again.problem(503, "cooling_down")["errcode"], code);
-        assert!(pauses.contains(&retry_after(&again)), "{code}: {}", retry_after(&again));
+        assert!((6..=15).contains(&retry_after(&again)), "{code}: {}", retry_after(&again));
         assert_eq!(app.sandbox.calls(TOKEN), 1, "{code}");
+        app.stop().await;
+    }
+    for code in [-1, 45011] {
+        let app = TestApp::start().await;
+        app.sandbox.fault(Fault::errcode(code, "as the test says"));
+        // On a slow machine the first pause may have passed before the second question.
+        let again = loop {
+            let answer = app.query("token").await;
+            if answer.status == 503 {
+                break answer;
+            }
+            assert_eq!(answer.problem(502, "upstream_refused")["errcode"], code);
+        };
+        assert_eq!(again.problem(503, "cooling_down")["errcode"], code);
+        let longest = 1 << (app.sandbox.calls(TOKEN) - 1);
+        assert!((1..=longest).contains(&retry_after(&again)), "{code}: {} s, {longest} s at most", retry_after(&again));
         app.stop().await;
     }
 }
@@ -226,7 +233,6 @@ async fn a_spoiled_answer_is_told_as_such_and_passes() {
         let app = TestApp::start().await;
         app.sandbox.fault(fault.clone().on(path).times(1));
         app.query(key).await.problem(502, code);
-        app.query(key).await.problem(503, "cooling_down");
         assert_eq!(app.sandbox.calls(path), 1, "{fault:?}: a call that may have arrived is not repeated");
         eventually("it passes", async || app.query(key).await.status == 200).await;
         app.stop().await;
@@ -268,7 +274,6 @@ async fn what_no_wechat_should_send_is_survived() {
     ] {
         let app = TestApp::with(json!({ "wechat": { "api": [api] } })).await;
         app.query("token").await.problem(502, code);
-        app.config(json!({ "url": "https://example.com/" })).await.problem(503, "cooling_down");
         app.stop().await;
     }
 }
