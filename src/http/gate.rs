@@ -12,6 +12,7 @@ use actix_web::{Error, ResponseError, web};
 
 use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
+use super::hot::Hot;
 use super::state::{AppState, SLOW};
 
 /// A browser remembers a preflight's answer for a day.
@@ -43,11 +44,20 @@ where
     let begun = state.clock().steady();
     let origin = req.headers().get(header::ORIGIN);
     let crosses = origin.is_some();
-    let call = if origin.is_some_and(|origin| !let_in(&state, origin)) { Err(req) } else { Ok(inner.call(req)) };
+    let way = if origin.is_some_and(|origin| !let_in(&state, origin)) {
+        Way::Refused(req)
+    } else if !crosses && Hot::of(req.method(), req.path()).is_some() {
+        // Without an Origin there is nothing for CORS to do either.
+        Way::Hot(req)
+    } else {
+        Way::Routed(inner.call(req))
+    };
+    let hot = matches!(way, Way::Hot(_));
     async move {
-        let mut response = match call {
-            Ok(call) => call.await?.map_into_boxed_body(),
-            Err(req) => req.error_response(ApiError::OriginNotAllowed),
+        let mut response = match way {
+            Way::Hot(req) => Hot::answer(&state, req).await,
+            Way::Routed(call) => call.await?.map_into_boxed_body(),
+            Way::Refused(req) => req.error_response(ApiError::OriginNotAllowed),
         };
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
@@ -55,9 +65,20 @@ where
         }
         let preflight = crosses && response.request().method() == Method::OPTIONS;
         dress(response.headers_mut(), crosses, preflight);
+        if !hot {
+            // What may never be stored cannot be confused with what another origin was told.
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
         log(&state, &response, begun.until(state.clock().steady()));
         Ok(response)
     }
+}
+
+/// The three ways of a request.
+enum Way<F> {
+    Hot(ServiceRequest),
+    Routed(F),
+    Refused(ServiceRequest),
 }
 
 fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
@@ -90,7 +111,6 @@ fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     if preflight
         && !headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)
         && headers.contains_key(header::ACCESS_CONTROL_MAX_AGE)
@@ -112,7 +132,8 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     }
     let request = response.request();
     let method = request.method().as_str();
-    let route = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+    let hot = Hot::of(request.method(), request.path()).map(|(hot, _)| hot.route().to_owned());
+    let route = hot.or_else(|| request.match_pattern()).unwrap_or_else(|| "-".to_owned());
     let path = request.path();
     let caller = caller::address(request.head(), state).map(|address| address.to_string());
     let caller = caller.as_deref().unwrap_or("-");

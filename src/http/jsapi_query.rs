@@ -13,10 +13,15 @@ const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-ex
 
 /// Answers exactly `{"key": "...", "value": "..."}`, since clients compare it whole; the seconds left travel in a header.
 pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    asked(query, &state).await
+}
+
+/// The answer to a proven query.
+pub(super) async fn asked(query: CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
     let CredentialQuery { holding, kind, rotate } = query;
     let credential = match rotate {
         None => state.keeper.credential(&holding, kind).await?,
-        Some(refused) => state.keeper.rotate(&holding, kind, refused).await?,
+        Some(refused) => Box::pin(state.keeper.rotate(&holding, kind, refused)).await?,
     };
     let value = credential.value().expose_secret();
     let mut json = String::with_capacity(value.len() + 40);

@@ -15,6 +15,7 @@ mod demo;
 mod error;
 mod extract;
 mod gate;
+mod hot;
 mod jsapi_config;
 mod jsapi_query;
 mod ping;
@@ -28,6 +29,10 @@ pub use state::{Access, AppState, Demo, HttpOptions};
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The two addresses that [`hot`] meets before the router does.
+const CONFIG: &str = "/jsapi/{appid}/config";
+const QUERY: &str = "/jsapi/{appid}/query";
 
 /// `Allow` of an address that is only read.
 const GET: &str = "GET, HEAD, OPTIONS";
@@ -57,10 +62,9 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
     }
     let spellings: [fn(&str) -> String; 2] = [str::to_owned, loosely];
     for spelled in spellings {
-        // Tried in this order; the query is first because it is the shortest work, so that a futile match would cost it most.
-        app.service(resource(&spelled("/jsapi/{appid}/query"), GET).route(read().to(jsapi_query::get)))
+        app.service(resource(&spelled(QUERY), GET).route(read().to(jsapi_query::get)))
             .service(
-                resource(&spelled("/jsapi/{appid}/config"), GET_AND_POST)
+                resource(&spelled(CONFIG), GET_AND_POST)
                     .route(web::post().to(jsapi_config::post))
                     .route(read().to(jsapi_config::get)),
             )
