@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 /// The JS-SDK signature of `wx.config`: lower-case hex sha1 of
 /// `jsapi_ticket=…&noncestr=…&timestamp=…&url=…`, all values raw, `timestamp` in seconds, `url` without its `#…`.
@@ -83,25 +83,22 @@ impl<const N: usize> Hex<N> {
 
     /// Appends the digest as text to `text`.
     pub fn push_to(&self, text: &mut String) {
-        for pair in self.pairs() {
-            text.push_str(std::str::from_utf8(&pair).expect("hex digits are ASCII"));
-        }
+        let digits = self.0.map(hex_digits);
+        text.push_str(std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII"));
     }
 
     /// Whether `claimed` is this digest in hex of any case, in a time that does not depend on where they differ.
     pub fn matches(&self, claimed: &str) -> bool {
-        let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
-        let mut same = Choice::from(u8::from(claimed.len() == N && rest.is_empty()));
-        for (ours, theirs) in self.pairs().zip(claimed) {
-            same &= ours.ct_eq(&theirs.map(|digit| digit.to_ascii_lowercase()));
-        }
-        same.into()
+        let ours = self.0.map(hex_digits);
+        let theirs = claimed.as_bytes().to_ascii_lowercase();
+        bool::from(ours.as_flattened().ct_eq(&theirs))
     }
+}
 
-    fn pairs(&self) -> impl Iterator<Item = [u8; 2]> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0.iter().map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-    }
+/// One byte in lower-case hex.
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 impl<const N: usize> From<[u8; N]> for Hex<N> {
