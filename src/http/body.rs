@@ -1,11 +1,15 @@
 //! Reading a request's body: bounded in size and time, and without a copy when it comes in one piece.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
 use super::error::ApiError;
@@ -20,7 +24,22 @@ pub(super) async fn json(req: &HttpRequest, payload: Payload, limit: usize) -> R
 }
 
 async fn in_time(patience: Duration, body: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout))
+    let mut body = pin!(body);
+    let mut looked = false;
+    // Most bodies come in one piece with their head and are there at the second look: those need no timer.
+    let soon = poll_fn(|context| match body.as_mut().poll(context) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending => {
+            looked = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match soon.await {
+        Some(read) => read,
+        None => tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout)),
+    }
 }
 
 async fn whole(

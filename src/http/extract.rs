@@ -22,7 +22,7 @@ impl FromRequest for KnownAccount {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(known_account(req, state(req)))
+        ready(account(state(req), app_id(req)))
     }
 }
 
@@ -40,21 +40,23 @@ impl FromRequest for CredentialQuery {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(credential_query(req, state(req)))
+        ready(query(state(req), req, app_id(req)))
     }
 }
 
-fn credential_query(req: &HttpRequest, state: &AppState) -> Result<CredentialQuery, ApiError> {
-    let signed = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" };
-    let access = state.access();
-    let query = access.realms.verify(&signed, app_id(req), state.clock().wall(), Accept::AnyVersion)?;
-    let holding = known_account(req, state)?.0;
-    let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
-    Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
+/// The account of `app_id`.
+pub(super) fn account(state: &AppState, app_id: &str) -> Result<KnownAccount, ApiError> {
+    state.keeper.holding(app_id).map(KnownAccount).ok_or(ApiError::UnknownApp)
 }
 
-fn known_account(req: &HttpRequest, state: &AppState) -> Result<KnownAccount, ApiError> {
-    state.keeper.holding(app_id(req)).map(KnownAccount).ok_or(ApiError::UnknownApp)
+/// The proven query that `req` is, at the address of `app_id`.
+pub(super) fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result<CredentialQuery, ApiError> {
+    let signed = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" };
+    let access = state.access();
+    let query = access.realms.verify(&signed, app_id, state.clock().wall(), Accept::AnyVersion)?;
+    let holding = account(state, app_id)?.0;
+    let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
+    Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
 }
 
 fn app_id(req: &HttpRequest) -> &str {

@@ -1,5 +1,6 @@
 //! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`.
 
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
@@ -18,13 +19,23 @@ const NO_URL: HeaderValue =
 
 /// `POST`: a JSON object in the body.
 pub(super) async fn post(
-    KnownAccount(account): KnownAccount,
+    account: KnownAccount,
     state: web::Data<AppState>,
     req: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body::json(&req, payload, state.options.body_limit).await?;
-    answer(KnownAccount(account), &state, &req, ConfigRequest::from_body(&body)?).await
+    signed(account, &state, &req, payload.into_inner()).await
+}
+
+/// The answer to a `POST`.
+pub(super) async fn signed(
+    account: KnownAccount,
+    state: &AppState,
+    req: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let body = body::json(req, payload, state.options.body_limit).await?;
+    answer(account, state, req, ConfigRequest::from_body(&body)?).await
 }
 
 /// `GET`: the same in the query, for a front end that would rather not preflight.

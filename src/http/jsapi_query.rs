@@ -13,10 +13,15 @@ const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-ex
 
 /// Answers exactly `{"key": "...", "value": "..."}`, since clients compare it whole; the seconds left travel in a header.
 pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    asked(query, &state).await
+}
+
+/// The answer to a proven query.
+pub(super) async fn asked(query: CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
     let CredentialQuery { holding, kind, rotate } = query;
     let credential = match rotate {
         None => state.keeper.credential(&holding, kind).await?,
-        Some(refused) => state.keeper.rotate(&holding, kind, refused).await?,
+        Some(refused) => Box::pin(state.keeper.rotate(&holding, kind, refused)).await?,
     };
     let value = credential.value().expose_secret();
     let mut json = String::with_capacity(value.len() + 40);
@@ -36,7 +41,9 @@ pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> R
 
 /// Appends `value` as a JSON text. WeChat promises nothing of a value's alphabet, but all that it has ever sent is plain.
 fn push_escaped(json: &mut String, value: &str) -> Result<(), ApiError> {
-    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+    // Without a way out in the middle, so that many bytes are judged at once.
+    let plain = value.bytes().fold(true, |plain, byte| plain & matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'));
+    if plain {
         json.push('"');
         json.push_str(value);
         json.push('"');

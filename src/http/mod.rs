@@ -12,10 +12,12 @@ mod body;
 mod caller;
 mod challenge;
 mod config_request;
+mod cors;
 mod demo;
 mod error;
 mod extract;
 mod gate;
+mod hot;
 mod jsapi_config;
 mod jsapi_query;
 mod ping;
@@ -30,6 +32,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// The two addresses that [`hot`] meets before the router does.
+const CONFIG: &str = "/jsapi/{appid}/config";
+const QUERY: &str = "/jsapi/{appid}/query";
+
 /// `Allow` of an address that is only read.
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
@@ -40,9 +46,12 @@ pub fn create_app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>,
 > {
-    // The layer wrapped last is the outermost.
     let demo = state.options.demo.is_some();
-    App::new().app_data(state).configure(|app| routes(app, demo)).wrap(gate::cors()).wrap(from_fn(gate::gate))
+    let at_the_gate = state.clone();
+    App::new()
+        .app_data(state)
+        .configure(|app| routes(app, demo))
+        .wrap(from_fn(move |req, next| gate::gate(at_the_gate.clone(), req, next)))
 }
 
 /// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
@@ -53,10 +62,9 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
     }
     let spellings: [fn(&str) -> String; 2] = [str::to_owned, loosely];
     for spelled in spellings {
-        // Tried in this order; the query is first because it is the shortest work, so that a futile match would cost it most.
-        app.service(resource(&spelled("/jsapi/{appid}/query"), GET).route(read().to(jsapi_query::get)))
+        app.service(resource(&spelled(QUERY), GET).route(read().to(jsapi_query::get)))
             .service(
-                resource(&spelled("/jsapi/{appid}/config"), GET_AND_POST)
+                resource(&spelled(CONFIG), GET_AND_POST)
                     .route(web::post().to(jsapi_config::post))
                     .route(read().to(jsapi_config::get)),
             )
@@ -84,7 +92,7 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move |method: Method| async move { other_method(&method, allow) }))
 }
 
-/// The answer to a method that an address has no answer for. A browser's own questions end at [`gate::cors`] before they come here.
+/// The answer to a method that an address has no answer for. A browser's own questions end at the gate.
 fn other_method(method: &Method, allow: &'static str) -> Result<HttpResponse, ApiError> {
     if *method == Method::OPTIONS {
         return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());

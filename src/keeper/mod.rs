@@ -153,7 +153,8 @@ impl Keeper {
     pub async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
         match self.at_hand(holding, kind) {
             Some(near) => Ok(near),
-            None => self.patiently(holding, kind, self.read_or_fetch(holding, kind)).await,
+            // Boxed, so that the many who need not wait do not carry the future of the few who must.
+            None => Box::pin(self.patiently(holding, kind, self.read_or_fetch(holding, kind))).await,
         }
     }
 

@@ -168,7 +168,7 @@ fn keeper_and_settings_do_not_know_each_other() {
 
 #[test]
 fn only_the_outer_rooms_know_actix() {
-    only_in(&["http/", "sandbox/", "server.rs"], &["actix_web", "actix_cors"]);
+    only_in(&["http/", "sandbox/", "server.rs"], &["actix_web"]);
 }
 
 #[test]

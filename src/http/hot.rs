@@ -1,0 +1,72 @@
+//! The two addresses that are asked all day, met before the router, which would try its patterns one by one and box a future for
+//! each of its layers. The handlers are the same; any other spelling or method takes the router's road.
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::state::AppState;
+use super::{CONFIG, QUERY, extract, jsapi_config, jsapi_query};
+
+/// Which of the two, or neither.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hot {
+    Config,
+    Query,
+}
+
+impl Hot {
+    /// Which address this is, and its appid.
+    pub(super) fn of<'a>(method: &Method, path: &'a str) -> Option<(Self, &'a str)> {
+        let (app_id, word) = path.strip_prefix("/jsapi/")?.split_once('/')?;
+        // An appid that is percent-encoded is for the router to decode.
+        let is_plain = !app_id.is_empty() && !app_id.contains('%');
+        match word {
+            "config" if is_plain && method == Method::POST => Some((Self::Config, app_id)),
+            "query" if is_plain && method == Method::GET => Some((Self::Query, app_id)),
+            _ => None,
+        }
+    }
+
+    /// Its pattern in the route table.
+    pub(super) fn route(self) -> &'static str {
+        match self {
+            Self::Config => CONFIG,
+            Self::Query => QUERY,
+        }
+    }
+
+    /// Runs the route's own handler.
+    pub(super) async fn answer(self, app_id: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> HttpResponse {
+        let answer = match self {
+            Self::Config => match extract::account(state, app_id) {
+                Ok(account) => jsapi_config::signed(account, state, req, payload).await,
+                Err(unknown) => Err(unknown),
+            },
+            Self::Query => match extract::query(state, req, app_id) {
+                Ok(query) => jsapi_query::asked(query, state).await,
+                Err(refused) => Err(refused),
+            },
+        };
+        answer.unwrap_or_else(HttpResponse::from_error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_plain_spelling_with_the_usual_method_is_met_early() {
+        let of = |method: Method, path: &'static str| Hot::of(&method, path);
+        assert_eq!(of(Method::POST, "/jsapi/wx1/config"), Some((Hot::Config, "wx1")));
+        assert_eq!(of(Method::GET, "/jsapi/wx1/query"), Some((Hot::Query, "wx1")));
+        for path in
+            ["/jsapi/wx1/query/", "/JSAPI/wx1/query", "/jsapi//query", "/jsapi/w%781/query", "/jsapi/a/b/query", "/jsapi/query"]
+        {
+            assert_eq!(of(Method::GET, path), None, "{path}");
+        }
+        assert_eq!(of(Method::HEAD, "/jsapi/wx1/query"), None);
+        assert_eq!(of(Method::GET, "/jsapi/wx1/config"), None);
+    }
+}
