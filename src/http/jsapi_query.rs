@@ -41,8 +41,8 @@ pub(super) async fn asked(query: CredentialQuery, state: &AppState) -> Result<Ht
 
 /// Appends `value` as a JSON text. WeChat promises nothing of a value's alphabet, but all that it has ever sent is plain.
 fn push_escaped(json: &mut String, value: &str) -> Result<(), ApiError> {
-    // Without a way out in the middle, so that many bytes are judged at once.
-    let plain = value.bytes().fold(true, |plain, byte| plain & matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'));
+    // Folded and not short-circuited, so that it compiles to a few wide instructions.
+    let plain = value.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
     if plain {
         json.push('"');
         json.push_str(value);

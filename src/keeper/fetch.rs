@@ -8,13 +8,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::flights::InFlight;
-use super::holding::{Failure, Holding, NearCopy};
-use super::{Keeper, KeeperError, backoff};
+use super::holding::{Holding, NearCopy};
+use super::{Keeper, KeeperError};
 use crate::account::TokenApi;
 use crate::clock::UnixMillis;
 use crate::credential::{Credential, CredentialKind, FULL_LIFETIME, Freshness, renewal_window};
 use crate::store::{Record, StoreError};
-use crate::wechat::{Grant, Kind};
+use crate::wechat::Grant;
 
 /// A claim outlives the upstream timeout by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
@@ -163,7 +163,10 @@ impl Keeper {
     fn without_a_claim(&self, holding: &Holding, kind: CredentialKind, why: &Why, error: StoreError) -> Result<Leave, KeeperError> {
         self.store_failed(&error);
         match (holding.account.token_api, why) {
-            (TokenApi::Stable, Why::Missing | Why::Ahead) => Ok(Leave::ToFetch(holding.slot(kind).near.load_full())),
+            (TokenApi::Stable, Why::Missing | Why::Ahead) => {
+                let held = holding.slot(kind).near.load_full();
+                Ok(Leave::ToFetch(held.filter(|near| near.freshness(self.clock()) != Freshness::Expired)))
+            }
             _ => Err(error.into()),
         }
     }
@@ -223,7 +226,7 @@ impl Keeper {
         let slot = holding.slot(kind);
         slot.set_failure(None);
         let record = Record { value: grant.value, expires_at: asked_at.plus(grant.expires_in) };
-        if let Some(same) = before.filter(|before| before.is(&record)) {
+        if let Some(same) = before.filter(|before| before.is(&record) && before.freshness(self.clock()) != Freshness::Expired) {
             // WeChat hands back what we had: not yet, and no progress. The refresher asks again before long.
             slot.near.store(Some(Arc::clone(&same)));
             return same;
@@ -236,7 +239,7 @@ impl Keeper {
         if let Err(error) = &saved {
             self.store_failed(error);
         }
-        let near = self.near_copy(holding, kind, record, saved.is_err());
+        let near = self.near_copy(holding, kind, record, grant.expires_in, saved.is_err());
         slot.near.store(Some(Arc::clone(&near)));
         self.reschedule(holding, kind, &near);
         if saved.is_err() {
@@ -245,7 +248,15 @@ impl Keeper {
         near
     }
 
-    pub(super) fn near_copy(&self, holding: &Holding, kind: CredentialKind, record: Record, unsaved: bool) -> Arc<NearCopy> {
+    /// A near copy that lives `at_most` so long, whatever the wall clock says: it may have been set back while WeChat was asked.
+    pub(super) fn near_copy(
+        &self,
+        holding: &Holding,
+        kind: CredentialKind,
+        record: Record,
+        at_most: Duration,
+        unsaved: bool,
+    ) -> Arc<NearCopy> {
         let lifetime = holding.slot(kind).lifetime();
         let reserve = match kind {
             CredentialKind::AccessToken => holding.account.reserve,
@@ -253,37 +264,6 @@ impl Keeper {
         };
         let credential = Credential { value: record.value, expires_at: record.expires_at };
         let faults = self.0.store_faults.load(Ordering::Relaxed);
-        Arc::new(NearCopy::new(credential, renewal_window(reserve, lifetime), self.clock(), faults, unsaved))
-    }
-
-    fn unless_cooling(&self, holding: &Holding, kind: CredentialKind) -> Result<(), KeeperError> {
-        let now = self.0.clock.steady();
-        match holding.slot(kind).failure() {
-            Some(failure) if failure.until > now => Err(KeeperError::CoolingDown {
-                key: holding.key(kind),
-                retry_after: now.until(failure.until),
-                cause: failure.cause,
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Remembers a failure of WeChat's as the cause of a pause. A fault of the store, or of the token that a ticket needs, is
-    /// remembered elsewhere or not at all; a visitor's fault says nothing of the account.
-    fn remember(&self, holding: &Holding, kind: CredentialKind, error: KeeperError) -> KeeperError {
-        let (slot, own) = (holding.slot(kind), holding.key(kind));
-        if let KeeperError::Upstream { key, source } = &error
-            && *key == own
-            && source.kind() != Kind::Visitor
-        {
-            let attempts = slot.failure().map_or(0, |failure| failure.attempts).saturating_add(1);
-            let pause = backoff::delay(source.kind(), attempts, rand::random());
-            let until = self.0.clock.steady().plus(pause);
-            slot.set_failure(Some(Failure { cause: source.clone(), attempts, until }));
-            let advice = source.advice().unwrap_or("none");
-            tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), error = %source, advice,
-                attempts, pause_ms = pause.as_millis() as u64, "a renewal failed");
-        }
-        error
+        Arc::new(NearCopy::new(credential, renewal_window(reserve, lifetime), self.clock(), at_most, faults, unsaved))
     }
 }

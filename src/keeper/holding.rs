@@ -55,7 +55,7 @@ pub(super) struct Slot {
     pub(super) scheduled: AtomicBool,
     /// What failed last, until a renewal succeeds.
     failure: Mutex<Option<Failure>>,
-    /// The shortest whole lifetime that WeChat has granted here, in ms; zero = none yet. The store keeps only the end.
+    /// The whole lifetime of what WeChat granted here last, in ms; zero = none yet. The store keeps only the end.
     lifetime: AtomicU64,
     pub(super) renewal: Flight<Result<Arc<NearCopy>, KeeperError>>,
     pub(super) look: Flight<Result<Option<Arc<NearCopy>>, StoreError>>,
@@ -85,8 +85,20 @@ impl Slot {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_failure(&self, failure: Option<Failure>) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    /// Remembers `failure` instead of what was remembered before.
+    pub(super) fn set_failure(&self, failure: Option<Failure>) -> Option<Failure> {
+        std::mem::replace(&mut *self.failure.lock().unwrap_or_else(PoisonError::into_inner), failure)
+    }
+
+    /// Whether `held` is still the near copy.
+    pub(super) fn holds(&self, held: &Option<Arc<NearCopy>>) -> bool {
+        self.near.load().as_ref().map(Arc::as_ptr) == held.as_ref().map(Arc::as_ptr)
+    }
+
+    /// Puts `new` where `held` is, unless something else has come there meanwhile.
+    pub(super) fn replace(&self, held: &Option<Arc<NearCopy>>, new: Option<Arc<NearCopy>>) -> bool {
+        let before = self.near.compare_and_swap(held, new);
+        before.as_ref().map(Arc::as_ptr) == held.as_ref().map(Arc::as_ptr)
     }
 
     /// The whole lifetime of what this slot holds, as far as it is known.
@@ -119,8 +131,15 @@ pub struct NearCopy {
 }
 
 impl NearCopy {
-    pub(super) fn new(credential: Credential, window: Duration, clock: &Clock, faults_seen: u64, unsaved: bool) -> Self {
-        let (now, left) = (clock.steady(), clock.wall().until(credential.expires_at));
+    pub(super) fn new(
+        credential: Credential,
+        window: Duration,
+        clock: &Clock,
+        at_most: Duration,
+        faults_seen: u64,
+        unsaved: bool,
+    ) -> Self {
+        let (now, left) = (clock.steady(), clock.wall().until(credential.expires_at).min(at_most));
         Self {
             ends: now.plus(left),
             credential,

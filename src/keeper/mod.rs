@@ -2,8 +2,9 @@
 //! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
 //! that answer requests.
 //!
-//! Reading order: this file (what is promised to a request), `holding` (what is held), `fetch` (one renewal from claim to
-//! write-back), `refresher` (who looks ahead), then the small tools `flights` and `backoff`.
+//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `outage`
+//! (when it says nothing), `fetch` (one renewal from claim to write-back), `failures` (what is remembered of those that failed),
+//! `refresher` (who looks ahead), then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,19 +19,20 @@ use tokio::sync::watch;
 use crate::account::{Account, AppId, Keep, TokenApi};
 use crate::clock::Clock;
 use crate::credential::{CredentialKind, Freshness};
-use crate::store::{Record, Store, StoreError};
+use crate::store::Store;
 use crate::wechat::WechatClient;
 
 mod backoff;
 mod error;
+mod failures;
 mod fetch;
 mod flights;
 mod holding;
 mod outage;
+mod reading;
 mod refresher;
 
 use fetch::Why;
-use flights::Landing;
 use holding::Directory;
 use refresher::Agenda;
 
@@ -98,11 +100,11 @@ impl Keeper {
             .into_iter()
             .map(|account| {
                 let slots = before.get(&account.app_id).map_or_else(Arc::default, |holding| Arc::clone(&holding.slots));
-                slots.iter().for_each(|slot| slot.set_failure(None));
                 (account.app_id.clone(), Arc::new(Holding::new(account, slots)))
             })
             .collect();
         self.0.directory.store(Arc::new(directory));
+        self.forget_failures();
         if self.0.keep == Keep::Always {
             self.schedule_all();
         }
@@ -210,85 +212,5 @@ impl Keeper {
             }
         }
         self.renew(holding, kind, Why::Missing).await
-    }
-
-    /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
-    async fn look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
-        let lost = |_| StoreError { backend: "any", operation: "read", cause: "the reading task ended early".to_owned() };
-        self.begin_look(holding, kind).result().await.map_err(lost)?
-    }
-
-    fn begin_look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Landing<Result<Option<Arc<NearCopy>>, StoreError>> {
-        let (keeper, held) = (self.clone(), Arc::clone(holding));
-        holding.slot(kind).look.join(&self.0.runtime, move || async move { keeper.read(&held, kind).await })
-    }
-
-    async fn read(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
-        let key = holding.key(kind).to_string();
-        match self.0.store.get(&key).await {
-            Ok(record) => {
-                self.store_answered();
-                Ok(self.adopt(holding, kind, record))
-            }
-            Err(error) => {
-                self.store_failed(&error);
-                if let Some(near) = holding.slot(kind).near.load().as_ref() {
-                    // Good for another second: each request asking a dead store would make each one wait for it.
-                    near.confirm(self.0.clock.steady());
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Takes what the store said for the truth, but for two cases: a value that never reached the store, and one that the store lost
-    /// while it was down. Those are written back instead of being fetched anew.
-    fn adopt(&self, holding: &Arc<Holding>, kind: CredentialKind, record: Option<Record>) -> Option<Arc<NearCopy>> {
-        let (slot, clock) = (holding.slot(kind), &self.0.clock);
-        let held = slot.near.load_full();
-        let ended = |near: &Arc<NearCopy>| near.freshness(clock) == Freshness::Expired;
-        if let (Some(near), Some(record)) = (&held, &record)
-            && ended(near)
-            && near.is(record)
-        {
-            // The wall clock was set back: the store thinks alive what we know to have ended.
-            return None;
-        }
-        let near = held.filter(|near| !ended(near));
-        let faults = self.0.store_faults.load(Ordering::Relaxed);
-        match (near, record) {
-            (None, None) => {
-                slot.near.store(None);
-                None
-            }
-            (Some(near), None) => {
-                let lost_by_the_store = near.faults_seen.load(Ordering::Relaxed) < faults;
-                if lost_by_the_store || near.unsaved.load(Ordering::Relaxed) {
-                    near.confirm(clock.steady());
-                    near.unsaved.store(true, Ordering::Relaxed);
-                    self.write_back_soon(holding, kind);
-                    return Some(near);
-                }
-                slot.near.store(None);
-                None
-            }
-            (Some(near), Some(record)) if near.is(&record) => {
-                near.confirm(clock.steady());
-                near.faults_seen.store(faults, Ordering::Relaxed);
-                near.unsaved.store(false, Ordering::Relaxed);
-                Some(near)
-            }
-            (Some(near), Some(record)) if near.unsaved.load(Ordering::Relaxed) && near.expires_at() > record.expires_at => {
-                near.confirm(clock.steady());
-                self.write_back_soon(holding, kind);
-                Some(near)
-            }
-            (_, Some(record)) => {
-                let near = self.near_copy(holding, kind, record, false);
-                slot.near.store(Some(Arc::clone(&near)));
-                self.reschedule(holding, kind, &near);
-                Some(near)
-            }
-        }
     }
 }

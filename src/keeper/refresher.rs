@@ -21,6 +21,12 @@ const AT_ONCE: usize = 32;
 /// How long after a failure of the store, or a lost task, the next try comes.
 const SOON: Duration = Duration::from_secs(1);
 
+/// The shortest pause after WeChat handed back the same value.
+const NOT_YET: Duration = Duration::from_millis(200);
+
+/// The pause after a failure that starts no back-off: nobody waits for a renewal ahead.
+const NO_HURRY: Duration = Duration::from_secs(60);
+
 /// What is due when.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
@@ -42,7 +48,18 @@ impl Agenda {
 
     /// Puts `key` on the list at `due`, and nowhere else.
     fn set(&self, key: CredentialKey, due: SteadyMillis) {
-        let mut entries = self.entries();
+        self.place(self.entries(), key, due);
+    }
+
+    /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
+    fn set_no_later(&self, key: CredentialKey, due: SteadyMillis) {
+        let entries = self.entries();
+        if entries.by_key.get(&key).is_none_or(|set| *set > due) {
+            self.place(entries, key, due);
+        }
+    }
+
+    fn place(&self, mut entries: MutexGuard<'_, Entries>, key: CredentialKey, due: SteadyMillis) {
         if let Some(before) = entries.by_key.insert(key.clone(), due) {
             entries.by_time.remove(&(before, key.clone()));
         }
@@ -52,18 +69,6 @@ impl Agenda {
         if is_earliest {
             self.earlier.notify_one();
         }
-    }
-
-    /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
-    fn set_no_later(&self, key: CredentialKey, due: SteadyMillis) {
-        let earlier = self.entries().by_key.get(&key).is_some_and(|set| *set <= due);
-        if !earlier {
-            self.set(key, due);
-        }
-    }
-
-    fn contains(&self, key: &CredentialKey) -> bool {
-        self.entries().by_key.contains_key(key)
     }
 
     fn earliest(&self) -> Option<SteadyMillis> {
@@ -113,7 +118,12 @@ impl Keeper {
     /// Has a value that the store lacks written soon.
     pub(super) fn write_back_soon(&self, holding: &Holding, kind: CredentialKind) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
-        self.0.agenda.set_no_later(holding.key(kind), self.0.clock.steady().plus(SOON));
+        self.attend_no_later(holding, kind, self.0.clock.steady().plus(SOON));
+    }
+
+    /// Puts a credential on the list for `due`, unless it is there for an earlier time.
+    pub(super) fn attend_no_later(&self, holding: &Holding, kind: CredentialKind, due: SteadyMillis) {
+        self.0.agenda.set_no_later(holding.key(kind), due);
     }
 
     /// `keep: always`: every account's token and ticket, spread over a few seconds.
@@ -180,10 +190,10 @@ impl Keeper {
             return;
         }
         let next = match near {
-            Some(near) if near.renewal_due(1.0) > self.0.clock.steady() => near.renewal_due(rand::random()),
+            Some(near) if near.freshness(self.clock()) == Freshness::Fresh => near.renewal_due(rand::random()),
             _ => match self.renew(&holding, key.kind, Why::Ahead).await {
                 Ok(near) => self.after_renewal(&near),
-                Err(error) => self.after_failure(&holding, key.kind, &error),
+                Err(error) => self.after_failure(&holding, &error),
             },
         };
         let next = if unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
@@ -192,11 +202,7 @@ impl Keeper {
             next
         };
         slot.scheduled.store(true, Ordering::Relaxed);
-        if self.0.agenda.contains(&key) {
-            self.0.agenda.set_no_later(key, next);
-        } else {
-            self.0.agenda.set(key, next);
-        }
+        self.0.agenda.set_no_later(key, next);
     }
 
     /// A fresh value comes up again by its own window; one that is still due is "not yet" and is asked for again soon, the sooner
@@ -205,15 +211,18 @@ impl Keeper {
         if near.freshness(self.clock()) == Freshness::Fresh {
             return near.renewal_due(rand::random());
         }
-        let pause = (near.left(self.clock()) / 8).min(near.window() / 8).max(SOON);
+        let pause = (near.left(self.clock()) / 4).min(near.window() / 8).max(NOT_YET);
         self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * rand::random::<f64>()))
     }
 
-    fn after_failure(&self, holding: &Holding, kind: CredentialKind, error: &KeeperError) -> SteadyMillis {
+    fn after_failure(&self, holding: &Holding, error: &KeeperError) -> SteadyMillis {
         let now = self.0.clock.steady();
         match error {
             KeeperError::CoolingDown { retry_after, .. } => now.plus(*retry_after),
-            KeeperError::Upstream { .. } => holding.slot(kind).failure().map_or(now.plus(SOON), |failure| failure.until.max(now)),
+            // What failed may be the token that a ticket needs; then its pause is the one to wait for.
+            KeeperError::Upstream { key, .. } => {
+                holding.slot(key.kind).failure().map_or(now.plus(NO_HURRY), |failure| failure.until)
+            }
             KeeperError::Store(_) | KeeperError::TooSlow { .. } | KeeperError::Lost { .. } => now.plus(SOON),
         }
     }

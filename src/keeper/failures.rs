@@ -1,0 +1,55 @@
+//! What is remembered of renewals that failed, so that a broken account is not asked about again and again.
+
+use std::sync::atomic::Ordering;
+
+use super::holding::{Failure, Holding};
+use super::{Keeper, KeeperError, backoff};
+use crate::credential::CredentialKind;
+use crate::wechat::Kind;
+
+impl Keeper {
+    pub(super) fn unless_cooling(&self, holding: &Holding, kind: CredentialKind) -> Result<(), KeeperError> {
+        let now = self.0.clock.steady();
+        match holding.slot(kind).failure() {
+            Some(failure) if failure.until > now => Err(KeeperError::CoolingDown {
+                key: holding.key(kind),
+                retry_after: now.until(failure.until),
+                cause: failure.cause,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a failure of WeChat's as the cause of a pause. A fault of the store, or of the token that a ticket needs, is
+    /// remembered elsewhere or not at all; a visitor's fault says nothing of the account.
+    pub(super) fn remember(&self, holding: &Holding, kind: CredentialKind, error: KeeperError) -> KeeperError {
+        let (slot, own) = (holding.slot(kind), holding.key(kind));
+        if let KeeperError::Upstream { key, source } = &error
+            && *key == own
+            && source.kind() != Kind::Visitor
+        {
+            let attempts = slot.failure().map_or(0, |failure| failure.attempts).saturating_add(1);
+            let pause = backoff::delay(source.kind(), attempts, rand::random());
+            let until = self.0.clock.steady().plus(pause);
+            slot.set_failure(Some(Failure { cause: source.clone(), attempts, until }));
+            let advice = source.advice().unwrap_or("none");
+            tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), error = %source, advice,
+                attempts, pause_ms = pause.as_millis() as u64, "a renewal failed");
+        }
+        error
+    }
+
+    /// Forgets every failure, and has what the refresher put off for one tried again at once.
+    pub(super) fn forget_failures(&self) {
+        let now = self.0.clock.steady();
+        for holding in self.0.directory.load().values() {
+            let failed = holding.slots.iter().filter(|slot| slot.set_failure(None).is_some()).count() > 0;
+            // A ticket waits for its token's pause to end, so all of the account's are looked at.
+            for kind in CredentialKind::ALL.into_iter().filter(|_| failed) {
+                if holding.slot(kind).scheduled.load(Ordering::Relaxed) {
+                    self.attend_no_later(holding, kind, now);
+                }
+            }
+        }
+    }
+}

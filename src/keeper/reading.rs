@@ -1,0 +1,97 @@
+//! What the store says of a credential, and when it is believed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Keeper;
+use super::flights::Landing;
+use super::holding::{Holding, NearCopy};
+use crate::credential::{CredentialKind, Freshness};
+use crate::store::{Record, StoreError};
+
+impl Keeper {
+    /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
+    pub(super) async fn look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        let lost = |_| StoreError { backend: "any", operation: "read", cause: "the reading task ended early".to_owned() };
+        self.begin_look(holding, kind).result().await.map_err(lost)?
+    }
+
+    pub(super) fn begin_look(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+    ) -> Landing<Result<Option<Arc<NearCopy>>, StoreError>> {
+        let (keeper, held) = (self.clone(), Arc::clone(holding));
+        holding.slot(kind).look.join(&self.0.runtime, move || async move { keeper.read(&held, kind).await })
+    }
+
+    pub(super) async fn read(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        let (key, held) = (holding.key(kind).to_string(), holding.slot(kind).near.load_full());
+        match self.0.store.get(&key).await {
+            Ok(record) => {
+                self.store_answered();
+                Ok(self.adopt(holding, kind, held, record))
+            }
+            Err(error) => {
+                self.store_failed(&error);
+                if let Some(near) = holding.slot(kind).near.load().as_ref() {
+                    // Good for another second: each request asking a dead store would make each one wait for it.
+                    near.confirm(self.0.clock.steady());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes what the store said for the truth over what was `held` when it was asked, but for three cases: a value that never
+    /// reached the store, one that the store lost while it was down (those are written back instead of being fetched anew), and a
+    /// renewal that ended while the store was being read.
+    fn adopt(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        held: Option<Arc<NearCopy>>,
+        record: Option<Record>,
+    ) -> Option<Arc<NearCopy>> {
+        let (slot, clock) = (holding.slot(kind), &self.0.clock);
+        let is_alive = |near: &Arc<NearCopy>| near.freshness(clock) != Freshness::Expired;
+        let faults = self.0.store_faults.load(Ordering::Relaxed);
+        if !slot.holds(&held) {
+            return slot.near.load_full().filter(is_alive);
+        }
+        match (held.as_ref().filter(|near| is_alive(near)), record) {
+            // What has ended stays where it is: by it we know the same value again, should the wall clock be set back.
+            (None, None) => return None,
+            (None, Some(record)) if held.as_ref().is_some_and(|ended| ended.is(&record)) => return None,
+            (Some(near), None) => {
+                let lost_by_the_store = near.faults_seen.load(Ordering::Relaxed) < faults;
+                if lost_by_the_store || near.unsaved.load(Ordering::Relaxed) {
+                    near.confirm(clock.steady());
+                    near.unsaved.store(true, Ordering::Relaxed);
+                    self.write_back_soon(holding, kind);
+                    return held;
+                }
+                slot.replace(&held, None);
+            }
+            (Some(near), Some(record)) if near.is(&record) => {
+                near.confirm(clock.steady());
+                near.faults_seen.store(faults, Ordering::Relaxed);
+                near.unsaved.store(false, Ordering::Relaxed);
+                return held;
+            }
+            (Some(near), Some(record)) if near.unsaved.load(Ordering::Relaxed) && near.expires_at() > record.expires_at => {
+                near.confirm(clock.steady());
+                self.write_back_soon(holding, kind);
+                return held;
+            }
+            (_, Some(record)) => {
+                let near = self.near_copy(holding, kind, record, Duration::MAX, false);
+                if slot.replace(&held, Some(Arc::clone(&near))) {
+                    self.reschedule(holding, kind, &near);
+                }
+            }
+        }
+        slot.near.load_full().filter(is_alive)
+    }
+}

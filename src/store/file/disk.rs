@@ -1,0 +1,111 @@
+//! The cache file on disk: found, locked, read, replaced. It knows nothing of records.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Entries;
+use crate::clock::Clock;
+use crate::store::OpenError;
+
+/// Replaces the file at `path` by one with `text`, or leaves it as it was. A temporary file is made with mode 0600.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let directory = directory(path);
+    let mut aside = tempfile::Builder::new().prefix(&leftover_prefix(path)).suffix(".tmp").tempfile_in(directory)?;
+    aside.write_all(text)?;
+    aside.as_file().sync_all()?;
+    aside.persist(path).map_err(|error| match error.error.kind() {
+        io::ErrorKind::ResourceBusy => io::Error::other(format!(
+            "{} is a mount point and cannot be replaced: mount its directory instead of the file",
+            path.display()
+        )),
+        _ => error.error,
+    })?;
+    // The rename itself lives in the directory.
+    File::open(directory)?.sync_all()
+}
+
+/// The file that is really meant: a link is followed, so that the rename replaces its target and not the link.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    let misconfigured = |why: String| OpenError::Misconfigured(format!("cache.file {}: {why}", path.display()));
+    if let Ok(real) = path.canonicalize() {
+        return if real.is_dir() { Err(misconfigured("is a directory; name a file in it".to_owned())) } else { Ok(real) };
+    }
+    let name = path.file_name().ok_or_else(|| misconfigured("names no file".to_owned()))?;
+    let directory = directory(path).canonicalize();
+    let directory = directory.map_err(|error| misconfigured(format!("its directory cannot be used ({error}); make it first")))?;
+    Ok(directory.join(name))
+}
+
+/// Locks the file against a second process. The lock lies on a file beside it, because the file itself is replaced at every write.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let beside = sibling(path, ".lock");
+    let misconfigured = |error: io::Error| {
+        OpenError::Misconfigured(format!(
+            "{} cannot be written ({error}); the cache file's directory must be writable",
+            beside.display()
+        ))
+    };
+    let lock = File::options().create(true).truncate(false).write(true).open(&beside).map_err(misconfigured)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
+            "another process uses the cache file {}: stop it, give this one a file of its own, or share a Redis instead",
+            path.display()
+        ))),
+        Err(fs::TryLockError::Error(error)) => Err(misconfigured(error)),
+    }
+}
+
+/// What a process killed in the middle of a write left aside. Only the holder of the lock may remove it.
+pub(super) fn remove_leftovers(path: &Path) {
+    let prefix = leftover_prefix(path);
+    for entry in fs::read_dir(directory(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".tmp")) {
+            fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
+/// Reads the file. An empty one is an empty cache; what cannot be read as a JSON object is moved aside, never overwritten.
+pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
+        Err(error) => return Err(OpenError::Misconfigured(format!("{} cannot be read: {error}", path.display()))),
+    };
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Entries::new());
+    }
+    serde_json::from_slice(&bytes).or_else(|error| {
+        let seconds = i64::try_from(clock.wall().seconds().0).unwrap_or(i64::MAX);
+        let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y%m%dT%H%M%SZ");
+        let aside = unused(sibling(path, &format!(".corrupt-{time}")));
+        fs::rename(path, &aside)
+            .map_err(|rename| OpenError::Misconfigured(format!("{} is damaged and cannot be moved aside: {rename}", path.display())))?;
+        // The parser's message tells line and column and quotes nothing.
+        tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is torn or not ours; it was moved aside and the cache begins empty");
+        Ok(Entries::new())
+    })
+}
+
+/// `path`, or `path-2`, `path-3` …: an earlier damaged file is evidence too.
+fn unused(path: PathBuf) -> PathBuf {
+    let numbered = (2..).map(|number| sibling(&path, &format!("-{number}")));
+    std::iter::once(path.clone()).chain(numbered).find(|path| !path.exists()).unwrap_or(path)
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn leftover_prefix(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
+}

@@ -1,0 +1,217 @@
+//! Records in one JSON file, in the original's own form: `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not
+//! ours are kept as they stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at any moment
+//! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, watch};
+
+use super::memory::{Permits, locked};
+use super::{OpenError, Record, Store, StoreError};
+use crate::clock::{Clock, UnixMillis, UnixSeconds};
+
+mod disk;
+
+/// The shortest time between two rewrites of the file.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How long after a failed rewrite the next one is tried, should nothing else change.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// All entries of the file by key, each as the text it has in the file.
+type Entries = BTreeMap<String, Box<RawValue>>;
+
+/// One record in the original's form.
+#[derive(Serialize, Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    value: std::borrow::Cow<'a, str>,
+    __expires: u64,
+}
+
+/// Keeps records in one file that no other process may share.
+#[derive(Debug)]
+pub struct FileStore {
+    shared: Arc<Shared>,
+    permits: Permits,
+    clock: Clock,
+    writer: tokio::task::JoinHandle<()>,
+    /// Held for as long as the store lives; the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+    changed: Notify,
+    /// The last version on disk, and how writing it went.
+    written: watch::Sender<Written>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Entries,
+    /// The exact ends of what this process wrote: the file has whole seconds, and a life of less would not be seen at all.
+    ends: HashMap<String, UnixMillis>,
+    version: u64,
+}
+
+/// The entries' texts hold the values.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("entries", &self.entries.len()).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written {
+    version: u64,
+    fault: Option<StoreError>,
+}
+
+impl FileStore {
+    /// Opens the file at `path`, which need not exist; its directory must. Must be called on a tokio runtime.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
+        let path = disk::resolve(path)?;
+        let lock = disk::lock(&path)?;
+        disk::remove_leftovers(&path);
+        let entries = disk::read(&path, &clock)?;
+        let state = Mutex::new(State { entries, ..State::default() });
+        let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
+        let writer = tokio::spawn(write_changes(Arc::clone(&shared)));
+        Ok(Self { shared, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
+    }
+
+    fn living(&self, text: &RawValue, exact_end: Option<UnixMillis>) -> Option<Record> {
+        let entry: Entry<'_> = serde_json::from_str(text.get()).ok()?;
+        let expires_at = exact_end.unwrap_or(UnixSeconds(entry.__expires).millis());
+        (expires_at > self.clock.wall()).then(|| Record { value: SecretString::from(entry.value.as_ref()), expires_at })
+    }
+
+    /// Applies `change`, then waits until a file that has it is on disk.
+    async fn change<T>(&self, operation: &'static str, change: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        let mut written = self.shared.written.subscribe();
+        let (result, version) = {
+            let mut state = locked(&self.shared.state);
+            state.version += 1;
+            (change(&mut state), state.version)
+        };
+        self.shared.changed.notify_one();
+        let stopped = |_| StoreError { backend: "file", operation, cause: "the store is closed".to_owned() };
+        let outcome = written.wait_for(|written| written.version >= version).await.map_err(stopped)?.clone();
+        match outcome.fault {
+            None => Ok(result),
+            Some(fault) => Err(StoreError { operation, ..fault }),
+        }
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+impl Store for FileStore {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        let state = locked(&self.shared.state);
+        let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+        ready(Ok(found)).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let entry = Entry { value: record.value.expose_secret().into(), __expires: record.expires_at.seconds().0 };
+            let text = serde_json::value::to_raw_value(&entry).map_err(|error| StoreError {
+                backend: "file",
+                operation: "write",
+                cause: error.to_string(),
+            })?;
+            self.change("write", |state| {
+                state.entries.insert(key.to_owned(), text);
+                state.ends.insert(key.to_owned(), record.expires_at);
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            if !locked(&self.shared.state).entries.contains_key(key) {
+                return Ok(None);
+            }
+            let (text, end) = self.change("take", |state| (state.entries.remove(key), state.ends.remove(key))).await?;
+            Ok(text.and_then(|text| self.living(&text, end)))
+        }
+        .boxed()
+    }
+
+    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(true)).boxed()
+    }
+
+    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let version = locked(&self.shared.state).version;
+            let settled = self.shared.written.borrow().clone();
+            if settled.version >= version && settled.fault.is_none() {
+                return Ok(());
+            }
+            // A last try, also for what could not be written before.
+            self.change("write", |_| ()).await
+        }
+        .boxed()
+    }
+}
+
+/// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
+/// Ends with its store.
+async fn write_changes(shared: Arc<Shared>) {
+    loop {
+        let failed = shared.written.borrow().fault.is_some();
+        if failed {
+            tokio::time::timeout(RETRY, shared.changed.notified()).await.ok();
+        } else {
+            shared.changed.notified().await;
+        }
+        let (text, version) = {
+            let state = locked(&shared.state);
+            (serde_json::to_vec(&state.entries), state.version)
+        };
+        let path = shared.path.clone();
+        let written =
+            tokio::task::spawn_blocking(move || text.map_err(io::Error::from).and_then(|text| disk::replace(&path, &text))).await;
+        let fault = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let fault = fault.map(|cause| StoreError { backend: "file", operation: "write", cause });
+        shared.written.send_replace(Written { version, fault });
+        tokio::time::sleep(GATHER).await;
+    }
+}

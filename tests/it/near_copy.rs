@@ -1,0 +1,396 @@
+//! A shared store as several instances see it: whose truth counts, how often it is asked, what goes on while it is down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use jsdkd::account::{Keep, TokenApi};
+use jsdkd::clock::Clock;
+use jsdkd::credential::CredentialKind;
+use jsdkd::keeper::{Keeper, KeeperError};
+use jsdkd::sandbox::Fault;
+use jsdkd::store::{MemoryStore, Record, Store, StoreError};
+
+use crate::store_contract::{record, value};
+use crate::support::app::APP;
+use crate::support::keeping::{Instance, TIMEOUT, World, account, client, eventually};
+
+const KEY: &str = "wx0123456789abcdef.token";
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A shared store in memory that can be broken.
+struct Brittle {
+    records: MemoryStore,
+    claims: Mutex<HashMap<String, (String, Instant)>>,
+    gets: AtomicU64,
+    puts: AtomicU64,
+    is_down: AtomicBool,
+    /// How long an answer is on its way after the store has read it.
+    latency_ms: AtomicU64,
+    is_shared: bool,
+}
+
+impl Brittle {
+    fn new() -> Arc<Self> {
+        Self::shared(true)
+    }
+
+    fn shared(is_shared: bool) -> Arc<Self> {
+        Arc::new(Self {
+            records: MemoryStore::new(BTreeMap::new(), Clock::system()),
+            claims: Mutex::default(),
+            gets: AtomicU64::new(0),
+            puts: AtomicU64::new(0),
+            is_down: AtomicBool::new(false),
+            latency_ms: AtomicU64::new(0),
+            is_shared,
+        })
+    }
+
+    fn down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// From now on each answer is so long on its way.
+    fn answers_after(&self, span: Duration) {
+        self.latency_ms.store(span.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn fault(&self, operation: &'static str) -> Result<(), StoreError> {
+        let cause = || "the test switched it off".to_owned();
+        if self.is_down.load(Ordering::SeqCst) { Err(StoreError { backend: "brittle", operation, cause: cause() }) } else { Ok(()) }
+    }
+
+    async fn on_its_way(&self) {
+        tokio::time::sleep(Duration::from_millis(self.latency_ms.load(Ordering::SeqCst))).await;
+    }
+
+    /// What is stored, whether the store is up or not.
+    async fn stored(&self) -> Option<String> {
+        value(self.records.get(KEY).await.expect("memory does not fail"))
+    }
+
+    /// Writes as another instance would.
+    async fn written_elsewhere(&self, text: &str) {
+        self.records.put(KEY, &record(text, HOUR)).await.expect("memory does not fail");
+    }
+
+    async fn deleted(&self) {
+        self.records.take(KEY).await.expect("memory does not fail");
+    }
+}
+
+impl Store for Brittle {
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            self.gets.fetch_add(1, Ordering::SeqCst);
+            let read = match self.fault("read") {
+                Ok(()) => self.records.get(key).await,
+                Err(error) => Err(error),
+            };
+            self.on_its_way().await;
+            read
+        }
+        .boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.puts.fetch_add(1, Ordering::SeqCst);
+            self.fault("write")?;
+            self.records.put(key, record).await
+        }
+        .boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            self.fault("take")?;
+            self.records.take(key).await
+        }
+        .boxed()
+    }
+
+    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.fault("claim")?;
+            let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
+            let is_free = claims.get(key).is_none_or(|(holder, ends)| holder == owner || *ends <= now);
+            if is_free || !self.is_shared {
+                claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
+            }
+            Ok(is_free || !self.is_shared)
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.fault("release")?;
+            let mut claims = self.claims.lock().unwrap();
+            if claims.get(key).is_some_and(|(holder, _)| holder == owner) {
+                claims.remove(key);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.fault("spend")?;
+            self.records.spend(key, limit, window).await
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+async fn one(token_api: TokenApi) -> (World, Arc<Brittle>, Instance) {
+    let (world, store) = (World::new(Clock::system()).await, Brittle::new());
+    let instance = world.instance(Arc::clone(&store) as Arc<dyn Store>, token_api);
+    (world, store, instance)
+}
+
+async fn token(instance: &Instance) -> String {
+    instance.token().await.expect("a token")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stores_truth_reaches_every_instance_within_a_second() {
+    let (world, store, one) = one(TokenApi::Basic).await;
+    let two = world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic);
+    let first = token(&one).await;
+    assert_eq!(token(&two).await, first);
+    store.written_elsewhere("renewed elsewhere").await;
+    // An idle instance asks the store at the first request after a second; a busy one has asked before.
+    tokio::time::sleep(SECOND + Duration::from_millis(20)).await;
+    assert_eq!((token(&one).await.as_str(), token(&two).await.as_str()), ("renewed elsewhere", "renewed elsewhere"));
+    store.written_elsewhere("and again").await;
+    let begun = Instant::now();
+    while token(&one).await != "and again" {
+        assert!(begun.elapsed() < SECOND + Duration::from_millis(500), "a busy instance");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.token_calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_requests_ask_the_store_twice_a_second_and_wait_for_it_never() {
+    let (_world, store, instance) = one(TokenApi::Basic).await;
+    token(&instance).await;
+    store.answers_after(Duration::from_millis(100));
+    let (before, begun) = (store.gets.load(Ordering::SeqCst), Instant::now());
+    let (mut requests, mut slowest) = (0, Duration::ZERO);
+    while begun.elapsed() < 2 * SECOND {
+        let asked = Instant::now();
+        token(&instance).await;
+        (requests, slowest) = (requests + 1, slowest.max(asked.elapsed()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let gets = store.gets.load(Ordering::SeqCst) - before;
+    assert!((2..=5).contains(&gets), "{gets} reads for {requests} requests in two seconds");
+    assert!(slowest < Duration::from_millis(90), "the reading runs behind: {slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_down_what_is_held_fresh_goes_on_being_served() {
+    for token_api in [TokenApi::Basic, TokenApi::Stable] {
+        let (world, store, instance) = one(token_api).await;
+        let held = token(&instance).await;
+        store.down(true);
+        let begun = Instant::now();
+        while begun.elapsed() < 5 * SECOND / 2 {
+            assert_eq!(token(&instance).await, held);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(world.token_calls(), 1);
+        store.down(false);
+        store.written_elsewhere("renewed elsewhere").await;
+        eventually("the store's truth counts again", async || token(&instance).await == "renewed elsewhere").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_on_stable_it_is_fetched_and_written_back_when_the_store_returns() {
+    let (world, store, instance) = one(TokenApi::Stable).await;
+    store.down(true);
+    let fetched = token(&instance).await;
+    assert!(world.sandbox.accepts(&fetched));
+    for _ in 0..50 {
+        assert_eq!(token(&instance).await, fetched);
+    }
+    assert_eq!((world.token_calls(), store.stored().await), (1, None));
+    store.down(false);
+    eventually("it is written back", async || store.stored().await.as_ref() == Some(&fetched)).await;
+    assert_eq!((token(&instance).await, world.token_calls()), (fetched, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_on_stable_comes_without_the_store_too() {
+    let (world, store, instance) = one(TokenApi::Stable).await;
+    store.down(true);
+    let ticket = instance.value(CredentialKind::JsapiTicket).await.expect("a ticket");
+    assert_eq!(world.sandbox.current_ticket(APP), Some(ticket));
+    assert_eq!((world.token_calls(), world.ticket_calls()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_on_basic_it_is_refused_while_the_store_is_down() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    store.down(true);
+    assert!(matches!(instance.token().await, Err(KeeperError::Store(_))));
+    assert!(matches!(instance.value(CredentialKind::JsapiTicket).await, Err(KeeperError::Store(_))));
+    assert_eq!(world.token_calls(), 0, "a fetch without the lease could void another instance's token");
+    store.down(false);
+    assert!(world.sandbox.accepts(&token(&instance).await), "no pause: it was not WeChat's fault");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_renewal_never_happens_without_the_store() {
+    for token_api in [TokenApi::Basic, TokenApi::Stable] {
+        let (world, store, instance) = one(token_api).await;
+        let held = token(&instance).await;
+        store.down(true);
+        assert!(instance.rotate(&held).await.is_err(), "{token_api:?}: the limit lives in the store");
+        assert_eq!(token(&instance).await, held);
+        assert_eq!(world.token_calls(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_lost_while_it_was_down_is_written_back_and_not_fetched() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    let held = token(&instance).await;
+    store.down(true);
+    store.deleted().await;
+    tokio::time::sleep(SECOND + Duration::from_millis(100)).await;
+    assert_eq!(token(&instance).await, held);
+    store.down(false);
+    eventually("it is written back", async || {
+        assert_eq!(token(&instance).await, held);
+        store.stored().await.as_ref() == Some(&held)
+    })
+    .await;
+    assert_eq!(world.token_calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_on_purpose_is_fetched_anew() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    let first = token(&instance).await;
+    store.deleted().await;
+    eventually("another token comes", async || token(&instance).await != first).await;
+    assert_eq!(world.token_calls(), 2);
+    assert_eq!(store.stored().await, Some(token(&instance).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_instances_one_renews_and_the_others_take_its_value() {
+    let (world, store) = (World::new(Clock::system()).await, Brittle::new());
+    world.sandbox.fault(Fault::delay(Duration::from_millis(400)));
+    let instances: Vec<_> = (0..8).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
+    let tokens = futures_util::future::join_all(instances.iter().map(token)).await;
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+    assert_eq!((world.token_calls(), store.puts.load(Ordering::SeqCst)), (1, 1));
+    // The same for a refused value: one renewal and one limit over all instances.
+    let rotated = futures_util::future::join_all(instances.iter().map(|instance| instance.rotate(&tokens[0]))).await;
+    let rotated: Vec<_> = rotated.into_iter().map(|token| token.expect("a token")).collect();
+    assert!(rotated.iter().all(|token| *token == rotated[0] && *token != tokens[0]));
+    assert_eq!(world.token_calls(), 2);
+    assert_eq!(instances[3].rotate(&rotated[0]).await.expect("a token"), rotated[0], "30 s have not passed for anyone");
+    assert_eq!(world.token_calls(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_claim_waits_and_takes_the_winners_value() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    assert!(store.claim(KEY, "another instance", HOUR).await.unwrap());
+    let winner = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        store.written_elsewhere("the winner's").await;
+    };
+    let (_, taken) = tokio::join!(winner, token(&instance));
+    assert_eq!((taken.as_str(), world.token_calls()), ("the winner's", 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_leader_is_replaced_when_its_lease_ends() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    // The lease is the upstream timeout and two seconds; the leader died at once.
+    let lease = TIMEOUT + 2 * SECOND;
+    assert!(store.claim(KEY, "a dead instance", lease).await.unwrap());
+    let begun = Instant::now();
+    match instance.token().await {
+        Err(KeeperError::TooSlow { .. }) => assert!(begun.elapsed() < lease, "no caller waits for the whole lease"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.token_calls(), 0);
+    eventually("it is replaced", async || instance.token().await.is_ok()).await;
+    assert!(
+        begun.elapsed() >= lease - Duration::from_millis(100) && begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(world.token_calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_given_back_after_a_success_and_after_a_failure() {
+    let (world, store, instance) = one(TokenApi::Basic).await;
+    world.sandbox.fault(Fault::errcode(-1, "system error").times(1));
+    instance.token().await.expect_err("WeChat is busy");
+    assert!(store.claims.lock().unwrap().is_empty(), "after a failure");
+    eventually("it comes", async || instance.token().await.is_ok()).await;
+    eventually("after a success", async || store.claims.lock().unwrap().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reading_does_not_bring_back_what_was_renewed_meanwhile() {
+    for is_shared in [true, false] {
+        let (world, store) = (World::new(Clock::system()).await, Brittle::shared(is_shared));
+        let instance = world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic);
+        let first = token(&instance).await;
+        world.sandbox.fault(Fault::delay(Duration::from_millis(400)));
+        let late = async {
+            // Begun during the renewal, and told what the store held then, after the renewal has ended.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            store.answers_after(Duration::from_millis(600));
+            let answer = instance.rotate("never seen").await;
+            store.answers_after(Duration::ZERO);
+            answer
+        };
+        let (renewed, late) = tokio::join!(instance.rotate(&first), late);
+        let renewed = renewed.expect("a token");
+        assert_ne!(renewed, first);
+        assert_eq!(late.expect("a token"), renewed, "shared: {is_shared}");
+        assert_eq!(token(&instance).await, renewed, "shared: {is_shared}");
+        assert_eq!(world.token_calls(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_lacks_is_written_before_the_end() {
+    let (world, store) = (World::new(Clock::system()).await, Brittle::new());
+    let wechat = client(&[&world.sandbox.url()]);
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    // No refresher runs: the last word is that of `close`.
+    let keeper = Keeper::new(vec![account(TokenApi::Stable)], shared, wechat, Clock::system(), Keep::Active);
+    store.down(true);
+    let holding = keeper.holding(APP).expect("the usual account");
+    keeper.credential(&holding, CredentialKind::AccessToken).await.expect("a token");
+    assert_eq!(store.stored().await, None);
+    store.down(false);
+    keeper.close(SECOND).await;
+    assert!(world.sandbox.accepts(&store.stored().await.expect("it was written")));
+}

@@ -1,0 +1,276 @@
+//! Marker secrets are planted, every failure is driven, and nothing that leaves the process may contain one of them, but for the
+//! one answer that is meant to carry a credential.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use jsdkd::account::TokenApi;
+use jsdkd::clock::Clock;
+use jsdkd::sandbox::{Effect, Fault};
+use jsdkd::store::{FileStore, MemoryStore, Record, Store};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
+use crate::support::keeping::{World, account, client, dead_address, eventually};
+
+/// Markers of this file's own, so that other tests' values are not mistaken for them.
+const APP_MARKER: &str = "marker-app-secret-77f1";
+const REALM_MARKER: &str = crate::support::app::REALM_SECRET;
+const PUSH_MARKER: &str = "marker-push-token-77f2";
+const TOKEN_MARKER: &str = "marker-access-token-77f3";
+const TICKET_MARKER: &str = "marker-jsapi-ticket-77f4";
+const REFUSED_MARKER: &str = "marker-refused-value-77f5";
+
+/// Everything logged in this process, by any test, at any level of ours and at `debug` of the libraries.
+fn logs() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        let filter = tracing_subscriber::EnvFilter::new("debug,jsdkd=trace");
+        let lines = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(log.clone()).finish();
+        tracing::subscriber::set_global_default(lines).expect("no other test listens to the logs");
+        log
+    })
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// What must not be seen in `text`; `values` are credentials that WeChat granted meanwhile.
+#[track_caller]
+fn assert_silent(place: &str, text: &str, values: &[String]) {
+    let markers = [APP_MARKER, REALM_MARKER, PUSH_MARKER, TOKEN_MARKER, TICKET_MARKER, REFUSED_MARKER];
+    for secret in markers.into_iter().chain(values.iter().map(String::as_str)) {
+        if let Some(at) = text.find(secret) {
+            let (from, to) =
+                (text.floor_char_boundary(at.saturating_sub(300)), text.ceil_char_boundary((at + 300).min(text.len())));
+            panic!("{place} shows {secret}: …{}…", &text[from..to]);
+        }
+    }
+}
+
+/// An answer without a credential: neither its head nor its body tells anything.
+#[track_caller]
+fn assert_answer_silent(place: &str, answer: &Response, values: &[String]) {
+    assert_silent(place, &format!("{:?}\n{}", answer.headers(), answer.body), values);
+}
+
+fn settings() -> Value {
+    json!({
+        "apps": [{ "key": APP, "secret": APP_MARKER, "token": PUSH_MARKER }],
+        "server": { "accessLog": true },
+        "wechat": { "timeout": "300ms" },
+    })
+}
+
+async fn start(over: Value) -> TestApp {
+    logs();
+    let mut settings = settings();
+    for (name, value) in over.as_object().cloned().unwrap_or_default() {
+        settings[name] = value;
+    }
+    TestApp::build(settings).sandbox(|sandbox| sandbox.accounts[0].1 = APP_MARKER.to_owned()).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_failure_of_wechats_shows_a_secret() {
+    let echo = |secret: &str| Fault::errcode(40125, &format!("invalid appsecret {secret} for https://x/?secret={secret}&a=b"));
+    let faults = vec![
+        Fault::errcode(-1, "system error"),
+        Fault::hang(),
+        Fault::reset(),
+        Fault::garbage(),
+        Fault::html(502),
+        Fault::half_body(),
+        Fault::empty_token(),
+        Fault::expires_in(-1),
+        Effect { status: Some(500), errcode: Some(40164), ..Effect::default() }.into(),
+    ];
+    for path in ["/cgi-bin/token", "/cgi-bin/ticket/getticket"] {
+        // Only the token's call sends the app's secret.
+        let echoed = (path == "/cgi-bin/token").then(|| echo(APP_MARKER));
+        for fault in faults.iter().chain(&echoed) {
+            let app = start(json!({})).await;
+            app.sandbox.fault(fault.clone().on(path));
+            let place = format!("{fault:?} on {path}");
+            for answer in [
+                app.query("ticket").await,
+                app.query("ticket").await,
+                app.config(json!({ "url": format!("https://example.com/?s={}", "x") })).await,
+                app.query("card_ticket").await,
+            ] {
+                assert!(answer.status.is_server_error(), "{place}: {}", answer.body);
+                let token = app.sandbox.current_token(APP);
+                assert_answer_silent(&place, &answer, &token.into_iter().collect::<Vec<_>>());
+            }
+            let granted: Vec<_> = app.sandbox.current_token(APP).into_iter().chain(app.sandbox.current_ticket(APP)).collect();
+            app.stop().await;
+            assert_silent(&place, &logs().text(), &granted);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
+    let end = Clock::system().wall().seconds().0 + 3600;
+    let memo = json!({ "memo": { format!("{APP}.token"): { "value": TOKEN_MARKER, "__expires": end } } });
+    let app = start(json!({ "cache": memo })).await;
+    app.sandbox
+        .fault(Fault::errcode(48001, &format!("api unauthorized, access_token={TOKEN_MARKER}")).on("/cgi-bin/ticket/getticket"));
+    let answer = app.query("ticket").await;
+    answer.problem(502, "upstream_refused");
+    assert_answer_silent("a refusal", &answer, &[]);
+    assert_answer_silent("a remembered refusal", &app.query("ticket").await, &[]);
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_answer_to_a_query_carries_a_credential() {
+    let app = start(json!({})).await;
+    let (token, ticket) = (app.value("token").await, app.value("ticket").await);
+    let card = app.value("card_ticket").await;
+    let rotated = app.rotate("token", &token).await.json()["value"].as_str().expect("a value").to_owned();
+    app.rotate("token", REFUSED_MARKER).await.json();
+    let secrets = [token.clone(), ticket, card, rotated];
+    let query = app.query("token").await;
+    assert_eq!(query.header("cache-control"), "no-store");
+    assert_silent("the head of a query's answer", &format!("{:?}", query.headers()), &secrets);
+    for answer in [
+        app.config(json!({ "url": "https://example.com/", "debug": true })).await,
+        app.config_text("not json").await,
+        app.get("/").await,
+        app.get("/ping").await,
+        app.get("/no/such/page").await,
+        app.get(&format!("/jsapi/{APP}/config?url=https%3A%2F%2Fexample.com%2F")).await,
+    ] {
+        assert_answer_silent("an answer without a credential", &answer, &secrets);
+    }
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &secrets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refused_query_shows_what_would_have_opened_it() {
+    let app = start(json!({})).await;
+    let token = app.value("token").await;
+    let spoiled = signed_v2("GET", APP, &[("rotate", REFUSED_MARKER)]).replace("n-1", "n-2");
+    let old = format!("/jsapi/{APP}/query?realm={REALM}&nonce=n-1&ts=1589203758000&sign=");
+    let old_sign = jsdkd::signature::realm_v1(REALM, "n-1", "1589203758000", REALM_MARKER).text();
+    let right_sign = jsdkd::signature::realm_v1(REALM, "n-9", &now_ms(), REALM_MARKER).text();
+    let posted = app.request(Method::POST, &signed_v1(APP, "key=token&"));
+    for answer in [
+        app.get(&spoiled).await,
+        app.get(&format!("{old}{old_sign}")).await,
+        app.get(&format!("{old}{right_sign}")).await,
+        app.get(&signed_v1("wx-unknown-app", "")).await,
+        app.get(&signed_v1(APP, "key=nonsense&")).await,
+        app.get(&format!("/jsapi/{APP}/query")).await,
+        app.get(&format!("/jsapi/{APP}/query?rotate={REFUSED_MARKER}&secret={APP_MARKER}")).await,
+        app.send(posted).await,
+    ] {
+        assert!(answer.status.is_client_error(), "{}", answer.body);
+        assert_answer_silent("a refusal", &answer, std::slice::from_ref(&token));
+    }
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &[token]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_failure_of_the_stores_shows_a_secret() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let folder = directory.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("cache.json");
+    // A torn file full of secrets is moved aside and reported.
+    std::fs::write(&path, format!("{{\"{APP}.token\":{{\"value\":\"{TOKEN_MARKER}\",\"__exp: {TICKET_MARKER}")).unwrap();
+    let app = start(json!({ "cache": { "file": path } })).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let token = app.value("token").await;
+    let answer = app.config(json!({ "url": "https://example.com/" })).await;
+    assert_answer_silent("served without the file", &answer, std::slice::from_ref(&token));
+    app.stop().await;
+    let log = logs().text();
+    assert!(log.contains("torn or not ours") && log.contains("the store fails"), "both were reported");
+    assert_silent("the log", &log, &[token]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_debug_output_shows_a_secret() {
+    logs();
+    let world = World::new(Clock::system()).await;
+    let mut marked = account(TokenApi::Basic);
+    marked.secret = SecretString::from(APP_MARKER);
+    marked.push_token = Some(SecretString::from(PUSH_MARKER));
+    let record = Record { value: SecretString::from(TOKEN_MARKER), expires_at: world.clock.wall().plus(Duration::from_secs(60)) };
+    let memory = MemoryStore::new(BTreeMap::from([(format!("{APP}.token"), record.clone())]), Clock::system());
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = FileStore::open(&directory.path().join("cache.json"), Clock::system()).expect("a file");
+    file.put(&format!("{APP}.token"), &record).await.expect("written");
+    let config = config_of(&world.sandbox, settings());
+    let instance = world.instance_of(Arc::new(memory), marked.clone(), Default::default());
+    let holding = instance.keeper.holding(APP).expect("the usual account");
+    let near = instance.keeper.credential(&holding, jsdkd::credential::CredentialKind::AccessToken).await.expect("held");
+    let refused = client(&[&dead_address()]).access_token(&marked, false).await.expect_err("nobody listens");
+    let another = MemoryStore::new(BTreeMap::from([("k".to_owned(), record.clone())]), Clock::system());
+    for (place, shown) in [
+        ("an account", format!("{marked:?}")),
+        ("a record", format!("{record:?}")),
+        ("a memory store", format!("{another:?}")),
+        ("a file store", format!("{file:?}")),
+        ("a config", format!("{config:?} {config:#?}")),
+        ("a near copy", format!("{near:?}")),
+        ("a holding", format!("{holding:?} {:#?}", holding)),
+        ("an error", format!("{refused:?} {refused}")),
+        ("a sandbox", format!("{:?}", world.sandbox)),
+    ] {
+        assert_silent(place, &shown, &[]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
+    let app = start(json!({})).await;
+    app.sandbox.fault(Fault::errcode(-1, "system error").times(1));
+    app.query("card_ticket").await.problem(502, "upstream_refused");
+    eventually("it comes", async || app.query("card_ticket").await.status == 200).await;
+    app.stop().await;
+    let log = logs().text();
+    let line = |message: &str, kind: &str| {
+        let kind = format!("\"credential.kind\":\"{kind}\"");
+        log.lines().any(|line| line.contains(message) && line.contains(&kind) && line.contains(APP))
+    };
+    assert!(line("a renewal failed", "token"), "renewals and refusals are logged always");
+    assert!(line("renewed", "token") && line("renewed", "card_ticket"));
+    assert_silent("the log", &log, &[]);
+}
