@@ -22,7 +22,7 @@ const OUR_ROOM: usize = 224;
 
 /// What the caller sent, ready to have our fields added.
 #[derive(Debug)]
-pub(super) struct ConfigRequest {
+pub struct ConfigRequest {
     /// An unclosed JSON object: `{` and the caller's fields, each with a comma behind it.
     echo: String,
     /// The address to sign, as sent up to `#`.
@@ -31,7 +31,7 @@ pub(super) struct ConfigRequest {
 
 impl ConfigRequest {
     /// Reads a request's body; an empty one counts as `{}`.
-    pub(super) fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+    pub fn from_body(body: &[u8]) -> Result<Self, ApiError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii().is_empty() {
             return Ok(Self { echo: "{".to_owned(), url: None });
@@ -50,7 +50,7 @@ impl ConfigRequest {
     }
 
     /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
-    pub(super) fn from_query(query: &str) -> Result<Self, ApiError> {
+    pub fn from_query(query: &str) -> Result<Self, ApiError> {
         let mut fields = serde_json::Map::new();
         let mut url = None;
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -83,7 +83,7 @@ impl ConfigRequest {
     }
 
     /// The address to sign: the caller's, else the `Referer` if it is a full address. Empty means neither.
-    pub(super) fn url_or<'a>(&'a self, referer: Option<&'a str>) -> &'a str {
+    pub fn url_or<'a>(&'a self, referer: Option<&'a str>) -> &'a str {
         match &self.url {
             Some(url) => url,
             None => referer.filter(|referer| is_http(referer)).map_or("", without_fragment),
@@ -91,7 +91,7 @@ impl ConfigRequest {
     }
 
     /// The caller's fields, unclosed, to write ours behind.
-    pub(super) fn into_echo(self) -> String {
+    pub fn into_echo(self) -> String {
         self.echo
     }
 }

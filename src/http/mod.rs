@@ -23,6 +23,7 @@ mod script;
 mod state;
 mod verify_file;
 
+pub use config_request::ConfigRequest;
 pub use error::ApiError;
 pub use state::{Access, AppState, Demo, HttpOptions};
 

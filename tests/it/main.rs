@@ -15,6 +15,7 @@ mod errors;
 mod failover;
 mod file_store;
 mod flights;
+mod fuzz;
 mod headers;
 mod jsapi_body;
 mod jsapi_config;

@@ -1,0 +1,106 @@
+//! The fuzz targets, each for two seconds over good inputs that were spoiled at random. A failure prints its seed and its input.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+#[allow(unreachable_pub, reason = "cargo-fuzz includes the same file in programs of its own")]
+mod targets;
+
+const LASTING: Duration = Duration::from_secs(2);
+
+/// Pieces that mean something to one of the parsers.
+const WORDS: [&str; 24] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ":",
+    ",",
+    "\\u0000",
+    "\\ud800",
+    "null",
+    "1e999",
+    "-0",
+    "//",
+    "/*",
+    "\u{feff}",
+    "微信",
+    "&",
+    "=",
+    "%26",
+    "sign=",
+    "realm=R123",
+    "\"url\":",
+    "\"appId\":1",
+    "http://",
+];
+
+/// Feeds `target` spoiled copies of `good` until the time is over.
+fn run(target: fn(&[u8]), good: &[&str]) {
+    let seed = rand::random::<u64>();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let end = Instant::now() + LASTING;
+    good.iter().for_each(|good| target(good.as_bytes()));
+    while Instant::now() < end {
+        let mut input = good[rng.random_range(0..good.len())].as_bytes().to_vec();
+        for _ in 0..rng.random_range(1..8) {
+            spoil(&mut input, &mut rng);
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(&input))) {
+            eprintln!("seed {seed}, input {:?}", String::from_utf8_lossy(&input));
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Changes, drops, doubles or adds something at one place.
+fn spoil(input: &mut Vec<u8>, rng: &mut StdRng) {
+    let from = rng.random_range(0..=input.len());
+    let to = (from + rng.random_range(0..6)).min(input.len());
+    match rng.random_range(0..5) {
+        0 => drop(input.drain(from..to)),
+        1 => {
+            let part = input[from..to].to_vec();
+            drop(input.splice(from..from, part));
+        }
+        2 => drop(input.splice(from..to, WORDS[rng.random_range(0..WORDS.len())].bytes())),
+        3 => input[from..to].iter_mut().for_each(|byte| *byte = rng.random_range(b' '..0x7f)),
+        _ => drop(input.splice(from..from, [rng.random::<u8>()])),
+    }
+}
+
+#[test]
+fn no_query_string_opens_by_chance_and_none_that_is_signed_stays_shut() {
+    let good = [
+        "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5e",
+        "key=ticket&rotate=a%20b%2Bc+d",
+        "",
+        "%E5%BE%AE=%E4%BF%A1&a&=b&&c==d",
+    ];
+    run(targets::query, &good);
+}
+
+#[test]
+fn whatever_body_is_sent_the_echo_is_json_without_our_fields() {
+    let good = [
+        r##"{"debug":false,"jsApiList":["a","b"],"url":"https://example.com/?a=b#c","n":1.50e3,"o":{"x":[null,true]}}"##,
+        r#"{"appId":"x","sign\u0061ture":"y","timestamp":1,"nonceStr":"z","url":"https%3A%2F%2Fexample.com%2F"}"#,
+        "",
+        "[]",
+    ];
+    run(targets::body, &good);
+}
+
+#[test]
+fn whatever_stands_in_the_settings_they_are_taken_or_refused_with_a_reason() {
+    let good = [
+        include_str!("../../jsdkd.example.json"),
+        "{ apps: [{ key: 'wx1', secret: 's' }], cache: { redis: 'redis://127.0.0.1' }, cors: ['a\\.com'], reserve: '5m' }",
+        "{ apps: [{ key: 'wx1', secret: { env: 'S' } }], realms: [{ key: 'R', secret: 'x' }] } // end",
+    ];
+    run(targets::settings, &good);
+}

@@ -1,0 +1,90 @@
+//! What must hold for any input at all: one function for each parser that strangers can reach. cargo-fuzz drives them from
+//! `fuzz/`, and `tests/it/fuzz.rs` for some seconds in every test run.
+
+use jsdkd::clock::UnixMillis;
+use jsdkd::http::ConfigRequest;
+use jsdkd::realm::{Accept, Algorithm, Realm, RealmError, Realms, SignedRequest};
+use jsdkd::settings::{self, Environment, Source};
+use jsdkd::signature;
+use secrecy::SecretString;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use url::form_urlencoded;
+
+const SECRET: &str = "realm_secret";
+const NOW: UnixMillis = UnixMillis(1_589_203_758_000);
+const PATH: &str = "/jsapi/wx0123456789abcdef/query";
+
+/// A query string: none opens by chance, and whatever else stands in it, one that is signed opens where it was signed for and
+/// nowhere else.
+pub fn query(data: &[u8]) {
+    let Ok(raw) = std::str::from_utf8(data) else { return };
+    let verify = |raw_query: &str, path: &str, accept| {
+        let request = SignedRequest { method: "GET", path, raw_query, body: b"" };
+        realms().verify(&request, "wx0123456789abcdef", NOW, accept).map(|query| query.into_owned())
+    };
+    for accept in [Accept::AnyVersion, Accept::V2Only] {
+        assert!(verify(raw, PATH, accept).is_err(), "{raw:?} opened unsigned");
+    }
+    let unsigned = format!("{raw}&realm=R123&nonce=caa3c9d793b&ts=1589203758");
+    let pairs: Vec<_> = form_urlencoded::parse(unsigned.as_bytes()).collect();
+    let covered = signature::canonical_query(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+    let sign = signature::realm_v2(SECRET, "GET", PATH, &covered, b"").text();
+    let signed = format!("{unsigned}&sign={sign}");
+    match verify(&signed, PATH, Accept::V2Only) {
+        Ok(query) => {
+            for name in ["key", "rotate", "realm"] {
+                let meant = pairs.iter().find(|(pair, _)| pair == name).map(|(_, value)| value.as_ref());
+                assert_eq!(query.get(name), meant, "{name} in {signed:?}");
+            }
+            let elsewhere = verify(&signed, "/jsapi/another/query", Accept::AnyVersion);
+            assert_eq!(elsewhere.err(), Some(RealmError::Unauthorized), "{signed:?}");
+        }
+        Err(refused) => assert!(matches!(refused, RealmError::Repeated(_)), "{signed:?}: {refused}"),
+    }
+}
+
+fn realms() -> Realms {
+    let secret = SecretString::from(SECRET);
+    [Realm { key: "R123".to_owned(), secret, apps: None, algorithm: Algorithm::Any }].into_iter().collect()
+}
+
+/// The body of a config request: what is echoed is JSON, has none of our four fields and all others, and an object that is plain
+/// JSON is refused for its `url` alone.
+pub fn body(data: &[u8]) {
+    const OURS: [&str; 4] = ["appId", "timestamp", "nonceStr", "signature"];
+    let sent = serde_json::from_slice::<Value>(data).ok();
+    match ConfigRequest::from_body(data) {
+        Ok(request) => {
+            let url = request.url_or(None).to_owned();
+            assert!(!url.contains('#') && (url.is_empty() || url.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("http"))));
+            let whole = format!("{}\"appId\":1}}", request.into_echo());
+            assert!(serde_json::from_str::<&RawValue>(&whole).is_ok(), "{whole:?}");
+            let (Some(Value::Object(mut sent)), Ok(Value::Object(mut echoed))) = (sent, serde_json::from_str(&whole)) else {
+                return;
+            };
+            assert_eq!(echoed.remove("appId"), Some(1.into()), "{whole:?}");
+            OURS.iter().for_each(|ours| drop(sent.remove(*ours)));
+            assert_eq!(echoed, sent);
+        }
+        Err(refused) => {
+            let code = refused.code().0;
+            assert!(!matches!(sent, Some(Value::Object(_))) || code == "invalid_url", "{code}: {data:?}");
+        }
+    }
+}
+
+/// The text of a settings file: it is taken or refused, and a refusal says at least one thing.
+pub fn settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    // A secret may be read from a file, and those of the system may never end.
+    if ["dev", "proc", "sys"].iter().any(|folder| text.contains(folder)) {
+        return;
+    }
+    for strict in [false, true] {
+        match settings::load(&Source::text("fuzzed.json", text).strict(strict), &Environment::default()) {
+            Ok(loaded) => assert!(!loaded.config.accounts.is_empty()),
+            Err(error) => assert!(!error.faults().is_empty() && !error.to_string().is_empty()),
+        }
+    }
+}
