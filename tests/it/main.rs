@@ -27,6 +27,7 @@ mod ping;
 mod readme;
 mod readme_runs;
 mod realm_v2;
+mod redis_outage;
 mod redis_store;
 mod refresh;
 mod rotate;
