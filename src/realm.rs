@@ -152,38 +152,83 @@ impl Realms {
 
 /// A query string that claims to be signed: its pairs, decoded like a form's, each special name at most once.
 #[derive(Clone, Debug)]
-pub struct SignedQuery<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct SignedQuery<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Where in `pairs` each name of [`ONCE`] stands.
+    special: [Option<usize>; ONCE.len()],
+}
 
 impl<'a> SignedQuery<'a> {
     /// Decodes what followed the `?`. A pair that needs no decoding is borrowed.
     pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
-        // On the path of every query, and most have nothing to decode. Folded and not short-circuited, so that it compiles to a few
-        // wide instructions.
-        let plain = raw.bytes().fold(true, |plain, byte| plain & (byte != b'%') & (byte != b'+'));
-        let decode = |text: &'a str| if plain { Cow::Borrowed(text) } else { decoded(text) };
-        let mut pairs = Vec::with_capacity(8);
-        let mut seen = [false; ONCE.len()];
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name), decode(value));
-            if let Some(special) = ONCE.iter().position(|special| *special == name)
-                && std::mem::replace(&mut seen[special], true)
-            {
-                return Err(RealmError::Repeated(ONCE[special]));
-            }
-            pairs.push((name, value));
+        let mut query = Self { pairs: Vec::with_capacity(8), special: [None; ONCE.len()] };
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let pair = Pair::first_of(rest);
+            query.push(&rest[..pair.end], &pair)?;
+            rest = rest.get(pair.end + 1..).unwrap_or_default();
         }
-        Ok(Self(pairs))
+        Ok(query)
+    }
+
+    fn push(&mut self, text: &'a str, pair: &Pair) -> Result<(), RealmError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let decode = |text: &'a str| if pair.is_plain { Cow::Borrowed(text) } else { decoded(text) };
+        let name = decode(&text[..pair.equals.unwrap_or(text.len())]);
+        let value = decode(pair.equals.map_or("", |at| &text[at + 1..]));
+        if let Some(special) = special(&name)
+            && self.special[special].replace(self.pairs.len()).is_some()
+        {
+            return Err(RealmError::Repeated(ONCE[special]));
+        }
+        self.pairs.push((name, value));
+        Ok(())
     }
 
     /// The value of the first pair of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs().find_map(|(pair, value)| (pair == name).then_some(value))
+        match special(name) {
+            Some(special) => self.special[special].map(|at| self.pairs[at].1.as_ref()),
+            None => self.pairs().find_map(|(pair, value)| (pair == name).then_some(value)),
+        }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
+}
+
+/// Where a pair ends and its value begins, found in one walk: this is on the path of every query.
+struct Pair {
+    end: usize,
+    equals: Option<usize>,
+    /// Nothing in it is encoded.
+    is_plain: bool,
+}
+
+impl Pair {
+    fn first_of(text: &str) -> Self {
+        let mut pair = Self { end: text.len(), equals: None, is_plain: true };
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b'&' => {
+                    pair.end = at;
+                    break;
+                }
+                b'=' if pair.equals.is_none() => pair.equals = Some(at),
+                b'%' | b'+' => pair.is_plain = false,
+                _ => {}
+            }
+        }
+        pair
+    }
+}
+
+/// Which of [`ONCE`] a name is.
+fn special(name: &str) -> Option<usize> {
+    ONCE.iter().position(|special| *special == name)
 }
 
 /// A query whose signature was right; only [`Realms::verify`] makes one. Version 1 covers `realm`, `nonce` and `ts` alone: the other
@@ -215,7 +260,8 @@ impl VerifiedQuery<'_> {
     /// The same, no longer tied to the request it came in.
     pub fn into_owned(self) -> VerifiedQuery<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        VerifiedQuery(SignedQuery(self.0.0.into_iter().map(|(name, value)| (own(name), own(value))).collect()))
+        let SignedQuery { pairs, special } = self.0;
+        VerifiedQuery(SignedQuery { pairs: pairs.into_iter().map(|(name, value)| (own(name), own(value))).collect(), special })
     }
 }
 

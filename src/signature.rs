@@ -89,9 +89,10 @@ impl<const N: usize> Hex<N> {
 
     /// Whether `claimed` is this digest in hex of any case, in a time that does not depend on where they differ.
     pub fn matches(&self, claimed: &str) -> bool {
-        let ours = self.0.map(hex_digits);
-        let theirs = claimed.as_bytes().to_ascii_lowercase();
-        bool::from(ours.as_flattened().ct_eq(&theirs))
+        let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
+        let Ok(claimed) = <[[u8; 2]; N]>::try_from(claimed) else { return false };
+        let (ours, theirs) = (self.0.map(hex_digits), claimed.map(|pair| pair.map(|digit| digit.to_ascii_lowercase())));
+        rest.is_empty() && bool::from(ours.as_flattened().ct_eq(theirs.as_flattened()))
     }
 }
 

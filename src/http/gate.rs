@@ -1,60 +1,84 @@
 //! What every request passes and every answer wears: the origin check before anything else, the safety headers after, errors in
-//! one envelope, and the log.
+//! one envelope, and the log. CORS headers themselves are actix-cors's work, set up here from our policy.
 
 use std::time::Duration;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_cors::Cors;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::middleware::Next;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, ResponseError, web};
 
+use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
 use super::state::{AppState, SLOW};
-use super::{caller, cors};
+
+/// A browser remembers a preflight's answer for a day.
+const PREFLIGHT_AGE: usize = 24 * 3600;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The outermost room: nothing is answered without passing it.
-pub(super) async fn gate(
-    state: web::Data<AppState>,
-    req: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let begun = state.clock().steady();
-    let origin = req.headers().get(header::ORIGIN).cloned();
-    let preflight = origin.is_some() && cors::is_preflight(&req);
-    let stranger = origin.as_ref().is_some_and(|origin| !let_in(&state, origin));
-    let mut response = if stranger {
-        req.error_response(ApiError::OriginNotAllowed)
-    } else if preflight {
-        let answer = cors::preflight(&req);
-        req.into_response(answer)
-    } else {
-        answer(&state, req, next).await?
-    };
-    let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
-        response = in_envelope(response);
-    }
-    dress(response.headers_mut());
-    if let Some(origin) = origin.filter(|_| !stranger) {
-        cors::open_to(origin, preflight, response.headers_mut());
-    }
-    log(&state, &response, begun.until(state.clock().steady()));
-    Ok(response)
+/// CORS headers for the origins that [`pass`] has let in.
+pub(super) fn cors() -> Cors {
+    Cors::default()
+        .allowed_origin_fn(|_, _| true)
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_any_header()
+        .max_age(PREFLIGHT_AGE)
+        // We name Origin alone: nothing else of ours varies by the two headers that actix-cors would add.
+        .disable_vary_header()
 }
 
-/// What the address answers.
-async fn answer(state: &AppState, req: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (req, payload) = req.into_parts();
-    if let Some((hot, app_id)) = Hot::of(req.method(), req.path()) {
-        let response = hot.answer(app_id, state, &req, payload).await;
-        return Ok(ServiceResponse::new(req, response));
+/// The outermost room: nothing is answered without passing it. No future is boxed here, since every request pays for it.
+pub(super) fn pass<S, B>(
+    state: web::Data<AppState>,
+    req: ServiceRequest,
+    inner: &S,
+) -> impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody + 'static,
+{
+    let begun = state.clock().steady();
+    let origin = req.headers().get(header::ORIGIN);
+    let crosses = origin.is_some();
+    let way = if origin.is_some_and(|origin| !let_in(&state, origin)) {
+        Way::Refused(req)
+    } else if !crosses && Hot::of(req.method(), req.path()).is_some() {
+        // Without an Origin there is nothing for CORS to do either.
+        Way::Hot(req)
+    } else {
+        Way::Routed(inner.call(req))
+    };
+    let hot = matches!(way, Way::Hot(_));
+    async move {
+        let mut response = match way {
+            Way::Hot(req) => Hot::answer(&state, req).await,
+            Way::Routed(call) => call.await?.map_into_boxed_body(),
+            Way::Refused(req) => req.error_response(ApiError::OriginNotAllowed),
+        };
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            response = in_envelope(response);
+        }
+        let preflight = crosses && response.request().method() == Method::OPTIONS;
+        dress(response.headers_mut(), crosses, preflight);
+        if !hot {
+            // What may never be stored cannot be confused with what another origin was told.
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+        }
+        log(&state, &response, begun.until(state.clock().steady()));
+        Ok(response)
     }
-    next.call(ServiceRequest::from_parts(req, payload)).await
+}
+
+/// The three ways of a request.
+enum Way<F> {
+    Hot(ServiceRequest),
+    Routed(F),
+    Refused(ServiceRequest),
 }
 
 fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
@@ -62,7 +86,7 @@ fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
     access.origins.allows_any() || origin.to_str().is_ok_and(|origin| access.origins.allows(origin))
 }
 
-/// Puts an error that is not ours, such as actix's own, into our envelope.
+/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope.
 fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     if response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
         return response;
@@ -72,16 +96,30 @@ fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         status if status.is_server_error() => ApiError::Internal,
         status => ApiError::Other(status),
     };
-    let (request, _) = response.into_parts();
-    ServiceResponse::new(request, error.error_response())
+    let (request, before) = response.into_parts();
+    let mut response = ServiceResponse::new(request, error.error_response());
+    for (name, value) in before.headers() {
+        if name.as_str().starts_with("access-control-") {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    response
 }
 
 /// The headers that every answer wears.
-fn dress(headers: &mut HeaderMap) {
+fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    if preflight
+        && !headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)
+        && headers.contains_key(header::ACCESS_CONTROL_MAX_AGE)
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
+    } else if crosses && !preflight && headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        let exposed = HeaderValue::from_static("Credential-Expires-In, Retry-After, Warning");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
 }
 
 /// Refusals and slow requests are logged always, every request when asked for. Never a query string: it carries signatures.

@@ -1,10 +1,11 @@
 //! The two addresses that are asked all day, met before the router, which would try its patterns one by one and box a future for
 //! each of its layers. The handlers are the same; any other spelling or method takes the router's road.
 
-use actix_web::dev::Payload;
+use actix_web::HttpResponse;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse};
 
+use super::error::ApiError;
 use super::state::AppState;
 use super::{CONFIG, QUERY, extract, jsapi_config, jsapi_query};
 
@@ -36,19 +37,22 @@ impl Hot {
         }
     }
 
-    /// Runs the route's own handler.
-    pub(super) async fn answer(self, app_id: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> HttpResponse {
-        let answer = match self {
-            Self::Config => match extract::account(state, app_id) {
-                Ok(account) => jsapi_config::signed(account, state, req, payload).await,
+    /// Runs the handler of a request that [`Hot::of`] knows.
+    pub(super) async fn answer(state: &AppState, req: ServiceRequest) -> ServiceResponse {
+        let (req, payload) = req.into_parts();
+        let answer = match Self::of(req.method(), req.path()) {
+            Some((Self::Config, app_id)) => match extract::account(state, app_id) {
+                Ok(account) => jsapi_config::signed(account, state, &req, payload).await,
                 Err(unknown) => Err(unknown),
             },
-            Self::Query => match extract::query(state, req, app_id) {
+            Some((Self::Query, app_id)) => match extract::query(state, &req, app_id) {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),
             },
+            None => Err(ApiError::NotFound),
         };
-        answer.unwrap_or_else(HttpResponse::from_error)
+        let response = answer.unwrap_or_else(HttpResponse::from_error);
+        ServiceResponse::new(req, response)
     }
 }
 

@@ -5,14 +5,12 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::from_fn;
 use actix_web::{App, Error, HttpResponse, Resource, Route, guard, web};
 
 mod body;
 mod caller;
 mod challenge;
 mod config_request;
-mod cors;
 mod demo;
 mod error;
 mod extract;
@@ -47,12 +45,14 @@ pub fn create_app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>,
 > {
+    // The layer wrapped last is the outermost.
     let demo = state.options.demo.is_some();
-    let at_the_gate = state.clone();
+    let shared = state.clone();
     App::new()
         .app_data(state)
         .configure(|app| routes(app, demo))
-        .wrap(from_fn(move |req, next| gate::gate(at_the_gate.clone(), req, next)))
+        .wrap(gate::cors())
+        .wrap_fn(move |req, inner| gate::pass(shared.clone(), req, inner))
 }
 
 /// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
@@ -93,7 +93,7 @@ fn resource(path: &str, allow: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move |method: Method| async move { other_method(&method, allow) }))
 }
 
-/// The answer to a method that an address has no answer for. A browser's own questions end at the gate.
+/// The answer to a method that an address has no answer for. A browser's own questions end at [`gate::cors`] before they come here.
 fn other_method(method: &Method, allow: &'static str) -> Result<HttpResponse, ApiError> {
     if *method == Method::OPTIONS {
         return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
