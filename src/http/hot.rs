@@ -1,9 +1,10 @@
 //! The two addresses that are asked all day, met before the router, which would try its patterns one by one and box a future for
 //! each of its layers. The handlers are the same; any other spelling or method takes the router's road.
 
-use actix_web::HttpResponse;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
+use actix_web::{Error, HttpResponse, web};
 
 use super::error::ApiError;
 use super::state::AppState;
@@ -34,6 +35,28 @@ impl Hot {
         match self {
             Self::Config => CONFIG,
             Self::Query => QUERY,
+        }
+    }
+
+    /// The layer between actix-cors and the router, for the requests of pages: they carry an `Origin`.
+    pub(super) fn or_routed<S, B>(
+        state: web::Data<AppState>,
+        req: ServiceRequest,
+        router: &S,
+    ) -> impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + use<S, B>
+    where
+        S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+        B: MessageBody + 'static,
+    {
+        let way = match Self::of(req.method(), req.path()) {
+            Some(_) => Err(req),
+            None => Ok(router.call(req)),
+        };
+        async move {
+            match way {
+                Err(req) => Ok(Self::answer(&state, req).await),
+                Ok(routed) => Ok(routed.await?.map_into_boxed_body()),
+            }
         }
     }
 

@@ -47,12 +47,13 @@ pub fn create_app(
 > {
     // The layer wrapped last is the outermost.
     let demo = state.options.demo.is_some();
-    let shared = state.clone();
+    let (at_the_router, at_the_gate) = (state.clone(), state.clone());
     App::new()
         .app_data(state)
         .configure(|app| routes(app, demo))
+        .wrap_fn(move |req, router| hot::Hot::or_routed(at_the_router.clone(), req, router))
         .wrap(gate::cors())
-        .wrap_fn(move |req, inner| gate::pass(shared.clone(), req, inner))
+        .wrap_fn(move |req, inner| gate::pass(at_the_gate.clone(), req, inner))
 }
 
 /// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
