@@ -95,6 +95,8 @@ impl fmt::Display for Fault {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingsError {
     faults: Vec<Fault>,
+    /// Unknown settings: a misspelt name is often the cause of a missing one.
+    warnings: Vec<String>,
 }
 
 impl SettingsError {
@@ -104,7 +106,7 @@ impl SettingsError {
     }
 
     pub(super) fn of(fault: Fault) -> Self {
-        Self { faults: vec![fault] }
+        Self { faults: vec![fault], warnings: Vec::new() }
     }
 
     pub(super) fn one(place: impl Into<String>, message: impl Into<String>) -> Self {
@@ -114,8 +116,9 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.faults.iter().map(Fault::to_string).collect();
-        f.write_str(&lines.join("\n"))
+        let faults = self.faults.iter().map(Fault::to_string);
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}"));
+        f.write_str(&faults.chain(warnings).collect::<Vec<String>>().join("\n"))
     }
 }
 
@@ -137,9 +140,12 @@ pub(super) fn judge<'v>(
 ) -> (Vec<String>, Option<SettingsError>) {
     let weigh = |remark: &Remark| remark.weight == Weight::Fault || (strict && remark.weight == Weight::Unknown);
     let (faults, warnings): (Vec<Remark>, Vec<Remark>) = remarks.into_iter().partition(weigh);
-    let faults = placed(faults, written, &variable_of);
-    let warnings = placed(warnings, written, &variable_of).iter().map(Fault::to_string).collect();
-    (warnings, (!faults.is_empty()).then_some(SettingsError { faults }))
+    let said = |remarks| placed(remarks, written, &variable_of).iter().map(Fault::to_string).collect();
+    if faults.is_empty() {
+        return (said(warnings), None);
+    }
+    let unknown = warnings.into_iter().filter(|remark| remark.weight == Weight::Unknown).collect();
+    (Vec::new(), Some(SettingsError { faults: placed(faults, written, &variable_of), warnings: said(unknown) }))
 }
 
 fn placed<'v>(remarks: Vec<Remark>, written: Option<Written<'_>>, variable_of: &impl Fn(&str) -> Option<&'v str>) -> Vec<Fault> {

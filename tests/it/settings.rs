@@ -172,6 +172,17 @@ fn a_text_that_is_no_json_is_refused_with_line_column_and_a_hint() {
 }
 
 #[test]
+fn a_misspelt_name_stands_beside_what_it_left_missing() {
+    check_faults(
+        "{ apps: [{ key: 'wx1', secrt: 's' }] }",
+        &[
+            "jsdkd.json:1:10 apps[0].secret: missing, expected the account's AppSecret",
+            "warning: jsdkd.json:1:24 apps[0].secrt: unknown setting; did you mean \"secret\"?",
+        ],
+    );
+}
+
+#[test]
 fn unknown_settings_are_warnings_and_faults_when_strict() {
     let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, login: {{}} }}");
     let expected = [
