@@ -42,8 +42,9 @@ async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResp
     let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
     let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
     let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
-    let info = req.connection_info();
-    let server = format!("{}://{}", info.scheme(), info.host());
+    // As the browser called us: forwarded headers count for nothing here, since a demo stands behind no proxy.
+    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let server = format!("http://{host}");
     let answer = serde_json::json!({
         "ticket": ticket.value().expose_secret(),
         "appid": demo.app_id,
