@@ -2,6 +2,7 @@
 //! set, and the address in it that is to be signed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
@@ -51,7 +52,9 @@ impl ConfigRequest {
 
     /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
     pub fn from_query(query: &str) -> Result<Self, ApiError> {
-        let mut fields = serde_json::Map::new();
+        let mut fields: Vec<(String, Value)> = Vec::new();
+        // Found by hash, because a stranger may send thousands of names.
+        let mut places: HashMap<String, usize> = HashMap::new();
         let mut url = None;
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if OURS.contains(&name.as_ref()) || name.is_empty() {
@@ -60,24 +63,26 @@ impl ConfigRequest {
             if name == "url" {
                 url = Some(url_as_sent(&value)?);
             }
-            if LISTS.contains(&name.as_ref()) {
-                let items = value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from);
-                if let Value::Array(list) = fields.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
-                    list.extend(items);
-                }
-                continue;
-            }
-            let value = if name == "debug" && (value == "true" || value == "false") {
+            let value: Value = if LISTS.contains(&name.as_ref()) {
+                value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            } else if name == "debug" && (value == "true" || value == "false") {
                 (value == "true").into()
             } else {
                 value.into_owned().into()
             };
-            fields.insert(name.into_owned(), value);
+            // Where a name comes again, a list grows and anything else is replaced; both stay in their first place.
+            let place = *places.entry(name.into_owned()).or_insert_with_key(|name| {
+                fields.push((name.clone(), Value::Null));
+                fields.len() - 1
+            });
+            match (&mut fields[place].1, value) {
+                (Value::Array(list), Value::Array(more)) => list.extend(more),
+                (field, value) => *field = value,
+            }
         }
-        let mut echo = Value::from(fields).to_string();
-        echo.pop();
-        if echo.len() > 1 {
-            echo.push(',');
+        let mut echo = String::from("{");
+        for (name, value) in fields {
+            echo.push_str(&format!("{}:{value},", Value::from(name)));
         }
         Ok(Self { echo, url })
     }
@@ -259,7 +264,7 @@ mod tests {
     fn a_get_says_the_same_in_its_parameters() {
         let request = ConfigRequest::from_query("url=https%3A%2F%2Fa.cn%2F%3Fx%3D1%23t&jsApiList=a,b&debug=true&appId=x&any=1");
         let request = request.expect("the parameters are read");
-        let echo = r#"{"any":"1","debug":true,"jsApiList":["a","b"],"url":"https://a.cn/?x=1#t","#;
+        let echo = r#"{"url":"https://a.cn/?x=1#t","jsApiList":["a","b"],"debug":true,"any":"1","#;
         assert_eq!((request.echo.as_str(), request.url_or(None)), (echo, "https://a.cn/?x=1"));
         let lists = ConfigRequest::from_query("jsApiList=a,,%20b&openTagList=&jsApiList=c").expect("the parameters are read");
         assert_eq!(lists.echo, r#"{"jsApiList":["a","b","c"],"openTagList":[],"#);
