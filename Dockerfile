@@ -13,6 +13,7 @@ RUN mkdir -p src tests/it \
     && cargo build --release --locked \
     && rm -r src
 
+COPY askama.toml ./
 COPY config ./config
 COPY static ./static
 COPY src ./src

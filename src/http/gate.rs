@@ -8,11 +8,12 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 
 use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
+use super::page::ForVisitors;
 use super::state::{AppState, SLOW};
 
 /// A browser remembers a preflight's answer for a day.
@@ -67,7 +68,7 @@ where
         dress(response.headers_mut(), crosses, preflight);
         if !hot {
             // What may never be stored cannot be confused with what another origin was told.
-            response.headers_mut().insert(header::VARY, HeaderValue::from_static("Origin"));
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
         }
         log(&state, &response, begun.until(state.clock().steady()));
         Ok(response)
@@ -86,9 +87,10 @@ fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
     access.origins.allows_any() || origin.to_str().is_ok_and(|origin| access.origins.allows(origin))
 }
 
-/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope.
+/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope. A page is for a person to read.
 fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    if response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
+    let is_page = response.response().extensions().contains::<ForVisitors>();
+    if is_page || response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
         return response;
     }
     let error = match response.status() {
@@ -138,9 +140,7 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let caller = caller::address(request.head(), state).map(|address| address.to_string());
     let caller = caller.as_deref().unwrap_or("-");
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let request_id = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
-    let request_id =
-        request_id.filter(|id| id.len() <= 64).map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned);
+    let request_id = request_id(request);
     let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map_or("-", |error| error.code().0);
     if status >= 500 {
         tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "failed");
@@ -150,5 +150,48 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
         tracing::warn!(method, route, path, status, duration_ms, caller, request_id, "slow");
     } else {
         tracing::info!(method, route, path, status, duration_ms, caller, request_id, "request");
+    }
+}
+
+/// What the log calls this request: the proxy's name for it, or one of our own, which stays the same however often it is asked for.
+/// A page shows it as the reference to look for.
+pub(super) fn request_id(request: &HttpRequest) -> String {
+    let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= 64);
+    let own = || request.extensions_mut().get_or_insert_with(|| RequestId(format!("{:016x}", rand::random::<u64>()))).0.clone();
+    given.map_or_else(own, str::to_owned)
+}
+
+struct RequestId(String);
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use actix_web::{HttpResponse, HttpResponseBuilder};
+
+    use super::*;
+    use crate::http::page::{Page, visitor};
+
+    fn through(response: HttpResponse) -> ServiceResponse<BoxBody> {
+        in_envelope(ServiceResponse::new(TestRequest::default().to_http_request(), response))
+    }
+
+    #[test]
+    fn a_refusal_on_a_page_stays_a_page_and_any_other_is_put_into_the_envelope() {
+        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken));
+        let content_type = |response: &ServiceResponse<BoxBody>| response.headers().get(header::CONTENT_TYPE).cloned();
+        assert_eq!(content_type(&page), Some(HeaderValue::from_static("text/html; charset=utf-8")));
+        for html in ["text/html; charset=utf-8", "text/html", "text/plain; charset=utf-8"] {
+            let foreign = HttpResponseBuilder::new(StatusCode::BAD_REQUEST).content_type(html).body("<h1>Bad</h1>");
+            assert_eq!(content_type(&through(foreign)), Some(PROBLEM_JSON), "{html}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_name_however_often_it_is_asked_for() {
+        let own = TestRequest::default().to_http_request();
+        assert_eq!((request_id(&own), request_id(&own).len()), (request_id(&own), 16));
+        let named = |id: &str| TestRequest::default().insert_header((X_REQUEST_ID, id)).to_http_request();
+        assert_eq!(request_id(&named("r-1")), "r-1");
+        assert_eq!(request_id(&named(&"r".repeat(65))).len(), 16);
     }
 }

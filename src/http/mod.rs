@@ -18,6 +18,8 @@ mod gate;
 mod hot;
 mod jsapi_config;
 mod jsapi_query;
+#[cfg_attr(not(test), expect(dead_code, reason = "the routes that end at a visitor use it"))]
+mod page;
 mod ping;
 mod script;
 mod state;

@@ -1,0 +1,285 @@
+//! The pages that a visitor meets, in Chinese or English and without any script: how a login ended, or why it did not. The words are
+//! in `static/visitor/`, one file for each page; askama escapes whatever is put into them. Who sees which page is the routes' concern.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+
+use super::NO_STORE;
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// A page brings its style with it and needs nothing else; its form comes back to us.
+const CSP: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// When to try again after trouble, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// What a visitor is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Page<'a> {
+    /// A scan login is done: the rest happens on the computer.
+    Done,
+    /// "Log in to SITE?", a form with `token`, `uuid` and `answer` (`yes` or `no`) for `action`.
+    Confirm { site: &'a str, action: &'a str, token: &'a str, uuid: &'a str },
+    /// The visitor said no to [`Page::Confirm`].
+    Declined,
+    /// The link is unknown, used, too old, or another browser's; `again` is where to begin anew.
+    Expired { again: Option<&'a str> },
+    /// The visitor said no to WeChat itself.
+    Refused { again: Option<&'a str> },
+    /// Somebody else has used this QR code.
+    Taken,
+    /// A snapshot visit (快照页): WeChat gives nobody's true identity there.
+    Snapshot,
+    /// WeChat or our storage is in trouble; `reference` is what to look for in the log.
+    Trouble { status: Trouble, again: Option<&'a str>, reference: &'a str },
+}
+
+/// Whose trouble, as a status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trouble {
+    /// 502: WeChat refused, or answered what cannot be read.
+    Upstream,
+    /// 503: our storage is away, or we are stopping.
+    Here,
+    /// 504: WeChat did not answer in time.
+    Slow,
+}
+
+/// Marks an answer as a page, so that the gate leaves a refusal that a person can read as it is.
+pub(super) struct ForVisitors;
+
+/// The answer that shows `page` in the visitor's language.
+pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
+    let zh = reads_chinese(req);
+    let mut response = HttpResponse::build(page.status());
+    response
+        .insert_header((header::CONTENT_TYPE, HTML))
+        .insert_header((header::CONTENT_LANGUAGE, if zh { "zh-CN" } else { "en" }))
+        .insert_header((header::CONTENT_SECURITY_POLICY, CSP))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .insert_header((header::VARY, "Accept-Language"));
+    if page.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
+    }
+    response.extensions_mut().insert(ForVisitors);
+    response.body(page.html(zh))
+}
+
+impl Page<'_> {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Done | Self::Confirm { .. } | Self::Declined => StatusCode::OK,
+            Self::Expired { .. } | Self::Refused { .. } | Self::Taken => StatusCode::BAD_REQUEST,
+            Self::Snapshot => StatusCode::FORBIDDEN,
+            Self::Trouble { status, .. } => match status {
+                Trouble::Upstream => StatusCode::BAD_GATEWAY,
+                Trouble::Here => StatusCode::SERVICE_UNAVAILABLE,
+                Trouble::Slow => StatusCode::GATEWAY_TIMEOUT,
+            },
+        }
+    }
+
+    fn html(&self, zh: bool) -> String {
+        let sheet = match *self {
+            Self::Done => Sheet::Done { zh },
+            Self::Confirm { site, action, token, uuid } => Sheet::Confirm { zh, site, action, token, uuid },
+            Self::Declined => Sheet::Declined { zh },
+            Self::Expired { again } => Sheet::Expired { zh, again: followable(again) },
+            Self::Refused { again } => Sheet::Refused { zh, again: followable(again) },
+            Self::Taken => Sheet::Taken { zh },
+            Self::Snapshot => Sheet::Snapshot { zh },
+            Self::Trouble { again, reference, .. } => Sheet::Trouble { zh, again: followable(again), reference },
+        };
+        sheet.render().expect("text is written into a String, which takes it all")
+    }
+}
+
+/// The templates, each with the values that it shows.
+#[derive(Template)]
+enum Sheet<'a> {
+    #[template(path = "done.html")]
+    Done { zh: bool },
+    #[template(path = "confirm.html")]
+    Confirm { zh: bool, site: &'a str, action: &'a str, token: &'a str, uuid: &'a str },
+    #[template(path = "declined.html")]
+    Declined { zh: bool },
+    #[template(path = "expired.html")]
+    Expired { zh: bool, again: Option<&'a str> },
+    #[template(path = "refused.html")]
+    Refused { zh: bool, again: Option<&'a str> },
+    #[template(path = "taken.html")]
+    Taken { zh: bool },
+    #[template(path = "snapshot.html")]
+    Snapshot { zh: bool },
+    #[template(path = "trouble.html")]
+    Trouble { zh: bool, again: Option<&'a str>, reference: &'a str },
+}
+
+/// An address that a link may have: escaping alone would let `javascript:` through.
+fn followable(address: Option<&str>) -> Option<&str> {
+    address.filter(|address| {
+        let is_path = address.starts_with('/') && !address.starts_with("//") && !address.starts_with("/\\");
+        is_path || address.starts_with("https://") || address.starts_with("http://")
+    })
+}
+
+/// Whether Chinese comes before English in `Accept-Language`. It does when neither is named: this is WeChat.
+fn reads_chinese(req: &HttpRequest) -> bool {
+    let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else { return true };
+    wanted.retain(|wish| wish.quality > Quality::ZERO);
+    // The sort is stable: equals keep the visitor's order.
+    wanted.sort_by_key(|wish| std::cmp::Reverse(wish.quality));
+    let first = wanted.iter().find_map(|wish| match &wish.item {
+        Preference::Specific(language) => match language.primary_language() {
+            "zh" => Some(true),
+            "en" => Some(false),
+            _ => None,
+        },
+        Preference::Any => Some(true),
+    });
+    first.unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn every_page<'a>() -> [Page<'a>; 9] {
+        let again = Some("/oauth/wx1?redirect=https%3A%2F%2Fa.example&state=1");
+        [
+            Page::Done,
+            Page::Confirm { site: "shop.example.com", action: "/login/confirm", token: "t-1", uuid: "u-1" },
+            Page::Declined,
+            Page::Expired { again },
+            Page::Expired { again: None },
+            Page::Refused { again },
+            Page::Taken,
+            Page::Snapshot,
+            Page::Trouble { status: Trouble::Here, again, reference: "r-1" },
+        ]
+    }
+
+    #[test]
+    fn every_page_is_there_in_both_languages() {
+        for page in every_page() {
+            let (zh, en) = (page.html(true), page.html(false));
+            let words = |html: &str| html.split("<main>").nth(1).expect("a main part").to_owned();
+            assert_ne!(words(&zh), words(&en), "{page:?}");
+            assert!(zh.contains(r#"<html lang="zh-CN">"#) && en.contains(r#"<html lang="en">"#), "{page:?}");
+            for html in [zh, en] {
+                assert_eq!((html.matches("<h1>").count(), html.matches("<p>").count()), (1, 1), "{page:?}");
+                assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>"), "{html}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_page_has_a_script_or_asks_for_anything_from_elsewhere() {
+        for page in every_page() {
+            for html in [page.html(true), page.html(false)] {
+                let html = html.to_ascii_lowercase();
+                for word in
+                    ["<script", "javascript:", "onclick", "onload", "onerror", "src=", "<link", "<iframe", "@import", "url("]
+                {
+                    assert!(!html.contains(word), "{word} in {html}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_put_into_a_page_is_escaped() {
+        let evil = r#"<script>alert(1)</script>"'&"#;
+        let again = Some(r#"/a?b="><script>&c"#);
+        for page in [
+            Page::Confirm { site: evil, action: evil, token: evil, uuid: evil },
+            Page::Trouble { status: Trouble::Slow, again, reference: evil },
+            Page::Expired { again },
+            Page::Refused { again },
+        ] {
+            for html in [page.html(true), page.html(false)] {
+                assert!(!html.contains("<script"), "{html}");
+            }
+        }
+        let html = Page::Confirm { site: evil, action: evil, token: evil, uuid: evil }.html(true);
+        assert_eq!(html.matches("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;").count(), 4, "{html}");
+    }
+
+    #[test]
+    fn a_link_leads_to_a_web_address_or_is_left_out() {
+        for good in ["/oauth/wx1?redirect=a", "https://shop.example.com/", "http://localhost/"] {
+            assert!(Page::Expired { again: Some(good) }.html(true).contains(&format!(r#"href="{good}""#)), "{good}");
+        }
+        for bad in ["javascript:alert(1)", "//evil.org", "/\\evil.org", "data:text/html,x", "", "https:evil"] {
+            assert!(!Page::Expired { again: Some(bad) }.html(true).contains("href"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_form_carries_what_it_was_given_and_asks_yes_or_no() {
+        let page = Page::Confirm { site: "商店.example", action: "/login/confirm", token: "t-1", uuid: "u-1" };
+        for html in [page.html(true), page.html(false)] {
+            for part in [
+                r#"<form class="act" method="post" action="/login/confirm">"#,
+                r#"<input type="hidden" name="token" value="t-1">"#,
+                r#"<input type="hidden" name="uuid" value="u-1">"#,
+                r#"name="answer" value="yes">"#,
+                r#"name="answer" value="no">"#,
+                "商店.example",
+            ] {
+                assert!(html.contains(part), "{part} in {html}");
+            }
+        }
+    }
+
+    #[test]
+    fn chinese_or_english_is_chosen_by_what_the_visitor_reads_best() {
+        for (accept, zh) in [
+            (None, true),
+            (Some(""), true),
+            (Some("zh-CN,zh;q=0.9,en;q=0.8"), true),
+            (Some("en-US,en;q=0.9,zh-CN;q=0.8"), false),
+            (Some("en;q=0.5, zh;q=0.9"), true),
+            (Some("EN-gb"), false),
+            (Some("ZH-hant-TW, en"), true),
+            (Some("zh;q=0, en;q=0.1"), false),
+            (Some("fr, de;q=0.9"), true),
+            (Some("fr, en;q=0.2, zh;q=0.1"), false),
+            (Some("en;q=0.5, *"), true),
+            (Some("fr, en, *;q=0.1"), false),
+            (Some("en, zh"), false),
+            (Some("english, zhuang"), true),
+            (Some(";;;,,q=1,en;q=2"), true),
+        ] {
+            let req =
+                accept.into_iter().fold(TestRequest::default(), |req, accept| req.insert_header((header::ACCEPT_LANGUAGE, accept)));
+            assert_eq!(reads_chinese(&req.to_http_request()), zh, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_says_what_it_is_and_is_never_stored() {
+        let req = TestRequest::default().insert_header((header::ACCEPT_LANGUAGE, "en")).to_http_request();
+        let expect = [200, 200, 200, 400, 400, 400, 400, 403, 503];
+        for (page, status) in every_page().into_iter().zip(expect) {
+            let answer = visitor(&req, page);
+            assert_eq!(answer.status().as_u16(), status, "{page:?}");
+            let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(header(header::CONTENT_TYPE), Some("text/html; charset=utf-8"));
+            assert_eq!((header(header::CONTENT_LANGUAGE), header(header::VARY)), (Some("en"), Some("Accept-Language")));
+            assert_eq!(header(header::CACHE_CONTROL), Some("no-store"));
+            assert_eq!(header(header::RETRY_AFTER).is_some(), status == 503, "{page:?}");
+            assert!(header(header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.starts_with("default-src 'none';")));
+        }
+        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504)] {
+            assert_eq!(visitor(&req, Page::Trouble { status, again: None, reference: "r" }).status().as_u16(), number);
+        }
+    }
+}
