@@ -12,8 +12,8 @@ use jsdkd::telemetry;
 /// Arguments of `sandbox`.
 #[derive(clap::Args)]
 #[command(after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
-    Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or let a program visit by POST /sandbox/visit;\n\
-    POST /sandbox/visitors makes a follower.\n\
+    Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
+    POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
     Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains itself when asked wrongly.")]
 pub(super) struct Arguments {
     /// The port to listen on; 0 = any free one.

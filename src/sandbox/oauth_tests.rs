@@ -78,6 +78,16 @@ fn a_person_has_one_openid_at_each_account_and_one_unionid_at_all_bound_ones() {
 }
 
 #[test]
+fn a_thousand_visitors_are_a_thousand_people() {
+    let (mut world, _) = world();
+    let names: Vec<_> = (0..1000).map(|number| format!("visitor {number}")).collect();
+    let mut openids: Vec<_> = names.iter().map(|name| login(&mut world, "snsapi_base", name).session.pass.openid.clone()).collect();
+    openids.sort();
+    openids.dedup();
+    assert_eq!((openids.len(), world.visitors.tally(APP).logins), (1000, 1000));
+}
+
+#[test]
 fn a_profile_needs_a_live_token_of_that_person_with_the_scope_for_it() {
     let (mut world, clock) = world();
     let alice = login(&mut world, "snsapi_userinfo", "Alice").session;

@@ -46,7 +46,10 @@ impl Refusal {
         let usual = match code {
             -1 => "system error",
             40001 => "invalid credential, access_token is invalid or not latest",
+            40029 => "invalid code",
+            40163 => "code been used",
             40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+            42003 => "oauth_code expired",
             45009 => "reach max api daily quota limit",
             45011 => "api minute-quota reach limit mustslower retry next minute",
             48001 => "api unauthorized",
