@@ -12,7 +12,7 @@ const DEFAULTS: &str = include_str!("../../config/default.json5");
 
 /// The sections that several layers can hold. Apps and realms stand in the file alone and are left as they are, so that ten thousand
 /// of them are not copied from layer to layer.
-const LAYERED: [&str; 6] = ["cors", "cache", "server", "wechat", "reserve", "keep"];
+const LAYERED: [&str; 7] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep"];
 
 /// The whole tree of settings: `file` (the members of the file's object, if there is one) under `variables` and over the defaults.
 pub(super) fn merge<'t>(file: Option<Entries<'t>>, variables: &Variables) -> Result<Entries<'t>, ConfigError> {

@@ -35,6 +35,8 @@ mod redis_outage;
 mod redis_store;
 mod refresh;
 mod rotate;
+mod scan_confirm;
+mod scan_login;
 mod secrets;
 mod settings;
 mod signals;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jsdkd::account::Keep;
 use jsdkd::account::TokenApi;
+use jsdkd::oauth::Scope;
 use jsdkd::realm::Algorithm;
 use jsdkd::settings::{Environment, Loaded, SettingsError, Source, load};
 use jsdkd::store::{RedisTopology, StoreConfig};
@@ -184,12 +185,12 @@ fn a_misspelt_name_stands_beside_what_it_left_missing() {
 
 #[test]
 fn unknown_settings_are_warnings_and_faults_when_strict() {
-    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, login: {{}} }}");
+    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, hub: {{}} }}");
     let expected = [
         r#"jsdkd.json:1:41 realm: unknown setting; did you mean "realms"?"#,
         r#"jsdkd.json:1:52 ["a.b[0]"]: unknown setting"#,
         r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
-        "jsdkd.json:2:23 login: understood, but this version does not serve it yet",
+        "jsdkd.json:2:23 hub: understood, but this version does not serve it yet",
     ];
     assert_eq!(good(&text).warnings, expected);
     let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
@@ -446,12 +447,35 @@ fn a_stable_account_reserves_at_most_five_minutes() {
 }
 
 #[test]
+fn an_app_lists_the_sites_that_its_visitors_return_to() {
+    let config = good("{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: 'https://a.example/', scope: 'snsapi_userinfo' } }, { key: 'wx2', secret: 's' }] }").config;
+    assert!(
+        config.oauth.of("wx1").admit("https://a.example/x").is_ok() && config.oauth.of("wx2").admit("https://a.example/x").is_err()
+    );
+    assert_eq!((config.oauth.of("wx1").scope, config.oauth.of("wx2").scope), (Scope::UserInfo, Scope::Base));
+    assert!(!config.confirm_logins && good(&format!("{{ {APPS}, login: {{ confirm: true }} }}")).config.confirm_logins);
+    let expected = "a site such as \"https://shop.example.com/\"";
+    assert_eq!(
+        faults(
+            "{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: ['https://a.example/../', 'b.example', 5], scope: 'snsapi_userinf' } }], login: { confirm: 1 } }"
+        ),
+        format!(
+            "jsdkd.json:1:58 apps[0].oauth.redirects[0]: found \"https://a.example/../\", expected {expected}: it has a dot segment in its path\n\
+             jsdkd.json:1:83 apps[0].oauth.redirects[1]: found \"b.example\", expected {expected}: it does not begin with https:// or http://\n\
+             jsdkd.json:1:96 apps[0].oauth.redirects[2]: found 5, expected {expected}\n\
+             jsdkd.json:1:100 apps[0].oauth.scope: found \"snsapi_userinf\", expected \"snsapi_base\" or \"snsapi_userinfo\"; did you mean \"snsapi_userinfo\"?\n\
+             jsdkd.json:1:139 login.confirm: found 1, expected true or false"
+        )
+    );
+}
+
+#[test]
 fn what_later_versions_serve_is_understood_and_said_once() {
     let app = |n: u8| {
         format!("{{ key: 'wx{n}', secret: 's', aesKey: '{}', oauth: {{ redirects: [] }}, messages: 'echo' }}", "k".repeat(43))
     };
     let loaded = good(&format!("{{ apps: [{}, {}] }}", app(1), app(2)));
-    assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
+    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
     let short = faults("{ apps: [{ key: 'wx1', secret: 's', aesKey: 'topsecret' }] }");
     assert_eq!(
         short,

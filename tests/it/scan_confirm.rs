@@ -1,0 +1,108 @@
+//! `login: { confirm: true }`: the person who scanned is asked whether they mean it, on a page that names the site. And what
+//! strangers can make us hold.
+
+use jsdkd::sandbox::Answer;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::scan_login::{Login, begin, scan};
+use crate::support::app::{Response, TestApp};
+
+async fn asking() -> TestApp {
+    TestApp::with(json!({ "login": { "confirm": true }, "cors": ["shop\\.example\\.com"] })).await
+}
+
+/// The value of a hidden field of the page's form.
+fn field(page: &Response, name: &str) -> String {
+    let input = page.body.split('<').find(|tag| tag.starts_with("input") && tag.contains(&format!("name=\"{name}\"")));
+    let input = input.unwrap_or_else(|| panic!("no field {name}: {}", page.body));
+    input.split("value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a value").to_owned()
+}
+
+/// Sends the page's form as a browser does: without a referrer its origin is `null`.
+async fn say(app: &TestApp, uuid: &str, token: &str, answer: &str) -> Response {
+    let request = app.request(Method::POST, "/wechat/weblogin").header("origin", "null").header("accept-language", "en");
+    let form = format!("uuid={uuid}&token={token}&answer={answer}");
+    app.send(request.header("content-type", "application/x-www-form-urlencoded").body(form)).await
+}
+
+async fn scanned(app: &TestApp) -> (Login, Response) {
+    let login = begin(app).await;
+    let page = scan(app, &login, "Alice", Answer::Agree).await;
+    assert_eq!(page.status, 200);
+    (login, page)
+}
+
+#[tokio::test]
+async fn yes_logs_in_and_no_does_not() {
+    let app = asking().await;
+    let (login, page) = scanned(&app).await;
+    assert!(page.body.contains("127.0.0.1"), "the site is named: {}", page.body);
+    app.get(&login.query).await.problem(404, "not_scanned_yet");
+    assert_eq!(say(&app, &login.uuid, &field(&page, "token"), "yes").await.status, 200);
+    assert_eq!(app.get(&login.query).await.json()["user"]["nickname"].as_str(), Some("Alice"));
+    assert_eq!(say(&app, &login.uuid, &field(&page, "token"), "no").await.status, 200, "too late");
+    assert_eq!(app.get(&login.query).await.status, 200);
+
+    let (login, page) = scanned(&app).await;
+    let path = format!("{}?wait=20s", login.query);
+    let token = field(&page, "token");
+    let (told, said) = tokio::join!(app.get(&path), say(&app, &login.uuid, &token, "no"));
+    assert_eq!(said.status, 200);
+    told.problem(404, "login_declined");
+}
+
+#[tokio::test]
+async fn only_the_page_that_asked_can_answer() {
+    let app = asking().await;
+    let (login, page) = scanned(&app).await;
+    for (uuid, token) in [
+        (login.uuid.as_str(), ""),
+        (login.uuid.as_str(), "00000000000000000000000000000000"),
+        ("00000000000000000000000000000000", field(&page, "token").as_str()),
+        (begin(&app).await.uuid.as_str(), field(&page, "token").as_str()),
+    ] {
+        assert_eq!(say(&app, uuid, token, "yes").await.status, 400);
+    }
+    for body in ["", "uuid=x", "{}"] {
+        let request = app.request(Method::POST, "/wechat/weblogin").header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(app.send(request.body(body)).await.status, 400, "{body}");
+    }
+    app.get(&login.query).await.problem(404, "not_scanned_yet");
+}
+
+#[tokio::test]
+async fn the_page_that_asked_for_the_code_is_the_site_that_is_named() {
+    let app = asking().await;
+    let request = app.request(Method::POST, "/login").header("origin", "https://shop.example.com");
+    let begun = app.send(request).await;
+    assert_eq!(begun.header("access-control-allow-origin"), "https://shop.example.com");
+    let uuid = serde_json::from_str::<serde_json::Value>(&begun.body).unwrap()["uuid"].as_str().unwrap().to_owned();
+    let own = begin(&app).await;
+    let login = Login { query: format!("/login/{uuid}"), at_wechat: own.at_wechat.replace(&own.uuid, &uuid), uuid };
+    assert!(scan(&app, &login, "Alice", Answer::Agree).await.body.contains("shop.example.com"));
+    let evil = app.send(app.request(Method::POST, "/login").header("origin", "https://evil.org")).await;
+    evil.problem(403, "origin_not_allowed");
+}
+
+#[tokio::test]
+async fn a_second_phone_is_refused_while_the_first_is_asked() {
+    let app = asking().await;
+    let (login, page) = scanned(&app).await;
+    assert_eq!(scan(&app, &login, "Mallory", Answer::Agree).await.status, 400);
+    let again = scan(&app, &login, "Alice", Answer::Agree).await;
+    assert_eq!(field(&again, "token"), field(&page, "token"), "the same person is asked the same");
+}
+
+#[tokio::test]
+async fn one_public_address_begins_six_hundred_logins_a_minute() {
+    let app = TestApp::start().await;
+    let from = async |address: &str| app.send(app.request(Method::POST, "/login").header("x-forwarded-for", address)).await;
+    for _ in 0..600 {
+        assert_eq!(from("198.51.100.7").await.status, 201);
+    }
+    let refused = from("198.51.100.7").await;
+    assert!(!refused.header("retry-after").is_empty());
+    refused.problem(429, "too_many_logins");
+    assert_eq!((from("198.51.100.8").await.status.as_u16(), from("192.168.0.1").await.status.as_u16()), (201, 201));
+}
