@@ -21,6 +21,7 @@ mod jsapi_query;
 #[cfg_attr(not(test), expect(dead_code, reason = "the routes that end at a visitor use it"))]
 mod page;
 mod ping;
+mod qrcode;
 mod script;
 mod state;
 mod verify_file;
@@ -73,7 +74,8 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                     .route(read().to(jsapi_config::get)),
             )
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
-            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)));
+            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
+            .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
     }
     app.service(resource("/", GET).route(read().to(challenge::get))).default_service(web::to(verify_file::any));
 }

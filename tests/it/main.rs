@@ -24,6 +24,7 @@ mod near_copy;
 mod nginx;
 mod original;
 mod ping;
+mod qrcode;
 mod readme;
 mod readme_runs;
 mod realm_v2;
