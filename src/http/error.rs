@@ -30,6 +30,12 @@ pub enum ApiError {
     /// `url` cannot be signed.
     #[error("url {0}; send the page's full address as the browser has it, location.href.split('#')[0]")]
     InvalidUrl(&'static str),
+    /// No text for a QR code.
+    #[error("the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true")]
+    InvalidText(&'static str),
+    /// More than the largest QR code holds at medium error correction.
+    #[error("the text is too long for a QR code, which holds 2331 bytes, or 3391 capitals and digits, or 5596 digits")]
+    TextTooLong,
     /// `key` names no credential.
     #[error("key must be token, ticket or card_ticket")]
     UnknownKey,
@@ -127,6 +133,8 @@ impl ApiError {
             Self::InvalidJson(_) => ("invalid_json", StatusCode::BAD_REQUEST),
             Self::BodyNotAnObject(_) => ("body_not_an_object", StatusCode::BAD_REQUEST),
             Self::InvalidUrl(_) => ("invalid_url", StatusCode::BAD_REQUEST),
+            Self::InvalidText(_) => ("invalid_text", StatusCode::BAD_REQUEST),
+            Self::TextTooLong => ("text_too_long", StatusCode::BAD_REQUEST),
             Self::UnknownKey => ("unknown_key", StatusCode::BAD_REQUEST),
             Self::InvalidRedirect(_) => ("invalid_redirect", StatusCode::BAD_REQUEST),
             Self::RedirectNotAllowed(_) => ("redirect_not_allowed", StatusCode::BAD_REQUEST),

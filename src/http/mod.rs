@@ -24,6 +24,7 @@ mod page;
 mod params;
 mod ping;
 mod public;
+mod qrcode;
 mod script;
 mod state;
 mod users;
@@ -94,7 +95,8 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                     .route(web::post().to(login::scanned::post)),
             )
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
-            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)));
+            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
+            .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
     }
     app.service(resource("/", GET).route(read().to(challenge::get))).default_service(web::to(verify_file::any));
 }

@@ -103,6 +103,18 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign anew","status":401,"title":"Unauthorized"}"#,
     );
     check(
+        &app.get("/qrcode/%ff").await,
+        400,
+        "invalid_text",
+        r#"{"code":"invalid_text","detail":"the text behind /qrcode/ is not UTF-8; send it in UTF-8 and percent-encoded once, or twice with unescape=true","status":400,"title":"Bad Request"}"#,
+    );
+    check(
+        &app.get(&format!("/qrcode/{}", "x".repeat(2332))).await,
+        400,
+        "text_too_long",
+        r#"{"code":"text_too_long","detail":"the text is too long for a QR code, which holds 2331 bytes, or 3391 capitals and digits, or 5596 digits","status":400,"title":"Bad Request"}"#,
+    );
+    check(
         &app.get(&signed_v1(APP, "key=tokens&")).await,
         400,
         "unknown_key",

@@ -28,6 +28,7 @@ mod oauth_begin;
 mod oauth_stores;
 mod original;
 mod ping;
+mod qrcode;
 mod readme;
 mod readme_runs;
 mod realm_v2;

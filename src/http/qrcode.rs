@@ -1,0 +1,236 @@
+//! `GET /qrcode/{text}`: the text as a QR code, a PNG, or an SVG with `.svg` behind the text. With `?unescape=true` the text is decoded
+//! once more, as a form value: so the address of a scan login's picture is written. It knows nothing of logins.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use percent_encoding::percent_decode_str;
+use qrcode::bits::{self, Bits};
+use qrcode::{Color, EcLevel, QrCode, Version};
+use url::form_urlencoded;
+
+use super::NO_STORE;
+use super::error::ApiError;
+
+/// How much of a code may be damaged and it is read all the same: 15 %.
+const LEVEL: EcLevel = EcLevel::M;
+
+/// The white border that a reader needs, in modules, by ISO/IEC 18004.
+const QUIET: usize = 4;
+
+/// The side of a picture in pixels, unless a module would get fewer than [`LEAST`].
+const SIDE: usize = 256;
+const LEAST: usize = 3;
+
+/// An SVG may style itself and do nothing else, should somebody open it as a page.
+const SVG_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+
+/// The picture. Never stored: the text may be a login's.
+pub(super) async fn get(req: HttpRequest) -> Result<HttpResponse, ApiError> {
+    // The path as it was sent: the router's own copy is decoded in part.
+    let raw = req.uri().path().splitn(3, '/').nth(2).unwrap_or_default();
+    let (raw, form) = match raw.strip_suffix(".svg") {
+        Some(raw) => (raw, Form::Svg),
+        None => (raw, Form::Png),
+    };
+    let text = text(raw, is_escaped_twice(req.query_string()))?;
+    // A large code takes some milliseconds, which the other requests of this worker need not wait.
+    let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));
+    let picture = picture.await.map_err(|_| ApiError::ShuttingDown)?.ok_or(ApiError::TextTooLong)?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, NO_STORE));
+    match form {
+        Form::Png => response.insert_header((header::CONTENT_TYPE, "image/png")),
+        Form::Svg => response
+            .insert_header((header::CONTENT_TYPE, "image/svg+xml"))
+            .insert_header((header::CONTENT_SECURITY_POLICY, SVG_CSP)),
+    };
+    Ok(response.body(picture))
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Png,
+    Svg,
+}
+
+impl Form {
+    fn draw(self, code: &QrCode) -> Vec<u8> {
+        match self {
+            Self::Png => png(code),
+            Self::Svg => svg(code).into_bytes(),
+        }
+    }
+}
+
+fn is_escaped_twice(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "unescape" && value == "true")
+}
+
+/// What `raw` says, decoded once, or twice: the second time as a form value, where `+` is a blank.
+fn text(raw: &str, is_escaped_twice: bool) -> Result<String, ApiError> {
+    let mut text = decoded(raw)?;
+    if is_escaped_twice {
+        text = decoded(&text.replace('+', " "))?;
+    }
+    if text.is_empty() { Err(ApiError::InvalidText("is empty")) } else { Ok(text) }
+}
+
+fn decoded(text: &str) -> Result<String, ApiError> {
+    let is_whole = |after: &str| after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_whole) {
+        return Err(ApiError::InvalidText("has a % that is not followed by two hex digits"));
+    }
+    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| ApiError::InvalidText("is not UTF-8"))
+}
+
+/// The smallest code that holds `text`; `None` when none does.
+fn encode(text: &str) -> Option<QrCode> {
+    QrCode::with_bits(content(text)?, LEVEL).ok()
+}
+
+fn content(text: &str) -> Option<Bits> {
+    if text.is_ascii() {
+        return bits::encode_auto(text.as_bytes(), LEVEL).ok();
+    }
+    // Bytes as they are: the library would take pairs of UTF-8's bytes for Japanese in Shift JIS, and a reader would believe it.
+    (1..=40).find_map(|version| {
+        let mut bits = Bits::new(Version::Normal(version));
+        bits.push_byte_data(text.as_bytes()).ok()?;
+        bits.push_terminator(LEVEL).ok()?;
+        Some(bits)
+    })
+}
+
+/// One bit for each pixel, as many pixels for a module as fit into [`SIDE`], in the middle of the picture.
+fn png(code: &QrCode) -> Vec<u8> {
+    let modules = code.width() + 2 * QUIET;
+    let scale = (SIDE / modules).max(LEAST);
+    let side = SIDE.max(modules * scale);
+    let margin = (side - code.width() * scale) / 2;
+    let row_len = side.div_ceil(8);
+    let mut pixels = vec![0xff_u8; row_len * side];
+    for (x, y) in dark_modules(code) {
+        for row in (margin + y * scale..).take(scale) {
+            for column in (margin + x * scale..).take(scale) {
+                pixels[row * row_len + column / 8] &= !(0x80 >> (column % 8));
+            }
+        }
+    }
+    let mut file = Vec::new();
+    let side = u32::try_from(side).expect("the largest code has 177 modules");
+    let mut encoder = png::Encoder::new(&mut file, side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+    written.expect("a Vec takes what is written, and there are as many pixels as the header says");
+    file
+}
+
+/// One path over all dark modules, each run of a row drawn at once; a unit is a module.
+fn svg(code: &QrCode) -> String {
+    let side = code.width() + 2 * QUIET;
+    let mut svg = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{SIDE}" height="{SIDE}" viewBox="0 0 {side} {side}" shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{side}v{side}H0z"/><path d=""##
+    );
+    let mut dark = dark_modules(code).peekable();
+    while let Some((x, y)) = dark.next() {
+        let mut run = 1;
+        while dark.next_if_eq(&(x + run, y)).is_some() {
+            run += 1;
+        }
+        write!(svg, "M{} {}h{run}v1h-{run}z", x + QUIET, y + QUIET).expect("a String takes what is written");
+    }
+    svg + r#""/></svg>"#
+}
+
+/// Column and row of every dark module, row by row.
+fn dark_modules(code: &QrCode) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let width = code.width();
+    (0..width).flat_map(move |y| (0..width).map(move |x| (x, y))).filter(|&(x, y)| code[(x, y)] == Color::Dark)
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_decoded_once_or_twice_and_a_plus_is_a_blank_only_the_second_time() {
+        for (raw, once, twice) in [
+            ("hello", "hello", "hello"),
+            ("a+b", "a+b", "a b"),
+            ("a%2Bb", "a+b", "a b"),
+            ("a%252Bb", "a%2Bb", "a+b"),
+            ("a%20b", "a b", "a b"),
+            ("https://x/%3Fq=1%23top/", "https://x/?q=1#top/", "https://x/?q=1#top/"),
+            ("%E5%BE%AE%E4%BF%A1", "微信", "微信"),
+        ] {
+            assert_eq!(text(raw, false).expect(raw), once);
+            assert_eq!(text(raw, true).expect(raw), twice);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_the_reason() {
+        let fault = |raw, twice| text(raw, twice).expect_err(raw).to_string();
+        assert!(fault("", false).contains("is empty"));
+        for raw in ["%", "a%", "%4", "%zz", "%4g", "%%41", "%微"] {
+            assert!(fault(raw, false).contains("two hex digits"), "{raw}");
+        }
+        assert!(fault("%ff", false).contains("UTF-8"));
+        // Good once, broken the second time.
+        assert!(fault("100%25", true).contains("two hex digits"));
+        assert!(fault("%25ff", true).contains("UTF-8"));
+    }
+
+    #[test]
+    fn only_the_word_true_asks_for_the_second_decoding() {
+        for (query, twice) in
+            [("unescape=true", true), ("a=b&unescape=true", true), ("unescape=false", false), ("unescape", false), ("", false)]
+        {
+            assert_eq!(is_escaped_twice(query), twice, "{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_comes_back_from_its_address(original in ".+") {
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            prop_assert_eq!(&text(&encode(&original), false).expect("well encoded"), &original);
+            let form: String = form_urlencoded::byte_serialize(original.as_bytes()).collect();
+            prop_assert_eq!(&text(&encode(&form), true).expect("well encoded twice"), &original);
+        }
+
+        #[test]
+        fn a_reader_finds_in_a_code_the_text_that_went_in(text in "[0-9]{0,40}[A-Z $%]{0,40}[a-z0-9]{0,40}|.{1,80}|[一-龥ぁ-ん]{1,60}") {
+            let code = encode(&text).expect("a short text");
+            let seen = rqrr::SimpleGrid::from_func(code.width(), |x, y| code[(x, y)] == Color::Dark);
+            let (_, read) = rqrr::Grid::new(seen).decode().expect("a code that can be read");
+            prop_assert_eq!(read, text);
+        }
+    }
+
+    #[test]
+    fn chinese_goes_into_a_code_as_bytes_and_never_as_japanese() {
+        // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each character, so that all stand in this mode.
+        let content = content("微信登录").expect("a short text").into_bytes();
+        assert_eq!(content[..3], [0x40, 0xce, 0x5b][..], "12 bytes, and the first of them is e5");
+    }
+
+    #[test]
+    fn a_picture_has_256_pixels_a_side_until_a_module_would_get_fewer_than_three() {
+        for (version, side) in [(1, 256), (15, 256), (16, 267), (40, 555)] {
+            let code = QrCode::with_version("1", Version::Normal(version), LEVEL).expect("one digit");
+            let file = png(&code);
+            let reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().expect("a PNG");
+            let info = reader.info();
+            assert_eq!((info.width, info.height), (side, side), "version {version}");
+            assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::One));
+        }
+    }
+}
