@@ -6,9 +6,9 @@
 //!
 //! The modules in reading order:
 //! - [`clock`], [`account`], [`credential`], [`signature`], [`origin`]: plain values and pure functions;
-//! - [`realm`]: who may query, and the proof of it;
+//! - [`realm`]: who may query, and the proof of it; [`oauth`]: where an account's visitors may be sent back to;
 //! - [`store`]: where credentials rest; [`wechat`]: WeChat's wire;
-//! - [`keeper`]: the owner of every credential;
+//! - [`keeper`]: the owner of every credential; [`login`]: what becomes of a visitor who logs in;
 //! - [`settings`]: from a file and variables to a proven `Config`;
 //! - [`http`]: routes and errors; [`sandbox`]: a truthful fake of WeChat's API;
 //! - [`server`]: all the wiring; [`telemetry`]: logs.
@@ -24,12 +24,14 @@ pub mod credential;
 pub mod origin;
 pub mod signature;
 
+pub mod oauth;
 pub mod realm;
 
 pub mod store;
 pub mod wechat;
 
 pub mod keeper;
+pub mod login;
 pub mod settings;
 
 pub mod http;

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::http::{self, Access, AppState, Demo, HttpOptions};
 use crate::keeper::Keeper;
+use crate::login::Logins;
 use crate::settings::Config;
 use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
@@ -65,8 +67,10 @@ impl Server {
     pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
         // A second installation fails and changes nothing, which is what a second server in one process wants.
         rustls::crypto::ring::default_provider().install_default().ok();
+        let access = access(&config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
+        let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
         let keeper = Keeper::new(config.accounts, store, wechat, clock, config.keep);
         let (stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.refresher().run(stopped));
@@ -75,10 +79,12 @@ impl Server {
             trusted_proxies: config.server.trusted_proxies,
             body_limit: config.server.body_limit,
             access_log: config.server.access_log,
+            public_url: config.server.public_url,
+            open: config.wechat.open,
+            confirm_logins: config.confirm_logins,
             demo,
         };
-        let access = Access { realms: config.realms, origins: config.origins };
-        let state = web::Data::new(AppState::new(keeper, access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
             .keep_alive(KEEP_ALIVE)
@@ -115,6 +121,7 @@ impl Server {
             ended = &mut self.http => Some(ended),
         };
         self.stop.send_replace(true);
+        self.state.logins.close();
         let clock = self.state.clock().clone();
         let deadline = clock.steady().plus(self.grace);
         let result = match ended {
@@ -141,6 +148,16 @@ fn wanted_address(bind: &str, port: u16) -> String {
     if bind.contains(':') && !bind.starts_with('[') { format!("[{bind}]:{port}") } else { format!("{bind}:{port}") }
 }
 
+/// Who may call, by these settings.
+fn access(config: &Config) -> Access {
+    Access {
+        realms: config.realms.clone(),
+        origins: config.origins.clone(),
+        oauth: config.oauth.clone(),
+        first_app: config.accounts.first().map(|account| account.app_id.clone()),
+    }
+}
+
 /// Applies new settings to a running server: apps, realms and cors. Nothing is dropped, neither a request nor a credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
@@ -148,8 +165,9 @@ pub struct Reloader(web::Data<AppState>);
 impl Reloader {
     /// Takes over what may change while running.
     pub fn apply(&self, config: Config) {
+        let access = access(&config);
         self.0.keeper.set_accounts(config.accounts);
-        self.0.set_access(Access { realms: config.realms, origins: config.origins });
+        self.0.set_access(access);
     }
 
     /// How many accounts are served now.

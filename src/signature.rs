@@ -69,6 +69,21 @@ pub fn push(token: &str, timestamp: &str, nonce: &str) -> Hex<20> {
     Hex(sha1.finalize().into())
 }
 
+/// A secret's stand-in where the secret itself need not rest: its sha256.
+pub fn fingerprint(secret: &str) -> Hex<32> {
+    Hex(Sha256::digest(secret).into())
+}
+
+/// An id that nobody guesses: 128 random bits in 32 hex digits.
+pub fn random_id() -> String {
+    Hex(rand::random::<[u8; 16]>()).text()
+}
+
+/// Whether `text` looks like what [`random_id`] makes.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A digest of `N` bytes that is written as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hex<const N: usize>([u8; N]);

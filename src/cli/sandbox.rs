@@ -12,6 +12,8 @@ use jsdkd::telemetry;
 /// Arguments of `sandbox`.
 #[derive(clap::Args)]
 #[command(after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
+    Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
+    POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
     Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains itself when asked wrongly.")]
 pub(super) struct Arguments {
     /// The port to listen on; 0 = any free one.
@@ -39,7 +41,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let Arguments { port, bind, apps, lifetime, daily_quota } = arguments;
         let options = SandboxOptions { accounts: apps, lifetime, daily_quota, clock: Clock::system() };
         let (sandbox, running) = Sandbox::start(SocketAddr::from((bind, port)), options).await.context("cannot listen")?;
-        println!("jsdkd sandbox: {} plays https://api.weixin.qq.com; its state: {}/sandbox/state", sandbox.url(), sandbox.url());
+        let url = sandbox.url();
+        println!(
+            "jsdkd sandbox: {url} plays https://api.weixin.qq.com and https://open.weixin.qq.com; its state: {url}/sandbox/state"
+        );
         stop.asked().await;
         running.stop().await;
         Ok(ExitCode::SUCCESS)

@@ -9,6 +9,8 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::clock::UnixMillis;
 use crate::keeper::KeeperError;
+use crate::login::LoginError;
+use crate::oauth::RedirectError;
 use crate::realm::RealmError;
 use crate::store::StoreError;
 use crate::wechat::WechatError;
@@ -37,6 +39,12 @@ pub enum ApiError {
     /// `key` names no credential.
     #[error("key must be token, ticket or card_ticket")]
     UnknownKey,
+    /// A visitor cannot be sent back to an address that browsers could read differently.
+    #[error("{0}")]
+    InvalidRedirect(RedirectError),
+    /// A visitor may not be sent back to that site.
+    #[error("{0}")]
+    RedirectNotAllowed(RedirectError),
     /// The query string cannot be understood.
     #[error("{0}")]
     MalformedQuery(String),
@@ -63,6 +71,26 @@ pub enum ApiError {
     /// No such account.
     #[error("no app of this appid is configured here; look for a typo, or add it to apps in the settings")]
     UnknownApp,
+    /// No such one-time ticket.
+    #[error(
+        "this ticket is unknown, used or older than a minute, or belongs to another app; send the visitor through the login again"
+    )]
+    UnknownTicket,
+    /// No such login by scanning.
+    #[error("there is no login of this uuid, or its hour is over; begin another with POST /login")]
+    UnknownLogin,
+    /// A login that waits for its scan.
+    #[error("nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once")]
+    NotScannedYet,
+    /// The person who scanned said no.
+    #[error("the person who scanned chose not to log in; begin another login with POST /login")]
+    LoginDeclined,
+    /// Strangers can make us hold only so much.
+    #[error("too many logins have been begun; try again after the time in Retry-After")]
+    TooManyLogins {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No such address, or no such file.
     #[error("there is nothing at this address")]
     NotFound,
@@ -108,6 +136,8 @@ impl ApiError {
             Self::InvalidText(_) => ("invalid_text", StatusCode::BAD_REQUEST),
             Self::TextTooLong => ("text_too_long", StatusCode::BAD_REQUEST),
             Self::UnknownKey => ("unknown_key", StatusCode::BAD_REQUEST),
+            Self::InvalidRedirect(_) => ("invalid_redirect", StatusCode::BAD_REQUEST),
+            Self::RedirectNotAllowed(_) => ("redirect_not_allowed", StatusCode::BAD_REQUEST),
             Self::MalformedQuery(_) => ("malformed_query", StatusCode::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
@@ -115,6 +145,11 @@ impl ApiError {
             Self::RealmNotAllowed => ("realm_not_allowed", StatusCode::FORBIDDEN),
             Self::OriginNotAllowed => ("origin_not_allowed", StatusCode::FORBIDDEN),
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
+            Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
+            Self::UnknownLogin => ("unknown_login", StatusCode::NOT_FOUND),
+            Self::NotScannedYet => ("not_scanned_yet", StatusCode::NOT_FOUND),
+            Self::LoginDeclined => ("login_declined", StatusCode::NOT_FOUND),
+            Self::TooManyLogins { .. } => ("too_many_logins", StatusCode::TOO_MANY_REQUESTS),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
@@ -130,7 +165,7 @@ impl ApiError {
     /// When to come back, for the failures that pass.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) => Some(*retry_after),
+            Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) | Self::TooManyLogins { retry_after } => Some(*retry_after),
             Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
             Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,
@@ -174,7 +209,7 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
 fn describe(error: &KeeperError) -> String {
     match error {
         KeeperError::Store(StoreError { backend, .. }) => {
-            format!("the {backend} store does not answer, and this credential is not held here; ask again in a moment")
+            format!("the {backend} store does not answer, and what was asked for is not held here; ask again in a moment")
         }
         KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
         KeeperError::CoolingDown { retry_after, cause, .. } => format!(
@@ -193,6 +228,25 @@ impl From<RealmError> for ApiError {
             RealmError::Expired { now } => Self::TimestampOutOfRange { now },
             RealmError::NotItsApp => Self::RealmNotAllowed,
             RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
+        }
+    }
+}
+
+impl From<RedirectError> for ApiError {
+    fn from(error: RedirectError) -> Self {
+        match error {
+            RedirectError::Malformed(_) => Self::InvalidRedirect(error),
+            RedirectError::NothingListed(_) | RedirectError::NotListed(_) => Self::RedirectNotAllowed(error),
+        }
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::TooMany { retry_after } => Self::TooManyLogins { retry_after },
+            LoginError::Store(error) => Self::Keeper(error.into()),
+            LoginError::Lost => Self::Internal,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
+use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, web};
 use secrecy::SecretString;
 
@@ -12,7 +13,7 @@ use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
 use crate::keeper::Holding;
-use crate::realm::{Accept, SignedRequest};
+use crate::realm::{Accept, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.
 pub(super) struct KnownAccount(pub(super) Arc<Holding>);
@@ -44,6 +45,33 @@ impl FromRequest for CredentialQuery {
     }
 }
 
+/// A request about an account whose method, address and query a realm has signed with version 2.
+pub(super) struct SignedForAccount {
+    pub(super) holding: Arc<Holding>,
+    pub(super) query: VerifiedQuery<'static>,
+    pub(super) method: Method,
+}
+
+impl FromRequest for SignedForAccount {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed(state(req), req))
+    }
+}
+
+fn signed(state: &AppState, req: &HttpRequest) -> Result<SignedForAccount, ApiError> {
+    let app_id = app_id(req);
+    let query = state.access().realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::V2Only)?.into_owned();
+    Ok(SignedForAccount { holding: account(state, app_id)?.0, query, method: req.method().clone() })
+}
+
+/// The parts that a signature covers; none of the signed addresses takes a body.
+fn as_signed(req: &HttpRequest) -> SignedRequest<'_> {
+    SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" }
+}
+
 /// The account of `app_id`.
 pub(super) fn account(state: &AppState, app_id: &str) -> Result<KnownAccount, ApiError> {
     state.keeper.holding(app_id).map(KnownAccount).ok_or(ApiError::UnknownApp)
@@ -51,9 +79,8 @@ pub(super) fn account(state: &AppState, app_id: &str) -> Result<KnownAccount, Ap
 
 /// The proven query that `req` is, at the address of `app_id`.
 pub(super) fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result<CredentialQuery, ApiError> {
-    let signed = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" };
     let access = state.access();
-    let query = access.realms.verify(&signed, app_id, state.clock().wall(), Accept::AnyVersion)?;
+    let query = access.realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::AnyVersion)?;
     let holding = account(state, app_id)?.0;
     let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
     Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })

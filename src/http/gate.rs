@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
+use super::login;
 use super::page::ForVisitors;
 use super::state::{AppState, SLOW};
 
@@ -45,7 +46,7 @@ where
     let begun = state.clock().steady();
     let origin = req.headers().get(header::ORIGIN);
     let crosses = origin.is_some();
-    let way = if origin.is_some_and(|origin| !let_in(&state, origin)) {
+    let way = if origin.is_some_and(|origin| !let_in(&state, origin)) && !is_own_form(&req) {
         Way::Refused(req)
     } else if !crosses && Hot::of(req.method(), req.path()).is_some() {
         // Without an Origin there is nothing for CORS to do either.
@@ -75,11 +76,20 @@ where
     }
 }
 
+/// Marks a request that took its time on purpose.
+pub(super) struct Waited;
+
 /// The three ways of a request.
 enum Way<F> {
     Hot(ServiceRequest),
     Routed(F),
     Refused(ServiceRequest),
+}
+
+/// The one address that a form of our own page posts to. A page without a referrer has the origin `null`; what proves that the form is
+/// ours is the token in it.
+fn is_own_form(req: &ServiceRequest) -> bool {
+    *req.method() == Method::POST && req.path() == login::CALLBACK
 }
 
 fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
@@ -128,7 +138,7 @@ fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
 fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let status = response.status().as_u16();
     let refused = matches!(status, 401 | 403 | 500..);
-    let slow = took >= SLOW;
+    let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     if !(refused || slow || state.options.access_log) {
         return;
     }

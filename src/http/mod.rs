@@ -18,12 +18,16 @@ mod gate;
 mod hot;
 mod jsapi_config;
 mod jsapi_query;
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes that end at a visitor use it"))]
+mod login;
+mod oauth;
 mod page;
+mod params;
 mod ping;
+mod public;
 mod qrcode;
 mod script;
 mod state;
+mod users;
 mod verify_file;
 
 pub use config_request::ConfigRequest;
@@ -41,6 +45,12 @@ const QUERY: &str = "/jsapi/{appid}/query";
 /// `Allow` of an address that is only read.
 const GET: &str = "GET, HEAD, OPTIONS";
 const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
+const POST: &str = "POST, OPTIONS";
+
+/// Segments that name an account, a login or a user. Without a dot, so that a check file may lie beside them.
+const APP: &str = "{appid:[A-Za-z0-9_-]+}";
+const UUID: &str = "{uuid:[A-Za-z0-9_-]+}";
+const OPENID: &str = "{openid:[A-Za-z0-9_-]+}";
 
 /// The whole application, the same for the server and for its tests.
 pub fn create_app(
@@ -72,6 +82,17 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                 resource(&spelled(CONFIG), GET_AND_POST)
                     .route(web::post().to(jsapi_config::post))
                     .route(read().to(jsapi_config::get)),
+            )
+            .service(resource(&spelled(&format!("/oauth/{APP}/callback")), GET).route(read().to(oauth::callback::get)))
+            .service(resource(&spelled(&format!("/oauth/{APP}/user")), GET).route(read().to(oauth::user::get)))
+            .service(resource(&spelled(&format!("/oauth/{APP}")), GET).route(read().to(oauth::begin::get)))
+            .service(resource(&spelled(&format!("/users/{APP}/{OPENID}")), GET).route(read().to(users::get)))
+            .service(resource(&spelled("/login"), POST).route(web::post().to(login::open::post)))
+            .service(resource(&spelled(&format!("/login/{UUID}")), GET).route(read().to(login::poll::get)))
+            .service(
+                resource(&spelled(login::CALLBACK), GET_AND_POST)
+                    .route(read().to(login::scanned::get))
+                    .route(web::post().to(login::scanned::post)),
             )
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
             .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))

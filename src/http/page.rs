@@ -6,7 +6,8 @@ use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Prefere
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
-use super::NO_STORE;
+use super::{NO_STORE, gate};
+use crate::login::{Failure, LoginError};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -68,6 +69,24 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
     }
     response.extensions_mut().insert(ForVisitors);
     response.body(page.html(zh))
+}
+
+/// The page of a visitor whose code brought no login; `again` is where to begin anew.
+pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -> HttpResponse {
+    let status = match failure {
+        Failure::BadCode => return visitor(req, Page::Expired { again }),
+        Failure::Snapshot => return visitor(req, Page::Snapshot),
+        Failure::Upstream => Trouble::Upstream,
+        Failure::TimedOut => Trouble::Slow,
+    };
+    visitor(req, Page::Trouble { status, again, reference: &gate::request_id(req) })
+}
+
+/// The page of a visitor whom we cannot serve now; the cause is for the log.
+pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpResponse {
+    let reference = gate::request_id(req);
+    tracing::warn!(%error, request_id = reference, "a visitor could not be served");
+    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &reference })
 }
 
 impl Page<'_> {

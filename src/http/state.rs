@@ -5,30 +5,41 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
+use url::Url;
+
+use crate::account::AppId;
 use crate::clock::Clock;
 use crate::keeper::Keeper;
+use crate::login::Logins;
+use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::settings::TrustedProxies;
-use arc_swap::{ArcSwap, Guard};
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {
     /// The owner of all credentials.
     pub keeper: Keeper,
+    /// What becomes of visitors who log in.
+    pub logins: Logins,
     /// Who may call; a reload replaces it whole.
     access: ArcSwap<Access>,
     /// The choices that only a restart changes.
     pub options: HttpOptions,
 }
 
-/// Who may call: queries by realm, pages by origin.
+/// Who may call: queries by realm, pages by origin, and where visitors may be sent.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The realms that may query.
     pub realms: Realms,
     /// The origins whose pages may call.
     pub origins: OriginPolicy,
+    /// The sites that visitors may be sent back to.
+    pub oauth: OauthPolicies,
+    /// The account that is meant where none is named: the first in the settings.
+    pub first_app: Option<AppId>,
 }
 
 /// Settings of the HTTP side.
@@ -42,6 +53,12 @@ pub struct HttpOptions {
     pub body_limit: usize,
     /// Whether every request is logged.
     pub access_log: bool,
+    /// How browsers reach us; `None` = as each request says.
+    pub public_url: Option<Url>,
+    /// Where WeChat asks its users.
+    pub open: Url,
+    /// Whether a person who scanned is asked before they are logged in.
+    pub confirm_logins: bool,
     /// What the demo's page tells its reader; `None` = no demo.
     pub demo: Option<Demo>,
 }
@@ -64,8 +81,8 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
     /// The state of a server that begins with `access`.
-    pub fn new(keeper: Keeper, access: Access, options: HttpOptions) -> Self {
-        Self { keeper, access: ArcSwap::from_pointee(access), options }
+    pub fn new(keeper: Keeper, logins: Logins, access: Access, options: HttpOptions) -> Self {
+        Self { keeper, logins, access: ArcSwap::from_pointee(access), options }
     }
 
     /// Who may call, now.

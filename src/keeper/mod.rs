@@ -4,7 +4,7 @@
 //!
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `outage`
 //! (when it says nothing), `fetch` (one renewal from claim to write-back), `failures` (what is remembered of those that failed),
-//! `refresher` (who looks ahead), then the small tools `flights` and `backoff`.
+//! `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::store::Store;
 use crate::wechat::WechatClient;
 
 mod backoff;
+mod calls;
 mod error;
 mod failures;
 mod fetch;
@@ -180,12 +181,12 @@ impl Keeper {
         .await
     }
 
-    async fn patiently(
+    async fn patiently<T>(
         &self,
         holding: &Holding,
         kind: CredentialKind,
-        work: impl Future<Output = Result<Arc<NearCopy>, KeeperError>>,
-    ) -> Result<Arc<NearCopy>, KeeperError> {
+        work: impl Future<Output = Result<T, KeeperError>>,
+    ) -> Result<T, KeeperError> {
         let after = self.0.wechat.timeout();
         tokio::time::timeout(after + PATIENCE, work)
             .await

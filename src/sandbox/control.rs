@@ -8,11 +8,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use url::Host;
 
 use super::Sandbox;
 use super::fault::Fault;
 use super::server::PATHS;
 use super::survey::survey;
+use super::visit::visit;
 use super::world::{TokenKind, World};
 
 /// New rules for a running sandbox; what is absent stays as it is.
@@ -25,6 +27,9 @@ pub struct Tuning {
     pub daily_quota: Option<u32>,
     /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes left.
     pub ticket_reuse: Option<bool>,
+    /// Whether `snsapi_base` is granted without the authorize page, as in life; then the first of its sample visitors, 小明, comes.
+    /// At first the page asks even then, so that a person can choose who visits.
+    pub silent: Option<bool>,
     /// How many sandbox seconds pass in one of ours, 1 to 3600. Every span shrinks for the client, `expires_in` with them.
     pub time_scale: Option<u32>,
 }
@@ -36,6 +41,7 @@ impl Tuning {
         }
         world.daily_quota = self.daily_quota.unwrap_or(world.daily_quota);
         world.ticket_reuse = self.ticket_reuse.unwrap_or(world.ticket_reuse);
+        world.silent = self.silent.unwrap_or(world.silent);
         if let Some(scale) = self.time_scale {
             world.time.set_scale(scale);
         }
@@ -77,11 +83,22 @@ enum What {
 struct NewAccount {
     appid: String,
     secret: String,
+    /// Empty for any host.
+    oauth_domain: Option<String>,
+    bound: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewVisitor {
+    appid: String,
+    visitor: String,
+    follows: Option<bool>,
 }
 
 /// What a wrong address is told.
 const HELP: &str = "GET /sandbox/state, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
-                    POST /sandbox/accounts, POST /sandbox/tuning, POST /sandbox/reset";
+                    POST /sandbox/accounts, POST /sandbox/visitors, POST /sandbox/visit, POST /sandbox/tuning, POST /sandbox/reset";
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -92,6 +109,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/sandbox/advance", web::post().to(advance))
         .route("/sandbox/void", web::post().to(void))
         .route("/sandbox/accounts", web::post().to(add_account))
+        .route("/sandbox/visitors", web::post().to(add_visitor))
+        .route("/sandbox/visit", web::post().to(visit))
         .route("/sandbox/tuning", web::post().to(tune))
         .route("/sandbox/reset", web::post().to(reset));
 }
@@ -132,23 +151,47 @@ async fn void(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
 }
 
 async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    obey(parse(&body, r#"{"appid":"wx...","secret":"..."}"#).and_then(|account: NewAccount| {
+    let example = r#"{"appid":"wx...","secret":"...","oauth_domain":"www.example.com","bound":true}, the last two optional"#;
+    obey(parse(&body, example).and_then(|account: NewAccount| {
         if account.appid.is_empty() || account.secret.is_empty() {
             return Err("appid and secret: expected at least one character each".to_owned());
         }
-        sandbox.add_account(&account.appid, &account.secret);
+        let NewAccount { appid, secret, oauth_domain, bound } = account;
+        let domain = oauth_domain.map(|domain| host(&domain)).transpose()?;
+        let world = &mut sandbox.state().world;
+        world.add_account(&appid, &secret);
+        let account = world.account_mut(&appid)?;
+        account.bound = bound.unwrap_or(account.bound);
+        if let Some(domain) = domain {
+            account.oauth_domain = domain;
+        }
         Ok(())
     }))
 }
 
+async fn add_visitor(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
+    let known = parse(&body, r#"{"appid":"wx...","visitor":"Alice","follows":true}, the last optional"#)
+        .and_then(|order: NewVisitor| sandbox.introduce(&order.appid, &order.visitor, order.follows));
+    match known {
+        Ok(openid) => HttpResponse::Ok().json(json!({"openid": openid})),
+        Err(error) => HttpResponse::BadRequest().json(json!({"error": error})),
+    }
+}
+
 async fn tune(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    let example = r#"{"lifetime":120,"daily_quota":5,"ticket_reuse":false,"time_scale":60}, each of them optional"#;
+    let example = r#"{"lifetime":120,"daily_quota":5,"ticket_reuse":false,"silent":true,"time_scale":60}, each of them optional"#;
     obey(parse(&body, example).and_then(|tuning: Tuning| tuning.check().map(|()| sandbox.tune(tuning))))
 }
 
 async fn reset(sandbox: Data<Sandbox>) -> HttpResponse {
     sandbox.reset();
     obey(Ok(()))
+}
+
+/// An OAuth domain as WeChat registers it: a host without scheme, port and path. Nothing for an empty one.
+pub(super) fn host(text: &str) -> Result<Option<Host>, String> {
+    let wrong = |error| format!("oauth_domain: {error}; expected a host alone, such as www.example.com");
+    if text.is_empty() { Ok(None) } else { Host::parse(text).map(Some).map_err(wrong) }
 }
 
 /// A mistake is told where it is and what would have been right.

@@ -24,26 +24,45 @@ pub(super) async fn answer(
     app_id: &str,
     act: impl FnOnce(&mut World) -> Result<Value, Refusal>,
 ) -> HttpResponse {
-    let effect = sandbox.begin(request.path(), app_id);
-    if let Some(delay) = effect.delay_ms {
-        tokio::time::sleep(Duration::from_millis(delay)).await;
-    }
-    let result = if effect.hang {
-        pending().await
-    } else if effect.reset {
-        return reset(request);
-    } else if effect.garbage {
-        return HttpResponse::Ok().content_type(JSON).body(&b"\xff\xfe<<<\x00 this is not JSON \xc3\x28"[..]);
-    } else if let Some(status) = effect.html {
-        return gateway_page(status);
-    } else if let Some(code) = effect.errcode {
-        Err(Refusal::scripted(code, effect.errmsg.as_deref()))
-    } else {
-        act(&mut sandbox.state().world)
+    let effect = match meet(sandbox, request, app_id).await {
+        Ok(effect) => effect,
+        Err(spoiled) => return spoiled,
+    };
+    let result = match effect.errcode {
+        Some(code) => Err(Refusal::scripted(code, effect.errmsg.as_deref())),
+        None => act(&mut sandbox.state().world),
     };
     let errcode = result.as_ref().err().map_or(0, |refusal| refusal.code);
     tracing::debug!(http.path = request.path(), wechat.errcode = errcode, "sandbox answers");
     write(result.unwrap_or_else(|refusal| refused(sandbox, &refusal)), &effect)
+}
+
+/// Counts a call made for `app_id` and lets its fault delay it or end it: then the error is what to send. What is left of the fault
+/// is for the answer.
+pub(super) async fn meet(sandbox: &Sandbox, request: &HttpRequest, app_id: &str) -> Result<Effect, HttpResponse> {
+    let effect = sandbox.begin(request.path(), app_id);
+    if let Some(delay) = effect.delay_ms {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if effect.hang {
+        pending().await
+    } else if effect.reset {
+        Err(reset(request))
+    } else if effect.garbage {
+        Err(HttpResponse::Ok().content_type(JSON).body(&b"\xff\xfe<<<\x00 this is not JSON \xc3\x28"[..]))
+    } else if let Some(status) = effect.html {
+        Err(gateway_page(status))
+    } else {
+        Ok(effect)
+    }
+}
+
+/// Sends a text with what the fault still changes about any answer.
+pub(super) fn send(text: String, content_type: &str, effect: &Effect) -> HttpResponse {
+    let status = effect.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+    let mut response = HttpResponse::build(status);
+    response.content_type(if effect.text_plain { "text/plain" } else { content_type });
+    if effect.half_body { response.body(half_of(text)) } else { response.body(text) }
 }
 
 /// Keeps a second handle on each connection, so that [`reset`] can reach the socket below actix.
@@ -79,10 +98,7 @@ fn write(mut body: Value, effect: &Effect) -> HttpResponse {
     if effect.control_chars {
         text = text.replace("\\u0001", "\u{1}");
     }
-    let status = effect.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
-    let mut response = HttpResponse::build(status);
-    response.content_type(if effect.text_plain { "text/plain" } else { JSON });
-    if effect.half_body { response.body(half_of(text)) } else { response.body(text) }
+    send(text, JSON, effect)
 }
 
 fn gateway_page(status: u16) -> HttpResponse {

@@ -1,6 +1,7 @@
-//! Random values that look like WeChat's. Nothing here remembers what it made.
+//! Values that look like WeChat's: random ones, and a person's ids, which follow from their names. Nothing here remembers what it made.
 
 use rand::RngExt;
+use sha2::{Digest, Sha256};
 
 use crate::clock::UnixMillis;
 
@@ -17,10 +18,42 @@ pub(super) fn ticket() -> String {
     opaque(86)
 }
 
+/// A visitor's code: 32 letters and digits.
+pub(super) fn code() -> String {
+    let (mut rng, letters) = (rand::rng(), &ALPHABET[..62]);
+    (0..32).map(|_| char::from(letters[rng.random_range(0..letters.len())])).collect()
+}
+
+/// A user-level access_token or refresh_token: as one for the account, but shorter.
+pub(super) fn user_token() -> String {
+    format!("90_{}", opaque(86))
+}
+
+/// A person's openid, another one for every account. Those of one account begin alike.
+pub(super) fn openid(app_id: &str, name: &str) -> String {
+    format!("o{}{}", derived(&[app_id], 5), derived(&[app_id, name], 22))
+}
+
+/// A person's unionid, the same for all accounts that are bound to one Open Platform account; here these are all accounts.
+pub(super) fn unionid(name: &str) -> String {
+    format!("o{}", derived(&["unionid", name], 27))
+}
+
+/// The address of a person's picture at WeChat's size 132. There is no picture behind it.
+pub(super) fn picture(name: &str) -> String {
+    format!("https://thirdwx.qlogo.cn/mmopen/vi_32/{}/132", derived(&["picture", name], 32))
+}
+
 /// The changing trace at the end of every `errmsg`, such as `rid: 61250a39-612fed42-36740516`.
 pub(super) fn rid(now: UnixMillis) -> String {
     let mut rng = rand::rng();
     format!("rid: {:08x}-{:08x}-{:08x}", now.seconds().0, rng.random::<u32>(), rng.random::<u32>())
+}
+
+/// The same opaque characters whenever it is asked for the same words; 32 at most.
+fn derived(words: &[&str], length: usize) -> String {
+    let hash = Sha256::digest(words.join("\0").as_bytes());
+    hash.iter().take(length).map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
 }
 
 fn opaque(length: usize) -> String {

@@ -4,21 +4,30 @@
 //! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
 //! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
-//! of the protocol (`token`, `ticket`, `probe`); `control` and `survey` are the `/sandbox/...` routes; `server` runs it all.
+//! of the protocol (`token`, `ticket`, `probe`, `user`, `sns`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
+//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all.
 
+mod authorize;
+mod bounded;
 mod control;
 mod exchange;
 mod fault;
 mod mint;
+mod oauth;
+mod page;
 mod probe;
 mod refusal;
 mod server;
+mod sns;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod ticket;
 mod timeline;
 mod token;
+mod user;
+mod visit;
+mod visitors;
 mod world;
 
 use std::collections::BTreeMap;
@@ -31,6 +40,7 @@ use crate::clock::Clock;
 pub use control::Tuning;
 pub use fault::{Effect, Fault};
 pub use server::RunningSandbox;
+pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};
 
 /// What a sandbox starts with.
@@ -146,6 +156,19 @@ impl Sandbox {
     /// Opens an account, or changes its secret.
     pub fn add_account(&self, appid: &str, secret: &str) {
         self.state().world.add_account(appid, secret);
+    }
+
+    /// Registers the one host that visitors of the account may be sent back to (网页授权域名), or lets them go anywhere again.
+    pub fn set_oauth_domain(&self, appid: &str, domain: Option<&str>) -> Result<(), String> {
+        let domain = control::host(domain.unwrap_or_default())?;
+        self.state().world.account_mut(appid)?.oauth_domain = domain;
+        Ok(())
+    }
+
+    /// Binds the account to the Open Platform, as every account is at first, or unbinds it: only a bound one learns unionids.
+    pub fn set_bound(&self, appid: &str, bound: bool) -> Result<(), String> {
+        self.state().world.account_mut(appid)?.bound = bound;
+        Ok(())
     }
 
     /// Kills the account's current tokens of both kinds at once, as another program's refresh would.

@@ -13,20 +13,29 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) const NOT_LATEST: Self = Self::fixed(40001, "invalid credential, access_token is invalid or not latest");
     pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
+    pub(super) const WRONG_OPENID: Self = Self::fixed(40003, "invalid openid");
     pub(super) const UNKNOWN_APPID: Self = Self::fixed(40013, "invalid appid");
     pub(super) const UNKNOWN_TOKEN: Self = Self::fixed(40014, "invalid access_token");
+    pub(super) const UNKNOWN_CODE: Self = Self::fixed(40029, "invalid code");
+    pub(super) const UNKNOWN_REFRESH: Self = Self::fixed(40030, "invalid refresh_token");
     pub(super) const UNKNOWN_PATH: Self = Self::fixed(40066, "invalid url");
     pub(super) const BAD_ARGUMENT: Self = Self::fixed(40097, "invalid args");
     pub(super) const WRONG_SECRET: Self = Self::fixed(40125, "invalid appsecret");
+    pub(super) const USED_CODE: Self = Self::fixed(40163, "code been used");
     pub(super) const NO_TOKEN: Self = Self::fixed(41001, "access_token missing");
     pub(super) const NO_APPID: Self = Self::fixed(41002, "appid missing");
+    pub(super) const NO_REFRESH: Self = Self::fixed(41003, "refresh_token missing");
     pub(super) const NO_SECRET: Self = Self::fixed(41004, "appsecret missing");
+    pub(super) const NO_CODE: Self = Self::fixed(41008, "missing code");
     pub(super) const EXPIRED: Self = Self::fixed(42001, "access_token expired");
+    pub(super) const EXPIRED_REFRESH: Self = Self::fixed(42002, "refresh_token expired");
+    pub(super) const EXPIRED_CODE: Self = Self::fixed(42003, "oauth_code expired");
     pub(super) const GET_ONLY: Self = Self::fixed(43001, "require GET method");
     pub(super) const POST_ONLY: Self = Self::fixed(43002, "require POST method");
     pub(super) const EMPTY_BODY: Self = Self::fixed(44002, "empty post data");
     pub(super) const QUOTA_SPENT: Self = Self::fixed(45009, "reach max api daily quota limit");
     pub(super) const BAD_BODY: Self = Self::fixed(47001, "data format error");
+    pub(super) const NOT_ALLOWED: Self = Self::fixed(48001, "api unauthorized");
 
     const fn fixed(code: i32, message: &'static str) -> Self {
         Self { code, message: Cow::Borrowed(message) }
@@ -37,7 +46,10 @@ impl Refusal {
         let usual = match code {
             -1 => "system error",
             40001 => "invalid credential, access_token is invalid or not latest",
+            40029 => "invalid code",
+            40163 => "code been used",
             40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+            42003 => "oauth_code expired",
             45009 => "reach max api daily quota limit",
             45011 => "api minute-quota reach limit mustslower retry next minute",
             48001 => "api unauthorized",

@@ -13,10 +13,21 @@ use tokio::sync::oneshot;
 use super::Sandbox;
 use super::exchange::{answer, remember_socket};
 use super::refusal::Refusal;
-use super::{control, probe, ticket, token};
+use super::{authorize, control, probe, sns, ticket, token, user, visit};
 
 /// The paths of WeChat's that the sandbox knows.
-pub(super) const PATHS: [&str; 4] = [token::BASIC, token::STABLE, ticket::PATH, probe::PATH];
+pub(super) const PATHS: [&str; 10] = [
+    token::BASIC,
+    token::STABLE,
+    ticket::PATH,
+    probe::PATH,
+    user::PATH,
+    authorize::PATH,
+    sns::ACCESS,
+    sns::REFRESH,
+    sns::USERINFO,
+    sns::AUTH,
+];
 
 /// Keeps the server alive; dropping it stops the server.
 pub struct RunningSandbox {
@@ -92,6 +103,12 @@ fn routes(config: &mut ServiceConfig) {
         .route(token::STABLE, web::to(token::stable))
         .route(ticket::PATH, web::to(ticket::ticket))
         .route(probe::PATH, web::to(probe::callback_ip))
+        .route(user::PATH, web::to(user::info))
+        .route(authorize::PATH, web::get().to(visit::authorize))
+        .route(sns::ACCESS, web::to(sns::access_token))
+        .route(sns::REFRESH, web::to(sns::refresh_token))
+        .route(sns::USERINFO, web::to(sns::userinfo))
+        .route(sns::AUTH, web::to(sns::auth))
         .configure(control::routes)
         .default_service(web::to(unknown));
 }

@@ -21,6 +21,7 @@ pub(super) fn survey(state: &State) -> Value {
         "lifetime": world.lifetime.as_secs_f64(),
         "daily_quota": world.daily_quota,
         "ticket_reuse": world.ticket_reuse,
+        "silent": world.silent,
         "time_scale": world.time.scale(),
         "calls": totals,
         "accounts": accounts,
@@ -36,11 +37,15 @@ fn account(state: &State, app_id: &str) -> Value {
         .filter(|((caller, _), _)| caller == app_id)
         .map(|((_, path), count)| (path.clone(), Value::from(*count)))
         .collect();
+    let tally = world.visitors.tally(app_id);
     let (minted, forced) = world.spent_today(app_id);
     json!({
         "calls": calls,
         "tokens_today": minted,
         "forced_today": forced,
+        "visits": tally.visits,
+        "codes": tally.codes,
+        "logins": tally.logins,
         "token": life(world, world.current(app_id, TokenKind::Basic)),
         "stable": life(world, world.current(app_id, TokenKind::Stable)),
         "jsapi": life(world, world.current_ticket(app_id, TicketKind::Jsapi)),

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[path = "visit_tests.rs"]
+mod visit;
+
 const APP: &str = "wx1234567890abcdef";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const TOKEN: &str = "/cgi-bin/token";

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use url::Host;
 
 use super::SandboxOptions;
 use super::mint;
 use super::refusal::Refusal;
 use super::timeline::Timeline;
+use super::visitors::Visitors;
 use crate::clock::UnixMillis;
 
 /// Forced refreshes of the stable token that WeChat allows an account in a day.
@@ -26,7 +28,10 @@ pub(super) struct World {
     pub(super) daily_quota: u32,
     /// Whether a repeated fetch gives the same ticket while it has time left; WeChat does not say which it does.
     pub(super) ticket_reuse: bool,
+    /// Whether `snsapi_base` is granted without a page.
+    pub(super) silent: bool,
     pub(super) accounts: BTreeMap<String, Account>,
+    pub(super) visitors: Visitors,
     tokens: HashMap<String, Token>,
     minted: u64,
     prune_at: usize,
@@ -36,6 +41,10 @@ pub(super) struct World {
 #[derive(Debug)]
 pub(super) struct Account {
     secret: SecretString,
+    /// The one host that visitors may be sent back to (网页授权域名); any host if none is registered.
+    pub(super) oauth_domain: Option<Host>,
+    /// Whether it is bound to the Open Platform, which gives its visitors a unionid.
+    pub(super) bound: bool,
     current: [Option<String>; 2],
     tickets: [Option<(String, UnixMillis)>; 2],
     day: u64,
@@ -83,7 +92,9 @@ impl World {
             lifetime: options.lifetime,
             daily_quota: options.daily_quota,
             ticket_reuse: true,
+            silent: false,
             accounts: BTreeMap::new(),
+            visitors: Visitors::default(),
             tokens: HashMap::new(),
             minted: 0,
             prune_at: 1024,
@@ -102,6 +113,8 @@ impl World {
             None => {
                 let account = Account {
                     secret,
+                    oauth_domain: None,
+                    bound: true,
                     current: [None, None],
                     tickets: [None, None],
                     day: 0,
@@ -112,6 +125,11 @@ impl World {
                 self.accounts.insert(app_id.to_owned(), account);
             }
         }
+    }
+
+    /// An account, to be changed.
+    pub(super) fn account_mut(&mut self, app_id: &str) -> Result<&mut Account, String> {
+        self.accounts.get_mut(app_id).ok_or_else(|| format!("no account {app_id:?}; see GET /sandbox/state"))
     }
 
     /// `GET /cgi-bin/token`: always a new token; the last one lives on for five minutes.
@@ -215,7 +233,8 @@ impl World {
         account.map_or((0, 0), |account| (account.minted_today, account.forced_today))
     }
 
-    fn login(&mut self, app_id: &str, secret: &str) -> Result<&mut Account, Refusal> {
+    /// The account, if `secret` is its own.
+    pub(super) fn login(&mut self, app_id: &str, secret: &str) -> Result<&mut Account, Refusal> {
         let today = self.time.day();
         let account = self.accounts.get_mut(app_id).ok_or(Refusal::UNKNOWN_APPID)?;
         if account.secret.expose_secret() != secret {
@@ -227,8 +246,8 @@ impl World {
         Ok(account)
     }
 
-    /// How long old and new live together: five minutes of a full lifetime.
-    fn overlap(&self) -> Duration {
+    /// How long old and new live together, and how long a visitor's code lives: five minutes of a full lifetime.
+    pub(super) fn overlap(&self) -> Duration {
         self.lifetime / 24
     }
 
@@ -250,7 +269,7 @@ impl World {
         self.grant(value, ends, now)
     }
 
-    fn grant(&self, value: String, ends: UnixMillis, now: UnixMillis) -> Grant {
+    pub(super) fn grant(&self, value: String, ends: UnixMillis, now: UnixMillis) -> Grant {
         Grant { value, expires_in: self.time.client_seconds(now.until(ends)) }
     }
 

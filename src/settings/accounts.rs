@@ -8,6 +8,7 @@ use super::faults::{About, Weight};
 use super::reader::{At, Reader};
 use super::variables::{NeighbourApp, Variables};
 use crate::account::{Account, AppId, TokenApi};
+use crate::oauth::{OauthPolicies, OauthPolicy, Scope, Site};
 
 const KNOWN: [&str; 9] = ["key", "secret", "token", "aesKey", "tokenApi", "oauth", "messages", "mode", "rotationsPerDay"];
 
@@ -19,15 +20,17 @@ const STABLE_RESERVE: Duration = Duration::from_secs(5 * 60);
 const BASIC_ROTATIONS: (u32, u32) = (1000, 2000);
 const STABLE_ROTATIONS: (u32, u32) = (20, 20);
 
-/// All accounts, those of the file first. `reserve` is what the owner asked for; each account gets what its `tokenApi` allows of it.
+/// All accounts, those of the file first, and what each allows of OAuth. `reserve` is what the owner asked for; each account gets what
+/// its `tokenApi` allows of it.
 pub(super) fn accounts(
     root: &At<'_>,
     variables: &Variables,
     env: &Environment,
     reader: &Reader<'_>,
     reserve: Duration,
-) -> Vec<Account> {
+) -> (Vec<Account>, OauthPolicies) {
     let mut accounts = Vec::new();
+    let mut policies = OauthPolicies::default();
     let mut places: HashMap<AppId, usize> = HashMap::new();
     let list = root.get("apps");
     let items = list.as_ref().and_then(|list| {
@@ -40,11 +43,13 @@ pub(super) fn accounts(
     let none_written = variables.apps.is_empty() && items.as_ref().map_or(list.is_none(), |items| items.len() == 0);
     let mut noted = BTreeSet::new();
     for (index, item) in items.into_iter().flatten().enumerate() {
+        let policy = item.get("oauth").map(|oauth| oauth_policy(&oauth)).unwrap_or_default();
         let Some(account) = account(&item, reserve, &mut noted) else { continue };
         match places.get(&account.app_id) {
             Some(first) => item.fault(format!("the app {} is already written as apps[{first}]", account.app_id)),
             None => {
                 places.insert(account.app_id.clone(), index);
+                policies.insert(account.app_id.clone(), policy);
                 accounts.push(account);
             }
         }
@@ -59,7 +64,23 @@ pub(super) fn accounts(
             None => reader.remark(About::Everything, Weight::Fault, message),
         }
     }
-    accounts
+    (accounts, policies)
+}
+
+/// What an app allows of OAuth. A faulty site is remarked and left out; the settings are not used then anyway.
+fn oauth_policy(at: &At<'_>) -> OauthPolicy {
+    if !at.is_table(&["redirects", "scope"]) {
+        return OauthPolicy::default();
+    }
+    let scope = at.get("scope").and_then(|scope| scope.word(&Scope::NAMES)).unwrap_or_default();
+    let redirects = at.get("redirects");
+    let items = redirects.as_ref().map(At::one_or_more).unwrap_or_default();
+    let sites = items.iter().filter_map(|item| {
+        const EXPECTED: &str = "a site such as \"https://shop.example.com/\"";
+        let text = item.text(EXPECTED)?;
+        Site::parse(text).map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok()
+    });
+    OauthPolicy { sites: sites.collect(), scope }
 }
 
 fn account(at: &At<'_>, reserve: Duration, noted: &mut BTreeSet<&'static str>) -> Option<Account> {
@@ -108,13 +129,10 @@ fn later(at: &At<'_>, noted: &mut BTreeSet<&'static str>) {
             aes_key.expected_secret("the 43 letters and digits of WeChat's EncodingAESKey");
         }
     }
-    if let Some(oauth) = at.get("oauth") {
-        oauth.is_table(&["redirects", "scope"]);
-    }
     if let Some(mode) = at.get("mode") {
         mode.text("a word");
     }
-    for name in ["aesKey", "oauth", "messages", "mode"] {
+    for name in ["aesKey", "messages", "mode"] {
         if let Some(setting) = at.get(name)
             && noted.insert(name)
         {

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::proxies::TrustedProxies;
 use crate::account::{Account, Keep};
+use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::store::StoreConfig;
@@ -16,12 +17,16 @@ use crate::store::StoreConfig;
 pub struct Config {
     /// The WeChat accounts, in the order they are written; at least one.
     pub accounts: Vec<Account>,
+    /// Where each account's visitors may be sent back to.
+    pub oauth: OauthPolicies,
     /// Who may query credentials.
     pub realms: Realms,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
     /// Which credentials are renewed ahead.
     pub keep: Keep,
+    /// Whether a person who scanned is asked before they are logged in.
+    pub confirm_logins: bool,
     /// Where credentials rest.
     pub store: StoreConfig,
     /// Our own side of the network.

@@ -18,7 +18,7 @@ const KNOWN: [&str; 13] =
     ["cors", "cache", "realms", "apps", "server", "wechat", "reserve", "keep", "login", "hub", "wetoken", "tokenboy", "sources"];
 
 /// Sections of later versions.
-const LATER: [&str; 5] = ["login", "hub", "wetoken", "tokenboy", "sources"];
+const LATER: [&str; 4] = ["hub", "wetoken", "tokenboy", "sources"];
 
 const SERVER: [&str; 9] =
     ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
@@ -40,14 +40,29 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     }
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
-    let accounts = accounts::accounts(&root, variables, env, reader, reserve.unwrap_or_default());
+    let (accounts, oauth) = accounts::accounts(&root, variables, env, reader, reserve.unwrap_or_default());
     let ids: std::collections::HashSet<&AppId> = accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
     let origins = origins(&root);
     let store = cache::store(&root, variables);
+    let confirm_logins = root.get("login").and_then(|at| confirm(&at));
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
-    Some(Config { accounts, realms, origins: origins?, keep: keep?, store: store?, server: server?, wechat: wechat? })
+    Some(Config {
+        accounts,
+        oauth,
+        realms,
+        origins: origins?,
+        keep: keep?,
+        confirm_logins: confirm_logins?,
+        store: store?,
+        server: server?,
+        wechat: wechat?,
+    })
+}
+
+fn confirm(login: &At<'_>) -> Option<bool> {
+    if login.is_table(&["confirm"]) { login.get("confirm")?.boolean() } else { None }
 }
 
 fn origins(root: &At<'_>) -> Option<OriginPolicy> {

@@ -23,13 +23,14 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 18] = [
+const SETTINGS: [(&str, Kind); 19] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
     ("cache.sql", Kind::Text),
     ("reserve", Kind::Text),
     ("keep", Kind::Text),
+    ("login.confirm", Kind::Bool),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
     ("server.workers", Kind::Number),

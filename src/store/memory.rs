@@ -1,19 +1,19 @@
 //! Records in this process: a map behind a std mutex, which guards only the map's own few instructions and is never held across an
 //! await. The file store is built on the same map.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use super::{Record, Store, StoreError};
-use crate::clock::{Clock, SteadyMillis};
+use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
-/// Keeps records until the process ends.
+/// Keeps records until they or the process end.
 #[derive(Debug)]
 pub struct MemoryStore {
-    records: Mutex<BTreeMap<String, Record>>,
+    records: Mutex<Records>,
     permits: Permits,
     clock: Clock,
 }
@@ -21,13 +21,48 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store that begins with `initial`, as `cache: { memo: {…} }` allows.
     pub fn new(initial: BTreeMap<String, Record>, clock: Clock) -> Self {
-        Self { records: Mutex::new(initial), permits: Permits::new(clock.clone()), clock }
+        let mut ends = Ends::default();
+        for (key, record) in &initial {
+            ends.note(key, record.expires_at);
+        }
+        let records = Mutex::new(Records { by_key: initial, ends });
+        Self { records, permits: Permits::new(clock.clone()), clock }
     }
 
-    fn records(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         locked(&self.records)
     }
 }
+
+#[derive(Debug)]
+struct Records {
+    by_key: BTreeMap<String, Record>,
+    ends: Ends,
+}
+
+/// When what was written ends, so that a store forgets it without looking at all the rest.
+#[derive(Debug, Default)]
+pub(super) struct Ends(BTreeSet<(UnixMillis, String)>);
+
+impl Ends {
+    /// `key` ends at `end` unless it is written again.
+    pub(super) fn note(&mut self, key: &str, end: UnixMillis) {
+        self.0.insert((end, key.to_owned()));
+    }
+
+    /// The keys whose noted end lies [`FORGET_AFTER`] back, each once. A key that was written again since has another end: the
+    /// caller compares.
+    pub(super) fn passed(&mut self, now: UnixMillis) -> Vec<(UnixMillis, String)> {
+        let mut passed = Vec::new();
+        while self.0.first().is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now) {
+            passed.extend(self.0.pop_first());
+        }
+        passed
+    }
+}
+
+/// What has ended is kept this much longer, should the wall clock be set back.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 impl Store for MemoryStore {
     fn is_shared(&self) -> bool {
@@ -36,17 +71,24 @@ impl Store for MemoryStore {
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().get(key).filter(|record| record.expires_at > now).cloned())).boxed()
+        ready(Ok(self.records().by_key.get(key).filter(|record| record.expires_at > now).cloned())).boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.records().insert(key.to_owned(), record.clone());
+        let mut records = self.records();
+        for (end, key) in records.ends.passed(self.clock.wall()) {
+            if records.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
+                records.by_key.remove(&key);
+            }
+        }
+        records.ends.note(key, record.expires_at);
+        records.by_key.insert(key.to_owned(), record.clone());
         ready(Ok(())).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
+        ready(Ok(self.records().by_key.remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
     fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -69,8 +111,15 @@ impl Store for MemoryStore {
 /// Permits counted in this process, for the stores that no other process shares.
 #[derive(Debug)]
 pub(super) struct Permits {
-    taken: Mutex<HashMap<String, (u32, SteadyMillis)>>,
+    taken: Mutex<Taken>,
     clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    by_key: HashMap<String, (u32, SteadyMillis)>,
+    /// How many there may be before those whose window is over are looked for.
+    sweep_at: usize,
 }
 
 impl Permits {
@@ -82,8 +131,15 @@ impl Permits {
     pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
         let now = self.clock.steady();
         let mut taken = locked(&self.taken);
-        taken.retain(|_, (_, ends)| *ends > now);
-        let (count, _) = taken.entry(key.to_owned()).or_insert((0, now.plus(window)));
+        if taken.by_key.len() >= taken.sweep_at {
+            taken.by_key.retain(|_, (_, ends)| *ends > now);
+            // Twice as many as live: each sweep is paid for by as many calls as it walks over.
+            taken.sweep_at = (2 * taken.by_key.len()).max(64);
+        }
+        let (count, ends) = taken.by_key.entry(key.to_owned()).or_insert((0, now.plus(window)));
+        if *ends <= now {
+            (*count, *ends) = (0, now.plus(window));
+        }
         let granted = *count < limit;
         *count += u32::from(granted);
         granted

@@ -20,6 +20,8 @@ pub enum Call {
     Token,
     /// `/cgi-bin/ticket/getticket`, or any other call that is made with an access_token.
     WithToken,
+    /// `/sns/…`: a visitor's code, or the user-level token that it was exchanged for.
+    Visitor,
 }
 
 /// What to do about a failure.
@@ -42,7 +44,9 @@ impl Errcode {
             // On the token endpoints 40001 speaks of the secret, everywhere else of the token.
             (40001, Call::Token) => Kind::Permanent,
             (40001 | 40014 | 42001, Call::WithToken) => Kind::StaleToken,
-            (40029 | 40030 | 40163 | 42002 | 42003 | 42007, _) => Kind::Visitor,
+            (40003 | 40029 | 40030 | 40163 | 41003 | 41008 | 42002 | 42003 | 42007, _) => Kind::Visitor,
+            // A user-level token acts for one visitor; that it died says nothing of the account's own.
+            (40001 | 40014 | 42001, Call::Visitor) => Kind::Visitor,
             // -1 is "busy", 45011 the limit of one minute.
             (-1 | 45011, _) => Kind::Temporary,
             (
@@ -59,12 +63,15 @@ impl Errcode {
     /// Advice for the operator, where the code is known well enough to give any.
     pub fn advice(self, call: Call) -> Option<&'static str> {
         Some(match (self.0, call) {
-            (40001 | 40125, Call::Token) => "the AppSecret is wrong or belongs to another account: compare it with the console",
+            (40001, Call::Token) | (40125, _) => {
+                "the AppSecret is wrong or belongs to another account: compare it with the console"
+            }
             (40013, _) => "the appid is wrong: look for a typo or a letter of the wrong case",
             (40164 | 61004, _) => "add this server's outgoing address to the account's IP whitelist in the console",
             (40243, _) => "the AppSecret is frozen: unfreeze it in the console and wait ten minutes",
             (45009, _) => "the account's quota for the day is spent: wait for the next day or clear it in the console",
             (45011, _) => "too many calls in this minute: it passes by itself",
+            (40003, _) => "the openid is not one of this account's: look for a typo, or for an openid of another account",
             (48001, _) => "this type of account may not use the call, or it is not verified",
             (50002 | 50007, _) => "WeChat has limited or frozen this account",
             (89501 | 89503, _) => "the account's administrator must confirm this server's address in WeChat",
@@ -88,6 +95,9 @@ mod tests {
     fn a_visitors_code_says_nothing_of_the_account() {
         for code in [40029, 40163, 42003, 42007] {
             assert_eq!(Errcode(code).kind(Call::WithToken), Kind::Visitor, "{code}");
+        }
+        for code in [40001, 40014, 42001] {
+            assert_eq!(Errcode(code).kind(Call::Visitor), Kind::Visitor, "{code}: a user-level token");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next. It keeps
 //! nothing; when to call is the keeper's business.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
 
 mod errcode;
+mod oauth;
 mod reply;
+mod user;
 
 pub use errcode::{Call, Errcode, Kind};
+pub use oauth::{VisitorGrant, authorize_url};
+pub use user::Language;
 
 /// No answer that we read is larger; a longer one is cut off and counts as unreadable.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -86,12 +91,18 @@ impl WechatError {
 #[error("the HTTPS client cannot be set up: {0}")]
 pub struct ClientError(String);
 
-/// A client of WeChat's API.
-#[derive(Debug)]
+/// A client of WeChat's API; clones share its connections.
+#[derive(Clone, Debug)]
 pub struct WechatClient {
     http: Client,
-    hosts: Vec<Url>,
+    hosts: Arc<[Url]>,
     timeout: Duration,
+    choice: Arc<Choice>,
+}
+
+/// Which host is asked first.
+#[derive(Debug, Default)]
+struct Choice {
     /// The host that answered last, so that a dead first host is not tried at every call.
     preferred: AtomicUsize,
     calls: AtomicUsize,
@@ -115,7 +126,7 @@ impl WechatClient {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| ClientError(chain(&error)))?;
-        Ok(Self { http, hosts, timeout, preferred: AtomicUsize::new(0), calls: AtomicUsize::new(0) })
+        Ok(Self { http, hosts: hosts.into(), timeout, choice: Arc::default() })
     }
 
     /// The bound on every call.
@@ -164,7 +175,7 @@ impl WechatClient {
                 let host = (first + turn) % self.hosts.len();
                 match exchange(self.request(&self.hosts[host], path, query, json.clone())).await {
                     Ok(answer) => {
-                        self.preferred.store(host, Ordering::Relaxed);
+                        self.choice.preferred.store(host, Ordering::Relaxed);
                         return Ok(answer);
                     }
                     Err(error) if error.is_connect() => last = WechatError::Unreachable { cause: chain(&error.without_url()) },
@@ -178,10 +189,10 @@ impl WechatClient {
     }
 
     fn first_host(&self) -> usize {
-        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(HOMESICK_AFTER) {
-            self.preferred.store(0, Ordering::Relaxed);
+        if self.choice.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(HOMESICK_AFTER) {
+            self.choice.preferred.store(0, Ordering::Relaxed);
         }
-        self.preferred.load(Ordering::Relaxed)
+        self.choice.preferred.load(Ordering::Relaxed)
     }
 
     fn request(&self, host: &Url, path: &str, query: &[(&str, &str)], json: Option<String>) -> RequestBuilder {

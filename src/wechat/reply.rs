@@ -19,18 +19,30 @@ const LONGEST_MESSAGE: usize = 300;
 /// ever echo them.
 pub(super) fn grant(call: Call, status: u16, body: &[u8], field: &str, secrets: &[&SecretString]) -> Result<Grant, WechatError> {
     let unreadable = |cause: &str| WechatError::Unreadable { status, cause: cause.to_owned() };
-    let object = object(body).ok_or_else(|| unreadable("the body is not a JSON object"))?;
-    // An absent errcode is success on the token endpoints, and so is 0 on the ticket's.
-    match object.get("errcode").map(integer) {
-        None | Some(Some(0)) => {}
-        Some(None) => return Err(unreadable("its errcode is not a number")),
-        Some(Some(code)) => return Err(WechatError::Refused { call, code: Errcode(code), message: message(&object, secrets) }),
-    }
+    let object = success(call, status, body, secrets)?;
     let value = object.get(field).and_then(Value::as_str).filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| unreadable(&format!("it grants no {field}")))?;
     let seconds = object.get("expires_in").and_then(integer).and_then(|seconds| u64::try_from(seconds).ok());
     let seconds = seconds.filter(|seconds| *seconds > 0).ok_or_else(|| unreadable("it has no expires_in above zero"))?;
     Ok(Grant { value: SecretString::from(value), expires_in: Duration::from_secs(seconds).min(LONGEST_LIFE) })
+}
+
+/// The object that `body` is, unless it is a refusal of `call`.
+pub(super) fn success(call: Call, status: u16, body: &[u8], secrets: &[&SecretString]) -> Result<Map<String, Value>, WechatError> {
+    let unreadable = |cause: &str| WechatError::Unreadable { status, cause: cause.to_owned() };
+    let object = object(body).ok_or_else(|| unreadable("the body is not a JSON object"))?;
+    // An absent errcode is success on the token endpoints and those about people, and so is 0 on the ticket's.
+    match object.get("errcode").map(integer) {
+        None | Some(Some(0)) => Ok(object),
+        Some(None) => Err(unreadable("its errcode is not a number")),
+        Some(Some(code)) => Err(WechatError::Refused { call, code: Errcode(code), message: message(&object, secrets) }),
+    }
+}
+
+/// A text that must be there.
+pub(super) fn text(status: u16, object: &Map<String, Value>, field: &str) -> Result<String, WechatError> {
+    let text = object.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    text.ok_or_else(|| WechatError::Unreadable { status, cause: format!("it has no {field}") })
 }
 
 /// The body as a JSON object. Invalid UTF-8 and raw control characters inside strings are seen in the wild, so they are replaced
@@ -44,7 +56,7 @@ fn object(body: &[u8]) -> Option<Map<String, Value>> {
 }
 
 /// A whole number, also when it comes as a string.
-fn integer(value: &Value) -> Option<i64> {
+pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),

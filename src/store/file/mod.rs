@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
-use super::memory::{Permits, locked};
+use super::memory::{Ends, Permits, locked};
 use super::{OpenError, Record, Store, StoreError};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
@@ -64,7 +64,27 @@ struct State {
     entries: Entries,
     /// The exact ends of what this process wrote: the file has whole seconds, and a life of less would not be seen at all.
     ends: HashMap<String, UnixMillis>,
+    /// The same ends in order, and those of the records that were in the file.
+    order: Ends,
     version: u64,
+}
+
+impl State {
+    /// Drops records that have ended; what is not a record of our form has no end and stays.
+    fn forget(&mut self, now: UnixMillis) {
+        for (end, key) in self.order.passed(now) {
+            let written = self.ends.get(&key).copied().or_else(|| written_end(self.entries.get(&key)?));
+            if written == Some(end) {
+                self.entries.remove(&key);
+                self.ends.remove(&key);
+            }
+        }
+    }
+}
+
+/// The end of an entry in the original's form.
+fn written_end(text: &RawValue) -> Option<UnixMillis> {
+    serde_json::from_str::<Entry<'_>>(text.get()).ok().map(|entry| UnixSeconds(entry.__expires).millis())
 }
 
 /// The entries' texts hold the values.
@@ -87,9 +107,13 @@ impl FileStore {
         let lock = disk::lock(&path)?;
         disk::remove_leftovers(&path);
         let entries = disk::read(&path, &clock)?;
-        let state = Mutex::new(State { entries, ..State::default() });
+        let mut order = Ends::default();
+        for (key, text) in &entries {
+            written_end(text).into_iter().for_each(|end| order.note(key, end));
+        }
+        let state = Mutex::new(State { entries, order, ..State::default() });
         let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
-        let writer = tokio::spawn(write_changes(Arc::clone(&shared)));
+        let writer = tokio::spawn(write_changes(Arc::clone(&shared), clock.clone()));
         Ok(Self { shared, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
     }
 
@@ -145,6 +169,7 @@ impl Store for FileStore {
             self.change("write", |state| {
                 state.entries.insert(key.to_owned(), text);
                 state.ends.insert(key.to_owned(), record.expires_at);
+                state.order.note(key, record.expires_at);
             })
             .await
         }
@@ -190,7 +215,7 @@ impl Store for FileStore {
 
 /// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
 /// Ends with its store.
-async fn write_changes(shared: Arc<Shared>) {
+async fn write_changes(shared: Arc<Shared>, clock: Clock) {
     loop {
         let failed = shared.written.borrow().fault.is_some();
         if failed {
@@ -199,7 +224,8 @@ async fn write_changes(shared: Arc<Shared>) {
             shared.changed.notified().await;
         }
         let (text, version) = {
-            let state = locked(&shared.state);
+            let mut state = locked(&shared.state);
+            state.forget(clock.wall());
             (serde_json::to_vec(&state.entries), state.version)
         };
         let path = shared.path.clone();

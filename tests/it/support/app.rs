@@ -144,7 +144,7 @@ pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
         "apps": [{ "key": APP, "secret": APP_SECRET }],
         "realms": [{ "key": REALM, "secret": REALM_SECRET }],
         "server": { "bind": "127.0.0.1", "port": 0, "workers": 1, "shutdownGrace": "2s" },
-        "wechat": { "api": [sandbox.url()], "timeout": "2s" },
+        "wechat": { "api": [sandbox.url()], "open": sandbox.url(), "timeout": "2s" },
     });
     lay(&mut settings, over);
     settings::load(&Source::text("test settings", settings.to_string()), &Environment::default()).expect("good settings").config

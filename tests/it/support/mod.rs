@@ -10,3 +10,4 @@ pub(crate) mod programs;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod standin;
+pub(crate) mod visitor;

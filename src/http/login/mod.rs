@@ -1,0 +1,9 @@
+//! Login by scanning, as the clients of haowang1013/wechat-server know it: a desktop begins (`open`) and asks (`poll`), a phone comes
+//! by from WeChat (`scanned`).
+
+pub(super) mod open;
+pub(super) mod poll;
+pub(super) mod scanned;
+
+/// Where a phone comes back to.
+pub(super) const CALLBACK: &str = "/wechat/weblogin";

@@ -1,0 +1,89 @@
+//! `GET /login/{uuid}`: who scanned, or 404 until somebody has; with `wait` the answer comes as soon as there is one.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value, json};
+
+use crate::http::error::ApiError;
+use crate::http::gate::Waited;
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use crate::http::{JSON, NO_STORE};
+use crate::login::Polled;
+
+/// The longest that a poll is held: proxies give up a silent connection after a minute or less.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What the original's clients find in every user: these texts and these numbers, empty and zero where WeChat does not tell.
+/// Source: wechat-server, `UserInfo`.
+const TEXTS: [&str; 9] = ["openid", "nickname", "city", "country", "province", "language", "headimgurl", "unionid", "remark"];
+const NUMBERS: [&str; 4] = ["subscribe", "sex", "subscribe_time", "groupid"];
+
+pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let uuid = req.match_info().get("uuid").unwrap_or_default();
+    let wait = wait(Params::of(&req).one("wait")?)?;
+    let wait = if *req.method() == Method::HEAD { Duration::ZERO } else { wait };
+    if !wait.is_zero() {
+        // It is meant to take long.
+        req.extensions_mut().insert(Waited);
+    }
+    let polled = state.logins.poll(uuid, wait).await?;
+    let (app_id, user) = match polled {
+        Polled::Unknown => return Err(ApiError::UnknownLogin),
+        Polled::Waiting => return Err(ApiError::NotScannedYet),
+        Polled::Declined => return Err(ApiError::LoginDeclined),
+        Polled::Done { app_id, user } => (app_id, user),
+    };
+    let answer = json!({ "user": as_known(user), "uuid": uuid, "app_id": app_id });
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
+    Ok(response.body(answer.to_string()))
+}
+
+/// `user` with every field that the original's clients know.
+fn as_known(mut user: Map<String, Value>) -> Map<String, Value> {
+    for name in TEXTS {
+        user.entry(name).or_insert("".into());
+    }
+    for name in NUMBERS {
+        user.entry(name).or_insert(0.into());
+    }
+    user
+}
+
+/// `25s`, `1500ms`, or a number of seconds; what is longer than we hold is cut.
+fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let span = text.parse().map(Duration::from_secs).ok().or_else(|| humantime::parse_duration(text).ok());
+    let span = span.ok_or_else(|| ApiError::MalformedQuery("wait must be a time such as 25s".to_owned()))?;
+    Ok(span.min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_has_a_unit_or_is_in_seconds_and_is_bounded() {
+        let read = |text| wait(Some(text)).ok();
+        assert_eq!(
+            (read("25s"), read("25"), read("1500ms")),
+            (Some(Duration::from_secs(25)), Some(Duration::from_secs(25)), Some(Duration::from_millis(1500)))
+        );
+        assert_eq!((read("2h"), read("99999999999"), read("0")), (Some(LONGEST_WAIT), Some(LONGEST_WAIT), Some(Duration::ZERO)));
+        assert_eq!((read("soon"), read("-1"), read("1.5")), (None, None, None));
+        assert_eq!(wait(None).ok(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_user_has_every_field_and_loses_none() {
+        let user = json!({ "openid": "o1", "nickname": "小明", "sex": 1, "privilege": [] });
+        let known = as_known(user.as_object().expect("an object").clone());
+        assert_eq!(
+            (known.len(), &known["nickname"], &known["sex"], &known["unionid"]),
+            (14, &json!("小明"), &json!(1), &json!(""))
+        );
+    }
+}

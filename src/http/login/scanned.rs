@@ -1,0 +1,72 @@
+//! `GET /wechat/weblogin`: a phone that scanned comes back from WeChat; `POST`: the person's answer when they were asked first. Both
+//! end at a page.
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::CALLBACK;
+use super::open::at_wechat;
+use crate::http::error::ApiError;
+use crate::http::page::{self, Page};
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use crate::http::{NO_STORE, public};
+use crate::login::{LoginError, Scanned};
+
+/// What the page that asks sends back.
+#[derive(Deserialize)]
+pub(in crate::http) struct Answer {
+    uuid: String,
+    token: String,
+    answer: String,
+}
+
+pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let params = Params::of(&req);
+    let (Ok(Some(uuid)), Ok(code)) = (params.one("state"), params.one("code")) else {
+        return Ok(page::visitor(&req, Page::Expired { again: None }));
+    };
+    let known = state.logins.app_of_scan(uuid).await;
+    let holding = match known {
+        Ok(app_id) => app_id.and_then(|app_id| state.keeper.holding(&app_id)),
+        Err(error) => return Ok(page::trouble_here(&req, &error)),
+    };
+    let Some(holding) = holding else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
+    if *req.method() == Method::HEAD {
+        // A look logs nobody in.
+        return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish());
+    }
+    let Some(code) = code else {
+        let base = public::base(&req, &state)?;
+        let again = at_wechat(&state, &base, holding.account.app_id.as_str(), uuid);
+        return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
+    };
+    let scanned = state.logins.scanned(holding.account.clone(), uuid, code, state.options.confirm_logins).await;
+    answer(&req, &state, uuid, scanned)
+}
+
+pub(in crate::http) async fn post(
+    req: HttpRequest,
+    state: web::Data<AppState>,
+    form: Result<web::Form<Answer>, actix_web::Error>,
+) -> Result<HttpResponse, ApiError> {
+    let Ok(web::Form(form)) = form else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
+    let scanned = state.logins.confirm(&form.uuid, &form.token, form.answer == "yes").await;
+    answer(&req, &state, &form.uuid, scanned)
+}
+
+fn answer(req: &HttpRequest, state: &AppState, uuid: &str, scanned: Result<Scanned, LoginError>) -> Result<HttpResponse, ApiError> {
+    Ok(match scanned {
+        Err(error) => page::trouble_here(req, &error),
+        Ok(Scanned::Done) => page::visitor(req, Page::Done),
+        Ok(Scanned::Declined) => page::visitor(req, Page::Declined),
+        Ok(Scanned::Unknown) => page::visitor(req, Page::Expired { again: None }),
+        Ok(Scanned::Taken) => page::visitor(req, Page::Taken),
+        Ok(Scanned::Failed(failure)) => page::failed(req, failure, None),
+        Ok(Scanned::Asks { site, token }) => {
+            let action = format!("{}{}", public::base(req, state)?.path().trim_end_matches('/'), CALLBACK);
+            page::visitor(req, Page::Confirm { site: &site, action: &action, token: &token, uuid })
+        }
+    })
+}

@@ -1,0 +1,27 @@
+//! `GET /oauth/{appid}/user`: the user behind a one-time ticket, for a back end that signs with a realm's secret.
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpResponse, web};
+
+use crate::http::error::ApiError;
+use crate::http::extract::SignedForAccount;
+use crate::http::state::AppState;
+use crate::http::{JSON, NO_STORE};
+
+pub(in crate::http) async fn get(signed: SignedForAccount, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let SignedForAccount { holding, query, method } = signed;
+    let ticket = query.get("ticket").unwrap_or_default();
+    let app_id = holding.account.app_id.as_str();
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
+    if method == Method::HEAD {
+        // A look does not redeem.
+        return if state.logins.is_redeemable(app_id, ticket).await? {
+            Ok(response.finish())
+        } else {
+            Err(ApiError::UnknownTicket)
+        };
+    }
+    let user = state.logins.redeem(app_id, ticket).await?.ok_or(ApiError::UnknownTicket)?;
+    Ok(response.body(serde_json::Value::Object(user).to_string()))
+}

@@ -1,0 +1,79 @@
+//! Who a code stands for: the exchange with WeChat and, where the visitor agreed to it, what they show of themselves.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::Logins;
+use crate::account::Account;
+use crate::oauth::Scope;
+use crate::wechat::{Errcode, Kind, Language, VisitorGrant, WechatError};
+
+/// WeChat's word that this identity may not read the profile: a snapshot visitor whom the exchange did not mark.
+const UNAUTHORIZED: Errcode = Errcode(48001);
+
+/// Why a visitor who came back is not logged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Failure {
+    /// The code was used, is too old or was never given: a new try is needed.
+    BadCode,
+    /// A visitor of snapshot mode (快照页), whose openid is made up.
+    Snapshot,
+    /// WeChat refused for another reason, or cannot be reached or read.
+    Upstream,
+    /// WeChat took too long.
+    TimedOut,
+}
+
+/// Somebody whom WeChat has named.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) openid: String,
+    /// `openid`, and what else WeChat tells.
+    pub(super) user: Map<String, Value>,
+}
+
+impl Logins {
+    /// Exchanges `code` within WeChat's timeout.
+    pub(super) async fn visitor(&self, account: &Account, code: &str) -> Result<Visitor, Failure> {
+        let timeout = self.0.wechat.timeout();
+        let met = tokio::time::timeout(timeout, self.meet(account, code)).await;
+        met.unwrap_or(Err(WechatError::TimedOut { after: timeout }))
+            .map_err(|error| told(account, &error))?
+            .ok_or(Failure::Snapshot)
+    }
+
+    /// `None`: a snapshot.
+    async fn meet(&self, account: &Account, code: &str) -> Result<Option<Visitor>, WechatError> {
+        let grant = self.0.wechat.exchange_code(account, code).await?;
+        if grant.is_snapshot {
+            return Ok(None);
+        }
+        let mut user = match agreed_to_all(&grant) {
+            false => Map::from_iter([("openid".to_owned(), json!(grant.openid))]),
+            true => match self.0.wechat.visitor_info(&grant, Language::Simplified).await {
+                Err(WechatError::Refused { code: UNAUTHORIZED, .. }) => return Ok(None),
+                info => info?,
+            },
+        };
+        if let Some(unionid) = grant.unionid {
+            user.entry("unionid").or_insert(unionid.into());
+        }
+        Ok(Some(Visitor { openid: grant.openid, user }))
+    }
+}
+
+fn agreed_to_all(grant: &VisitorGrant) -> bool {
+    grant.scope.split(',').any(|scope| scope.trim() == Scope::UserInfo.name())
+}
+
+/// Logs a failure, once, and says what it means to the visitor.
+fn told(account: &Account, error: &WechatError) -> Failure {
+    let failure = match (error, error.kind()) {
+        (_, Kind::Visitor) => Failure::BadCode,
+        (WechatError::TimedOut { .. }, _) => Failure::TimedOut,
+        _ => Failure::Upstream,
+    };
+    let advice = error.advice().unwrap_or("-");
+    tracing::warn!(account.id = %account.app_id, %error, advice, "a visitor's code was not exchanged");
+    failure
+}

@@ -1,0 +1,126 @@
+//! Polls that wait for a scan: each costs a future and no thread, is woken by the scan if it happens in this process, and looks again
+//! now and then in case it happens in another.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// Polls that may wait at once.
+const MOST: usize = 10_000;
+
+/// How often a poll looks whether another instance has seen the scan: more seldom the more of them wait, so that all together ask the
+/// store no more than a few thousand times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const PER_LOOK: usize = 1000;
+
+/// All who wait, by what they wait for.
+#[derive(Default)]
+pub(super) struct Waiting {
+    seats: Mutex<Seats>,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Seats {
+    by_id: HashMap<String, Seat>,
+    taken: usize,
+}
+
+/// The polls that wait for one scan.
+#[derive(Default)]
+struct Seat {
+    bell: Arc<Notify>,
+    sitting: usize,
+}
+
+/// A place among those who wait; given back when dropped.
+pub(super) struct Place<'a> {
+    waiting: &'a Waiting,
+    id: String,
+    pub(super) bell: Arc<Notify>,
+}
+
+impl Waiting {
+    /// A place to wait for `id`; `None` when all are taken.
+    pub(super) fn sit(&self, id: &str) -> Option<Place<'_>> {
+        let mut seats = self.seats();
+        if seats.taken >= MOST {
+            return None;
+        }
+        seats.taken += 1;
+        let seat = seats.by_id.entry(id.to_owned()).or_default();
+        seat.sitting += 1;
+        Some(Place { waiting: self, id: id.to_owned(), bell: Arc::clone(&seat.bell) })
+    }
+
+    /// Wakes those who wait for `id`.
+    pub(super) fn ring(&self, id: &str) {
+        if let Some(seat) = self.seats().by_id.get(id) {
+            seat.bell.notify_waiters();
+        }
+    }
+
+    /// Sends everybody home, now and from now on.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        for seat in self.seats().by_id.values() {
+            seat.bell.notify_waiters();
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// When to look again at a store that others write to.
+    pub(super) fn next_look(&self) -> Duration {
+        let rounds = u32::try_from(self.seats().taken / PER_LOOK + 1).unwrap_or(u32::MAX);
+        LOOK_EVERY.saturating_mul(rounds)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut seats = self.waiting.seats();
+        seats.taken -= 1;
+        if let Some(seat) = seats.by_id.get_mut(&self.id) {
+            seat.sitting -= 1;
+            if seat.sitting == 0 {
+                seats.by_id.remove(&self.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_are_bounded_and_come_back() {
+        let waiting = Waiting::default();
+        let places: Vec<_> = (0..MOST).map(|number| waiting.sit(&(number % 7).to_string()).expect("a place")).collect();
+        assert!(waiting.sit("late").is_none());
+        assert!(waiting.next_look() > LOOK_EVERY * 10);
+        drop(places);
+        assert!(waiting.sit("late").is_some());
+        assert!(waiting.seats().by_id.is_empty(), "nobody is remembered who does not wait");
+    }
+
+    #[tokio::test]
+    async fn a_ring_between_looking_and_waiting_is_heard() {
+        let waiting = Waiting::default();
+        let place = waiting.sit("a").expect("a place");
+        let mut ring = std::pin::pin!(place.bell.notified());
+        ring.as_mut().enable();
+        waiting.ring("a");
+        ring.await;
+    }
+}

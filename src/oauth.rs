@@ -1,0 +1,427 @@
+//! What an account allows of web OAuth: the sites its visitors may be sent back to, and how much they are asked for. An address is
+//! compared as browsers read it, never as text. Pure: it knows nothing of HTTP, stores or WeChat's wire.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::account::AppId;
+
+/// A longer address is refused: its record rests in the store until the visitor comes back.
+const LONGEST_REDIRECT: usize = 2048;
+
+/// Decoding an address more often than this changes nothing that anybody would still follow.
+const DECODINGS: usize = 3;
+
+/// How much a visitor is asked for. Source: 网页授权, scope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Scope {
+    /// Silent: the openid alone.
+    #[default]
+    Base,
+    /// The visitor agrees and shows nickname and picture.
+    UserInfo,
+}
+
+impl Scope {
+    /// Both by their names on the wire.
+    pub const NAMES: [(&'static str, Self); 2] = [("snsapi_base", Self::Base), ("snsapi_userinfo", Self::UserInfo)];
+
+    /// WeChat's word.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+
+    /// The scope of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
+    }
+}
+
+/// What each account allows; one that is not listed allows no site.
+#[derive(Clone, Debug, Default)]
+pub struct OauthPolicies(HashMap<AppId, OauthPolicy>);
+
+impl OauthPolicies {
+    /// The policy of that account.
+    pub fn of(&self, app_id: &str) -> OauthPolicy {
+        self.0.get(app_id).cloned().unwrap_or_default()
+    }
+
+    /// Sets the policy of an account.
+    pub fn insert(&mut self, app_id: AppId, policy: OauthPolicy) {
+        self.0.insert(app_id, policy);
+    }
+}
+
+/// What one account allows.
+#[derive(Clone, Debug, Default)]
+pub struct OauthPolicy {
+    /// Where its visitors may be sent back to.
+    pub sites: Vec<Site>,
+    /// What they are asked for when the caller does not say.
+    pub scope: Scope,
+}
+
+/// A place whose addresses are allowed: scheme, host, port and the first segments of the path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Site {
+    scheme: String,
+    host: Host<String>,
+    port: u16,
+    segments: Vec<String>,
+    /// `/shop/` admits what lies below it, `/shop` also itself.
+    below_only: bool,
+}
+
+/// An address that a policy has admitted. It is sent as it was parsed, so that no browser can read it otherwise than we did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Redirect(Url);
+
+/// Why a visitor may not be sent to an address.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RedirectError {
+    /// It is no address that every browser reads alike.
+    #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
+    Malformed(&'static str),
+    /// The account lists no site at all.
+    #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
+    NothingListed(String),
+    /// The account lists others.
+    #[error("this app's oauth.redirects do not cover the redirect; add \"{0}\" to them in the settings if that site is yours")]
+    NotListed(String),
+}
+
+impl OauthPolicy {
+    /// The address `text`, if it is well-formed and begins with one of the listed sites.
+    pub fn admit(&self, text: &str) -> Result<Redirect, RedirectError> {
+        let url = parse(text).map_err(RedirectError::Malformed)?;
+        if self.sites.iter().any(|site| site.covers(&url)) {
+            return Ok(Redirect(url));
+        }
+        let origin = format!("{}/", url.origin().ascii_serialization());
+        Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
+    }
+}
+
+impl Site {
+    /// Reads one entry of `oauth.redirects`.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = parse(text)?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("has a query or a fragment, which are not compared");
+        }
+        let (host, port) = (url.host().ok_or("has no host")?.to_owned(), url.port_or_known_default().ok_or("has no port")?);
+        let mut segments: Vec<String> = url.path_segments().into_iter().flatten().map(str::to_owned).collect();
+        // The empty segment behind the last slash.
+        let below_only = segments.pop_if(|last| last.is_empty()).is_some();
+        Ok(Self { scheme: url.scheme().to_owned(), host, port, segments, below_only })
+    }
+
+    fn covers(&self, url: &Url) -> bool {
+        let same_host = url.host().is_some_and(|host| host.to_owned() == self.host);
+        if url.scheme() != self.scheme || !same_host || url.port_or_known_default() != Some(self.port) {
+            return false;
+        }
+        let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
+        let longer = segments.len() > self.segments.len();
+        segments.starts_with(&self.segments.iter().map(String::as_str).collect::<Vec<_>>()) && (longer || !self.below_only)
+    }
+}
+
+impl Redirect {
+    /// The address with `pairs` in its query and none of `names` from before: whoever made the link must not speak for us.
+    pub fn with(&self, names: &[&str], pairs: &[(&str, &str)]) -> String {
+        let ours = |pair: &&str| {
+            let (name, _) = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
+            pair.is_empty() || names.contains(&name.as_ref())
+        };
+        let mut kept: Vec<String> =
+            self.0.query().unwrap_or_default().split('&').filter(|pair| !ours(pair)).map(str::to_owned).collect();
+        let mut added = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in pairs {
+            added.append_pair(name, value);
+        }
+        kept.extend(Some(added.finish()).filter(|added| !added.is_empty()));
+        let mut url = self.0.clone();
+        url.set_query(Some(kept.join("&")).filter(|query| !query.is_empty()).as_deref());
+        url.into()
+    }
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `text` as an address without anything that two programs could read differently.
+fn parse(text: &str) -> Result<Url, &'static str> {
+    if text.len() > LONGEST_REDIRECT {
+        return Err("is longer than 2048 bytes");
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("holds a blank, a line break or a control character");
+    }
+    if text.contains('\\') {
+        return Err("holds a backslash");
+    }
+    let scheme =
+        ["https://", "http://"].iter().find(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)));
+    let rest = scheme.map(|scheme| &text[scheme.len()..]).ok_or("does not begin with https:// or http://")?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.is_empty() {
+        return Err("has no host");
+    }
+    if authority.contains('@') {
+        return Err("has a user before its host");
+    }
+    if authority.contains('%') {
+        return Err("has an encoded host");
+    }
+    check_path(&path[..path.find(['?', '#']).unwrap_or(path.len())])?;
+    let url = Url::parse(text).map_err(|_| "cannot be read")?;
+    let plain = url.username().is_empty() && url.password().is_none() && matches!(url.scheme(), "http" | "https");
+    if plain { Ok(url) } else { Err("cannot be read") }
+}
+
+/// Refuses what some servers resolve before they look at the path and others after: dot segments, and slashes in disguise, however
+/// often they are encoded.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    let mut path = path.to_owned();
+    for decoding in 0..=DECODINGS {
+        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err("has a dot segment in its path");
+        }
+        if path.chars().any(|c| c.is_control()) {
+            return Err("has a control character in its path");
+        }
+        let decoded = percent_decode_str(&path).decode_utf8().map_err(|_| "has a path that is not UTF-8")?.into_owned();
+        if decoded.contains('\\') || decoded.matches('/').count() > path.matches('/').count() {
+            return Err("has an encoded slash or backslash in its path");
+        }
+        if decoded == path {
+            return Ok(());
+        }
+        if decoding == DECODINGS {
+            break;
+        }
+        path = decoded;
+    }
+    Err("has a path that is encoded again and again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy(sites: &[&str]) -> OauthPolicy {
+        let sites = sites.iter().map(|site| Site::parse(site).expect("a site")).collect();
+        OauthPolicy { sites, scope: Scope::Base }
+    }
+
+    #[track_caller]
+    fn check(site: &str, admitted: &[&str], refused: &[&str]) {
+        let policy = policy(&[site]);
+        for address in admitted {
+            assert!(policy.admit(address).is_ok(), "{site} should admit {address}: {:?}", policy.admit(address));
+        }
+        for address in refused {
+            assert!(policy.admit(address).is_err(), "{site} should refuse {address}");
+        }
+    }
+
+    #[test]
+    fn a_whole_site_is_its_scheme_host_and_port() {
+        check(
+            "https://shop.example.com/",
+            &[
+                "https://shop.example.com",
+                "https://shop.example.com/",
+                "HTTPS://SHOP.example.COM/a/b?c=/../d&e=%2F#f",
+                "https://shop.example.com:443/",
+                "https://shop.example.com/a//b",
+                "https://shop.example.com/100%25",
+                "https://shop.example.com/%E5%95%86/商",
+                "https://shop.example.com?x=1",
+            ],
+            &[
+                "http://shop.example.com/",
+                "https://shop.example.com.evil.org/",
+                "https://shop.example.com@evil.org/",
+                "https://shop.example.com:443@evil.org/",
+                "https://evil.org/https://shop.example.com/",
+                "https://evil.org?https://shop.example.com/",
+                "https://evil.org#https://shop.example.com/",
+                "https://evilshop.example.com/",
+                "https://example.com/",
+                "https://a.shop.example.com/",
+                "https://shop.example.com:8443/",
+                "https://shop.example.com:80/",
+                "https://shop.example.com./",
+                "//shop.example.com/",
+                "/",
+                "",
+                "shop.example.com",
+                "javascript://shop.example.com/%0aalert(1)",
+                "data:text/html,https://shop.example.com/",
+                "ftp://shop.example.com/",
+                "https:shop.example.com/",
+                "https:/shop.example.com/",
+                "https:///shop.example.com/",
+                "https://user@shop.example.com/",
+                "https://user:pass@shop.example.com/",
+                "https://@shop.example.com/",
+            ],
+        );
+    }
+
+    #[test]
+    fn tricks_are_refused_outright_whatever_is_listed() {
+        for (address, why) in [
+            ("https://evil.org\\@shop.example.com/", "backslash"),
+            ("https://shop.example.com\\.evil.org/", "backslash"),
+            ("https://shop.example.com/\\evil.org", "backslash"),
+            ("https://shop.example.com/a\nb", "line break"),
+            ("https://shop.example.com/\r\nSet-Cookie:a=b", "line break"),
+            ("https://shop.example.com\t.evil.org/", "control"),
+            (" https://shop.example.com/", "blank"),
+            ("https://shop.example.com/\u{0}", "control"),
+            ("https://shop.example.com/\u{2028}", "blank"),
+            ("https://shop.example.com/a/../b", "dot segment"),
+            ("https://shop.example.com/..", "dot segment"),
+            ("https://shop.example.com/./b", "dot segment"),
+            ("https://shop.example.com/a/%2e%2E/b", "dot segment"),
+            ("https://shop.example.com/a/.%2e/b", "dot segment"),
+            ("https://shop.example.com/a/%252e%252e/b", "dot segment"),
+            ("https://shop.example.com/a%2fb", "encoded slash"),
+            ("https://shop.example.com/a%252Fb", "encoded slash"),
+            ("https://shop.example.com/a%5cb", "encoded slash"),
+            ("https://shop.example.com/%2525252525252f", "again and again"),
+            ("https://shop.example.com/%0d%0aa", "control"),
+            ("https://shop.example.com/%00", "control"),
+            ("https://shop.example.com/%ff", "UTF-8"),
+            ("https://shop%2eexample.com/", "encoded host"),
+            ("https://shop.example.com%2f@evil.org/", "user"),
+            ("https://[::1/", "cannot be read"),
+        ] {
+            match policy(&["https://shop.example.com/"]).admit(address) {
+                Err(RedirectError::Malformed(told)) => assert!(told.contains(why), "{address}: {told}"),
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_compared_by_whole_segments() {
+        check(
+            "https://example.com/shop/",
+            &["https://example.com/shop/", "https://example.com/shop/a", "https://example.com/shop//a"],
+            &[
+                "https://example.com/shop",
+                "https://example.com/shopping",
+                "https://example.com/SHOP/",
+                "https://example.com/",
+                "https://example.com//shop/",
+            ],
+        );
+        check(
+            "https://example.com/shop",
+            &[
+                "https://example.com/shop",
+                "https://example.com/shop/",
+                "https://example.com/shop?x=1",
+                "https://example.com/shop/a/b",
+            ],
+            &[
+                "https://example.com/shopping",
+                "https://example.com/sho",
+                "https://example.com/a/shop",
+                "https://example.com/sh%6fp",
+            ],
+        );
+    }
+
+    #[test]
+    fn hosts_are_compared_as_the_network_names_them() {
+        check("https://商店.example/", &["https://xn--3ds36p.example/"], &["https://商占.example/"]);
+        // A Cyrillic a.
+        check(
+            "https://paypal.example/",
+            &["https://PAYPAL.example/"],
+            &["https://p\u{430}ypal.example/", "https://paypal.example\u{3002}evil.org/"],
+        );
+        check(
+            "http://127.0.0.1:8080/",
+            &["http://127.1:8080/", "http://0x7f.0.0.1:8080/"],
+            &["http://127.0.0.1/", "http://localhost:8080/"],
+        );
+        check("http://[::1]:8080", &["http://[0:0::1]:8080/x"], &["http://[::2]:8080/"]);
+    }
+
+    #[test]
+    fn a_site_is_a_plain_address() {
+        for bad in [
+            "shop.example.com",
+            "https://a/?b",
+            "https://a/#b",
+            "https://u@a/",
+            "ftp://a/",
+            "https://a/../b",
+            "*",
+            "https://*.a b/",
+        ] {
+            assert!(Site::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_message_names_what_to_add() {
+        let told =
+            |policy: &OauthPolicy| policy.admit("https://new.example.com/deep/page?x=1").expect_err("not listed").to_string();
+        assert!(told(&policy(&[])).contains("oauth: { redirects: [\"https://new.example.com/\"] }"), "{}", told(&policy(&[])));
+        let listed = policy(&["https://shop.example.com/"]);
+        assert!(told(&listed).contains("add \"https://new.example.com/\""), "{}", told(&listed));
+    }
+
+    #[test]
+    fn our_parameters_replace_those_of_the_link_and_leave_the_others_alone() {
+        let with = |address: &str, pairs: &[(&str, &str)]| {
+            let redirect = policy(&["https://a.example/"]).admit(address).expect("listed");
+            redirect.with(&["ticket", "state", "error"], pairs)
+        };
+        assert_eq!(
+            with("https://a.example/p", &[("ticket", "T"), ("state", "a b&c=d")]),
+            "https://a.example/p?ticket=T&state=a+b%26c%3Dd"
+        );
+        assert_eq!(with("https://a.example/?x=%20+1&y#/r?z", &[("ticket", "T")]), "https://a.example/?x=%20+1&y&ticket=T#/r?z");
+        assert_eq!(
+            with("https://a.example/?ticket=evil&st%61te=evil&error&tickets=1&x=1", &[("ticket", "T")]),
+            "https://a.example/?tickets=1&x=1&ticket=T"
+        );
+        assert_eq!(with("https://a.example/?state=old", &[]), "https://a.example/");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_admitted_leads_to_the_listed_host(before in r"[a-z0-9.@:/\\%?#-]{0,12}", between in r"[a-z0-9.@:/\\%?#-]{0,12}") {
+            let policy = policy(&["https://shop.example.com/"]);
+            for address in [format!("https://{before}shop.example.com{between}"), format!("{before}https://shop.example.com{between}/")] {
+                if let Ok(redirect) = policy.admit(&address) {
+                    let url = Url::parse(&redirect.with(&[], &[("a", "b")])).expect("an address");
+                    prop_assert_eq!((url.scheme(), url.host_str(), url.port()), ("https", Some("shop.example.com"), None), "{}", address);
+                    prop_assert_eq!((url.username(), url.password()), ("", None));
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in r"(https?://)?\PC*") {
+            let _ = policy(&["https://a.example/"]).admit(&text);
+            let _ = Site::parse(&text);
+        }
+    }
+}
