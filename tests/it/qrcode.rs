@@ -124,6 +124,21 @@ async fn the_originals_address_of_a_login_shows_the_authorize_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
+    let app = TestApp::start().await;
+    let answer = app.send(app.request(Method::POST, "/login")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let login: serde_json::Value = serde_json::from_str(&answer.body).expect("a JSON body");
+    let (uuid, address) = (login["uuid"].as_str().expect("a uuid"), login["qrcode_url"].as_str().expect("an address"));
+    let path = &address[address.find("/qrcode/").expect("our own route")..];
+    let seen = png_of(&app, path).await.text();
+    assert!(
+        seen.contains("/connect/oauth2/authorize?appid=") && seen.contains(&format!("&state={uuid}#wechat_redirect")),
+        "{seen}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_path_counts_byte_for_byte_as_it_was_sent() {
     let app = TestApp::start().await;
     // An SVG is text, which is all that a raw exchange can show.
