@@ -11,6 +11,7 @@ use url::Url;
 use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
 
+pub mod crypt;
 mod errcode;
 mod reply;
 
