@@ -99,7 +99,7 @@ impl EnvelopeKey {
 
     /// Decrypts an `Encrypt` that was meant for `app_id`.
     ///
-    /// Check its [`signature`] first. Decryption notices a change of the length, the appid or the padding; a change of the message
+    /// Check its [`signature`](signature()) first. Decryption notices a change of the length, the appid or the padding; a change of the message
     /// itself comes out as another message.
     pub fn decrypt(&self, app_id: &AppId, encrypt: &str) -> Result<Vec<u8>, EnvelopeError> {
         let mut bytes = STANDARD.decode(encrypt).map_err(|_| EnvelopeError)?;
@@ -192,8 +192,9 @@ mod tests {
     #[test]
     fn a_key_with_stray_bits_encrypts_what_others_encrypt_with_it() {
         let message = "<xml><ToUserName><![CDATA[gh_0123456789ab]]></ToUserName>\
-                       <FromUserName><![CDATA[oABCDEFGHIJKLMNOPQRSTUVWXYZ1]]></FromUserName><CreateTime>1409659813</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]>\
-                       </Content><MsgId>4561255354251345929</MsgId></xml>";
+                       <FromUserName><![CDATA[oABCDEFGHIJKLMNOPQRSTUVWXYZ1]]></FromUserName>\
+                       <CreateTime>1409659813</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]></Content>\
+                       <MsgId>4561255354251345929</MsgId></xml>";
         let encrypt = "sKqRbbiSUnDhFHOvPjtUMUnOKKMtAj2YR1B8sELwYmvmnX5LiTD0EGY+edwJhLcuPC9KzEfhVSelLkqR/Apjqbgc71igau8xJRU1EvBB\
                        gX6E3hou4UITVz+ePxfIVHh3zfRg53NDtJHu0is5JS+CfUXn8IVCNpJT3crX+62SERFVsr38wygU1sxYxdG8yLZZ2Rrd2vAfQGwmvRih\
                        rzJzIYo2jOXthnPH4c5O9fujwxA/Hzym+QMBDYMf87+RHcr9oRAdYMEqCy7Qu6z4YGOibpJwKszGs/JdMestXpikxGIWMf4rNLmmdsK9\

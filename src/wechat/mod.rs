@@ -1,5 +1,6 @@
-//! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next. It keeps
-//! nothing; when to call is the keeper's business.
+//! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next; what is pushed
+//! to an account's message server ([`message`]), and how it is encrypted ([`crypt`]). It keeps nothing; when to call is the
+//! keeper's business.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::credential::CredentialKind;
 
 pub mod crypt;
 mod errcode;
+pub mod message;
 mod reply;
 
 pub use errcode::{Call, Errcode, Kind};
