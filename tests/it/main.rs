@@ -40,3 +40,4 @@ mod store_contract;
 mod support;
 mod tidy;
 mod verify_file;
+mod wechatpy;
