@@ -75,7 +75,9 @@ impl EnvelopeKey {
         Ok(Self(SecretBox::new(Box::new(key))))
     }
 
-    /// Encrypts `plain` for `app_id`; `random` is drawn anew for every message.
+    /// Encrypts `plain` for `app_id`; `random` is drawn anew for every message. Inside are `random`, the length of `plain` in network
+    /// order, `plain`, the appid, and 1 to 32 bytes of padding that each say how many they are.
+    /// Source: WeChat, 消息加解密说明.
     ///
     /// # Panics
     ///
