@@ -60,7 +60,11 @@ pub fn canonical_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) 
 /// The signature of WeChat's server check: sha1 of token, timestamp and nonce, sorted as byte strings and joined.
 /// Source: WeChat, 接入指南 (验证消息的确来自微信服务器).
 pub fn push(token: &str, timestamp: &str, nonce: &str) -> Hex<20> {
-    let mut parts = [token, timestamp, nonce];
+    sorted([token, timestamp, nonce])
+}
+
+/// Sha1 of `parts`, sorted as byte strings and joined by nothing: how WeChat signs whatever it pushes.
+pub(crate) fn sorted<const N: usize>(mut parts: [&str; N]) -> Hex<20> {
     parts.sort_unstable();
     let mut sha1 = Sha1::new();
     for part in parts {

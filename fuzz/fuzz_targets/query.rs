@@ -1,7 +1,7 @@
 //! `cargo fuzz run query`: see `tests/it/fuzz/targets.rs`.
 #![no_main]
 
-#[allow(dead_code, reason = "each fuzz target uses one of the three")]
+#[allow(dead_code, reason = "each fuzz target uses one of them")]
 #[path = "../../tests/it/fuzz/targets.rs"]
 mod targets;
 

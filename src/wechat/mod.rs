@@ -1,5 +1,6 @@
-//! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next. It keeps
-//! nothing; when to call is the keeper's business.
+//! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next; what is pushed
+//! to an account's message server ([`message`]), and how it is encrypted ([`crypt`]). It keeps nothing; when to call is the
+//! keeper's business.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,9 @@ use url::Url;
 use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
 
+pub mod crypt;
 mod errcode;
+pub mod message;
 mod oauth;
 mod reply;
 mod user;

@@ -12,7 +12,7 @@ mod targets;
 const LASTING: Duration = Duration::from_secs(2);
 
 /// Pieces that mean something to one of the parsers.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 36] = [
     "{",
     "}",
     "[",
@@ -37,6 +37,18 @@ const WORDS: [&str; 24] = [
     "\"url\":",
     "\"appId\":1",
     "http://",
+    "<xml>",
+    "</xml>",
+    "<List>",
+    "</",
+    "/>",
+    "<![CDATA[",
+    "]]>",
+    "<!--",
+    "<!DOCTYPE a [<!ENTITY b \"c\">]>",
+    "&#x1;",
+    "&lt;",
+    "\r\n",
 ];
 
 /// Feeds `target` spoiled copies of `good` until the time is over.
@@ -103,4 +115,31 @@ fn whatever_stands_in_the_settings_they_are_taken_or_refused_with_a_reason() {
         "{ apps: [{ key: 'wx1', secret: { env: 'S' } }], realms: [{ key: 'R', secret: 'x' }] } // end",
     ];
     run(targets::settings, &good);
+}
+
+#[test]
+fn whatever_is_pushed_it_is_a_message_that_can_be_answered_or_refused_without_being_repeated() {
+    let good = [
+        "<xml><ToUserName><![CDATA[gh_1]]></ToUserName><FromUserName><![CDATA[o1]]></FromUserName><CreateTime>1348831860</CreateTime>\
+         <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[marker]]]]><![CDATA[>]]></Content><MsgId>1</MsgId></xml>",
+        "<xml>\n<ToUserName>marker</ToUserName><FromUserName>marker</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>\
+         <Event>VIEW</Event><EventKey>http://a/?marker&amp;b&#x4f60;</EventKey></xml>",
+        "<xml><ToUserName>a</ToUserName><FromUserName>b</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>\
+         <Event>subscribe_msg_popup_event</Event><SubscribeMsgPopupEvent><List><TemplateId>marker</TemplateId></List><List><A/></List>\
+         </SubscribeMsgPopupEvent></xml>",
+    ];
+    run(targets::message, &good);
+}
+
+#[test]
+fn no_envelope_opens_by_chance_and_each_gives_back_what_was_put_in() {
+    let good = [
+        // Right in all but the app.
+        "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ==",
+        "<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX\
+         +Z1pg2X9Ztp0SYg==]]></Encrypt></xml>",
+        "1372623149",
+        "",
+    ];
+    run(targets::envelope, &good);
 }

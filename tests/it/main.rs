@@ -48,3 +48,4 @@ mod support;
 mod tidy;
 mod users;
 mod verify_file;
+mod wechatpy;

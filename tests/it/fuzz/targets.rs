@@ -1,11 +1,14 @@
 //! What must hold for any input at all: one function for each parser that strangers can reach. cargo-fuzz drives them from
 //! `fuzz/`, and `tests/it/fuzz.rs` for some seconds in every test run.
 
-use jsdkd::clock::UnixMillis;
+use jsdkd::account::AppId;
+use jsdkd::clock::{UnixMillis, UnixSeconds};
 use jsdkd::http::ConfigRequest;
 use jsdkd::realm::{Accept, Algorithm, Realm, RealmError, Realms, SignedRequest};
 use jsdkd::settings::{self, Environment, Source};
 use jsdkd::signature;
+use jsdkd::wechat::crypt::{self, EnvelopeKey};
+use jsdkd::wechat::message::{Body, Envelope, Event, Message, Reply, ReplyError, sealed_reply};
 use secrecy::SecretString;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -86,5 +89,71 @@ pub fn settings(data: &[u8]) {
             Ok(loaded) => assert!(!loaded.config.accounts.is_empty()),
             Err(error) => assert!(!error.faults().is_empty() && !error.to_string().is_empty()),
         }
+    }
+}
+
+/// The XML of a push: it is a message or refused without a word of it, its JSON is JSON, and an answer to it says what was meant.
+pub fn message(data: &[u8]) {
+    let message = match Message::parse(data) {
+        Ok(message) => message,
+        Err(refused) => {
+            assert!(!refused.to_string().contains("marker"), "{refused}");
+            return;
+        }
+    };
+    assert!(!message.to.is_empty() && !message.from.is_empty());
+    let Ok(Value::Object(json)) = serde_json::from_str(&message.fields.to_json()) else { panic!("not an object") };
+    assert_eq!(json.get("FromUserName").and_then(Value::as_str), message.fields.text("FromUserName"));
+    assert_eq!(message.dedup_key(), Message::parse(data).expect("the same").dedup_key());
+    match &message.body {
+        Body::Text { content, .. } => echo(&message, content),
+        Body::Event(Event::View { url, .. }) => echo(&message, url),
+        _ => echo(&message, message.fields.lookup("msgtype").unwrap_or_default()),
+    }
+}
+
+/// Answers `message` with `content`, and reads the answer as WeChat would.
+fn echo(message: &Message, content: &str) {
+    let now = UnixSeconds(1_409_659_814);
+    let sent = match (Reply::Text { content: content.to_owned() }).to_xml(message, now) {
+        Ok(xml) => Message::parse(xml.as_bytes()),
+        Err(refused) => {
+            assert_eq!(refused, ReplyError::Empty("Content"));
+            return;
+        }
+    };
+    // An id made of nothing but what XML cannot carry is the one thing that cannot be answered.
+    let Ok(sent) = sent else { return };
+    let Body::Text { content: arrived, .. } = sent.body else { panic!("another kind: {:?}", sent.body) };
+    let carried = |text: &str| {
+        text.chars()
+            .filter(|c| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
+            .collect::<String>()
+    };
+    assert_eq!(arrived, carried(content).replace("\r\n", "\n").replace('\r', "\n"));
+    assert_eq!(sent.created, now);
+}
+
+/// An envelope: none that is for another app opens, whatever is put into one comes out as it was, and a stranger's nonce stays text.
+pub fn envelope(data: &[u8]) {
+    let key = EnvelopeKey::parse(&SecretString::from("jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")).expect("a key");
+    let app = AppId::parse("wx0123456789abcdef").expect("an appid");
+    let text = String::from_utf8_lossy(data);
+    assert!(key.decrypt(&app, &text).is_err(), "{text:?} opened");
+    if let Ok(envelope) = Envelope::parse(data) {
+        assert!(!envelope.encrypt.is_empty());
+        assert!(key.decrypt(&app, &envelope.encrypt).is_err(), "{text:?} opened");
+    }
+    let random = std::array::from_fn(|at| data.get(at).copied().unwrap_or_default());
+    let encrypt = key.encrypt(&app, data, random);
+    assert_eq!(key.decrypt(&app, &encrypt).as_deref(), Ok(data));
+
+    let sealed = sealed_reply("QDG6eK", &encrypt, UnixSeconds(1_409_659_814), &text);
+    let opened = Envelope::parse(sealed.as_bytes()).expect("our own envelope");
+    assert_eq!(opened.encrypt, encrypt);
+    // Line ends are the one thing about a nonce that XML does not keep.
+    if !text.contains(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')) {
+        let signed = crypt::signature("QDG6eK", "1409659814", &text, &encrypt).text();
+        assert!(sealed.contains(&format!("<MsgSignature><![CDATA[{signed}]]></MsgSignature>")), "{sealed}");
     }
 }

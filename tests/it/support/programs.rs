@@ -7,8 +7,7 @@ use std::path::PathBuf;
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = lookup(name);
     if found.is_none() {
-        // Written past the test harness, which would swallow the line of a test that passes.
-        let _ = writeln!(std::io::stderr(), "LEFT OUT: a test that needs `{name}`, which is not installed here");
+        say_left_out(name);
     }
     found
 }
@@ -19,6 +18,18 @@ pub(crate) fn require(name: &str) -> Option<PathBuf> {
     let found = find(name);
     assert!(found.is_some() || std::env::var_os("CI").is_none(), "`{name}` is required here");
     found
+}
+
+/// Says aloud that a test is left out because `name` could not be installed for it; a failure where `CI` is set.
+#[track_caller]
+pub(crate) fn leave_out(name: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "`{name}` is required here: {why}");
+    say_left_out(name);
+}
+
+fn say_left_out(name: &str) {
+    // Written past the test harness, which would swallow the line of a test that passes.
+    let _ = writeln!(std::io::stderr(), "LEFT OUT: a test that needs `{name}`, which is not installed here");
 }
 
 fn lookup(name: &str) -> Option<PathBuf> {

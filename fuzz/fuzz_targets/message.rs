@@ -1,0 +1,8 @@
+//! `cargo fuzz run message`: see `tests/it/fuzz/targets.rs`.
+#![no_main]
+
+#[allow(dead_code, reason = "each fuzz target uses one of them")]
+#[path = "../../tests/it/fuzz/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::message(data));

@@ -1,0 +1,240 @@
+//! From the bytes of a push to its elements. XML as WeChat writes it and nothing more: no type definitions, no entities but the
+//! five that XML predefines, and bounds on depth and number. It knows no names.
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+
+use super::MessageError;
+use super::fields::{Fields, Value};
+
+/// The deepest of WeChat's messages, an article of a mass sending, has five.
+const MAX_DEPTH: usize = 8;
+
+/// The longest, the report on a mass sending of eight articles, has about a hundred.
+const MAX_ELEMENTS: usize = 512;
+
+/// The elements inside the root of `xml`. How long `xml` may be is for whoever received it; the work is proportional to its length.
+pub(super) fn fields(xml: &[u8]) -> Result<Fields, MessageError> {
+    let text = std::str::from_utf8(xml).map_err(|_| MessageError::NotUtf8)?;
+    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut tree = Tree::default();
+    loop {
+        match reader.read_event().map_err(|_| MessageError::Malformed)? {
+            Event::Start(tag) => tree.open(&tag)?,
+            Event::Empty(tag) => {
+                tree.open(&tag)?;
+                tree.close()?;
+            }
+            Event::End(_) => tree.close()?,
+            Event::Text(text) => tree.text(&text.xml10_content())?,
+            Event::GeneralRef(reference) => tree.text(character(&reference)?.encode_utf8(&mut [0; 4]))?,
+            Event::CData(text) => tree.cdata(&text.xml10_content())?,
+            Event::DocType(_) => return Err(MessageError::TypeDefinition),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Eof => return tree.finish(),
+        }
+    }
+}
+
+/// The elements that are open, and the root's once it is closed.
+#[derive(Default)]
+struct Tree {
+    open: Vec<Element>,
+    elements: usize,
+    root: Option<Fields>,
+}
+
+/// An element that is not closed yet.
+struct Element {
+    name: String,
+    text: String,
+    /// Where the last CDATA section in `text` ended.
+    cdata_end: Option<usize>,
+    fields: Fields,
+}
+
+impl Tree {
+    fn open(&mut self, tag: &BytesStart<'_>) -> Result<(), MessageError> {
+        let name = tag.name().0.to_owned();
+        // WeChat uses no attributes. They may stand there all the same, as long as they are attributes; nobody reads them, and to
+        // look for two of one name would take a time that grows with the square of their number.
+        let has_bad_attribute = tag.attributes().with_checks(false).any(|attribute| attribute.is_err());
+        if has_bad_attribute || !is_name(&name) || self.root.is_some() {
+            return Err(MessageError::Malformed);
+        }
+        if self.open.is_empty() && name != "xml" {
+            return Err(MessageError::NotAMessage);
+        }
+        if self.open.len() == MAX_DEPTH {
+            return Err(MessageError::TooDeep);
+        }
+        self.elements += 1;
+        if self.elements > MAX_ELEMENTS {
+            return Err(MessageError::TooManyElements);
+        }
+        self.open.push(Element { name, text: String::new(), cdata_end: None, fields: Fields::default() });
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), MessageError> {
+        match self.open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if is_blank(text) => {}
+            None => return Err(MessageError::Malformed),
+        }
+        Ok(())
+    }
+
+    fn cdata(&mut self, text: &str) -> Result<(), MessageError> {
+        let element = self.open.last_mut().ok_or(MessageError::Malformed)?;
+        // White space around a CDATA section is the layout of the document.
+        if element.cdata_end.is_none() && is_blank(&element.text) {
+            element.text.clear();
+        }
+        element.text.push_str(text);
+        element.cdata_end = Some(element.text.len());
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), MessageError> {
+        let mut element = self.open.pop().ok_or(MessageError::Malformed)?;
+        if let Some(end) = element.cdata_end.filter(|end| is_blank(&element.text[*end..])) {
+            element.text.truncate(end);
+        }
+        let value = if element.fields.is_empty() {
+            Value::Text(element.text)
+        } else if is_blank(&element.text) {
+            Value::Fields(element.fields)
+        } else {
+            // Text between elements would be lost, and no message of WeChat's has any.
+            return Err(MessageError::Malformed);
+        };
+        match (self.open.last_mut(), value) {
+            (Some(parent), value) => parent.fields.push(element.name, value),
+            (None, Value::Fields(fields)) => self.root = Some(fields),
+            (None, Value::Text(_)) => return Err(MessageError::NotAMessage),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Fields, MessageError> {
+        if self.open.is_empty() { self.root.ok_or(MessageError::NotAMessage) } else { Err(MessageError::Malformed) }
+    }
+}
+
+/// What a reference like `&lt;` or `&#x4f60;` stands for.
+fn character(reference: &BytesRef<'_>) -> Result<char, MessageError> {
+    let character = match reference.resolve_char_ref() {
+        Ok(None) => resolve_xml_entity(reference).and_then(|text| text.chars().next()),
+        Ok(character) => character.filter(|character| super::is_xml_char(*character)),
+        Err(_) => None,
+    };
+    character.ok_or(MessageError::Entity)
+}
+
+/// White space as XML means it.
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn content(inside: &str) -> String {
+        let fields = fields(format!("<xml><Content>{inside}</Content></xml>").as_bytes()).expect("a message");
+        fields.text("Content").expect("a text").to_owned()
+    }
+
+    #[test]
+    fn text_comes_through_in_every_way_that_xml_can_write_it() {
+        for (written, meant) in [
+            ("", ""),
+            ("你好", "你好"),
+            (" a  b ", " a  b "),
+            ("a\r\nb\rc", "a\nb\nc"),
+            ("&lt;&amp;&gt;&quot;&apos; &#x4f60;&#22909;", "<&>\"' 你好"),
+            ("&lt; &gt;", "< >"),
+            ("<![CDATA[<b>&amp;</b>]]>", "<b>&amp;</b>"),
+            ("<![CDATA[ a ]]>", " a "),
+            ("\n  <![CDATA[a]]>\n", "a"),
+            ("<![CDATA[]]>", ""),
+            ("<![CDATA[a]]]]><![CDATA[>b]]>", "a]]>b"),
+            ("x <![CDATA[y]]> z", "x y z"),
+            ("a<!-- c -->b", "ab"),
+            ("<![CDATA[a\u{8}b]]>", "a\u{8}b"),
+        ] {
+            assert_eq!(content(written), meant, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn layout_declaration_attributes_and_a_byte_order_mark_do_not_matter() {
+        for document in [
+            "<xml><A>1</A><B><C/></B></xml>",
+            "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n  <A x='1'>1</A>\n\t<B>\r\n<C></C> </B>\n</xml>\n",
+            "<!-- a --><xml ><A>1</A ><?b c?><B><C /></B></xml><!-- d -->",
+        ] {
+            assert_eq!(fields(document.as_bytes()).expect("a message").to_json(), r#"{"A":"1","B":{"C":""}}"#, "{document}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_message_is_refused_for_what_it_is() {
+        use MessageError::*;
+        for (document, error) in [
+            ("", NotAMessage),
+            ("hello", Malformed),
+            ("<xml></xml>", NotAMessage),
+            ("<xml>text</xml>", NotAMessage),
+            ("<html><A>1</A></html>", NotAMessage),
+            ("<XML><A>1</A></XML>", NotAMessage),
+            ("<!DOCTYPE xml><xml><A>1</A></xml>", TypeDefinition),
+            ("<!doctype xml [<!ENTITY a \"b\">]><xml><A>&a;</A></xml>", TypeDefinition),
+            ("<xml><!DOCTYPE a><A>1</A></xml>", TypeDefinition),
+            ("<!ENTITY a \"b\"><xml><A>1</A></xml>", Malformed),
+            ("<xml><A>&a;</A></xml>", Entity),
+            ("<xml><A>&nbsp;</A></xml>", Entity),
+            ("<xml><A>&#0;</A></xml>", Entity),
+            ("<xml><A>&#1;</A></xml>", Entity),
+            ("<xml><A>&#xd800;</A></xml>", Entity),
+            ("<xml><A>&#x110000;</A></xml>", Entity),
+            ("<xml><A>&;</A></xml>", Entity),
+            ("<xml><A>a & b</A></xml>", Malformed),
+            ("<xml><A>1</B></xml>", Malformed),
+            ("<xml><A>1</xml>", Malformed),
+            ("<xml><A>1</A>", Malformed),
+            ("<xml><A>1</A></xml></xml>", Malformed),
+            ("<xml><A>1</A></xml><xml><A>2</A></xml>", Malformed),
+            ("<xml><A>1</A></xml>2", Malformed),
+            ("0<xml><A>1</A></xml>", Malformed),
+            ("<![CDATA[0]]><xml><A>1</A></xml>", Malformed),
+            ("<xml>0<A>1</A></xml>", Malformed),
+            ("<xml><A><![CDATA[1</A></xml>", Malformed),
+            ("<xml><A b>1</A></xml>", Malformed),
+            ("<xml><1>1</1></xml>", Malformed),
+            ("<xml><>1</></xml>", Malformed),
+            ("<xml><a\"b>1</a\"b></xml>", Malformed),
+        ] {
+            assert_eq!(fields(document.as_bytes()).err(), Some(error), "{document}");
+        }
+        assert_eq!(fields(b"<xml><A>\xff</A></xml>").err(), Some(NotUtf8));
+    }
+
+    #[test]
+    fn depth_and_number_are_bounded_wherever_they_grow() {
+        let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
+        assert!(fields(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(fields(nested(MAX_DEPTH + 1).as_bytes()).err(), Some(MessageError::TooDeep));
+        let listed = |number: usize| format!("<xml>{}</xml>", "<a/>".repeat(number - 1));
+        assert!(fields(listed(MAX_ELEMENTS).as_bytes()).is_ok());
+        assert_eq!(fields(listed(MAX_ELEMENTS + 1).as_bytes()).err(), Some(MessageError::TooManyElements));
+    }
+}
