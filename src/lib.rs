@@ -9,6 +9,7 @@
 //! - [`realm`]: who may query, and the proof of it; [`oauth`]: where an account's visitors may be sent back to;
 //! - [`store`]: where credentials rest; [`wechat`]: WeChat's wire;
 //! - [`keeper`]: the owner of every credential; [`login`]: what becomes of a visitor who logs in;
+//! - [`message`]: what becomes of a message that WeChat pushes;
 //! - [`settings`]: from a file and variables to a proven `Config`;
 //! - [`http`]: routes and errors; [`sandbox`]: a truthful fake of WeChat's API;
 //! - [`server`]: all the wiring; [`telemetry`]: logs.
@@ -32,6 +33,9 @@ pub mod wechat;
 
 pub mod keeper;
 pub mod login;
+
+pub mod message;
+
 pub mod settings;
 
 pub mod http;

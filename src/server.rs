@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::http::{self, Access, AppState, Demo, HttpOptions};
 use crate::keeper::Keeper;
 use crate::login::Logins;
+use crate::message::Inbox;
 use crate::settings::Config;
 use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
@@ -71,7 +72,8 @@ impl Server {
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::new(config.accounts, store, wechat, clock, config.keep);
+        let keeper = Keeper::new(config.accounts, Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let inbox = Inbox::new(store, keeper.clone(), clock)?;
         let (stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.refresher().run(stopped));
         let options = HttpOptions {
@@ -84,7 +86,7 @@ impl Server {
             confirm_logins: config.confirm_logins,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
             .keep_alive(KEEP_ALIVE)
@@ -138,6 +140,7 @@ impl Server {
             }
         };
         self.refresher.await.ok();
+        self.state.inbox.close(clock.steady().until(deadline)).await;
         self.state.keeper.close(clock.steady().until(deadline)).await;
         result
     }
@@ -154,6 +157,7 @@ fn access(config: &Config) -> Access {
         realms: config.realms.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
+        messages: config.messages.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
 }

@@ -23,6 +23,11 @@ pub(super) async fn json(req: &HttpRequest, payload: Payload, limit: usize) -> R
     if body.is_empty() || is_plain_json(req) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
+/// The whole body, whatever it is, of at most `limit` bytes.
+pub(super) async fn raw(req: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+    in_time(PATIENCE, whole(req, payload, limit)).await
+}
+
 async fn in_time(patience: Duration, body: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
     let mut body = pin!(body);
     let mut looked = false;

@@ -24,6 +24,7 @@ mod page;
 mod params;
 mod ping;
 mod public;
+mod push;
 mod qrcode;
 mod script;
 mod state;
@@ -94,11 +95,18 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                     .route(read().to(login::scanned::get))
                     .route(web::post().to(login::scanned::post)),
             )
+            .service(resource(&spelled("/wechat"), GET_AND_POST).route(read().to(challenge::get)).route(web::post().to(push::post)))
+            .service(
+                resource(&spelled(&format!("/wechat/{APP}")), GET_AND_POST)
+                    .route(read().to(challenge::get))
+                    .route(web::post().to(push::post)),
+            )
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
             .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
             .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
     }
-    app.service(resource("/", GET).route(read().to(challenge::get))).default_service(web::to(verify_file::any));
+    let root = resource("/", GET).route(read().to(challenge::root)).route(web::post().to(push::root));
+    app.service(root).default_service(web::to(verify_file::any));
 }
 
 /// The pattern of `path` with its words in any case and perhaps a slash at the end.

@@ -13,6 +13,7 @@ use crate::account::AppId;
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::login::Logins;
+use crate::message::{Inbox, MessagePolicies};
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
@@ -24,6 +25,8 @@ pub struct AppState {
     pub keeper: Keeper,
     /// What becomes of visitors who log in.
     pub logins: Logins,
+    /// What becomes of messages that WeChat pushes.
+    pub inbox: Inbox,
     /// Who may call; a reload replaces it whole.
     access: ArcSwap<Access>,
     /// The choices that only a restart changes.
@@ -44,6 +47,8 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
+    /// What each account does with its messages.
+    pub messages: MessagePolicies,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -87,8 +92,8 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
     /// The state of a server that begins with `access`.
-    pub fn new(keeper: Keeper, logins: Logins, access: Access, options: HttpOptions) -> Self {
-        Self { keeper, logins, access: ArcSwap::from_pointee(access), options, costly: Semaphore::new(COSTLY_AT_ONCE) }
+    pub fn new(keeper: Keeper, logins: Logins, inbox: Inbox, access: Access, options: HttpOptions) -> Self {
+        Self { keeper, logins, inbox, access: ArcSwap::from_pointee(access), options, costly: Semaphore::new(COSTLY_AT_ONCE) }
     }
 
     /// Who may call, now.

@@ -28,6 +28,21 @@ impl Keeper {
         self.patiently(holding, CredentialKind::AccessToken, async { asking.await.unwrap_or_else(|_| Err(lost())) }).await
     }
 
+    /// Sends one customer-service message, a JSON object with `touser` and `msgtype`. Ends within WeChat's timeout.
+    pub async fn custom_send(&self, holding: &Arc<Holding>, message: &str) -> Result<(), KeeperError> {
+        let (keeper, held, message) = (self.clone(), Arc::clone(holding), message.to_owned());
+        let sending = self.0.runtime.spawn(async move {
+            keeper
+                .with_token(&held, |token| {
+                    let (wechat, message) = (keeper.0.wechat.clone(), message.clone());
+                    async move { wechat.custom_send(&token, message).await }
+                })
+                .await
+        });
+        let lost = || KeeperError::Lost { key: holding.key(CredentialKind::AccessToken) };
+        self.patiently(holding, CredentialKind::AccessToken, async { sending.await.unwrap_or_else(|_| Err(lost())) }).await
+    }
+
     async fn with_token<T, F>(&self, holding: &Arc<Holding>, call: impl Fn(SecretString) -> F) -> Result<T, KeeperError>
     where
         F: Future<Output = Result<T, WechatError>>,

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::proxies::TrustedProxies;
 use crate::account::{Account, Keep};
+use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
@@ -19,6 +20,8 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// Where each account's visitors may be sent back to.
     pub oauth: OauthPolicies,
+    /// What each account does with its messages.
+    pub messages: MessagePolicies,
     /// Who may query credentials.
     pub realms: Realms,
     /// Which origins may call from a browser.

@@ -40,8 +40,8 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     }
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
-    let (accounts, oauth) = accounts::accounts(&root, variables, env, reader, reserve.unwrap_or_default());
-    let ids: std::collections::HashSet<&AppId> = accounts.iter().map(|account| &account.app_id).collect();
+    let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default());
+    let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
     let origins = origins(&root);
     let store = cache::store(&root, variables);
@@ -49,8 +49,9 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
     Some(Config {
-        accounts,
-        oauth,
+        accounts: apps.accounts,
+        oauth: apps.oauth,
+        messages: apps.messages,
         realms,
         origins: origins?,
         keep: keep?,

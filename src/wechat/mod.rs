@@ -14,6 +14,7 @@ use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
 
 pub mod crypt;
+mod custom;
 mod errcode;
 pub mod message;
 mod oauth;
@@ -94,6 +95,12 @@ impl WechatError {
 #[error("the HTTPS client cannot be set up: {0}")]
 pub struct ClientError(String);
 
+impl ClientError {
+    pub(crate) fn of(error: &reqwest::Error) -> Self {
+        Self(chain(error))
+    }
+}
+
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct WechatClient {
@@ -128,7 +135,7 @@ impl WechatClient {
         if hosts.iter().all(is_loopback) {
             http = http.no_proxy();
         }
-        let http = http.build().map_err(|error| ClientError(chain(&error)))?;
+        let http = http.build().map_err(|error| ClientError::of(&error))?;
         Ok(Self { http, hosts: hosts.into(), timeout, choice: Arc::default() })
     }
 

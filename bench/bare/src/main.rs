@@ -1,6 +1,6 @@
 //! The yardstick: a bare actix-web server with one worker and no middleware. `POST /sign` parses the caller's JSON, hashes one sha1 of
 //! the length that a `wx.config` has, and writes the JSON again with four more fields; `GET /plain` answers a text as long as a
-//! realm query's. It keeps nothing, checks nothing and dresses nothing, and knows nothing of jsdkd.
+//! realm query's; `POST /push` takes a message and answers a text as long as a rule's reply. It keeps nothing, checks nothing and dresses nothing, and knows nothing of jsdkd.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,16 @@ async fn sign(body: web::Json<Value>) -> HttpResponse {
     HttpResponse::Ok().json(body)
 }
 
+/// As long as a rule's reply to the message that the benchmark sends.
+const REPLY: &str = "<xml><ToUserName><![CDATA[oABCDEFGHIJKLMNOPQRSTUVWXYZ1]]></ToUserName>\
+    <FromUserName><![CDATA[gh_0123456789ab]]></FromUserName><CreateTime>1409659813</CreateTime>\
+    <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[hello hi there]]></Content></xml>";
+
+async fn push(body: web::Bytes) -> HttpResponse {
+    // The body is read whole and looked at no further.
+    if body.is_empty() { HttpResponse::BadRequest().finish() } else { HttpResponse::Ok().content_type("text/xml").body(REPLY) }
+}
+
 async fn plain() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(PLAIN)
 }
@@ -40,7 +50,7 @@ async fn plain() -> HttpResponse {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).expect("usage: bare PORT");
-    HttpServer::new(|| App::new().route("/sign", web::post().to(sign)).route("/plain", web::get().to(plain)))
+    HttpServer::new(|| App::new().route("/sign", web::post().to(sign)).route("/push", web::post().to(push)).route("/plain", web::get().to(plain)))
         .workers(1)
         .bind(("127.0.0.1", port))?
         .run()

@@ -1,12 +1,14 @@
 //! What several groups of tests share.
 
 pub(crate) mod app;
+pub(crate) mod backend;
 pub(crate) mod chromium;
 pub(crate) mod keeping;
 pub(crate) mod nginx;
 pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod pushing;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod standin;

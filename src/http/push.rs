@@ -1,0 +1,66 @@
+//! `POST` to where WeChat's server check is answered: a message or an event of an account. Whatever is not WeChat's own gets one and
+//! the same refusal.
+
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::error::ApiError;
+use super::params::Params;
+use super::state::AppState;
+use super::{GET, NO_STORE, TEXT, body, challenge};
+use crate::keeper::Holding;
+use crate::message::{Answer, Delivery, Push};
+
+const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+
+/// `POST /wechat/{appid}` and `/wechat`.
+pub(super) async fn post(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let holding = challenge::addressed(&req, &state)?;
+    delivered(holding, &state, &req, payload.into_inner()).await
+}
+
+/// `POST /`, where a proxy names the app.
+pub(super) async fn root(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let app_id = challenge::named_by_proxy(&req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
+    let holding = challenge::known(&state, app_id)?;
+    delivered(holding, &state, &req, payload.into_inner()).await
+}
+
+/// The answer to a delivery.
+pub(super) async fn delivered(
+    holding: Arc<Holding>,
+    state: &AppState,
+    req: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    // What is too large, or never ends, is as little WeChat's as what is signed wrongly.
+    let body = body::raw(req, payload, state.options.body_limit).await.map_err(|_| ApiError::BadPushSignature)?;
+    let params = Params::of(req);
+    let one = |name| params.one(name).map_err(|_| ApiError::BadPushSignature);
+    let push = Push {
+        signature: one("signature")?,
+        msg_signature: one("msg_signature")?,
+        timestamp: one("timestamp")?.unwrap_or_default(),
+        nonce: one("nonce")?.unwrap_or_default(),
+        encrypt_type: one("encrypt_type")?,
+        body: &body,
+    };
+    let account = &holding.account;
+    let policy = state.access().messages.of(account.app_id.as_str());
+    let now = state.clock().wall();
+    let delivery = Delivery::open(account, &policy, &push, now).map_err(|_| ApiError::BadPushSignature)?;
+    let seal = delivery.seal;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, NO_STORE));
+    Ok(match state.inbox.answer(&holding, &policy, delivery).await {
+        Answer::Nothing => response.insert_header((header::CONTENT_TYPE, TEXT)).body("success"),
+        Answer::Silence => response.insert_header((header::CONTENT_TYPE, TEXT)).finish(),
+        Answer::Xml(xml) => {
+            let xml = seal.close(account, &xml, state.clock().wall().seconds()).into_owned();
+            response.insert_header((header::CONTENT_TYPE, XML)).body(xml)
+        }
+    })
+}

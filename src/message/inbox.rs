@@ -1,0 +1,211 @@
+//! Every message that was believed comes by here: answered by a rule at once, or handed to back ends, once for all its deliveries
+//! and across all instances, and within WeChat's five seconds whatever a back end does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::forward::Forwarder;
+use super::recent::{Case, REMEMBERED, Recent};
+use super::rule::Wanted;
+use super::{Delivery, Forward, MessagePolicy, Target, late};
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::keeper::{Holding, Keeper};
+use crate::store::{Record, Store, StoreError};
+use crate::wechat::ClientError;
+use crate::wechat::message::{Message, Reply};
+
+/// WeChat waits five seconds; the half is for the way. Source: 接收普通消息.
+const DEADLINE: Duration = Duration::from_millis(4500);
+
+/// How long a back end may take whose late answer is sent on.
+const LATE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often an instance looks for the answer that another one is waiting for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What WeChat is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `success`: seen, and nothing to say.
+    Nothing,
+    /// An empty body, which means the same.
+    Silence,
+    /// A reply, in the clear.
+    Xml(Arc<str>),
+}
+
+/// A cheap handle on the inbox of all accounts.
+#[derive(Clone)]
+pub struct Inbox(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    keeper: Keeper,
+    forwarder: Forwarder,
+    clock: Clock,
+    runtime: Handle,
+    recent: Recent,
+    /// How many messages are with back ends, so that a stopping process can wait for them.
+    under_way: watch::Sender<usize>,
+}
+
+/// A message on its way to back ends.
+struct Job {
+    holding: Arc<Holding>,
+    message: Message,
+    xml: Vec<u8>,
+    forward: Arc<Forward>,
+}
+
+impl Inbox {
+    /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called on the runtime that is to do
+    /// the work.
+    pub fn new(store: Arc<dyn Store>, keeper: Keeper, clock: Clock) -> Result<Self, ClientError> {
+        let (forwarder, recent) = (Forwarder::new()?, Recent::new(clock.clone()));
+        let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
+        Ok(Self(Arc::new(Inner { store, keeper, forwarder, clock, runtime, recent, under_way })))
+    }
+
+    /// What to answer to `delivery` for the account of `holding`; never later than WeChat waits.
+    pub async fn answer(&self, holding: &Arc<Holding>, policy: &MessagePolicy, delivery: Delivery<'_>) -> Answer {
+        match policy.wants(&delivery.message) {
+            Wanted::Nothing => Answer::Nothing,
+            Wanted::Silence => Answer::Silence,
+            Wanted::Reply(reply) => written(&holding.account, &reply, &delivery.message),
+            Wanted::Forward(forward) => {
+                let forward = Arc::clone(forward);
+                let job = Job { holding: Arc::clone(holding), xml: delivery.xml.into_owned(), message: delivery.message, forward };
+                self.hand_on(job).await
+            }
+        }
+    }
+
+    /// Waits until no message is with a back end any more, at most for `grace`.
+    pub async fn close(&self, grace: Duration) {
+        let mut under_way = self.0.under_way.subscribe();
+        if tokio::time::timeout(grace, under_way.wait_for(|count| *count == 0)).await.is_err() {
+            tracing::warn!("stopped before every back end had answered");
+        }
+    }
+
+    async fn hand_on(&self, job: Job) -> Answer {
+        let key = format!("message.{}.{}", job.holding.account.app_id, job.message.dedup_key());
+        let (case, is_new) = self.0.recent.case(&key);
+        if is_new {
+            let (inbox, case) = (self.clone(), case.clone());
+            self.0.under_way.send_modify(|count| *count += 1);
+            self.0.runtime.spawn(async move {
+                let _counted = UnderWay(&inbox.0.under_way);
+                inbox.settle(&job, &key, &case).await;
+            });
+        }
+        case.answer(DEADLINE).await.unwrap_or(Answer::Nothing)
+    }
+
+    /// Brings the case to its end: here, or by waiting for the instance that was first.
+    async fn settle(&self, job: &Job, key: &str, case: &Case) {
+        let is_ours = match self.0.store.spend(key, 1, REMEMBERED).await {
+            Ok(is_ours) => is_ours,
+            Err(error) => {
+                // A message that is handed on twice is a lesser evil than one that is lost.
+                tracing::warn!(account.id = %job.holding.account.app_id, %error, "whether a message was seen elsewhere is unknown");
+                true
+            }
+        };
+        if !is_ours {
+            case.settle(&self.answer_of_another(key).await);
+            return;
+        }
+        let patience = if job.forward.push_late { LATE_DEADLINE } else { DEADLINE };
+        // Whoever does not answer is not waited for, neither by WeChat nor by the one who does.
+        let (answering, silent): (Vec<_>, Vec<_>) = job.forward.targets.iter().partition(|target| target.answers);
+        let silent = join_all(silent.into_iter().map(|target| self.ask(job, target, patience)));
+        let answering = async {
+            let xml = match answering.first() {
+                Some(target) => self.ask(job, target, patience).await,
+                None => None,
+            };
+            self.conclude(job, key, case, xml.map_or(Answer::Nothing, |xml| Answer::Xml(xml.into()))).await;
+        };
+        join(answering, silent).await;
+    }
+
+    async fn conclude(&self, job: &Job, key: &str, case: &Case, answer: Answer) {
+        let in_time = case.settle(&answer);
+        if self.0.store.is_shared()
+            && let Err(error) = self.tell_others(key, &answer).await
+        {
+            tracing::warn!(account.id = %job.holding.account.app_id, %error, "other instances do not learn an answer");
+        }
+        if let (false, true, Answer::Xml(xml)) = (in_time, job.forward.push_late, &answer) {
+            self.push_late(job, xml).await;
+        }
+    }
+
+    async fn ask(&self, job: &Job, target: &Target, patience: Duration) -> Option<String> {
+        let (account, now) = (&job.holding.account, self.0.clock.wall().seconds());
+        let handed = self.0.forwarder.hand_to(target, account, &job.message, &job.xml, now, patience).await;
+        handed.unwrap_or_else(|error| {
+            let host = target.url.host_str().unwrap_or_default();
+            tracing::warn!(account.id = %account.app_id, backend = host, %error, "a back end took no message");
+            None
+        })
+    }
+
+    async fn tell_others(&self, key: &str, answer: &Answer) -> Result<(), StoreError> {
+        let text = if let Answer::Xml(xml) = answer { xml } else { "" };
+        let record = Record { value: SecretString::from(text), expires_at: self.0.clock.wall().plus(REMEMBERED) };
+        self.0.store.put(key, &record).await
+    }
+
+    /// What the instance that handed the message on was answered.
+    async fn answer_of_another(&self, key: &str) -> Answer {
+        let give_up = self.0.clock.steady().plus(DEADLINE);
+        while self.0.clock.steady() < give_up {
+            match self.0.store.get(key).await {
+                Ok(Some(record)) if record.value.expose_secret().is_empty() => return Answer::Nothing,
+                Ok(Some(record)) => return Answer::Xml(record.value.expose_secret().into()),
+                Ok(None) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        Answer::Nothing
+    }
+
+    async fn push_late(&self, job: &Job, xml: &str) {
+        let account = &job.holding.account;
+        let Some(message) = late::as_custom_message(xml, &job.message.from) else {
+            tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
+            return;
+        };
+        match self.0.keeper.custom_send(&job.holding, &message).await {
+            Ok(()) => tracing::info!(account.id = %account.app_id, "a late answer was sent as a customer-service message"),
+            Err(error) => tracing::warn!(account.id = %account.app_id, %error, "a late answer could not be sent"),
+        }
+    }
+}
+
+/// Takes a finished message off the count, also when its task panics.
+struct UnderWay<'a>(&'a watch::Sender<usize>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A rule's reply. It is dated as its message is, so that a repeated delivery gets the first answer to the letter.
+fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
+    match reply.to_xml(message, message.created) {
+        Ok(xml) => Answer::Xml(xml.into()),
+        Err(error) => {
+            tracing::warn!(account.id = %account.app_id, %error, "a rule's reply says nothing");
+            Answer::Nothing
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which messages this process has seen lately, and what came of them, so that a repeated delivery gets the first one's answer. It
+//! knows nothing of stores or back ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::inbox::Answer;
+use crate::clock::{Clock, SteadyMillis};
+
+/// WeChat repeats what was not answered three times, five seconds apart; a minute is more than that. Source: 接收普通消息.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Messages remembered at once; beyond them the oldest are forgotten.
+const MOST: usize = 100_000;
+
+/// What was seen lately.
+pub(super) struct Recent {
+    seen: Mutex<Seen>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Seen {
+    by_key: HashMap<String, Case>,
+    order: VecDeque<(SteadyMillis, String)>,
+}
+
+/// One message and what came of it, as soon as something did.
+#[derive(Clone)]
+pub(super) struct Case(Arc<watch::Sender<State>>);
+
+#[derive(Clone, Debug, Default)]
+enum State {
+    #[default]
+    Open,
+    /// WeChat was told `success` before there was an answer; what comes now is late.
+    GivenUp,
+    Answered(Answer),
+}
+
+impl Recent {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { seen: Mutex::default(), clock }
+    }
+
+    /// The case of `key`, and whether it is new.
+    pub(super) fn case(&self, key: &str) -> (Case, bool) {
+        let now = self.clock.steady();
+        let mut seen = self.seen();
+        while seen.order.front().is_some_and(|(ends, _)| *ends <= now) || seen.order.len() >= MOST {
+            if let Some((_, key)) = seen.order.pop_front() {
+                seen.by_key.remove(&key);
+            }
+        }
+        if let Some(case) = seen.by_key.get(key) {
+            return (case.clone(), false);
+        }
+        let case = Case(Arc::new(watch::Sender::default()));
+        seen.by_key.insert(key.to_owned(), case.clone());
+        seen.order.push_back((now.plus(REMEMBERED), key.to_owned()));
+        (case, true)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Case {
+    /// The answer, if it comes within `patience`; afterwards it is given up for all who ask.
+    pub(super) async fn answer(&self, patience: Duration) -> Option<Answer> {
+        let mut states = self.0.subscribe();
+        let settled = tokio::time::timeout(patience, states.wait_for(|state| !matches!(state, State::Open))).await;
+        if settled.is_err() {
+            self.0.send_if_modified(|state| {
+                let open = matches!(state, State::Open);
+                if open {
+                    *state = State::GivenUp;
+                }
+                open
+            });
+        }
+        match &*self.0.borrow() {
+            State::Answered(answer) => Some(answer.clone()),
+            State::Open | State::GivenUp => None,
+        }
+    }
+
+    /// Settles the case; `false` when it was given up before, so that the answer is late.
+    pub(super) fn settle(&self, answer: &Answer) -> bool {
+        self.0.send_if_modified(|state| {
+            let open = matches!(state, State::Open);
+            if open {
+                *state = State::Answered(answer.clone());
+            }
+            open
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    #[tokio::test]
+    async fn a_repeated_delivery_gets_the_first_answer() {
+        let recent = Recent::new(Clock::manual(UnixMillis(0)));
+        let (first, new) = recent.case("a");
+        let (second, again) = recent.case("a");
+        assert_eq!((new, again), (true, false));
+        assert!(first.settle(&Answer::Silence));
+        assert!(matches!(second.answer(Duration::from_secs(5)).await, Some(Answer::Silence)));
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_late_and_stays_unanswered() {
+        let recent = Recent::new(Clock::manual(UnixMillis(0)));
+        let (case, _) = recent.case("a");
+        assert!(case.answer(Duration::from_millis(1)).await.is_none());
+        assert!(!case.settle(&Answer::Silence));
+        assert!(recent.case("a").0.answer(Duration::from_secs(5)).await.is_none(), "at once, and not with the late answer");
+    }
+
+    #[test]
+    fn a_minute_later_it_is_another_message() {
+        let clock = Clock::manual(UnixMillis(0));
+        let recent = Recent::new(clock.clone());
+        assert!(recent.case("a").1);
+        clock.advance(Duration::from_secs(59));
+        assert!(!recent.case("a").1);
+        clock.advance(Duration::from_secs(2));
+        assert!(recent.case("a").1);
+        assert!((0..MOST + 10).all(|number| recent.case(&number.to_string()).1));
+        assert!(recent.seen().by_key.len() <= MOST && recent.case("0").1, "the oldest are forgotten");
+    }
+}

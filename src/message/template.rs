@@ -1,0 +1,245 @@
+//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the message in any spelling of its
+//! name (`{event_key}`, `{EventKey}`, `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
+
+use regex::{Captures, Regex};
+
+use crate::wechat::message::{Article, Message, Music, Reply};
+
+/// A text with places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// A field of the message, by its path.
+    Field(String),
+    /// What a group of the rule's expression caught.
+    Group(usize),
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A brace that opens or closes nothing.
+    #[error("has a brace without its other half; write {{{{ or }}}} for a brace itself")]
+    Unbalanced,
+    /// A place without a name, or with a character that no field has.
+    #[error("has a place {{{0}}} that is no name of a field")]
+    NoName(String),
+    /// A number beyond the groups of the rule's expression.
+    #[error("has a place {{{0}}}, but the rule's match has no such group")]
+    NoGroup(usize),
+}
+
+/// The names of fields that people would rather write.
+const ALIASES: [(&str, &str); 4] = [("from", "FromUserName"), ("to", "ToUserName"), ("type", "MsgType"), ("time", "CreateTime")];
+
+impl Template {
+    /// Reads `text`; its numbers and names may be groups of `expression`.
+    pub fn parse(text: &str, expression: Option<&Regex>) -> Result<Self, TemplateError> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            plain.push_str(&rest[..at]);
+            let brace = &rest[at..at + 1];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                plain.push_str(brace);
+                rest = after;
+                continue;
+            }
+            let (name, after) = rest.split_once('}').filter(|_| brace == "{").ok_or(TemplateError::Unbalanced)?;
+            pieces.extend(Some(std::mem::take(&mut plain)).filter(|text| !text.is_empty()).map(Piece::Text));
+            pieces.push(Piece::place(name, expression)?);
+            rest = after;
+        }
+        plain.push_str(rest);
+        pieces.extend(Some(plain).filter(|text| !text.is_empty()).map(Piece::Text));
+        Ok(Self(pieces))
+    }
+
+    /// The text with its places filled; a field that the message does not have is empty.
+    pub fn fill(&self, message: &Message, caught: Option<&Captures<'_>>) -> String {
+        let mut text = String::new();
+        for piece in &self.0 {
+            text.push_str(match piece {
+                Piece::Text(plain) => plain,
+                Piece::Field(path) => message.fields.lookup(path).unwrap_or_default(),
+                Piece::Group(number) => caught.and_then(|caught| caught.get(*number)).map_or("", |group| group.as_str()),
+            });
+        }
+        text
+    }
+}
+
+impl Piece {
+    fn place(name: &str, expression: Option<&Regex>) -> Result<Self, TemplateError> {
+        let name = name.trim();
+        if let Ok(number) = name.parse::<usize>() {
+            let known = expression.is_some_and(|expression| number < expression.captures_len());
+            return if known { Ok(Self::Group(number)) } else { Err(TemplateError::NoGroup(number)) };
+        }
+        let group = expression.and_then(|expression| expression.capture_names().position(|group| group == Some(name)));
+        if let Some(number) = group {
+            return Ok(Self::Group(number));
+        }
+        let is_path = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        if !is_path {
+            return Err(TemplateError::NoName(name.to_owned()));
+        }
+        let alias = ALIASES.iter().find(|(alias, _)| name.eq_ignore_ascii_case(alias)).map(|(_, field)| (*field).to_owned());
+        Ok(Self::Field(alias.unwrap_or_else(|| field_name(name))))
+    }
+}
+
+/// WeChat's fields have underscores only where everything is small (`publish_id`); `event_key` is somebody's `EventKey`.
+fn field_name(name: &str) -> String {
+    const WITH_UNDERSCORES: [&str; 8] =
+        ["location_x", "location_y", "publish_id", "publish_status", "article_id", "article_detail", "article_url", "fail_idx"];
+    let plain = |part: &str| {
+        let keep = WITH_UNDERSCORES.iter().any(|known| part.eq_ignore_ascii_case(known));
+        if keep { part.to_owned() } else { part.replace('_', "") }
+    };
+    name.split('.').map(plain).collect::<Vec<_>>().join(".")
+}
+
+/// A reply whose texts are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyTemplate {
+    /// A text.
+    Text(Template),
+    /// A picture, by its media id.
+    Image(Template),
+    /// A recording, by its media id.
+    Voice(Template),
+    /// A video.
+    Video(VideoTemplate),
+    /// A piece of music.
+    Music(MusicTemplate),
+    /// Articles.
+    News(Vec<ArticleTemplate>),
+    /// The account's staff, or one of them.
+    TransferCustomerService(Option<Template>),
+}
+
+/// A video, by its media id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoTemplate {
+    /// The number it was given when uploaded.
+    pub media_id: Template,
+    /// Its title.
+    pub title: Option<Template>,
+    /// What it is about.
+    pub description: Option<Template>,
+}
+
+/// A piece of music.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MusicTemplate {
+    /// Its title.
+    pub title: Option<Template>,
+    /// What it is about.
+    pub description: Option<Template>,
+    /// Where it is.
+    pub url: Option<Template>,
+    /// Where it is in better quality.
+    pub hq_url: Option<Template>,
+    /// The number that its picture was given when uploaded.
+    pub thumb_media_id: Template,
+}
+
+/// An article.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArticleTemplate {
+    /// Its title.
+    pub title: Template,
+    /// What it is about.
+    pub description: Option<Template>,
+    /// Where its picture is.
+    pub pic_url: Option<Template>,
+    /// Where the article is.
+    pub url: Option<Template>,
+}
+
+impl ReplyTemplate {
+    /// The reply to `message`.
+    pub fn fill(&self, message: &Message, caught: Option<&Captures<'_>>) -> Reply {
+        let fill = |template: &Template| template.fill(message, caught);
+        let optional = |template: &Option<Template>| template.as_ref().map(fill);
+        match self {
+            Self::Text(content) => Reply::Text { content: fill(content) },
+            Self::Image(media_id) => Reply::Image { media_id: fill(media_id) },
+            Self::Voice(media_id) => Reply::Voice { media_id: fill(media_id) },
+            Self::Video(video) => Reply::Video {
+                media_id: fill(&video.media_id),
+                title: optional(&video.title),
+                description: optional(&video.description),
+            },
+            Self::Music(music) => Reply::Music(Music {
+                title: optional(&music.title),
+                description: optional(&music.description),
+                url: optional(&music.url),
+                hq_url: optional(&music.hq_url),
+                thumb_media_id: fill(&music.thumb_media_id),
+            }),
+            Self::News(articles) => Reply::News(
+                articles
+                    .iter()
+                    .map(|article| Article {
+                        title: fill(&article.title),
+                        description: optional(&article.description).unwrap_or_default(),
+                        pic_url: optional(&article.pic_url).unwrap_or_default(),
+                        url: optional(&article.url).unwrap_or_default(),
+                    })
+                    .collect(),
+            ),
+            Self::TransferCustomerService(account) => Reply::TransferCustomerService { account: optional(account) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        let xml = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oUser</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>\
+                   <Event>scancode_push</Event><EventKey>key 1</EventKey><Location_X>1.5</Location_X>\
+                   <ScanCodeInfo><ScanResult>result</ScanResult></ScanCodeInfo><Content>{1} 你好</Content></xml>";
+        Message::parse(xml.as_bytes()).expect("a message")
+    }
+
+    fn fill(text: &str) -> String {
+        Template::parse(text, None).expect("a template").fill(&message(), None)
+    }
+
+    #[test]
+    fn places_are_fields_in_any_spelling() {
+        assert_eq!(fill("{from} {to} {type} {event}"), "oUser gh_1 event scancode_push");
+        assert_eq!(fill("{event_key} {EventKey} {EVENTKEY} { event_key }"), "key 1 key 1 key 1 key 1");
+        assert_eq!(fill("{ScanCodeInfo.ScanResult} {scan_code_info.scan_result} {location_x}"), "result result 1.5");
+        assert_eq!(fill("[{absent}] {{content}} {content}"), "[] {content} {1} 你好", "what a user wrote is filled in, not read");
+    }
+
+    #[test]
+    fn places_are_what_the_rule_caught() {
+        let expression = Regex::new("^(?P<word>\\w+) (\\d+)(x)?").expect("an expression");
+        let caught = expression.captures("hello 42");
+        let template = Template::parse("{0}|{1}|{word}|{2}|{3}", Some(&expression)).expect("a template");
+        assert_eq!(template.fill(&message(), caught.as_ref()), "hello 42|hello|hello|42|");
+        assert_eq!(Template::parse("{4}", Some(&expression)), Err(TemplateError::NoGroup(4)));
+        assert_eq!(Template::parse("{0}", None), Err(TemplateError::NoGroup(0)));
+    }
+
+    #[test]
+    fn a_faulty_template_says_what_is_wrong() {
+        for text in ["{", "}", "a { b", "a } b", "{{}", "{content"] {
+            assert_eq!(Template::parse(text, None), Err(TemplateError::Unbalanced), "{text}");
+        }
+        for text in ["{}", "{ }", "{a b}", "{a$}"] {
+            assert!(matches!(Template::parse(text, None), Err(TemplateError::NoName(_))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings nothing down.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::messages::with;
+use crate::support::app::{APP, Response, TestApp};
+use crate::support::pushing::{AES_KEY, deliver, message, plain_query, push, said, sealed, text};
+
+/// The refusal, without what differs between any two answers.
+fn refusal(answer: &Response) -> (u16, String, String) {
+    (answer.status.as_u16(), answer.header("content-type").to_owned(), answer.body.clone())
+}
+
+#[tokio::test]
+async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
+    let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
+    let query = plain_query(0, "n-1");
+    let bomb = format!(
+        "<?xml version=\"1.0\"?><!DOCTYPE xml [<!ENTITY a \"{}\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\"><!ENTITY c \"&b;&b;&b;&b;&b;&b;&b;&b;\">]>{}",
+        "x".repeat(1000),
+        text("&c;", 1)
+    );
+    let file = format!("<!DOCTYPE xml [<!ENTITY f SYSTEM \"file:///etc/passwd\">]>{}", text("&f;", 1));
+    let deep = format!("<xml>{}{}</xml>", "<a>".repeat(20_000), "</a>".repeat(20_000));
+    let wide = message(&format!("<MsgType>text</MsgType>{}", "<a/>".repeat(10_000)));
+    let wrong = refusal(&deliver(&app, "/wechat", &query.replace("signature=", "signature=0"), &text("hi", 1)).await);
+    assert_eq!(wrong.0, 401);
+    for body in [
+        String::new(),
+        "<xml>".to_owned(),
+        "{}".to_owned(),
+        "not xml".to_owned(),
+        "<html/>".to_owned(),
+        bomb,
+        file,
+        deep,
+        wide,
+        text("hi", 1).replace("oUser", "o\u{0}User"),
+        text("hi", 1).replace("</xml>", ""),
+        message("<MsgType>text</MsgType><MsgType>event</MsgType>"),
+        "x".repeat(10 * 1024 * 1024),
+    ] {
+        let answer = deliver(&app, "/wechat", &query, &body).await;
+        assert_eq!(refusal(&answer), wrong, "{}", &body[..body.len().min(80)]);
+    }
+    let request = app.request(Method::POST, &format!("/wechat?{query}"));
+    let bytes = [b"<xml><ToUserName>", &[0xff, 0xfe][..], b"</ToUserName></xml>"].concat();
+    assert_eq!(refusal(&app.send(request.body(bytes)).await), wrong);
+    for query in [
+        String::new(),
+        "signature=&timestamp=&nonce=".to_owned(),
+        query.replace("nonce=n-1", "nonce=n-2"),
+        query.replace("timestamp=", "timestamp=1"),
+        query.replace("timestamp=", "timestamp=-"),
+        format!("{query}&{query}"),
+        format!("{query}&encrypt_type=aes"),
+        query.split_once('&').unwrap().1.to_owned(),
+    ] {
+        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &text("hi", 1)).await), wrong, "{query}");
+    }
+    let tokenless = TestApp::start().await;
+    assert_eq!(refusal(&push(&tokenless, &text("hi", 1)).await), wrong);
+    assert_eq!(said(&push(&app, &text("hi", 1)).await), "You said 'hi'", "and it goes on");
+}
+
+#[tokio::test]
+async fn every_hostile_envelope_is_refused_alike() {
+    let app = TestApp::with(with(json!({ "aesKey": AES_KEY, "messages": "echo" }))).await;
+    let (query, body) = sealed(&text("hi", 1), APP, "n-1");
+    let wrong = refusal(&deliver(&app, "/wechat", &query.replace("msg_signature=", "msg_signature=0"), &body).await);
+    assert_eq!(wrong.0, 401);
+    let encrypt = body.split("<![CDATA[").nth(1).unwrap().split("]]>").next().unwrap().to_owned();
+    // Signed rightly by somebody who knows the token, so that only the envelope itself can be refused.
+    let signed = |encrypt: &str| {
+        let timestamp = query.split("timestamp=").nth(1).unwrap().split('&').next().unwrap();
+        let signature = jsdkd::wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt).text();
+        let rest = query.split("msg_signature=").next().unwrap();
+        (format!("{rest}msg_signature={signature}"), format!("<xml><Encrypt>{encrypt}</Encrypt></xml>"))
+    };
+    for encrypt in [
+        "",
+        "====",
+        "AAAA",
+        &encrypt[..encrypt.len() - 4],
+        &encrypt[..encrypt.len() - 24],
+        &format!("{encrypt}AAAA"),
+        &encrypt.replace('A', "B"),
+        &format!("B{}", &encrypt[1..]),
+        &"A".repeat(64 * 1024),
+    ] {
+        let (query, body) = signed(encrypt);
+        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &body).await), wrong, "{encrypt}");
+    }
+    for (query, body) in [
+        sealed(&text("hi", 1), "wxsecond", "n-1"),
+        sealed("not xml", APP, "n-1"),
+        sealed("", APP, "n-1"),
+        (query.clone(), text("hi", 1)),
+        (query.clone(), body.replace("<Encrypt>", "<Encrypt><Encrypt>")),
+        (query.replace("&encrypt_type=aes", ""), body.clone()),
+        (query.split("&msg_signature").next().unwrap().to_owned(), body.clone()),
+    ] {
+        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &body).await), wrong, "{query}");
+    }
+    assert_eq!(deliver(&app, "/wechat", &query, &body).await.status, 200, "and it goes on");
+}
