@@ -1,4 +1,4 @@
-//! The two addresses that are asked all day, met before the router, which would try its patterns one by one and box a future for
+//! The addresses that are asked all day, met before the router, which would try its patterns one by one and box a future for
 //! each of its layers. The handlers are the same; any other spelling or method takes the router's road.
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -8,21 +8,28 @@ use actix_web::{Error, HttpResponse, web};
 
 use super::error::ApiError;
 use super::state::AppState;
-use super::{CONFIG, QUERY, extract, jsapi_config, jsapi_query};
+use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
 
-/// Which of the two, or neither.
+/// Which of them, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Hot {
     Config,
     Query,
+    Push,
 }
 
 impl Hot {
     /// Which address this is, and its appid.
     pub(super) fn of<'a>(method: &Method, path: &'a str) -> Option<(Self, &'a str)> {
-        let (app_id, word) = path.strip_prefix("/jsapi/")?.split_once('/')?;
         // An appid that is percent-encoded is for the router to decode.
-        let is_plain = !app_id.is_empty() && !app_id.contains('%');
+        let is_plain = |app_id: &str| {
+            !app_id.is_empty() && app_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        if let Some(app_id) = path.strip_prefix("/wechat/") {
+            return (method == Method::POST && is_plain(app_id) && path != login::CALLBACK).then_some((Self::Push, app_id));
+        }
+        let (app_id, word) = path.strip_prefix("/jsapi/")?.split_once('/')?;
+        let is_plain = is_plain(app_id);
         match word {
             "config" if is_plain && method == Method::POST => Some((Self::Config, app_id)),
             "query" if is_plain && method == Method::GET => Some((Self::Query, app_id)),
@@ -35,6 +42,7 @@ impl Hot {
         match self {
             Self::Config => CONFIG,
             Self::Query => QUERY,
+            Self::Push => PUSH,
         }
     }
 
@@ -72,6 +80,10 @@ impl Hot {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),
             },
+            Some((Self::Push, app_id)) => match extract::account(state, app_id) {
+                Ok(account) => push::delivered(account.0, state, &req, payload).await,
+                Err(unknown) => Err(unknown),
+            },
             None => Err(ApiError::NotFound),
         };
         let response = answer.unwrap_or_else(HttpResponse::from_error);
@@ -93,6 +105,11 @@ mod tests {
         {
             assert_eq!(of(Method::GET, path), None, "{path}");
         }
+        assert_eq!(of(Method::POST, "/wechat/wx1"), Some((Hot::Push, "wx1")));
+        for path in ["/wechat", "/wechat/", "/wechat/weblogin", "/wechat/wx1/", "/wechat/w%781", "/Wechat/wx1"] {
+            assert_eq!(of(Method::POST, path), None, "{path}");
+        }
+        assert_eq!(of(Method::GET, "/wechat/wx1"), None);
         assert_eq!(of(Method::HEAD, "/jsapi/wx1/query"), None);
         assert_eq!(of(Method::GET, "/jsapi/wx1/config"), None);
     }

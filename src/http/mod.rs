@@ -39,9 +39,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// The two addresses that [`hot`] meets before the router does.
+/// The addresses that [`hot`] meets before the router does.
 const CONFIG: &str = "/jsapi/{appid}/config";
 const QUERY: &str = "/jsapi/{appid}/query";
+const PUSH: &str = "/wechat/{appid}";
 
 /// `Allow` of an address that is only read.
 const GET: &str = "GET, HEAD, OPTIONS";

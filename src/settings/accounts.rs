@@ -45,15 +45,20 @@ pub(super) fn apps(root: &At<'_>, variables: &Variables, env: &Environment, read
     });
     let none_written = variables.apps.is_empty() && items.as_ref().map_or(list.is_none(), |items| items.len() == 0);
     for (index, item) in items.into_iter().flatten().enumerate() {
-        let oauth = item.get("oauth").map(|oauth| oauth::policy(&oauth)).unwrap_or_default();
+        let oauth = item.get("oauth").map(|oauth| oauth::policy(&oauth));
         let messages = messages::policy(&item);
         let Some(account) = account(&item, reserve) else { continue };
         match places.get(&account.app_id) {
             Some(first) => item.fault(format!("the app {} is already written as apps[{first}]", account.app_id)),
             None => {
                 places.insert(account.app_id.clone(), index);
-                apps.oauth.insert(account.app_id.clone(), oauth);
-                apps.messages.insert(account.app_id.clone(), messages);
+                // Nothing is kept for the many that have neither.
+                if let Some(oauth) = oauth {
+                    apps.oauth.insert(account.app_id.clone(), oauth);
+                }
+                if let Some(messages) = messages {
+                    apps.messages.insert(account.app_id.clone(), messages);
+                }
                 apps.accounts.push(account);
             }
         }

@@ -24,8 +24,8 @@ const WRITTEN: [(&str, As); 2] = [("xml", As::Xml), ("json", As::Json)];
 /// WeChat's three modes. Only the first lets a delivery in that nothing but its address is signed of.
 const MODES: [(&str, bool); 3] = [("plain", true), ("compatible", false), ("safe", false)];
 
-/// What the app at `at` does with its messages.
-pub(super) fn policy(at: &At<'_>) -> MessagePolicy {
+/// What the app at `at` does with its messages, if that is anything.
+pub(super) fn policy(at: &At<'_>) -> Option<MessagePolicy> {
     let takes_plain = at.get("mode").and_then(|mode| mode.word(&MODES)).unwrap_or_default();
     let keys = at.get("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
     let answers = at.get("messages").map(|messages| answers(&messages)).unwrap_or_default();
@@ -34,7 +34,8 @@ pub(super) fn policy(at: &At<'_>) -> MessagePolicy {
             setting.note("has no effect without the app's token, against which WeChat's deliveries are checked");
         }
     }
-    MessagePolicy { keys, takes_plain, answers }
+    let does_something = !keys.is_empty() || !matches!(answers, Answers::Nothing);
+    does_something.then_some(MessagePolicy { keys, takes_plain, answers })
 }
 
 /// The current key and, while WeChat goes over to it, the one before.
