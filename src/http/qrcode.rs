@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::NO_STORE;
 use super::error::ApiError;
+use super::state::AppState;
 
 /// How much of a code may be damaged and it is read all the same: 15 %.
 const LEVEL: EcLevel = EcLevel::M;
@@ -28,7 +29,7 @@ const LEAST: usize = 3;
 const SVG_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
 /// The picture. Never stored: the text may be a login's.
-pub(super) async fn get(req: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     // The path as it was sent: the router's own copy is decoded in part.
     let raw = req.uri().path().splitn(3, '/').nth(2).unwrap_or_default();
     let (raw, form) = match raw.strip_suffix(".svg") {
@@ -36,6 +37,7 @@ pub(super) async fn get(req: HttpRequest) -> Result<HttpResponse, ApiError> {
         None => (raw, Form::Png),
     };
     let text = text(raw, is_escaped_twice(req.query_string()))?;
+    let _turn = state.costly.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
     // A large code takes some milliseconds, which the other requests of this worker need not wait.
     let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));
     let picture = picture.await.map_err(|_| ApiError::ShuttingDown)?.ok_or(ApiError::TextTooLong)?;

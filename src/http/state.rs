@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::account::AppId;
@@ -27,7 +28,12 @@ pub struct AppState {
     access: ArcSwap<Access>,
     /// The choices that only a restart changes.
     pub options: HttpOptions,
+    /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
+    pub(super) costly: Semaphore,
 }
+
+/// How many costly answers are worked out at once.
+const COSTLY_AT_ONCE: usize = 2;
 
 /// Who may call: queries by realm, pages by origin, and where visitors may be sent.
 #[derive(Clone, Debug)]
@@ -82,7 +88,7 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 impl AppState {
     /// The state of a server that begins with `access`.
     pub fn new(keeper: Keeper, logins: Logins, access: Access, options: HttpOptions) -> Self {
-        Self { keeper, logins, access: ArcSwap::from_pointee(access), options }
+        Self { keeper, logins, access: ArcSwap::from_pointee(access), options, costly: Semaphore::new(COSTLY_AT_ONCE) }
     }
 
     /// Who may call, now.

@@ -259,7 +259,7 @@ async fn a_store_that_is_down_says_when_to_come_back_and_nothing_of_where_it_is(
             &answer,
             503,
             "store_unavailable",
-            r#"{"code":"store_unavailable","detail":"the redis store does not answer, and this credential is not held here; ask again in a moment","status":503,"title":"Service Unavailable"}"#,
+            r#"{"code":"store_unavailable","detail":"the redis store does not answer, and what was asked for is not held here; ask again in a moment","status":503,"title":"Service Unavailable"}"#,
         );
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     }

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use jsdkd::account::TokenApi;
 use jsdkd::clock::Clock;
-use jsdkd::sandbox::{Effect, Fault};
+use jsdkd::sandbox::{Answer, Effect, Fault};
 use jsdkd::store::{FileStore, MemoryStore, Record, Store};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::scan_login;
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::visitor::{Browser, parameter, returned, signed};
 
 /// Markers of this file's own, so that other tests' values are not mistaken for them.
 const APP_MARKER: &str = "marker-app-secret-77f1";
@@ -273,4 +275,44 @@ async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
     assert!(line("a renewal failed", "token"), "renewals and refusals are logged always");
     assert!(line("renewed", "token") && line("renewed", "card_ticket"));
     assert_silent("the log", &log, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_login_shows_what_it_carries() {
+    let oauth = json!({ "redirects": ["https://shop.example.com/"] });
+    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": PUSH_MARKER, "oauth": oauth }]);
+    let app = start(json!({ "apps": apps })).await;
+    let mut carried = Vec::new();
+    let query = "redirect=https%3A%2F%2Fshop.example.com%2F&scope=snsapi_userinfo";
+    let exchange = "/sns/oauth2/access_token";
+    for fault in [
+        Fault::errcode(40125, &format!("invalid appsecret {APP_MARKER}")).on(exchange),
+        Fault::errcode(40029, "invalid code").on(exchange),
+        Fault::hang().on(exchange),
+        Fault::html(502).on("/sns/userinfo"),
+        Fault::reset().on("/sns/userinfo"),
+    ] {
+        app.sandbox.fault(fault.times(1));
+        let browser = Browser::new(&app);
+        let callback = browser.at_wechat(APP, query, "Alice", Answer::Agree).await;
+        carried.extend([parameter(&callback, "code").unwrap(), parameter(&callback, "state").unwrap()]);
+        carried.push(browser.cookie().unwrap().split_once('=').unwrap().1.to_owned());
+        let page = browser.open(&callback).await;
+        assert!(!page.status.is_success() && !page.status.is_redirection(), "{}", page.body);
+        assert_answer_silent("a page", &page, &carried);
+        assert_answer_silent("another browser's page", &Browser::new(&app).open(&callback).await, &carried);
+    }
+    let done = Browser::new(&app).trip(APP, query, "Alice", Answer::Agree).await;
+    carried.push(returned(&done, "ticket").unwrap());
+    app.get(&signed("GET", &format!("/oauth/{APP}/user"), &[("ticket", "x")])).await.problem(404, "unknown_ticket");
+
+    let login = scan_login::begin(&app).await;
+    carried.push(login.uuid.clone());
+    app.sandbox.fault(Fault::errcode(-1, "system error").on(exchange).times(1));
+    let page = scan_login::scan(&app, &login, "Alice", Answer::Agree).await;
+    assert_answer_silent("a phone's page", &page, &carried);
+    assert_answer_silent("a poll", &app.get(&login.query).await, &carried);
+    app.get(&format!("/qrcode/{}%", login.uuid)).await.problem(400, "invalid_text");
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &carried);
 }
