@@ -1,4 +1,4 @@
-//! The lines of README.md and docs/oauth.md that a newcomer would paste, run as they stand but for the ports.
+//! The lines of README.md and of the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -54,6 +54,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill().and_then(|()| self.child.wait());
     }
+}
+
+/// A server with these settings.
+fn serving(settings: &Path) -> Running {
+    Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    })
 }
 
 fn jsdkd(arguments: &[&str]) -> Command {
@@ -122,11 +131,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
     let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
-    let server = Running::start(|port| {
-        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
-        command.env("SERVER_PORT", port.to_string());
-        command
-    });
+    let server = serving(&settings);
     // One shell for all: the later lines use what the earlier ones found out.
     let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
     let script = server.at(3030, &sandbox.at(3031, &lines));
@@ -141,14 +146,45 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn the_settings_of_the_page_about_logins_hold() {
-    for block in blocks(&read("docs/oauth.md"), "js") {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = folder.path().join("jsdkd.json");
-        let secret = folder.path().join("wx");
-        fs::write(&secret, "the AppSecret").unwrap();
-        fs::write(&settings, block.replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
-        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()]).env("SHOP_SECRET", "s").output().unwrap();
-        assert!(ran.status.success(), "{}", told(block, &ran));
+fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/messages.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    fs::write(&settings, blocks(&page, "js").into_iter().find(|block| block.contains("demo-app-secret")).unwrap()).unwrap();
+    let server = serving(&settings);
+    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body "));
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in ["4375120948345356249", "<Content><![CDATA[Order 42 is on its way.]]></Content>"] {
+        assert!(answers.contains(part), "{part} in {answers}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_pages_hold() {
+    for page in ["docs/oauth.md", "docs/messages.md"] {
+        for block in blocks(&read(page), "js") {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = folder.path().join("jsdkd.json");
+            let secret = folder.path().join("wx");
+            fs::write(&secret, "the AppSecret").unwrap();
+            fs::write(&settings, whole(block).replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
+            let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
+            let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
+            let ran = check.envs([("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key)]).output().unwrap();
+            assert!(ran.status.success(), "{}", told(block, &ran));
+        }
+    }
+}
+
+/// The settings that `block` is, or the app's members that it is among others.
+fn whole(block: &str) -> String {
+    if block.starts_with('{') {
+        block.to_owned()
+    } else {
+        format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't', {block} }}] }}")
     }
 }
