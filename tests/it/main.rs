@@ -20,6 +20,7 @@ mod headers;
 mod jsapi_body;
 mod jsapi_config;
 mod jsapi_query;
+mod message_examples;
 mod message_forward;
 mod message_hostile;
 mod messages;
