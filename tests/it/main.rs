@@ -4,6 +4,8 @@
 
 mod backoff;
 mod browser;
+mod browser_login;
+mod browser_scan;
 mod challenge;
 mod clients;
 mod commands;

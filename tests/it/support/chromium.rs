@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -42,29 +42,52 @@ impl Chromium {
         panic!("chromium printed no document within half a minute");
     }
 
+    /// A browser that takes the orders of its DevTools protocol from one pipe and answers through the other.
+    pub(crate) async fn driven() -> Option<(Self, ChildStdin, ChildStdout)> {
+        let (turn, profile) = prepare().await?;
+        // Chromium wants them as descriptors 3 and 4, which std alone cannot give to a child.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#, PROGRAM]);
+        let mut child = dressed(&mut shell, profile.path())
+            .arg("--remote-debugging-pipe")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromium starts");
+        let pipes = child.stdin.take().zip(child.stdout.take()).expect("two pipes");
+        Some((Self { child, profile, _turn: turn }, pipes.0, pipes.1))
+    }
+
     async fn start(flags: &[String], url: &str, stdout: impl FnOnce(&Path) -> Stdio) -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
-            eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
-            return None;
-        }
-        let turn = TURN.acquire().await.expect("the semaphore is never closed");
-        let profile = TempDir::new().expect("a temporary directory");
-        let child = Command::new(PROGRAM)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
-            .arg("--host-resolver-rules=MAP * 127.0.0.1")
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .args(flags)
-            .arg(url)
-            .env("TMPDIR", profile.path())
-            .stdin(Stdio::null())
-            .stdout(stdout(profile.path()))
-            .stderr(Stdio::null())
-            .spawn();
+        let (turn, profile) = prepare().await?;
+        let stdout = stdout(profile.path());
+        let child =
+            dressed(&mut Command::new(PROGRAM), profile.path()).args(flags).arg(url).stdin(Stdio::null()).stdout(stdout).spawn();
         Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
     }
+}
+
+/// Our turn and an empty profile, where there is a Chromium.
+async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
+    if !Path::new(PROGRAM).exists() {
+        assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
+        eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
+        return None;
+    }
+    let turn = TURN.acquire().await.expect("the semaphore is never closed");
+    Some((turn, TempDir::new().expect("a temporary directory")))
+}
+
+/// `command` with what every browser of ours is started with.
+fn dressed<'a>(command: &'a mut Command, profile: &Path) -> &'a mut Command {
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
+        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
+        .arg("--host-resolver-rules=MAP * 127.0.0.1")
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .env("TMPDIR", profile)
+        .stderr(Stdio::null())
 }
 
 impl Drop for Chromium {

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod chromium;
+pub(crate) mod devtools;
 pub(crate) mod keeping;
 pub(crate) mod nginx;
 pub(crate) mod page;
