@@ -1,6 +1,5 @@
 //! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the page does.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -24,22 +23,14 @@ impl Chromium {
     /// Opens `url`, with every host name leading to this machine so that a page can have any origin. `None`, said aloud, where
     /// there is no Chromium; with `CI` set that is a failure.
     pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
-        let agent = user_agent.map(|agent| format!("--user-agent={agent}"));
-        Self::start(agent.as_slice(), url, |_| Stdio::null()).await
-    }
-
-    /// The document of `url` as its scripts have made it.
-    pub(crate) async fn document(url: &str) -> Option<String> {
-        let flags = ["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()];
-        let dump = |profile: &Path| File::create(profile.join("document")).expect("a file in our own directory").into();
-        let mut browser = Self::start(&flags, url, dump).await?;
-        for _ in 0..600 {
-            if browser.child.try_wait().expect("our own child").is_some() {
-                return Some(std::fs::read_to_string(browser.profile.path().join("document")).expect("what it printed"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("chromium printed no document within half a minute");
+        let (turn, profile) = prepare().await?;
+        let child = dressed(&mut Command::new(PROGRAM), profile.path())
+            .args(user_agent.map(|agent| format!("--user-agent={agent}")))
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
     }
 
     /// A browser that takes the orders of its DevTools protocol from one pipe and answers through the other.
@@ -56,14 +47,6 @@ impl Chromium {
             .expect("chromium starts");
         let pipes = child.stdin.take().zip(child.stdout.take()).expect("two pipes");
         Some((Self { child, profile, _turn: turn }, pipes.0, pipes.1))
-    }
-
-    async fn start(flags: &[String], url: &str, stdout: impl FnOnce(&Path) -> Stdio) -> Option<Self> {
-        let (turn, profile) = prepare().await?;
-        let stdout = stdout(profile.path());
-        let child =
-            dressed(&mut Command::new(PROGRAM), profile.path()).args(flags).arg(url).stdin(Stdio::null()).stdout(stdout).spawn();
-        Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
     }
 }
 
