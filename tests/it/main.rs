@@ -24,6 +24,7 @@ mod jsapi_config;
 mod jsapi_query;
 mod near_copy;
 mod nginx;
+mod nginx_login;
 mod oauth;
 mod oauth_arrival;
 mod oauth_begin;
