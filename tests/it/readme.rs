@@ -1,9 +1,13 @@
-//! README.md and README.zh-CN.md are one truth in two languages: they name the same things, section by section.
+//! README.md and README.zh-CN.md, and the pages in docs/, are one truth in two languages: they name the same things, section by
+//! section.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use reqwest::StatusCode;
+
+/// Each page in English and in Chinese.
+const PAIRS: [(&str, &str); 2] = [("README.md", "README.zh-CN.md"), ("docs/oauth.md", "docs/oauth.zh-CN.md")];
 
 /// One section: the text in backticks that stands in its prose and tables, and its code blocks without comments.
 #[derive(Debug, Default, PartialEq)]
@@ -63,14 +67,17 @@ fn uncommented(line: &str) -> &str {
 
 #[test]
 fn both_pages_name_the_same_routes_settings_codes_and_commands() {
-    let (english, chinese) = (sections(&page("README.md")), sections(&page("README.zh-CN.md")));
-    for (number, (left, right)) in english.iter().zip(&chinese).enumerate() {
-        let only = |one: &Section, other: &Section| one.named.difference(&other.named).cloned().collect::<Vec<_>>();
-        assert_eq!((only(left, right), only(right, left)), (vec![], vec![]), "named in one page alone, section {number}");
-        assert_eq!(left.blocks, right.blocks, "code of section {number}");
-        assert_eq!((left.tables, &left.rows), (right.tables, &right.rows), "tables of section {number}");
+    for (english, chinese) in PAIRS {
+        let (ours, theirs) = (sections(&page(english)), sections(&page(chinese)));
+        for (number, (left, right)) in ours.iter().zip(&theirs).enumerate() {
+            let only = |one: &Section, other: &Section| one.named.difference(&other.named).cloned().collect::<Vec<_>>();
+            let stray = (only(left, right), only(right, left));
+            assert_eq!(stray, (vec![], vec![]), "named in one page alone: {english}, section {number}");
+            assert_eq!(left.blocks, right.blocks, "code of {english}, section {number}");
+            assert_eq!((left.tables, &left.rows), (right.tables, &right.rows), "tables of {english}, section {number}");
+        }
+        assert_eq!(ours.len(), theirs.len(), "sections of {english}");
     }
-    assert_eq!(english.len(), chinese.len(), "sections");
 }
 
 #[test]
@@ -111,7 +118,7 @@ fn every_default_stands_in_the_table_of_settings() {
     flatten("", &defaults, &mut settings);
     for name in ["README.md", "README.zh-CN.md"] {
         let text = page(name);
-        for (setting, values) in settings.iter().filter(|(setting, _)| setting != "wechat.open") {
+        for (setting, values) in &settings {
             let start = format!("| `{setting}` |");
             let row = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name} has no row {start}"));
             let default = row.split('|').nth(3).unwrap();
@@ -138,13 +145,29 @@ fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<Str
 
 #[test]
 fn the_links_of_the_pages_lead_somewhere() {
-    for name in ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        for target in page(name).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            if !file.is_empty() && !file.contains("://") {
-                let there = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists();
-                assert!(there, "{name} links to {file}, which is not there");
+    let pages = PAIRS.iter().flat_map(|(english, chinese)| [*english, *chinese]);
+    for name in pages.chain(["CONTRIBUTING.md", "CHANGELOG.md"]) {
+        let text = page(name);
+        let folder = name.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, place) = target.split_once('#').unwrap_or((target, ""));
+            if file.contains("://") {
+                continue;
             }
+            let path = if file.is_empty() { name.to_owned() } else { format!("{folder}{file}") };
+            let there = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists();
+            assert!(there, "{name} links to {path}, which is not there");
+            assert!(
+                place.is_empty() || places(&page(&path)).contains(place),
+                "{name} links to {target}, but no heading is called so"
+            );
         }
     }
+}
+
+/// The names by which GitHub lets a link reach the headings of `page`.
+fn places(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings.map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }

@@ -1,9 +1,10 @@
-//! The lines of README.md that a newcomer would paste, run against the demo as they stand but for the port.
+//! The lines of README.md and docs/oauth.md that a newcomer would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::programs;
@@ -11,25 +12,24 @@ use crate::support::programs;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jsdkd");
 
-/// `jsdkd demo` on a port of its own.
-struct Demo {
+/// `jsdkd` with some command, on a port of its own.
+struct Running {
     child: Child,
     port: u16,
 }
 
-impl Demo {
-    fn start() -> Self {
-        // Another process may take the port before the demo does.
-        (0..5).find_map(|_| Self::try_start()).expect("the demo starts in one of five attempts")
+impl Running {
+    /// Starts what `command` makes of a free port.
+    fn start(command: impl Fn(u16) -> Command) -> Self {
+        // Another process may take the port before ours does.
+        (0..5).find_map(|_| Self::try_start(&command)).expect("it starts in one of five attempts")
     }
 
-    fn try_start() -> Option<Self> {
+    fn try_start(command: &impl Fn(u16) -> Command) -> Option<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let mut demo = Command::new(PROGRAM);
-        demo.args(["demo", "--port", &port.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = demo.spawn().unwrap();
+        let mut child = command(port).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        // Read to its end, or the demo would stop at a full pipe.
+        // Read to its end, or the program would stop at a full pipe.
         std::thread::spawn(move || BufReader::new(output).lines().count());
         for _ in 0..400 {
             if child.try_wait().unwrap().is_some() {
@@ -43,42 +43,112 @@ impl Demo {
         let _ = child.kill().and_then(|()| child.wait());
         None
     }
+
+    /// `text` with this program where it says `port`.
+    fn at(&self, port: u16, text: &str) -> String {
+        text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", self.port))
+    }
 }
 
-impl Drop for Demo {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
-/// The page's shell blocks that ask the demo something; those that build and start it are not among them.
-fn blocks(page: &str) -> Vec<String> {
-    let shell = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let asking = shell.filter(|block| block.contains("curl ") || block.contains("clients/"));
-    asking.filter(|block| !block.contains("docker ")).map(str::to_owned).collect()
+fn jsdkd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    command
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
+}
+
+/// The page's blocks of this language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// Those of the page's shell blocks that ask a server something; those that build and start it are not among them.
+fn asking(page: &str) -> Vec<&str> {
+    let mut asking = blocks(page, "sh");
+    asking.retain(|block| (block.contains("curl ") || block.contains("clients/")) && !block.contains("docker "));
+    asking
+}
+
+/// bash, when all that the pages call is installed.
+fn bash() -> Option<std::path::PathBuf> {
+    let bash = programs::require("bash")?;
+    ["curl", "openssl", "python3"].iter().all(|program| programs::require(program).is_some()).then_some(bash)
+}
+
+fn run(bash: &Path, script: &str) -> Output {
+    Command::new(bash).args(["-euo", "pipefail", "-c", script]).current_dir(ROOT).output().unwrap()
+}
+
+fn told(script: &str, ran: &Output) -> String {
+    format!("{script}{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
 }
 
 #[test]
 fn every_line_of_the_readme_works_against_the_demo() {
-    let (Some(bash), Some(_), Some(_)) = (programs::require("bash"), programs::require("curl"), programs::require("openssl"))
-    else {
-        return;
-    };
-    let Some(_) = programs::require("python3") else { return };
-    let demo = Demo::start();
-    let page = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
-    let blocks = blocks(&page);
+    let Some(bash) = bash() else { return };
+    let demo = Running::start(|port| jsdkd(&["demo", "--port", &port.to_string()]));
+    let page = read("README.md");
+    let blocks = asking(&page);
     assert!(blocks.len() > 8, "{blocks:?}");
     for block in blocks {
         // The section on errors shows one; everywhere else an error is a fault of the page.
         let shows_an_error = block.contains("/jsapi/wxunknown/");
-        let script = block
-            .replace("127.0.0.1:3030", &format!("127.0.0.1:{}", demo.port))
+        let script = demo
+            .at(3030, block)
             .replace("target/release/jsdkd", PROGRAM)
             .replace("curl ", if shows_an_error { "curl -sS " } else { "curl -sS --fail-with-body " });
-        let ran = Command::new(&bash).args(["-euo", "pipefail", "-c", &script]).current_dir(ROOT).output().unwrap();
-        let told = format!("{block}{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        let ran = run(&bash, &script);
+        let told = told(block, &ran);
         assert!(ran.status.success(), "{told}");
         assert_eq!(shows_an_error, told.contains(r#""code":"unknown_app""#), "{told}");
+    }
+}
+
+#[test]
+fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/oauth.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
+    fs::write(&settings, sandbox.at(3031, text)).unwrap();
+    let server = Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    });
+    // One shell for all: the later lines use what the earlier ones found out.
+    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
+    let script = server.at(3030, &sandbox.at(3031, &lines));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in
+        ["http://127.0.0.1:8000/in?ticket=", "&state=s1", r#""nickname":"Alice""#, r#""subscribe":1"#, r#""nickname":"小明""#]
+    {
+        assert!(answers.contains(part), "{part} in {answers}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_page_about_logins_hold() {
+    for block in blocks(&read("docs/oauth.md"), "js") {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("jsdkd.json");
+        let secret = folder.path().join("wx");
+        fs::write(&secret, "the AppSecret").unwrap();
+        fs::write(&settings, block.replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
+        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()]).env("SHOP_SECRET", "s").output().unwrap();
+        assert!(ran.status.success(), "{}", told(block, &ran));
     }
 }
