@@ -9,9 +9,10 @@
   window.demoLogin = function (demo) {
     at('login-snippet').textContent =
       '// In WeChat: out, and back to this page. Your back end asks for the user.\n' +
-      'jsdkd.login({ appid: "' + demo.appid + '" })\n  .then(function (got) { return fetch("/session?ticket=" + got.ticket); });\n\n' +
-      '// On a desktop: a QR code. Your back end asks GET /login/UUID.\n' +
-      'jsdkd.scan({ appid: "' + demo.appid + '", element: "#qr" })\n  .then(function (got) { return fetch("/session?uuid=" + got.uuid); });';
+      'jsdkd.login({ appid: "' + demo.appid + '" })\n' +
+      '  .then(function (got) {\n    return fetch("/session", { method: "POST", body: got.ticket });\n  });\n\n' +
+      '// On a desktop: a QR code, and the name of whoever scanned.\n' +
+      'jsdkd.scan({ appid: "' + demo.appid + '", element: "#qr" })\n  .then(function (got) { alert(got.user.nickname); });';
     forPhones(demo);
     at('go').disabled = false;
     at('go').addEventListener('click', function () { visit(demo); });
@@ -27,7 +28,7 @@
       const user = await answer.json();
       if (!answer.ok) throw Object.assign(new Error(user.detail), user);
       return user;
-    }).then(greet(at('visitor')), excuse(at('visitor')));
+    }).then(greet(at('visitor'), '后端得到：', 'Your back end learns:'), excuse(at('visitor')));
   }
 
   /* On a desktop: a QR code until somebody has scanned it. */
@@ -43,7 +44,7 @@
     at('other-ways').hidden = true;
     at('again').hidden = true;
     jsdkd.scan({ appid: demo.appid, element: at('qr'), onstate: shown }).then(function (got) { return got.user; })
-      .then(over(greet(at('scanned'))), over(excuse(at('scanned'))));
+      .then(over(greet(at('scanned'), '页面得到：', 'The page learns:')), over(excuse(at('scanned'))));
   }
 
   function shown(state, login) {
@@ -61,11 +62,11 @@
       : both('要用手机扫，请用 jsdkd demo --bind 0.0.0.0 启动', 'To scan with a phone, start it as jsdkd demo --bind 0.0.0.0'));
   }
 
-  function greet(box) {
+  function greet(box, chinese, english) {
     return function (user) {
       const all = document.createElement('pre');
       all.textContent = JSON.stringify(user, null, 2);
-      tell(box, 'known', both('你好，' + user.nickname + '！后端得到：', 'Hello, ' + user.nickname + '! The back end learns:').concat(all));
+      tell(box, 'known', both('你好，' + user.nickname + '！' + chinese, 'Hello, ' + user.nickname + '! ' + english).concat(all));
     };
   }
 

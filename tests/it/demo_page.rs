@@ -57,7 +57,7 @@ async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
     tab.press("button.yes").await;
     let (state, text) = told(&tab, "visitor").await;
     assert_eq!(state, "known", "{text}");
-    assert!(text.starts_with("Hello, Alice! The back end learns:") && text.contains("\"openid\": \"o"), "{text}");
+    assert!(text.starts_with("Hello, Alice! Your back end learns:") && text.contains("\"openid\": \"o"), "{text}");
     assert_eq!(tab.value("location.href").await, format!("{}/demo.html?x=1", demo.process.url));
 
     let other = browser.tab().await;
