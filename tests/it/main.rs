@@ -4,6 +4,8 @@
 
 mod backoff;
 mod browser;
+mod browser_login;
+mod browser_scan;
 mod challenge;
 mod clients;
 mod commands;
@@ -25,6 +27,7 @@ mod message_hostile;
 mod messages;
 mod near_copy;
 mod nginx;
+mod nginx_login;
 mod oauth;
 mod oauth_arrival;
 mod oauth_begin;
