@@ -5,17 +5,21 @@
 //!
 //! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
 //! of the protocol (`token`, `ticket`, `probe`, `user`, `sns`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
-//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all.
+//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way
+//! round, `push` sends to a message server what `pushed` writes, and `judge` says what the answer is worth.
 
 mod authorize;
 mod bounded;
 mod control;
 mod exchange;
 mod fault;
+mod judge;
 mod mint;
 mod oauth;
 mod page;
 mod probe;
+mod push;
+mod pushed;
 mod refusal;
 mod server;
 mod sns;
@@ -39,6 +43,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 pub use control::Tuning;
 pub use fault::{Effect, Fault};
+pub use judge::{Trouble, UNAVAILABLE};
+pub use push::{Push, PushAnswer, PushError, PushMode, push};
+pub use pushed::Pushed;
 pub use server::RunningSandbox;
 pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};

@@ -5,32 +5,32 @@ use std::fmt::Display;
 use super::is_xml_char;
 
 /// An XML document under way, inside its root element.
-pub(super) struct Xml(String);
+pub(crate) struct Xml(String);
 
 impl Xml {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self("<xml>".to_owned())
     }
 
     /// An element with `text` in CDATA, which keeps everything as it is but its own end: that is split over two sections.
-    pub(super) fn text(&mut self, name: &str, text: &str) {
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
         let text = legal(text).replace("]]>", "]]]]><![CDATA[>");
         self.0.push_str(&format!("<{name}><![CDATA[{text}]]></{name}>"));
     }
 
     /// An element with a number in it.
-    pub(super) fn number(&mut self, name: &str, number: impl Display) {
+    pub(crate) fn number(&mut self, name: &str, number: impl Display) {
         self.0.push_str(&format!("<{name}>{number}</{name}>"));
     }
 
     /// An element with what `inside` writes in it.
-    pub(super) fn nested(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
+    pub(crate) fn nested(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
         self.0.push_str(&format!("<{name}>"));
         inside(self);
         self.0.push_str(&format!("</{name}>"));
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push_str("</xml>");
         self.0
     }
