@@ -1,4 +1,4 @@
-//! The sandbox pushes to a message server, in process: what arrives there, and what each answer is worth.
+//! The sandbox pushes to a message server, in process and by `jsdkd sandbox --push`: what arrives there, and what each answer is worth.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::process::{Ended, folder, run};
 use crate::support::standin;
 
 const APP: &str = "wx5823bf96d3bd56c7";
@@ -197,4 +198,101 @@ async fn no_answer_is_an_error_that_names_no_address() {
     drop(free);
     let error = push(&nowhere).await.expect_err("nobody listens").to_string();
     assert!(error.contains("refused") && !error.contains("signature") && !error.contains("nonce"), "{error}");
+}
+
+/// Runs `jsdkd sandbox --push KIND --to …` with the token and the key in the environment.
+async fn pushed(to: &str, kind: &str, rest: &[&str]) -> Ended {
+    let args = [&["sandbox", "--push", kind, "--to", to, "--app", APP], rest].concat();
+    run(folder().path(), &args, &[("JSDKD_TOKEN", TOKEN)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_prints_what_was_sent_and_the_answer() {
+    let (server, _guard) = standin::serve(message_server);
+    let echo = format!("http://{server}/echo");
+    let key = ["--aes-key", KEY];
+    for (kind, rest, sent, said) in [
+        ("text", &["--content", "你好"][..], "<Content><![CDATA[你好]]></Content>", "You said 你好"),
+        ("text", &["--mode", "compatible", key[0], key[1]], "<MsgType><![CDATA[text]]></MsgType>", "You said Hello"),
+        ("image", &["--field", "MediaId=M=1", key[0], key[1]], "<MediaId><![CDATA[M=1]]></MediaId>", r#"media_id: \"M=1\""#),
+        ("voice", &[], "<Format><![CDATA[amr]]></Format>", "Voice {"),
+        ("video", &[], "<ThumbMediaId>", "Video {"),
+        ("shortvideo", &[], "<ThumbMediaId>", "ShortVideo {"),
+        ("location", &["--field", "Label=here"], "<Scale>16</Scale>", r#"label: \"here\""#),
+        ("link", &[], "<Url>", "Link {"),
+        (
+            "event",
+            &["--event", "SCAN", "--event-key", "123", "--field", "Ticket=T", "--from", "oAbc"],
+            "<FromUserName><![CDATA[oAbc]]></FromUserName>",
+            r#"Scan { scene: \"123\", ticket: Some(\"T\") }"#,
+        ),
+    ] {
+        let ended = pushed(&echo, kind, rest).await;
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+        for part in [sent, said, "HTTP 200", "WeChat takes it"] {
+            assert!(ended.out.contains(part), "{part}: {ended:?}");
+        }
+        assert!(!ended.out.contains(TOKEN) && !ended.out.contains(KEY), "{ended:?}");
+        assert_eq!(ended.out.contains("(safe)"), rest.contains(&key[0]) && !rest.contains(&"--mode"), "{ended:?}");
+    }
+    let success = pushed(&format!("http://{server}/success"), "event", &["--event", "unsubscribe"]).await;
+    assert!(success.code == Some(0) && success.out.contains("says nothing to the user"), "{success:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_sends_a_file_as_it_is() {
+    let (server, _guard) = standin::serve(message_server);
+    let (folder, to) = (folder(), format!("http://{server}/echo"));
+    let raw = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oRaw</FromUserName><CreateTime>1</CreateTime>\
+               <MsgType>text</MsgType><Content>raw</Content></xml>";
+    std::fs::write(folder.path().join("raw.xml"), raw).unwrap();
+    let args = ["sandbox", "--push", "xml", "--xml", "raw.xml", "--from", "oRaw", "--to", &to, "--app", APP, "--token", TOKEN];
+    let ended = run(folder.path(), &args, &[("JSDKD_AES_KEY", KEY)]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.out.contains(raw) && ended.out.contains("You said raw") && ended.out.contains("(safe)"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none() {
+    let (server, _guard) = standin::serve(message_server);
+    for (path, part) in [("/html", "neither `success`, nor empty"), ("/error", "HTTP status 502")] {
+        let ended = pushed(&format!("http://{server}{path}"), "text", &[]).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.out.contains(part) && ended.out.contains(UNAVAILABLE), "{part}: {ended:?}");
+        assert!(!ended.out.contains('\u{1b}'), "no answer moves the terminal's cursor: {ended:?}");
+    }
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nowhere = format!("http://{}/", free.local_addr().unwrap());
+    drop(free);
+    let ended = pushed(&nowhere, "text", &["--repeat"]).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains("<Content>") && ended.err.contains("no answer") && ended.err.contains(UNAVAILABLE), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_says_what_it_needs() {
+    let folder = folder();
+    let to = ["--to", "http://127.0.0.1:1/"];
+    for (rest, code, part) in [
+        (&["--push", "text"][..], 2, "--to"),
+        (&["--to", "http://127.0.0.1:1/"], 2, "--push"),
+        (&["--push", "novel", to[0], to[1]], 2, "shortvideo"),
+        (&["--push", "text", to[0], to[1], "--port", "1"], 2, "--port"),
+        (&["--push", "text", to[0], to[1], "--field", "a b=1"], 2, "NAME=VALUE"),
+        (&["--push", "text", to[0], to[1]], 1, "--token or in JSDKD_TOKEN"),
+        (&["--push", "event", to[0], to[1], "--token", "t"], 1, "--event"),
+        (&["--push", "xml", to[0], to[1], "--token", "t"], 1, "--xml"),
+        (&["--push", "xml", to[0], to[1], "--token", "t", "--xml", "absent.xml"], 1, "absent.xml"),
+        (&["--push", "image", to[0], to[1], "--token", "t", "--content", "c"], 1, "--content"),
+        (&["--push", "text", to[0], to[1], "--token", "t", "--mode", "safe"], 1, "EncodingAESKey"),
+        (&["--app", "wx_without_secret"], 2, "APPID:SECRET"),
+    ] {
+        let ended = run(folder.path(), &[&["sandbox"], rest].concat(), &[]).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{rest:?}: {ended:?}");
+        assert!(ended.err.contains(part), "{part}: {ended:?}");
+    }
+    let help = run(folder.path(), &["sandbox", "--help"], &[]).await;
+    for part in ["--push <KIND>", "jsdkd sandbox --push event --event SCAN", "JSDKD_AES_KEY"] {
+        assert!(help.out.contains(part), "{part}: {}", help.out);
+    }
 }
