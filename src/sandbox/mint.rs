@@ -34,6 +34,11 @@ pub(super) fn openid(app_id: &str, name: &str) -> String {
     format!("o{}{}", derived(&[app_id], 5), derived(&[app_id, name], 22))
 }
 
+/// Whether `text` looks like an openid: `o` and 27 opaque characters.
+pub(super) fn is_openid(text: &str) -> bool {
+    text.len() == 28 && text.starts_with('o') && text.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
 /// An account's original id, which its messages name it by: `gh_` and twelve digits of hex.
 pub(super) fn original_id(app_id: &str) -> String {
     let hash = Sha256::digest(app_id.as_bytes());
