@@ -42,6 +42,7 @@ mod redis_outage;
 mod redis_store;
 mod refresh;
 mod rotate;
+mod sandbox_push;
 mod scan_confirm;
 mod scan_login;
 mod secrets;
