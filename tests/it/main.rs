@@ -13,6 +13,7 @@ mod cors;
 mod crash;
 mod delivery;
 mod demo_page;
+mod demo_push;
 mod errors;
 mod failover;
 mod file_store;
