@@ -17,7 +17,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::scan_login;
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
+use crate::support::backend::Backend;
 use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::pushing;
 use crate::support::visitor::{Browser, parameter, returned, signed};
 
 /// Markers of this file's own, so that other tests' values are not mistaken for them.
@@ -315,4 +317,29 @@ async fn no_login_shows_what_it_carries() {
     app.get(&format!("/qrcode/{}%", login.uuid)).await.problem(400, "invalid_text");
     app.stop().await;
     assert_silent("the log", &logs().text(), &carried);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_shows_its_keys_or_what_a_follower_said() {
+    let said = "marker-words-of-a-follower-77f6";
+    let backend = Backend::answering("<html>broken</html>");
+    let forward =
+        format!("{}&key=marker-backend-key-77f7", backend.url.replace("http://", "http://user:marker-backend-password-77f8@"));
+    let rules = json!([{ "on": "text", "forward": forward, "late": "push" }, { "on": "event", "reply": { "text": "{absent}" } }]);
+    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": pushing::TOKEN, "aesKey": pushing::AES_KEY, "mode": "plain", "messages": rules }]);
+    let app = start(json!({ "apps": apps })).await;
+    let silent =
+        [said, pushing::TOKEN, pushing::AES_KEY, "marker-backend-key-77f7", "marker-backend-password-77f8"].map(str::to_owned);
+    for status in [200, 302, 500] {
+        backend.order(|orders| orders.status = status);
+        let answer = pushing::push(&app, &pushing::text(said, status.into())).await;
+        assert_eq!(answer.body, "success");
+    }
+    let dead = pushing::push(&app, &pushing::event("CLICK", said)).await;
+    assert_answer_silent("an empty reply", &dead, &silent);
+    let (query, body) = pushing::sealed(said, APP, "n-1");
+    assert_answer_silent("a refusal", &pushing::deliver(&app, "/wechat", &query, &body).await, &silent);
+    assert_answer_silent("a refusal", &pushing::push(&app, said).await, &silent);
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &silent);
 }

@@ -1,9 +1,9 @@
 //! Messages and envelopes compared with wechatpy, a library of other people's: what one writes, the other reads.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use jsdkd::account::AppId;
@@ -15,7 +15,9 @@ use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::support::programs;
+use crate::messages;
+use crate::support::app::{self, TestApp};
+use crate::support::{programs, pushing};
 
 /// What pip installs, once for each target folder.
 const PACKAGES: [&str; 7] = [
@@ -363,4 +365,30 @@ fn what_we_reply_wechatpy_reads() {
         meant.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
         assert_eq!(meant, read, "{reply:?}");
     }
+}
+
+/// A server of wechatpy's, killed when dropped.
+struct Behind(Child);
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
+    let Some(wechatpy) = wechatpy() else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/wechatpy/backend.py");
+    let mut child = Behind(wechatpy.python(&[script, pushing::TOKEN]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut port = String::new();
+    std::io::BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let rules = json!([{ "on": "*", "forward": format!("http://127.0.0.1:{}/", port.trim()) }]);
+    let settings = json!({ "aesKey": pushing::AES_KEY, "mode": "compatible", "messages": rules });
+    let app = TestApp::with(messages::with(settings)).await;
+    let (query, body) = pushing::sealed(&pushing::text("你好 <&>", 1), app::APP, "n-1");
+    let answer = pushing::deliver(&app, "/wechat", &query, &body).await;
+    assert_eq!(pushing::content(&pushing::opened(&answer, app::APP)), "wechatpy heard 你好 <&> from oUser");
 }
