@@ -83,7 +83,7 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 /// Those of the page's shell blocks that ask a server something; those that build and start it are not among them.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
-    asking.retain(|block| (block.contains("curl ") || block.contains("clients/")) && !block.contains("docker "));
+    asking.retain(|block| ["curl ", "clients/", "--push "].iter().any(|word| block.contains(word)) && !block.contains("docker "));
     asking
 }
 
@@ -153,12 +153,22 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
     let settings = folder.path().join("try.json");
     fs::write(&settings, blocks(&page, "js").into_iter().find(|block| block.contains("demo-app-secret")).unwrap()).unwrap();
     let server = serving(&settings);
-    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body "));
+    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
+    let script = server.at(3030, &lines).replace("target/release/jsdkd", PROGRAM);
     let ran = run(&bash, &script);
     let told = told(&script, &ran);
     assert!(ran.status.success(), "{told}");
     let answers = String::from_utf8_lossy(&ran.stdout);
-    for part in ["4375120948345356249", "<Content><![CDATA[Order 42 is on its way.]]></Content>"] {
+    for part in [
+        "4375120948345356249",
+        "<Content><![CDATA[Order 42 is on its way.]]></Content>",
+        r#""Content":"Order 42 is on its way.""#,
+        r#""Content":"Welcome! qrscene_table7""#,
+        r#""Content":"You have scanned 42.""#,
+        "WeChat takes it and says nothing to the user.",
+        r#""Content":"You said 'hi'""#,
+        r#""Content":"Thank you for sending a voice message""#,
+    ] {
         assert!(answers.contains(part), "{part} in {answers}");
     }
 }
