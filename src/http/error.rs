@@ -59,8 +59,10 @@ pub enum ApiError {
         /// Our time.
         now: UnixMillis,
     },
-    /// WeChat's server check is signed with another token.
-    #[error("the signature does not fit this app's token; set the same token here and in the WeChat console")]
+    /// WeChat's server check is signed with another token, or a delivery is not to be believed or read: one and the same.
+    #[error(
+        "this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time"
+    )]
     BadPushSignature,
     /// The realm exists, and may not ask for this app.
     #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
