@@ -1,4 +1,4 @@
-//! The lines of README.md and docs/oauth.md that a newcomer would paste, run as they stand but for the ports.
+//! The lines of README.md and of the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -141,14 +141,44 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn the_settings_of_the_page_about_logins_hold() {
-    for block in blocks(&read("docs/oauth.md"), "js") {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = folder.path().join("jsdkd.json");
-        let secret = folder.path().join("wx");
-        fs::write(&secret, "the AppSecret").unwrap();
-        fs::write(&settings, block.replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
-        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()]).env("SHOP_SECRET", "s").output().unwrap();
-        assert!(ran.status.success(), "{}", told(block, &ran));
+fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/neighbours.md");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    // The page's own line, so that its variables are what suffices.
+    let line =
+        page.lines().find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&')).expect("the line that starts it");
+    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(|port| {
+        let mut command = Command::new(&bash);
+        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+    });
+    let script = server.at(8567, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body -w '\\n' "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    let values: Vec<&str> = answers.lines().collect();
+    assert!(values.len() == 3 && values.iter().all(|value| value.len() > 20), "{answers}");
+    assert_eq!(values[1], values[2], "what was rotated is the token from then on");
+}
+
+#[test]
+fn the_settings_of_the_pages_hold() {
+    for page in ["docs/neighbours.md", "docs/oauth.md"].map(read) {
+        for block in blocks(&page, "js") {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = folder.path().join("jsdkd.json");
+            let text = ["wx", "club"].into_iter().fold(block.to_owned(), |text, name| {
+                let secret = folder.path().join(name);
+                fs::write(&secret, "a secret").unwrap();
+                text.replace(&format!("/run/secrets/{name}\""), &format!("{}\"", secret.to_str().unwrap()))
+            });
+            fs::write(&settings, text).unwrap();
+            let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
+            let ran = check.env("SHOP_SECRET", "s").env("SHOP_KEY", "k").output().unwrap();
+            assert!(ran.status.success(), "{}", told(block, &ran));
+        }
     }
 }
