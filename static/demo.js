@@ -1,5 +1,6 @@
 /* The demo page: has an address signed through jsdkd.js, does the same sum by itself and shows both. It needs the demo server's
-   own route demo/ticket, which hands out what a real server never does: {ticket, appid, sandbox, curl}. */
+   own route demo/ticket, which hands out what a real server never does: {ticket, appid, sandbox, phone, curl}. The logins are
+   demo-login.js's. */
 (function () {
   'use strict';
 
@@ -197,10 +198,15 @@
 
   function speak(lang) {
     root.lang = lang;
+    try { sessionStorage.setItem('lang', lang); } catch (e) { /* Then the choice lasts as long as the page. */ }
     document.querySelectorAll('nav button').forEach(function (button) {
       button.setAttribute('aria-pressed', String(button.dataset.lang === lang));
     });
     repaint();
+  }
+
+  function chosen() {
+    try { return sessionStorage.getItem('lang'); } catch (e) { return ''; }
   }
 
   document.querySelectorAll('nav button').forEach(function (button) {
@@ -210,9 +216,17 @@
     event.preventDefault();
     sign();
   });
-  speak(/^zh/i.test(navigator.language) ? 'zh-CN' : 'en');
+  speak(chosen() || (/^zh/i.test(navigator.language) ? 'zh-CN' : 'en'));
   at('steps').hidden = true;
-  at('address').value = location.href;
-  sign();
-  facts().then(commands).then(function () { repaint(); }, function () { /* sign tells. */ });
+  facts().then(function (demo) {
+    commands(demo);
+    demoLogin(demo);
+  }, function () { /* sign tells. */ }).then(function () {
+    // A login that came back has taken its words out of the address by now.
+    at('address').value = location.href;
+    return sign();
+  }).then(function () {
+    // The steps above it have pushed it out of sight.
+    if (at('visitor').firstChild) at('login').scrollIntoView();
+  });
 })();

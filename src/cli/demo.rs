@@ -1,6 +1,6 @@
 //! `jsdkd demo`: the server against the built-in sandbox, with a sample account, and what to try.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,11 +8,13 @@ use jsdkd::clock::Clock;
 use jsdkd::http::Demo;
 use jsdkd::sandbox::{Sandbox, SandboxOptions};
 use jsdkd::server::Server;
-use jsdkd::settings::{self, Environment, Source};
+use jsdkd::settings::{self, Config, Environment, Source};
 use jsdkd::telemetry;
 
 const APP_ID: &str = "wxdemo0000000001";
 const APP_SECRET: &str = "demo-app-secret";
+const PUSH_TOKEN: &str = "demo-token";
+const AES_KEY: &str = "demodemodemodemodemodemodemodemodemodemo012";
 const REALM: &str = "demo";
 const REALM_SECRET: &str = "demo-secret";
 
@@ -37,30 +39,80 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stop = super::Stop::listen()?;
     let clock = Clock::system();
     let options = SandboxOptions { accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (sandbox, running) = Sandbox::start(anywhere, options).await.context("the sandbox cannot listen")?;
-    let settings = serde_json::json!({
-        "apps": [{ "key": APP_ID, "secret": APP_SECRET }],
-        "realms": [{ "key": REALM, "secret": REALM_SECRET }],
-        "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
-        "wechat": { "api": [sandbox.url()] },
-    });
-    // The demo is the same wherever it is shown, so no variable counts.
-    let loaded = settings::load(&Source::text("the demo's settings", settings.to_string()), &Environment::default())?;
-    let demo =
-        Demo { app_id: APP_ID.to_owned(), realm: REALM.to_owned(), realm_secret: REALM_SECRET.to_owned(), sandbox: sandbox.url() };
-    let server = Server::bind_with(loaded.config, clock.clone(), Some(demo.clone())).await?;
-    let shown = match server.address() {
-        address if address.ip().is_unspecified() || address.ip().is_loopback() => format!("http://localhost:{}", address.port()),
-        address => format!("http://{address}"),
+    // Whoever logs in is sent on to the sandbox, so it listens where the demo does.
+    let beside = SocketAddr::new(arguments.bind, 0);
+    let (sandbox, running) = Sandbox::start(beside, options).await.context("the sandbox cannot listen")?;
+    let phone = from_outside(arguments.bind);
+    let demo = Demo {
+        app_id: APP_ID.to_owned(),
+        realm: REALM.to_owned(),
+        realm_secret: REALM_SECRET.to_owned(),
+        sandbox: sandbox.url(),
+        phone,
     };
+    let server = Server::bind_with(settings(arguments, &sandbox, &[])?, clock.clone(), Some(demo.clone())).await?;
+    // Only now is it known on which port a visitor comes back.
+    let homes = homes(server.address(), phone);
+    server.reloader().apply(settings(arguments, &sandbox, &homes)?);
+    let shown = homes.first().expect("what listens has an address");
     println!("jsdkd demo: account {APP_ID}, realm {REALM} (secret {REALM_SECRET}); WeChat is played by {}\n", sandbox.url());
     println!("Open   {shown}/demo.html\n");
-    println!("Try    {}\n", demo.curl_lines(&shown, clock.wall()).join("\n       "));
+    if let Some(other) = homes.last().filter(|_| phone.is_some()) {
+        println!("Phone  {other}/demo.html\n");
+    }
+    println!("Try    {}\n", demo.curl_lines(shown, clock.wall()).join("\n       "));
+    let push = format!("jsdkd sandbox --to {shown}/wechat/{APP_ID} --app {APP_ID} --token {PUSH_TOKEN} --aes-key {AES_KEY}");
+    println!("Push   {push} --push text --content hi\n       {push} --push event --event subscribe\n");
     println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
     println!("Mend   curl -X DELETE {}/sandbox/faults\n", sandbox.url());
     println!("Stop   Ctrl-C\n");
     server.run_until(stop.asked()).await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The demo's settings, the same wherever it is shown: no variable counts.
+fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyhow::Result<Config> {
+    let sandbox_port = sandbox.address().port();
+    let open = from_outside(arguments.bind).map(|ip| format!("http://{}", SocketAddr::new(ip, sandbox_port)));
+    let settings = serde_json::json!({
+        "apps": [{
+            "key": APP_ID,
+            "secret": APP_SECRET,
+            "oauth": { "redirects": homes, "scope": "snsapi_userinfo" },
+            "token": PUSH_TOKEN,
+            "aesKey": AES_KEY,
+            "messages": [
+                { "on": "text", "match": "^(hi|hello|你好)", "reply": { "text": "{1}, {from}!" } },
+                { "on": "text", "reply": { "text": "You said '{content}'" } },
+                { "on": "event:subscribe", "reply": { "text": "Welcome! 欢迎！" } },
+            ],
+        }],
+        "realms": [{ "key": REALM, "secret": REALM_SECRET }],
+        "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
+        "wechat": { "api": [sandbox.url()], "open": open.unwrap_or_else(|| sandbox.url()) },
+    });
+    Ok(settings::load(&Source::text("the demo's settings", settings.to_string()), &Environment::default())?.config)
+}
+
+/// The address at which another machine reaches what listens on `bind`.
+fn from_outside(bind: IpAddr) -> Option<IpAddr> {
+    if bind.is_loopback() {
+        return None;
+    }
+    if !bind.is_unspecified() {
+        return Some(bind);
+    }
+    // The one that this machine would send from; nothing is sent. Nobody has the other address (RFC 5737).
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+}
+
+/// Every address by which a visitor may come, the one to show first.
+fn homes(address: SocketAddr, phone: Option<IpAddr>) -> Vec<String> {
+    let here = address.ip().is_loopback() || address.ip().is_unspecified();
+    let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().filter(|_| here).map(str::to_owned);
+    let outside = phone.map(|ip| SocketAddr::new(ip, address.port()).to_string());
+    names.map(|name| format!("{name}:{}", address.port())).chain(outside).map(|home| format!("http://{home}")).collect()
 }

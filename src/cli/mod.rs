@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod demo;
 mod healthcheck;
+mod push;
 mod query;
 mod sandbox;
 mod serve;

@@ -1,20 +1,31 @@
-//! `jsdkd sandbox`: the truthful fake of WeChat's API on a port.
+//! `jsdkd sandbox`: the truthful fake of WeChat's API on a port. With `--push` it serves nothing; see `push`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use jsdkd::clock::Clock;
 use jsdkd::sandbox::{Sandbox, SandboxOptions};
 use jsdkd::telemetry;
+
+use super::push;
 
 /// Arguments of `sandbox`.
 #[derive(clap::Args)]
 #[command(after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
     Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
     POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
-    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains itself when asked wrongly.")]
+    Messages that accounts send to people: GET /sandbox/messages?appid=wx....\n\
+    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains itself when asked wrongly.\n\n\
+    Examples:\n  \
+      jsdkd sandbox --app wx0123456789abcdef:SECRET --port 3031\n  \
+      export JSDKD_TOKEN=...   # and JSDKD_AES_KEY=... if messages are encrypted\n  \
+      jsdkd sandbox --push text --content hi --app wx0123456789abcdef --to http://127.0.0.1/wechat\n  \
+      jsdkd sandbox --push event --event SCAN --event-key 123 --field Ticket=T --to http://127.0.0.1\n  \
+      jsdkd sandbox --push xml --xml message.xml --mode safe --repeat --to http://127.0.0.1/wechat")]
 pub(super) struct Arguments {
     /// The port to listen on; 0 = any free one.
     #[arg(long, short, default_value_t = 3031)]
@@ -22,24 +33,47 @@ pub(super) struct Arguments {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
-    /// An account; may be given more than once.
-    #[arg(long = "app", value_name = "APPID:SECRET", value_parser = account, default_value = "wxdemo0000000001:demo-app-secret")]
-    apps: Vec<(String, String)>,
+    /// An account; may be given more than once. To push, its appid is enough.
+    #[arg(long = "app", value_name = "APPID:SECRET", default_value = "wxdemo0000000001:demo-app-secret")]
+    apps: Vec<App>,
     /// How long tokens and tickets live.
     #[arg(long, default_value = "2h", value_parser = humantime::parse_duration)]
     lifetime: Duration,
     /// How many tokens an account may fetch a day.
     #[arg(long, default_value_t = 2000)]
     daily_quota: u32,
+    #[command(flatten)]
+    push: push::Arguments,
 }
 
-/// Serves until asked to stop.
+/// An account, which only needs a secret to be served.
+#[derive(Clone)]
+struct App {
+    app_id: String,
+    secret: Option<String>,
+}
+
+impl From<&str> for App {
+    fn from(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((app_id, secret)) => Self { app_id: app_id.to_owned(), secret: Some(secret.to_owned()) },
+            None => Self { app_id: text.to_owned(), secret: None },
+        }
+    }
+}
+
+/// Pushes, or serves until asked to stop.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.push.is_wanted() {
+        let app = arguments.apps.first().context("say which account with --app")?;
+        return push::run(&arguments.push, &app.app_id);
+    }
+    let accounts = accounts(&arguments.apps);
     let _written = telemetry::start(None);
     super::runtime()?.block_on(async {
         let stop = super::Stop::listen()?;
-        let Arguments { port, bind, apps, lifetime, daily_quota } = arguments;
-        let options = SandboxOptions { accounts: apps, lifetime, daily_quota, clock: Clock::system() };
+        let Arguments { port, bind, lifetime, daily_quota, .. } = arguments;
+        let options = SandboxOptions { accounts, lifetime, daily_quota, clock: Clock::system() };
         let (sandbox, running) = Sandbox::start(SocketAddr::from((bind, port)), options).await.context("cannot listen")?;
         let url = sandbox.url();
         println!(
@@ -51,7 +85,11 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn account(text: &str) -> Result<(String, String), String> {
-    let (app_id, secret) = text.split_once(':').ok_or("write APPID:SECRET")?;
-    Ok((app_id.to_owned(), secret.to_owned()))
+/// Appids with their secrets; one without is a wrong argument, as any other that clap finds.
+fn accounts(apps: &[App]) -> Vec<(String, String)> {
+    let pairs = apps.iter().map(|app| Some((app.app_id.clone(), app.secret.clone()?)));
+    pairs.collect::<Option<_>>().unwrap_or_else(|| {
+        let mut command = super::CommandLine::command();
+        command.error(ErrorKind::ValueValidation, "without --push, write --app APPID:SECRET").exit()
+    })
 }

@@ -1,11 +1,15 @@
-//! The demo's pages: one that fetches a `wx.config` and shows every step of its signature. Served only by `jsdkd demo`, whose
-//! account is a sandbox's: the ticket shown here opens nothing.
+//! The demo's page, which fetches a `wx.config`, shows every step of its signature and logs its reader in, and what only a demo tells
+//! it. Served by `jsdkd demo` alone, whose account is a sandbox's: the ticket shown here opens nothing.
+
+use std::net::SocketAddr;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 
 use super::error::ApiError;
+use super::oauth;
+use super::params::Params;
 use super::state::{AppState, Demo};
 use super::{GET, JSON, NO_STORE, read, resource};
 use crate::clock::UnixMillis;
@@ -14,6 +18,7 @@ use crate::signature;
 
 const PAGE: &str = include_str!("../../static/demo.html");
 const SCRIPT: &str = include_str!("../../static/demo.js");
+const LOGIN_SCRIPT: &str = include_str!("../../static/demo-login.js");
 const STYLE: &str = include_str!("../../static/demo.css");
 
 /// The demo's own addresses.
@@ -21,8 +26,10 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.service(resource("/", GET).route(read().to(home)))
         .service(resource("/demo.html", GET).route(read().to(|| asset(PAGE, "text/html; charset=utf-8"))))
         .service(resource("/demo.js", GET).route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8"))))
+        .service(resource("/demo-login.js", GET).route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8"))))
         .service(resource("/demo.css", GET).route(read().to(|| asset(STYLE, "text/css; charset=utf-8"))))
-        .service(resource("/demo/ticket", GET).route(read().to(ticket)));
+        .service(resource("/demo/ticket", GET).route(read().to(ticket)))
+        .service(resource("/demo/user", GET).route(read().to(user)));
 }
 
 async fn home() -> HttpResponse {
@@ -49,10 +56,19 @@ async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResp
         "ticket": ticket.value().expose_secret(),
         "appid": demo.app_id,
         "sandbox": demo.sandbox,
+        "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, req.app_config().local_addr().port()))),
         "curl": demo.curl_lines(&server, state.clock().wall()),
     });
     let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));
     Ok(HttpResponse::Ok().insert_header(headers.0).insert_header(headers.1).body(answer.to_string()))
+}
+
+/// Who logged in, as a site's back end would ask for them with `GET /oauth/{appid}/user`. The demo is its own site, and asks itself
+/// without a signature.
+async fn user(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
+    let ticket = Params::of(&req).one("ticket")?.unwrap_or_default().to_owned();
+    oauth::user::behind(&state, &demo.app_id, &ticket, req.method()).await
 }
 
 impl Demo {

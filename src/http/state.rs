@@ -87,6 +87,8 @@ pub struct Demo {
     pub realm_secret: String,
     /// Where the sandbox that plays WeChat listens.
     pub sandbox: String,
+    /// The address at which a phone on the same network reaches this machine, if it can.
+    pub phone: Option<IpAddr>,
 }
 
 /// A request that takes longer is logged, whatever the access log's setting.

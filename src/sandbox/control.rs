@@ -12,6 +12,7 @@ use url::Host;
 
 use super::Sandbox;
 use super::fault::Fault;
+use super::probe::parameter;
 use super::server::PATHS;
 use super::survey::survey;
 use super::visit::visit;
@@ -97,13 +98,14 @@ struct NewVisitor {
 }
 
 /// What a wrong address is told.
-const HELP: &str = "GET /sandbox/state, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
+const HELP: &str = "GET /sandbox/state, GET /sandbox/messages, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
                     POST /sandbox/accounts, POST /sandbox/visitors, POST /sandbox/visit, POST /sandbox/tuning, POST /sandbox/reset";
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/sandbox/state", web::get().to(state))
+        .route("/sandbox/messages", web::get().to(messages))
         .route("/sandbox/faults", web::post().to(add_fault))
         .route("/sandbox/faults", web::delete().to(clear_faults))
         .route("/sandbox/advance", web::post().to(advance))
@@ -123,6 +125,15 @@ pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
 
 async fn state(sandbox: Data<Sandbox>) -> HttpResponse {
     HttpResponse::Ok().json(survey(&sandbox.state()))
+}
+
+async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
+    let app_id = parameter(&request, "appid");
+    let known = sandbox.state().world.account_mut(&app_id).map(|_| ());
+    if let Err(error) = known {
+        return obey(Err(format!("{error}; expected /sandbox/messages?appid=wx...")));
+    }
+    HttpResponse::Ok().json(json!({"messages": sandbox.sent(&app_id)}))
 }
 
 async fn add_fault(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {

@@ -34,6 +34,27 @@ pub(super) fn openid(app_id: &str, name: &str) -> String {
     format!("o{}{}", derived(&[app_id], 5), derived(&[app_id, name], 22))
 }
 
+/// Whether `text` looks like an openid: `o` and 27 opaque characters.
+pub(super) fn is_openid(text: &str) -> bool {
+    text.len() == 28 && text.starts_with('o') && text.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
+/// An account's original id, which its messages name it by: `gh_` and twelve digits of hex.
+pub(super) fn original_id(app_id: &str) -> String {
+    let hash = Sha256::digest(app_id.as_bytes());
+    hash.iter().take(6).fold("gh_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// The number of a message: 19 digits, as WeChat's have, and more than a number of JavaScript's holds.
+pub(super) fn msg_id() -> String {
+    rand::rng().random_range(6_000_000_000_000_000_000..9_000_000_000_000_000_000_u64).to_string()
+}
+
+/// The nonce of a push: up to ten digits.
+pub(super) fn nonce() -> String {
+    rand::rng().random::<u32>().to_string()
+}
+
 /// A person's unionid, the same for all accounts that are bound to one Open Platform account; here these are all accounts.
 pub(super) fn unionid(name: &str) -> String {
     format!("o{}", derived(&["unionid", name], 27))

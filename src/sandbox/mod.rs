@@ -4,18 +4,24 @@
 //! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
 //! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
-//! of the protocol (`token`, `ticket`, `probe`, `user`, `sns`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
-//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all.
+//! of the protocol (`token`, `ticket`, `probe`, `user`, `sns`, `message` with its `outbox`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
+//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way
+//! round, `push` sends to a message server what `pushed` writes, and `judge` says what the answer is worth.
 
 mod authorize;
 mod bounded;
 mod control;
 mod exchange;
 mod fault;
+mod judge;
+mod message;
 mod mint;
 mod oauth;
+mod outbox;
 mod page;
 mod probe;
+mod push;
+mod pushed;
 mod refusal;
 mod server;
 mod sns;
@@ -39,6 +45,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 pub use control::Tuning;
 pub use fault::{Effect, Fault};
+pub use judge::{Trouble, UNAVAILABLE};
+pub use push::{Push, PushAnswer, PushError, PushMode, push};
+pub use pushed::Pushed;
 pub use server::RunningSandbox;
 pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};
@@ -191,6 +200,12 @@ impl Sandbox {
     /// The live `jsapi` ticket that was handed out last.
     pub fn current_ticket(&self, appid: &str) -> Option<String> {
         self.state().world.current_ticket(appid, TicketKind::Jsapi).map(|(value, _)| value.to_owned())
+    }
+
+    /// The last hundred messages that the account has sent to people, customer-service and template messages alike, as they came; the
+    /// oldest first.
+    pub fn sent(&self, appid: &str) -> Vec<serde_json::Value> {
+        self.state().world.outbox.get(appid).map(|sent| sent.last().cloned().collect()).unwrap_or_default()
     }
 
     /// Forgets all that happened: back to the options it was started with.

@@ -14,10 +14,13 @@ impl Refusal {
     pub(super) const NOT_LATEST: Self = Self::fixed(40001, "invalid credential, access_token is invalid or not latest");
     pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
     pub(super) const WRONG_OPENID: Self = Self::fixed(40003, "invalid openid");
+    pub(super) const BAD_MEDIA: Self = Self::fixed(40007, "invalid media_id");
+    pub(super) const BAD_MESSAGE_TYPE: Self = Self::fixed(40008, "invalid message type");
     pub(super) const UNKNOWN_APPID: Self = Self::fixed(40013, "invalid appid");
     pub(super) const UNKNOWN_TOKEN: Self = Self::fixed(40014, "invalid access_token");
     pub(super) const UNKNOWN_CODE: Self = Self::fixed(40029, "invalid code");
     pub(super) const UNKNOWN_REFRESH: Self = Self::fixed(40030, "invalid refresh_token");
+    pub(super) const BAD_TEMPLATE: Self = Self::fixed(40037, "invalid template_id");
     pub(super) const UNKNOWN_PATH: Self = Self::fixed(40066, "invalid url");
     pub(super) const BAD_ARGUMENT: Self = Self::fixed(40097, "invalid args");
     pub(super) const WRONG_SECRET: Self = Self::fixed(40125, "invalid appsecret");
@@ -32,13 +35,24 @@ impl Refusal {
     pub(super) const EXPIRED_CODE: Self = Self::fixed(42003, "oauth_code expired");
     pub(super) const GET_ONLY: Self = Self::fixed(43001, "require GET method");
     pub(super) const POST_ONLY: Self = Self::fixed(43002, "require POST method");
+    pub(super) const NOT_FOLLOWING: Self = Self::fixed(43004, "require subscribe");
     pub(super) const EMPTY_BODY: Self = Self::fixed(44002, "empty post data");
+    pub(super) const EMPTY_NEWS: Self = Self::fixed(44003, "empty news data");
+    pub(super) const EMPTY_CONTENT: Self = Self::fixed(44004, "empty content");
+    pub(super) const TOO_LONG: Self = Self::fixed(45002, "content size out of limit");
+    pub(super) const TOO_MANY_ARTICLES: Self = Self::fixed(45008, "article size out of limit");
     pub(super) const QUOTA_SPENT: Self = Self::fixed(45009, "reach max api daily quota limit");
+    pub(super) const OUT_OF_TIME: Self = Self::fixed(45015, "response out of time limit or subscription is canceled");
     pub(super) const BAD_BODY: Self = Self::fixed(47001, "data format error");
     pub(super) const NOT_ALLOWED: Self = Self::fixed(48001, "api unauthorized");
 
     const fn fixed(code: i32, message: &'static str) -> Self {
         Self { code, message: Cow::Borrowed(message) }
+    }
+
+    /// An element of a message that is missing or empty, by its name.
+    pub(super) fn bad_element(name: &str) -> Self {
+        Self { code: 47003, message: Cow::Owned(format!("argument invalid! {name} is empty")) }
     }
 
     /// The refusal that a fault asks for, with WeChat's usual text where none was given.

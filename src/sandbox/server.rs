@@ -13,15 +13,17 @@ use tokio::sync::oneshot;
 use super::Sandbox;
 use super::exchange::{answer, remember_socket};
 use super::refusal::Refusal;
-use super::{authorize, control, probe, sns, ticket, token, user, visit};
+use super::{authorize, control, message, probe, sns, ticket, token, user, visit};
 
 /// The paths of WeChat's that the sandbox knows.
-pub(super) const PATHS: [&str; 10] = [
+pub(super) const PATHS: [&str; 12] = [
     token::BASIC,
     token::STABLE,
     ticket::PATH,
     probe::PATH,
     user::PATH,
+    message::CUSTOM,
+    message::TEMPLATE,
     authorize::PATH,
     sns::ACCESS,
     sns::REFRESH,
@@ -104,6 +106,8 @@ fn routes(config: &mut ServiceConfig) {
         .route(ticket::PATH, web::to(ticket::ticket))
         .route(probe::PATH, web::to(probe::callback_ip))
         .route(user::PATH, web::to(user::info))
+        .route(message::CUSTOM, web::to(message::custom))
+        .route(message::TEMPLATE, web::to(message::template))
         .route(authorize::PATH, web::get().to(visit::authorize))
         .route(sns::ACCESS, web::to(sns::access_token))
         .route(sns::REFRESH, web::to(sns::refresh_token))

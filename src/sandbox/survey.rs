@@ -39,6 +39,7 @@ fn account(state: &State, app_id: &str) -> Value {
         .collect();
     let tally = world.visitors.tally(app_id);
     let (minted, forced) = world.spent_today(app_id);
+    let (custom, template) = world.outbox.get(app_id).map_or((0, 0), |sent| (sent.custom, sent.template));
     json!({
         "calls": calls,
         "tokens_today": minted,
@@ -46,6 +47,7 @@ fn account(state: &State, app_id: &str) -> Value {
         "visits": tally.visits,
         "codes": tally.codes,
         "logins": tally.logins,
+        "sent": {"custom": custom, "template": template},
         "token": life(world, world.current(app_id, TokenKind::Basic)),
         "stable": life(world, world.current(app_id, TokenKind::Stable)),
         "jsapi": life(world, world.current_ticket(app_id, TicketKind::Jsapi)),

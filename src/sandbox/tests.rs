@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[path = "message_tests.rs"]
+mod message;
 #[path = "visit_tests.rs"]
 mod visit;
 

@@ -200,6 +200,16 @@ impl Visitors {
         found.filter(|(person, _)| person.app_id == app_id)
     }
 
+    /// Whether `openid` follows the account; `None` when it could be anybody's. What is no openid, or another account's, is refused.
+    pub(super) fn follows(&self, app_id: &str, openid: &str) -> Result<Option<bool>, Refusal> {
+        let known = self.followers.get(openid).map(|(person, _)| (person, true));
+        match known.or_else(|| self.strangers.get(openid).map(|person| (person, false))) {
+            Some((person, follows)) if person.app_id == app_id => Ok(Some(follows)),
+            None if mint::is_openid(openid) => Ok(None),
+            _ => Err(Refusal::WRONG_OPENID),
+        }
+    }
+
     /// What happened at an account.
     pub(super) fn tally(&self, app_id: &str) -> Tally {
         self.tallies.get(app_id).copied().unwrap_or_default()

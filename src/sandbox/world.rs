@@ -10,6 +10,7 @@ use url::Host;
 
 use super::SandboxOptions;
 use super::mint;
+use super::outbox::Outbox;
 use super::refusal::Refusal;
 use super::timeline::Timeline;
 use super::visitors::Visitors;
@@ -32,6 +33,7 @@ pub(super) struct World {
     pub(super) silent: bool,
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) visitors: Visitors,
+    pub(super) outbox: Outbox,
     tokens: HashMap<String, Token>,
     minted: u64,
     prune_at: usize,
@@ -95,6 +97,7 @@ impl World {
             silent: false,
             accounts: BTreeMap::new(),
             visitors: Visitors::default(),
+            outbox: Outbox::default(),
             tokens: HashMap::new(),
             minted: 0,
             prune_at: 1024,

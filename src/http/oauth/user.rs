@@ -10,11 +10,19 @@ use crate::http::{JSON, NO_STORE};
 
 pub(in crate::http) async fn get(signed: SignedForAccount, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let SignedForAccount { holding, query, method } = signed;
-    let ticket = query.get("ticket").unwrap_or_default();
-    let app_id = holding.account.app_id.as_str();
+    behind(&state, holding.account.app_id.as_str(), query.get("ticket").unwrap_or_default(), &method).await
+}
+
+/// The user behind `ticket`, for somebody who may know.
+pub(in crate::http) async fn behind(
+    state: &AppState,
+    app_id: &str,
+    ticket: &str,
+    method: &Method,
+) -> Result<HttpResponse, ApiError> {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
-    if method == Method::HEAD {
+    if *method == Method::HEAD {
         // A look does not redeem.
         return if state.logins.is_redeemable(app_id, ticket).await? {
             Ok(response.finish())

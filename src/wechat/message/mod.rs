@@ -36,7 +36,7 @@ mod fields;
 mod parse;
 mod reply;
 mod report;
-mod write;
+pub(crate) mod write;
 
 pub use body::{Body, Point};
 pub use envelope::{Envelope, sealed_reply};
@@ -168,7 +168,7 @@ impl MsgId {
 }
 
 /// The elements of `xml`, once nothing that must be unique is there twice.
-fn elements(xml: &[u8]) -> Result<Fields, MessageError> {
+pub(crate) fn elements(xml: &[u8]) -> Result<Fields, MessageError> {
     let fields = parse::fields(xml)?;
     match ONCE.iter().find(|name| fields.all(name).nth(1).is_some()) {
         Some(name) => Err(MessageError::Repeated(name)),

@@ -6,17 +6,17 @@ use std::fmt::Display;
 use super::is_xml_char;
 
 /// An XML document under way, inside its root element.
-pub(super) struct Xml(String);
+pub(crate) struct Xml(String);
 
 impl Xml {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut xml = String::with_capacity(512);
         xml.push_str("<xml>");
         Self(xml)
     }
 
     /// An element with `text` in CDATA, which keeps everything as it is but its own end: that is split over two sections.
-    pub(super) fn text(&mut self, name: &str, text: &str) {
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
         let text = legal(text);
         self.open(name);
         self.0.push_str("<![CDATA[");
@@ -31,14 +31,14 @@ impl Xml {
     }
 
     /// An element with a number in it.
-    pub(super) fn number(&mut self, name: &str, number: impl Display) {
+    pub(crate) fn number(&mut self, name: &str, number: impl Display) {
         self.open(name);
         self.0.push_str(&number.to_string());
         self.close(name);
     }
 
     /// An element with what `inside` writes in it.
-    pub(super) fn nested(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
+    pub(crate) fn nested(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
         self.open(name);
         inside(self);
         self.close(name);
@@ -56,7 +56,7 @@ impl Xml {
         self.0.push('>');
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push_str("</xml>");
         self.0
     }

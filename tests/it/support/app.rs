@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jsdkd::clock::Clock;
-use jsdkd::http::Demo;
 use jsdkd::sandbox::{Sandbox, SandboxOptions};
 use jsdkd::server::{Reloader, Server};
 use jsdkd::settings::{self, Config, Environment, Source};
@@ -35,7 +34,6 @@ pub(crate) struct Builder {
     settings: Value,
     clock: Clock,
     sandbox: SandboxOptions,
-    demo: Option<Demo>,
 }
 
 impl TestApp {
@@ -51,7 +49,7 @@ impl TestApp {
 
     pub(crate) fn build(settings: Value) -> Builder {
         let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
-        Builder { settings, clock: Clock::system(), sandbox: SandboxOptions { accounts, ..SandboxOptions::default() }, demo: None }
+        Builder { settings, clock: Clock::system(), sandbox: SandboxOptions { accounts, ..SandboxOptions::default() } }
     }
 
     /// Where it listens.
@@ -114,11 +112,6 @@ impl Builder {
         self
     }
 
-    pub(crate) fn demo(mut self, demo: Demo) -> Self {
-        self.demo = Some(demo);
-        self
-    }
-
     pub(crate) fn sandbox(mut self, change: impl FnOnce(&mut SandboxOptions)) -> Self {
         change(&mut self.sandbox);
         self
@@ -128,11 +121,11 @@ impl Builder {
         rustls::crypto::ring::default_provider().install_default().ok();
         let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), self.sandbox).await.expect("a free port");
         let config = config_of(&sandbox, self.settings);
-        let server = Server::bind_with(config, self.clock, self.demo).await.expect("the server starts");
+        let server = Server::bind_with(config, self.clock, None).await.expect("the server starts");
         let (stop, stopped) = oneshot::channel::<()>();
         let (url, reloader) = (format!("http://{}", server.address()), server.reloader());
         let ended = tokio::spawn(server.run_until(async { drop(stopped.await) }));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy();
         let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         TestApp { sandbox, url, reloader, client, stop: Some(stop), ended, _running: running }
     }

@@ -1,8 +1,7 @@
 //! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the page does.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -24,47 +23,54 @@ impl Chromium {
     /// Opens `url`, with every host name leading to this machine so that a page can have any origin. `None`, said aloud, where
     /// there is no Chromium; with `CI` set that is a failure.
     pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
-        let agent = user_agent.map(|agent| format!("--user-agent={agent}"));
-        Self::start(agent.as_slice(), url, |_| Stdio::null()).await
-    }
-
-    /// The document of `url` as its scripts have made it.
-    pub(crate) async fn document(url: &str) -> Option<String> {
-        let flags = ["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()];
-        let dump = |profile: &Path| File::create(profile.join("document")).expect("a file in our own directory").into();
-        let mut browser = Self::start(&flags, url, dump).await?;
-        for _ in 0..600 {
-            if browser.child.try_wait().expect("our own child").is_some() {
-                return Some(std::fs::read_to_string(browser.profile.path().join("document")).expect("what it printed"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("chromium printed no document within half a minute");
-    }
-
-    async fn start(flags: &[String], url: &str, stdout: impl FnOnce(&Path) -> Stdio) -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
-            eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
-            return None;
-        }
-        let turn = TURN.acquire().await.expect("the semaphore is never closed");
-        let profile = TempDir::new().expect("a temporary directory");
-        let child = Command::new(PROGRAM)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
-            .arg("--host-resolver-rules=MAP * 127.0.0.1")
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .args(flags)
+        let (turn, profile) = prepare().await?;
+        let child = dressed(&mut Command::new(PROGRAM), profile.path())
+            .args(user_agent.map(|agent| format!("--user-agent={agent}")))
             .arg(url)
-            .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
-            .stdout(stdout(profile.path()))
-            .stderr(Stdio::null())
+            .stdout(Stdio::null())
             .spawn();
         Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
     }
+
+    /// A browser that takes the orders of its DevTools protocol from one pipe and answers through the other.
+    pub(crate) async fn driven() -> Option<(Self, ChildStdin, ChildStdout)> {
+        let (turn, profile) = prepare().await?;
+        // Chromium wants them as descriptors 3 and 4, which std alone cannot give to a child.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#, PROGRAM]);
+        let mut child = dressed(&mut shell, profile.path())
+            .arg("--remote-debugging-pipe")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromium starts");
+        let pipes = child.stdin.take().zip(child.stdout.take()).expect("two pipes");
+        Some((Self { child, profile, _turn: turn }, pipes.0, pipes.1))
+    }
+}
+
+/// Our turn and an empty profile, where there is a Chromium.
+async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
+    if !Path::new(PROGRAM).exists() {
+        assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
+        eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
+        return None;
+    }
+    let turn = TURN.acquire().await.expect("the semaphore is never closed");
+    Some((turn, TempDir::new().expect("a temporary directory")))
+}
+
+/// `command` with what every browser of ours is started with.
+fn dressed<'a>(command: &'a mut Command, profile: &Path) -> &'a mut Command {
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
+        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
+        .arg("--host-resolver-rules=MAP * 127.0.0.1")
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .env("TMPDIR", profile)
+        .stderr(Stdio::null())
 }
 
 impl Drop for Chromium {

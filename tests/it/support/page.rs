@@ -63,18 +63,25 @@ pub(crate) struct Visit<'a> {
 impl Visit<'_> {
     /// What the page reported; `None` where there is no browser.
     pub(crate) async fn report(&self) -> Option<Value> {
-        let page = format!(
-            "<!doctype html><meta charset=utf-8><script>{STUB}</script><script src=\"{}\"></script><script>{}</script>",
-            self.helper, self.script
-        );
         let (reports, mut reported) = mpsc::unbounded_channel();
-        let (port, _serving) = serve(page, reports);
+        let (port, _serving) = serve(document(self.helper, self.script), reports);
         let _browser = Chromium::open(&format!("http://{}:{port}{}", self.host, self.path), self.user_agent).await?;
         let report = tokio::time::timeout(Duration::from_secs(60), reported.recv()).await;
         let report = report.expect("the page reports within a minute").expect("the page's server holds the sender");
         assert_eq!(report.get("thrown"), None, "the page's script failed");
         Some(report)
     }
+}
+
+/// Serves a page that loads `helper` and runs `script`, for as long as the guard lives; its port, for which any host is good.
+pub(crate) fn site(helper: &str, script: &str) -> (u16, Serving) {
+    serve(document(helper, script), mpsc::unbounded_channel().0)
+}
+
+fn document(helper: &str, script: &str) -> String {
+    format!(
+        "<!doctype html><meta charset=utf-8><body><script>{STUB}</script><script src=\"{helper}\"></script><script>{script}</script>"
+    )
 }
 
 /// Stops a test's server when dropped.

@@ -1,0 +1,199 @@
+//! `jsdkd sandbox --push`: sends one message or event to a message server as WeChat would, and prints both sides. It decides nothing
+//! about an answer; that is the sandbox's.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use jsdkd::account::AppId;
+use jsdkd::sandbox::{self, Push, PushAnswer, PushMode, Pushed};
+use jsdkd::settings::Environment;
+use secrecy::SecretString;
+use url::Url;
+
+/// No more than this is printed of either side, in characters.
+const SHOWN: usize = 2000;
+
+/// Arguments of `sandbox` that have to do with pushing.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Pushing")]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// Serve nothing; send one message or event to a message server and print the answer. Exit code 0 if WeChat would take it.
+    #[arg(id = "kind", long = "push", value_name = "KIND", requires = "to",
+        conflicts_with_all = ["port", "bind", "lifetime", "daily_quota"])]
+    kind: Option<Kind>,
+    /// The message server's address.
+    #[arg(long, value_name = "URL", requires = "kind")]
+    to: Option<Url>,
+    /// The token of its settings; else $JSDKD_TOKEN, which no process list shows.
+    #[arg(long, requires = "kind")]
+    token: Option<String>,
+    /// The EncodingAESKey; else $JSDKD_AES_KEY.
+    #[arg(long, value_name = "KEY", requires = "kind")]
+    aes_key: Option<String>,
+    /// How the message is encrypted; safe if there is a key, else plain.
+    #[arg(long, requires = "kind")]
+    mode: Option<Mode>,
+    /// Who sends it; one of the sandbox's visitors if not said.
+    #[arg(long, value_name = "OPENID", requires = "kind")]
+    from: Option<String>,
+    /// What a text says.
+    #[arg(long, value_name = "TEXT", requires = "kind")]
+    content: Option<String>,
+    /// Which event: subscribe, SCAN, CLICK, VIEW, …
+    #[arg(long, value_name = "NAME", requires = "kind")]
+    event: Option<String>,
+    /// The event's key.
+    #[arg(long, value_name = "KEY", requires = "kind")]
+    event_key: Option<String>,
+    /// An element of the message; may be given more than once, and with dots for one inside others: ScanCodeInfo.ScanResult=1.
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field, requires = "kind")]
+    fields: Vec<(String, String)>,
+    /// The file with the raw XML of --push xml.
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    xml: Option<PathBuf>,
+    /// Send it three times in all while nobody answers, as WeChat does.
+    #[arg(long, requires = "kind")]
+    repeat: bool,
+}
+
+/// What can be pushed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+enum Kind {
+    Text,
+    Image,
+    Voice,
+    Video,
+    ShortVideo,
+    Location,
+    Link,
+    Event,
+    Xml,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    Plain,
+    Compatible,
+    Safe,
+}
+
+impl Arguments {
+    /// Whether anything is to be pushed at all.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.kind.is_some()
+    }
+}
+
+/// Sends it to the account of `app_id` and tells by the exit code whether WeChat would be content.
+pub(super) fn run(arguments: &Arguments, app_id: &str) -> anyhow::Result<ExitCode> {
+    let push = prepared(arguments, app_id)?;
+    println!("Sending to {} ({}):\n{}", push.url, push.mode, shown(&push.xml()));
+    let answer = super::runtime()?.block_on(sandbox::push(&push))?;
+    tell(&answer);
+    Ok(if answer.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn prepared(arguments: &Arguments, app_id: &str) -> anyhow::Result<Push> {
+    let environment = Environment::from_process();
+    let secret = |given: &Option<String>, name| given.as_deref().or_else(|| environment.get(name)).map(SecretString::from);
+    let token = secret(&arguments.token, "JSDKD_TOKEN").context("give the server's token with --token or in JSDKD_TOKEN")?;
+    let to = arguments.to.clone().context("say where to with --to")?;
+    let app_id = AppId::parse(app_id).context("--app")?;
+    let mut push = Push::new(to, token, app_id, message(arguments)?);
+    push.aes_key = secret(&arguments.aes_key, "JSDKD_AES_KEY");
+    push.mode = match arguments.mode {
+        Some(Mode::Plain) => PushMode::Plain,
+        Some(Mode::Compatible) => PushMode::Compatible,
+        Some(Mode::Safe) => PushMode::Safe,
+        None if push.aes_key.is_some() => PushMode::Safe,
+        None => PushMode::Plain,
+    };
+    if push.mode != PushMode::Plain && push.aes_key.is_none() {
+        bail!("give the EncodingAESKey with --aes-key or in JSDKD_AES_KEY; only plain mode needs none");
+    }
+    if let Some(openid) = &arguments.from {
+        push.openid.clone_from(openid);
+    }
+    Ok(if arguments.repeat { push.repeated() } else { push })
+}
+
+fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
+    const MEDIA: &str = "sandbox-media-id";
+    const THUMB: &str = "sandbox-thumb-media-id";
+    let kind = arguments.kind.context("say what with --push")?;
+    misplaced(arguments, kind)?;
+    let message = match kind {
+        Kind::Text => Pushed::text(arguments.content.as_deref().unwrap_or("Hello")),
+        Kind::Image => Pushed::image(MEDIA),
+        Kind::Voice => Pushed::voice(MEDIA),
+        Kind::Video => Pushed::video(MEDIA, THUMB),
+        Kind::ShortVideo => Pushed::short_video(MEDIA, THUMB),
+        Kind::Location => Pushed::location(23.134521, 113.358803, "广州市天河区"),
+        Kind::Link => Pushed::link("A link", "Where it leads", "https://www.example.com/"),
+        Kind::Event => Pushed::event(arguments.event.as_deref().context("say which event with --event, such as subscribe")?),
+        Kind::Xml => raw(arguments.xml.as_deref().context("say which file with --xml")?)?,
+    };
+    let message = match &arguments.event_key {
+        Some(key) => message.key(key),
+        None => message,
+    };
+    Ok(arguments.fields.iter().fold(message, |message, (name, value)| message.field(name, value)))
+}
+
+/// An option that would be ignored is a mistake.
+fn misplaced(arguments: &Arguments, kind: Kind) -> anyhow::Result<()> {
+    for (is_given, option, owner, name) in [
+        (arguments.content.is_some(), "--content", Kind::Text, "text"),
+        (arguments.event.is_some(), "--event", Kind::Event, "event"),
+        (arguments.event_key.is_some(), "--event-key", Kind::Event, "event"),
+        (arguments.xml.is_some(), "--xml", Kind::Xml, "xml"),
+    ] {
+        if is_given && kind != owner {
+            bail!("{option} belongs to --push {name}");
+        }
+    }
+    if kind == Kind::Xml && !arguments.fields.is_empty() {
+        bail!("--field does not belong to --push xml, which is sent as it is");
+    }
+    Ok(())
+}
+
+fn raw(file: &Path) -> anyhow::Result<Pushed> {
+    std::fs::read_to_string(file).map(Pushed::xml).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn tell(answer: &PushAnswer) {
+    let tries = if answer.tries > 1 { format!(", delivery {}", answer.tries) } else { String::new() };
+    println!("Answer: HTTP {} after {} ms{tries}:\n{}", answer.status, answer.took.as_millis(), shown(&answer.body));
+    match (&answer.trouble, &answer.reply) {
+        (Some(trouble), _) => {
+            println!("WeChat does not take it: {trouble}.\nThe user sees: {}", answer.user_sees().unwrap_or_default());
+        }
+        (None, Some(reply)) => println!("WeChat takes it as a reply:\n{}", shown(&reply.to_json())),
+        (None, None) => println!("WeChat takes it and says nothing to the user."),
+    }
+}
+
+/// The beginning of `text`, without anything that a terminal would obey.
+fn shown(text: &str) -> String {
+    let printable = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
+    let mut shown: String = text.trim_end_matches('\n').chars().map(printable).take(SHOWN).collect();
+    let rest = text.chars().count().saturating_sub(SHOWN);
+    if rest > 0 {
+        shown.push_str(&format!("… and {rest} more characters"));
+    }
+    if shown.is_empty() { "(nothing)".to_owned() } else { shown }
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let good = text.split_once('=').filter(|(path, _)| path.split('.').all(is_name));
+    good.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "write NAME=VALUE".to_owned())
+}
