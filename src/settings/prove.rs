@@ -9,7 +9,7 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, realms};
+use super::{accounts, cache, hub, realms};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
@@ -18,7 +18,7 @@ const KNOWN: [&str; 13] =
     ["cors", "cache", "realms", "apps", "server", "wechat", "reserve", "keep", "login", "hub", "wetoken", "tokenboy", "sources"];
 
 /// Sections of later versions.
-const LATER: [&str; 4] = ["hub", "wetoken", "tokenboy", "sources"];
+const LATER: [&str; 3] = ["wetoken", "tokenboy", "sources"];
 
 const SERVER: [&str; 9] =
     ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
@@ -43,6 +43,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default());
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
+    let hub = hub::hub(&root, variables, env, reader, &apps.accounts);
     let origins = origins(&root);
     let store = cache::store(&root, variables);
     let confirm_logins = root.get("login").and_then(|at| confirm(&at));
@@ -53,6 +54,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         oauth: apps.oauth,
         messages: apps.messages,
         realms,
+        hub,
         origins: origins?,
         keep: keep?,
         confirm_logins: confirm_logins?,

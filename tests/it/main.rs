@@ -20,6 +20,7 @@ mod file_store;
 mod flights;
 mod fuzz;
 mod headers;
+mod hub;
 mod jsapi_body;
 mod jsapi_config;
 mod jsapi_query;

@@ -174,8 +174,32 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
 }
 
 #[test]
+fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/neighbours.md");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    // The page's own line, so that its variables are what suffices.
+    let line =
+        page.lines().find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&')).expect("the line that starts it");
+    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(|port| {
+        let mut command = Command::new(&bash);
+        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+    });
+    let script = server.at(8567, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body -w '\\n' "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    let values: Vec<&str> = answers.lines().collect();
+    assert!(values.len() == 3 && values.iter().all(|value| value.len() > 20), "{answers}");
+    assert_eq!(values[1], values[2], "what was rotated is the token from then on");
+}
+
+#[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/oauth.md", "docs/messages.md"] {
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md"] {
         for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");
@@ -184,7 +208,8 @@ fn the_settings_of_the_pages_hold() {
             fs::write(&settings, whole(block).replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
             let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
             let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
-            let ran = check.envs([("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key)]).output().unwrap();
+            let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
+            let ran = check.envs(keys).output().unwrap();
             assert!(ran.status.success(), "{}", told(block, &ran));
         }
     }
