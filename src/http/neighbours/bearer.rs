@@ -73,21 +73,24 @@ struct Header<'a> {
     crit: Option<IgnoredAny>,
 }
 
-/// Times are whole seconds since 1970. What else a caller writes into its token is its own affair.
+/// Times are seconds since 1970, with a fraction if the caller likes (RFC 7519, NumericDate). What else a caller writes into its
+/// token is its own affair.
 #[derive(serde::Deserialize)]
 struct Claims {
     aud: Audience,
     #[serde(default, deserialize_with = "present")]
-    exp: Option<u64>,
+    exp: Option<f64>,
     #[serde(default, deserialize_with = "present")]
-    nbf: Option<u64>,
+    nbf: Option<f64>,
 }
 
 impl Claims {
     /// From the first millisecond of `nbf` until the last one before `exp`, with no leeway. Source: RFC 7519, 4.1.4 and 4.1.5.
     fn hold(&self, now: UnixMillis) -> bool {
-        let begun = self.nbf.is_none_or(|nbf| nbf.saturating_mul(1000) <= now.0);
-        let ended = self.exp.is_some_and(|exp| exp.saturating_mul(1000) <= now.0);
+        // Milliseconds since 1970 have 41 bits, of the 53 that are exact.
+        let now = now.0 as f64;
+        let begun = self.nbf.is_none_or(|nbf| nbf * 1000.0 <= now);
+        let ended = self.exp.is_some_and(|exp| exp * 1000.0 <= now);
         self.aud.is_ours && begun && !ended
     }
 }
@@ -185,16 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_no_whole_second_is_no_time() {
-        for time in
-            ["1800000000.5", "18e8", "-1", "\"1800000000\"", "null", "true", "[1800000000]", "1e400", "18446744073709551616"]
-        {
+    fn a_time_is_a_number_of_seconds_and_may_have_a_fraction() {
+        let at = |ms: u64| UnixMillis(1_700_000_000_000 + ms);
+        let exp = made(HEADER, r#"{"aud":"wechat-token-hub","exp":1700000000.25}"#, KEY);
+        assert_eq!((holds_at(&exp, at(249)), holds_at(&exp, at(250))), (true, false));
+        assert!(claims(r#"{"aud":"wechat-token-hub","exp":18e8,"nbf":-1}"#));
+        for time in ["\"1800000000\"", "null", "true", "[1800000000]", "1e400"] {
             assert!(!claims(&format!(r#"{{"aud":"wechat-token-hub","exp":{time}}}"#)), "exp {time}");
             assert!(!claims(&format!(r#"{{"aud":"wechat-token-hub","nbf":{time}}}"#)), "nbf {time}");
         }
         assert!(claims(r#"{"aud":"wechat-token-hub","exp":18446744073709551615}"#));
         assert!(!claims(r#"{"aud":"wechat-token-hub","nbf":18446744073709551615}"#));
-        assert!(!claims(r#"{"aud":"wechat-token-hub","exp":0}"#));
+        for past in ["0", "-1", "1699999999.999"] {
+            assert!(!claims(&format!(r#"{{"aud":"wechat-token-hub","exp":{past}}}"#)), "{past}");
+        }
     }
 
     #[test]
