@@ -11,10 +11,12 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixMillis};
 
+mod apps;
 mod file;
 mod memory;
 pub mod redis;
 
+pub use apps::{Apps, StoredApp};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
@@ -31,7 +33,7 @@ pub struct Record {
 /// A place where records rest. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store must not look empty.
 ///
 /// Keys are like `APPID.token`. Every call ends within a time that the store itself bounds.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Apps + 'static {
     /// Whether other processes may write here too, so that what we remember of it grows old.
     fn is_shared(&self) -> bool;
 
