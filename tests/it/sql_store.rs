@@ -9,7 +9,7 @@ use jsdkd::store::{Store, StoreConfig, open, sql};
 use tempfile::TempDir;
 
 use crate::store_contract::{app, keeps_the_contract, record, value};
-use crate::support::databases::{self, Database, PASSWORD};
+use crate::support::databases::{self, Database, DatabaseServer, PASSWORD};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -177,6 +177,24 @@ async fn what_is_wrong_with_an_address_is_told_without_its_password() {
             assert!(fault.cause.contains(words) && !fault.to_string().contains("marker"), "{words}: {fault}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_checked_when_it_is_asked_for() {
+    let Some(server) = DatabaseServer::mariadb_with_tls() else { return };
+    let database = server.database();
+    // A user whose every connection must be encrypted.
+    database.sql("ALTER USER jsdkd@'%' REQUIRE SSL");
+    let url = database.url();
+    let with = |options: &str| format!("{url}?{options}");
+    let authority = format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", server.ca().display());
+    let store = installed(&with(&authority)).await;
+    store.put("wx1.token", &record("T", HOUR)).await.unwrap();
+    assert_eq!(value(bare(&with("ssl-mode=REQUIRED")).await.get("wx1.token").await.unwrap()).as_deref(), Some("T"));
+    let unknown = bare(&with("ssl-mode=VERIFY_IDENTITY")).await.get("wx1.token").await.unwrap_err();
+    assert!(unknown.cause.contains("invalid peer certificate"), "{unknown}");
+    let plain = bare(&with("ssl-mode=DISABLED")).await.get("wx1.token").await.unwrap_err();
+    assert!(plain.cause.contains("refused the user or the password"), "{plain}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

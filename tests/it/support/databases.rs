@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::programs;
-use super::redis::free_port;
+use super::redis::{free_port, make_certificates};
 
 /// The password of the user `jsdkd`, who may do everything.
 pub(crate) const PASSWORD: &str = "sql-password-marker-77b0";
@@ -40,6 +40,7 @@ pub(crate) struct DatabaseServer {
     programs: PathBuf,
     dir: TempDir,
     port: u16,
+    more: Vec<String>,
     process: Option<Child>,
 }
 
@@ -64,8 +65,27 @@ pub(crate) fn postgres() -> Option<Database<'static>> {
 impl DatabaseServer {
     /// A MariaDB of one's own.
     pub(crate) fn mariadb() -> Option<Self> {
+        Self::mariadb_with(|_| Vec::new())
+    }
+
+    /// A MariaDB that also speaks TLS, with a certificate for `localhost` and `127.0.0.1` by [`DatabaseServer::ca`].
+    pub(crate) fn mariadb_with_tls() -> Option<Self> {
+        Self::mariadb_with(|dir| {
+            make_certificates(dir);
+            let file = |name: &str| dir.join(name).display().to_string();
+            vec![format!("--ssl-cert={}", file("redis.crt")), format!("--ssl-key={}", file("redis.key"))]
+        })
+    }
+
+    /// The authority's certificate.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
+    fn mariadb_with(more: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let program = programs::require("mariadbd")?;
         let mut server = Self::prepare(Kind::MariaDb, program.parent().expect("a folder").to_owned());
+        server.more = more(server.dir.path());
         finish(Command::new("cp").arg("-r").arg(empty_data()?).arg(server.data()));
         server.restart();
         let grant = format!("CREATE USER jsdkd@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO jsdkd@'%'");
@@ -94,7 +114,7 @@ impl DatabaseServer {
 
     fn prepare(kind: Kind, programs: PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { kind, programs, dir, port: free_port(), process: None }
+        Self { kind, programs, dir, port: free_port(), more: Vec::new(), process: None }
     }
 
     /// PostgreSQL refuses to run as root.
@@ -140,6 +160,7 @@ impl DatabaseServer {
                     format!("--socket={here}/socket"),
                     format!("--port={port}"),
                 ]);
+                server.args(&self.more);
                 if is_root() {
                     server.arg("--user=root");
                 }
