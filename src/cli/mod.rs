@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod demo;
 mod healthcheck;
+mod install;
 mod push;
 mod query;
 mod sandbox;
@@ -29,6 +30,7 @@ Examples:
   jsdkd check jsdkd.json                     every fault of a settings file at once
   jsdkd                                      serve with $APP_CONFIG or ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
+  jsdkd install                              make the tables of a SQL cache
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              ask a running server for the access_token
   jsdkd sign --ticket T --url https://example.com/
@@ -53,6 +55,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a settings file: every fault with its line and what was expected.
     Check(check::Arguments),
+    /// Make or widen the tables of a SQL cache.
+    Install(install::Arguments),
     /// Serve against a built-in fake of WeChat with a sample account; no WeChat account needed.
     Demo(demo::Arguments),
     /// Run the truthful fake of WeChat's API alone, for tests of your own.
@@ -73,6 +77,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Install(arguments) => install::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Query(arguments) => query::run(&arguments),

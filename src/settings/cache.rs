@@ -11,7 +11,7 @@ use super::reader::{At, did_you_mean};
 
 use super::variables::Variables;
 use crate::clock::UnixSeconds;
-use crate::store::{Record, RedisConfig, StoreConfig, redis};
+use crate::store::{Record, RedisConfig, SqlConfig, StoreConfig, redis, sql};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 
@@ -27,7 +27,10 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
     let mut unknown = written.iter().filter(|(kind, _)| !KINDS.contains(kind)).peekable();
     if unknown.peek().is_some() {
         for (kind, at) in unknown {
-            at.fault(format!("unknown kind of cache, expected \"memo\", \"file\" or \"redis\"{}", did_you_mean(kind, &KINDS)));
+            at.fault(format!(
+                "unknown kind of cache, expected \"memo\", \"file\", \"redis\" or \"sql\"{}",
+                did_you_mean(kind, &KINDS)
+            ));
         }
         return None;
     }
@@ -40,10 +43,7 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
         "memo" => memo(at).map(StoreConfig::Memory),
         "file" => at.text("the path of a file").map(|path| StoreConfig::File(PathBuf::from(path))),
         "redis" => redis_config(at, variables.redis_is_bare()).map(StoreConfig::Redis),
-        _ => {
-            at.fault("SQL caches come with a later version; use file, memo or redis");
-            None
-        }
+        _ => sql_config(at).map(StoreConfig::Sql),
     }
 }
 
@@ -125,4 +125,30 @@ fn from_options(at: &At<'_>) -> Option<RedisConfig> {
         }
     }
     None
+}
+
+/// An address, or an object that keeps the password apart from it. All of it counts as secret.
+fn sql_config(at: &At<'_>) -> Option<SqlConfig> {
+    let read = |at: &At<'_>| sql::from_url(at.secret()?.expose_secret()).map_err(|fault| at.fault(fault)).ok();
+    match at.node() {
+        Node::Table(_) if at.secret_reference().is_none() => {
+            at.is_table(&["url", "password", "timeout"]);
+            let config = at.need("url", "an address such as \"mysql://user@host/database\"").and_then(|url| read(&url));
+            let password = at.get("password").map(|password| password.secret());
+            let bound = at.get("timeout").map(|bound| bound.duration(sql::TIMEOUTS));
+            let mut config = config?;
+            if let Some(password) = password {
+                config = config.with_password(&password?);
+            }
+            if let Some(bound) = bound {
+                config.timeout = bound?;
+            }
+            Some(config)
+        }
+        Node::Text(_) | Node::Table(_) => read(at),
+        _ => {
+            at.expected_secret("an address such as \"mysql://user:password@host/database\", or an object { url: … }");
+            None
+        }
+    }
 }

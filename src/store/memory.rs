@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Record, Store, StoreError};
+use super::{Apps, Record, Store, StoreError, StoredApp};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they or the process end.
 #[derive(Debug)]
 pub struct MemoryStore {
     records: Mutex<Records>,
+    apps: Mutex<BTreeMap<String, StoredApp>>,
     permits: Permits,
     clock: Clock,
 }
@@ -26,7 +27,7 @@ impl MemoryStore {
             ends.note(key, record.expires_at);
         }
         let records = Mutex::new(Records { by_key: initial, ends });
-        Self { records, permits: Permits::new(clock.clone()), clock }
+        Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
@@ -105,6 +106,21 @@ impl Store for MemoryStore {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
+    }
+}
+
+impl Apps for MemoryStore {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        ready(Ok(locked(&self.apps).values().cloned().collect())).boxed()
+    }
+
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        locked(&self.apps).insert(app.app_id.clone(), app.clone());
+        ready(Ok(())).boxed()
+    }
+
+    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        ready(Ok(None)).boxed()
     }
 }
 

@@ -11,13 +11,17 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixMillis};
 
+mod apps;
 mod file;
 mod memory;
 pub mod redis;
+pub mod sql;
 
+pub use apps::{Apps, StoredApp};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
+pub use sql::{SqlConfig, SqlStore};
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]
@@ -31,7 +35,7 @@ pub struct Record {
 /// A place where records rest. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store must not look empty.
 ///
 /// Keys are like `APPID.token`. Every call ends within a time that the store itself bounds.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Apps + 'static {
     /// Whether other processes may write here too, so that what we remember of it grows old.
     fn is_shared(&self) -> bool;
 
@@ -63,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the {backend} store failed to {operation}: {cause}")]
 pub struct StoreError {
-    /// `memory`, `file` or `redis`.
+    /// `memory`, `file`, `redis`, `mysql`, `postgres` or `sqlite`.
     pub backend: &'static str,
     /// `read`, `write`, `take`, `claim` …
     pub operation: &'static str,
@@ -91,6 +95,8 @@ pub enum StoreConfig {
     File(PathBuf),
     /// A Redis, in whichever arrangement.
     Redis(RedisConfig),
+    /// A database.
+    Sql(SqlConfig),
 }
 
 /// How to reach a Redis: what an URL or the original client's options object came to.
@@ -138,5 +144,6 @@ pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>,
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
         StoreConfig::File(path) => Arc::new(FileStore::open(path, clock.clone())?),
         StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
+        StoreConfig::Sql(config) => Arc::new(SqlStore::open(config, clock)),
     })
 }

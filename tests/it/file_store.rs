@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jsdkd::clock::{Clock, UnixSeconds};
-use jsdkd::store::{FileStore, OpenError, Record, Store};
+use jsdkd::store::{Apps, FileStore, OpenError, Record, Store};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::store_contract::{keeps_the_contract, record, value};
+use crate::store_contract::{app, keeps_the_contract, record, value};
 use crate::support::app::{APP, TestApp};
 use crate::support::keeping::eventually;
 
@@ -113,6 +113,31 @@ async fn a_restart_finds_what_was_written_and_not_what_has_ended() {
     tokio::time::sleep(Duration::from_millis(1300)).await;
     let store = open(&path);
     assert_eq!((get(&store, "wx1.token").await.as_deref(), get(&store, "wx1.short").await), (Some("T"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_are_an_entry_of_their_own_that_a_restart_finds() {
+    let (_directory, path) = place();
+    let store = open(&path);
+    store.put_app(&app("wx1", "s3cret", None)).await.unwrap();
+    store.put_app(&app("wx2", "s3cret", Some("more"))).await.unwrap();
+    drop(store);
+    let written: Value = serde_json::from_str(&text(&path)).unwrap();
+    let both = json!({ "wx1": { "secret": "s3cret" }, "wx2": { "secret": "s3cret", "token": "more", "aesKey": "more", "templateId": "more" } });
+    assert_eq!(written, json!({ "jsdkd.apps": both }));
+    assert_eq!(open(&path).apps().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_that_name_which_is_not_ours_is_a_fault_and_stays() {
+    let (_directory, path) = place();
+    std::fs::write(&path, r#"{"jsdkd.apps":"MARKER"}"#).unwrap();
+    let store = open(&path);
+    let faults = [store.apps().await.unwrap_err(), store.put_app(&app("wx1", "s3cret", None)).await.unwrap_err()];
+    for fault in faults {
+        assert!(fault.cause.contains("jsdkd.apps") && !fault.cause.contains("MARKER"), "{fault}");
+    }
+    assert!(text(&path).contains("MARKER"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

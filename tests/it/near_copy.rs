@@ -11,7 +11,7 @@ use jsdkd::clock::Clock;
 use jsdkd::credential::CredentialKind;
 use jsdkd::keeper::{Keeper, KeeperError};
 use jsdkd::sandbox::Fault;
-use jsdkd::store::{MemoryStore, Record, Store, StoreError};
+use jsdkd::store::{Apps, MemoryStore, Record, Store, StoreError, StoredApp};
 
 use crate::store_contract::{record, value};
 use crate::support::app::APP;
@@ -80,6 +80,20 @@ impl Brittle {
 
     async fn deleted(&self) {
         self.records.take(KEY).await.expect("memory does not fail");
+    }
+}
+
+impl Apps for Brittle {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        self.records.apps()
+    }
+
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.records.put_app(app)
+    }
+
+    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.records.find_user(app_id, user_name)
     }
 }
 

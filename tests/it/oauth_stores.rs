@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::oauth::{EXCHANGE, SITE, one_site, redeeming};
+use crate::sql_store::{install, sqlite};
 use crate::support::app::{APP, TestApp, lay};
+use crate::support::databases;
 use crate::support::redis::RedisServer;
 use crate::support::visitor::{Browser, returned};
 
@@ -22,11 +24,15 @@ async fn app_with(cache: Value) -> TestApp {
 
 /// A thousand visitors at once, each seen to the end: none crossed, none lost.
 async fn a_thousand_trips(cache: Value) {
-    // A busy machine may take longer for a thousand exchanges than WeChat's usual bound in these tests.
+    many_trips(cache, 1000).await;
+}
+
+async fn many_trips(cache: Value, many: usize) {
+    // A busy machine may take longer for so many exchanges than WeChat's usual bound in these tests.
     let mut settings = one_site();
     lay(&mut settings, json!({ "cache": cache, "wechat": { "timeout": "60s" } }));
     let app = Arc::new(TestApp::with(settings).await);
-    let trips = (0..1000).map(|number| {
+    let trips = (0..many).map(|number| {
         let app = Arc::clone(&app);
         async move {
             let visitor = format!("visitor {number}");
@@ -39,10 +45,9 @@ async fn a_thousand_trips(cache: Value) {
             user["openid"].as_str().expect("an openid").to_owned()
         }
     });
-    let openids: Vec<String> = stream::iter(trips).buffer_unordered(1000).collect().await;
+    let openids: Vec<String> = stream::iter(trips).buffer_unordered(many).collect().await;
     let different: BTreeMap<_, _> = openids.iter().map(|openid| (openid, ())).collect();
-    assert_eq!(different.len(), 1000);
-    assert_eq!(app.sandbox.calls(EXCHANGE), 1000);
+    assert_eq!((different.len(), app.sandbox.calls(EXCHANGE)), (many, many as u64));
 }
 
 /// Twenty back ends with one ticket: one gets the user.
@@ -75,6 +80,13 @@ async fn a_thousand_visitors_at_once_are_not_confused_in_redis() {
     a_thousand_trips(json!({ "redis": redis.url() })).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_visitors_at_once_are_not_confused_in_a_database() {
+    let Some(database) = databases::mariadb() else { return };
+    install(&database.url()).await;
+    many_trips(json!({ "sql": database.url() }), 50).await;
+}
+
 #[tokio::test]
 async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
     one_of_twenty_redeems(app_with(json!({ "memo": {} })).await).await;
@@ -82,6 +94,12 @@ async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
     one_of_twenty_redeems(app_with(json!({ "file": folder.path().join("cache.json") })).await).await;
     let redis = RedisServer::start();
     one_of_twenty_redeems(app_with(json!({ "redis": redis.url() })).await).await;
+    let (_folder, file) = sqlite();
+    let databases = [databases::mariadb(), databases::postgres()];
+    for url in databases.iter().flatten().map(|database| database.url()).chain([file]) {
+        install(&url).await;
+        one_of_twenty_redeems(app_with(json!({ "sql": url })).await).await;
+    }
 }
 
 #[tokio::test]

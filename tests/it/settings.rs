@@ -145,7 +145,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
             r#"jsdkd.json:18:19 keep: found "allways", expected "active" or "always"; did you mean "always"?"#,
             r#"jsdkd.json:19:13 wechat.api: found a text, expected a full address such as "https://wx.example.com", http or https, without user, query or fragment"#,
             r#"jsdkd.json:19:29 wechat.timeout: found "0s", expected a time from 100ms to 5m"#,
-            r#"jsdkd.json:20:12 cache.fiel: unknown kind of cache, expected "memo", "file" or "redis"; did you mean "file"?"#,
+            r#"jsdkd.json:20:12 cache.fiel: unknown kind of cache, expected "memo", "file", "redis" or "sql"; did you mean "file"?"#,
         ],
     );
 }
@@ -259,6 +259,10 @@ fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
         "cache: { redis: { password: ['MARKER'] } }",
         "cache: { redis: 'http://:MARKER@h' }",
         "cache: { sql: 'mysql://u:MARKER@h' }",
+        "cache: { sql: 'MARKER' }",
+        "cache: { sql: ['MARKER'] }",
+        "cache: { sql: { password: 'MARKER' } }",
+        "cache: { sql: { url: 'mysql://u:MARKER@h/d', password: ['MARKER'], timeout: 5 } }",
         "cache: { memo: 'MARKER' }",
         "cache: { memo: { 'wx1.token': 'MARKER' } }",
         "cache: { memo: { 'wx1.token': { value: ['MARKER'], __expires: 1 } } }",
@@ -306,7 +310,7 @@ fn memory_may_begin_with_records_whose_keys_hold_dots() {
 
 #[test]
 fn a_faulty_cache_is_refused() {
-    let sql = "jsdkd.json:1:12 cache.sql: SQL caches come with a later version; use file, memo or redis";
+    let sql = "jsdkd.json:1:12 cache.sql: expected the name of a database after the host";
     check_faults(&format!("{{ cache: {{ sql: 'mysql://u:pw@h' }}, {APPS} }}"), &[sql]);
     check_faults(
         &format!("{{ cache: {{ file: '' }}, {APPS} }}"),
@@ -314,6 +318,26 @@ fn a_faulty_cache_is_refused() {
     );
     let whole = "jsdkd.json:1:3 cache: found a text, expected an object, such as cache: { file: \"/var/lib/jsdkd/cache.json\" }";
     check_faults(&format!("{{ cache: 'redis://:pw@h', {APPS} }}"), &[whole]);
+}
+
+#[test]
+fn a_database_may_be_an_address_or_an_object_with_the_password_apart() {
+    let shown = |text: &str, variables: &[(&str, &str)]| {
+        let config = load_with(&format!("{{ {text} {APPS} }}"), variables).expect(text).config;
+        let StoreConfig::Sql(sql) = &config.store else { panic!("{text}: a database was chosen") };
+        assert!(!format!("{config:?}").contains("MARKER"), "{config:?}");
+        format!("{sql:?}")
+    };
+    let address = shown("cache: { sql: 'mysql://u:MARKER@h/d' },", &[]);
+    assert!(address.contains("mysql at h:3306") && address.contains("5s"), "{address}");
+    let apart = "cache: { sql: { url: 'postgres://u@h/d', password: { env: 'PW' }, timeout: '800ms' } },";
+    let apart = shown(apart, &[("PW", "MARKER")]);
+    assert!(apart.contains("postgres at h:5432") && apart.contains("800ms"), "{apart}");
+    assert!(shown("cache: { sql: { env: 'URL' } },", &[("URL", "sqlite:///a/b.db")]).contains("sqlite at /a/b.db"));
+    let variable = shown("cache: { file: 'f' },", &[("JSDKD__CACHE__SQL", "mariadb://u:MARKER@h:1/d?timeout=1s")]);
+    assert!(variable.contains("mysql at h:1") && variable.contains("1s"), "{variable}");
+    let missing = "jsdkd.json:1:12 cache.sql.url: missing, expected an address such as \"mysql://user@host/database\"";
+    check_faults(&format!("{{ cache: {{ sql: {{ password: 'p' }} }}, {APPS} }}"), &[missing]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsdkd::clock::Clock;
-use jsdkd::store::{Record, Store, StoreConfig, open, redis};
+use jsdkd::store::{Record, Store, StoreConfig, StoredApp, open, redis};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::support::redis::{RedisCluster, RedisServer};
@@ -30,6 +30,7 @@ pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
     hands_out_once(&store).await;
     grants_claims(&*store, shared).await;
     counts_permits(&store).await;
+    keeps_apps(&*store).await;
     store.close().await.expect("closing is no fault");
 }
 
@@ -111,6 +112,34 @@ async fn counts_permits(store: &Arc<dyn Store>) {
     assert!(!store.spend("wx2.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT * 2).await;
     assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
+}
+
+async fn keeps_apps(store: &dyn Store) {
+    assert!(store.apps().await.unwrap().is_empty());
+    store.put_app(&app("wx2", "second", None)).await.unwrap();
+    store.put_app(&app("wx1", "first", Some("微信 \"t\""))).await.unwrap();
+    assert_eq!(shown(store).await, ["wx1 first 微信 \"t\"", "wx2 second -"], "by appid, whole");
+    store.put_app(&app("wx1", "again", None)).await.unwrap();
+    assert_eq!(shown(store).await, ["wx1 again -", "wx2 second -"], "a write replaces all of an app");
+    store.put("wx1.token", &record("beside", HOUR)).await.unwrap();
+    assert_eq!(store.apps().await.unwrap().len(), 2, "records and apps do not mix");
+    assert_eq!(store.find_user("wx1", "nobody").await.unwrap(), None);
+}
+
+/// An app that has either all of what may be absent or nothing of it.
+pub(crate) fn app(app_id: &str, secret: &str, more: Option<&str>) -> StoredApp {
+    let (token, aes_key) = (more.map(Into::into), more.map(Into::into));
+    StoredApp { app_id: app_id.to_owned(), secret: secret.into(), token, aes_key, template_id: more.map(Into::into) }
+}
+
+async fn shown(store: &dyn Store) -> Vec<String> {
+    let apps = store.apps().await.unwrap().into_iter().map(|app| {
+        let more = [app.token, app.aes_key].map(|secret| secret.map(|secret| secret.expose_secret().to_owned()));
+        let [token, aes_key] = more;
+        assert!(token == aes_key && token == app.template_id, "{token:?} {aes_key:?} {:?}", app.template_id);
+        format!("{} {} {}", app.app_id, app.secret.expose_secret(), token.as_deref().unwrap_or("-"))
+    });
+    apps.collect()
 }
 
 async fn opened(config: StoreConfig) -> Arc<dyn Store> {

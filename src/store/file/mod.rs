@@ -20,6 +20,7 @@ use super::memory::{Ends, Permits, locked};
 use super::{OpenError, Record, Store, StoreError};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
+mod apps;
 mod disk;
 
 /// The shortest time between two rewrites of the file.

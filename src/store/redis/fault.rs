@@ -57,7 +57,7 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
         (Some("NOPERM"), _) => (
             Verdict::Sound,
             format!(
-                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +pttl +pexpire +eval"
+                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +pttl +pexpire +eval +hset +hgetall"
             ),
         ),
         (Some("READONLY"), _) => {

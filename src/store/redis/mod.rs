@@ -1,6 +1,7 @@
 //! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
 //! knows keys, values and scripts; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -9,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::dial::Connection;
 use self::link::Link;
+use super::apps::{self, Apps, StoredApp};
 use super::{OpenError, Record, RedisConfig, Store, StoreError};
 use crate::clock::Clock;
 
@@ -36,6 +38,9 @@ const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redi
 const SPEND: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end \
     redis.call('INCR', KEYS[1]) \
     if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1";
+
+/// A hash of apps by appid, each as JSON.
+const APPS: &str = "jsdkd:apps";
 
 /// A hundred years: what is longer would overflow Redis's own clock.
 const LONGEST: Duration = Duration::from_secs(3_155_760_000);
@@ -137,6 +142,29 @@ impl Store for RedisStore {
     }
 }
 
+impl Apps for RedisStore {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        async move {
+            let key = format!("{}{APPS}", self.prefix);
+            let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
+            Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
+        }
+        .boxed()
+    }
+
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let key = format!("{}{APPS}", self.prefix);
+            self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
+        }
+        .boxed()
+    }
+
+    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
+}
+
 /// What rests under a key and the milliseconds it has left (-1: for ever, -2: it is not there).
 struct Found {
     left: i64,
@@ -169,6 +197,15 @@ async fn write(mut connection: Connection, key: &str, record: &Record, left: Dur
         seconds => ("EX", seconds),
     };
     redis::cmd("SET").arg(key).arg(text).arg(unit).arg(amount).query_async(&mut connection).await
+}
+
+async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
+    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
+}
+
+async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
+    let text = apps::to_json(app).map_err(|_| unwritable())?;
+    redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
 }
 
 /// Sends the script's text each time: these calls are rare, and a restarted or promoted server has forgotten what it was taught.

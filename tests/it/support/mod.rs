@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod chromium;
+pub(crate) mod databases;
 pub(crate) mod devtools;
 pub(crate) mod keeping;
 pub(crate) mod nginx;

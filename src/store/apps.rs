@@ -1,0 +1,77 @@
+//! Apps that rest in the store beside the credentials: those that were made while the server ran, so that every instance serves them
+//! and a restart keeps them. What an app is good for is not known here.
+
+use std::borrow::Cow;
+
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+
+/// An app as it was made.
+#[derive(Clone, Debug)]
+pub struct StoredApp {
+    /// The appid.
+    pub app_id: String,
+    /// The secret that fetches its tokens.
+    pub secret: SecretString,
+    /// The token of its message server.
+    pub token: Option<SecretString>,
+    /// The key that its messages are encrypted with.
+    pub aes_key: Option<SecretString>,
+    /// The template by which codes are sent to its followers.
+    pub template_id: Option<String>,
+}
+
+/// The apps of a store. They do not end.
+pub trait Apps: Send + Sync {
+    /// All of them, by appid.
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>>;
+
+    /// Writes `app` over whatever there was under its appid.
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The openid of the app's follower of that name. Only a database that knows users has an answer.
+    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+}
+
+/// An app as the file and Redis hold it, its appid aside.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    token: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    aes_key: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    template_id: Option<Cow<'a, str>>,
+}
+
+/// The app as JSON; it holds the secrets.
+pub(super) fn to_json(app: &StoredApp) -> serde_json::Result<String> {
+    let shown = |secret: &'_ Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    serde_json::to_string(&Written {
+        secret: app.secret.expose_secret().into(),
+        token: shown(&app.token),
+        aes_key: shown(&app.aes_key),
+        template_id: app.template_id.as_deref().map(Into::into),
+    })
+}
+
+/// The app that `text` describes; `None` when it describes none.
+pub(super) fn from_json(app_id: &str, text: &str) -> Option<StoredApp> {
+    let Ok(app) = serde_json::from_str::<Written<'_>>(text) else {
+        tracing::warn!(account.id = app_id, "an app in the store cannot be read; it counts as absent");
+        return None;
+    };
+    Some(StoredApp {
+        app_id: app_id.to_owned(),
+        secret: app.secret.as_ref().into(),
+        token: app.token.as_deref().map(Into::into),
+        aes_key: app.aes_key.as_deref().map(Into::into),
+        template_id: app.template_id.map(Cow::into_owned),
+    })
+}

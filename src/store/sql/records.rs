@@ -1,0 +1,135 @@
+//! The table of our own: records, claims and permits, told apart by their kind. Ends are unix milliseconds by the server's clock.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+use sqlx::Result;
+
+use super::Found;
+use super::driver::Arg::{Number, Text};
+use super::fault::is_duplicate;
+use super::session::Session;
+
+/// The longest name that the table takes; it is part of a key, and an old MySQL indexes no more.
+pub(super) const LONGEST_NAME: u32 = 180;
+
+/// The most that one sweep deletes: more than comes in between two, and little enough for nobody to wait.
+const SWEPT: u32 = 256;
+
+/// How often a write and its rivals may cross before they are told apart; each time one of them gets on.
+const ROUNDS: u32 = 5;
+
+/// The name of `key` in the table: the key itself, or what stands for a very long one.
+fn name_of(key: &str) -> Cow<'_, str> {
+    if key.len() <= LONGEST_NAME as usize {
+        return key.into();
+    }
+    let hash = Sha256::digest(key.as_bytes());
+    format!("sha256.{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).into()
+}
+
+pub(super) async fn read(session: &mut Session, key: &str) -> Result<Option<Found>> {
+    let name = &name_of(key);
+    let question = "SELECT value, ends - {now} FROM jsdkd_record WHERE name = ? AND kind = 'record' AND ends > {now}";
+    let row = session.row(question, &[Text(name)]).await?;
+    Ok(row.and_then(|[value, left]| Found::new(value, left)))
+}
+
+pub(super) async fn write(session: &mut Session, key: &str, value: &str, left: i64) -> Result<()> {
+    let name = &name_of(key);
+    let over = session.dialect().over("name, kind", &["value", "ends"]);
+    let statement = format!("INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {{now}} + ?) {over}");
+    session.execute(&statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
+}
+
+/// Of several who read the same row, one deletes it: that one has taken it. MySQL has no delete that returns.
+pub(super) async fn take(session: &mut Session, key: &str) -> Result<Option<Found>> {
+    let name = &name_of(key);
+    let question = "SELECT value, ends - {now}, ends FROM jsdkd_record WHERE name = ? AND kind = 'record' AND ends > {now}";
+    let deletion = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'record' AND ends = ? AND value = ?";
+    for _ in 0..ROUNDS {
+        let Some([value, left, ends]) = session.row(question, &[Text(name)]).await? else { return Ok(None) };
+        let (Some(value), Some(ends)) = (value.text(), ends.number()) else { return Ok(None) };
+        if session.execute(deletion, &[Text(name), Number(ends), Text(&value)]).await? == 1 {
+            return Ok(left.number().map(|left| Found { value: value.into(), left }));
+        }
+        // Taken by another, or written anew in between: the next look tells.
+    }
+    Ok(None)
+}
+
+/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
+pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i64) -> Result<bool> {
+    let name = &name_of(key);
+    let update = "UPDATE jsdkd_record SET owner = ?, ends = {now} + ? \
+        WHERE name = ? AND kind = 'claim' AND (owner = ? OR ends <= {now})";
+    let insert = "INSERT INTO jsdkd_record (name, kind, owner, ends) VALUES (?, 'claim', ?, {now} + ?)";
+    for _ in 0..ROUNDS {
+        if session.execute(update, &[Text(owner), Number(ttl), Text(name), Text(owner)]).await? == 1 {
+            return Ok(true);
+        }
+        if is_there(session, name, "claim").await? {
+            return Ok(false);
+        }
+        match session.execute(insert, &[Text(name), Text(owner), Number(ttl)]).await {
+            Err(error) if is_duplicate(&error) => {}
+            inserted => return inserted.map(|_| true),
+        }
+    }
+    Ok(false)
+}
+
+pub(super) async fn release(session: &mut Session, key: &str, owner: &str) -> Result<()> {
+    let name = &name_of(key);
+    let statement = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'claim' AND owner = ?";
+    session.execute(statement, &[Text(name), Text(owner)]).await.map(drop)
+}
+
+/// Counts up to the limit and no further. MySQL assigns from left to right, so the count looks at the end that was.
+pub(super) async fn spend(session: &mut Session, key: &str, limit: u32, window: i64) -> Result<bool> {
+    let name = &name_of(key);
+    let update = "UPDATE jsdkd_record SET count = CASE WHEN ends <= {now} THEN 1 ELSE count + 1 END, \
+        ends = CASE WHEN ends <= {now} THEN {now} + ? ELSE ends END \
+        WHERE name = ? AND kind = 'permit' AND (ends <= {now} OR count < ?)";
+    let insert = "INSERT INTO jsdkd_record (name, kind, count, ends) VALUES (?, 'permit', 1, {now} + ?)";
+    if limit == 0 {
+        return Ok(false);
+    }
+    for _ in 0..ROUNDS {
+        if session.execute(update, &[Number(window), Text(name), Number(limit.into())]).await? == 1 {
+            return Ok(true);
+        }
+        if is_there(session, name, "permit").await? {
+            return Ok(false);
+        }
+        match session.execute(insert, &[Text(name), Number(window)]).await {
+            Err(error) if is_duplicate(&error) => {}
+            inserted => return inserted.map(|_| true),
+        }
+    }
+    Ok(false)
+}
+
+/// Asked before an insert, so that a refusal leaves no error in the server's log; only a true race does.
+async fn is_there(session: &mut Session, name: &str, kind: &str) -> Result<bool> {
+    let question = "SELECT ends FROM jsdkd_record WHERE name = ? AND kind = ? AND ends > {now}";
+    Ok(!session.rows(question, &[Text(name), Text(kind)]).await?.is_empty())
+}
+
+/// Deletes some of what has ended.
+pub(super) async fn sweep(session: &mut Session) -> Result<()> {
+    let statement = session.dialect().delete_some("jsdkd_record", "ends <= {now}", SWEPT);
+    session.execute_said(statement, &[]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_has_a_short_name_of_its_own() {
+        let long = |end: char| format!("message.wx1.{}{end}", "x".repeat(300));
+        assert_eq!(name_of("oauth.trip.1"), "oauth.trip.1");
+        assert!(name_of(&long('a')).len() <= LONGEST_NAME as usize && name_of(&long('a')) != name_of(&long('b')));
+    }
+}

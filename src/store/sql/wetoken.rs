@@ -1,0 +1,114 @@
+//! The tables of micro-plat/wetoken, as they are: a credential is a row of its account's, apps and users are rows too. A row that
+//! wetoken wrote is a record to us, and what we write is a row to it; whole seconds, in the server's local time on MySQL.
+
+use secrecy::ExposeSecret;
+use sqlx::Result;
+
+use super::super::StoredApp;
+use super::Found;
+use super::driver::Arg::{self, Number, Text};
+use super::driver::Cell;
+use super::session::Session;
+
+/// The row that a key is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CredentialRow<'k> {
+    table: &'static str,
+    column: &'static str,
+    app_id: &'k str,
+}
+
+/// The row of `APPID.token` or `APPID.ticket`; wetoken knows no other credential, and no appid has a dot.
+pub(super) fn row_of(key: &str) -> Option<CredentialRow<'_>> {
+    let (app_id, kind) = key.split_once('.')?;
+    let (table, column) = match kind {
+        "token" => ("wechat_access_token", "access_token"),
+        "ticket" => ("wechat_jsapi_ticket", "ticket"),
+        _ => return None,
+    };
+    Some(CredentialRow { table, column, app_id })
+}
+
+impl CredentialRow<'_> {
+    pub(super) async fn read(&self, session: &mut Session) -> Result<Option<Found>> {
+        let Self { table, column, app_id } = self;
+        let question = format!("SELECT appid, {column}, {{left}} FROM {table} WHERE appid = ?");
+        let row = session.row(&question, &[Text(app_id)]).await?;
+        // MySQL's usual collations take `WX1` for `wx1`; one account's credential must not be another's.
+        Ok(row.and_then(|[found, value, left]| if found.text()? == *app_id { Found::new(value, left) } else { None }))
+    }
+
+    pub(super) async fn write(&self, session: &mut Session, value: &str, left: i64) -> Result<()> {
+        let Self { table, column, app_id } = self;
+        let over = session.dialect().over("appid", &["appid", column, "expire", "expire_date", "update_time", "message"]);
+        let statement = format!(
+            "INSERT INTO {table} (appid, {column}, expire, expire_date, update_time, message) \
+             VALUES (?, ?, ?, {{end}}, {{moment}}, 'success') {over}"
+        );
+        session.execute(&statement, &[Text(app_id), Text(value), Number(left / 1000), Number(left)]).await.map(drop)
+    }
+
+    /// Of several who read the same value, one deletes its row: that one has taken it.
+    pub(super) async fn take(&self, session: &mut Session) -> Result<Option<Found>> {
+        let Some(found) = self.read(session).await? else { return Ok(None) };
+        let Self { table, column, app_id } = self;
+        let statement = format!("DELETE FROM {table} WHERE appid = ? AND {column} = ?");
+        let deleted = session.execute(&statement, &[Text(app_id), Text(found.value.expose_secret())]).await?;
+        Ok((deleted == 1).then_some(found))
+    }
+}
+
+/// All apps that have a secret.
+pub(super) async fn apps(session: &mut Session) -> Result<Vec<StoredApp>> {
+    let question = "SELECT appid, secret, token, aes_key, wcode_template_id FROM wechat_app_info WHERE secret <> '' ORDER BY appid";
+    let rows = session.rows(question, &[]).await?;
+    Ok(rows.into_iter().filter_map(|cells| app(<[Cell; 5]>::try_from(cells).ok()?)).collect())
+}
+
+/// wetoken's columns are never null: what an app does not have is an empty text there.
+fn app([app_id, secret, token, aes_key, template_id]: [Cell; 5]) -> Option<StoredApp> {
+    let filled = |cell: Cell| cell.text().filter(|text| !text.is_empty());
+    Some(StoredApp {
+        app_id: app_id.text()?,
+        secret: secret.secret()?,
+        token: filled(token).map(Into::into),
+        aes_key: filled(aes_key).map(Into::into),
+        template_id: filled(template_id),
+    })
+}
+
+/// Writes what is ours to say of an app; the columns of payment are left as they are.
+pub(super) async fn put_app(session: &mut Session, app: &StoredApp) -> Result<()> {
+    let over = session.dialect().over("appid", &["appid", "secret", "token", "aes_key", "update_time", "wcode_template_id"]);
+    let statement = format!(
+        "INSERT INTO wechat_app_info \
+         (appid, secret, token, aes_key, update_time, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id) \
+         VALUES (?, ?, ?, ?, {{moment}}, '', '', '', '', ?) {over}"
+    );
+    let token = app.token.as_ref().map_or("", |token| token.expose_secret());
+    let aes_key = app.aes_key.as_ref().map_or("", |aes_key| aes_key.expose_secret());
+    let args =
+        [Text(&app.app_id), Text(app.secret.expose_secret()), Text(token), Text(aes_key), Arg::from(app.template_id.as_deref())];
+    session.execute(&statement, &args).await.map(drop)
+}
+
+pub(super) async fn find_user(session: &mut Session, app_id: &str, user_name: &str) -> Result<Option<String>> {
+    let question = "SELECT openid FROM wechat_user_info WHERE appid = ? AND user_name = ? ORDER BY user_id LIMIT 1";
+    let row = session.row(question, &[Text(app_id), Text(user_name)]).await?;
+    Ok(row.and_then(|[openid]| openid.text()).filter(|openid| !openid.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tokens_and_tickets_of_accounts_are_rows_of_wetokens() {
+        let table = |key| row_of(key).map(|row| (row.table, row.app_id.to_owned()));
+        assert_eq!(table("wx1.token"), Some(("wechat_access_token", "wx1".to_owned())));
+        assert_eq!(table("wx1.ticket"), Some(("wechat_jsapi_ticket", "wx1".to_owned())));
+        for key in ["wx1.card_ticket", "oauth.ticket.wx1.token", "login.code.ticket", "token", "message.wx1.1"] {
+            assert_eq!(table(key), None, "{key}");
+        }
+    }
+}

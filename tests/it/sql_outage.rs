@@ -1,0 +1,79 @@
+//! A database that is not there yet, dies, hangs and comes back: nobody waits without end, nothing is taken for empty, all mends itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::sql_store::{bare, install};
+use crate::store_contract::{record, value};
+use crate::support::app::TestApp;
+use crate::support::databases::DatabaseServer;
+use crate::support::keeping::eventually;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The server's life: down at the start, up, killed under load, up again.
+async fn lives_through_outages(server: &mut DatabaseServer) {
+    let url = server.database().url();
+    install(&url).await;
+    server.kill();
+
+    let app = TestApp::with(json!({ "cache": { "sql": url } })).await;
+    assert_eq!(app.get("/ping").await.status, 200);
+    let begun = Instant::now();
+    app.query("token").await.problem(503, "store_unavailable");
+    assert!(begun.elapsed() < Duration::from_secs(3), "a server that is down is told at once");
+    assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0, "a dead store does not look empty");
+
+    server.restart();
+    eventually("a token once the database is there", async || app.query("token").await.status == 200).await;
+    let token = app.value("token").await;
+
+    let store = bare(&url).await;
+    store.put("oauth.trip.1", &record("kept", HOUR)).await.unwrap();
+    server.kill();
+    // What is left of a PostgreSQL may answer once more.
+    eventually("the end of the server", async || store.get("oauth.trip.1").await.is_err()).await;
+    let gone = store.get("oauth.trip.1").await.unwrap_err();
+    assert!(gone.cause.contains("cannot be reached"), "{gone}");
+    assert_eq!(app.value("token").await, token, "what is held fresh is served on");
+    server.restart();
+    let back = store.get("oauth.trip.1").await;
+    assert_eq!(value(back.expect("the first call finds it back")).as_deref(), Some("kept"));
+    assert_eq!(app.value("token").await, token);
+    assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
+}
+
+/// A server that hangs costs each call its bound, and no connection for ever.
+async fn hangs(server: &DatabaseServer) {
+    let url = server.database().url();
+    install(&url).await;
+    let store = bare(&format!("{url}?timeout=300ms")).await;
+    store.put("oauth.trip.1", &record("kept", HOUR)).await.unwrap();
+    server.pause();
+    // More calls than there are connections.
+    let begun = Instant::now();
+    let calls = (0..30).map(|_| store.get("oauth.trip.1"));
+    for outcome in futures_util::future::join_all(calls).await {
+        let fault = outcome.unwrap_err();
+        assert!(fault.cause.contains("did not answer within 300ms"), "{fault}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "they waited side by side");
+    server.resume();
+    eventually("an answer", async || store.get("oauth.trip.1").await.is_ok()).await;
+    let calls = (0..30).map(|_| store.get("oauth.trip.1"));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_comes_late_dies_and_hangs_is_found_again() {
+    let Some(mut server) = DatabaseServer::mariadb() else { return };
+    lives_through_outages(&mut server).await;
+    hangs(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_comes_late_and_dies_is_found_again() {
+    let Some(mut server) = DatabaseServer::postgres() else { return };
+    lives_through_outages(&mut server).await;
+}
