@@ -14,6 +14,7 @@ use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
 use super::login;
+use super::neighbours::tokenboy;
 use super::page::ForVisitors;
 use super::state::{AppState, SLOW};
 
@@ -103,7 +104,8 @@ fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
 /// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope. A page is for a person to read.
 fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let is_page = response.response().extensions().contains::<ForVisitors>();
-    if is_page || response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
+    let is_a_neighbours = response.response().extensions().contains::<tokenboy::InItsShape>();
+    if is_page || is_a_neighbours || response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
         return response;
     }
     let error = match response.status() {

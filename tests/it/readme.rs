@@ -7,7 +7,8 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 2] = [("README.md", "README.zh-CN.md"), ("docs/oauth.md", "docs/oauth.zh-CN.md")];
+const PAIRS: [(&str, &str); 3] =
+    [("README.md", "README.zh-CN.md"), ("docs/oauth.md", "docs/oauth.zh-CN.md"), ("docs/tokenboy.md", "docs/tokenboy.zh-CN.md")];
 
 /// One section: the text in backticks that stands in its prose and tables, and its code blocks without comments.
 #[derive(Debug, Default, PartialEq)]

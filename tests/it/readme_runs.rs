@@ -1,4 +1,4 @@
-//! The lines of README.md and docs/oauth.md that a newcomer would paste, run as they stand but for the ports.
+//! The lines of README.md and the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -141,14 +141,42 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn the_settings_of_the_page_about_logins_hold() {
-    for block in blocks(&read("docs/oauth.md"), "js") {
+fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/tokenboy.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
+    fs::write(&settings, sandbox.at(3031, text)).unwrap();
+    let server = Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    });
+    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects");
+    let (token, ticket) = (&answers[0], &answers[1]);
+    assert!(token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000), "{token}");
+    assert!(ticket["ticket"].is_string() && ticket["errcode"] == 0 && ticket["expires_in"].as_u64() > Some(7000), "{ticket}");
+}
+
+#[test]
+fn the_settings_of_the_pages_hold() {
+    let pages = [read("docs/oauth.md"), read("docs/tokenboy.md")];
+    for block in pages.iter().flat_map(|page| blocks(page, "js")) {
         let folder = tempfile::tempdir().unwrap();
         let settings = folder.path().join("jsdkd.json");
         let secret = folder.path().join("wx");
         fs::write(&secret, "the AppSecret").unwrap();
         fs::write(&settings, block.replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
-        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()]).env("SHOP_SECRET", "s").output().unwrap();
+        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()])
+            .envs(["SHOP_SECRET", "CORP_SECRET", "CRM_SECRET", "OTHER_KEY"].map(|name| (name, "s")))
+            .output()
+            .unwrap();
         assert!(ran.status.success(), "{}", told(block, &ran));
     }
 }
