@@ -389,6 +389,32 @@ async fn presets_ask_what_their_services_want() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
+    let app = TestApp::start().await;
+    let at = |path: &str| format!("{}{path}", app.sandbox.url());
+    let sources = json!({
+        "corp": { "preset": "wecom", "url": at("/cgi-bin/gettoken"), "corpid": APP, "corpsecret": APP_SECRET },
+        "corp_ticket": { "preset": "wecom_jsapi_ticket", "url": at("/cgi-bin/get_jsapi_ticket"), "token": "corp" },
+        "agent_ticket": { "preset": "wecom_agent_ticket", "url": at("/cgi-bin/ticket/get"), "token": "corp" },
+        "wrong": { "preset": "wecom", "url": at("/cgi-bin/gettoken"), "corpid": APP, "corpsecret": "wrong-secret" },
+    });
+    app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    let first = token(&app, "corp").await;
+    let ticket = app.get("/token?name=corp_ticket").await.json();
+    assert_eq!(ticket["ticket"].as_str(), app.sandbox.current_ticket(APP).as_deref());
+    // What WeCom revokes early is renewed as soon as a ticket is refused.
+    app.sandbox.void_token(APP);
+    let agent = app.get("/token?name=agent_ticket").await.json();
+    assert!(agent["errcode"] == 0 && agent["ticket"].is_string() && agent["ticket"] != ticket["ticket"], "{agent}");
+    let second = token(&app, "corp").await;
+    assert!(second != first && app.sandbox.accepts(&second));
+    assert_eq!(app.sandbox.calls("/cgi-bin/gettoken"), 2);
+    let (status, words) = error(&app, "wrong").await;
+    assert!(status == 502 && words.contains("40001 invalid credential"), "{words}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokenboys_own_example_works_against_wechat_as_the_sandbox_plays_it() {
     let app = TestApp::start().await;
     let at = |path: &str| format!("{}{path}", app.sandbox.url());
