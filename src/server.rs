@@ -160,6 +160,7 @@ fn wanted_address(bind: &str, port: u16) -> String {
 fn access(config: &Config) -> Access {
     Access {
         realms: config.realms.clone(),
+        hub: config.hub.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
         messages: config.messages.clone(),
@@ -168,7 +169,8 @@ fn access(config: &Config) -> Access {
     }
 }
 
-/// Applies new settings to a running server: apps, realms, sources and cors. Nothing is dropped, neither a request nor a credential.
+/// Applies new settings to a running server: apps, realms, sources, the hub's keys and cors. Nothing is dropped, neither a request nor a
+/// credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 

@@ -13,6 +13,8 @@ use jsdkd::telemetry;
 
 const APP_ID: &str = "wxdemo0000000001";
 const APP_SECRET: &str = "demo-app-secret";
+const PUSH_TOKEN: &str = "demo-token";
+const AES_KEY: &str = "demodemodemodemodemodemodemodemodemodemo012";
 const REALM: &str = "demo";
 const REALM_SECRET: &str = "demo-secret";
 
@@ -59,6 +61,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("Phone  {other}/demo.html\n");
     }
     println!("Try    {}\n", demo.curl_lines(shown, clock.wall()).join("\n       "));
+    let push = format!("jsdkd sandbox --to {shown}/wechat/{APP_ID} --app {APP_ID} --token {PUSH_TOKEN} --aes-key {AES_KEY}");
+    println!("Push   {push} --push text --content hi\n       {push} --push event --event subscribe\n");
     println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
     println!("Mend   curl -X DELETE {}/sandbox/faults\n", sandbox.url());
     println!("Stop   Ctrl-C\n");
@@ -72,7 +76,18 @@ fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyho
     let sandbox_port = sandbox.address().port();
     let open = from_outside(arguments.bind).map(|ip| format!("http://{}", SocketAddr::new(ip, sandbox_port)));
     let settings = serde_json::json!({
-        "apps": [{ "key": APP_ID, "secret": APP_SECRET, "oauth": { "redirects": homes, "scope": "snsapi_userinfo" } }],
+        "apps": [{
+            "key": APP_ID,
+            "secret": APP_SECRET,
+            "oauth": { "redirects": homes, "scope": "snsapi_userinfo" },
+            "token": PUSH_TOKEN,
+            "aesKey": AES_KEY,
+            "messages": [
+                { "on": "text", "match": "^(hi|hello|你好)", "reply": { "text": "{1}, {from}!" } },
+                { "on": "text", "reply": { "text": "You said '{content}'" } },
+                { "on": "event:subscribe", "reply": { "text": "Welcome! 欢迎！" } },
+            ],
+        }],
         "realms": [{ "key": REALM, "secret": REALM_SECRET }],
         "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
         "wechat": { "api": [sandbox.url()], "open": open.unwrap_or_else(|| sandbox.url()) },

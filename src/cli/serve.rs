@@ -89,10 +89,7 @@ fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
         Ok(loaded) => {
             warn(&loaded);
             reloader.apply(loaded.config);
-            tracing::info!(
-                accounts = reloader.accounts(),
-                "the settings were read again; apps, realms, sources and cors are in force"
-            );
+            tracing::info!(accounts = reloader.accounts(), "the settings were read again; apps, realms and cors are in force");
         }
         Err(error) => {
             for fault in error.faults() {

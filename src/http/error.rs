@@ -59,8 +59,10 @@ pub enum ApiError {
         /// Our time.
         now: UnixMillis,
     },
-    /// WeChat's server check is signed with another token.
-    #[error("the signature does not fit this app's token; set the same token here and in the WeChat console")]
+    /// WeChat's server check is signed with another token, or a delivery is not to be believed or read: one and the same.
+    #[error(
+        "this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time"
+    )]
     BadPushSignature,
     /// The realm exists, and may not ask for this app.
     #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
@@ -172,6 +174,11 @@ impl ApiError {
         }
     }
 
+    /// The same as a header has it, rounded up: a caller that comes back on the dot must not come too early.
+    pub(super) fn retry_after_seconds(&self) -> Option<String> {
+        self.retry_after().map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
+    }
+
     fn envelope(&self) -> String {
         let (code, status) = self.code();
         let mut envelope = serde_json::json!({
@@ -259,9 +266,8 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON)).insert_header((header::CACHE_CONTROL, super::NO_STORE));
-        if let Some(pause) = self.retry_after() {
-            // Rounded up: a caller that comes back on the dot must not come too early.
-            response.insert_header((header::RETRY_AFTER, pause.as_millis().div_ceil(1000).max(1).to_string()));
+        if let Some(pause) = self.retry_after_seconds() {
+            response.insert_header((header::RETRY_AFTER, pause));
         }
         match self {
             Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),

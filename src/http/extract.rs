@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
-use crate::keeper::Holding;
+use crate::keeper::{Holding, KeeperError, NearCopy};
 use crate::realm::{Accept, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.
@@ -34,6 +34,16 @@ pub(super) struct CredentialQuery {
     pub(super) kind: CredentialKind,
     /// The value that WeChat refused, if the caller says so.
     pub(super) rotate: Option<SecretString>,
+}
+
+impl CredentialQuery {
+    /// What is asked for, renewed first if the caller's value is the current one.
+    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<NearCopy>, KeeperError> {
+        match self.rotate {
+            None => state.keeper.credential(&self.holding, self.kind).await,
+            Some(refused) => Box::pin(state.keeper.rotate(&self.holding, self.kind, refused)).await,
+        }
+    }
 }
 
 impl FromRequest for CredentialQuery {

@@ -14,7 +14,7 @@ use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
 use super::login;
-use super::neighbours::tokenboy;
+use super::neighbours::{OwnShape, Shaped};
 use super::page::ForVisitors;
 use super::state::{AppState, SLOW};
 
@@ -101,11 +101,13 @@ fn let_in(state: &AppState, origin: &HeaderValue) -> bool {
     access.origins.allows_any() || origin.to_str().is_ok_and(|origin| access.origins.allows(origin))
 }
 
-/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope. A page is for a person to read.
+/// Puts an error that is not ours, such as actix's or actix-cors's own, into our envelope. A page is for a person to read, and a
+/// neighbour's answer for its clients.
 fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let is_page = response.response().extensions().contains::<ForVisitors>();
-    let is_a_neighbours = response.response().extensions().contains::<tokenboy::InItsShape>();
-    if is_page || is_a_neighbours || response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
+    let extensions = response.response().extensions();
+    let is_shaped = extensions.contains::<ForVisitors>() || extensions.contains::<OwnShape>();
+    drop(extensions);
+    if is_shaped || response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON) {
         return response;
     }
     let error = match response.status() {
@@ -157,7 +159,7 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let caller = caller.as_deref().unwrap_or("-");
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let request_id = request_id(request);
-    let code = response.response().error().and_then(|error| error.as_error::<ApiError>()).map_or("-", |error| error.code().0);
+    let code = response.response().error().and_then(ours).map_or("-", |error| error.code().0);
     if status >= 500 {
         tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "failed");
     } else if refused {
@@ -167,6 +169,11 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     } else {
         tracing::info!(method, route, path, status, duration_ms, caller, request_id, "request");
     }
+}
+
+/// The error of ours that `error` is, in whatever shape.
+fn ours(error: &Error) -> Option<&ApiError> {
+    error.as_error().or_else(|| error.as_error::<Shaped>().map(|shaped| &shaped.error))
 }
 
 /// What the log calls this request: the proxy's name for it, or one of our own, which stays the same however often it is asked for.

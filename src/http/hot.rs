@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpResponse, web};
 
 use super::error::ApiError;
+use super::neighbours::hub;
 use super::state::AppState;
 use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
 
@@ -16,6 +17,7 @@ pub(super) enum Hot {
     Config,
     Query,
     Push,
+    Hub(hub::Address),
 }
 
 impl Hot {
@@ -28,7 +30,11 @@ impl Hot {
         if let Some(app_id) = path.strip_prefix("/wechat/") {
             return (method == Method::POST && is_plain(app_id) && path != login::CALLBACK).then_some((Self::Push, app_id));
         }
-        let (app_id, word) = path.strip_prefix("/jsapi/")?.split_once('/')?;
+        let Some(rest) = path.strip_prefix("/jsapi/") else {
+            let (address, app_id) = (method == Method::GET).then(|| hub::Address::of(path))??;
+            return (app_id.is_empty() || is_plain(app_id)).then_some((Self::Hub(address), app_id));
+        };
+        let (app_id, word) = rest.split_once('/')?;
         let is_plain = is_plain(app_id);
         match word {
             "config" if is_plain && method == Method::POST => Some((Self::Config, app_id)),
@@ -43,6 +49,7 @@ impl Hot {
             Self::Config => CONFIG,
             Self::Query => QUERY,
             Self::Push => PUSH,
+            Self::Hub(address) => address.path,
         }
     }
 
@@ -84,6 +91,10 @@ impl Hot {
                 Ok(account) => push::delivered(account.0, state, &req, payload).await,
                 Err(unknown) => Err(unknown),
             },
+            Some((Self::Hub(address), app_id)) => {
+                let answer = address.answer(state, &req, app_id).await;
+                return ServiceResponse::new(req, answer.unwrap_or_else(HttpResponse::from_error));
+            }
             None => Err(ApiError::NotFound),
         };
         let response = answer.unwrap_or_else(HttpResponse::from_error);

@@ -9,7 +9,7 @@ use super::extract::CredentialQuery;
 use super::state::AppState;
 use super::{JSON, NO_STORE};
 
-const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-expires-in");
+pub(super) const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-expires-in");
 
 /// Answers exactly `{"key": "...", "value": "..."}`, since clients compare it whole; the seconds left travel in a header.
 pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -18,11 +18,8 @@ pub(super) async fn get(query: CredentialQuery, state: web::Data<AppState>) -> R
 
 /// The answer to a proven query.
 pub(super) async fn asked(query: CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
-    let CredentialQuery { holding, kind, rotate } = query;
-    let credential = match rotate {
-        None => state.keeper.credential(&holding, kind).await?,
-        Some(refused) => Box::pin(state.keeper.rotate(&holding, kind, refused)).await?,
-    };
+    let kind = query.kind;
+    let credential = query.credential(state).await?;
     let value = credential.value().expose_secret();
     let mut json = String::with_capacity(value.len() + 40);
     json.push_str("{\"key\":\"");

@@ -103,6 +103,7 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                     .route(read().to(challenge::get))
                     .route(web::post().to(push::post)),
             )
+            .configure(|app| hub(app, spelled))
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
             .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
             .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
@@ -117,6 +118,13 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
     }
     let root = resource("/", GET).route(read().to(challenge::root)).route(web::post().to(push::root));
     app.service(root).default_service(web::to(verify_file::any));
+}
+
+/// Every method is the hub's own to answer, because without a key there is nothing at its addresses.
+fn hub(app: &mut web::ServiceConfig, spelled: fn(&str) -> String) {
+    for address in neighbours::hub::ADDRESSES {
+        app.route(&spelled(address.path), web::to(move |req, state| address.routed(req, state)));
+    }
 }
 
 /// The pattern of `path` with its words in any case and perhaps a slash at the end.

@@ -14,6 +14,11 @@ impl<'a> Params<'a> {
         Self(url::form_urlencoded::parse(req.query_string().as_bytes()).collect())
     }
 
+    /// Whether `name` is there, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(pair, _)| pair == name)
+    }
+
     /// The value of `name`; one that is empty counts as none.
     pub(super) fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.0.iter().filter(|(pair, _)| pair == name).map(|(_, value)| value.as_ref());

@@ -17,7 +17,7 @@ use crate::message::{Inbox, MessagePolicies};
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
-use crate::settings::TrustedProxies;
+use crate::settings::{HubConfig, TrustedProxies};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -41,11 +41,13 @@ pub struct AppState {
 /// How many costly answers are worked out at once.
 const COSTLY_AT_ONCE: usize = 2;
 
-/// Who may call: queries by realm, pages by origin, and where visitors may be sent.
+/// Who may call: queries by realm or by token, pages by origin, and where visitors may be sent.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The realms that may query.
     pub realms: Realms,
+    /// Who may call as at wechat-token-hub; `None` = nobody, and there are no such addresses.
+    pub hub: Option<HubConfig>,
     /// The origins whose pages may call.
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.

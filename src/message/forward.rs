@@ -77,12 +77,19 @@ enum JsonReply {
         thumb_media_id: String,
     },
     #[serde(rename = "transfer_customer_service")]
-    Transfer(Option<String>),
+    Transfer(Option<Staff>),
 }
 
+/// `true` or nothing for whoever is free, or one by name.
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum Staff {
+    Anyone(#[expect(dead_code, reason = "it counts that it is no name")] bool),
+    One(String),
+}
+
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct JsonArticle {
     title: String,
     description: String,
@@ -184,7 +191,8 @@ impl From<JsonReply> for Reply {
                     .map(|JsonArticle { title, description, pic_url, url }| Article { title, description, pic_url, url })
                     .collect(),
             ),
-            JsonReply::Transfer(account) => Self::TransferCustomerService { account },
+            JsonReply::Transfer(None | Some(Staff::Anyone(_))) => Self::TransferCustomerService { account: None },
+            JsonReply::Transfer(Some(Staff::One(account))) => Self::TransferCustomerService { account: Some(account) },
         }
     }
 }
@@ -237,6 +245,8 @@ mod tests {
             r#"{"music":{"thumbMediaId":"M","hqUrl":"http://x"}}"#,
             r#"{"news":[{"title":"T","picUrl":"http://p"}]}"#,
             r#"{"transfer_customer_service":null}"#,
+            r#"{"transfer_customer_service":true}"#,
+            r#"{"transfer_customer_service":"kf2001@gh"}"#,
         ] {
             assert!(matches!(judged(reply), Ok(Some(_))), "{reply}");
         }

@@ -1,12 +1,14 @@
 //! The settings as proven: a `Config` exists only if everything in it holds. Plain data; it knows nothing of files or variables.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use url::Url;
 
 use super::proxies::TrustedProxies;
-use crate::account::{Account, Keep};
+use crate::account::{Account, AppId, Keep};
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
@@ -29,6 +31,8 @@ pub struct Config {
     pub tokenboy: TrustedProxies,
     /// Who may query credentials.
     pub realms: Realms,
+    /// The token hub's side; `None` = it is not served.
+    pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
     /// Which credentials are renewed ahead.
@@ -41,6 +45,15 @@ pub struct Config {
     pub server: ServerConfig,
     /// WeChat's side.
     pub wechat: WechatConfig,
+}
+
+/// What is served as waynecraig/wechat-token-hub does.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// What its callers sign with, by `kid`; at least one.
+    pub keys: HashMap<String, SecretString>,
+    /// The account that is meant where the address names none; one of those configured.
+    pub app: AppId,
 }
 
 /// Our own side of the network.

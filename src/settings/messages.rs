@@ -28,6 +28,9 @@ const MODES: [(&str, bool); 3] = [("plain", true), ("compatible", false), ("safe
 pub(super) fn policy(at: &At<'_>) -> Option<MessagePolicy> {
     let takes_plain = at.get("mode").and_then(|mode| mode.word(&MODES)).unwrap_or_default();
     let keys = at.get("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
+    if let (Some(mode), None, false) = (at.get("mode"), at.get("aesKey"), takes_plain) {
+        mode.fault("needs the app's aesKey, or nothing that WeChat sends could be opened");
+    }
     let answers = at.get("messages").map(|messages| answers(&messages)).unwrap_or_default();
     for name in ["aesKey", "messages"] {
         if let (Some(setting), None) = (at.get(name), at.get("token")) {

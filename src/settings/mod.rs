@@ -10,6 +10,7 @@ mod config;
 mod environment;
 mod faults;
 mod find;
+mod hub;
 mod layers;
 mod locate;
 mod messages;
@@ -27,7 +28,7 @@ mod variables;
 
 use std::path::PathBuf;
 
-pub use self::config::{Config, ServerConfig, WechatConfig};
+pub use self::config::{Config, HubConfig, ServerConfig, WechatConfig};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;

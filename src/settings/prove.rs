@@ -9,7 +9,7 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, realms, sources};
+use super::{accounts, cache, hub, realms, sources};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
@@ -32,7 +32,7 @@ const KNOWN: [&str; 14] = [
 ];
 
 /// Sections of later versions.
-const LATER: [&str; 2] = ["hub", "wetoken"];
+const LATER: [&str; 1] = ["wetoken"];
 
 const SERVER: [&str; 9] =
     ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
@@ -60,6 +60,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
+    let hub = hub::hub(&root, variables, env, reader, &apps.accounts);
     let origins = origins(&root);
     let store = cache::store(&root, variables);
     let confirm_logins = root.get("login").and_then(|at| confirm(&at));
@@ -72,6 +73,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         sources,
         tokenboy: tokenboy?,
         realms,
+        hub,
         origins: origins?,
         keep: keep?,
         confirm_logins: confirm_logins?,

@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 20] = [
+const SETTINGS: [(&str, Kind); 21] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -32,6 +32,7 @@ const SETTINGS: [(&str, Kind); 20] = [
     ("keep", Kind::Text),
     ("login.confirm", Kind::Bool),
     ("tokenboy.allow", Kind::List),
+    ("hub.app", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
     ("server.workers", Kind::Number),
@@ -59,11 +60,12 @@ pub(super) struct NeighbourApp {
     pub(super) port: u16,
 }
 
-/// waynecraig/wechat-token-hub and haowang1013/wechat-server, in the order in which one wins over the other's port.
-const NEIGHBOURS: [NeighbourApp; 2] = [
-    NeighbourApp { key: "APPID", secret: "APPSECRET", token: None, port: 8567 },
-    NeighbourApp { key: "WECHAT_APP_ID", secret: "WECHAT_APP_SECRET", token: Some("WECHAT_APP_TOKEN"), port: 8080 },
-];
+/// The app of waynecraig/wechat-token-hub.
+pub(super) const HUB: NeighbourApp = NeighbourApp { key: "APPID", secret: "APPSECRET", token: None, port: 8567 };
+
+/// Its and haowang1013/wechat-server's, in the order in which one wins over the other's port.
+const NEIGHBOURS: [NeighbourApp; 2] =
+    [HUB, NeighbourApp { key: "WECHAT_APP_ID", secret: "WECHAT_APP_SECRET", token: Some("WECHAT_APP_TOKEN"), port: 8080 }];
 
 /// What the environment says about settings.
 #[derive(Default)]
@@ -126,10 +128,6 @@ impl Variables {
         if let Some(text) = env.get(REDIS_ADDRESS) {
             self.values.retain(|path, _| !path.starts_with("cache."));
             self.set("cache.redis", REDIS_ADDRESS, text.into());
-        }
-        if env.beginning("JWT_KEY_").next().is_some() {
-            let message = "JWT_KEY_… is understood, but this version does not serve /access-token yet";
-            reader.remark(About::Everything, Weight::Note, message);
         }
     }
 

@@ -170,7 +170,7 @@ async fn wrong_addresses_methods_origins_and_tokens_are_told() {
         &push,
         401,
         "bad_push_signature",
-        r#"{"code":"bad_push_signature","detail":"the signature does not fit this app's token; set the same token here and in the WeChat console","status":401,"title":"Unauthorized"}"#,
+        r#"{"code":"bad_push_signature","detail":"this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time","status":401,"title":"Unauthorized"}"#,
     );
     check(
         &app.get("/a.txt").await,

@@ -1,4 +1,4 @@
-//! The lines of README.md and the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
+//! The lines of README.md and of the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -56,6 +56,15 @@ impl Drop for Running {
     }
 }
 
+/// A server with these settings.
+fn serving(settings: &Path) -> Running {
+    Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    })
+}
+
 fn jsdkd(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
@@ -74,7 +83,7 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 /// Those of the page's shell blocks that ask a server something; those that build and start it are not among them.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
-    asking.retain(|block| (block.contains("curl ") || block.contains("clients/")) && !block.contains("docker "));
+    asking.retain(|block| ["curl ", "clients/", "--push "].iter().any(|word| block.contains(word)) && !block.contains("docker "));
     asking
 }
 
@@ -122,11 +131,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
     let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
-    let server = Running::start(|port| {
-        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
-        command.env("SERVER_PORT", port.to_string());
-        command
-    });
+    let server = serving(&settings);
     // One shell for all: the later lines use what the earlier ones found out.
     let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
     let script = server.at(3030, &sandbox.at(3031, &lines));
@@ -165,18 +170,81 @@ fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
 }
 
 #[test]
+fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/messages.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    fs::write(&settings, blocks(&page, "js").into_iter().find(|block| block.contains("demo-app-secret")).unwrap()).unwrap();
+    let server = serving(&settings);
+    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
+    let script = server.at(3030, &lines).replace("target/release/jsdkd", PROGRAM);
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in [
+        "4375120948345356249",
+        "<Content><![CDATA[Order 42 is on its way.]]></Content>",
+        r#""Content":"Order 42 is on its way.""#,
+        r#""Content":"Welcome! qrscene_table7""#,
+        r#""Content":"You have scanned 42.""#,
+        "WeChat takes it and says nothing to the user.",
+        r#""Content":"You said 'hi'""#,
+        r#""Content":"Thank you for sending a voice message""#,
+    ] {
+        assert!(answers.contains(part), "{part} in {answers}");
+    }
+}
+
+#[test]
+fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/neighbours.md");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    // The page's own line, so that its variables are what suffices.
+    let line =
+        page.lines().find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&')).expect("the line that starts it");
+    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(|port| {
+        let mut command = Command::new(&bash);
+        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+    });
+    let script = server.at(8567, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body -w '\\n' "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    let values: Vec<&str> = answers.lines().collect();
+    assert!(values.len() == 3 && values.iter().all(|value| value.len() > 20), "{answers}");
+    assert_eq!(values[1], values[2], "what was rotated is the token from then on");
+}
+
+#[test]
 fn the_settings_of_the_pages_hold() {
-    let pages = [read("docs/oauth.md"), read("docs/tokenboy.md")];
-    for block in pages.iter().flat_map(|page| blocks(page, "js")) {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = folder.path().join("jsdkd.json");
-        let secret = folder.path().join("wx");
-        fs::write(&secret, "the AppSecret").unwrap();
-        fs::write(&settings, block.replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
-        let ran = jsdkd(&["check", "--strict", settings.to_str().unwrap()])
-            .envs(["SHOP_SECRET", "CORP_SECRET", "CRM_SECRET", "OTHER_KEY"].map(|name| (name, "s")))
-            .output()
-            .unwrap();
-        assert!(ran.status.success(), "{}", told(block, &ran));
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md"] {
+        for block in blocks(&read(page), "js") {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = folder.path().join("jsdkd.json");
+            let secret = folder.path().join("wx");
+            fs::write(&secret, "the AppSecret").unwrap();
+            fs::write(&settings, whole(block).replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
+            let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
+            let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
+            let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
+            let keys = keys.into_iter().chain(["CORP_SECRET", "CRM_SECRET", "OTHER_KEY"].map(|name| (name, "s")));
+            let ran = check.envs(keys).output().unwrap();
+            assert!(ran.status.success(), "{}", told(block, &ran));
+        }
+    }
+}
+
+/// The settings that `block` is, or the app's members that it is among others.
+fn whole(block: &str) -> String {
+    if block.starts_with('{') {
+        block.to_owned()
+    } else {
+        format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't', {block} }}] }}")
     }
 }

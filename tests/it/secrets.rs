@@ -15,13 +15,13 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::scan_login;
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::backend::Backend;
 use crate::support::keeping::{World, account, client, dead_address, eventually};
 use crate::support::pushing;
 use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
+use crate::{hub, scan_login};
 
 /// Markers of this file's own, so that other tests' values are not mistaken for them.
 const APP_MARKER: &str = "marker-app-secret-77f1";
@@ -209,6 +209,33 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
     }
     app.stop().await;
     assert_silent("the log", &logs().text(), &[token]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
+    let key = "marker-hub-key-of-at-least-32-bytes-77f9";
+    let app = start(json!({ "hub": { "keys": { "k1": key } } })).await;
+    let token = hub::made(&json!({ "alg": "HS256", "kid": "k1" }), &json!({ "aud": "wechat-token-hub" }), key);
+    let value = hub::ask(&app, "/access-token", &token).await;
+    let carried = [key.to_owned(), token.clone(), value.body.clone()];
+    assert_silent("the head of an answer", &format!("{:?}", value.headers()), &carried);
+    app.sandbox.fault(Fault::errcode(-1, &format!("no {}", value.body)).on("/cgi-bin/ticket/getticket"));
+    let spoiled = format!("{token}x");
+    for (path, token) in [
+        ("/access-token", &spoiled),
+        ("/ticket?type=jsapi", &token),
+        ("/ticket?type=jsapi", &token),
+        (&format!("/ticket?type={REFUSED_MARKER}"), &token),
+        (&format!("/access-token?rotate_token={REFUSED_MARKER}&rotate_token=b"), &token),
+        ("/hub/wx-unknown/ticket", &token),
+    ] {
+        let answer = hub::ask(&app, path, token).await;
+        assert!(!answer.status.is_success(), "{path}: {}", answer.body);
+        assert_answer_silent(path, &answer, &carried);
+    }
+    assert_eq!(hub::ask(&app, &format!("/access-token?rotate_token={REFUSED_MARKER}"), &token).await.body, value.body);
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &carried);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -185,12 +185,12 @@ fn a_misspelt_name_stands_beside_what_it_left_missing() {
 
 #[test]
 fn unknown_settings_are_warnings_and_faults_when_strict() {
-    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, hub: {{}} }}");
+    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, wetoken: {{}} }}");
     let expected = [
         r#"jsdkd.json:1:41 realm: unknown setting; did you mean "realms"?"#,
         r#"jsdkd.json:1:52 ["a.b[0]"]: unknown setting"#,
         r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
-        "jsdkd.json:2:23 hub: understood, but this version does not serve it yet",
+        "jsdkd.json:2:23 wetoken: understood, but this version does not serve it yet",
     ];
     assert_eq!(good(&text).warnings, expected);
     let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
@@ -410,13 +410,76 @@ fn the_hubs_variables_suffice() {
     let hub = [("APPID", "wx1"), ("APPSECRET", "s"), ("WECHAT_API_ROOT", "https://api.weixin.qq.com"), ("JWT_KEY_a", "k")];
     let loaded = variables_alone(&hub).expect("the hub starts");
     assert_eq!((loaded.config.server.port, loaded.config.accounts.len()), (8567, 1));
-    assert_eq!(loaded.warnings, ["JWT_KEY_… is understood, but this version does not serve /access-token yet"]);
+    assert_eq!(loaded.warnings, [format!("JWT_KEY_a: {SHORT_KEY}")]);
+    let served = loaded.config.hub.expect("the hub is served");
+    assert_eq!((served.app.as_str(), served.keys["a"].expose_secret(), served.keys.len()), ("wx1", "k", 1));
     let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
     assert_eq!(with_port.config.server.port, 80);
     let half = variables_alone(&hub[..1]).expect_err("no secret").to_string();
     assert!(half.starts_with("APPID: counts only together with APPSECRET, which is not set\n"), "{half}");
     let beside_a_file = good_with(&format!("{{ {APPS} }}"), &hub[..1]);
     assert_eq!(beside_a_file.warnings, ["APPID: counts only together with APPSECRET, which is not set"]);
+}
+
+const SHORT_KEY: &str = "this key is shorter than 32 bytes; whoever sees a token signed with it can try to guess it";
+
+#[test]
+fn the_hub_has_keys_and_an_app() {
+    let long = "k".repeat(32);
+    let apps = "apps: [{ key: 'wx1', secret: 's' }, { key: 'wx2', secret: 's' }]";
+    let hub = |text: &str, variables: &[(&str, &str)]| good_with(&format!("{{ {apps}{text} }}"), variables);
+    assert!(hub("", &[]).config.hub.is_none());
+    let idle = hub(", hub: { app: 'wx2' }", &[]);
+    assert_eq!(
+        idle.warnings,
+        ["jsdkd.json:1:69 hub: no key is set, so that nothing of it is served; write keys: { KID: \"…\" }, or set JWT_KEY_KID"]
+    );
+    assert!(idle.config.hub.is_none());
+    let from_all = hub(
+        &format!(", hub: {{ keys: {{ Both: 'old', 'file-1': {{ env: 'F' }}, Z_9: '{long}' }}, app: 'wx2' }}"),
+        &[("F", "from elsewhere"), ("JWT_KEY_Both", &long), ("JWT_KEY_more", &long), ("JWT_KEY_empty", "")],
+    );
+    assert_eq!(
+        from_all.warnings,
+        [format!("jsdkd.json:1:84 hub.keys.Both: {SHORT_KEY}"), format!("jsdkd.json:1:97 hub.keys.file-1: {SHORT_KEY}")]
+    );
+    let served = from_all.config.hub.expect("the hub is served");
+    let mut keys: Vec<_> = served.keys.iter().map(|(kid, key)| (kid.as_str(), key.expose_secret())).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [("Both", &*long), ("Z_9", &long), ("file-1", "from elsewhere"), ("more", &long)]);
+    assert!(!format!("{served:?}").contains(&long));
+    assert_eq!(served.app.as_str(), "wx2");
+    // Without a word it is the app of the hub's own variables, else the first.
+    let app = |variables: &[(&str, &str)]| hub("", variables).config.hub.expect("the hub is served").app;
+    assert_eq!(app(&[("JWT_KEY_a", &long)]).as_str(), "wx1");
+    assert_eq!(app(&[("JWT_KEY_a", &long), ("APPID", "wx2"), ("APPSECRET", "s")]).as_str(), "wx2");
+    assert_eq!(app(&[("JWT_KEY_a", &long), ("JSDKD__HUB__APP", "wx2")]).as_str(), "wx2");
+}
+
+#[test]
+fn the_hubs_faults_are_named() {
+    let text = format!("{{ {APPS}, hub: {{ keys: {{ a: '', 'b.c': 'k', d: 5 }}, app: 'wx9', kyes: {{}} }} }}");
+    check_faults(
+        &text,
+        &[
+            "jsdkd.json:1:56 hub.keys.a: found an empty text, expected a text, { env: \"NAME\" } or { file: \"/path\" }",
+            "jsdkd.json:1:63 hub.keys[\"b.c\"]: the name of a key is its kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'",
+            "jsdkd.json:1:75 hub.keys.d: found a number, expected a text, { env: \"NAME\" } or { file: \"/path\" }",
+            "jsdkd.json:1:83 hub.app: found \"wx9\", and no app of that key is configured",
+            "warning: jsdkd.json:1:95 hub.kyes: unknown setting; did you mean \"keys\"?",
+        ],
+    );
+    check_faults(
+        &format!("{{ {APPS}, hub: {{ keys: ['k'] }} }}"),
+        &["jsdkd.json:1:48 hub.keys: found a list, expected an object: keys: { KID: \"…\" }"],
+    );
+    check_faults(&format!("{{ {APPS}, hub: 'k' }}"), &["jsdkd.json:1:41 hub: found a text, expected an object {…}"]);
+    let variables = [("APPID", "wx1"), ("APPSECRET", "s"), ("JWT_KEY_a.b", "k"), ("JWT_KEY_", "k")];
+    let faults = variables_alone(&variables).expect_err("no kids").to_string();
+    let mut lines: Vec<_> = faults.lines().collect();
+    lines.sort_unstable();
+    let message = "after JWT_KEY_ there must be a kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
+    assert_eq!(lines, [format!("JWT_KEY_: {message}"), format!("JWT_KEY_a.b: {message}")]);
 }
 
 #[test]
@@ -471,8 +534,8 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
 
 #[test]
 fn what_later_versions_serve_is_understood_and_said() {
-    let loaded = good(&format!("{{ {APPS}, hub: {{}}, wetoken: {{}} }}"));
-    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+    let loaded = good(&format!("{{ {APPS}, wetoken: {{}} }}"));
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
 #[test]

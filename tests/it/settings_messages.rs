@@ -56,6 +56,10 @@ fn keys_and_modes_are_read() {
         "jsdkd.json:2:1 apps[0].aesKey: found a text, expected the 43 letters and digits of WeChat's EncodingAESKey\n\
          jsdkd.json:2:22 apps[0].mode: found \"open\", expected \"plain\" or \"compatible\" or \"safe\""
     );
+    assert_eq!(
+        faults(&app("mode: 'safe'")),
+        "jsdkd.json:2:1 apps[0].mode: needs the app's aesKey, or nothing that WeChat sends could be opened"
+    );
     let untold = good("{ apps: [{ key: 'wx1', secret: 's', messages: 'echo' }] }").warnings;
     assert!(untold.len() == 1 && untold[0].contains("has no effect without the app's token"), "{untold:?}");
 }

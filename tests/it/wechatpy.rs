@@ -1,8 +1,6 @@
 //! Messages and envelopes compared with wechatpy, a library of other people's: what one writes, the other reads.
 
-use std::fs;
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -17,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::messages;
 use crate::support::app::{self, TestApp};
-use crate::support::{programs, pushing};
+use crate::support::pip::Python;
+use crate::support::pushing;
 
 /// What pip installs, once for each target folder.
 const PACKAGES: [&str; 7] = [
@@ -38,57 +37,21 @@ const TIMESTAMP: &str = "1409659813";
 const NOW: UnixSeconds = UnixSeconds(1_409_659_813);
 const NONCE: &str = "1372623149";
 
-/// Python, and the folder in which it finds wechatpy.
-struct Wechatpy {
-    python: PathBuf,
-    packages: PathBuf,
-}
+/// wechatpy, installed by the first test that asks.
+struct Wechatpy(Python);
 
-/// wechatpy, installed by the first test that asks; `None`, said aloud, where that cannot be done.
 fn wechatpy() -> Option<&'static Wechatpy> {
     static WECHATPY: OnceLock<Option<Wechatpy>> = OnceLock::new();
-    WECHATPY.get_or_init(|| Wechatpy::install(programs::require("python3")?)).as_ref()
+    WECHATPY.get_or_init(|| Python::with("wechatpy", &PACKAGES, "import wechatpy.crypto, wechatpy.replies").map(Wechatpy)).as_ref()
 }
 
 impl Wechatpy {
-    fn install(python: PathBuf) -> Option<Self> {
-        let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wechatpy");
-        let this = Self { python, packages };
-        // What an earlier run has left is used, unless it was cut short or made by another Python.
-        if this.works() {
-            return Some(this);
-        }
-        fs::remove_dir_all(&this.packages).ok();
-        let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--timeout", "20", "--target"];
-        let pip = Command::new(&this.python).args(pip).arg(&this.packages).args(PACKAGES).output().unwrap();
-        if this.works() {
-            return Some(this);
-        }
-        programs::leave_out("wechatpy", &String::from_utf8_lossy(&pip.stderr));
-        None
-    }
-
-    fn works(&self) -> bool {
-        self.packages.is_dir()
-            && self.python(&["-c", "import wechatpy.crypto, wechatpy.replies"]).output().unwrap().status.success()
-    }
-
     fn python(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.python);
-        command.args(arguments).env("PYTHONPATH", &self.packages).env("PYTHONIOENCODING", "utf-8");
-        command
+        self.0.run(arguments)
     }
 
-    /// Answers to `questions`, all by one process.
     fn answers(&self, questions: &[Value]) -> Vec<Value> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/wechatpy/questions.py");
-        let mut child = self.python(&[script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(json!(questions).to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answers.len(), questions.len());
-        answers
+        self.0.answers("wechatpy/questions.py", questions)
     }
 }
 

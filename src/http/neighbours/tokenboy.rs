@@ -6,12 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::OwnShape;
 use crate::http::state::AppState;
 use crate::http::{JSON, NO_STORE, caller};
 use crate::sources::{SourceError, UpstreamError};
-
-/// Marks an error that is in the neighbour's own shape, so that the gate leaves it as it is.
-pub(in crate::http) struct InItsShape;
 
 /// When a caller should come back after a fault of the store.
 const STORE_RETRY: u64 = 2;
@@ -42,7 +40,7 @@ fn answer(status: StatusCode, body: String) -> HttpResponse {
 
 fn failed(status: StatusCode, error: &str, retry_after: Option<u64>) -> HttpResponse {
     let mut response = answer(status, json!({ "error": error }).to_string());
-    response.extensions_mut().insert(InItsShape);
+    response.extensions_mut().insert(OwnShape);
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

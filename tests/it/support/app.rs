@@ -125,7 +125,7 @@ impl Builder {
         let (stop, stopped) = oneshot::channel::<()>();
         let (url, reloader) = (format!("http://{}", server.address()), server.reloader());
         let ended = tokio::spawn(server.run_until(async { drop(stopped.await) }));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy();
         let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         TestApp { sandbox, url, reloader, client, stop: Some(stop), ended, _running: running }
     }

@@ -7,6 +7,7 @@ pub(crate) mod devtools;
 pub(crate) mod keeping;
 pub(crate) mod nginx;
 pub(crate) mod page;
+pub(crate) mod pip;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod pushing;

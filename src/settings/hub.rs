@@ -1,0 +1,102 @@
+//! `hub` and the variables `JWT_KEY_{kid}`, proven: who may ask as at waynecraig/wechat-token-hub. It knows nothing of tokens.
+
+use std::collections::HashMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::config::HubConfig;
+use super::environment::Environment;
+use super::faults::{About, Weight};
+use super::reader::{At, Reader};
+use super::variables::{HUB, Variables};
+use crate::account::{Account, AppId};
+
+const KNOWN: [&str; 2] = ["keys", "app"];
+
+/// What stands before a `kid` in the name of its variable.
+const VARIABLE: &str = "JWT_KEY_";
+
+/// A shorter key is easier to guess than the HMAC itself. Source: RFC 7518, 3.2.
+const SHORT: usize = 32;
+
+/// The hub's side; `None` when no key is set, because then nothing of it is served. A key in a variable wins over the file's.
+pub(super) fn hub(
+    root: &At<'_>,
+    variables: &Variables,
+    env: &Environment,
+    reader: &Reader<'_>,
+    accounts: &[Account],
+) -> Option<HubConfig> {
+    let mut keys = HashMap::new();
+    let mut chosen = None;
+    let section = root.get("hub");
+    if let Some(section) = &section
+        && section.is_table(&KNOWN)
+    {
+        if let Some(written) = section.get("keys") {
+            written_keys(&written, &mut keys);
+        }
+        chosen = section.get("app").and_then(|app| its_app(&app, accounts));
+    }
+    for (name, key) in env.beginning(VARIABLE) {
+        let remark = |weight, message: &str| reader.remark(About::Variable(name.to_owned()), weight, message);
+        let kid = &name[VARIABLE.len()..];
+        if !is_kid(kid) {
+            remark(Weight::Fault, &format!("after {VARIABLE} there must be a kid, {KID}"));
+            continue;
+        }
+        if key.len() < SHORT {
+            remark(Weight::Note, SHORT_KEY);
+        }
+        keys.insert(kid.to_owned(), key.into());
+    }
+    if keys.is_empty() {
+        if let Some(section) = &section {
+            section.note("no key is set, so that nothing of it is served; write keys: { KID: \"…\" }, or set JWT_KEY_KID");
+        }
+        return None;
+    }
+    let app = chosen.or_else(|| usual_app(variables, env, accounts))?;
+    Some(HubConfig { keys, app })
+}
+
+const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
+const SHORT_KEY: &str = "this key is shorter than 32 bytes; whoever sees a token signed with it can try to guess it";
+
+fn is_kid(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
+    if !matches!(list.node(), super::node::Node::Table(_)) {
+        return list.expected_secret("an object: keys: { KID: \"…\" }");
+    }
+    for (kid, at) in list.members() {
+        if !is_kid(kid) {
+            at.fault(format!("the name of a key is its kid, {KID}"));
+        }
+        let Some(key) = at.secret() else { continue };
+        if key.expose_secret().len() < SHORT {
+            at.note(SHORT_KEY);
+        }
+        keys.insert(kid.to_owned(), key);
+    }
+}
+
+fn its_app(at: &At<'_>, accounts: &[Account]) -> Option<AppId> {
+    let text = at.text("the appid of one of the apps")?;
+    let found = accounts.iter().find(|account| account.app_id.as_str() == text);
+    // Without a single account the fault is elsewhere, and named there.
+    if found.is_none() && !accounts.is_empty() {
+        at.fault(format!("found {text:?}, and no app of that key is configured"));
+    }
+    found.map(|account| account.app_id.clone())
+}
+
+/// The account that the hub's own variables name, else the first.
+fn usual_app(variables: &Variables, env: &Environment, accounts: &[Account]) -> Option<AppId> {
+    let whole = variables.apps.iter().any(|app| app.key == HUB.key);
+    let named = env.get(HUB.key).filter(|_| whole);
+    let named = accounts.iter().find(|account| Some(account.app_id.as_str()) == named);
+    named.or(accounts.first()).map(|account| account.app_id.clone())
+}
