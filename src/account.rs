@@ -22,8 +22,9 @@ pub enum AppIdError {
     Reserved,
 }
 
-/// Words that stand, or will stand, where an appid stands in an address of ours; an app of that name could never be reached.
-const RESERVED: [&str; 27] = [
+/// Words that stand, or will stand, where an appid stands in an address of ours, or in a stored key; an app of that name could never be
+/// reached, or told from something else.
+const RESERVED: [&str; 28] = [
     "access-token",
     "access_token",
     "admin",
@@ -42,6 +43,7 @@ const RESERVED: [&str; 27] = [
     "qrcode",
     "query",
     "sns",
+    "source",
     "static",
     "status",
     "ticket",

@@ -10,6 +10,7 @@
 //! - [`store`]: where credentials rest; [`wechat`]: WeChat's wire;
 //! - [`keeper`]: the owner of every credential; [`login`]: what becomes of a visitor who logs in;
 //! - [`message`]: what becomes of a message that WeChat pushes;
+//! - [`sources`]: any expiring credential of any other service;
 //! - [`settings`]: from a file and variables to a proven `Config`;
 //! - [`http`]: routes and errors; [`sandbox`]: a truthful fake of WeChat's API;
 //! - [`server`]: all the wiring; [`telemetry`]: logs.
@@ -35,6 +36,7 @@ pub mod keeper;
 pub mod login;
 
 pub mod message;
+pub mod sources;
 
 pub mod settings;
 

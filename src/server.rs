@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::settings::Config;
+use crate::sources::Sources;
 use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
 
@@ -52,7 +53,7 @@ pub struct Server {
     state: web::Data<AppState>,
     http: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
-    refresher: JoinHandle<()>,
+    refreshers: [JoinHandle<()>; 2],
     stop: watch::Sender<bool>,
     grace: Duration,
 }
@@ -73,9 +74,10 @@ impl Server {
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
         let keeper = Keeper::new(config.accounts, Arc::clone(&store), wechat, clock.clone(), config.keep);
-        let inbox = Inbox::new(store, keeper.clone(), clock)?;
+        let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
+        let sources = Sources::new(config.sources, store, clock, config.keep, config.wechat.timeout)?;
         let (stop, stopped) = watch::channel(false);
-        let refresher = tokio::spawn(keeper.refresher().run(stopped));
+        let refreshers = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(sources.clone().run(stopped))];
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -86,7 +88,7 @@ impl Server {
             confirm_logins: config.confirm_logins,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
             .keep_alive(KEEP_ALIVE)
@@ -102,7 +104,7 @@ impl Server {
         let address = server.addrs().first().copied().ok_or_else(nowhere)?;
         let running = server.run();
         let handle = running.handle();
-        Ok(Self { address, state, http: tokio::spawn(running), handle, refresher, stop, grace: config.server.shutdown_grace })
+        Ok(Self { address, state, http: tokio::spawn(running), handle, refreshers, stop, grace: config.server.shutdown_grace })
     }
 
     /// Where it listens, with the port that the system chose when the configured one was 0.
@@ -139,8 +141,11 @@ impl Server {
                 Ok(())
             }
         };
-        self.refresher.await.ok();
+        for refresher in self.refreshers {
+            refresher.await.ok();
+        }
         self.state.inbox.close(clock.steady().until(deadline)).await;
+        self.state.sources.close(clock.steady().until(deadline)).await;
         self.state.keeper.close(clock.steady().until(deadline)).await;
         result
     }
@@ -159,11 +164,13 @@ fn access(config: &Config) -> Access {
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
         messages: config.messages.clone(),
+        tokenboy: config.tokenboy.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
 }
 
-/// Applies new settings to a running server: apps, realms, the hub's keys and cors. Nothing is dropped, neither a request nor a credential.
+/// Applies new settings to a running server: apps, realms, sources, the hub's keys and cors. Nothing is dropped, neither a request nor a
+/// credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 
@@ -172,6 +179,7 @@ impl Reloader {
     pub fn apply(&self, config: Config) {
         let access = access(&config);
         self.0.keeper.set_accounts(config.accounts);
+        self.0.sources.set(config.sources);
         self.0.set_access(access);
     }
 

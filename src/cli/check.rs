@@ -26,7 +26,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 println!("warning: {warning}");
             }
             let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());
-            println!("{name}: good; {apps} app(s), {realms} realm(s)");
+            let sources = match loaded.config.sources.len() {
+                0 => String::new(),
+                sources => format!(", {sources} source(s)"),
+            };
+            println!("{name}: good; {apps} app(s), {realms} realm(s){sources}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -15,6 +15,39 @@ pub(super) fn address(head: &RequestHead, state: &AppState) -> Option<IpAddr> {
     Some(beyond(head.peer_addr?.ip().to_canonical(), head.headers(), |address| state.trusts(address)))
 }
 
+/// The caller's address, as [`address`] tells it; but `None` when a proxy of ours stands between and does not say for whom. Where an
+/// address alone opens something, the proxy's own must not.
+pub(super) fn named(head: &RequestHead, state: &AppState) -> Option<IpAddr> {
+    strictly(head.peer_addr?.ip().to_canonical(), head.headers(), |address| state.trusts(address))
+}
+
+/// What a proxy adds to a request; a caller that speaks to us itself sends none of them.
+const TRACES: [&str; 8] = [
+    "x-forwarded-for",
+    "forwarded",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-real-ip",
+    "via",
+];
+
+fn strictly(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    if !trusts(peer) || !TRACES.iter().any(|trace| headers.contains_key(*trace)) {
+        return Some(peer);
+    }
+    let mut caller = None;
+    for hop in hops(headers).into_iter().rev() {
+        let hop = hop?;
+        caller = Some(hop);
+        if !trusts(hop) {
+            break;
+        }
+    }
+    caller
+}
+
 fn beyond(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
     if !trusts(peer) {
         return peer;
@@ -100,6 +133,25 @@ mod tests {
         check("10.0.0.1", &[(FOR, "1.1.1.1, unknown, 10.0.0.2")], "10.0.0.2");
         for nonsense in ["", ",", "unknown", "1.1.1.1.1", "[", "[]", "\"", "2606::1]"] {
             check("10.0.0.1", &[(FOR, nonsense)], "10.0.0.1");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_names_no_caller_is_none() {
+        let caller = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for &(name, value) in headers {
+                map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let trusts = |address: IpAddr| address.is_loopback();
+            strictly([127, 0, 0, 1].into(), &map, trusts).map(|address| address.to_string())
+        };
+        assert_eq!(caller(&[]).as_deref(), Some("127.0.0.1"));
+        assert_eq!(caller(&[(FOR, "8.8.8.8"), ("x-real-ip", "127.0.0.1")]).as_deref(), Some("8.8.8.8"));
+        assert_eq!(caller(&[(FOR, "8.8.8.8, 127.0.0.1")]).as_deref(), Some("8.8.8.8"));
+        for headers in [[(FOR, "unknown")], [(FOR, "")], [("via", "1.1 x")], [("x-real-ip", "10.0.0.1")], [("forwarded", "for=_x")]]
+        {
+            assert_eq!(caller(&headers), None, "{headers:?}");
         }
     }
 

@@ -108,6 +108,14 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
             .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
             .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
     }
+    // Without sources the address does not exist, also after a reload.
+    let has_sources = |request: &guard::GuardContext<'_>| {
+        request.app_data::<web::Data<AppState>>().is_some_and(|state| !state.sources.is_empty())
+    };
+    for spelling in spellings {
+        let token = resource(&spelling("/token"), GET).guard(guard::fn_guard(has_sources));
+        app.service(token.route(read().to(neighbours::tokenboy::get)));
+    }
     let root = resource("/", GET).route(read().to(challenge::root)).route(web::post().to(push::root));
     app.service(root).default_service(web::to(verify_file::any));
 }

@@ -18,6 +18,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::settings::{HubConfig, TrustedProxies};
+use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {
@@ -29,6 +30,8 @@ pub struct AppState {
     pub inbox: Inbox,
     /// Who may call; a reload replaces it whole.
     access: ArcSwap<Access>,
+    /// Expiring credentials of other services.
+    pub sources: Sources,
     /// The choices that only a restart changes.
     pub options: HttpOptions,
     /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
@@ -51,6 +54,8 @@ pub struct Access {
     pub oauth: OauthPolicies,
     /// What each account does with its messages.
     pub messages: MessagePolicies,
+    /// The callers to whom `/token` answers.
+    pub tokenboy: TrustedProxies,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -96,8 +101,9 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
     /// The state of a server that begins with `access`.
-    pub fn new(keeper: Keeper, logins: Logins, inbox: Inbox, access: Access, options: HttpOptions) -> Self {
-        Self { keeper, logins, inbox, access: ArcSwap::from_pointee(access), options, costly: Semaphore::new(COSTLY_AT_ONCE) }
+    pub fn new(keeper: Keeper, logins: Logins, inbox: Inbox, sources: Sources, access: Access, options: HttpOptions) -> Self {
+        let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
+        Self { keeper, logins, inbox, access, sources, options, costly }
     }
 
     /// Who may call, now.

@@ -7,7 +7,7 @@ use crate::wechat::Kind;
 /// The pause after the `attempt`-th failure in a row (from 1) of `kind`: doubling from 1 s to 60 s; what only a human can mend from
 /// 15 s to 10 min, so that a typo costs at most some 150 of a day's 2000 calls. `seed` in 0..1 takes up to a quarter off, so that
 /// accounts that failed together do not come back together.
-pub(super) fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
+pub(crate) fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
     let (first, longest) = match kind {
         Kind::Permanent => (15.0, 600.0),
         Kind::Temporary | Kind::StaleToken | Kind::Visitor => (1.0, 60.0),

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 /// The work was lost: its task panicked, or the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lost;
+pub(crate) struct Lost;
 
 /// A result that does not exist yet, then does. May be dropped; the work goes on.
 #[derive(Clone, Debug)]
-pub(super) struct Landing<T>(watch::Receiver<Option<T>>);
+pub(crate) struct Landing<T>(watch::Receiver<Option<T>>);
 
 impl<T: Clone> Landing<T> {
     /// Waits for the result.
-    pub(super) async fn result(mut self) -> Result<T, Lost> {
+    pub(crate) async fn result(mut self) -> Result<T, Lost> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone()).ok_or(Lost)
     }
 
@@ -31,7 +31,7 @@ impl<T: Clone> Landing<T> {
 
 /// At most one piece of work that brings a `T`.
 #[derive(Debug)]
-pub(super) struct Flight<T> {
+pub(crate) struct Flight<T> {
     /// The landing of the work under way. A std mutex: it guards a pointer, never the work.
     current: Arc<Mutex<Option<Landing<T>>>>,
 }
@@ -44,7 +44,7 @@ impl<T> Default for Flight<T> {
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// Joins the work under way, or begins `work` on `runtime`.
-    pub(super) fn join<F>(&self, runtime: &Handle, work: impl FnOnce() -> F) -> Landing<T>
+    pub(crate) fn join<F>(&self, runtime: &Handle, work: impl FnOnce() -> F) -> Landing<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -70,10 +70,10 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
 }
 
 /// Counts a flight for as long as it lives, a panic included.
-pub(super) struct InFlight<'a>(&'a watch::Sender<usize>);
+pub(crate) struct InFlight<'a>(&'a watch::Sender<usize>);
 
 impl<'a> InFlight<'a> {
-    pub(super) fn new(flying: &'a watch::Sender<usize>) -> Self {
+    pub(crate) fn new(flying: &'a watch::Sender<usize>) -> Self {
         flying.send_modify(|flying| *flying += 1);
         Self(flying)
     }

@@ -22,12 +22,12 @@ use crate::credential::{CredentialKind, Freshness};
 use crate::store::Store;
 use crate::wechat::WechatClient;
 
-mod backoff;
+pub(crate) mod backoff;
 mod calls;
 mod error;
 mod failures;
 mod fetch;
-mod flights;
+pub(crate) mod flights;
 mod holding;
 mod outage;
 mod reading;

@@ -4,7 +4,7 @@
 //! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
 //! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
-//! of the protocol (`token`, `ticket`, `probe`, `user`, `sns`, `message` with its `outbox`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
+//! of the protocol (`token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
 //! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way
 //! round, `push` sends to a message server what `pushed` writes, and `judge` says what the answer is worth.
 
@@ -34,6 +34,7 @@ mod token;
 mod user;
 mod visit;
 mod visitors;
+mod wecom;
 mod world;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) const NOT_LATEST: Self = Self::fixed(40001, "invalid credential, access_token is invalid or not latest");
+    pub(super) const BAD_CREDENTIAL: Self = Self::fixed(40001, "invalid credential");
     pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
     pub(super) const WRONG_OPENID: Self = Self::fixed(40003, "invalid openid");
     pub(super) const BAD_MEDIA: Self = Self::fixed(40007, "invalid media_id");

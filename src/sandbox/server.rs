@@ -13,13 +13,16 @@ use tokio::sync::oneshot;
 use super::Sandbox;
 use super::exchange::{answer, remember_socket};
 use super::refusal::Refusal;
-use super::{authorize, control, message, probe, sns, ticket, token, user, visit};
+use super::{authorize, control, message, probe, sns, ticket, token, user, visit, wecom};
 
 /// The paths of WeChat's that the sandbox knows.
-pub(super) const PATHS: [&str; 12] = [
+pub(super) const PATHS: [&str; 15] = [
     token::BASIC,
     token::STABLE,
     ticket::PATH,
+    wecom::TOKEN,
+    wecom::TICKET,
+    wecom::AGENT_TICKET,
     probe::PATH,
     user::PATH,
     message::CUSTOM,
@@ -104,6 +107,9 @@ fn routes(config: &mut ServiceConfig) {
         .route(token::BASIC, web::to(token::basic))
         .route(token::STABLE, web::to(token::stable))
         .route(ticket::PATH, web::to(ticket::ticket))
+        .route(wecom::TOKEN, web::to(wecom::token))
+        .route(wecom::TICKET, web::to(wecom::ticket))
+        .route(wecom::AGENT_TICKET, web::to(wecom::ticket))
         .route(probe::PATH, web::to(probe::callback_ip))
         .route(user::PATH, web::to(user::info))
         .route(message::CUSTOM, web::to(message::custom))

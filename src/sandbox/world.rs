@@ -48,7 +48,7 @@ pub(super) struct Account {
     /// Whether it is bound to the Open Platform, which gives its visitors a unionid.
     pub(super) bound: bool,
     current: [Option<String>; 2],
-    tickets: [Option<(String, UnixMillis)>; 2],
+    tickets: [Option<(String, UnixMillis)>; 3],
     day: u64,
     minted_today: u32,
     forced_today: u32,
@@ -72,11 +72,13 @@ pub(super) enum TokenKind {
     Stable,
 }
 
-/// The two kinds of ticket, not interchangeable.
+/// The kinds of ticket, not interchangeable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TicketKind {
     Jsapi,
     Card,
+    /// WeCom's, of one application.
+    Agent,
 }
 
 /// A value handed out, with its remaining time by the client's clock.
@@ -119,7 +121,7 @@ impl World {
                     oauth_domain: None,
                     bound: true,
                     current: [None, None],
-                    tickets: [None, None],
+                    tickets: [None, None, None],
                     day: 0,
                     minted_today: 0,
                     forced_today: 0,

@@ -31,8 +31,15 @@ pub(super) struct Apps {
 }
 
 /// All accounts, those of the file first. `reserve` is what the owner asked for; each account gets what
-/// its `tokenApi` allows of it.
-pub(super) fn apps(root: &At<'_>, variables: &Variables, env: &Environment, reader: &Reader<'_>, reserve: Duration) -> Apps {
+/// its `tokenApi` allows of it. With `other` there is something to serve without any.
+pub(super) fn apps(
+    root: &At<'_>,
+    variables: &Variables,
+    env: &Environment,
+    reader: &Reader<'_>,
+    reserve: Duration,
+    other: bool,
+) -> Apps {
     let mut apps = Apps::default();
     let mut places: HashMap<AppId, usize> = HashMap::new();
     let list = root.get("apps");
@@ -66,7 +73,7 @@ pub(super) fn apps(root: &At<'_>, variables: &Variables, env: &Environment, read
     for app in &variables.apps {
         add_neighbour(&mut apps, app, env, reader, reserve);
     }
-    if none_written {
+    if none_written && !other {
         let message = "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
         match list {
             Some(list) => list.fault(message),

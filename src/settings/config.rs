@@ -13,17 +13,22 @@ use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
+use crate::sources::SourceSet;
 use crate::store::StoreConfig;
 
 /// Everything the server needs to know to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The WeChat accounts, in the order they are written; at least one.
+    /// The WeChat accounts, in the order they are written.
     pub accounts: Vec<Account>,
     /// Where each account's visitors may be sent back to.
     pub oauth: OauthPolicies,
     /// What each account does with its messages.
     pub messages: MessagePolicies,
+    /// Expiring credentials of other services; with these, `/token` answers.
+    pub sources: SourceSet,
+    /// The callers to whom `/token` answers.
+    pub tokenboy: TrustedProxies,
     /// Who may query credentials.
     pub realms: Realms,
     /// The token hub's side; `None` = it is not served.

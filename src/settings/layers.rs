@@ -12,7 +12,10 @@ const DEFAULTS: &str = include_str!("../../config/default.json5");
 
 /// The sections that several layers can hold. Apps and realms stand in the file alone and are left as they are, so that ten thousand
 /// of them are not copied from layer to layer.
-const LAYERED: [&str; 7] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep"];
+const LAYERED: [&str; 8] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep", "tokenboy"];
+
+/// What TokenBoy calls two of our settings.
+const FLAT: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
 
 /// The whole tree of settings: `file` (the members of the file's object, if there is one) under `variables` and over the defaults.
 pub(super) fn merge<'t>(file: Option<Entries<'t>>, variables: &Variables) -> Result<Entries<'t>, ConfigError> {
@@ -24,8 +27,13 @@ pub(super) fn merge<'t>(file: Option<Entries<'t>>, variables: &Variables) -> Res
     {
         builder = builder.add_source(Layer(Map::from_iter([port(neighbour.port)])));
     }
-    let (layered, alone): (Entries<'t>, Entries<'t>) =
-        file.unwrap_or_default().into_iter().partition(|(name, _)| LAYERED.contains(&name.as_ref()));
+    let (flat, file): (Entries<'t>, Entries<'t>) =
+        file.unwrap_or_default().into_iter().partition(|(name, _)| FLAT.iter().any(|(flat, _)| flat == name));
+    builder = builder.add_source(Layer(Map::from_iter(flat.into_iter().filter_map(|(name, node)| {
+        let (_, path) = FLAT.iter().find(|(flat, _)| *flat == name)?;
+        (node != Node::Null).then(|| ((*path).to_owned(), node.into_value()))
+    }))));
+    let (layered, alone): (Entries<'t>, Entries<'t>) = file.into_iter().partition(|(name, _)| LAYERED.contains(&name.as_ref()));
     let counts = layered.into_iter().filter(|(name, _)| !(name == "cache" && variables.choose_cache()));
     let layered = builder.add_source(Layer(into_map(counts.collect()))).add_source(Layer(variables.layer())).build()?;
     let Node::Table(mut tree) = Node::from(layered.cache) else { unreachable!("the config crate builds a table") };

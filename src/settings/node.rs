@@ -50,6 +50,11 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// Whether this is an object without members, or `null`.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Node::Null) || matches!(self, Node::Table(entries) if entries.is_empty())
+    }
+
     /// For the `config` crate's layers. A `null` in an object says nothing, so that it does not hide the layer below.
     pub(super) fn into_value(self) -> Value {
         let kind = match self {

@@ -9,16 +9,30 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, hub, realms};
+use super::{accounts, cache, hub, realms, sources};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
 
-const KNOWN: [&str; 13] =
-    ["cors", "cache", "realms", "apps", "server", "wechat", "reserve", "keep", "login", "hub", "wetoken", "tokenboy", "sources"];
+const KNOWN: [&str; 14] = [
+    "cors",
+    "cache",
+    "realms",
+    "apps",
+    "server",
+    "wechat",
+    "reserve",
+    "keep",
+    "login",
+    "hub",
+    "wetoken",
+    "tokenboy",
+    "sources",
+    "token_sources",
+];
 
 /// Sections of later versions.
-const LATER: [&str; 3] = ["wetoken", "tokenboy", "sources"];
+const LATER: [&str; 1] = ["wetoken"];
 
 const SERVER: [&str; 9] =
     ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
@@ -40,7 +54,10 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     }
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
-    let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default());
+    let sources = sources::sources(&root, reserve.unwrap_or_default());
+    let other = ["sources", "token_sources"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty()));
+    let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
+    let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts);
@@ -53,6 +70,8 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         accounts: apps.accounts,
         oauth: apps.oauth,
         messages: apps.messages,
+        sources,
+        tokenboy: tokenboy?,
         realms,
         hub,
         origins: origins?,
@@ -62,6 +81,11 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         server: server?,
         wechat: wechat?,
     })
+}
+
+/// The callers that a neighbour without signatures of its own answers to.
+fn callers(at: &At<'_>) -> Option<TrustedProxies> {
+    if at.is_table(&["allow"]) { trusted(&at.get("allow")?) } else { None }
 }
 
 fn confirm(login: &At<'_>) -> Option<bool> {

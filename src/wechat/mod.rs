@@ -13,6 +13,7 @@ use url::Url;
 use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
 
+pub mod address;
 pub mod crypt;
 mod custom;
 mod errcode;

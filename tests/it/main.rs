@@ -61,6 +61,8 @@ mod stable;
 mod store_contract;
 mod support;
 mod tidy;
+mod tokenboy;
+mod tokenboy_settings;
 mod users;
 mod verify_file;
 mod wechatpy;

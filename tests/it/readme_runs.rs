@@ -146,6 +146,30 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
+fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/tokenboy.md");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
+    fs::write(&settings, sandbox.at(3031, text)).unwrap();
+    let server = Running::start(|port| {
+        let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
+        command.env("SERVER_PORT", port.to_string());
+        command
+    });
+    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects");
+    let (token, ticket) = (&answers[0], &answers[1]);
+    assert!(token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000), "{token}");
+    assert!(ticket["ticket"].is_string() && ticket["errcode"] == 0 && ticket["expires_in"].as_u64() > Some(7000), "{ticket}");
+}
+
+#[test]
 fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
     let Some(bash) = bash() else { return };
     let page = read("docs/messages.md");
@@ -199,7 +223,7 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
 
 #[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md"] {
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md"] {
         for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");
@@ -209,6 +233,7 @@ fn the_settings_of_the_pages_hold() {
             let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
             let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
             let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
+            let keys = keys.into_iter().chain(["CORP_SECRET", "CRM_SECRET", "OTHER_KEY"].map(|name| (name, "s")));
             let ran = check.envs(keys).output().unwrap();
             assert!(ran.status.success(), "{}", told(block, &ran));
         }

@@ -19,6 +19,7 @@ use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, sign
 use crate::support::backend::Backend;
 use crate::support::keeping::{World, account, client, dead_address, eventually};
 use crate::support::pushing;
+use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
 use crate::{hub, scan_login};
 
@@ -344,6 +345,44 @@ async fn no_login_shows_what_it_carries() {
     app.get(&format!("/qrcode/{}%", login.uuid)).await.problem(400, "invalid_text");
     app.stop().await;
     assert_silent("the log", &logs().text(), &carried);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
+    let secrets =
+        ["marker-url-key-77f9", "marker-args-secret-77fa", "marker-header-77fb", "marker-body-77fc", "marker-granted-77fd"];
+    let [url_key, args, header, body, granted] = secrets;
+    let grant = json!({ "access_token": granted, "expires_in": 7200 }).to_string();
+    let service = Service::start(move |_, _| (200, grant.clone()));
+    let sources = json!({
+        "good": { "url": format!("{}/?key={url_key}", service.url), "args": { "secret": args } },
+        "bad": { "url": format!("{}/?key={url_key}", service.url), "method": "POST", "headers": { "x-key": header },
+                 "args": { "secret": args, "token": "{{results.good.access_token}}" }, "body": { "deep": [body] } },
+        "away": { "url": format!("{}/?key={url_key}", dead_address()), "args": { "secret": args } },
+        "broken": { "url": service.url, "headers": { "x-key": format!("{header}\n") } },
+    });
+    let app = start(json!({ "sources": sources })).await;
+    let silent = secrets.map(str::to_owned);
+    let good = app.get("/token?name=good").await;
+    assert!(good.json()["access_token"] == granted);
+    assert_silent("a head", &format!("{:?}", good.headers()), &silent);
+    assert_answer_silent("no connection", &app.get("/token?name=away").await, &silent);
+    assert_answer_silent("a bad header", &app.get("/token?name=broken").await, &silent);
+    let echo = format!("{url_key} is {args} {header} {body} {granted}");
+    for answer in [json!({ "errcode": 40013, "errmsg": echo }), json!({ "errcode": echo }), json!({ "error": echo }), json!([echo])]
+    {
+        service.order(move |_, _| (200, answer.to_string()));
+        app.reloader.apply(config_of(&app.sandbox, json!({ "sources": sources })));
+        for _ in 0..2 {
+            let answer = app.get("/token?name=bad").await;
+            assert!(answer.status.is_server_error(), "{}", answer.body);
+            assert_answer_silent("a refusal", &answer, &silent);
+        }
+    }
+    let config = config_of(&app.sandbox, json!({ "sources": sources }));
+    assert_silent("a config", &format!("{config:?} {config:#?}"), &silent);
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -558,8 +558,8 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
 
 #[test]
 fn what_later_versions_serve_is_understood_and_said() {
-    let loaded = good(&format!("{{ {APPS}, wetoken: {{}}, tokenboy: {{}}, sources: {{}} }}"));
-    assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
+    let loaded = good(&format!("{{ {APPS}, wetoken: {{}} }}"));
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
 #[test]

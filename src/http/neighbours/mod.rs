@@ -1,4 +1,4 @@
-//! The addresses of other servers, so that their clients find here what they found there: each a thin adapter over the keeper, with
+//! The addresses of other servers, so that their clients find here what they found there: each a thin adapter over the keeper or the sources, with
 //! answers and errors in that server's own shape.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use super::error::ApiError;
 
 mod bearer;
 pub(super) mod hub;
+pub(super) mod tokenboy;
 
 /// Marks an answer whose shape is another server's, so that the gate does not put it into our envelope.
 pub(super) struct OwnShape;

@@ -14,5 +14,6 @@ pub(crate) mod programs;
 pub(crate) mod pushing;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod service;
 pub(crate) mod standin;
 pub(crate) mod visitor;

@@ -1,0 +1,102 @@
+//! Sources that one line configures: what a well-known service wants to be asked, and what has to be told of it. Plain data.
+
+use std::time::Duration;
+
+use crate::wechat::address;
+
+/// What `preset: "NAME"` stands for. Everything that the source itself says goes before it.
+pub(super) struct Preset {
+    pub(super) name: &'static str,
+    /// Where it is asked; `None` = the source must say.
+    pub(super) url: Option<&'static str>,
+    pub(super) method: &'static str,
+    pub(super) place: Place,
+    pub(super) fields: &'static [(&'static str, Filled)],
+    /// The longest reserve that makes sense.
+    pub(super) longest_reserve: Duration,
+}
+
+/// Where a preset's fields are sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Query,
+    Form,
+    Json,
+}
+
+/// What a field is filled with.
+#[derive(Clone, Copy)]
+pub(super) enum Filled {
+    /// Always this.
+    Word(&'static str),
+    /// A setting of the source, which must be there.
+    Setting(&'static str),
+    /// A setting of the source that may be absent; then the field is not sent.
+    Optional(&'static str),
+    /// The access_token of the source that this setting names.
+    TokenOf(&'static str),
+}
+
+use Filled::{Optional, Setting, TokenOf, Word};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(super) static PRESETS: [Preset; 5] = [
+    Preset {
+        name: "wecom",
+        url: Some(address::WECOM_TOKEN),
+        method: "GET",
+        place: Place::Query,
+        fields: &[("corpid", Setting("corpid")), ("corpsecret", Setting("corpsecret"))],
+        longest_reserve: HOUR,
+    },
+    Preset {
+        name: "wecom_jsapi_ticket",
+        url: Some(address::WECOM_JSAPI_TICKET),
+        method: "GET",
+        place: Place::Query,
+        fields: &[("access_token", TokenOf("token"))],
+        longest_reserve: HOUR,
+    },
+    Preset {
+        name: "wecom_agent_ticket",
+        url: Some(address::WECOM_AGENT_TICKET),
+        method: "GET",
+        place: Place::Query,
+        fields: &[("access_token", TokenOf("token")), ("type", Word("agent_config"))],
+        longest_reserve: HOUR,
+    },
+    Preset {
+        name: "wechat_stable_token",
+        url: Some(address::STABLE_TOKEN),
+        method: "POST",
+        place: Place::Json,
+        fields: &[("grant_type", Word("client_credential")), ("appid", Setting("appid")), ("secret", Setting("secret"))],
+        // The same token is handed out until its last five minutes. Source: 获取稳定版接口调用凭据.
+        longest_reserve: Duration::from_secs(5 * 60),
+    },
+    Preset {
+        name: "oauth2_client_credentials",
+        url: None,
+        method: "POST",
+        place: Place::Form,
+        // Source: RFC 6749, 4.4 and 2.3.1.
+        fields: &[
+            ("grant_type", Word("client_credentials")),
+            ("client_id", Setting("client_id")),
+            ("client_secret", Setting("client_secret")),
+            ("scope", Optional("scope")),
+        ],
+        longest_reserve: HOUR,
+    },
+];
+
+impl Preset {
+    /// The settings that it reads beside a source's usual ones.
+    pub(super) fn settings(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().filter_map(|(_, filled)| match filled {
+            Setting(name) | Optional(name) | TokenOf(name) => Some(*name),
+            Word(_) => None,
+        })
+    }
+}

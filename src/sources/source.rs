@@ -1,0 +1,239 @@
+//! What a source is: where its credential is fetched and with what, and how the answer is read. Plain data, proven by `settings/`; it
+//! knows nothing of files or of the network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::HeaderName;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::template::Template;
+
+/// One expiring credential of some service.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What callers ask for it by.
+    pub name: String,
+    /// How its address is asked.
+    pub method: Method,
+    /// Its full address, known to be one; a secret, because some services take theirs in it.
+    pub url: SecretString,
+    /// What is added to the address's query.
+    pub query: Vec<(String, Template)>,
+    /// What is sent beside the usual headers.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// What is sent as the body.
+    pub body: Payload,
+    /// How long the answer lives.
+    pub expires: Expires,
+    /// What tells a grant from a refusal.
+    pub ok: Success,
+    /// The codes by which the service calls what it was sent dead: what this source reads from others is then renewed.
+    pub stale: Vec<i64>,
+    /// The outage to survive: renewal begins this long before the end.
+    pub reserve: Duration,
+}
+
+/// A request's body.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// No body.
+    None,
+    /// Pairs, urlencoded.
+    Form(Vec<(String, Template)>),
+    /// A JSON value.
+    Json(JsonTemplate),
+}
+
+/// A JSON value whose texts are templates.
+#[derive(Clone, Debug)]
+pub enum JsonTemplate {
+    /// A text.
+    Text(Template),
+    /// A list.
+    List(Vec<JsonTemplate>),
+    /// An object, in its order.
+    Table(Vec<(String, JsonTemplate)>),
+    /// A number, `true`, `false` or `null`.
+    Plain(Value),
+}
+
+/// How long an answer lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expires {
+    /// As its `expires_in` says in seconds; without one 7000 seconds, after which TokenBoy fetches everything anew.
+    Usual,
+    /// As this field says in seconds; an answer without it is unreadable.
+    Field(Vec<String>),
+    /// Always so long.
+    Fixed(Duration),
+}
+
+/// What tells a grant from a refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Success {
+    /// The field is absent or zero, as WeChat's `errcode`.
+    Zero(Vec<String>),
+    /// The field holds this value.
+    Equals(Vec<String>, Value),
+}
+
+impl Source {
+    /// The other sources that this one reads, each once.
+    pub fn needs(&self) -> BTreeSet<&str> {
+        let mut needs = BTreeSet::new();
+        let lists = [Some(&self.query), if let Payload::Form(form) = &self.body { Some(form) } else { None }];
+        for (_, template) in lists.into_iter().flatten().flatten() {
+            needs.extend(template.sources());
+        }
+        for (_, template) in &self.headers {
+            needs.extend(template.sources());
+        }
+        if let Payload::Json(json) = &self.body {
+            json.note_needs(&mut needs);
+        }
+        needs
+    }
+
+    /// The field that tells how long the answer lives, if one does.
+    pub(super) fn expires_field(&self) -> Option<Vec<&str>> {
+        match &self.expires {
+            Expires::Usual => Some(vec!["expires_in"]),
+            Expires::Field(path) => Some(path.iter().map(String::as_str).collect()),
+            Expires::Fixed(_) => None,
+        }
+    }
+}
+
+impl JsonTemplate {
+    fn note_needs<'s>(&'s self, needs: &mut BTreeSet<&'s str>) {
+        match self {
+            Self::Text(template) => needs.extend(template.sources()),
+            Self::List(items) => items.iter().for_each(|item| item.note_needs(needs)),
+            Self::Table(members) => members.iter().for_each(|(_, member)| member.note_needs(needs)),
+            Self::Plain(_) => {}
+        }
+    }
+}
+
+/// Sources that can all be fetched: none of them needs itself, directly or through others, or one that is not there.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSet(BTreeMap<String, Source>);
+
+/// Why sources cannot all be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Tangle {
+    /// A source reads one that nobody has configured.
+    #[error("reads {needed}, but no source is called so")]
+    Unknown {
+        /// Who reads.
+        name: String,
+        /// What is not there.
+        needed: String,
+    },
+    /// Each reads the next, and the last is the first.
+    #[error("these sources wait for each other: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+}
+
+impl SourceSet {
+    /// Proves `sources`; of two with one name the later counts.
+    pub fn new(sources: Vec<Source>) -> Result<Self, Vec<Tangle>> {
+        let set: BTreeMap<String, Source> = sources.into_iter().map(|source| (source.name.clone(), source)).collect();
+        let mut search = Search { set: &set, way: Vec::new(), done: BTreeSet::new(), tangles: Vec::new() };
+        for name in set.keys() {
+            search.visit(name);
+        }
+        let tangles = search.tangles;
+        if tangles.is_empty() { Ok(Self(set)) } else { Err(tangles) }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl IntoIterator for SourceSet {
+    type Item = (String, Source);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Source>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// Looks along every way from source to source, along none twice.
+struct Search<'s> {
+    set: &'s BTreeMap<String, Source>,
+    way: Vec<&'s str>,
+    done: BTreeSet<&'s str>,
+    tangles: Vec<Tangle>,
+}
+
+impl<'s> Search<'s> {
+    fn visit(&mut self, name: &'s str) {
+        if let Some(at) = self.way.iter().position(|before| *before == name) {
+            let round = self.way[at..].iter().chain([&name]).map(|name| (*name).to_owned());
+            return self.tangles.push(Tangle::Cycle(round.collect()));
+        }
+        if self.done.contains(name) {
+            return;
+        }
+        let set = self.set;
+        self.way.push(name);
+        for needed in set.get(name).into_iter().flat_map(Source::needs) {
+            if set.contains_key(needed) {
+                self.visit(needed);
+            } else {
+                self.tangles.push(Tangle::Unknown { name: name.to_owned(), needed: needed.to_owned() });
+            }
+        }
+        self.way.pop();
+        self.done.insert(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, reads: &[&str]) -> Source {
+        let query =
+            reads.iter().map(|read| ("q".to_owned(), Template::parse(&format!("{{{{results.{read}.t}}}}")).expect("a template")));
+        Source {
+            name: name.to_owned(),
+            method: Method::GET,
+            url: SecretString::from("http://x/"),
+            query: query.collect(),
+            headers: Vec::new(),
+            body: Payload::None,
+            expires: Expires::Usual,
+            ok: Success::Zero(vec!["errcode".to_owned()]),
+            stale: Vec::new(),
+            reserve: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn sources_may_read_each_other_but_not_in_a_round() {
+        let chain = vec![source("a", &["b", "c"]), source("b", &["c"]), source("c", &[])];
+        assert_eq!(SourceSet::new(chain).expect("no round").len(), 3);
+        let round = vec![source("a", &["b"]), source("b", &["c"]), source("c", &["b"]), source("d", &["d"])];
+        let names = |names: &[&str]| Tangle::Cycle(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(SourceSet::new(round).expect_err("two rounds"), [names(&["b", "c", "b"]), names(&["d", "d"])]);
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_is_named() {
+        let tangles = SourceSet::new(vec![source("a", &["b"])]).expect_err("b is nowhere");
+        assert_eq!(tangles, [Tangle::Unknown { name: "a".to_owned(), needed: "b".to_owned() }]);
+    }
+}

@@ -1,0 +1,13 @@
+//! Full addresses of credentials that the settings' presets fetch: WeCom's (企业微信), and the stable token of one account.
+
+/// WeCom's access_token of one application. Source: 企业微信, 获取access_token.
+pub const WECOM_TOKEN: &str = "https://qyapi.weixin.qq.com/cgi-bin/gettoken";
+
+/// WeCom's ticket of the whole company, for `wx.config`. Source: 企业微信, 获取企业的jsapi_ticket.
+pub const WECOM_JSAPI_TICKET: &str = "https://qyapi.weixin.qq.com/cgi-bin/get_jsapi_ticket";
+
+/// WeCom's ticket of one application, for `wx.agentConfig`. Source: 企业微信, 获取应用的jsapi_ticket.
+pub const WECOM_AGENT_TICKET: &str = "https://qyapi.weixin.qq.com/cgi-bin/ticket/get";
+
+/// The token that is not voided by another fetch. Source: 获取稳定版接口调用凭据.
+pub const STABLE_TOKEN: &str = "https://api.weixin.qq.com/cgi-bin/stable_token";

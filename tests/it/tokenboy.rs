@@ -1,0 +1,434 @@
+//! TokenBoy's contract: any service's expiring credential, from `/token?name=NAME`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jsdkd::clock::{Clock, UnixMillis};
+use jsdkd::store::{MemoryStore, Record, Store};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::support::app::{APP, APP_SECRET, TestApp};
+use crate::support::keeping::{dead_address, eventually};
+use crate::support::redis::RedisServer;
+use crate::support::service::{Service, errcode, pair};
+
+const NOT_FOUND: &str = r#"{"error":"not found"}"#;
+
+async fn with(sources: Value) -> TestApp {
+    TestApp::with(json!({ "sources": sources })).await
+}
+
+/// The `access_token` of a source.
+async fn token(app: &TestApp, name: &str) -> String {
+    app.get(&format!("/token?name={name}")).await.json()["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// The error of a source, and its status.
+async fn error(app: &TestApp, name: &str) -> (u16, String) {
+    let answer = app.get(&format!("/token?name={name}")).await;
+    let object: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
+    let members = object.as_object().expect("an object");
+    assert_eq!((members.len(), answer.header("cache-control")), (1, "no-store"), "{object}");
+    (answer.status.as_u16(), object["error"].as_str().expect("words").to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_its_services_object_as_it_came_with_its_time_counted_down() {
+    let sent = r#"{ "z": 1.0, "access_token": "T", "expires_in": 7200, "long": 12345678901234567890, "deep": {"b": [1, 2]} }"#;
+    let service = Service::start(move |_, _| (200, sent.to_owned()));
+    let clock = Clock::manual(UnixMillis(1_700_000_000_000));
+    let app = TestApp::build(json!({ "sources": { "weixin": { "url": service.url, "method": "GET" } } }));
+    let app = app.clock(clock.clone()).start().await;
+    let answer = app.get("/token?name=weixin").await;
+    let expected = r#"{"z":1.0,"access_token":"T","expires_in":7200,"long":12345678901234567890,"deep":{"b": [1, 2]}}"#;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, expected));
+    assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json; charset=utf-8", "no-store"));
+    clock.advance(Duration::from_secs(1000));
+    assert_eq!(app.get("/TOKEN/?name=+weixin+").await.json()["expires_in"], 6200);
+    assert_eq!(service.asked().len(), 1);
+    let head = app.send(app.request(Method::HEAD, "/token?name=weixin")).await;
+    assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
+    let post = app.send(app.request(Method::POST, "/token?name=weixin")).await;
+    assert_eq!((post.status.as_u16(), post.header("allow")), (405, "GET, HEAD, OPTIONS"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_name_is_not_found_and_without_sources_there_is_no_such_address() {
+    let app = with(json!({ "weixin": { "url": dead_address() } })).await;
+    for path in ["/token?name=other", "/token", "/token?name=", "/token?name=weixin&name=other"] {
+        let answer = app.get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, NOT_FOUND), "{path}");
+    }
+    app.stop().await;
+    let without = TestApp::start().await;
+    without.get("/token?name=weixin").await.problem(404, "not_found");
+    without.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_simultaneous_misses_are_one_call() {
+    let service = Service::granting(7200);
+    service.think(Duration::from_millis(300));
+    let app = with(json!({ "weixin": { "url": service.url } })).await;
+    let tokens = join_all((0..1000).map(|_| token(&app, "weixin"))).await;
+    assert!(tokens.iter().all(|token| token == "token-1"));
+    assert_eq!(service.asked().len(), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewal_runs_ahead_and_a_failure_leaves_the_living_object() {
+    let service = Service::granting(7200);
+    let clock = Clock::manual(UnixMillis(1_700_000_000_000));
+    let app =
+        TestApp::build(json!({ "sources": { "a": { "url": service.url, "reserve": "10m" } } })).clock(clock.clone()).start().await;
+    assert_eq!(token(&app, "a").await, "token-1");
+    clock.advance(Duration::from_secs(6590));
+    assert_eq!((token(&app, "a").await.as_str(), service.asked().len()), ("token-1", 1), "its reserve is not reached yet");
+    service.order(|_, _| (503, "busy".to_owned()));
+    clock.advance(Duration::from_secs(75));
+    eventually("a renewal is tried", async || {
+        assert_eq!(token(&app, "a").await, "token-1", "it lives");
+        service.asked().len() == 2
+    })
+    .await;
+    service.order(|_, number| (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()));
+    eventually("the next one succeeds", async || {
+        clock.advance(Duration::from_secs(2));
+        token(&app, "a").await == "token-3"
+    })
+    .await;
+    assert_eq!(service.asked().len(), 3, "nobody asks while it pauses");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_hands_back_what_we_have_does_not_lengthen_its_life() {
+    let service = Service::start(|_, _| (200, json!({ "access_token": "same", "expires_in": 7200 }).to_string()));
+    let clock = Clock::manual(UnixMillis(1_700_000_000_000));
+    let app = TestApp::build(json!({ "sources": { "a": { "url": service.url } } })).clock(clock.clone()).start().await;
+    token(&app, "a").await;
+    clock.advance(Duration::from_secs(7100));
+    eventually("a renewal runs", async || {
+        assert!(app.get("/token?name=a").await.json()["expires_in"].as_u64() <= Some(100));
+        service.asked().len() > 1
+    })
+    .await;
+    clock.advance(Duration::from_secs(101));
+    let left = app.get("/token?name=a").await.json()["expires_in"].as_u64();
+    assert!(left >= Some(7000), "once it has ended it is believed: {left:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_source_pauses_and_says_why_in_tokenboys_shape() {
+    let service = Service::start(|_, _| errcode(40125, "invalid appsecret hidden-secret, rid: 1-2"));
+    let app = with(json!({ "a": { "url": service.url, "args": { "secret": "hidden-secret" } } })).await;
+    assert_eq!(error(&app, "a").await, (502, "failed to fetch a: it refused: 40125 invalid appsecret ***, rid: 1-2".to_owned()));
+    let (status, words) = error(&app, "a").await;
+    assert!(
+        status == 503 && words.starts_with("a is not asked for 1") && words.ends_with("40125 invalid appsecret ***, rid: 1-2"),
+        "{words}"
+    );
+    assert!(app.get("/token?name=a").await.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 5));
+    assert_eq!(service.asked().len(), 1);
+    app.stop().await;
+
+    let away = with(json!({ "a": { "url": dead_address() } })).await;
+    let (status, words) = error(&away, "a").await;
+    assert!(status == 502 && words.starts_with("failed to fetch a: it cannot be reached: "), "{words}");
+    away.stop().await;
+
+    let slow = Service::granting(7200);
+    slow.think(Duration::from_secs(5));
+    let waiting = TestApp::with(json!({ "sources": { "a": { "url": slow.url } }, "wechat": { "timeout": "300ms" } })).await;
+    assert_eq!(error(&waiting, "a").await, (504, "failed to fetch a: it did not answer within 300ms".to_owned()));
+    waiting.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_is_what_is_written() {
+    let service = Service::start(|_, number| (200, json!({ "code": "0", "data": { "token": number, "ttl": "60" } }).to_string()));
+    let url = |path: &str| format!("{}{path}", service.url);
+    let rule = json!({ "field": "code", "equals": "0" });
+    let app = with(json!({
+        "get": { "url": url("/get?own=1"), "args": { "a": "x y", "n": 5 }, "headers": { "Authorization": "Bearer {{results.first.data.token}}" } },
+        "first": { "url": url("/first"), "method": "delete", "expires": "data.ttl", "ok": rule },
+        "form": { "url": url("/form"), "method": "POST", "args": { "a": "1&2" } },
+        "both": { "url": url("/both"), "method": "POST", "args": { "q": "1" }, "form": { "f": "é" } },
+        "json": { "url": url("/json"), "method": "PUT", "args": { "q": "1" }, "expires": "90s",
+                  "body": { "t": "t-{{results.first.data.token}}", "n": 1, "list": [true, null, "x"], "deep": { "b": {} } } },
+    }))
+    .await;
+    let first = app.get("/token?name=first").await.json();
+    assert!(first["data"]["ttl"] == "59" || first["data"]["ttl"] == "60", "still a text, and counted down: {first}");
+    for name in ["get", "form", "both", "json"] {
+        assert_eq!(app.get(&format!("/token?name={name}")).await.json()["code"], "0");
+    }
+    let seen = |path: &str| service.asked().into_iter().find(|asked| asked.path == path).expect("it was asked");
+    let (get, first, form, both, json) = (seen("/get"), seen("/first"), seen("/form"), seen("/both"), seen("/json"));
+    assert_eq!((get.method.as_str(), get.query.as_str(), get.authorization.as_str()), ("GET", "own=1&a=x+y&n=5", "Bearer 1"));
+    assert_eq!((first.method.as_str(), first.query.as_str(), first.body.as_str()), ("DELETE", "", ""));
+    assert_eq!((form.query.as_str(), form.body.as_str()), ("", "a=1%262"));
+    assert_eq!((both.query.as_str(), both.body.as_str()), ("q=1", "f=%C3%A9"));
+    assert_eq!(form.content_type, "application/x-www-form-urlencoded");
+    assert_eq!((json.method.as_str(), json.query.as_str(), json.content_type.as_str()), ("PUT", "q=1", "application/json"));
+    let body: Value = serde_json::from_str(&json.body).expect("JSON");
+    assert_eq!(body, json!({ "t": "t-1", "n": 1, "list": [true, null, "x"], "deep": { "b": {} } }));
+    app.stop().await;
+}
+
+/// A service whose `/token` grants and whose `/ticket` takes none but the last token that it granted.
+fn chained() -> Service {
+    Service::start(|asked, number| match asked.path.as_str() {
+        "/token" => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
+        _ => (200, json!({ "errcode": 0, "ticket": pair(&asked.query, "access_token"), "expires_in": 7200 }).to_string()),
+    })
+}
+
+fn chain(service: &Service) -> Value {
+    json!({
+        "ticket": { "url": format!("{}/ticket", service.url), "args": { "access_token": "{{results.weixin.access_token}}", "type": "jsapi" } },
+        "weixin": { "url": format!("{}/token", service.url) },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_needs_comes_first_and_once() {
+    let service = chained();
+    let app = with(chain(&service)).await;
+    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-1");
+    assert_eq!(token(&app, "weixin").await, "token-1");
+    assert_eq!((service.calls("/token"), service.calls("/ticket")), (1, 1));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_called_dead_is_renewed_once_and_the_ticket_asked_for_once_more() {
+    let service = chained();
+    let app = with(chain(&service)).await;
+    assert_eq!(token(&app, "weixin").await, "token-1");
+    service.order(|asked, number| match (asked.path.as_str(), pair(&asked.query, "access_token")) {
+        ("/token", _) => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
+        (_, Some(dead)) if dead == "token-1" => errcode(42001, "access_token expired"),
+        (_, token) => (200, json!({ "errcode": 0, "ticket": token, "expires_in": 7200 }).to_string()),
+    });
+    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-3");
+    assert_eq!(token(&app, "weixin").await, "token-3");
+    assert_eq!((service.calls("/token"), service.calls("/ticket")), (2, 2));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_calls_everything_dead_costs_one_token() {
+    let service = chained();
+    let app = with(chain(&service)).await;
+    service.order(|asked, number| match asked.path.as_str() {
+        "/token" => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
+        _ => errcode(40001, "invalid credential"),
+    });
+    assert_eq!(error(&app, "ticket").await, (502, "failed to fetch ticket: it refused: 40001 invalid credential".to_owned()));
+    assert_eq!((service.calls("/token"), service.calls("/ticket")), (2, 2));
+    eventually("its pause ends", async || error(&app, "ticket").await.0 == 502).await;
+    assert_eq!(service.calls("/token"), 2, "at most once in 30 s");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_networks_that_are_let_in_are_answered() {
+    let service = Service::granting(7200);
+    let sources = json!({ "a": { "url": service.url } });
+    let app = TestApp::with(json!({ "sources": sources, "tokenboy": { "allow": ["loopback", "203.0.113.0/24"] } })).await;
+    let from = async |header: &str, value: &str| {
+        let answer = app.send(app.request(Method::GET, "/token?name=a").header(header, value)).await;
+        if answer.status != 200 {
+            assert_eq!(answer.body, r#"{"error":"this address is not among tokenboy.allow in the settings"}"#);
+        }
+        answer.status.as_u16()
+    };
+    assert_eq!(token(&app, "a").await, "token-1");
+    assert_eq!(from("x-forwarded-for", "203.0.113.9").await, 200);
+    assert_eq!(from("forwarded", "for=203.0.113.9").await, 200);
+    for stranger in ["8.8.8.8", "10.0.0.1", "unknown", "", "127.0.0.1, 8.8.8.8"] {
+        assert_eq!(from("x-forwarded-for", stranger).await, 403, "{stranger}");
+    }
+    for trace in ["via", "x-real-ip", "x-forwarded-proto"] {
+        assert_eq!(from(trace, "127.0.0.1").await, 403, "{trace}: a proxy that names no caller");
+    }
+    assert_eq!(token(&app, "a").await, "token-1");
+    let page = app.send(app.request(Method::GET, "/token?name=a").header("origin", "https://example.com")).await;
+    let told = r#"{"error":"pages are not answered here; ask from a program"}"#;
+    assert_eq!((page.status.as_u16(), page.body.as_str()), (403, told), "a person on the network may look at any page");
+    app.stop().await;
+    let usual = with(json!({ "a": { "url": service.url } })).await;
+    let lan = usual.send(usual.request(Method::GET, "/token?name=a").header("x-forwarded-for", "192.168.1.9")).await;
+    let outside = usual.send(usual.request(Method::GET, "/token?name=a").header("x-forwarded-for", "8.8.8.8")).await;
+    assert_eq!((lan.status.as_u16(), outside.status.as_u16()), (200, 403));
+    usual.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_outlives_the_process_in_the_cache() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().join("cache.json");
+    let service = Service::granting(7200);
+    let settings = json!({ "cache": { "file": path }, "sources": { "a": { "url": service.url } } });
+    let first = TestApp::with(settings.clone()).await;
+    token(&first, "a").await;
+    first.stop().await;
+    let again = TestApp::with(settings).await;
+    let answer = again.get("/token?name=a").await.json();
+    assert!(answer["expires_in"].as_u64().is_some_and(|left| (7000..=7200).contains(&left)), "{answer}");
+    assert_eq!((answer["access_token"].as_str(), service.asked().len()), (Some("token-1"), 1));
+    again.stop().await;
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("a file")).expect("a whole file");
+    let record = &file["source.a"];
+    let resting: Value = serde_json::from_str(record["value"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(resting["object"], json!({ "access_token": "token-1", "expires_in": 7200 }));
+    let (fetched_at, end) = (resting["fetched_at"].as_u64().expect("a time"), record["__expires"].as_u64().expect("an end"));
+    assert!((fetched_at / 1000 + 7200).abs_diff(end) <= 1, "{file}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_on_one_redis_fetch_once_and_serve_on_when_it_dies() {
+    let mut redis = RedisServer::start();
+    let service = Service::granting(7200);
+    service.think(Duration::from_millis(300));
+    let settings =
+        json!({ "cache": { "redis": redis.url() }, "sources": { "a": { "url": service.url }, "b": { "url": service.url } } });
+    let (one, two) = (TestApp::with(settings.clone()).await, TestApp::with(settings).await);
+    let asked = join_all((0..40).map(|turn| token(if turn % 2 == 0 { &one } else { &two }, "a"))).await;
+    assert!(asked.iter().all(|token| token == "token-1"), "{asked:?}");
+    assert_eq!(service.asked().len(), 1);
+    redis.kill();
+    for app in [&one, &two] {
+        assert_eq!(token(app, "a").await, "token-1", "what is held is served");
+    }
+    let (status, words) = error(&one, "b").await;
+    assert_eq!((status, words.as_str()), (503, "the redis store does not answer, and what was asked for is not held here"));
+    assert_eq!(service.asked().len(), 1, "without a claim a fetch could void what the other one holds");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_wrote_under_its_key_is_fetched_anew() {
+    let records = BTreeMap::from([(
+        "source.a".to_owned(),
+        Record { value: "not ours".into(), expires_at: Clock::system().wall().plus(Duration::from_secs(600)) },
+    )]);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(records, Clock::system()));
+    let service = Service::granting(7200);
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let text = format!("{{ sources: {{ a: {{ url: '{}' }} }} }}", service.url);
+    let set = crate::settings::good(&text).config.sources;
+    let timeout = Duration::from_secs(2);
+    let sources = jsdkd::sources::Sources::new(set, store, Clock::system(), Default::default(), timeout).expect("a client");
+    let object = sources.object("a").await.expect("a source").expect("an object");
+    assert!(object.expose_secret().starts_with(r#"{"access_token":"token-1","expires_in":7"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_brings_and_takes_sources_and_keeps_what_lives() {
+    let service = Service::granting(7200);
+    let app = TestApp::start().await;
+    app.get("/token?name=a").await.problem(404, "not_found");
+    let apply = |sources: Value| {
+        app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    };
+    apply(json!({ "a": { "url": service.url } }));
+    assert_eq!(token(&app, "a").await, "token-1");
+    apply(json!({ "a": { "url": service.url, "args": { "x": "y" } }, "b": { "url": service.url } }));
+    assert_eq!((token(&app, "a").await, token(&app, "b").await), ("token-1".to_owned(), "token-2".to_owned()));
+    apply(json!({ "b": { "url": service.url } }));
+    assert_eq!(app.get("/token?name=a").await.body, NOT_FOUND);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keep_always_fetches_before_anybody_asks() {
+    let service = chained();
+    let app = TestApp::with(json!({ "sources": chain(&service), "keep": "always", "apps": null })).await;
+    eventually("both are fetched", async || service.calls("/ticket") == 1).await;
+    assert_eq!(service.calls("/token"), 1);
+    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-1");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presets_ask_what_their_services_want() {
+    let service = Service::start(|_, number| {
+        (200, json!({ "errcode": 0, "access_token": format!("t{number}"), "ticket": "k", "expires_in": 7200 }).to_string())
+    });
+    let url = |path: &str| format!("{}{path}", service.url);
+    let app = with(json!({
+        "corp": { "preset": "wecom", "url": url("/corp"), "corpid": "ww1", "corpsecret": "corp-secret" },
+        "corp_ticket": { "preset": "wecom_jsapi_ticket", "url": url("/ticket"), "token": "corp" },
+        "agent_ticket": { "preset": "wecom_agent_ticket", "url": url("/agent"), "token": "corp" },
+        "api": { "preset": "oauth2_client_credentials", "url": url("/oauth"), "client_id": "id", "client_secret": "s&t", "scope": "a b" },
+    }))
+    .await;
+    for name in ["corp", "corp_ticket", "agent_ticket", "api"] {
+        app.get(&format!("/token?name={name}")).await.json();
+    }
+    let seen = |path: &str| service.asked().into_iter().find(|asked| asked.path == path).expect("it was asked");
+    assert_eq!(seen("/corp").query, "corpid=ww1&corpsecret=corp-secret");
+    assert_eq!(
+        (seen("/ticket").query.as_str(), seen("/agent").query.as_str()),
+        ("access_token=t1", "access_token=t1&type=agent_config")
+    );
+    let oauth = seen("/oauth");
+    assert_eq!((oauth.method.as_str(), oauth.query.as_str()), ("POST", ""));
+    assert_eq!(oauth.body, "grant_type=client_credentials&client_id=id&client_secret=s%26t&scope=a+b");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
+    let app = TestApp::start().await;
+    let at = |path: &str| format!("{}{path}", app.sandbox.url());
+    let sources = json!({
+        "corp": { "preset": "wecom", "url": at("/cgi-bin/gettoken"), "corpid": APP, "corpsecret": APP_SECRET },
+        "corp_ticket": { "preset": "wecom_jsapi_ticket", "url": at("/cgi-bin/get_jsapi_ticket"), "token": "corp" },
+        "agent_ticket": { "preset": "wecom_agent_ticket", "url": at("/cgi-bin/ticket/get"), "token": "corp" },
+        "wrong": { "preset": "wecom", "url": at("/cgi-bin/gettoken"), "corpid": APP, "corpsecret": "wrong-secret" },
+    });
+    app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    let first = token(&app, "corp").await;
+    let ticket = app.get("/token?name=corp_ticket").await.json();
+    assert_eq!(ticket["ticket"].as_str(), app.sandbox.current_ticket(APP).as_deref());
+    // What WeCom revokes early is renewed as soon as a ticket is refused.
+    app.sandbox.void_token(APP);
+    let agent = app.get("/token?name=agent_ticket").await.json();
+    assert!(agent["errcode"] == 0 && agent["ticket"].is_string() && agent["ticket"] != ticket["ticket"], "{agent}");
+    let second = token(&app, "corp").await;
+    assert!(second != first && app.sandbox.accepts(&second));
+    assert_eq!(app.sandbox.calls("/cgi-bin/gettoken"), 2);
+    let (status, words) = error(&app, "wrong").await;
+    assert!(status == 502 && words.contains("40001 invalid credential"), "{words}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokenboys_own_example_works_against_wechat_as_the_sandbox_plays_it() {
+    let app = TestApp::start().await;
+    let at = |path: &str| format!("{}{path}", app.sandbox.url());
+    let sources = json!({
+        "weixin": { "url": at("/cgi-bin/token"), "method": "GET",
+                    "args": { "grant_type": "client_credential", "appid": APP, "secret": APP_SECRET } },
+        "weixin_jsticket": { "url": at("/cgi-bin/ticket/getticket"), "method": "GET",
+                             "args": { "type": "jsapi", "access_token": "{{results.weixin.access_token}}" } },
+        "stable": { "preset": "wechat_stable_token", "url": at("/cgi-bin/stable_token"), "appid": APP, "secret": APP_SECRET },
+    });
+    app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    let ticket = app.get("/token?name=weixin_jsticket").await.json();
+    assert_eq!((ticket["errcode"].as_u64(), ticket["ticket"].as_str()), (Some(0), app.sandbox.current_ticket(APP).as_deref()));
+    assert!(app.sandbox.accepts(&token(&app, "weixin").await) && app.sandbox.accepts(&token(&app, "stable").await));
+    assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
+    app.stop().await;
+}
