@@ -11,8 +11,8 @@ use url::Url;
 use crate::account::Account;
 use crate::clock::UnixSeconds;
 use crate::signature;
-use crate::wechat::ClientError;
 use crate::wechat::message::{Article, Message, Music, Reply};
+use crate::wechat::{ClientError, chain};
 
 /// No answer is longer; a longer one is refused.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -199,14 +199,7 @@ impl From<JsonReply> for Reply {
 
 fn unreachable(error: reqwest::Error) -> ForwardError {
     // The address carries a signature.
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    ForwardError::Unreachable(text)
+    ForwardError::Unreachable(chain(&error.without_url()))
 }
 
 #[cfg(test)]

@@ -18,10 +18,7 @@ use super::reply::{self, Granted};
 use super::slot::Near;
 use super::source::{JsonTemplate, Payload, Source};
 use super::template::{Template, Unfilled};
-use crate::wechat::{ClientError, chain, is_loopback};
-
-/// No answer that we read is larger; a longer one is cut off and counts as unreadable.
-const LONGEST_BODY: usize = 64 * 1024;
+use crate::wechat::{ClientError, chain, exchange, is_loopback};
 
 /// What other sources answered, by their names.
 pub(super) type Results = BTreeMap<String, Arc<Near>>;
@@ -149,18 +146,4 @@ impl Filling<'_> {
             JsonTemplate::Plain(value) => value.clone(),
         })
     }
-}
-
-async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
-    let mut response = request.send().await?;
-    let status = response.status().as_u16();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = LONGEST_BODY - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            break;
-        }
-    }
-    Ok((status, body))
 }

@@ -219,7 +219,8 @@ impl WechatClient {
     }
 }
 
-async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
+/// One exchange; of a body that is longer than any we read, the beginning.
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
     let mut response = request.send().await?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
