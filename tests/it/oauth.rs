@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::Answer;
+use jsdkd::sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp, signed_v1};
@@ -103,6 +103,11 @@ async fn a_refusal_and_a_snapshot_go_back_to_the_site_as_errors() {
         assert_eq!(back.header("location"), "https://shop.example.com/in?a=1&error=snapshot_user&state=s1#top");
     }
     assert_eq!(app.sandbox.calls("/sns/userinfo"), 0, "a snapshot is known by its grant");
+    // Now and then WeChat forgets to mark one; such a visitor may not read their own profile.
+    app.sandbox.fault(Fault::errcode(48001, "api unauthorized").on("/sns/userinfo"));
+    let query = format!("redirect={SITE}&state=s1&scope=snsapi_userinfo");
+    let back = Browser::new(&app).trip(APP, &query, "Alice", Answer::Agree).await;
+    assert_eq!(back.header("location"), "https://shop.example.com/in?a=1&error=snapshot_user&state=s1#top");
 }
 
 #[tokio::test]
