@@ -20,6 +20,7 @@ mod errcode;
 pub mod message;
 mod oauth;
 mod reply;
+mod template;
 mod user;
 
 pub use errcode::{Call, Errcode, Kind};
