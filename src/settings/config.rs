@@ -56,7 +56,7 @@ pub struct Config {
 pub struct HubConfig {
     /// What its callers sign with, by `kid`; at least one.
     pub keys: HashMap<String, SecretString>,
-    /// The account that is meant where the address names none; one of those configured.
+    /// The account that is meant where the address names none; one of those configured, or of those that the store may hold.
     pub app: AppId,
 }
 

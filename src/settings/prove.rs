@@ -52,7 +52,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
-    let hub = hub::hub(&root, variables, env, reader, &apps.accounts);
+    let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
     let origins = origins(&root);
     let store = cache::store(&root, variables);
     let confirm_logins = root.get("login").and_then(|at| confirm(&at));

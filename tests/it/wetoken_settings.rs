@@ -51,6 +51,15 @@ fn a_realm_may_name_an_app_that_the_store_holds() {
 }
 
 #[test]
+fn the_hub_may_mean_an_app_that_the_store_holds() {
+    let hub = |text: &str| good(&format!("{{ wetoken: {{}}, hub: {{ keys: {{ k: '{}' }} {text} }} }}", "x".repeat(32)));
+    let app = hub(", app: 'wx9'").config.hub.expect("it is served").app;
+    assert_eq!(app.as_str(), "wx9");
+    let unsaid = hub("");
+    assert!(unsaid.config.hub.is_none() && unsaid.warnings.len() == 1, "{:?}", unsaid.warnings);
+}
+
+#[test]
 fn its_faults_are_named_at_their_places() {
     let expected = "jsdkd.json:1:22 wetoken.allow[0]: found \"lan\", expected \"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"";
     assert_eq!(faults("{ wetoken: { allow: ['lan'] } }"), expected);
