@@ -45,7 +45,7 @@ impl Registry {
     /// Sends `code` in the name of the account.
     pub async fn send_code(&self, holding: &Arc<Holding>, code: Code) -> Result<(), CodeError> {
         let app_id = &holding.account.app_id;
-        let template = self.state().apps.get(app_id).and_then(|app| app.template_id.clone());
+        let template = self.state().list.apps.get(app_id).and_then(|app| app.template_id.clone());
         let template = template.filter(|id| !id.is_empty()).ok_or(CodeError::NoTemplate)?;
         let openid = self.openid(app_id.as_str(), &code.user_name).await?;
         let message = written(&code, &openid, &template, self.0.keeper.clock().wall());

@@ -71,7 +71,7 @@ impl Registry {
 
     async fn create_once(&self, app_id: AppId, app: StoredApp) -> Result<(), CreateError> {
         let exists = || CreateError::Exists(app_id.clone());
-        if self.state().ids.iter().any(|known| known.as_str().eq_ignore_ascii_case(app_id.as_str())) {
+        if self.state().list.ids.iter().any(|known| known.as_str().eq_ignore_ascii_case(app_id.as_str())) {
             return Err(exists());
         }
         // A store that is not shared grants every claim, so this process needs a turn of its own.
@@ -85,9 +85,12 @@ impl Registry {
         made?;
         tracing::info!(account.id = %app_id, "an app was made");
         let mut state = self.state();
-        state.apps.insert(app_id, app);
-        state.version += 1;
-        self.publish(&mut state);
+        // A reload may have closed these addresses meanwhile; then it rests in the store for another day.
+        if state.list.holds_stored() {
+            state.list.apps.insert(app_id, app);
+            state.version += 1;
+            self.publish(&mut state);
+        }
         Ok(())
     }
 

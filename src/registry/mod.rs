@@ -1,28 +1,29 @@
 //! Which accounts there are: those of the settings, and beside them the apps that rest in the store. It gives the keeper the merged
 //! list, looks after what other instances have made, and makes apps itself. It knows neither how settings are written nor routes.
 //!
-//! Reading order: this file (the list and who keeps it true), `create` (one more app), `code` (what is sent in an app's name).
+//! Reading order: `list` (what is merged), this file (who keeps it true), `create` (one more app), `code` (what is sent in an app's name).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::account::{Account, AppId};
 use crate::keeper::Keeper;
 use crate::message::{MessagePolicies, MessagePolicy};
 use crate::store::{Store, StoreError, StoredApp};
-use crate::wechat::crypt::EnvelopeKey;
 
 mod code;
 mod create;
+mod list;
 
 pub use code::{Code, CodeError};
 pub use create::{CreateError, NewApp};
+pub use list::Configured;
+
+use list::List;
 
 /// How often a shared store is asked for apps that others have made, so that all instances serve them within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -50,26 +51,9 @@ struct Inner {
     runtime: Handle,
 }
 
-/// What the settings say.
-#[derive(Debug, Default)]
-pub struct Configured {
-    /// The accounts; each wins over an app of the same appid in the store.
-    pub accounts: Vec<Account>,
-    /// What they do with their messages.
-    pub messages: MessagePolicies,
-    /// The reserve of those that the settings do not name.
-    pub reserve: Duration,
-    /// Whether the apps of the store are served.
-    pub stored: bool,
-}
-
 #[derive(Default)]
 struct State {
-    configured: Configured,
-    ids: HashSet<AppId>,
-    apps: BTreeMap<AppId, StoredApp>,
-    /// Appids in the store that can name no account of ours; each is complained of once.
-    unusable: BTreeSet<String>,
+    list: List,
     /// Counts what was changed here, so that an answer from before it is not believed.
     version: u64,
     /// How the last look went; `None` = nobody has looked since the settings changed.
@@ -98,11 +82,7 @@ impl Registry {
     /// Replaces what the settings say, as a reload does. The apps of the store that are known stay.
     pub fn set(&self, configured: Configured) {
         let mut state = self.state();
-        state.ids = configured.accounts.iter().map(|account| account.app_id.clone()).collect();
-        if !configured.stored {
-            state.apps.clear();
-        }
-        state.configured = configured;
+        state.list.set(configured);
         state.seen = None;
         state.version += 1;
         self.publish(&mut state);
@@ -116,7 +96,7 @@ impl Registry {
 
     /// The first look into the store, so that a server which listens serves what is there; but not for long.
     pub async fn begin(&self) {
-        if self.state().configured.stored {
+        if self.state().list.holds_stored() {
             tokio::time::timeout(FIRST_PATIENCE, self.look()).await.ok();
         }
     }
@@ -152,7 +132,7 @@ impl Registry {
     fn pause(&self) -> Option<Duration> {
         let state = self.state();
         match state.seen {
-            _ if !state.configured.stored => None,
+            _ if !state.list.holds_stored() => None,
             None => Some(Duration::ZERO),
             Some(true) if !self.0.store.is_shared() => None,
             Some(_) => Some(LOOK_EVERY),
@@ -177,22 +157,8 @@ impl Registry {
             tracing::info!("the apps in the store can be read again");
         }
         state.seen = Some(true);
-        let mut apps = BTreeMap::new();
-        for app in found {
-            match AppId::parse(&app.app_id) {
-                Ok(app_id) => drop(apps.insert(app_id, app)),
-                Err(fault) => {
-                    if !state.unusable.contains(&app.app_id) {
-                        tracing::warn!(account.id = app.app_id, %fault, "an app in the store cannot be served");
-                        state.unusable.insert(app.app_id);
-                    }
-                }
-            }
-        }
-        let before = std::mem::replace(&mut state.apps, apps);
         // A new list makes the keeper forget past failures, so it gets none that says the same.
-        let is_new = !served(&state.ids, &before).eq(served(&state.ids, &state.apps));
-        if is_new {
+        if state.list.adopt(found) {
             self.publish(&mut state);
         }
     }
@@ -207,21 +173,7 @@ impl Registry {
 
     /// Gives the keeper the list as it is now.
     fn publish(&self, state: &mut State) {
-        let configured = &mut state.configured;
-        if !configured.stored {
-            // Nobody will merge them again, and there may be ten thousand.
-            self.0.messages.store(Arc::new(std::mem::take(&mut configured.messages)));
-            return self.0.keeper.set_accounts(std::mem::take(&mut configured.accounts));
-        }
-        let (mut accounts, mut messages) = (configured.accounts.clone(), configured.messages.clone());
-        for (app_id, app) in state.apps.iter().filter(|(app_id, _)| !state.ids.contains(*app_id)) {
-            accounts.push(Account::usual(app_id.clone(), app.secret.clone(), app.token.clone(), configured.reserve));
-            match app.aes_key.as_ref().map(EnvelopeKey::parse) {
-                Some(Ok(key)) => messages.insert(app_id.clone(), MessagePolicy { keys: vec![key], ..MessagePolicy::default() }),
-                Some(Err(fault)) => tracing::warn!(account.id = %app_id, %fault, "the app's AES key in the store cannot be used"),
-                None => {}
-            }
-        }
+        let (accounts, messages) = state.list.merged();
         self.0.messages.store(Arc::new(messages));
         self.0.keeper.set_accounts(accounts);
     }
@@ -229,15 +181,4 @@ impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What of `apps` makes a difference to the keeper: not those that the settings hide, and of each no template.
-fn served<'a>(
-    ids: &HashSet<AppId>,
-    apps: &'a BTreeMap<AppId, StoredApp>,
-) -> impl Iterator<Item = (&'a AppId, [Option<&'a str>; 3])> {
-    let shown = |secret: &'a Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret());
-    apps.iter()
-        .filter(|(app_id, _)| !ids.contains(*app_id))
-        .map(move |(app_id, app)| (app_id, [Some(app.secret.expose_secret()), shown(&app.token), shown(&app.aes_key)]))
 }
