@@ -5,7 +5,7 @@
 //! [`keeper::Keeper`] over a [`store::Store`] and a [`wechat::WechatClient`].
 //!
 //! The modules in reading order:
-//! - [`clock`], [`account`], [`credential`], [`signature`], [`origin`]: plain values and pure functions;
+//! - [`clock`], [`chance`], [`account`], [`credential`], [`signature`], [`origin`]: plain values and pure functions;
 //! - [`realm`]: who may query, and the proof of it; [`oauth`]: where an account's visitors may be sent back to;
 //! - [`store`]: where credentials rest; [`wechat`]: WeChat's wire;
 //! - [`keeper`]: the owner of every credential; [`login`]: what becomes of a visitor who logs in;
@@ -19,6 +19,7 @@
 //! `ConfigRequest` (`http/jsapi_config.rs`), asks the keeper for the ticket, which is at hand or is read from the store or fetched
 //! once for all who wait, and is signed (`signature::jsapi`).
 
+pub mod chance;
 pub mod clock;
 
 pub mod account;
