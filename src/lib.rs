@@ -39,6 +39,7 @@ pub mod login;
 pub mod message;
 pub mod sources;
 
+pub mod registry;
 pub mod settings;
 
 pub mod http;

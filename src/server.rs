@@ -17,9 +17,10 @@ use crate::http::{self, Access, AppState, Demo, HttpOptions};
 use crate::keeper::Keeper;
 use crate::login::Logins;
 use crate::message::Inbox;
+use crate::registry::{Configured, Registry};
 use crate::settings::Config;
 use crate::sources::Sources;
-use crate::store::{self, OpenError};
+use crate::store::{self, OpenError, StoreConfig};
 use crate::wechat::{ClientError, WechatClient};
 
 /// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
@@ -53,7 +54,7 @@ pub struct Server {
     state: web::Data<AppState>,
     http: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
-    refreshers: [JoinHandle<()>; 2],
+    refreshers: [JoinHandle<()>; 3],
     stop: watch::Sender<bool>,
     grace: Duration,
 }
@@ -70,14 +71,22 @@ impl Server {
         // A second installation fails and changes nothing, which is what a second server in one process wants.
         rustls::crypto::ring::default_provider().install_default().ok();
         let access = access(&config);
+        let (configured, config) = configured(config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::new(config.accounts, Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let keeper = Keeper::new(Vec::new(), Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let knows_users = matches!(config.store, StoreConfig::Sql(_));
+        let registry = Registry::new(keeper.clone(), Arc::clone(&store), knows_users, configured);
+        registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
         let sources = Sources::new(config.sources, store, clock, config.keep, config.wechat.timeout)?;
         let (stop, stopped) = watch::channel(false);
-        let refreshers = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(sources.clone().run(stopped))];
+        let refreshers = [
+            tokio::spawn(keeper.refresher().run(stopped.clone())),
+            tokio::spawn(sources.clone().run(stopped.clone())),
+            tokio::spawn(registry.clone().run(stopped)),
+        ];
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -88,7 +97,7 @@ impl Server {
             confirm_logins: config.confirm_logins,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
             .keep_alive(KEEP_ALIVE)
@@ -144,6 +153,7 @@ impl Server {
         for refresher in self.refreshers {
             refresher.await.ok();
         }
+        self.state.registry.close(clock.steady().until(deadline)).await;
         self.state.inbox.close(clock.steady().until(deadline)).await;
         self.state.sources.close(clock.steady().until(deadline)).await;
         self.state.keeper.close(clock.steady().until(deadline)).await;
@@ -163,10 +173,16 @@ fn access(config: &Config) -> Access {
         hub: config.hub.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
-        messages: config.messages.clone(),
         tokenboy: config.tokenboy.clone(),
+        wetoken: config.wetoken.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
+}
+
+/// What the registry takes from the settings, and the rest of them.
+fn configured(mut config: Config) -> (Configured, Config) {
+    let (accounts, messages) = (std::mem::take(&mut config.accounts), std::mem::take(&mut config.messages));
+    (Configured { accounts, messages, reserve: config.reserve, stored: config.wetoken.is_some() }, config)
 }
 
 /// Applies new settings to a running server: apps, realms, sources, the hub's keys and cors. Nothing is dropped, neither a request nor a
@@ -178,7 +194,8 @@ impl Reloader {
     /// Takes over what may change while running.
     pub fn apply(&self, config: Config) {
         let access = access(&config);
-        self.0.keeper.set_accounts(config.accounts);
+        let (configured, config) = configured(config);
+        self.0.registry.set(configured);
         self.0.sources.set(config.sources);
         self.0.set_access(access);
     }

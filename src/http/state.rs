@@ -13,10 +13,11 @@ use crate::account::AppId;
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::login::Logins;
-use crate::message::{Inbox, MessagePolicies};
+use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
+use crate::registry::Registry;
 use crate::settings::{HubConfig, TrustedProxies};
 use crate::sources::Sources;
 
@@ -28,6 +29,8 @@ pub struct AppState {
     pub logins: Logins,
     /// What becomes of messages that WeChat pushes.
     pub inbox: Inbox,
+    /// Which accounts there are.
+    pub registry: Registry,
     /// Who may call; a reload replaces it whole.
     access: ArcSwap<Access>,
     /// Expiring credentials of other services.
@@ -52,10 +55,10 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
-    /// What each account does with its messages.
-    pub messages: MessagePolicies,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
+    /// The callers to whom wetoken's addresses answer; `None` = there are none.
+    pub wetoken: Option<TrustedProxies>,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -101,9 +104,17 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
     /// The state of a server that begins with `access`.
-    pub fn new(keeper: Keeper, logins: Logins, inbox: Inbox, sources: Sources, access: Access, options: HttpOptions) -> Self {
+    pub fn new(
+        keeper: Keeper,
+        logins: Logins,
+        inbox: Inbox,
+        sources: Sources,
+        registry: Registry,
+        access: Access,
+        options: HttpOptions,
+    ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, access, sources, options, costly }
+        Self { keeper, logins, inbox, registry, access, sources, options, costly }
     }
 
     /// Who may call, now.

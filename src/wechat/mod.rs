@@ -18,6 +18,7 @@ mod errcode;
 pub mod message;
 mod oauth;
 mod reply;
+mod template;
 mod user;
 mod wire;
 

@@ -66,3 +66,7 @@ mod tokenboy_settings;
 mod users;
 mod verify_file;
 mod wechatpy;
+mod wetoken;
+mod wetoken_apps;
+mod wetoken_code;
+mod wetoken_settings;
