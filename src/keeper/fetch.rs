@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// A claim outlives the upstream timeout by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
 
-/// How often an instance that lost the claim looks for the winner's result.
+/// How often an instance that lost the claim looks for the winner's result, should nobody tell it.
 const LOSER_LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// WeChat spaces forced renewals by this much on the stable endpoint; we do so on both. Source: 获取稳定版接口调用凭据, force_refresh.
@@ -200,7 +200,7 @@ impl Keeper {
             if self.0.clock.steady() >= give_up {
                 return Err(KeeperError::TooSlow { key: holding.key(kind), after: lease });
             }
-            tokio::time::sleep(LOSER_LOOKS_EVERY).await;
+            self.0.waiters.wait(&holding.key(kind), LOSER_LOOKS_EVERY).await;
         }
     }
 
