@@ -4,8 +4,8 @@
 //!
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `news` (what it
 //! tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) and `settle` (what becomes of
-//! the answer), `failures` (what is remembered of those that failed), `suspect` (what may be void), `refresher` (who looks ahead),
-//! `calls` (what else needs a token), then the small tools `flights` and `backoff`.
+//! the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
+//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) mod flights;
 mod holding;
 mod news;
 mod outage;
+mod pauses;
 mod reading;
 mod refresher;
 mod settle;
