@@ -71,7 +71,7 @@ impl Plan {
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
         let mut events = Vec::new();
         // Some runs are nearly calm, some are one long misery.
-        let gap = *[HOUR / 2, 3 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
+        let gap = *[HOUR, 4 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
         let (mut now, end) = (0, self.days * DAY - CALM);
         loop {
             now += dice.random_range(0..2 * gap);
