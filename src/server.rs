@@ -53,7 +53,7 @@ pub struct Server {
     state: web::Data<AppState>,
     http: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
-    refreshers: [JoinHandle<()>; 2],
+    refreshers: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     grace: Duration,
 }
@@ -75,9 +75,12 @@ impl Server {
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
         let keeper = Keeper::new(config.accounts, Arc::clone(&store), wechat, clock.clone(), config.keep);
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
-        let sources = Sources::new(config.sources, store, clock, config.keep, config.wechat.timeout)?;
+        let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
+        // Two, because whoever asks /token may have all of the first and none of WeCom's.
+        let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
-        let refreshers = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(sources.clone().run(stopped))];
+        let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
+        let refreshers = ahead.into_iter().chain([tokio::spawn(keeper.refresher().run(stopped))]).collect();
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -146,6 +149,7 @@ impl Server {
         }
         self.state.inbox.close(clock.steady().until(deadline)).await;
         self.state.sources.close(clock.steady().until(deadline)).await;
+        self.state.wecom.close(clock.steady().until(deadline)).await;
         self.state.keeper.close(clock.steady().until(deadline)).await;
         result
     }
@@ -165,11 +169,12 @@ fn access(config: &Config) -> Access {
         oauth: config.oauth.clone(),
         messages: config.messages.clone(),
         tokenboy: config.tokenboy.clone(),
+        wecom: config.wecom.corps.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
 }
 
-/// Applies new settings to a running server: apps, realms, sources, the hub's keys and cors. Nothing is dropped, neither a request nor a
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is dropped, neither a request nor a
 /// credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
@@ -180,6 +185,7 @@ impl Reloader {
         let access = access(&config);
         self.0.keeper.set_accounts(config.accounts);
         self.0.sources.set(config.sources);
+        self.0.wecom.set(config.wecom.sources);
         self.0.set_access(access);
     }
 

@@ -29,8 +29,10 @@ mod push;
 mod qrcode;
 mod script;
 mod state;
+mod upstream;
 mod users;
 mod verify_file;
+mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;

@@ -1,5 +1,6 @@
 //! What every request may look at: the keeper, who may call, and the settings of the server.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::message::{Inbox, MessagePolicies};
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
-use crate::settings::{HubConfig, TrustedProxies};
+use crate::settings::{HubConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -32,6 +33,8 @@ pub struct AppState {
     access: ArcSwap<Access>,
     /// Expiring credentials of other services.
     pub sources: Sources,
+    /// The tokens and tickets of WeCom's applications.
+    pub wecom: Sources,
     /// The choices that only a restart changes.
     pub options: HttpOptions,
     /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
@@ -56,6 +59,8 @@ pub struct Access {
     pub messages: MessagePolicies,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
+    /// WeCom's corps, for whose pages we sign.
+    pub wecom: BTreeMap<AppId, WecomCorp>,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -100,10 +105,17 @@ pub struct Demo {
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
-    /// The state of a server that begins with `access`.
-    pub fn new(keeper: Keeper, logins: Logins, inbox: Inbox, sources: Sources, access: Access, options: HttpOptions) -> Self {
+    /// The state of a server that begins with `access`; of the two sources the first are those that `/token` tells, the second WeCom's.
+    pub fn new(
+        keeper: Keeper,
+        logins: Logins,
+        inbox: Inbox,
+        [sources, wecom]: [Sources; 2],
+        access: Access,
+        options: HttpOptions,
+    ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, access, sources, options, costly }
+        Self { keeper, logins, inbox, access, sources, wecom, options, costly }
     }
 
     /// Who may call, now.

@@ -9,12 +9,12 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, hub, realms, sources};
+use super::{accounts, cache, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "cors",
     "cache",
     "realms",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 14] = [
     "tokenboy",
     "sources",
     "token_sources",
+    "wecom",
 ];
 
 /// Sections of later versions.
@@ -55,8 +56,9 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
     let sources = sources::sources(&root, reserve.unwrap_or_default());
-    let other = ["sources", "token_sources"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty()));
+    let other = ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty()));
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
+    let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| ids.contains(id));
@@ -71,6 +73,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         oauth: apps.oauth,
         messages: apps.messages,
         sources,
+        wecom,
         tokenboy: tokenboy?,
         realms,
         hub,

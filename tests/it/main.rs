@@ -66,3 +66,4 @@ mod tokenboy_settings;
 mod users;
 mod verify_file;
 mod wechatpy;
+mod wecom;

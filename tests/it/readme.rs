@@ -7,12 +7,13 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 6] = [
     ("README.md", "README.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
     ("docs/neighbours.md", "docs/neighbours.zh-CN.md"),
     ("docs/oauth.md", "docs/oauth.zh-CN.md"),
     ("docs/tokenboy.md", "docs/tokenboy.zh-CN.md"),
+    ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
 
 /// One section: the text in backticks that stands in its prose and tables, and its code blocks without comments.
