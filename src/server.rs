@@ -69,6 +69,7 @@ impl Server {
     pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
         // A second installation fails and changes nothing, which is what a second server in one process wants.
         rustls::crypto::ring::default_provider().install_default().ok();
+        http::install();
         let access = access(&config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;

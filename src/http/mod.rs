@@ -57,6 +57,11 @@ const APP: &str = "{appid:[A-Za-z0-9_-]+}";
 const UUID: &str = "{uuid:[A-Za-z0-9_-]+}";
 const OPENID: &str = "{openid:[A-Za-z0-9_-]+}";
 
+/// What the process must have before an application answers. It may be called again.
+pub fn install() {
+    neighbours::bearer::install();
+}
+
 /// The whole application, the same for the server and for its tests.
 pub fn create_app(
     state: web::Data<AppState>,
