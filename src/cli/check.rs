@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jsdkd::settings::{self, Environment, Source};
+use crate::settings::{self, Environment, Source};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]

@@ -175,7 +175,7 @@ impl ApiError {
     }
 
     /// When to come back, for the failures that pass.
-    fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) | Self::TooManyLogins { retry_after } => Some(*retry_after),
             Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
@@ -206,7 +206,7 @@ impl ApiError {
     }
 
     /// What WeChat itself said, if it refused.
-    fn refusal(&self) -> Option<(Errcode, &str)> {
+    pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
             Self::Keeper(error) => match error.wechat()? {
                 WechatError::Refused { code, message, .. } => Some((*code, message)),

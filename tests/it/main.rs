@@ -14,6 +14,7 @@ mod crash;
 mod delivery;
 mod demo_page;
 mod demo_push;
+mod embed;
 mod errors;
 mod failover;
 mod file_store;

@@ -88,6 +88,20 @@ fn both_pages_name_the_same_routes_settings_codes_and_commands() {
 }
 
 #[test]
+fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
+    let source = page("src/lib.rs");
+    let example = source.split("//! ```\n").nth(1).expect("an example");
+    let shown = example.lines().map(|line| line.trim_start_matches("//!").trim_start()).filter(|line| !line.starts_with("# "));
+    let run: Vec<&str> = shown.map(uncommented).collect();
+    assert_eq!(run.len(), 5);
+    for name in ["README.md", "README.zh-CN.md"] {
+        let text = page(name);
+        let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
+        assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");
+    }
+}
+
+#[test]
 fn the_tables_of_errors_are_the_programs_own() {
     // `("unknown_app", StatusCode::NOT_FOUND)`, wherever the source maps an error to its code.
     let source = page("src/http/error.rs");
