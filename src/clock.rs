@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Seconds since 1970-01-01 UTC, as WeChat's signatures and the cache file count them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixSeconds(pub u64);
@@ -73,7 +75,15 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual { wall: Arc<AtomicU64>, steady: Arc<AtomicU64> },
+    Manual {
+        wall: Arc<AtomicU64>,
+        steady: Arc<AtomicU64>,
+    },
+    /// tokio's time; `wall` is what a calendar said at `origin`.
+    Runtime {
+        origin: Instant,
+        wall: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
@@ -87,11 +97,17 @@ impl Clock {
         Self(Source::Manual { wall: Arc::new(AtomicU64::new(wall.0)), steady: Arc::default() })
     }
 
+    /// A clock that goes as the timers of the tokio runtime go on which it is made, paused and moved with them, and begins at `wall`.
+    pub fn of_runtime(wall: UnixMillis) -> Self {
+        Self(Source::Runtime { origin: Instant::now(), wall: Arc::new(AtomicU64::new(wall.0)) })
+    }
+
     /// What a calendar would say now.
     pub fn wall(&self) -> UnixMillis {
         match &self.0 {
             Source::System => UnixMillis(system::read(system::WALL)),
             Source::Manual { wall, .. } => UnixMillis(wall.load(Ordering::SeqCst)),
+            Source::Runtime { origin, wall } => UnixMillis(wall.load(Ordering::SeqCst)).plus(origin.elapsed()),
         }
     }
 
@@ -100,10 +116,11 @@ impl Clock {
         match &self.0 {
             Source::System => SteadyMillis(system::read(system::STEADY)),
             Source::Manual { steady, .. } => SteadyMillis(steady.load(Ordering::SeqCst)),
+            Source::Runtime { origin, .. } => SteadyMillis::default().plus(origin.elapsed()),
         }
     }
 
-    /// Lets `span` pass on a manual clock; the system's clock does not obey.
+    /// Lets `span` pass on a manual clock; no other obeys.
     pub fn advance(&self, span: Duration) {
         if let Source::Manual { wall, steady } = &self.0 {
             wall.fetch_add(millis(span), Ordering::SeqCst);
@@ -111,10 +128,12 @@ impl Clock {
         }
     }
 
-    /// Sets the calendar of a manual clock, as an operator or NTP would, leaving the stopwatch alone.
+    /// Sets the calendar, as an operator or NTP would, leaving the stopwatch alone; the system's does not obey.
     pub fn set_wall(&self, to: UnixMillis) {
-        if let Source::Manual { wall, .. } = &self.0 {
-            wall.store(to.0, Ordering::SeqCst);
+        match &self.0 {
+            Source::System => {}
+            Source::Manual { wall, .. } => wall.store(to.0, Ordering::SeqCst),
+            Source::Runtime { origin, wall } => wall.store(to.0.saturating_sub(millis(origin.elapsed())), Ordering::SeqCst),
         }
     }
 }

@@ -35,6 +35,10 @@
 )]
 
 #[cfg(not(feature = "internals"))]
+mod chance;
+#[cfg(feature = "internals")]
+pub mod chance;
+#[cfg(not(feature = "internals"))]
 mod clock;
 #[cfg(feature = "internals")]
 pub mod clock;

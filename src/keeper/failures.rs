@@ -29,7 +29,7 @@ impl Keeper {
             && source.kind() != Kind::Visitor
         {
             let attempts = slot.failure().map_or(0, |failure| failure.attempts).saturating_add(1);
-            let pause = backoff::delay(source.kind(), attempts, rand::random());
+            let pause = backoff::delay(source.kind(), attempts, self.0.chance.fraction());
             let until = self.0.clock.steady().plus(pause);
             slot.set_failure(Some(Failure { cause: source.clone(), attempts, until }));
             let advice = source.advice().unwrap_or("none");

@@ -3,11 +3,11 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use futures_util::FutureExt;
+use futures_util::future::{FutureExt, Shared};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// The work was lost: its task panicked, or the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,28 +15,32 @@ pub(crate) struct Lost;
 
 /// A result that does not exist yet, then does. May be dropped; the work goes on.
 #[derive(Clone, Debug)]
-pub(crate) struct Landing<T>(watch::Receiver<Option<T>>);
+pub(crate) struct Landing<T: Clone> {
+    result: Shared<oneshot::Receiver<T>>,
+    /// Gone with the work.
+    work: Weak<()>,
+}
 
 impl<T: Clone> Landing<T> {
-    /// Waits for the result.
-    pub(crate) async fn result(mut self) -> Result<T, Lost> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone()).ok_or(Lost)
+    /// Waits for the result. Those who wait are woken in the order in which they came.
+    pub(crate) async fn result(self) -> Result<T, Lost> {
+        self.result.await.map_err(|_| Lost)
     }
 
-    /// Whether a result may still come: a landing whose sender is gone belongs to work that ended.
+    /// Whether a result may still come: a runtime that stops drops the work.
     fn is_under_way(&self) -> bool {
-        self.0.borrow().is_none() && self.0.has_changed().is_ok()
+        self.work.strong_count() > 0
     }
 }
 
 /// At most one piece of work that brings a `T`.
 #[derive(Debug)]
-pub(crate) struct Flight<T> {
+pub(crate) struct Flight<T: Clone> {
     /// The landing of the work under way. A std mutex: it guards a pointer, never the work.
     current: Arc<Mutex<Option<Landing<T>>>>,
 }
 
-impl<T> Default for Flight<T> {
+impl<T: Clone> Default for Flight<T> {
     fn default() -> Self {
         Self { current: Arc::default() }
     }
@@ -51,15 +55,17 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way = current.as_ref().filter(|landing| landing.is_under_way()).cloned();
         under_way.unwrap_or_else(|| {
-            let (sender, receiver) = watch::channel(None);
-            let landing = Landing(receiver);
+            let ((sender, receiver), alive) = (oneshot::channel(), Arc::new(()));
+            let landing = Landing { result: receiver.shared(), work: Arc::downgrade(&alive) };
             let (work, cleared) = (AssertUnwindSafe(work()), Arc::clone(&self.current));
             runtime.spawn(async move {
+                let _alive = alive;
                 let result = work.catch_unwind().await;
                 // Cleared before it is told: whoever comes after the result begins anew instead of getting an old one.
                 cleared.lock().unwrap_or_else(PoisonError::into_inner).take();
                 match result {
-                    Ok(result) => drop(sender.send(Some(result))),
+                    // Nobody may be waiting any more.
+                    Ok(result) => drop(sender.send(result)),
                     Err(_) => tracing::error!("a renewal panicked; its callers are told, the next one tries again"),
                 }
             });

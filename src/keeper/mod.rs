@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::account::{Account, AppId, Keep, TokenApi};
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::credential::{CredentialKind, Freshness};
 use crate::store::Store;
@@ -61,6 +62,7 @@ struct Inner {
     wechat: WechatClient,
     clock: Clock,
     keep: Keep,
+    chance: Chance,
     /// Tells our claims from those of other instances.
     owner: String,
     agenda: Agenda,
@@ -76,13 +78,26 @@ impl Keeper {
     /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::refresher`] must be run for anything
     /// to be renewed ahead.
     pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
+        Self::with_chance(accounts, store, wechat, clock, keep, Chance::system())
+    }
+
+    /// As [`Keeper::new`], with jitter that a seed foretells.
+    pub fn with_chance(
+        accounts: Vec<Account>,
+        store: Arc<dyn Store>,
+        wechat: WechatClient,
+        clock: Clock,
+        keep: Keep,
+        chance: Chance,
+    ) -> Self {
         let keeper = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
             store,
             wechat,
             clock,
             keep,
-            owner: format!("{:032x}", rand::random::<u128>()),
+            owner: chance.name(),
+            chance,
             agenda: Agenda::default(),
             store_faults: AtomicU64::new(0),
             store_is_down: AtomicBool::new(false),

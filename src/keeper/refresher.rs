@@ -105,14 +105,14 @@ impl Keeper {
     /// Puts a credential's renewal on the list, if it is not there.
     pub(super) fn schedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
-            self.0.agenda.set(holding.key(kind), near.renewal_due(rand::random()));
+            self.0.agenda.set(holding.key(kind), near.renewal_due(self.0.chance.fraction()));
         }
     }
 
     /// Puts the renewal of a new value on the list, over that of the old one.
     pub(super) fn reschedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
-        self.0.agenda.set(holding.key(kind), near.renewal_due(rand::random()));
+        self.0.agenda.set(holding.key(kind), near.renewal_due(self.0.chance.fraction()));
     }
 
     /// Has a value that the store lacks written soon.
@@ -133,7 +133,7 @@ impl Keeper {
         for holding in directory.values() {
             for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
                 if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
-                    self.0.agenda.set(holding.key(kind), now.plus(spread.mul_f64(rand::random())));
+                    self.0.agenda.set(holding.key(kind), now.plus(spread.mul_f64(self.0.chance.fraction())));
                 }
             }
         }
@@ -190,7 +190,7 @@ impl Keeper {
             return;
         }
         let next = match near {
-            Some(near) if near.freshness(self.clock()) == Freshness::Fresh => near.renewal_due(rand::random()),
+            Some(near) if near.freshness(self.clock()) == Freshness::Fresh => near.renewal_due(self.0.chance.fraction()),
             _ => match self.renew(&holding, key.kind, Why::Ahead).await {
                 Ok(near) => self.after_renewal(&near),
                 Err(error) => self.after_failure(&holding, &error),
@@ -209,10 +209,10 @@ impl Keeper {
     /// the less of its life is left.
     fn after_renewal(&self, near: &NearCopy) -> SteadyMillis {
         if near.freshness(self.clock()) == Freshness::Fresh {
-            return near.renewal_due(rand::random());
+            return near.renewal_due(self.0.chance.fraction());
         }
         let pause = (near.left(self.clock()) / 4).min(near.window() / 8).max(NOT_YET);
-        self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * rand::random::<f64>()))
+        self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * self.0.chance.fraction()))
     }
 
     fn after_failure(&self, holding: &Holding, error: &KeeperError) -> SteadyMillis {
@@ -244,10 +244,12 @@ impl Refresher {
             }
             let pause = agenda.earliest().map_or(Duration::from_secs(3600), |due| clock.steady().until(due));
             tokio::select! {
+                // In this order, so that a run with the same seed is the same run.
+                biased;
+                _ = stop.changed() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = agenda.earlier.notified() => {}
                 Some(_) = visits.join_next() => {}
-                _ = stop.changed() => return,
             }
         }
     }

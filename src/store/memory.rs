@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::{Apps, Record, Store, StoreError, StoredApp};
+use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they or the process end.
@@ -39,6 +40,18 @@ impl MemoryStore {
 struct Records {
     by_key: BTreeMap<String, Record>,
     ends: Ends,
+}
+
+impl Records {
+    fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
+        for (end, key) in self.ends.passed(now) {
+            if self.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
+                self.by_key.remove(&key);
+            }
+        }
+        self.ends.note(key, record.expires_at);
+        self.by_key.insert(key.to_owned(), record.clone());
+    }
 }
 
 /// When what was written ends, so that a store forgets it without looking at all the rest.
@@ -76,15 +89,23 @@ impl Store for MemoryStore {
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
-        let mut records = self.records();
-        for (end, key) in records.ends.passed(self.clock.wall()) {
-            if records.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
-                records.by_key.remove(&key);
-            }
-        }
-        records.ends.note(key, record.expires_at);
-        records.by_key.insert(key.to_owned(), record.clone());
+        self.records().write(key, record, self.clock.wall());
         ready(Ok(())).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (now, mut records) = (self.clock.wall(), self.records());
+        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
+        let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+        if may {
+            records.write(key, record, now);
+        }
+        ready(Ok(may)).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {

@@ -3,10 +3,8 @@
 //! keeper's business.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -21,13 +19,15 @@ pub mod message;
 mod oauth;
 mod reply;
 mod user;
+mod wire;
+
+use wire::HttpWire;
+pub(crate) use wire::{chain, exchange, is_loopback};
 
 pub use errcode::{Call, Errcode, Kind};
 pub use oauth::{VisitorGrant, authorize_url};
 pub use user::Language;
-
-/// No answer that we read is larger; a longer one is cut off and counts as unreadable.
-const LONGEST_BODY: usize = 64 * 1024;
+pub use wire::{Request, Wire};
 
 /// A fresh value, as WeChat just granted it.
 #[derive(Clone, Debug)]
@@ -105,39 +105,19 @@ impl ClientError {
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct WechatClient {
-    http: Client,
-    hosts: Arc<[Url]>,
+    wire: Arc<dyn Wire>,
     timeout: Duration,
-    choice: Arc<Choice>,
 }
-
-/// Which host is asked first.
-#[derive(Debug, Default)]
-struct Choice {
-    /// The host that answered last, so that a dead first host is not tried at every call.
-    preferred: AtomicUsize,
-    calls: AtomicUsize,
-}
-
-/// After so many calls the first host is tried again, to come home when it lives.
-const HOMESICK_AFTER: usize = 64;
 
 impl WechatClient {
     /// A client of `hosts`, tried in order on a connection failure; each call ends within `timeout` over all of them.
     pub fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
-        let shares = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let mut http = Client::builder()
-            .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry a secret to a host that nobody configured.
-            .redirect(reqwest::redirect::Policy::none())
-            // A host that swallows packets may use up its share of the time, not that of the hosts after it.
-            .connect_timeout(timeout / shares)
-            .pool_idle_timeout(Duration::from_secs(30));
-        if hosts.iter().all(is_loopback) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| ClientError::of(&error))?;
-        Ok(Self { http, hosts: hosts.into(), timeout, choice: Arc::default() })
+        Ok(Self::over(Arc::new(HttpWire::new(hosts, timeout)?), timeout))
+    }
+
+    /// A client whose calls go over `wire`; each ends within `timeout`.
+    pub fn over(wire: Arc<dyn Wire>, timeout: Duration) -> Self {
+        Self { wire, timeout }
     }
 
     /// The bound on every call.
@@ -176,81 +156,9 @@ impl WechatClient {
         Some(answer.and_then(|(status, body)| reply::grant(Call::WithToken, status, &body, "ticket", &[token])))
     }
 
-    /// Sends one call, to the next host where one cannot be connected to. A call that may have arrived is not repeated: it may have
-    /// minted a token already.
+    /// Sends one call and waits for the answer, whatever it says: its HTTP status and its body.
     async fn send(&self, path: &str, query: &[(&str, &str)], json: Option<String>) -> Result<(u16, Vec<u8>), WechatError> {
-        let tries = async {
-            let mut last = WechatError::Unreachable { cause: "no host is configured".to_owned() };
-            let first = self.first_host();
-            for turn in 0..self.hosts.len() {
-                let host = (first + turn) % self.hosts.len();
-                match exchange(self.request(&self.hosts[host], path, query, json.clone())).await {
-                    Ok(answer) => {
-                        self.choice.preferred.store(host, Ordering::Relaxed);
-                        return Ok(answer);
-                    }
-                    Err(error) if error.is_connect() => last = WechatError::Unreachable { cause: chain(&error.without_url()) },
-                    Err(error) if error.is_timeout() => return Err(WechatError::TimedOut { after: self.timeout }),
-                    Err(error) => return Err(WechatError::Unreachable { cause: chain(&error.without_url()) }),
-                }
-            }
-            Err(last)
-        };
-        tokio::time::timeout(self.timeout, tries).await.unwrap_or(Err(WechatError::TimedOut { after: self.timeout }))
+        let sent = self.wire.send(Request { path, query, json });
+        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(WechatError::TimedOut { after: self.timeout }))
     }
-
-    fn first_host(&self) -> usize {
-        if self.choice.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(HOMESICK_AFTER) {
-            self.choice.preferred.store(0, Ordering::Relaxed);
-        }
-        self.choice.preferred.load(Ordering::Relaxed)
-    }
-
-    fn request(&self, host: &Url, path: &str, query: &[(&str, &str)], json: Option<String>) -> RequestBuilder {
-        let mut url = host.clone();
-        url.set_path(&format!("{}{path}", host.path().trim_end_matches('/')));
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        match json {
-            None => self.http.get(url),
-            Some(body) => self.http.post(url).header("content-type", "application/json").body(body),
-        }
-    }
-}
-
-/// One exchange; of a body that is longer than any we read, the beginning.
-pub(crate) async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
-    let mut response = request.send().await?;
-    let status = response.status().as_u16();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = LONGEST_BODY - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            break;
-        }
-    }
-    Ok((status, body))
-}
-
-/// Whether `host` is this machine, which no proxy leads to.
-pub(crate) fn is_loopback(host: &Url) -> bool {
-    match host.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// An error and its causes in one line; the last cause is the one that a person can act on.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -12,6 +12,7 @@ use jsdkd::credential::CredentialKind;
 use jsdkd::keeper::{Keeper, KeeperError};
 use jsdkd::sandbox::Fault;
 use jsdkd::store::{Apps, MemoryStore, Record, Store, StoreError, StoredApp};
+use secrecy::SecretString;
 
 use crate::store_contract::{record, value};
 use crate::support::app::APP;
@@ -120,6 +121,20 @@ impl Store for Brittle {
             self.puts.fetch_add(1, Ordering::SeqCst);
             self.fault("write")?;
             self.records.put(key, record).await
+        }
+        .boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.puts.fetch_add(1, Ordering::SeqCst);
+            self.fault("write")?;
+            self.records.replace(key, before, record).await
         }
         .boxed()
     }

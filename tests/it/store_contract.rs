@@ -27,6 +27,7 @@ pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
     assert_eq!(store.is_shared(), shared);
     keeps_records(&*store).await;
     forgets_what_has_ended(&*store).await;
+    replaces_only_what_was_seen(&store).await;
     hands_out_once(&store).await;
     grants_claims(&*store, shared).await;
     counts_permits(&store).await;
@@ -63,6 +64,37 @@ async fn forgets_what_has_ended(store: &dyn Store) {
     store.put("wx1.ended", &record("ended", Duration::ZERO)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(value(store.get("wx1.ended").await.unwrap()), None, "a write replaces, also with what has ended");
+}
+
+async fn replaces_only_what_was_seen(store: &Arc<dyn Store>) {
+    // A record of ours and, in a database, a row of wetoken's.
+    for key in ["wx1.seen", "wx3.token"] {
+        let replace = async |before: Option<&str>, new, left| {
+            store.replace(key, before.map(SecretString::from).as_ref(), &record(new, left)).await.unwrap()
+        };
+        let now = async || value(store.get(key).await.unwrap());
+        assert!(replace(None, "a", HOUR).await, "nothing is there");
+        assert!(!replace(None, "b", HOUR).await, "who saw nothing writes over nothing");
+        assert!(!replace(Some("z"), "b", HOUR).await, "nor who saw something else");
+        assert_eq!(now().await.as_deref(), Some("a"));
+        assert!(replace(Some("a"), "b", HOUR).await);
+        assert!(replace(Some("a"), "b", HOUR).await, "a write whose answer was lost is repeated");
+        assert_eq!(now().await.as_deref(), Some("b"));
+        assert!(store.take(key).await.unwrap().is_some());
+        assert!(replace(Some("b"), "c", SHORT * 4).await, "what is gone is in nobody's way");
+        tokio::time::sleep(SHORT * 5).await;
+        assert!(replace(Some("x"), "d", HOUR).await, "nor what has ended");
+        let rivals = (0..20).map(|number| {
+            let store = Arc::clone(store);
+            let new = record(&format!("r{number}"), HOUR);
+            tokio::spawn(async move { store.replace(key, Some(&SecretString::from("d")), &new).await.unwrap() })
+        });
+        let mut written = 0;
+        for rival in rivals.collect::<Vec<_>>() {
+            written += u32::from(rival.await.unwrap());
+        }
+        assert_eq!(written, 1, "of many who saw the same, one writes");
+    }
 }
 
 async fn hands_out_once(store: &Arc<dyn Store>) {

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and its rank: a room imports lower ranks and itself, nothing else.
-const RANKS: [(&str, u8); 21] = [
+const RANKS: [(&str, u8); 22] = [
+    ("chance", 0),
     ("clock", 0),
     ("account", 0),
     ("origin", 0),

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::memory::{Ends, Permits, locked};
-use super::{OpenError, Record, Store, StoreError};
+use super::{OpenError, Record, Store, StoreError, gives_way};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
 mod apps;
@@ -71,6 +71,12 @@ struct State {
 }
 
 impl State {
+    fn write(&mut self, key: &str, text: Box<RawValue>, end: UnixMillis) {
+        self.entries.insert(key.to_owned(), text);
+        self.ends.insert(key.to_owned(), end);
+        self.order.note(key, end);
+    }
+
     /// Drops records that have ended; what is not a record of our form has no end and stays.
     fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.order.passed(now) {
@@ -81,6 +87,13 @@ impl State {
             }
         }
     }
+}
+
+/// `record` in the original's form.
+fn written(record: &Record) -> Result<Box<RawValue>, StoreError> {
+    let entry = Entry { value: record.value.expose_secret().into(), __expires: record.expires_at.seconds().0 };
+    let failed = |error: serde_json::Error| StoreError { backend: "file", operation: "write", cause: error.to_string() };
+    serde_json::value::to_raw_value(&entry).map_err(failed)
 }
 
 /// The end of an entry in the original's form.
@@ -161,16 +174,27 @@ impl Store for FileStore {
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let entry = Entry { value: record.value.expose_secret().into(), __expires: record.expires_at.seconds().0 };
-            let text = serde_json::value::to_raw_value(&entry).map_err(|error| StoreError {
-                backend: "file",
-                operation: "write",
-                cause: error.to_string(),
-            })?;
+            let text = written(record)?;
+            self.change("write", |state| state.write(key, text, record.expires_at)).await
+        }
+        .boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let text = written(record)?;
             self.change("write", |state| {
-                state.entries.insert(key.to_owned(), text);
-                state.ends.insert(key.to_owned(), record.expires_at);
-                state.order.note(key, record.expires_at);
+                let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+                let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+                if may {
+                    state.write(key, text, record.expires_at);
+                }
+                may
             })
             .await
         }

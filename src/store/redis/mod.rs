@@ -27,6 +27,11 @@ pub use url::{from_address, from_nodes, from_url};
 const TAKE: &str =
     "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
 
+/// Writes unless a living value other than `ARGV[1]` (seen before) and `ARGV[2]` (the new one) is there.
+const REPLACE: &str = "local found = redis.call('GET', KEYS[1]) \
+    if found and found ~= ARGV[1] and found ~= ARGV[2] then return 0 end \
+    redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1";
+
 /// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
 const CLAIM: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -101,6 +106,34 @@ impl Store for RedisStore {
             let key = format!("{}{key}", self.prefix);
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
             self.link.run(true, |connection| write(connection, &key, record, left)).await.map_err(failed("write"))
+        }
+        .boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
+            let text = |value: &SecretString| serde_json::to_string(value.expose_secret()).map_err(|_| unwritable());
+            let place = format!("{}{key}", self.prefix);
+            let write = async |connection| {
+                // The empty text is no JSON, so nothing that we wrote.
+                let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
+                let (unit, amount) = span(left);
+                eval(connection, REPLACE, &place, &[&before, &new, unit, &amount.to_string()]).await
+            };
+            if self.link.run(true, write).await.map_err(failed("write"))? {
+                return Ok(true);
+            }
+            // What is there may be no record at all; that is nobody's.
+            match self.read("write", key).await? {
+                Some(_) => Ok(false),
+                None => self.put(key, record).await.map(|()| true),
+            }
         }
         .boxed()
     }
@@ -189,14 +222,19 @@ async fn read(mut connection: Connection, key: &str) -> RedisResult<Found> {
     }
 }
 
-/// `SET key "…" EX ttl`, in whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
+/// `SET key "…" EX ttl`.
 async fn write(mut connection: Connection, key: &str, record: &Record, left: Duration) -> RedisResult<()> {
     let text = serde_json::to_string(record.value.expose_secret()).map_err(|_| unwritable())?;
-    let (unit, amount) = match left.as_secs() {
+    let (unit, amount) = span(left);
+    redis::cmd("SET").arg(key).arg(text).arg(unit).arg(amount).query_async(&mut connection).await
+}
+
+/// In whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
+fn span(left: Duration) -> (&'static str, u64) {
+    match left.as_secs() {
         0 => ("PX", left.subsec_millis().max(1).into()),
         seconds => ("EX", seconds),
-    };
-    redis::cmd("SET").arg(key).arg(text).arg(unit).arg(amount).query_async(&mut connection).await
+    }
 }
 
 async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use self::driver::Cell;
 use self::session::{Database, Session};
-use super::{Apps, Record, Store, StoreError, StoredApp};
+use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
 use crate::clock::Clock;
 
 mod dialect;
@@ -159,6 +159,26 @@ impl Store for SqlStore {
             Ok(((), session))
         };
         self.run("write", write).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let replace = move |mut session| async move {
+            let left = millis(self.clock.wall().until(record.expires_at));
+            let may = |found: &str| gives_way(found, before, &record.value);
+            let value = record.value.expose_secret();
+            let written = match wetoken::row_of(key) {
+                Some(row) => row.replace(&mut session, may, value, left).await?,
+                None => records::replace(&mut session, key, may, value, left).await?,
+            };
+            self.sweep(&mut session).await;
+            Ok((written, session))
+        };
+        self.run("write", replace).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {

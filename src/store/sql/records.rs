@@ -17,7 +17,7 @@ pub(super) const LONGEST_NAME: u32 = 180;
 const SWEPT: u32 = 256;
 
 /// How often a write and its rivals may cross before they are told apart; each time one of them gets on.
-const ROUNDS: u32 = 5;
+pub(super) const ROUNDS: u32 = 5;
 
 /// The name of `key` in the table: the key itself, or what stands for a very long one.
 fn name_of(key: &str) -> Cow<'_, str> {
@@ -40,6 +40,31 @@ pub(super) async fn write(session: &mut Session, key: &str, value: &str, left: i
     let over = session.dialect().over("name, kind", &["value", "ends"]);
     let statement = format!("INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {{now}} + ?) {over}");
     session.execute(&statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
+}
+
+/// Writes over what is there if it has ended or `may` give way. Of several who saw the same row one writes; the others look again.
+pub(super) async fn replace(session: &mut Session, key: &str, may: impl Fn(&str) -> bool, value: &str, left: i64) -> Result<bool> {
+    let name = &name_of(key);
+    let question = "SELECT value, ends - {now}, ends FROM jsdkd_record WHERE name = ? AND kind = 'record'";
+    let update =
+        "UPDATE jsdkd_record SET value = ?, ends = {now} + ? WHERE name = ? AND kind = 'record' AND ends = ? AND value = ?";
+    let insert = "INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {now} + ?)";
+    for _ in 0..ROUNDS {
+        let Some([found, rest, ends]) = session.row(question, &[Text(name)]).await? else {
+            match session.execute(insert, &[Text(name), Text(value), Number(left)]).await {
+                Err(error) if is_duplicate(&error) => continue,
+                inserted => return inserted.map(|_| true),
+            }
+        };
+        let (Some(found), Some(ends)) = (found.text(), ends.number()) else { return Ok(false) };
+        if rest.number().is_some_and(|rest| rest > 0) && !may(&found) {
+            return Ok(false);
+        }
+        if session.execute(update, &[Text(value), Number(left), Text(name), Number(ends), Text(&found)]).await? == 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Of several who read the same row, one deletes it: that one has taken it. MySQL has no delete that returns.

@@ -8,6 +8,8 @@ use super::super::StoredApp;
 use super::Found;
 use super::driver::Arg::{self, Number, Text};
 use super::driver::Cell;
+use super::fault::is_duplicate;
+use super::records::ROUNDS;
 use super::session::Session;
 
 /// The row that a key is.
@@ -46,6 +48,38 @@ impl CredentialRow<'_> {
              VALUES (?, ?, ?, {{end}}, {{moment}}, 'success') {over}"
         );
         session.execute(&statement, &[Text(app_id), Text(value), Number(left / 1000), Number(left)]).await.map(drop)
+    }
+
+    /// Writes over what is there if it has ended or `may` give way. Of several who saw the same value one writes; the others look again.
+    pub(super) async fn replace(&self, session: &mut Session, may: impl Fn(&str) -> bool, value: &str, left: i64) -> Result<bool> {
+        let Self { table, column, app_id } = self;
+        let question = format!("SELECT {column}, {{left}} FROM {table} WHERE appid = ?");
+        let update = format!(
+            "UPDATE {table} SET appid = ?, {column} = ?, expire = ?, expire_date = {{end}}, update_time = {{moment}}, \
+             message = 'success' WHERE appid = ? AND {column} = ?"
+        );
+        let insert = format!(
+            "INSERT INTO {table} (appid, {column}, expire, expire_date, update_time, message) \
+             VALUES (?, ?, ?, {{end}}, {{moment}}, 'success')"
+        );
+        let new = [Text(app_id), Text(value), Number(left / 1000), Number(left)];
+        for _ in 0..ROUNDS {
+            let Some([found, rest]) = session.row(&question, &[Text(app_id)]).await? else {
+                match session.execute(&insert, &new).await {
+                    Err(error) if is_duplicate(&error) => continue,
+                    inserted => return inserted.map(|_| true),
+                }
+            };
+            let found = found.text().unwrap_or_default();
+            if rest.number().is_some_and(|rest| rest > 0) && !may(&found) {
+                return Ok(false);
+            }
+            let [app, value, expire, end] = new;
+            if session.execute(&update, &[app, value, expire, end, Text(app_id), Text(&found)]).await? == 1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Of several who read the same value, one deletes its row: that one has taken it.
