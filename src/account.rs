@@ -132,6 +132,17 @@ pub struct Account {
     pub rotations_per_day: u32,
 }
 
+/// How many renewals a day callers of a basic account may ask for: half of WeChat's 2000 calls.
+pub const USUAL_ROTATIONS: u32 = 1000;
+
+impl Account {
+    /// An account of which nobody said more than what it is fetched with.
+    pub fn usual(app_id: AppId, secret: SecretString, push_token: Option<SecretString>, reserve: Duration) -> Self {
+        let (token_api, rotations_per_day) = (TokenApi::Basic, USUAL_ROTATIONS);
+        Self { app_id, secret, push_token, token_api, reserve, ticket_reserve: reserve, rotations_per_day }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

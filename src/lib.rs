@@ -97,6 +97,10 @@ mod sources;
 pub mod sources;
 
 #[cfg(not(feature = "internals"))]
+mod registry;
+#[cfg(feature = "internals")]
+pub mod registry;
+#[cfg(not(feature = "internals"))]
 mod settings;
 #[cfg(feature = "internals")]
 pub mod settings;

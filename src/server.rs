@@ -17,9 +17,10 @@ use crate::http::{self, Access, AppState, Demo, HttpOptions};
 use crate::keeper::Keeper;
 use crate::login::Logins;
 use crate::message::Inbox;
+use crate::registry::{Configured, Registry};
 use crate::settings::Config;
 use crate::sources::Sources;
-use crate::store::{self, OpenError};
+use crate::store::{self, OpenError, StoreConfig};
 use crate::wechat::{ClientError, WechatClient};
 
 /// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
@@ -71,17 +72,22 @@ impl Server {
         rustls::crypto::ring::default_provider().install_default().ok();
         http::install();
         let access = access(&config);
+        let (configured, config) = configured(config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::new(config.accounts, Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let keeper = Keeper::new(Vec::new(), Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let knows_users = matches!(config.store, StoreConfig::Sql(_));
+        let registry = Registry::new(keeper.clone(), Arc::clone(&store), knows_users, configured);
+        registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
         let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
         // Two, because whoever asks /token may have all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
         let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
-        let refreshers = ahead.into_iter().chain([tokio::spawn(keeper.refresher().run(stopped))]).collect();
+        let looking = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(registry.clone().run(stopped))];
+        let refreshers = ahead.into_iter().chain(looking).collect();
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -92,7 +98,7 @@ impl Server {
             confirm_logins: config.confirm_logins,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
             .keep_alive(KEEP_ALIVE)
@@ -148,6 +154,7 @@ impl Server {
         for refresher in self.refreshers {
             refresher.await.ok();
         }
+        self.state.registry.close(clock.steady().until(deadline)).await;
         self.state.inbox.close(clock.steady().until(deadline)).await;
         self.state.sources.close(clock.steady().until(deadline)).await;
         self.state.wecom.close(clock.steady().until(deadline)).await;
@@ -168,14 +175,21 @@ fn access(config: &Config) -> Access {
         hub: config.hub.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
-        messages: config.messages.clone(),
         tokenboy: config.tokenboy.clone(),
         wecom: config.wecom.corps.clone(),
+        wetoken: config.wetoken.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
 }
 
-/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is dropped, neither a request nor a
+/// What the registry takes from the settings, and the rest of them.
+fn configured(mut config: Config) -> (Configured, Config) {
+    let (accounts, messages) = (std::mem::take(&mut config.accounts), std::mem::take(&mut config.messages));
+    (Configured { accounts, messages, reserve: config.reserve, stored: config.wetoken.is_some() }, config)
+}
+
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is
+/// dropped, neither a request nor a
 /// credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
@@ -184,7 +198,8 @@ impl Reloader {
     /// Takes over what may change while running.
     pub fn apply(&self, config: Config) {
         let access = access(&config);
-        self.0.keeper.set_accounts(config.accounts);
+        let (configured, config) = configured(config);
+        self.0.registry.set(configured);
         self.0.sources.set(config.sources);
         self.0.wecom.set(config.wecom.sources);
         self.0.set_access(access);

@@ -125,6 +125,10 @@ impl Builder {
     /// Proves all of it, opens the store and begins. A shared store may be down; it is used when it comes. Must be called on a tokio
     /// runtime with time and I/O, which then does the work.
     pub async fn start(self) -> Result<Credentials, Error> {
+        // A server may begin without any, and be given some by its store; nobody gives a program more.
+        if self.accounts.is_empty() {
+            return Err(Error::misconfigured("the builder was given no account"));
+        }
         if let Store::File(path) = &self.store
             && path.to_str().is_none()
         {

@@ -14,7 +14,7 @@ use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
 use super::login;
-use super::neighbours::{OwnShape, Shaped};
+use super::neighbours::{OwnShape, Shaped, wetoken};
 use super::page::ForVisitors;
 use super::state::{AppState, SLOW};
 
@@ -144,7 +144,10 @@ fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
 /// Refusals and slow requests are logged always, every request when asked for. Never a query string: it carries signatures.
 fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let status = response.status().as_u16();
-    let refused = matches!(status, 401 | 403 | 500..);
+    let told = response.response().error().and_then(ours);
+    // wetoken's refusals all have status 200; what they are decides.
+    let weight = told.map_or(status, |(_, weight)| weight.as_u16());
+    let refused = matches!(weight, 401 | 403 | 500..);
     let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     if !(refused || slow || state.options.access_log) {
         return;
@@ -159,8 +162,8 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let caller = caller.as_deref().unwrap_or("-");
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let request_id = request_id(request);
-    let code = response.response().error().and_then(ours).map_or("-", |error| error.code().0);
-    if status >= 500 {
+    let code = told.map_or("-", |(code, _)| code);
+    if weight >= 500 {
         tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "failed");
     } else if refused {
         tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "refused");
@@ -171,9 +174,10 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     }
 }
 
-/// The error of ours that `error` is, in whatever shape.
-fn ours(error: &Error) -> Option<&ApiError> {
-    error.as_error().or_else(|| error.as_error::<Shaped>().map(|shaped| &shaped.error))
+/// The code and the status of the error of ours that `error` is, in whatever shape.
+fn ours(error: &Error) -> Option<(&'static str, StatusCode)> {
+    let plain = error.as_error().or_else(|| error.as_error::<Shaped>().map(|shaped| &shaped.error));
+    plain.map(ApiError::code).or_else(|| error.as_error().map(wetoken::Refused::code))
 }
 
 /// What the log calls this request: the proxy's name for it, or one of our own, which stays the same however often it is asked for.

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpResponse, web};
 
 use super::error::ApiError;
-use super::neighbours::hub;
+use super::neighbours::{hub, wetoken};
 use super::state::AppState;
 use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
 
@@ -18,6 +18,7 @@ pub(super) enum Hot {
     Query,
     Push,
     Hub(hub::Address),
+    Wetoken(wetoken::Address),
 }
 
 impl Hot {
@@ -31,8 +32,14 @@ impl Hot {
             return (method == Method::POST && is_plain(app_id) && path != login::CALLBACK).then_some((Self::Push, app_id));
         }
         let Some(rest) = path.strip_prefix("/jsapi/") else {
-            let (address, app_id) = (method == Method::GET).then(|| hub::Address::of(path))??;
-            return (app_id.is_empty() || is_plain(app_id)).then_some((Self::Hub(address), app_id));
+            if method != Method::GET {
+                return None;
+            }
+            if let Some((address, app_id)) = hub::Address::of(path) {
+                return (app_id.is_empty() || is_plain(app_id)).then_some((Self::Hub(address), app_id));
+            }
+            let (address, app_id) = wetoken::Address::of(path)?;
+            return is_plain(app_id).then_some((Self::Wetoken(address), app_id));
         };
         let (app_id, word) = rest.split_once('/')?;
         let is_plain = is_plain(app_id);
@@ -50,6 +57,7 @@ impl Hot {
             Self::Query => QUERY,
             Self::Push => PUSH,
             Self::Hub(address) => address.path,
+            Self::Wetoken(address) => address.path,
         }
     }
 
@@ -92,6 +100,10 @@ impl Hot {
                 let answer = address.answer(state, &req, app_id).await;
                 return ServiceResponse::new(req, answer.unwrap_or_else(HttpResponse::from_error));
             }
+            Some((Self::Wetoken(address), app_id)) => {
+                let answer = address.answer(state, &req, payload, app_id).await;
+                return ServiceResponse::new(req, answer.unwrap_or_else(HttpResponse::from_error));
+            }
             None => Err(ApiError::NotFound),
         };
         let response = answer.unwrap_or_else(HttpResponse::from_error);
@@ -116,6 +128,13 @@ mod tests {
         assert_eq!(of(Method::POST, "/wechat/wx1"), Some((Hot::Push, "wx1")));
         for path in ["/wechat", "/wechat/", "/wechat/weblogin", "/wechat/wx1/", "/wechat/w%781", "/Wechat/wx1"] {
             assert_eq!(of(Method::POST, path), None, "{path}");
+        }
+        for path in ["/wx/wx1/token/get", "/wx/wx1/ticket/get", "/wx1/wechat/token/get", "/wx1/wechat/ticket/get"] {
+            assert!(matches!(of(Method::GET, path), Some((Hot::Wetoken(_), "wx1"))), "{path}");
+            assert_eq!(of(Method::POST, path), None, "{path}");
+        }
+        for path in ["/wx/w%781/token/get", "/a/b/wechat/token/get", "/wechat/token/get", "//wechat/token/get", "/wx//token/get"] {
+            assert_eq!(of(Method::GET, path), None, "{path}");
         }
         assert_eq!(of(Method::GET, "/wechat/wx1"), None);
         assert_eq!(of(Method::HEAD, "/jsapi/wx1/query"), None);

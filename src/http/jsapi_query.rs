@@ -37,7 +37,7 @@ pub(super) async fn asked(query: CredentialQuery, state: &AppState) -> Result<Ht
 }
 
 /// Appends `value` as a JSON text. WeChat promises nothing of a value's alphabet, but all that it has ever sent is plain.
-fn push_escaped(json: &mut String, value: &str) -> Result<(), ApiError> {
+pub(super) fn push_escaped(json: &mut String, value: &str) -> Result<(), ApiError> {
     // Folded and not short-circuited, so that it compiles to a few wide instructions.
     let plain = value.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
     if plain {

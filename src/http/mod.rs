@@ -111,6 +111,7 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
                     .route(web::post().to(push::post)),
             )
             .configure(|app| hub(app, spelled))
+            .configure(|app| wetoken(app, spelled))
             .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
             .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
             .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
@@ -131,6 +132,13 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
 fn hub(app: &mut web::ServiceConfig, spelled: fn(&str) -> String) {
     for address in neighbours::hub::ADDRESSES {
         app.route(&spelled(address.path), web::to(move |req, state| address.routed(req, state)));
+    }
+}
+
+/// wetoken's framework answers by any method.
+fn wetoken(app: &mut web::ServiceConfig, spelled: fn(&str) -> String) {
+    for address in neighbours::wetoken::ADDRESSES {
+        app.route(&spelled(address.path), web::to(move |req, state, payload| address.routed(req, state, payload)));
     }
 }
 

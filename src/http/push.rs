@@ -49,7 +49,7 @@ pub(super) async fn delivered(
         body: &body,
     };
     let account = &holding.account;
-    let policy = state.access().messages.of(account.app_id.as_str());
+    let policy = state.registry.messages_of(account.app_id.as_str());
     let now = state.clock().wall();
     let delivery = Delivery::open(account, &policy, &push, now).map_err(|_| ApiError::BadPushSignature)?;
     let seal = delivery.seal;

@@ -14,10 +14,11 @@ use crate::account::AppId;
 use crate::clock::Clock;
 use crate::keeper::Keeper;
 use crate::login::Logins;
-use crate::message::{Inbox, MessagePolicies};
+use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
+use crate::registry::Registry;
 use crate::settings::{HubConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
@@ -29,6 +30,8 @@ pub struct AppState {
     pub logins: Logins,
     /// What becomes of messages that WeChat pushes.
     pub inbox: Inbox,
+    /// Which accounts there are.
+    pub registry: Registry,
     /// Who may call; a reload replaces it whole.
     access: ArcSwap<Access>,
     /// Expiring credentials of other services.
@@ -55,12 +58,12 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
-    /// What each account does with its messages.
-    pub messages: MessagePolicies,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
     /// WeCom's corps, for whose pages we sign.
     pub wecom: BTreeMap<AppId, WecomCorp>,
+    /// The callers to whom wetoken's addresses answer; `None` = there are none.
+    pub wetoken: Option<TrustedProxies>,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -111,11 +114,12 @@ impl AppState {
         logins: Logins,
         inbox: Inbox,
         [sources, wecom]: [Sources; 2],
+        registry: Registry,
         access: Access,
         options: HttpOptions,
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, access, sources, wecom, options, costly }
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly }
     }
 
     /// Who may call, now.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::holding::{Failure, Holding};
+use super::holding::{Failure, Holding, in_order};
 use super::{Keeper, KeeperError, backoff};
 use crate::credential::CredentialKind;
 use crate::wechat::Kind;
@@ -42,7 +42,7 @@ impl Keeper {
     /// Forgets every failure, and has what the refresher put off for one tried again at once.
     pub(super) fn forget_failures(&self) {
         let now = self.0.clock.steady();
-        for holding in self.0.directory.load().values() {
+        for holding in in_order(&self.0.directory.load()) {
             let failed = holding.slots.iter().filter(|slot| slot.set_failure(None).is_some()).count() > 0;
             // A ticket waits for its token's pause to end, so all of the account's are looked at.
             for kind in CredentialKind::ALL.into_iter().filter(|_| failed) {

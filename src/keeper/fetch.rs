@@ -1,7 +1,6 @@
 //! One renewal, from the claim to the write-back. It runs inside its credential's flight, in a task of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -11,10 +10,9 @@ use super::flights::InFlight;
 use super::holding::{Holding, NearCopy};
 use super::{Keeper, KeeperError};
 use crate::account::TokenApi;
-use crate::clock::UnixMillis;
-use crate::credential::{Credential, CredentialKind, FULL_LIFETIME, Freshness, renewal_window};
-use crate::store::{Record, StoreError};
-use crate::wechat::Grant;
+use crate::clock::SteadyMillis;
+use crate::credential::{CredentialKind, Freshness};
+use crate::store::StoreError;
 
 /// A claim outlives the upstream timeout by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
@@ -23,12 +21,12 @@ const LEASE_SLACK: Duration = Duration::from_secs(2);
 const LOSER_LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// WeChat spaces forced renewals by this much on the stable endpoint; we do so on both. Source: 获取稳定版接口调用凭据, force_refresh.
-const ROTATION_SPACING: Duration = Duration::from_secs(30);
+pub(super) const ROTATION_SPACING: Duration = Duration::from_secs(30);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// On the stable endpoint a returned `expires_in` is the rest of a life and never below this on WeChat's own servers.
-const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
+/// How far the clocks of China are ahead of UTC.
+const CHINA: Duration = Duration::from_secs(8 * 3600);
 
 /// Why a renewal is begun, hence what would make it needless.
 #[derive(Clone, Debug)]
@@ -39,6 +37,8 @@ pub(super) enum Why {
     Ahead,
     /// WeChat refused this value: only another will do.
     Refused(SecretString),
+    /// WeChat may have voided this value: only another will do, or its own confirmation.
+    Doubted(SecretString),
 }
 
 impl Why {
@@ -46,15 +46,25 @@ impl Why {
         match self {
             Self::Missing => near.freshness(keeper.clock()) != Freshness::Expired,
             Self::Ahead => near.freshness(keeper.clock()) == Freshness::Fresh,
-            Self::Refused(value) => near.value().expose_secret() != value.expose_secret(),
+            Self::Refused(value) | Self::Doubted(value) => near.value().expose_secret() != value.expose_secret(),
         }
     }
 }
 
+/// The right to renew, and what was found with it in hand.
+pub(super) struct Lease {
+    /// When it was asked for, hence the latest moment from which it counts; `None` = the store is down, and we go on without.
+    pub(super) claimed_at: Option<SteadyMillis>,
+    /// The value that is there already, if any.
+    pub(super) before: Option<Arc<NearCopy>>,
+    /// What the store itself showed.
+    pub(super) seen: Option<SecretString>,
+}
+
 /// What the claim led to.
 enum Leave {
-    /// Nobody else renews: go on. Holds the value that is there already, if any.
-    ToFetch(Option<Arc<NearCopy>>),
+    /// Nobody else renews: go on.
+    ToFetch(Lease),
     /// Somebody else has renewed.
     NotNeeded(Arc<NearCopy>),
 }
@@ -67,15 +77,14 @@ impl Keeper {
         landing.result().await.unwrap_or_else(|_| Err(KeeperError::Lost { key: holding.key(kind) }))
     }
 
-    /// Renews because WeChat refused a value. A renewal begun for another reason may bring the refused value itself, hence the
+    /// Renews because WeChat refused a value, or may. A renewal begun for another reason may bring that value itself, hence the
     /// second turn.
-    pub(super) async fn renew_refused(
+    pub(super) async fn renew_over(
         &self,
         holding: &Arc<Holding>,
         kind: CredentialKind,
-        refused: SecretString,
+        why: Why,
     ) -> Result<Arc<NearCopy>, KeeperError> {
-        let why = Why::Refused(refused);
         let near = self.renew(holding, kind, why.clone()).await?;
         if why.is_met_by(&near, self) { Ok(near) } else { self.renew(holding, kind, why).await }
     }
@@ -98,7 +107,7 @@ impl Keeper {
             Ok(near) => return Ok(near),
         };
         // WeChat called the token stale: renew it by comparison, once, then ask for the ticket once more.
-        let token = self.renew_refused(holding, CredentialKind::AccessToken, refused_token.clone()).await?;
+        let token = self.renew_over(holding, CredentialKind::AccessToken, Why::Refused(refused_token.clone())).await?;
         if token.value().expose_secret() == refused_token.expose_secret() {
             return Err(self.remember(holding, kind, error));
         }
@@ -120,16 +129,51 @@ impl Keeper {
                 Some(token.value().clone())
             }
         };
-        let before = match self.claim(holding, kind, why).await.map_err(|error| (None, error))? {
-            Leave::NotNeeded(near) => return Ok(near),
-            Leave::ToFetch(before) => before,
+        let result = self.with_a_lease(holding, kind, why, token.as_ref()).await;
+        result.map_err(|error| (token, error))
+    }
+
+    /// The renewal itself, begun only with a lease that outlasts it: the store may have been slow, or this process held up.
+    async fn with_a_lease(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        why: &Why,
+        token: Option<&SecretString>,
+    ) -> Result<Arc<NearCopy>, KeeperError> {
+        let mut is_permitted = match why {
+            Why::Missing | Why::Ahead => true,
+            Why::Refused(_) => false,
+            // On stable the current token is told without voiding anything.
+            Why::Doubted(_) => !self.voids(holding),
         };
-        let result = self.call(holding, kind, why, token.as_ref(), before).await;
+        let result = loop {
+            let lease = match self.claim(holding, kind, why).await? {
+                Leave::NotNeeded(near) => return Ok(near),
+                Leave::ToFetch(lease) => lease,
+            };
+            // Without a value at hand there is nothing to fall back on, and nothing that a forced renewal would void.
+            if let (false, Some(near)) = (is_permitted, &lease.before) {
+                match self.may_rotate(holding, kind).await {
+                    Ok(true) => is_permitted = true,
+                    Ok(false) => {
+                        tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(),
+                            "a rotation past the limit hands out the current value");
+                        break Ok(Arc::clone(near));
+                    }
+                    Err(error) => break Err(error),
+                }
+            }
+            if lease.claimed_at.is_none_or(|at| at.until(self.0.clock.steady()) <= LEASE_SLACK) {
+                break self.call(holding, kind, why, token, lease).await;
+            }
+            // Claimed again it lasts again; what happened meanwhile is seen again.
+        };
         let key = holding.key(kind).to_string();
         if let Err(error) = self.0.store.release(&key, &self.0.owner).await {
             tracing::debug!(%error, credential = %key, "the claim could not be given back; it ends by itself");
         }
-        result.map_err(|error| (token, error))
+        result
     }
 
     /// Asks for the right to renew, and looks whether there is still anything to do.
@@ -137,18 +181,19 @@ impl Keeper {
         let (key, lease) = (holding.key(kind).to_string(), self.0.wechat.timeout() + LEASE_SLACK);
         let give_up = self.0.clock.steady().plus(lease);
         loop {
+            let claimed_at = self.0.clock.steady();
             let claimed = match self.0.store.claim(&key, &self.0.owner, lease).await {
                 Ok(claimed) => claimed,
                 Err(error) => return self.without_a_claim(holding, kind, why, error),
             };
-            match self.read(holding, kind).await {
-                Ok(Some(near)) if why.is_met_by(&near, self) => {
+            match self.read_and_see(holding, kind).await {
+                Ok((Some(near), _)) if why.is_met_by(&near, self) => {
                     if claimed {
                         self.0.store.release(&key, &self.0.owner).await.ok();
                     }
                     return Ok(Leave::NotNeeded(near));
                 }
-                Ok(before) if claimed => return Ok(Leave::ToFetch(before)),
+                Ok((before, seen)) if claimed => return Ok(Leave::ToFetch(Lease { claimed_at: Some(claimed_at), before, seen })),
                 Ok(_) => {}
                 Err(error) => return self.without_a_claim(holding, kind, why, error),
             }
@@ -165,7 +210,8 @@ impl Keeper {
         match (holding.account.token_api, why) {
             (TokenApi::Stable, Why::Missing | Why::Ahead) => {
                 let held = holding.slot(kind).near.load_full();
-                Ok(Leave::ToFetch(held.filter(|near| near.freshness(self.clock()) != Freshness::Expired)))
+                let before = held.filter(|near| near.freshness(self.clock()) != Freshness::Expired);
+                Ok(Leave::ToFetch(Lease { claimed_at: None, before, seen: None }))
             }
             _ => Err(error.into()),
         }
@@ -177,93 +223,45 @@ impl Keeper {
         kind: CredentialKind,
         why: &Why,
         token: Option<&SecretString>,
-        before: Option<Arc<NearCopy>>,
+        lease: Lease,
     ) -> Result<Arc<NearCopy>, KeeperError> {
-        let refused = matches!(why, Why::Refused(_));
-        if let (true, Some(near)) = (refused, &before)
-            && !self.may_rotate(holding, kind).await?
-        {
-            tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), "a rotation past the limit hands out the current value");
-            return Ok(Arc::clone(near));
-        }
-        let (asked_at, begun) = (self.0.clock.wall(), self.0.clock.steady());
+        let force = matches!(why, Why::Refused(_)) && lease.before.is_some();
+        let asked_at = self.0.clock.steady();
         let answer = match token {
-            None => self.0.wechat.access_token(&holding.account, refused && before.is_some()).await,
+            None => self.0.wechat.access_token(&holding.account, force).await,
             Some(token) => match self.0.wechat.ticket(token, kind).await {
                 Some(answer) => answer,
                 None => self.0.wechat.access_token(&holding.account, false).await,
             },
         };
-        let duration_ms = begun.until(self.0.clock.steady()).as_millis() as u64;
-        let grant = answer.map_err(|source| KeeperError::Upstream { key: holding.key(kind), source })?;
+        let duration_ms = asked_at.until(self.0.clock.steady()).as_millis() as u64;
+        let grant = match answer {
+            Ok(grant) => grant,
+            Err(source) => return self.not_granted(holding, kind, force, source, lease),
+        };
         let expires_in = grant.expires_in.as_secs();
-        let near = self.settle(holding, kind, grant, asked_at, before).await;
+        let near = self.settle(holding, kind, grant, asked_at, lease).await;
         let why = match why {
             Why::Missing => "missing",
             Why::Ahead => "ahead",
             Why::Refused(_) => "refused",
+            Why::Doubted(_) => "doubted",
         };
         tracing::info!(account.id = %holding.account.app_id, credential.kind = kind.name(), why, expires_in, duration_ms, "renewed");
         Ok(near)
     }
 
+    /// Whether each fetch of the account's token voids the one before.
+    pub(super) fn voids(&self, holding: &Holding) -> bool {
+        holding.account.token_api == TokenApi::Basic
+    }
+
     /// Whether one more forced renewal is within the limits: so many a day, and never two within 30 s.
     async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<bool, KeeperError> {
         let (key, daily) = (holding.key(kind), holding.account.rotations_per_day);
+        // WeChat counts by the day of China, where no clock is ever changed.
+        let day = self.0.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
         Ok(self.0.store.spend(&format!("{key}.rotation"), 1, ROTATION_SPACING).await?
-            && self.0.store.spend(&format!("{key}.rotations"), daily, DAY).await?)
-    }
-
-    /// Writes a grant to the store and to the near copy. The end counts from the moment of asking.
-    async fn settle(
-        &self,
-        holding: &Arc<Holding>,
-        kind: CredentialKind,
-        grant: Grant,
-        asked_at: UnixMillis,
-        before: Option<Arc<NearCopy>>,
-    ) -> Arc<NearCopy> {
-        let slot = holding.slot(kind);
-        slot.set_failure(None);
-        let record = Record { value: grant.value, expires_at: asked_at.plus(grant.expires_in) };
-        if let Some(same) = before.filter(|before| before.is(&record) && before.freshness(self.clock()) != Freshness::Expired) {
-            // WeChat hands back what we had: not yet, and no progress. The refresher asks again before long.
-            slot.near.store(Some(Arc::clone(&same)));
-            return same;
-        }
-        let is_a_rest = kind == CredentialKind::AccessToken
-            && holding.account.token_api == TokenApi::Stable
-            && grant.expires_in >= SHORTEST_STABLE_REST;
-        slot.learn_lifetime(if is_a_rest { FULL_LIFETIME } else { grant.expires_in });
-        let saved = self.0.store.put(&holding.key(kind).to_string(), &record).await;
-        if let Err(error) = &saved {
-            self.store_failed(error);
-        }
-        let near = self.near_copy(holding, kind, record, grant.expires_in, saved.is_err());
-        slot.near.store(Some(Arc::clone(&near)));
-        self.reschedule(holding, kind, &near);
-        if saved.is_err() {
-            self.write_back_soon(holding, kind);
-        }
-        near
-    }
-
-    /// A near copy that lives `at_most` so long, whatever the wall clock says: it may have been set back while WeChat was asked.
-    pub(super) fn near_copy(
-        &self,
-        holding: &Holding,
-        kind: CredentialKind,
-        record: Record,
-        at_most: Duration,
-        unsaved: bool,
-    ) -> Arc<NearCopy> {
-        let lifetime = holding.slot(kind).lifetime();
-        let reserve = match kind {
-            CredentialKind::AccessToken => holding.account.reserve,
-            CredentialKind::JsapiTicket | CredentialKind::CardTicket => holding.account.ticket_reserve,
-        };
-        let credential = Credential { value: record.value, expires_at: record.expires_at };
-        let faults = self.0.store_faults.load(Ordering::Relaxed);
-        Arc::new(NearCopy::new(credential, renewal_window(reserve, lifetime), self.clock(), at_most, faults, unsaved))
+            && self.0.store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await?)
     }
 }

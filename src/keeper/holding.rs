@@ -22,6 +22,13 @@ const SAME_END: Duration = Duration::from_secs(3);
 /// All accounts by appid; replaced whole on a reload.
 pub(super) type Directory = HashMap<AppId, Arc<Holding>>;
 
+/// All of them in the order of their appids, where the map's own would be chance.
+pub(super) fn in_order(directory: &Directory) -> Vec<&Arc<Holding>> {
+    let mut holdings: Vec<_> = directory.values().collect();
+    holdings.sort_unstable_by_key(|holding| &holding.account.app_id);
+    holdings
+}
+
 /// One account and what is held for it. A reload makes a new one around the same slots, so no cached credential is lost.
 #[derive(Debug)]
 pub struct Holding {
@@ -131,6 +138,12 @@ pub struct NearCopy {
     pub(super) faults_seen: AtomicU64,
     /// Whether the store does not have it yet.
     pub(super) unsaved: AtomicBool,
+    /// Whether WeChat may have granted another one since, which is lost: then this one ends before its time.
+    pub(super) doubtful: AtomicBool,
+    /// Whether a caller said that WeChat refused it, and it could not be renewed then.
+    pub(super) refused: AtomicBool,
+    /// The value that this one came after. Should the store show that again, it has lost a write.
+    superseded: Option<SecretString>,
 }
 
 impl NearCopy {
@@ -150,7 +163,37 @@ impl NearCopy {
             confirmed: AtomicU64::new(now.0),
             faults_seen: AtomicU64::new(faults_seen),
             unsaved: AtomicBool::new(unsaved),
+            doubtful: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            superseded: None,
         }
+    }
+
+    /// Whether it may be void although it has not ended.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed) || self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the value before.
+    pub(super) fn after(mut self, before: Option<&SecretString>) -> Self {
+        self.superseded = before.filter(|before| before.expose_secret() != self.value().expose_secret()).cloned();
+        self
+    }
+
+    /// Whether `record` is what was there before.
+    pub(super) fn superseded(&self, record: &Record) -> bool {
+        self.superseded.as_ref().is_some_and(|before| before.expose_secret() == record.value.expose_secret())
+    }
+
+    /// What a store should hold of it. Its end is told anew by the steady clock: the wall clock may have been moved since it was granted.
+    pub(super) fn record(&self, clock: &Clock) -> Record {
+        let left = clock.steady().until(self.ends);
+        Record { value: self.value().clone(), expires_at: clock.wall().plus(left) }
+    }
+
+    /// Whether `record`, just read, lives at least as long.
+    pub(super) fn is_outlived_by(&self, record: &Record, clock: &Clock) -> bool {
+        clock.wall().until(record.expires_at) >= clock.steady().until(self.ends)
     }
 
     /// The token or ticket.

@@ -3,12 +3,13 @@
 //! that answer requests.
 //!
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `outage`
-//! (when it says nothing), `fetch` (one renewal from claim to write-back), `failures` (what is remembered of those that failed),
-//! `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `flights` and `backoff`.
+//! (when it says nothing), `fetch` (one renewal from the claim to the call) and `settle` (what becomes of the answer), `failures` (what
+//! is remembered of those that failed), `suspect` (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token),
+//! then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,6 +34,8 @@ mod holding;
 mod outage;
 mod reading;
 mod refresher;
+mod settle;
+mod suspect;
 
 use fetch::Why;
 use holding::Directory;
@@ -68,7 +71,8 @@ struct Inner {
     agenda: Agenda,
     /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
     store_faults: AtomicU64,
-    store_is_down: AtomicBool,
+    /// When the store was last seen to stop answering, by the steady clock; zero = it answers.
+    store_down_since: AtomicU64,
     /// How many renewals are under way, so that a stopping process can wait for them.
     flying: watch::Sender<usize>,
     runtime: Handle,
@@ -100,7 +104,7 @@ impl Keeper {
             chance,
             agenda: Agenda::default(),
             store_faults: AtomicU64::new(0),
-            store_is_down: AtomicBool::new(false),
+            store_down_since: AtomicU64::new(0),
             flying: watch::Sender::new(0),
             runtime: Handle::current(),
         }));
@@ -185,15 +189,19 @@ impl Keeper {
         refused: SecretString,
     ) -> Result<Arc<NearCopy>, KeeperError> {
         holding.slot(kind).note_asked(self.0.clock.steady());
-        self.patiently(holding, kind, async {
+        let rotated = self.patiently(holding, kind, async {
             // The near copy may be a second old; what is current is for the store to say.
             let current = self.read_or_fetch(holding, kind).await?;
             if current.value().expose_secret() != refused.expose_secret() {
                 return Ok(current);
             }
-            self.renew_refused(holding, kind, refused).await
-        })
-        .await
+            self.renew_over(holding, kind, Why::Refused(refused.clone())).await
+        });
+        let rotated = rotated.await;
+        if rotated.is_err() {
+            self.note_refused(holding, kind, &refused);
+        }
+        rotated
     }
 
     async fn patiently<T>(

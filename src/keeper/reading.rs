@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::Keeper;
 use super::flights::Landing;
 use super::holding::{Holding, NearCopy};
@@ -27,11 +29,21 @@ impl Keeper {
     }
 
     pub(super) async fn read(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        self.read_and_see(holding, kind).await.map(|(near, _)| near)
+    }
+
+    /// As [`Keeper::read`], with the value that the store itself showed.
+    pub(super) async fn read_and_see(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+    ) -> Result<(Option<Arc<NearCopy>>, Option<SecretString>), StoreError> {
         let (key, held) = (holding.key(kind).to_string(), holding.slot(kind).near.load_full());
         match self.0.store.get(&key).await {
             Ok(record) => {
                 self.store_answered();
-                Ok(self.adopt(holding, kind, held, record))
+                let seen = record.as_ref().map(|record| record.value.clone());
+                Ok((self.adopt(holding, kind, held, record), seen))
             }
             Err(error) => {
                 self.store_failed(&error);
@@ -44,9 +56,9 @@ impl Keeper {
         }
     }
 
-    /// Takes what the store said for the truth over what was `held` when it was asked, but for three cases: a value that never
-    /// reached the store, one that the store lost while it was down (those are written back instead of being fetched anew), and a
-    /// renewal that ended while the store was being read.
+    /// Takes what the store said for the truth over what was `held` when it was asked, but for four cases: a value that never
+    /// reached the store, one that the store lost while it was down, one whose predecessor the store shows again (those are written
+    /// back instead of being fetched anew), and a renewal that ended while the store was being read.
     fn adopt(
         &self,
         holding: &Arc<Holding>,
@@ -80,13 +92,17 @@ impl Keeper {
                 near.unsaved.store(false, Ordering::Relaxed);
                 return held;
             }
-            (Some(near), Some(record)) if near.unsaved.load(Ordering::Relaxed) && near.expires_at() > record.expires_at => {
+            (Some(near), Some(record))
+                if near.superseded(&record) || near.unsaved.load(Ordering::Relaxed) && !near.is_outlived_by(&record, clock) =>
+            {
                 near.confirm(clock.steady());
+                near.unsaved.store(true, Ordering::Relaxed);
                 self.write_back_soon(holding, kind);
                 return held;
             }
-            (_, Some(record)) => {
-                let near = self.near_copy(holding, kind, record, Duration::MAX, false);
+            (before, Some(record)) => {
+                let before = before.map(|near| near.value().clone());
+                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false).after(before.as_ref()));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     self.reschedule(holding, kind, &near);
                 }

@@ -8,18 +8,17 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::holding::{Holding, NearCopy};
+use super::holding::{Holding, NearCopy, in_order};
 use super::{Keeper, KeeperError, Why};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
-use crate::store::Record;
 
 /// How many renewals run at once, so that ten thousand accounts due together are no storm.
 const AT_ONCE: usize = 32;
 
 /// How long after a failure of the store, or a lost task, the next try comes.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// The shortest pause after WeChat handed back the same value.
 const NOT_YET: Duration = Duration::from_millis(200);
@@ -118,7 +117,7 @@ impl Keeper {
     /// Has a value that the store lacks written soon.
     pub(super) fn write_back_soon(&self, holding: &Holding, kind: CredentialKind) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
-        self.attend_no_later(holding, kind, self.0.clock.steady().plus(SOON));
+        self.attend_no_later(holding, kind, self.0.clock.steady().plus(self.store_pause()));
     }
 
     /// Puts a credential on the list for `due`, unless it is there for an earlier time.
@@ -130,7 +129,7 @@ impl Keeper {
     pub(super) fn schedule_all(&self) {
         let (now, directory) = (self.0.clock.steady(), self.0.directory.load());
         let spread = Duration::from_millis(5).saturating_mul(u32::try_from(directory.len()).unwrap_or(u32::MAX));
-        for holding in directory.values() {
+        for holding in in_order(&directory) {
             for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
                 if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
                     self.0.agenda.set(holding.key(kind), now.plus(spread.mul_f64(self.0.chance.fraction())));
@@ -146,7 +145,7 @@ impl Keeper {
             tracing::warn!("stopped before every renewal had ended");
         }
         let directory = self.0.directory.load_full();
-        for holding in directory.values() {
+        for holding in in_order(&directory) {
             for kind in CredentialKind::ALL {
                 self.write_back(holding, kind).await;
             }
@@ -161,13 +160,17 @@ impl Keeper {
         let unsaved = holding.slot(kind).near.load_full().filter(|near| near.unsaved.load(Ordering::Relaxed));
         let Some(near) = unsaved.filter(|near| near.freshness(self.clock()) != Freshness::Expired) else { return };
         let key = holding.key(kind).to_string();
+        let record = near.record(self.clock());
         let written = match self.0.store.get(&key).await {
-            Ok(Some(record)) if record.expires_at >= near.expires_at() => Ok(()),
-            Ok(_) => self.0.store.put(&key, &Record { value: near.value().clone(), expires_at: near.expires_at() }).await,
+            // Another instance's is the later one.
+            Ok(Some(theirs)) if !near.superseded(&theirs) && near.is_outlived_by(&theirs, self.clock()) => Ok(true),
+            Ok(theirs) => self.0.store.replace(&key, theirs.map(|theirs| theirs.value).as_ref(), &record).await,
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => {
+            // Somebody wrote meanwhile; the next look tells what.
+            Ok(false) => self.write_back_soon(holding, kind),
+            Ok(true) => {
                 self.store_answered();
                 near.faults_seen.store(self.0.store_faults.load(Ordering::Relaxed), Ordering::Relaxed);
                 near.unsaved.store(false, Ordering::Relaxed);
@@ -190,6 +193,7 @@ impl Keeper {
             return;
         }
         let next = match near {
+            Some(near) if near.is_suspect() => self.resolve(&holding, key.kind, &near).await,
             Some(near) if near.freshness(self.clock()) == Freshness::Fresh => near.renewal_due(self.0.chance.fraction()),
             _ => match self.renew(&holding, key.kind, Why::Ahead).await {
                 Ok(near) => self.after_renewal(&near),
@@ -197,7 +201,7 @@ impl Keeper {
             },
         };
         let next = if unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
-            next.min(self.0.clock.steady().plus(SOON))
+            next.min(self.0.clock.steady().plus(self.store_pause()))
         } else {
             next
         };
@@ -207,7 +211,7 @@ impl Keeper {
 
     /// A fresh value comes up again by its own window; one that is still due is "not yet" and is asked for again soon, the sooner
     /// the less of its life is left.
-    fn after_renewal(&self, near: &NearCopy) -> SteadyMillis {
+    pub(super) fn after_renewal(&self, near: &NearCopy) -> SteadyMillis {
         if near.freshness(self.clock()) == Freshness::Fresh {
             return near.renewal_due(self.0.chance.fraction());
         }
@@ -215,7 +219,7 @@ impl Keeper {
         self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * self.0.chance.fraction()))
     }
 
-    fn after_failure(&self, holding: &Holding, error: &KeeperError) -> SteadyMillis {
+    pub(super) fn after_failure(&self, holding: &Holding, error: &KeeperError) -> SteadyMillis {
         let now = self.0.clock.steady();
         match error {
             KeeperError::CoolingDown { retry_after, .. } => now.plus(*retry_after),
@@ -223,7 +227,8 @@ impl Keeper {
             KeeperError::Upstream { key, .. } => {
                 holding.slot(key.kind).failure().map_or(now.plus(NO_HURRY), |failure| failure.until)
             }
-            KeeperError::Store(_) | KeeperError::TooSlow { .. } | KeeperError::Lost { .. } => now.plus(SOON),
+            KeeperError::Store(_) => now.plus(self.store_pause()),
+            KeeperError::TooSlow { .. } | KeeperError::Lost { .. } => now.plus(SOON),
         }
     }
 }

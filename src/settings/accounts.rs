@@ -8,7 +8,7 @@ use super::faults::{About, Weight};
 use super::reader::{At, Reader};
 use super::variables::{NeighbourApp, Variables};
 use super::{messages, oauth};
-use crate::account::{Account, AppId, TokenApi};
+use crate::account::{Account, AppId, TokenApi, USUAL_ROTATIONS};
 use crate::message::{Answers, MessagePolicies, MessagePolicy};
 use crate::oauth::OauthPolicies;
 
@@ -18,8 +18,8 @@ const KNOWN: [&str; 9] = ["key", "secret", "token", "aesKey", "tokenApi", "oauth
 /// Source: 获取稳定版接口调用凭据.
 const STABLE_RESERVE: Duration = Duration::from_secs(5 * 60);
 
-/// Half of WeChat's 2000 calls a day is the default budget on `/cgi-bin/token`; `force_refresh` is allowed 20 times a day.
-const BASIC_ROTATIONS: (u32, u32) = (1000, 2000);
+/// The default and the most: WeChat allows 2000 calls a day on `/cgi-bin/token`, and `force_refresh` 20 times a day.
+const BASIC_ROTATIONS: (u32, u32) = (USUAL_ROTATIONS, 2000);
 const STABLE_ROTATIONS: (u32, u32) = (20, 20);
 
 /// All accounts, and what is set for each beyond its credentials.
@@ -136,15 +136,7 @@ fn add_neighbour(apps: &mut Apps, app: &NeighbourApp, env: &Environment, reader:
                 let policy = MessagePolicy { answers: Answers::Echo, ..MessagePolicy::default() };
                 apps.messages.insert(app_id.clone(), policy);
             }
-            apps.accounts.push(Account {
-                app_id,
-                secret: secret.into(),
-                push_token: push_token.map(Into::into),
-                token_api: TokenApi::Basic,
-                reserve: allowed(reserve, TokenApi::Basic),
-                ticket_reserve: reserve,
-                rotations_per_day: BASIC_ROTATIONS.0,
-            });
+            apps.accounts.push(Account::usual(app_id, secret.into(), push_token.map(Into::into), reserve));
         }
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
     }
 }
 
+/// Whether the cache that is used is a database, whatever else may be wrong with it.
+pub(super) fn is_sql(root: &At<'_>) -> bool {
+    root.get("cache").is_some_and(|cache| cache.members().next().is_some_and(|(kind, _)| kind == "sql"))
+}
+
 /// Initial records, written as the original's memory and file caches hold them.
 fn memo(at: &At<'_>) -> Option<BTreeMap<String, Record>> {
     if !matches!(at.node(), Node::Table(_)) {

@@ -31,12 +31,16 @@ pub struct Config {
     pub wecom: WecomConfig,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
+    /// The callers to whom the addresses of micro-plat/wetoken answer, and whether apps of the store are served; `None` = neither is.
+    pub wetoken: Option<TrustedProxies>,
     /// Who may query credentials.
     pub realms: Realms,
     /// The token hub's side; `None` = it is not served.
     pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
+    /// The outage of WeChat to survive, as it was asked for: what the accounts that are not written here get.
+    pub reserve: Duration,
     /// Which credentials are renewed ahead.
     pub keep: Keep,
     /// Whether a person who scanned is asked before they are logged in.
@@ -54,7 +58,7 @@ pub struct Config {
 pub struct HubConfig {
     /// What its callers sign with, by `kid`; at least one.
     pub keys: HashMap<String, SecretString>,
-    /// The account that is meant where the address names none; one of those configured.
+    /// The account that is meant where the address names none; one of those configured, or of those that the store may hold.
     pub app: AppId,
 }
 

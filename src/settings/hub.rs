@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::accounts::app_id;
 use super::config::HubConfig;
 use super::environment::Environment;
 use super::faults::{About, Weight};
@@ -26,6 +27,7 @@ pub(super) fn hub(
     env: &Environment,
     reader: &Reader<'_>,
     accounts: &[Account],
+    holds_apps: bool,
 ) -> Option<HubConfig> {
     let mut keys = HashMap::new();
     let mut chosen = None;
@@ -36,7 +38,7 @@ pub(super) fn hub(
         if let Some(written) = section.get("keys") {
             written_keys(&written, &mut keys);
         }
-        chosen = section.get("app").and_then(|app| its_app(&app, accounts));
+        chosen = section.get("app").and_then(|app| its_app(&app, accounts, holds_apps));
     }
     for (name, key) in env.beginning(VARIABLE) {
         let remark = |weight, message: &str| reader.remark(About::Variable(name.to_owned()), weight, message);
@@ -56,8 +58,15 @@ pub(super) fn hub(
         }
         return None;
     }
-    let app = chosen.or_else(|| usual_app(variables, env, accounts))?;
-    Some(HubConfig { keys, app })
+    let app = chosen.or_else(|| usual_app(variables, env, accounts));
+    if app.is_none() && holds_apps {
+        reader.remark(
+            About::Everything,
+            Weight::Note,
+            "nothing of the hub is served; write which app it means: hub: { app: \"wx…\" }",
+        );
+    }
+    Some(HubConfig { keys, app: app? })
 }
 
 const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
@@ -83,8 +92,11 @@ fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
     }
 }
 
-fn its_app(at: &At<'_>, accounts: &[Account]) -> Option<AppId> {
+fn its_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<AppId> {
     let text = at.text("the appid of one of the apps")?;
+    if holds_apps {
+        return app_id(at, text);
+    }
     let found = accounts.iter().find(|account| account.app_id.as_str() == text);
     // Without a single account the fault is elsewhere, and named there.
     if found.is_none() && !accounts.is_empty() {

@@ -32,9 +32,6 @@ const KNOWN: [&str; 15] = [
     "wecom",
 ];
 
-/// Sections of later versions.
-const LATER: [&str; 1] = ["wetoken"];
-
 const SERVER: [&str; 9] =
     ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
 
@@ -45,24 +42,20 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
     let root = At::root(tree, reader);
     root.is_table(&KNOWN);
-    for name in LATER {
-        if let Some(section) = root.get(name) {
-            if !matches!(section.node(), Node::Table(_)) {
-                section.expected("an object {…}");
-            }
-            section.note("understood, but this version does not serve it yet");
-        }
-    }
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
     let sources = sources::sources(&root, reserve.unwrap_or_default());
-    let other = ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty()));
+    let wetoken = wetoken(&root);
+    // A store that holds apps is something to serve, also while it holds none yet.
+    let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
+    let other =
+        ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty())) || holds_apps;
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
-    let realms = realms::realms(&root, |id| ids.contains(id));
-    let hub = hub::hub(&root, variables, env, reader, &apps.accounts);
+    let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
+    let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
     let origins = origins(&root);
     let store = cache::store(&root, variables);
     let confirm_logins = root.get("login").and_then(|at| confirm(&at));
@@ -75,9 +68,11 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         sources,
         wecom,
         tokenboy: tokenboy?,
+        wetoken: wetoken?,
         realms,
         hub,
         origins: origins?,
+        reserve: reserve?,
         keep: keep?,
         confirm_logins: confirm_logins?,
         store: store?,
@@ -89,6 +84,17 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
 /// The callers that a neighbour without signatures of its own answers to.
 fn callers(at: &At<'_>) -> Option<TrustedProxies> {
     if at.is_table(&["allow"]) { trusted(&at.get("allow")?) } else { None }
+}
+
+/// The callers of wetoken's addresses, which its section or a database of apps opens; `None` after a fault.
+fn wetoken(root: &At<'_>) -> Option<Option<TrustedProxies>> {
+    let section = root.get("wetoken");
+    let Some(section) = &section else { return Some(cache::is_sql(root).then(TrustedProxies::nearby)) };
+    if !section.is_table(&["allow"]) {
+        return None;
+    }
+    let Some(allow) = section.get("allow") else { return Some(Some(TrustedProxies::nearby())) };
+    trusted(&allow).map(Some)
 }
 
 fn confirm(login: &At<'_>) -> Option<bool> {

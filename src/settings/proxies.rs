@@ -12,6 +12,15 @@ const PRIVATE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "16
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
+    /// This machine and private networks.
+    pub(super) fn nearby() -> Self {
+        let mut nearby = Self::default();
+        for word in ["loopback", "private"] {
+            nearby.add(word);
+        }
+        nearby
+    }
+
     /// Whether the proxy at `address` is believed. An IPv4 address in IPv6 clothes is judged as what it is.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

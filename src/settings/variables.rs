@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 21] = [
+const SETTINGS: [(&str, Kind); 22] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -32,6 +32,7 @@ const SETTINGS: [(&str, Kind); 21] = [
     ("keep", Kind::Text),
     ("login.confirm", Kind::Bool),
     ("tokenboy.allow", Kind::List),
+    ("wetoken.allow", Kind::List),
     ("hub.app", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),

@@ -18,6 +18,7 @@ mod errcode;
 pub mod message;
 mod oauth;
 mod reply;
+mod template;
 mod user;
 mod wire;
 
@@ -80,6 +81,16 @@ impl WechatError {
             Self::Refused { call, code, .. } => code.kind(*call),
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => Kind::Temporary,
         }
+    }
+
+    /// Whether WeChat may have granted what was asked for, and only the answer was lost.
+    pub fn may_have_been_granted(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Unreachable { .. })
+    }
+
+    /// Whether a day's or a minute's quota is spent.
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::Refused { code: Errcode(45009 | 45011), .. })
     }
 
     /// What the operator could do about it, where we know.

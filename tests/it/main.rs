@@ -68,3 +68,7 @@ mod users;
 mod verify_file;
 mod wechatpy;
 mod wecom;
+mod wetoken;
+mod wetoken_apps;
+mod wetoken_code;
+mod wetoken_settings;

@@ -75,6 +75,13 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
 }
 
+/// The part of a page below one of its headings.
+fn section(name: &str, heading: &str) -> String {
+    let page = read(name);
+    let section = page.split("\n## ").find_map(|part| part.strip_prefix(heading.trim_start_matches("## ")));
+    section.unwrap_or_else(|| panic!("{name} has no {heading}")).to_owned()
+}
+
 /// The page's blocks of this language.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
@@ -212,7 +219,7 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
 #[test]
 fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
     let Some(bash) = bash() else { return };
-    let page = read("docs/neighbours.md");
+    let page = section("docs/neighbours.md", "## waynecraig/wechat-token-hub");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
     // The page's own line, so that its variables are what suffices.
     let line =
@@ -231,6 +238,29 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
     let values: Vec<&str> = answers.lines().collect();
     assert!(values.len() == 3 && values.iter().all(|value| value.len() > 20), "{answers}");
     assert_eq!(values[1], values[2], "what was rotated is the token from then on");
+}
+
+#[test]
+fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
+    let Some(bash) = bash() else { return };
+    let page = section("docs/neighbours.md", "## micro-plat/wetoken");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    let line = page.lines().find(|line| line.starts_with("JSDKD__") && line.ends_with('&')).expect("the line that starts it");
+    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(|port| {
+        let mut command = Command::new(&bash);
+        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+    });
+    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
+    let ran = run(&bash, &script);
+    assert!(ran.status.success(), "{}", told(&script, &ran));
+    let answers: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects");
+    assert!(answers.len() == 4 && answers.iter().all(|answer| answer["errcode"] == 0), "{answers:?}");
+    assert!(answers[1]["access_token"].is_string() && answers[2]["ticket"].is_string(), "{answers:?}");
+    assert_eq!(answers[1]["access_token"], answers[3]["access_token"]);
 }
 
 #[test]

@@ -386,6 +386,37 @@ async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
+    let silent = ["marker-new-secret-77fe", "marker-new-token-77ff", "marker-code-7700", "marker-user-7701", pushing::AES_KEY];
+    let [secret, token, code, user, aes_key] = silent;
+    let silent = silent.map(str::to_owned);
+    let folder = tempfile::tempdir().unwrap();
+    let app = start(json!({ "wetoken": {}, "cache": { "file": folder.path().join("cache.json") } })).await;
+    let create = |more: &str| {
+        format!("/wechat/app/create?secret={secret}&token={token}&aesKey={aes_key}&wcode_template_id=T1&appid=wx-made{more}")
+    };
+    for more in ["", "", "&appid=x", "%20", &format!("&aesKey={aes_key}"), "&secret=x"] {
+        assert_answer_silent("a new app", &app.get(&create(more)).await, &silent);
+    }
+    let send = format!("/wx/wx-made/wxcode/send?user_name={user}&system_name=s&code={code}");
+    for fault in [Fault::errcode(40013, &format!("invalid appid {secret}")), Fault::garbage(), Fault::reset(), Fault::html(502)] {
+        app.sandbox.fault(fault.times(1));
+        app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+        for path in ["/wx/wx-made/token/get", "/wx-made/wechat/ticket/get", "/wx/wx-made/token/refresh", &send] {
+            assert_answer_silent("a refusal", &app.get(path).await, &silent);
+        }
+    }
+    app.sandbox.add_account("wx-made", secret);
+    app.sandbox.clear_faults();
+    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    assert_answer_silent("a code that was not sent", &app.get(&send).await, &silent);
+    let openid = app.sandbox.follow("wx-made", "Alice", true).unwrap();
+    assert!(app.get(&send.replace(user, &openid)).await.body.contains("success"));
+    app.stop().await;
+    assert_silent("the log", &logs().text(), &silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_message_shows_its_keys_or_what_a_follower_said() {
     let said = "marker-words-of-a-follower-77f6";
     let backend = Backend::answering("<html>broken</html>");

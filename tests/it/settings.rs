@@ -185,16 +185,15 @@ fn a_misspelt_name_stands_beside_what_it_left_missing() {
 
 #[test]
 fn unknown_settings_are_warnings_and_faults_when_strict() {
-    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }}, wetoken: {{}} }}");
+    let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }} }}");
     let expected = [
         r#"jsdkd.json:1:41 realm: unknown setting; did you mean "realms"?"#,
         r#"jsdkd.json:1:52 ["a.b[0]"]: unknown setting"#,
         r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
-        "jsdkd.json:2:23 wetoken: understood, but this version does not serve it yet",
     ];
     assert_eq!(good(&text).warnings, expected);
     let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
-    assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected[..3]);
+    assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected);
     let twice = good(&format!("{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"));
     assert_eq!(twice.warnings, [r#"jsdkd.json: the setting "cors" is written more than once in one object; the last one counts"#]);
     assert!(twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com"));
@@ -554,12 +553,6 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
              jsdkd.json:1:139 login.confirm: found 1, expected true or false"
         )
     );
-}
-
-#[test]
-fn what_later_versions_serve_is_understood_and_said() {
-    let loaded = good(&format!("{{ {APPS}, wetoken: {{}} }}"));
-    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
 
 /// What both of wetoken's schemas have in common, its comments shortened.
-fn create_wetokens_tables(database: &Database<'_>) {
+pub(crate) fn create_wetokens_tables(database: &Database<'_>) {
     let credential = |table: &str, column: &str| {
         format!(
             "CREATE TABLE {table} (appid VARCHAR(64) NOT NULL COMMENT 'appid', {column} VARCHAR(64) NOT NULL COMMENT '凭证',
@@ -41,7 +41,7 @@ fn create_wetokens_tables(database: &Database<'_>) {
 }
 
 /// A credential as wetoken inserts it.
-fn insert(database: &Database<'_>, table: &str, column: &str, text: &str, seconds: i64) {
+pub(crate) fn insert(database: &Database<'_>, table: &str, column: &str, text: &str, seconds: i64) {
     database.sql(&format!(
         "INSERT INTO {table} (appid, {column}, expire, expire_date, update_time, message)
          VALUES ('{APP}', '{text}', {seconds}, DATE_ADD(now(), INTERVAL {seconds} SECOND), now(), 'success')"

@@ -10,7 +10,9 @@ use super::error::ApiError;
 
 pub(super) mod bearer;
 pub(super) mod hub;
+mod networks;
 pub(super) mod tokenboy;
+pub(super) mod wetoken;
 
 /// Marks an answer whose shape is another server's, so that the gate does not put it into our envelope.
 pub(super) struct OwnShape;

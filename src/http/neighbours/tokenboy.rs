@@ -7,21 +7,21 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::OwnShape;
+use super::networks::{self, Outside};
 use crate::http::state::AppState;
-use crate::http::{JSON, NO_STORE, caller};
+use crate::http::{JSON, NO_STORE};
 use crate::sources::{SourceError, UpstreamError};
 
 /// When a caller should come back after a fault of the store.
 const STORE_RETRY: u64 = 2;
 
 pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    // Where a network alone opens something, any page that a person on it looks at could ask in their name.
-    if req.headers().contains_key(header::ORIGIN) {
-        return failed(StatusCode::FORBIDDEN, "pages are not answered here; ask from a program", None);
-    }
-    let allowed = caller::named(req.head(), &state).is_some_and(|caller| state.access().tokenboy.contains(caller));
-    if !allowed {
-        return failed(StatusCode::FORBIDDEN, "this address is not among tokenboy.allow in the settings", None);
+    if let Err(outside) = networks::let_in(&req, &state, &state.access().tokenboy) {
+        let told = match outside {
+            Outside::Page => "pages are not answered here; ask from a program",
+            Outside::Stranger => "this address is not among tokenboy.allow in the settings",
+        };
+        return failed(StatusCode::FORBIDDEN, told, None);
     }
     // Tornado takes the last of several and trims it.
     let pairs = url::form_urlencoded::parse(req.query_string().as_bytes());

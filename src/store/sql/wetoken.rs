@@ -111,8 +111,14 @@ fn app([app_id, secret, token, aes_key, template_id]: [Cell; 5]) -> Option<Store
     })
 }
 
-/// Writes what is ours to say of an app; the columns of payment are left as they are.
+/// Writes what is ours to say of an app; the columns of payment are left as they are, and so is the template of a row that is no app
+/// yet, because it has no secret.
 pub(super) async fn put_app(session: &mut Session, app: &StoredApp) -> Result<()> {
+    let prepared = match app.template_id {
+        Some(_) => None,
+        None => prepared_template(session, &app.app_id).await?,
+    };
+    let template_id = app.template_id.as_deref().or(prepared.as_deref());
     let over = session.dialect().over("appid", &["appid", "secret", "token", "aes_key", "update_time", "wcode_template_id"]);
     let statement = format!(
         "INSERT INTO wechat_app_info \
@@ -121,9 +127,14 @@ pub(super) async fn put_app(session: &mut Session, app: &StoredApp) -> Result<()
     );
     let token = app.token.as_ref().map_or("", |token| token.expose_secret());
     let aes_key = app.aes_key.as_ref().map_or("", |aes_key| aes_key.expose_secret());
-    let args =
-        [Text(&app.app_id), Text(app.secret.expose_secret()), Text(token), Text(aes_key), Arg::from(app.template_id.as_deref())];
+    let args = [Text(&app.app_id), Text(app.secret.expose_secret()), Text(token), Text(aes_key), Arg::from(template_id)];
     session.execute(&statement, &args).await.map(drop)
+}
+
+async fn prepared_template(session: &mut Session, app_id: &str) -> Result<Option<String>> {
+    let question = "SELECT wcode_template_id FROM wechat_app_info WHERE appid = ? AND secret = ''";
+    let row = session.row(question, &[Text(app_id)]).await?;
+    Ok(row.and_then(|[template_id]| template_id.text()))
 }
 
 pub(super) async fn find_user(session: &mut Session, app_id: &str, user_name: &str) -> Result<Option<String>> {

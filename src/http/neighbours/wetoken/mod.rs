@@ -1,0 +1,212 @@
+//! micro-plat/wetoken's contract: an account's token or ticket with its end, a new account, a code to a follower, for programs in the
+//! networks of `wetoken.allow`. Every answer has status 200 and an `errcode`, by any method, as it is there. Without the settings'
+//! section or a database of apps there are no such addresses.
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::ExposeSecret;
+
+use super::networks;
+use crate::credential::CredentialKind;
+use crate::http::error::ApiError;
+use crate::http::jsapi_query::push_escaped;
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use crate::http::{GET_AND_POST, JSON, NO_STORE, extract};
+use crate::keeper::NearCopy;
+use crate::registry::{Code, NewApp};
+use date::LocalDate;
+use fields::Fields;
+
+mod date;
+mod fields;
+mod refused;
+
+pub(in crate::http) use refused::Refused;
+
+/// One of wetoken's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::http) struct Address {
+    pub(in crate::http) path: &'static str,
+    asks: Asks,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asks {
+    /// The credential, fetched if need be.
+    Get(CredentialKind),
+    /// The credential that the store holds.
+    Query(CredentialKind),
+    /// The credential, renewed if it is due.
+    Refresh(CredentialKind),
+    Create,
+    Send,
+}
+
+use Asks::{Create, Get, Query, Refresh, Send};
+use CredentialKind::{AccessToken, JsapiTicket};
+
+/// Its library's and its server's own; first the four that are asked all day.
+pub(in crate::http) const ADDRESSES: [Address; 13] = [
+    Address { path: "/{appid}/wechat/token/get", asks: Get(AccessToken) },
+    Address { path: "/{appid}/wechat/ticket/get", asks: Get(JsapiTicket) },
+    Address { path: "/wx/{appid}/token/get", asks: Get(AccessToken) },
+    Address { path: "/wx/{appid}/ticket/get", asks: Get(JsapiTicket) },
+    Address { path: "/{appid}/wechat/token/refresh", asks: Refresh(AccessToken) },
+    Address { path: "/{appid}/wechat/ticket/refresh", asks: Refresh(JsapiTicket) },
+    Address { path: "/wx/{appid}/token/query", asks: Query(AccessToken) },
+    Address { path: "/wx/{appid}/token/refresh", asks: Refresh(AccessToken) },
+    Address { path: "/wx/{appid}/ticket/query", asks: Query(JsapiTicket) },
+    Address { path: "/wx/{appid}/ticket/refresh", asks: Refresh(JsapiTicket) },
+    Address { path: "/wx/{appid}/wxcode/send", asks: Send },
+    Address { path: "/token/query", asks: Query(AccessToken) },
+    Address { path: "/wechat/app/create", asks: Create },
+];
+
+impl Address {
+    /// The address that is asked all day and that `path` is, and the appid in it.
+    pub(in crate::http) fn of(path: &str) -> Option<(Self, &str)> {
+        if let Some(rest) = path.strip_prefix("/wx/") {
+            let (app_id, word) = rest.split_once('/')?;
+            let at = match word {
+                "token/get" => 2,
+                "ticket/get" => 3,
+                _ => return None,
+            };
+            return Some((ADDRESSES[at], app_id));
+        }
+        let rest = path.strip_suffix("/get")?.strip_prefix('/')?;
+        let with = |(at, word)| Some((ADDRESSES[at], rest.strip_suffix(word)?));
+        [(0, "/wechat/token"), (1, "/wechat/ticket")].into_iter().find_map(with)
+    }
+
+    /// The router's handler of this address.
+    pub(in crate::http) async fn routed(
+        self,
+        req: HttpRequest,
+        state: web::Data<AppState>,
+        payload: web::Payload,
+    ) -> Result<HttpResponse, actix_web::Error> {
+        let app_id = req.match_info().get("appid").unwrap_or_default();
+        self.answer(&state, &req, payload.into_inner(), app_id).await
+    }
+
+    /// The answer to whatever comes to this address.
+    pub(in crate::http) async fn answer(
+        self,
+        state: &AppState,
+        req: &HttpRequest,
+        payload: Payload,
+        app_id: &str,
+    ) -> Result<HttpResponse, actix_web::Error> {
+        // Nothing of the guard is held while a credential is waited for.
+        let admitted = match &state.access().wetoken {
+            None => return Err(ApiError::NotFound.into()),
+            Some(_) if *req.method() == Method::OPTIONS => {
+                return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, GET_AND_POST)).finish());
+            }
+            Some(allow) => networks::let_in(req, state, allow),
+        };
+        admitted.map_err(Refused::Outside)?;
+        match self.asks {
+            Get(kind) => credential(state, app_id, kind).await.map_err(Into::into),
+            // Those who send or make something cost little beside what they do.
+            asks => Box::pin(asks.answer(state, req, payload, app_id)).await.map_err(Into::into),
+        }
+    }
+}
+
+impl Asks {
+    async fn answer(self, state: &AppState, req: &HttpRequest, payload: Payload, app_id: &str) -> Result<HttpResponse, Refused> {
+        let only_looks = *req.method() == Method::HEAD;
+        match self {
+            Get(kind) => credential(state, app_id, kind).await,
+            Query(kind) => {
+                let params = Params::of(req);
+                let app_id = if app_id.is_empty() { params.one("appid")?.ok_or(Refused::Missing("appid"))? } else { app_id };
+                let holding = extract::account(state, app_id)?.0;
+                let found = state.keeper.stored(&holding, kind).await.map_err(ApiError::from)?;
+                written(state, kind, &*found.ok_or(Refused::NothingStored)?)
+            }
+            Refresh(kind) if only_looks => credential(state, app_id, kind).await,
+            Refresh(kind) => {
+                let holding = extract::account(state, app_id)?.0;
+                written(state, kind, &*state.keeper.refresh(&holding, kind).await.map_err(ApiError::from)?)
+            }
+            // Whoever follows links to see what is there must change nothing by it.
+            Create | Send if only_looks => Err(Refused::OnlyLooks),
+            Create => create(state, &Fields::of(state, req, payload).await?).await,
+            Send => send(state, &Fields::of(state, req, payload).await?, app_id).await,
+        }
+    }
+}
+
+async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {
+    let holding = extract::account(state, app_id)?.0;
+    written(state, kind, &*state.keeper.credential(&holding, kind).await.map_err(ApiError::from)?)
+}
+
+async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refused> {
+    let app = NewApp {
+        app_id: fields.need("appid")?.to_owned(),
+        secret: fields.need("secret")?.into(),
+        token: fields.need("token")?.into(),
+        aes_key: fields.one("aesKey")?.map(Into::into),
+        template_id: fields.one("wcode_template_id")?.map(Into::into),
+    };
+    state.registry.create(app).await?;
+    Ok(success())
+}
+
+async fn send(state: &AppState, fields: &Fields, app_id: &str) -> Result<HttpResponse, Refused> {
+    let [user_name, system_name, code] = ["user_name", "system_name", "code"].map(|name| fields.need(name).map(str::to_owned));
+    let code = Code { user_name: user_name?, system_name: system_name?, code: code? };
+    let holding = extract::account(state, app_id)?.0;
+    state.registry.send_code(&holding, code).await?;
+    Ok(success())
+}
+
+fn success() -> HttpResponse {
+    json(r#"{"errcode":0,"errmsg":"success"}"#.to_owned())
+}
+
+/// A credential in wetoken's order of members.
+fn written(state: &AppState, kind: CredentialKind, credential: &NearCopy) -> Result<HttpResponse, Refused> {
+    let value = credential.value().expose_secret();
+    let mut body = String::with_capacity(value.len() + 128);
+    body.push_str(r#"{"errcode":0,"errmsg":"success",""#);
+    body.push_str(if kind == AccessToken { "access_token" } else { "ticket" });
+    body.push_str("\":");
+    push_escaped(&mut body, value)?;
+    body.push_str(",\"expires_in\":");
+    let left = HeaderValue::from(credential.left(state.clock()).as_secs());
+    body.push_str(left.to_str().map_err(|_| ApiError::Internal)?);
+    body.push_str(",\"expires_date\":\"");
+    LocalDate::of(credential.expires_at()).push_to(&mut body);
+    body.push_str("\"}");
+    Ok(json(body))
+}
+
+fn json(body: String) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_all_day_is_known_by_its_path_alone() {
+        for address in ADDRESSES.into_iter().filter(|address| matches!(address.asks, Get(_))) {
+            assert_eq!(Address::of(&address.path.replace("{appid}", "wx1")), Some((address, "wx1")));
+        }
+        for path in
+            ["/", "/get", "/wechat/token/get/", "/wx/wx1/token/query", "/wx/wx1/token/get/", "/wx/", "/wx/wx1", "/token/query"]
+        {
+            assert_eq!(Address::of(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What becomes of WeChat's answer: a grant is written to the store and to the near copy, unless something else has come there; a
+//! refusal leaves what there is, perhaps in doubt.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::fetch::Lease;
+use super::holding::{Holding, NearCopy};
+use super::{Keeper, KeeperError};
+use crate::account::TokenApi;
+use crate::clock::SteadyMillis;
+use crate::credential::{Credential, CredentialKind, FULL_LIFETIME, Freshness, renewal_window};
+use crate::store::{Record, StoreError};
+use crate::wechat::{Grant, WechatError};
+
+/// On the stable endpoint a returned `expires_in` is the rest of a life and never below this on WeChat's own servers.
+const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
+
+impl Keeper {
+    /// Writes a grant to the store and to the near copy. Its life counts from the moment of asking.
+    pub(super) async fn settle(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        grant: Grant,
+        asked_at: SteadyMillis,
+        lease: Lease,
+    ) -> Arc<NearCopy> {
+        let slot = holding.slot(kind);
+        slot.set_failure(None);
+        let left = grant.expires_in.saturating_sub(asked_at.until(self.0.clock.steady()));
+        let record = Record { value: grant.value, expires_at: self.0.clock.wall().plus(left) };
+        if let Some(same) = lease.before.filter(|before| before.is(&record) && before.freshness(self.clock()) != Freshness::Expired)
+        {
+            // WeChat hands back what we had: not yet, and no progress. The refresher asks again before long.
+            same.doubtful.store(false, Ordering::Relaxed);
+            slot.near.store(Some(Arc::clone(&same)));
+            return same;
+        }
+        let is_a_rest = kind == CredentialKind::AccessToken
+            && holding.account.token_api == TokenApi::Stable
+            && grant.expires_in >= SHORTEST_STABLE_REST;
+        slot.learn_lifetime(if is_a_rest { FULL_LIFETIME } else { grant.expires_in });
+        let saved = match lease.claimed_at {
+            Some(_) => self.0.store.replace(&holding.key(kind).to_string(), lease.seen.as_ref(), &record).await,
+            // The store is down; the next try is the refresher's.
+            None => Err(StoreError { backend: "any", operation: "write", cause: "it was down before".to_owned() }),
+        };
+        match &saved {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Some(theirs) = self.crossed(holding, kind).await {
+                    return theirs;
+                }
+            }
+            Err(error) => self.store_failed(error),
+        }
+        let is_saved = matches!(saved, Ok(true));
+        let near = Arc::new(self.near_copy(holding, kind, record, left, !is_saved).after(lease.seen.as_ref()));
+        slot.near.store(Some(Arc::clone(&near)));
+        self.reschedule(holding, kind, &near);
+        if !is_saved {
+            self.write_back_soon(holding, kind);
+        }
+        near
+    }
+
+    /// Somebody wrote between our looking and our writing: this process was held up beyond its lease, or the store lost the lease.
+    /// What they wrote stays. Which of the two WeChat granted last cannot be told, so where a grant voids another it is renewed again.
+    async fn crossed(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Option<Arc<NearCopy>> {
+        tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), "two renewals crossed; the other one stays");
+        let theirs = self.read(holding, kind).await.ok().flatten()?;
+        if kind == CredentialKind::AccessToken && self.voids(holding) {
+            self.doubt(holding, kind, &theirs);
+        }
+        Some(theirs)
+    }
+
+    /// A near copy that lives `at_most` so long, whatever the wall clock says: it may have been set back while WeChat was asked.
+    pub(super) fn near_copy(
+        &self,
+        holding: &Holding,
+        kind: CredentialKind,
+        record: Record,
+        at_most: Duration,
+        unsaved: bool,
+    ) -> NearCopy {
+        let lifetime = holding.slot(kind).lifetime();
+        let reserve = match kind {
+            CredentialKind::AccessToken => holding.account.reserve,
+            CredentialKind::JsapiTicket | CredentialKind::CardTicket => holding.account.ticket_reserve,
+        };
+        let credential = Credential { value: record.value, expires_at: record.expires_at };
+        let faults = self.0.store_faults.load(Ordering::Relaxed);
+        NearCopy::new(credential, renewal_window(reserve, lifetime), self.clock(), at_most, faults, unsaved)
+    }
+
+    /// WeChat granted nothing, or its grant was lost on the way.
+    pub(super) fn not_granted(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        force: bool,
+        source: WechatError,
+        lease: Lease,
+    ) -> Result<Arc<NearCopy>, KeeperError> {
+        let error = KeeperError::Upstream { key: holding.key(kind), source };
+        let (KeeperError::Upstream { source, .. }, Some(current)) = (&error, lease.before) else { return Err(error) };
+        if force && holding.account.token_api == TokenApi::Stable && source.is_quota() {
+            // Only what is forced has this quota; the current token is untouched and goes on being renewed without force.
+            tracing::warn!(account.id = %holding.account.app_id, "WeChat forces no more refreshes today; the current token is handed out");
+            return Ok(current);
+        }
+        if force && kind == CredentialKind::AccessToken && source.may_have_been_granted() {
+            self.doubt(holding, kind, &current);
+        }
+        Err(error)
+    }
+}

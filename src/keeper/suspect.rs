@@ -1,0 +1,47 @@
+//! Values that may be void although they have not ended: WeChat may have granted another one that was lost on the way, or a caller said
+//! so while nothing could be done. They are handed out, there being nothing better, and renewed without being asked for again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Keeper;
+use super::fetch::{ROTATION_SPACING, Why};
+use super::holding::{Holding, NearCopy};
+use super::refresher::SOON;
+use crate::clock::SteadyMillis;
+use crate::credential::CredentialKind;
+
+impl Keeper {
+    /// Renews a value that may be void, within the limit on forced renewals.
+    pub(super) async fn resolve(&self, holding: &Arc<Holding>, kind: CredentialKind, suspect: &NearCopy) -> SteadyMillis {
+        let value = suspect.value().clone();
+        let why = if suspect.refused.load(Ordering::Relaxed) { Why::Refused(value) } else { Why::Doubted(value) };
+        match self.renew_over(holding, kind, why).await {
+            Ok(near) if near.is_suspect() => self.0.clock.steady().plus(ROTATION_SPACING),
+            Ok(near) => self.after_renewal(&near),
+            Err(error) => self.after_failure(holding, &error),
+        }
+    }
+
+    /// Has `near` renewed soon, because WeChat may have voided it.
+    pub(super) fn doubt(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
+        near.doubtful.store(true, Ordering::Relaxed);
+        self.attend_to_suspect(holding, kind);
+    }
+
+    /// A caller says that WeChat refused `value`, and it could not be renewed. If it is what we hold it will be, without being asked again.
+    pub(super) fn note_refused(&self, holding: &Holding, kind: CredentialKind, value: &SecretString) {
+        let near = holding.slot(kind).near.load_full();
+        if let Some(near) = near.filter(|near| near.value().expose_secret() == value.expose_secret()) {
+            near.refused.store(true, Ordering::Relaxed);
+            self.attend_to_suspect(holding, kind);
+        }
+    }
+
+    fn attend_to_suspect(&self, holding: &Holding, kind: CredentialKind) {
+        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
+        self.attend_no_later(holding, kind, self.0.clock.steady().plus(SOON));
+    }
+}

@@ -1,0 +1,184 @@
+//! Which accounts there are: those of the settings, and beside them the apps that rest in the store. It gives the keeper the merged
+//! list, looks after what other instances have made, and makes apps itself. It knows neither how settings are written nor routes.
+//!
+//! Reading order: `list` (what is merged), this file (who keeps it true), `create` (one more app), `code` (what is sent in an app's name).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::keeper::Keeper;
+use crate::message::{MessagePolicies, MessagePolicy};
+use crate::store::{Store, StoreError, StoredApp};
+
+mod code;
+mod create;
+mod list;
+
+pub use code::{Code, CodeError};
+pub use create::{CreateError, NewApp};
+pub use list::Configured;
+
+use list::List;
+
+/// How often a shared store is asked for apps that others have made, so that all instances serve them within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A start waits no longer than this for the first answer: a store that is down must not stop it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A cheap handle on the one list of accounts.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    keeper: Keeper,
+    store: Arc<dyn Store>,
+    /// Whether the store can tell a user's openid by name.
+    knows_users: bool,
+    /// Tells our claims from those of other instances.
+    owner: String,
+    state: Mutex<State>,
+    messages: ArcSwap<MessagePolicies>,
+    /// Rung when the settings have changed.
+    bell: Notify,
+    /// The apps that are being made here, in small letters.
+    making: watch::Sender<BTreeSet<String>>,
+    runtime: Handle,
+}
+
+#[derive(Default)]
+struct State {
+    list: List,
+    /// Counts what was changed here, so that an answer from before it is not believed.
+    version: u64,
+    /// How the last look went; `None` = nobody has looked since the settings changed.
+    seen: Option<bool>,
+}
+
+impl Registry {
+    /// The accounts of `keeper`, which begins with those of the settings. Must be called on the runtime that is to do the work;
+    /// [`Registry::run`] must be run for what others make to be seen.
+    pub fn new(keeper: Keeper, store: Arc<dyn Store>, knows_users: bool, configured: Configured) -> Self {
+        let registry = Self(Arc::new(Inner {
+            keeper,
+            store,
+            knows_users,
+            owner: format!("{:032x}", rand::random::<u128>()),
+            state: Mutex::default(),
+            messages: ArcSwap::default(),
+            bell: Notify::new(),
+            making: watch::Sender::default(),
+            runtime: Handle::current(),
+        }));
+        registry.set(configured);
+        registry
+    }
+
+    /// Replaces what the settings say, as a reload does. The apps of the store that are known stay.
+    pub fn set(&self, configured: Configured) {
+        let mut state = self.state();
+        state.list.set(configured);
+        state.seen = None;
+        state.version += 1;
+        self.publish(&mut state);
+        self.0.bell.notify_one();
+    }
+
+    /// What the account does with its messages.
+    pub fn messages_of(&self, app_id: &str) -> Arc<MessagePolicy> {
+        self.0.messages.load().of(app_id)
+    }
+
+    /// The first look into the store, so that a server which listens serves what is there; but not for long.
+    pub async fn begin(&self) {
+        if self.state().list.holds_stored() {
+            tokio::time::timeout(FIRST_PATIENCE, self.look()).await.ok();
+        }
+    }
+
+    /// Looks into the store again and again where others can write to it too, else until it has answered once; until `stop` changes.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let turn = async {
+                match self.pause() {
+                    Some(pause) => drop(tokio::time::timeout(pause, self.0.bell.notified()).await),
+                    None => self.0.bell.notified().await,
+                }
+                if self.pause().is_some() {
+                    self.look().await;
+                }
+            };
+            tokio::select! {
+                () = turn => {}
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    /// Waits for the apps that are being made, at most `grace`.
+    pub async fn close(&self, grace: Duration) {
+        let mut making = self.0.making.subscribe();
+        if tokio::time::timeout(grace, making.wait_for(BTreeSet::is_empty)).await.is_err() {
+            tracing::warn!("stopped before every app that was being made was written");
+        }
+    }
+
+    /// How long until the next look; `None` = there is nothing to look for.
+    fn pause(&self) -> Option<Duration> {
+        let state = self.state();
+        match state.seen {
+            _ if !state.list.holds_stored() => None,
+            None => Some(Duration::ZERO),
+            Some(true) if !self.0.store.is_shared() => None,
+            Some(_) => Some(LOOK_EVERY),
+        }
+    }
+
+    async fn look(&self) {
+        let version = self.state().version;
+        match self.0.store.apps().await {
+            Ok(apps) => self.adopt(version, apps),
+            Err(error) => self.missed(&error),
+        }
+    }
+
+    /// Takes what the store said for the truth, unless something was changed here since it was asked: then it is asked again.
+    fn adopt(&self, version: u64, found: Vec<StoredApp>) {
+        let mut state = self.state();
+        if state.version != version {
+            return;
+        }
+        if state.seen == Some(false) {
+            tracing::info!("the apps in the store can be read again");
+        }
+        state.seen = Some(true);
+        // A new list makes the keeper forget past failures, so it gets none that says the same.
+        if state.list.adopt(found) {
+            self.publish(&mut state);
+        }
+    }
+
+    fn missed(&self, error: &StoreError) {
+        let mut state = self.state();
+        if state.seen != Some(false) {
+            tracing::warn!(%error, "the apps in the store cannot be read; those that are known are served on");
+        }
+        state.seen = Some(false);
+    }
+
+    /// Gives the keeper the list as it is now.
+    fn publish(&self, state: &mut State) {
+        let (accounts, messages) = state.list.merged();
+        self.0.messages.store(Arc::new(messages));
+        self.0.keeper.set_accounts(accounts);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

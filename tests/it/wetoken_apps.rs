@@ -1,0 +1,315 @@
+//! Apps that are made while the server runs: by whom, how often, and where they are served then.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use jsdkd::sandbox::{Sandbox, SandboxOptions};
+use jsdkd::signature;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::sql_store::{bare, install};
+use crate::sql_wetoken::{create_wetokens_tables, insert};
+use crate::support::app::{APP, Response, TestApp, config_of};
+use crate::support::databases::{self, DatabaseServer};
+use crate::support::keeping::eventually;
+use crate::support::process::{Process, folder, run, settings};
+use crate::support::pushing;
+use crate::support::redis::RedisServer;
+use crate::wetoken::{granted, refused, succeeded, with};
+
+const TOKEN: &str = "/cgi-bin/token";
+
+/// The app of wetoken's own page.
+const NEW: &str = "wx9e02ddcc34513fd4";
+const SECRET: &str = "6acb2b999177524beba3d97d54df2de5";
+const CREATE: &str = "/wechat/app/create?appid=wx9e02ddcc34513fd4&secret=6acb2b999177524beba3d97d54df2de5&token=oTSvVuXdjx1FPi6bz";
+
+/// A server with no app of its own, whose WeChat knows the new one.
+async fn without_apps(over: Value) -> TestApp {
+    let mut over = over;
+    over["apps"] = Value::Null;
+    let app = with(over).await;
+    app.sandbox.add_account(NEW, SECRET);
+    app
+}
+
+/// Another instance with the same WeChat and the same store.
+async fn beside(first: &TestApp, cache: &Value) -> TestApp {
+    with(json!({ "apps": null, "cache": cache, "wechat": { "api": [first.sandbox.url()] } })).await
+}
+
+async fn token(app: &TestApp) -> Response {
+    app.get(&format!("/{NEW}/wechat/token/get")).await
+}
+
+async fn is_served(app: &TestApp) -> bool {
+    token(app).await.body.starts_with(r#"{"errcode":0"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
+    let Some(database) = databases::mariadb() else { return };
+    create_wetokens_tables(&database);
+    let accounts = vec![(NEW.to_owned(), SECRET.to_owned()), ("wx-old".to_owned(), "old-secret".to_owned())];
+    let options = SandboxOptions { accounts, ..SandboxOptions::default() };
+    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+    database.sql(
+        "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, update_time)
+         VALUES ('wx-old', 'old-secret', 't1', '', 'm1', 'p1', '', '', now())",
+    );
+    let folder = folder();
+    let url = database.url();
+    let installed = run(folder.path(), &["install"], &[("JSDKD__CACHE__SQL", &url)]).await;
+    assert_eq!(installed.code, Some(0), "a database in a variable suffices: {installed:?}");
+
+    let over = json!({ "apps": null, "realms": null, "cache": { "sql": url } });
+    let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
+    granted(&server.get("/wx-old/wechat/token/get").await, "access_token");
+    succeeded(&server.get(CREATE).await);
+    let (token, left) = granted(&server.get(&format!("/{NEW}/wechat/token/get")).await, "access_token");
+    assert!(sandbox.accepts(&token) && left > 7100);
+    let (ticket, _) = granted(&server.get(&format!("/{NEW}/wechat/ticket/get")).await, "ticket");
+    assert_eq!(Some(ticket), sandbox.current_ticket(NEW));
+    assert_eq!(refused(&server.get(CREATE).await, 400), format!("{NEW} already exists"));
+    let row = database.sql(&format!("SELECT aes_key, secret, token FROM wechat_app_info WHERE appid = '{NEW}'"));
+    assert_eq!(row, format!("\t{SECRET}\toTSvVuXdjx1FPi6bz"));
+    server.signal("TERM");
+    let ended = server.ended().await;
+    assert_eq!(ended.code, Some(0));
+    for secret in [SECRET, "oTSvVuXdjx1FPi6bz", token.as_str()] {
+        assert!(!ended.out.contains(secret) && !ended.err.contains(secret), "{secret} is in the log");
+    }
+
+    let again = Process::start(folder.path(), &[], &[]).listening().await;
+    assert_eq!(granted(&again.get(&format!("/{NEW}/wechat/token/get")).await, "access_token").0, token);
+    assert_eq!(sandbox.calls_of(NEW, TOKEN), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wetoken_stored_is_told_without_a_call_to_wechat() {
+    let Some(database) = databases::mariadb() else { return };
+    create_wetokens_tables(&database);
+    install(&database.url()).await;
+    insert(&database, "wechat_access_token", "access_token", "left-by-wetoken", 6599);
+    insert(&database, "wechat_jsapi_ticket", "ticket", "ticket-of-wetoken", 6599);
+    // The section itself is not needed.
+    let app = TestApp::with(json!({ "cache": { "sql": database.url() } })).await;
+    for (path, member, value) in [
+        ("token/query", "access_token", "left-by-wetoken"),
+        ("token/get", "access_token", "left-by-wetoken"),
+        ("ticket/get", "ticket", "ticket-of-wetoken"),
+    ] {
+        let (told, left) = granted(&app.get(&format!("/wx/{APP}/{path}")).await, member);
+        assert!(told == value && (6580..=6599).contains(&left), "{told} {left}");
+    }
+    assert_eq!(app.sandbox.calls(TOKEN), 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
+    let redis = RedisServer::start();
+    let database = databases::mariadb();
+    let mut caches = vec![json!({ "redis": redis.url() })];
+    if let Some(database) = &database {
+        install(&database.url()).await;
+        caches.push(json!({ "sql": database.url() }));
+    }
+    for cache in caches {
+        let first = without_apps(json!({ "cache": cache })).await;
+        let second = beside(&first, &cache).await;
+        refused(&token(&second).await, 400);
+        succeeded(&first.get(CREATE).await);
+        assert!(is_served(&first).await, "at once where it was made");
+        eventually("the other instance serves it", async || is_served(&second).await).await;
+        // The machine may be busy; one of three tells what jsdkd itself needs.
+        let mut quickest = Duration::MAX;
+        for other in ["wx-a", "wx-b", "wx-c"] {
+            succeeded(&first.get(&CREATE.replace(NEW, other)).await);
+            let begun = Instant::now();
+            let path = format!("/wx/{other}/token/query");
+            eventually("another one is known", async || second.get(&path).await.body.contains("nothing that still lives")).await;
+            quickest = quickest.min(begun.elapsed());
+        }
+        assert!(quickest < Duration::from_secs(1), "{cache}: {quickest:?}");
+        assert_eq!(granted(&token(&first).await, "access_token").0, granted(&token(&second).await, "access_token").0);
+        assert_eq!(first.sandbox.calls_of(NEW, TOKEN), 1);
+        first.stop().await;
+        second.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_make_the_same_app_at_once_one_succeeds() {
+    let redis = RedisServer::start();
+    let cache = json!({ "redis": redis.url() });
+    let first = without_apps(json!({ "cache": cache })).await;
+    let second = beside(&first, &cache).await;
+    let memory = without_apps(json!({})).await;
+    for instances in [[&first, &second], [&memory, &memory]] {
+        let made = join_all((0..20).map(|number| instances[number % 2].get(CREATE))).await;
+        let (made, others): (Vec<_>, Vec<_>) = made.iter().partition(|answer| answer.body.contains("success"));
+        assert_eq!(made.len(), 1);
+        assert!(others.iter().all(|answer| refused(answer, 400) == format!("{NEW} already exists")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_made_here_rest_in_the_file_and_outlive_the_process() {
+    let folder = folder();
+    let file = folder.path().join("cache.json");
+    let app = without_apps(json!({ "cache": { "file": file } })).await;
+    let form = format!("appid={NEW}&secret={SECRET}&token=t1&aesKey={}", pushing::AES_KEY);
+    let posted = app.request(Method::POST, "/wechat/app/create").header("content-type", "application/x-www-form-urlencoded");
+    succeeded(&app.send(posted.body(form)).await);
+    let (value, _) = granted(&token(&app).await, "access_token");
+    app.stop().await;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = without_apps(json!({ "cache": { "file": file } })).await;
+    assert_eq!(granted(&token(&again).await, "access_token").0, value);
+    again.stop().await;
+    // Without the section they are as little served as made.
+    let off = TestApp::with(json!({ "cache": { "file": file } })).await;
+    off.get(&format!("/wechat/{NEW}")).await.problem(404, "unknown_app");
+    off.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_app_or_one_already_is_refused() {
+    let app = with(json!({})).await;
+    let create = async |query: &str| refused(&app.get(&format!("/wechat/app/create?{query}")).await, 400);
+    assert_eq!(create("secret=s&token=t").await, "appid is missing");
+    assert_eq!(create("appid=wx1&token=t").await, "secret is missing");
+    assert_eq!(create("appid=wx1&secret=s&token=").await, "token is missing", "as there, it is needed");
+    assert_eq!(create("appid=wx1&secret=s&secret=x&token=t").await, "secret is given more than once");
+    assert!(create("appid=weblogin&secret=s&token=t").await.starts_with("appid: this word"));
+    assert!(create("appid=wx%2F1&secret=s&token=t").await.starts_with("appid: expected 2 to 64"));
+    assert!(create("appid=wx1&secret=s&token=t&aesKey=short").await.starts_with("aesKey: expected the 43"));
+    assert_eq!(create(&format!("appid={APP}&secret=s&token=t")).await, format!("{APP} already exists"), "in the settings");
+    let capitals = APP.to_ascii_uppercase();
+    assert_eq!(create(&format!("appid={capitals}&secret=s&token=t")).await, format!("{capitals} already exists"));
+
+    for method in [Method::HEAD, Method::OPTIONS] {
+        assert!(app.send(app.request(method, CREATE)).await.status.is_success());
+    }
+    assert!(refused(&token(&app).await, 400).starts_with("no app of this appid"), "to look makes nothing");
+    succeeded(&app.send(app.request(Method::POST, CREATE)).await);
+    let other_case = CREATE.replace("wx9e", "WX9E");
+    assert!(refused(&app.get(&other_case).await, 400).ends_with("already exists"), "a database could not tell them apart");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_keeps_what_is_stored_and_the_settings_win() {
+    let app = with(json!({})).await;
+    app.sandbox.add_account(NEW, SECRET);
+    succeeded(&app.get(CREATE).await);
+    let (value, _) = granted(&token(&app).await, "access_token");
+    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    assert_eq!(granted(&token(&app).await, "access_token").0, value);
+    assert_eq!((app.reloader.accounts(), app.sandbox.calls_of(NEW, TOKEN)), (2, 1));
+    let apps = json!([{ "key": NEW, "secret": "wrong-secret" }]);
+    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {}, "apps": apps })));
+    let rotated = app.get(&crate::support::app::signed_v2("GET", NEW, &[("key", "token"), ("rotate", &value)])).await;
+    assert_eq!(rotated.problem(502, "upstream_refused")["errcode"], 40125, "the settings' secret is the one that counts");
+    app.reloader.apply(config_of(&app.sandbox, json!({})));
+    assert_eq!(app.reloader.accounts(), 1, "without the section nothing of the store is served");
+    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    eventually("it is read again", async || is_served(&app).await).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_at_start_is_read_when_it_comes() {
+    let mut redis = RedisServer::start();
+    let cache = json!({ "redis": redis.url() });
+    let first = without_apps(json!({ "cache": cache })).await;
+    succeeded(&first.get(CREATE).await);
+    redis.kill();
+    let down = CREATE.replace(NEW, "wx-other");
+    assert_eq!(refused(&first.get(&down).await, 400), "the redis store does not answer; ask again in a moment");
+    let begun = Instant::now();
+    let second = beside(&first, &cache).await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(second.get("/ping").await.status, 200);
+    assert!(refused(&token(&second).await, 400).starts_with("no app of this appid"));
+    redis.restart();
+    eventually("the apps are read", async || is_served(&second).await).await;
+    assert!(is_served(&first).await, "what was known stayed");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_for_new_apps_forgets_no_failure() {
+    let redis = RedisServer::start();
+    let app = without_apps(json!({ "cache": { "redis": redis.url() } })).await;
+    succeeded(&app.get(&CREATE.replace(SECRET, "a-typo-in-the-secret")).await);
+    assert!(refused(&token(&app).await, 400).contains("40125"));
+    let looks = || {
+        let told = redis.cli(&["INFO", "commandstats"]);
+        let line = told.lines().find(|line| line.starts_with("cmdstat_hgetall:")).unwrap_or_default().to_owned();
+        line.split(['=', ',']).nth(1).and_then(|calls| calls.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let before = looks();
+    eventually("three looks", async || looks() >= before + 3).await;
+    assert!(refused(&token(&app).await, 400).contains("40125"));
+    assert_eq!(app.sandbox.calls(TOKEN), 1, "it still cools down");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_leaves_the_database_is_served_no_longer() {
+    let Some(server) = DatabaseServer::mariadb() else { return };
+    let database = server.database();
+    install(&database.url()).await;
+    let app = without_apps(json!({ "cache": { "sql": database.url() } })).await;
+    succeeded(&app.get(CREATE).await);
+    assert!(is_served(&app).await);
+    database.sql("DELETE FROM wechat_app_info");
+    eventually("it is gone", async || !is_served(&app).await).await;
+    // What an operator prepared without a secret is no app yet; its template is.
+    database.sql(&format!(
+        "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id)
+         VALUES ('{NEW}', '', '', '', 'm1', '', '', '', 'T1')"
+    ));
+    succeeded(&app.get(CREATE).await);
+    assert_eq!(database.sql("SELECT secret, mchid, wcode_template_id FROM wechat_app_info"), format!("{SECRET}\tm1\tT1"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_name_an_app_of_ours_is_left_alone() {
+    let Some(database) = databases::mariadb() else { return };
+    create_wetokens_tables(&database);
+    install(&database.url()).await;
+    let store = bare(&database.url()).await;
+    for (app_id, key) in [("weblogin", None), ("wx 1", None), (NEW, Some("short"))] {
+        let mut app = crate::store_contract::app(app_id, SECRET, None);
+        app.aes_key = key.map(Into::into);
+        store.put_app(&app).await.unwrap();
+    }
+    let app = without_apps(json!({ "cache": { "sql": database.url() } })).await;
+    assert_eq!(app.reloader.accounts(), 1);
+    assert!(is_served(&app).await);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_app_has_a_message_server_too() {
+    let app = without_apps(json!({})).await;
+    let create = format!("/wechat/app/create?appid={NEW}&secret=s&token={}&aesKey={}", pushing::TOKEN, pushing::AES_KEY);
+    succeeded(&app.get(&create).await);
+    let signature = signature::push(pushing::TOKEN, "1589203758", "n-9").text();
+    let check = |signature: &str| format!("/wechat/{NEW}?signature={signature}&timestamp=1589203758&nonce=n-9&echostr=hello");
+    assert_eq!(app.get(&check(&signature)).await.body, "hello");
+    app.get(&check("0")).await.problem(401, "bad_push_signature");
+    let address = format!("/wechat/{NEW}");
+    let (query, body) = pushing::sealed(&pushing::text("hi", 1), NEW, "n-1");
+    assert_eq!(pushing::deliver(&app, &address, &query, &body).await.body, "success");
+    let plain = pushing::deliver(&app, &address, &pushing::plain_query(0, "n-2"), &pushing::text("hi", 2)).await;
+    plain.problem(401, "bad_push_signature");
+    app.stop().await;
+}

@@ -1,0 +1,75 @@
+//! `wetoken` in the settings, and a store of apps as something to serve.
+
+use jsdkd::settings::{Environment, Source, load};
+
+use crate::settings::{faults, good};
+
+const APPS: &str = "apps: [{ key: 'wx1', secret: 's' }]";
+const SQL: &str = "cache: { sql: 'mysql://u:p@db/wetoken' }";
+
+#[test]
+fn its_addresses_are_there_with_its_section_or_with_a_database() {
+    assert!(good(&format!("{{ {APPS} }}")).config.wetoken.is_none());
+    assert!(good(&format!("{{ {APPS}, wetoken: null }}")).config.wetoken.is_none());
+    assert!(good(&format!("{{ {APPS}, cache: {{ file: 'f' }} }}")).config.wetoken.is_none());
+    for text in ["wetoken: {}", "wetoken: { allow: null }", SQL] {
+        let allow = good(&format!("{{ {APPS}, {text} }}")).config.wetoken.unwrap_or_else(|| panic!("{text}"));
+        assert!(allow.contains([127, 0, 0, 1].into()) && allow.contains([192, 168, 5, 71].into()), "{text}");
+        assert!(!allow.contains([8, 8, 8, 8].into()), "{text}");
+    }
+    let allow = good(&format!("{{ {SQL}, wetoken: {{ allow: ['203.0.113.0/24'] }} }}")).config.wetoken.expect("it is on");
+    assert!(allow.contains([203, 0, 113, 9].into()) && !allow.contains([127, 0, 0, 1].into()));
+    let nobody = good("{ wetoken: { allow: [] } }").config.wetoken.expect("it is on");
+    assert!(!nobody.contains([127, 0, 0, 1].into()));
+}
+
+#[test]
+fn a_variable_opens_them_too() {
+    let env: Environment = [("JSDKD__WETOKEN__ALLOW", "loopback,10.1.0.0/16")].into_iter().collect();
+    let allow = load(&Source::text("jsdkd.json", "{}"), &env).expect("it holds").config.wetoken.expect("it is on");
+    assert!(allow.contains([10, 1, 2, 3].into()) && !allow.contains([10, 2, 0, 1].into()));
+}
+
+#[test]
+fn a_store_that_holds_apps_is_something_to_serve() {
+    for text in ["{ wetoken: {} }", &format!("{{ {SQL} }}"), &format!("{{ {SQL}, apps: [] }}")] {
+        let loaded = good(text);
+        assert_eq!((loaded.config.accounts.len(), loaded.warnings.len()), (0, 0), "{text}");
+    }
+    let env: Environment = [("JSDKD__CACHE__SQL", "postgres://u@db/wetoken")].into_iter().collect();
+    assert!(load(&Source::default(), &env).is_ok(), "a database in a variable suffices");
+    for nothing in ["{ cache: { redis: 'redis://h' } }", "{ cache: { file: 'f', sql: 'sqlite:///x' } }", "{ wetoken: null }"] {
+        assert!(faults(nothing).contains("nothing to serve"), "{nothing}");
+    }
+}
+
+#[test]
+fn a_realm_may_name_an_app_that_the_store_holds() {
+    let realm = "realms: [{ key: 'R', secret: 's', apps: ['wx9'] }]";
+    assert!(good(&format!("{{ {APPS}, wetoken: {{}}, {realm} }}")).warnings.is_empty());
+    assert_eq!(good(&format!("{{ {APPS}, {realm} }}")).warnings.len(), 1);
+}
+
+#[test]
+fn the_hub_may_mean_an_app_that_the_store_holds() {
+    let hub = |text: &str| good(&format!("{{ wetoken: {{}}, hub: {{ keys: {{ k: '{}' }} {text} }} }}", "x".repeat(32)));
+    let app = hub(", app: 'wx9'").config.hub.expect("it is served").app;
+    assert_eq!(app.as_str(), "wx9");
+    let unsaid = hub("");
+    assert!(unsaid.config.hub.is_none() && unsaid.warnings.len() == 1, "{:?}", unsaid.warnings);
+}
+
+#[test]
+fn its_faults_are_named_at_their_places() {
+    let expected = "jsdkd.json:1:22 wetoken.allow[0]: found \"lan\", expected \"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"";
+    assert_eq!(faults("{ wetoken: { allow: ['lan'] } }"), expected);
+    assert_eq!(faults("{ wetoken: 5 }"), "jsdkd.json:1:3 wetoken: found a number, expected an object {…}");
+    let near = good("{ wetoken: { alow: [] } }").warnings;
+    assert!(near.len() == 1 && near[0].contains("did you mean \"allow\""), "{near:?}");
+}
+
+#[test]
+fn a_faulty_database_is_the_only_fault() {
+    let told = faults("{ cache: { sql: 'oracle://u:secret-marker@db/wetoken' } }");
+    assert!(told.lines().count() == 1 && !told.contains("secret-marker"), "{told}");
+}

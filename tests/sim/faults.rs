@@ -1,0 +1,159 @@
+//! What goes wrong, and when: drawn from the seed before the run begins, so that nothing in the run can change it.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use tokio::time::sleep;
+
+use super::host::Fleet;
+use super::storage::LAG;
+use super::world::{DAY, HOUR, MINUTE, SECOND, World};
+
+/// What lasts for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// The store refuses connections.
+    StoreDown,
+    /// The store takes requests and says nothing.
+    StoreHangs,
+    StoreSlow,
+    /// Requests and answers are lost, or arrive twice.
+    StoreFlaky,
+    /// This host does not reach the store.
+    CutOff(usize),
+    WechatDown,
+    WechatHangs,
+    /// It says -1.
+    WechatBusy,
+    /// A gateway answers in its place.
+    WechatGarbage,
+    /// It does what is asked, and the answer is lost.
+    WechatDeaf,
+    WechatFlaky,
+}
+
+/// What happens at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Begins(Trouble),
+    Ends(Trouble),
+    /// A replica is promoted that lags behind by so much.
+    FailOver(u64),
+    Crash(usize),
+    Start(usize),
+    Freeze(usize, u64),
+    /// The wall clock is moved by so many ms.
+    Jump(usize, i64),
+    /// Another program fetches a token of the account.
+    Rival(usize),
+}
+
+/// How a run is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) days: u64,
+    pub(crate) hosts: usize,
+}
+
+/// The last hours are calm, so that whether everyone is served again can be seen.
+const CALM: u64 = 3 * HOUR;
+
+impl Plan {
+    pub(crate) fn new(seed: u64, days: u64) -> Self {
+        Self { seed, days, hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4) }
+    }
+
+    /// All events in their order.
+    pub(crate) fn events(&self) -> Vec<(u64, Event)> {
+        let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
+        let mut events = Vec::new();
+        // Some runs are nearly calm, some are one long misery.
+        let gap = *[HOUR / 2, 3 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
+        let (mut now, end) = (0, self.days * DAY - CALM);
+        loop {
+            now += dice.random_range(0..2 * gap);
+            if now >= end {
+                break;
+            }
+            self.draw(&mut dice, now, end, &mut events);
+        }
+        events.sort_by_key(|(at, _)| *at);
+        events
+    }
+
+    fn draw(&self, dice: &mut SmallRng, now: u64, end: u64, events: &mut Vec<(u64, Event)>) {
+        let host = dice.random_range(0..self.hosts);
+        let long = *[5 * SECOND, MINUTE, 20 * MINUTE, 2 * HOUR].choose(dice).expect("not empty");
+        let span = dice.random_range(SECOND / 10..long);
+        let until = (now + span).min(end);
+        use Trouble::*;
+        let troubles = [
+            StoreDown,
+            StoreHangs,
+            StoreSlow,
+            StoreFlaky,
+            CutOff(host),
+            WechatDown,
+            WechatHangs,
+            WechatBusy,
+            WechatGarbage,
+            WechatDeaf,
+            WechatFlaky,
+        ];
+        match dice.random_range(0..troubles.len() + 8) {
+            kind if kind < troubles.len() => {
+                events.push((now, Event::Begins(troubles[kind])));
+                events.push((until, Event::Ends(troubles[kind])));
+            }
+            kind => match kind - troubles.len() {
+                0 | 1 => events.push((now, Event::FailOver(dice.random_range(0..LAG)))),
+                2 | 3 => {
+                    events.push((now, Event::Crash(host)));
+                    events.push((until, Event::Start(host)));
+                }
+                4 | 5 => events.push((now, Event::Freeze(host, until - now))),
+                6 => events.push((now, Event::Jump(host, dice.random_range(-3..=3) * 1_234_567))),
+                _ => events.push((now, Event::Rival(dice.random_range(0..2)))),
+            },
+        }
+    }
+}
+
+/// Lets everything happen in its time.
+pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Event)>) {
+    for (at, event) in events {
+        sleep(Duration::from_millis(at.saturating_sub(world.now()))).await;
+        world.note(|| format!("{event:?}"));
+        let now = world.now();
+        let mut state = world.state();
+        match event {
+            Event::Begins(trouble) => state.weather.push(trouble),
+            Event::Ends(trouble) => {
+                let one = state.weather.iter().position(|is| *is == trouble).expect("what ends has begun");
+                state.weather.remove(one);
+            }
+            Event::FailOver(lag) => state.storage.fail_over(lag, now),
+            Event::Freeze(host, span) => state.hosts[host].frozen_until = now + span,
+            Event::Rival(app) => drop(state.wechat.basic(super::host::APPS[app], now)),
+            Event::Crash(_) | Event::Start(_) | Event::Jump(..) => {}
+        }
+        let ends = if let Event::Freeze(_, span) = event { now + span } else { now };
+        let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
+        state.judge.trouble(ends, matches!(event, Event::FailOver(_)), !is_calm);
+        drop(state);
+        match event {
+            Event::Crash(host) => fleet.crash(host),
+            Event::Start(host) => fleet.start(host),
+            Event::Jump(host, by) => fleet.jump(host, by),
+            _ => {}
+        }
+        let is_calm = {
+            let state = world.state();
+            state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up)
+        };
+        world.state().judge.calm_is(is_calm, ends);
+    }
+}

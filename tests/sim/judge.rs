@@ -1,0 +1,160 @@
+//! Whether the promises were kept: looked at after every step. The first breach is kept, with its time.
+
+use std::collections::HashMap;
+
+use super::host::{APPS, ROTATIONS, TIMEOUT};
+use super::storage::{Process, Storage};
+use super::wechat::{Calls, WeChat};
+use super::wire::Question;
+use super::world::{MINUTE, SECOND};
+
+/// A value that somebody reported dead is gone everywhere after this long, if WeChat and the store can be reached: the 30 s between two
+/// forced renewals, a lease, the second of the near copies, and the calls themselves.
+const GONE_AFTER: u64 = 45 * SECOND;
+
+/// After the last trouble everyone is served within this time: the longest pause after a failure, a lease, and the calls themselves.
+pub(crate) const SERVED_AFTER: u64 = 90 * SECOND;
+
+/// A caller waits no longer than this: the upstream timeout and the slack of an instance.
+const ANSWERED_WITHIN: u64 = 5_300;
+
+/// Whole seconds are lost on the way: WeChat says them, a store keeps them.
+const ROUNDING: u64 = SECOND;
+
+/// Calls for one account in one day, whatever its callers do and whatever breaks.
+pub(crate) const A_DAY: Calls = Calls { tokens: 1960, forced: 40, tickets: 2000 };
+
+#[derive(Default)]
+pub(crate) struct Judge {
+    /// The first breach.
+    pub(crate) breach: Option<String>,
+    /// Which renewals each lease was used for.
+    leases: HashMap<u64, u32>,
+    reported: HashMap<u64, u64>,
+    is_calm: bool,
+    /// When the last trouble ended.
+    calm_since: u64,
+    failed_over_at: Option<u64>,
+    pub(crate) tally: Tally,
+}
+
+/// How often what was looked at, so that nobody takes a run without cases for a proof.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Tally {
+    pub(crate) handed_out: u64,
+    pub(crate) refused: u64,
+    pub(crate) dead: u64,
+    pub(crate) sent: u64,
+    pub(crate) calm: u64,
+}
+
+impl Judge {
+    fn breach(&mut self, now: u64, what: impl FnOnce() -> String) {
+        if self.breach.is_none() {
+            self.breach = Some(format!("at {now} ms: {}", what()));
+        }
+    }
+
+    /// Something goes wrong, or ends to, with effects until `until`.
+    pub(crate) fn trouble(&mut self, until: u64, is_failover: bool, is_bad: bool) {
+        self.calm_since = self.calm_since.max(until);
+        self.is_calm = !is_bad;
+        if is_failover {
+            self.failed_over_at = Some(until);
+        }
+    }
+
+    pub(crate) fn calm_is(&mut self, is_calm: bool, until: u64) {
+        (self.is_calm, self.calm_since) = (is_calm, self.calm_since.max(until));
+    }
+
+    /// How long WeChat, the store and all hosts have been well.
+    pub(crate) fn calm_for(&self, now: u64) -> u64 {
+        if self.is_calm { now.saturating_sub(self.calm_since) } else { 0 }
+    }
+
+    /// `process` asks WeChat for a renewal.
+    pub(crate) fn sends(&mut self, question: &Question, process: Process, storage: &Storage, wechat: &WeChat, now: u64) {
+        self.tally.sent += 1;
+        let (app, kind) = match question {
+            Question::Basic(app) | Question::Stable(app, _) => (app.clone(), "token"),
+            Question::Ticket(token) => match wechat.owner(*token) {
+                Some(app) => (app.to_owned(), "ticket"),
+                None => return,
+            },
+        };
+        // On stable a plain fetch is harmless, so it goes on without a store.
+        let needs_lease = app == APPS[0] || matches!(question, Question::Stable(_, true));
+        if !needs_lease || self.failed_over_at.is_some_and(|at| at + 10 * SECOND > now) {
+            return;
+        }
+        let key = format!("{app}.{kind}");
+        let lease = storage.holder(&key, now).filter(|claim| claim.process == process);
+        let Some(lease) = lease else {
+            return self.breach(now, || format!("host {} renews {key} without a lease", process.host));
+        };
+        if lease.ends < now + TIMEOUT.as_millis() as u64 {
+            return self.breach(now, || format!("host {}'s lease of {key} ends before the call may", process.host));
+        }
+        let used = self.leases.entry(lease.number).or_default();
+        *used += 1;
+        if *used > 1 {
+            self.breach(now, || format!("host {} renews {key} twice in one lease", process.host));
+        }
+    }
+
+    /// A caller says that WeChat refused `value`. It counts if it is true and can be heard: a caller who is answered with a fault knows that it was not.
+    pub(crate) fn hears(&mut self, value: u64, wechat: &WeChat, now: u64) {
+        if self.calm_for(now) > 0 && wechat.dead_since(value, now).is_some() {
+            self.reported.entry(value).or_insert(now);
+        }
+    }
+
+    /// A caller who asked at `since` was given `value`, which is dead if `dead_since` says so.
+    pub(crate) fn hands_out(&mut self, value: u64, since: u64, now: u64, wechat: &WeChat, storage: &Storage) {
+        self.tally.handed_out += 1;
+        self.took(since, now);
+        let Some(dead_since) = wechat.dead_since(value, since) else { return };
+        self.tally.dead += 1;
+        if wechat.end(value) + ROUNDING < since {
+            return self.breach(now, || format!("v{value} was handed out {} ms after its end", since - wechat.end(value)));
+        }
+        let app = wechat.owner(value).and_then(|owner| APPS.iter().position(|app| *app == owner));
+        let Some(app) = app else { return self.breach(now, || format!("v{value} was never minted")) };
+        let budget_is_spent = storage.spent(&format!("{}.token.rotations.", APPS[app]), now) >= ROTATIONS[app];
+        let reported = *self.reported.get(&value).unwrap_or(&now);
+        let known_for = since.saturating_sub(reported).min(self.calm_for(since));
+        if known_for > GONE_AFTER && !budget_is_spent {
+            self.breach(now, || format!("v{value}, dead since {dead_since}, is handed out {known_for} ms after it was reported"));
+        }
+    }
+
+    /// A caller who asked at `since` was given nothing.
+    pub(crate) fn refuses(&mut self, why: &str, since: u64, now: u64) {
+        self.tally.refused += 1;
+        self.took(since, now);
+        let calm = self.calm_for(since);
+        if calm > SERVED_AFTER {
+            self.breach(now, || format!("refused {calm} ms after the last trouble: {why}"));
+        }
+    }
+
+    fn took(&mut self, since: u64, now: u64) {
+        let calm = self.calm_for(now);
+        self.tally.calm += u64::from(calm > SERVED_AFTER);
+        if now - since > ANSWERED_WITHIN && calm > now - since {
+            self.breach(now, || format!("a caller waited {} ms", now - since));
+        }
+    }
+
+    /// What WeChat counted in a day.
+    pub(crate) fn bills(&mut self, wechat: &WeChat, now: u64) {
+        for (app, books) in &wechat.books {
+            let Calls { tokens, forced, tickets } = books.most;
+            if tokens > A_DAY.tokens || forced > A_DAY.forced || tickets > A_DAY.tickets {
+                self.breach(now, || format!("{app}: {:?} in one day", books.most));
+            }
+        }
+        self.reported.retain(|_, at| *at + 300 * MINUTE > now);
+    }
+}

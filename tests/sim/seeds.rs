@@ -1,0 +1,158 @@
+//! The runs: how many, how long, and those that once broke a promise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::callers::Caller;
+use super::faults::{self, Plan};
+use super::host::{APPS, Fleet};
+use super::judge::Tally;
+use super::wechat::Calls;
+use super::world::{DAY, World};
+
+/// How one run ended.
+struct Outcome {
+    hash: u64,
+    breach: Option<String>,
+    tally: Tally,
+    most: Calls,
+    lines: Option<Vec<String>>,
+}
+
+/// Lets `plan` happen.
+fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let world = Arc::new(World::new(plan.seed, plan.hosts));
+        {
+            let mut state = world.state();
+            state.storage.is_careless = is_careless;
+            state.diary.lines = is_read.then(Vec::new);
+            state.judge.calm_is(true, 0);
+        }
+        let fleet = Arc::new(Fleet::new(&world, &plan));
+        let caller = |number| Caller::new(&world, &fleet, number);
+        for (index, app) in APPS.into_iter().enumerate() {
+            let first = 10 * index as u64;
+            tokio::spawn(caller(first).back_end(app));
+            tokio::spawn(caller(first + 1).back_end(app));
+            tokio::spawn(caller(first + 2).page(app));
+            tokio::spawn(caller(first + 3).crowd(app));
+        }
+        tokio::spawn(caller(99).vandal());
+        let events = plan.events();
+        let (conducted, conductor) = (Arc::clone(&world), Arc::clone(&fleet));
+        tokio::spawn(async move { faults::conduct(&conducted, &conductor, events).await });
+        for day in 1..=plan.days {
+            tokio::time::sleep(Duration::from_millis(day * DAY - world.now())).await;
+            let mut state = world.state();
+            let (state, now) = (&mut *state, world.now());
+            state.judge.bills(&state.wechat, now);
+            if state.judge.breach.is_some() {
+                break;
+            }
+        }
+        let mut state = world.state();
+        let most = state.wechat.books.values().fold(Calls::default(), |most, books| Calls {
+            tokens: most.tokens.max(books.most.tokens),
+            forced: most.forced.max(books.most.forced),
+            tickets: most.tickets.max(books.most.tickets),
+        });
+        Outcome {
+            hash: state.diary.hash(),
+            breach: state.judge.breach.take(),
+            tally: state.judge.tally,
+            most,
+            lines: state.diary.lines.take(),
+        }
+    })
+}
+
+/// Days of one run.
+const DAYS: u64 = 10;
+
+/// Runs `days` in all, on every core, from the seed `first` on.
+fn simulate(first: u64, days: u64) {
+    let next = AtomicU64::new(first);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let outcomes: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut outcomes = Vec::new();
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= first + days / DAYS {
+                            return outcomes;
+                        }
+                        outcomes.push((seed, run(Plan::new(seed, DAYS), false, false)));
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no run panics")).collect()
+    });
+    let broken: Vec<_> = outcomes.iter().filter_map(|(seed, outcome)| Some((seed, outcome.breach.as_ref()?))).collect();
+    let sum = |of: fn(&Tally) -> u64| outcomes.iter().map(|(_, outcome)| of(&outcome.tally)).sum::<u64>();
+    let most = |of: fn(&Calls) -> u32| outcomes.iter().map(|(_, outcome)| of(&outcome.most)).max().unwrap_or(0);
+    println!(
+        "{} days: {} handed out, {} of them dead but not known to be; {} refused; {} calls to WeChat, at most {} for tokens, {} \
+         by force, {} for tickets in a day; {} answers in calm",
+        outcomes.len() as u64 * DAYS,
+        sum(|tally| tally.handed_out),
+        sum(|tally| tally.dead),
+        sum(|tally| tally.refused),
+        sum(|tally| tally.sent),
+        most(|calls| calls.tokens),
+        most(|calls| calls.forced),
+        most(|calls| calls.tickets),
+        sum(|tally| tally.calm),
+    );
+    assert!(
+        broken.is_empty(),
+        "{} of {} seeds break a promise: {:#?}",
+        broken.len(),
+        outcomes.len(),
+        &broken[..broken.len().min(20)]
+    );
+    assert!(sum(|tally| tally.dead) > 0 && sum(|tally| tally.refused) > 0 && sum(|tally| tally.calm) > 0, "nothing was tried");
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn ten_thousand_days_keep_every_promise() {
+    simulate(1, number("DAYS", 10_000));
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [1, 2, 3] {
+        assert_eq!(run(Plan::new(seed, 3), false, false).hash, run(Plan::new(seed, 3), false, false).hash, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_store_that_grants_every_claim_is_found_out() {
+    let breach = (1..50).find_map(|seed| run(Plan::new(seed, DAYS), true, false).breach);
+    assert!(breach.is_some(), "the judge sees nothing");
+}
+
+/// `SEED=7 DAYS=10 cargo test --test sim one_seed -- --ignored --nocapture`, or `scripts/simulate 7`.
+#[test]
+#[ignore = "tells a run; scripts/simulate calls it"]
+fn one_seed_is_told() {
+    let outcome = run(Plan::new(number("SEED", 1), number("DAYS", DAYS)), false, true);
+    outcome.lines.into_iter().flatten().for_each(|line| println!("{line}"));
+    println!("{:?}\nmost in a day: {:?}\nbreach: {:?}", outcome.tally, outcome.most, outcome.breach);
+}
+
+/// `DAYS=1000000 FIRST=1000000`, by `scripts/simulate`.
+#[test]
+#[ignore = "takes long; scripts/simulate calls it"]
+fn many_days_keep_every_promise() {
+    simulate(number("FIRST", 1_000_000), number("DAYS", 1_000_000));
+}

@@ -1,0 +1,148 @@
+//! What the shared store remembers, by its own clock, the true one: records, claims and permits. It can lose its last moments, as a
+//! replica that is promoted does.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::world::SECOND;
+
+/// A process: which host, and which of its lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Process {
+    pub(crate) host: usize,
+    pub(crate) life: u32,
+}
+
+#[derive(Clone, Default)]
+struct Contents {
+    records: BTreeMap<String, (String, u64)>,
+    claims: BTreeMap<String, Claim>,
+    permits: BTreeMap<String, (u32, u64)>,
+}
+
+/// The right to renew, as it was granted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    owner: String,
+    pub(crate) process: Process,
+    pub(crate) ends: u64,
+    /// Tells one lease from the next.
+    pub(crate) number: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Storage {
+    now: Contents,
+    /// What it was after each change of the last moments.
+    before: VecDeque<(u64, Contents)>,
+    leases: u64,
+    /// A store that grants every claim, to see whether the judge notices.
+    pub(crate) is_careless: bool,
+}
+
+/// The longest that a replica lags behind.
+pub(crate) const LAG: u64 = 2 * SECOND;
+
+impl Storage {
+    /// The value under `key` and the milliseconds that it has left.
+    pub(crate) fn get(&self, key: &str, now: u64) -> Option<(String, u64)> {
+        let (value, ends) = self.now.records.get(key)?;
+        (*ends > now).then(|| (value.clone(), ends - now))
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str, left: u64, now: u64) {
+        // In whole seconds, as a Redis keeps them for us.
+        let left = if left >= SECOND { left / SECOND * SECOND } else { left };
+        self.change(now).records.insert(key.to_owned(), (value.to_owned(), now + left));
+    }
+
+    pub(crate) fn replace(&mut self, key: &str, before: Option<&str>, value: &str, left: u64, now: u64) -> bool {
+        let found = self.get(key, now).map(|(found, _)| found);
+        if found.is_some_and(|found| found != value && Some(found.as_str()) != before) {
+            return false;
+        }
+        self.put(key, value, left, now);
+        true
+    }
+
+    pub(crate) fn take(&mut self, key: &str, now: u64) -> Option<(String, u64)> {
+        let found = self.get(key, now);
+        self.change(now).records.remove(key);
+        found
+    }
+
+    pub(crate) fn claim(&mut self, key: &str, owner: &str, process: Process, ttl: u64, now: u64) -> bool {
+        let number = match self.now.claims.get(key).filter(|claim| claim.ends > now) {
+            Some(claim) if claim.owner != owner && !self.is_careless => return false,
+            // An extension is a lease of its own: an instance runs one renewal at a time.
+            _ => {
+                self.leases += 1;
+                self.leases
+            }
+        };
+        let claim = Claim { owner: owner.to_owned(), process, ends: now + ttl, number };
+        self.change(now).claims.insert(key.to_owned(), claim);
+        true
+    }
+
+    /// Who has the right to renew `key` now.
+    pub(crate) fn holder(&self, key: &str, now: u64) -> Option<&Claim> {
+        self.now.claims.get(key).filter(|claim| claim.ends > now)
+    }
+
+    pub(crate) fn release(&mut self, key: &str, owner: &str, now: u64) {
+        if self.now.claims.get(key).is_some_and(|claim| claim.owner == owner) {
+            self.change(now).claims.remove(key);
+        }
+    }
+
+    pub(crate) fn spend(&mut self, key: &str, limit: u32, window: u64, now: u64) -> bool {
+        let (count, ends) = self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now).unwrap_or((0, now + window));
+        let granted = count < limit;
+        if granted {
+            self.change(now).permits.insert(key.to_owned(), (count + 1, ends));
+        }
+        granted
+    }
+
+    /// The most permits that are taken under a key that begins like this.
+    pub(crate) fn spent(&self, prefix: &str, now: u64) -> u32 {
+        let alike = self.now.permits.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        alike.filter(|(_, (_, ends))| *ends > now).map(|(_, (count, _))| *count).max().unwrap_or(0)
+    }
+
+    /// What came in the last `lag` is lost.
+    pub(crate) fn fail_over(&mut self, lag: u64, now: u64) {
+        // Each entry is what there was before the change of its moment: the first one after the replica's moment is the replica.
+        let replica = self.before.iter().position(|(at, _)| at + lag > now);
+        if let Some(replica) = replica.and_then(|index| self.before.get(index)) {
+            self.now = replica.1.clone();
+        }
+        self.before.clear();
+    }
+
+    fn change(&mut self, now: u64) -> &mut Contents {
+        while self.before.get(1).is_some_and(|(at, _)| at + LAG < now) {
+            self.before.pop_front();
+        }
+        self.before.push_back((now, self.now.clone()));
+        &mut self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promoted_replica_lacks_the_last_moments() {
+        let mut storage = Storage::default();
+        storage.put("a", "1", 100 * SECOND, 0);
+        storage.put("a", "2", 100 * SECOND, 10 * SECOND);
+        storage.put("a", "3", 100 * SECOND, 11 * SECOND);
+        let now = 11 * SECOND + 100;
+        storage.fail_over(SECOND / 2, now);
+        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("2"));
+        storage.fail_over(SECOND / 2, now);
+        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("2"), "what is old is not lost");
+    }
+}

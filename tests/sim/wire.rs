@@ -1,0 +1,311 @@
+//! The ways over which an instance reaches WeChat and the store, with all that happens on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use jsdkd::clock::Clock;
+use jsdkd::store::{Apps, Record, Store, StoreError, StoredApp};
+use jsdkd::wechat::{Request, WechatError, Wire};
+use rand::RngExt;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::faults::Trouble;
+use super::storage::{Process, Storage};
+use super::wechat::{Said, WeChat};
+use super::world::{SECOND, World};
+
+/// The way of one process to WeChat.
+pub(crate) struct ToWechat {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: Process,
+}
+
+impl std::fmt::Debug for ToWechat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.process.fmt(f)
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    Basic(String),
+    Stable(String, bool),
+    Ticket(u64),
+}
+
+impl Question {
+    fn read(request: &Request<'_>) -> Self {
+        let field = |name| request.query.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        match request.path {
+            "/cgi-bin/token" => Self::Basic(field("appid").expect("an appid")),
+            "/cgi-bin/stable_token" => {
+                let body = request.json.as_deref().expect("a body");
+                let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+                Self::Stable(body["appid"].as_str().expect("an appid").to_owned(), body["force_refresh"] == true)
+            }
+            "/cgi-bin/ticket/getticket" => Self::Ticket(number(&field("access_token").expect("a token"))),
+            path => panic!("{path} is not asked here"),
+        }
+    }
+
+    pub(crate) fn put(&self, wechat: &mut WeChat, now: u64) -> Said {
+        match self {
+            Self::Basic(app) => wechat.basic(app, now),
+            Self::Stable(app, force) => wechat.stable(app, *force, now),
+            Self::Ticket(token) => wechat.ticket(*token, now),
+        }
+    }
+
+    fn body(&self, said: Said) -> Vec<u8> {
+        match (said, self) {
+            (Err(code), _) => format!(r#"{{"errcode":{code},"errmsg":"refused"}}"#),
+            (Ok((value, seconds)), Self::Ticket(_)) => {
+                format!(r#"{{"errcode":0,"errmsg":"ok","ticket":"v{value}","expires_in":{seconds}}}"#)
+            }
+            (Ok((value, seconds)), _) => format!(r#"{{"access_token":"v{value}","expires_in":{seconds}}}"#),
+        }
+        .into_bytes()
+    }
+}
+
+/// The number of a value; 0, which is never minted, for what is none of WeChat's.
+pub(crate) fn number(value: &str) -> u64 {
+    value.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+impl Wire for ToWechat {
+    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
+        let question = Question::read(&request);
+        async move {
+            let world = &self.world;
+            {
+                let now = world.now();
+                let mut state = world.state();
+                let state = &mut *state;
+                state.judge.sends(&question, self.process, &state.storage, &state.wechat, now);
+            }
+            world.alive(self.process).await;
+            let answer = self.carry(question).await;
+            world.alive(self.process).await;
+            answer
+        }
+        .boxed()
+    }
+}
+
+impl ToWechat {
+    async fn carry(&self, question: Question) -> Result<(u16, Vec<u8>), WechatError> {
+        let world = &self.world;
+        let lost = || WechatError::Unreachable { cause: "no route to host".to_owned() };
+        let (is_flaky, trouble) = {
+            let state = world.state();
+            let plain =
+                [Trouble::WechatDown, Trouble::WechatHangs, Trouble::WechatBusy, Trouble::WechatGarbage, Trouble::WechatDeaf];
+            (state.is(&Trouble::WechatFlaky), plain.into_iter().find(|trouble| state.is(trouble)))
+        };
+        let trouble = match trouble {
+            None if is_flaky && world.chance(0.5) => {
+                let one = world.state().dice.random_range(0..5);
+                Some(
+                    [Trouble::WechatDown, Trouble::WechatHangs, Trouble::WechatBusy, Trouble::WechatGarbage, Trouble::WechatDeaf]
+                        [one],
+                )
+            }
+            other => other,
+        };
+        match trouble {
+            Some(Trouble::WechatDown) => {
+                world.travel(1, 300).await;
+                Err(lost())
+            }
+            Some(Trouble::WechatHangs) => std::future::pending().await,
+            Some(Trouble::WechatBusy) => {
+                world.travel(20, 600).await;
+                Ok((200, br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec()))
+            }
+            Some(Trouble::WechatGarbage) => {
+                world.travel(20, 600).await;
+                Ok((502, b"<html>502 Bad Gateway</html>".to_vec()))
+            }
+            deaf => {
+                let (tell, hear) = oneshot::channel();
+                let (world, process) = (Arc::clone(world), self.process);
+                // What is on its way arrives, whether or not its sender still waits, or lives.
+                tokio::spawn(async move {
+                    world.travel(10, 300).await;
+                    let arrives_twice = world.chance(0.003);
+                    let mut said = world.executes(&question, process);
+                    if arrives_twice {
+                        world.travel(1, 2000).await;
+                        let second = world.executes(&question, process);
+                        if world.chance(0.5) {
+                            said = second;
+                        }
+                    }
+                    if deaf.is_none() {
+                        world.travel(10, 300).await;
+                        tell.send(question.body(said)).ok();
+                    } else {
+                        sleep(Duration::from_secs(3600)).await;
+                    }
+                });
+                hear.await.map(|body| (200, body)).map_err(|_| lost())
+            }
+        }
+    }
+}
+
+impl World {
+    fn executes(&self, question: &Question, process: Process) -> Said {
+        let now = self.now();
+        let said = question.put(&mut self.state().wechat, now);
+        self.note(|| format!("WeChat: {question:?} of host {} is {said:?}", process.host));
+        said
+    }
+}
+
+/// The way of one process to the store.
+pub(crate) struct ToStore {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: Process,
+    /// The clock of its host, by which it tells how long a record has left.
+    pub(crate) clock: Clock,
+}
+
+/// How long a process waits for the store.
+const PATIENCE: Duration = Duration::from_millis(SECOND);
+
+impl ToStore {
+    async fn act<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Fn(&mut Storage, u64) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let failed = || StoreError { backend: "simulated", operation, cause: "no answer".to_owned() };
+        let (world, process) = (Arc::clone(&self.world), self.process);
+        world.alive(process).await;
+        let (is_down, hangs, is_slow, is_flaky) = {
+            let state = world.state();
+            let cut_off = state.is(&Trouble::CutOff(process.host));
+            let is_down = state.is(&Trouble::StoreDown);
+            (is_down, cut_off || state.is(&Trouble::StoreHangs), state.is(&Trouble::StoreSlow), state.is(&Trouble::StoreFlaky))
+        };
+        let answer = if is_down {
+            world.travel(1, 50).await;
+            Err(failed())
+        } else if hangs {
+            sleep(PATIENCE).await;
+            Err(failed())
+        } else if is_slow || is_flaky {
+            let (tell, hear) = oneshot::channel();
+            let on_its_way = Arc::clone(&world);
+            tokio::spawn(async move {
+                let world = on_its_way;
+                let longest = if is_slow { 600 } else { 5 };
+                world.travel(1, longest).await;
+                if is_flaky && world.chance(0.2) {
+                    return sleep(PATIENCE).await;
+                }
+                let mut did = work(&mut world.state().storage, world.now());
+                if is_flaky && world.chance(0.1) {
+                    did = work(&mut world.state().storage, world.now());
+                }
+                if is_flaky && world.chance(0.2) {
+                    return sleep(PATIENCE).await;
+                }
+                world.travel(1, longest).await;
+                tell.send(did).ok();
+            });
+            timeout(PATIENCE, hear).await.ok().and_then(Result::ok).ok_or_else(failed)
+        } else {
+            world.travel(0, 2).await;
+            let did = work(&mut world.state().storage, world.now());
+            world.travel(0, 2).await;
+            Ok(did)
+        };
+        world.alive(process).await;
+        answer
+    }
+
+    fn record(&self, found: Option<(String, u64)>) -> Option<Record> {
+        let (value, left) = found?;
+        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(Duration::from_millis(left)) })
+    }
+
+    fn left(&self, record: &Record) -> u64 {
+        u64::try_from(self.clock.wall().until(record.expires_at).as_millis()).expect("no life is so long")
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).expect("no span is so long")
+}
+
+impl Store for ToStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        let key = key.to_owned();
+        async move { Ok(self.record(self.act("read", move |storage, now| storage.get(&key, now)).await?)) }.boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (key, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        self.act("write", move |storage, now| storage.put(&key, &value, left, now)).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (key, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let before = before.map(|before| before.expose_secret().to_owned());
+        self.act("write", move |storage, now| storage.replace(&key, before.as_deref(), &value, left, now)).boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        let key = key.to_owned();
+        async move { Ok(self.record(self.act("take", move |storage, now| storage.take(&key, now)).await?)) }.boxed()
+    }
+
+    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (key, owner, ttl, process) = (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
+        self.act("claim", move |storage, now| storage.claim(&key, &owner, process, ttl, now)).boxed()
+    }
+
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (key, owner) = (key.to_owned(), owner.to_owned());
+        self.act("release", move |storage, now| storage.release(&key, &owner, now)).boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (key, window) = (key.to_owned(), millis(window));
+        self.act("spend", move |storage, now| storage.spend(&key, limit, window, now)).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl Apps for ToStore {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn put_app<'a>(&'a self, _: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
+}

@@ -1,0 +1,132 @@
+//! The world that all instances share: one WeChat, one store, one weather, one judge, and the true time in milliseconds.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::{Instant, sleep};
+
+use super::faults::Trouble;
+use super::judge::Judge;
+use super::storage::{Process, Storage};
+use super::wechat::WeChat;
+
+pub(crate) const SECOND: u64 = 1000;
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const DAY: u64 = 24 * HOUR;
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    began: Instant,
+    state: Mutex<State>,
+}
+
+/// Everything that changes. A std mutex, held for a few instructions and never across an await.
+pub(crate) struct State {
+    pub(crate) wechat: WeChat,
+    pub(crate) storage: Storage,
+    /// What is amiss now.
+    pub(crate) weather: Vec<Trouble>,
+    pub(crate) hosts: Vec<Condition>,
+    pub(crate) judge: Judge,
+    /// The dice of the networks.
+    pub(crate) dice: SmallRng,
+    /// What happened, in few words; a run told anew must give the same.
+    pub(crate) diary: Diary,
+}
+
+/// How a host is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Condition {
+    /// Counts its starts; what belongs to a former life never gets another answer.
+    pub(crate) life: u32,
+    pub(crate) is_up: bool,
+    pub(crate) frozen_until: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Diary {
+    hash: DefaultHasher,
+    /// The lines themselves, when somebody reads them.
+    pub(crate) lines: Option<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, hosts: usize) -> Self {
+        Self {
+            seed,
+            began: Instant::now(),
+            state: Mutex::new(State {
+                wechat: WeChat::default(),
+                storage: Storage::default(),
+                weather: Vec::new(),
+                hosts: vec![Condition::default(); hosts],
+                judge: Judge::default(),
+                dice: SmallRng::seed_from_u64(seed),
+                diary: Diary::default(),
+            }),
+        }
+    }
+
+    /// The true time.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).expect("a run is no longer than that")
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no step panics")
+    }
+
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
+        let now = self.now();
+        self.state().diary.note(now, line);
+    }
+
+    /// Returns when `process` can do something: not while it is frozen, and never when it is dead.
+    pub(crate) async fn alive(&self, process: Process) {
+        loop {
+            let (condition, now) = (self.state().hosts[process.host], self.now());
+            if condition.life != process.life || !condition.is_up {
+                return std::future::pending().await;
+            }
+            match condition.frozen_until.checked_sub(now).filter(|rest| *rest > 0) {
+                None => return,
+                Some(rest) => sleep(Duration::from_millis(rest)).await,
+            }
+        }
+    }
+
+    /// A way over the network.
+    pub(crate) async fn travel(&self, least: u64, most: u64) {
+        let way = self.state().dice.random_range(least..=most);
+        sleep(Duration::from_millis(way)).await;
+    }
+
+    pub(crate) fn chance(&self, of: f64) -> bool {
+        self.state().dice.random_bool(of)
+    }
+}
+
+impl State {
+    pub(crate) fn is(&self, trouble: &Trouble) -> bool {
+        self.weather.contains(trouble)
+    }
+}
+
+impl Diary {
+    pub(crate) fn note(&mut self, now: u64, line: impl FnOnce() -> String) {
+        let line = line();
+        (now, &line).hash(&mut self.hash);
+        if let Some(lines) = &mut self.lines {
+            let (day, hour, rest) = (now / DAY, now % DAY / HOUR, now % HOUR);
+            lines.push(format!("{day}d {hour:02}:{:02}:{:02}.{:03} {line}", rest / MINUTE, rest % MINUTE / SECOND, rest % SECOND));
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.clone().finish()
+    }
+}
