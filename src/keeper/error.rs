@@ -56,6 +56,11 @@ impl KeeperError {
         }
     }
 
+    /// Whether WeChat was asked just now and will probably grant it before long.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Upstream { source, .. } if source.kind() == Kind::Temporary)
+    }
+
     /// Whether WeChat called the access_token dead in answer to a call made just now.
     pub(super) fn is_stale_token(&self) -> bool {
         matches!(self, Self::Upstream { source, .. } if source.kind() == Kind::StaleToken)

@@ -39,8 +39,14 @@ impl Keeper {
         error
     }
 
-    /// Forgets every failure, and has what the refresher put off for one tried again at once.
-    pub(super) fn forget_failures(&self) {
+    /// As [`Keeper::remember`], but for what passes by itself: that was remembered, and shared, while the lease was held.
+    pub(super) fn remember_lasting(&self, holding: &Holding, kind: CredentialKind, error: KeeperError) -> KeeperError {
+        if error.is_passing() { error } else { self.remember(holding, kind, error) }
+    }
+
+    /// Forgets every failure, and has what the refresher put off for one tried again at once: a reload of the settings is how an operator
+    /// says "I have mended it".
+    pub fn forget_failures(&self) {
         let now = self.0.clock.steady();
         for holding in in_order(&self.0.directory.load()) {
             let failed = holding.slots.iter().filter(|slot| slot.set_failure(None).is_some()).count() > 0;

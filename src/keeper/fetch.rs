@@ -17,7 +17,10 @@ use crate::store::StoreError;
 /// A claim outlives the upstream timeout by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
 
-/// How often an instance that lost the claim looks for the winner's result.
+/// How often a lease is claimed again because too much of it has passed before the call.
+const TURNS: u32 = 3;
+
+/// How often an instance that lost the claim looks for the winner's result, should nobody tell it.
 const LOSER_LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// WeChat spaces forced renewals by this much on the stable endpoint; we do so on both. Source: 获取稳定版接口调用凭据, force_refresh.
@@ -103,15 +106,15 @@ impl Keeper {
         let first = self.fetch_once(holding, kind, why).await;
         let (refused_token, error) = match first {
             Err((Some(token), error)) if error.is_stale_token() => (token, error),
-            Err((_, error)) => return Err(self.remember(holding, kind, error)),
+            Err((_, error)) => return Err(self.remember_lasting(holding, kind, error)),
             Ok(near) => return Ok(near),
         };
         // WeChat called the token stale: renew it by comparison, once, then ask for the ticket once more.
         let token = self.renew_over(holding, CredentialKind::AccessToken, Why::Refused(refused_token.clone())).await?;
         if token.value().expose_secret() == refused_token.expose_secret() {
-            return Err(self.remember(holding, kind, error));
+            return Err(self.remember_lasting(holding, kind, error));
         }
-        self.fetch_once(holding, kind, why).await.map_err(|(_, error)| self.remember(holding, kind, error))
+        self.fetch_once(holding, kind, why).await.map_err(|(_, error)| self.remember_lasting(holding, kind, error))
     }
 
     /// One try: the token a ticket needs, the claim, the call, the write. An error comes with the token that was used, if any.
@@ -147,7 +150,9 @@ impl Keeper {
             // On stable the current token is told without voiding anything.
             Why::Doubted(_) => !self.voids(holding),
         };
+        let mut turns = 0;
         let result = loop {
+            turns += 1;
             let lease = match self.claim(holding, kind, why).await? {
                 Leave::NotNeeded(near) => return Ok(near),
                 Leave::ToFetch(lease) => lease,
@@ -165,7 +170,18 @@ impl Keeper {
                 }
             }
             if lease.claimed_at.is_none_or(|at| at.until(self.0.clock.steady()) <= LEASE_SLACK) {
-                break self.call(holding, kind, why, token, lease).await;
+                let result = self.call(holding, kind, why, token, lease).await;
+                break match result {
+                    Err(error) if error.is_passing() => {
+                        let error = self.remember(holding, kind, error);
+                        self.share_pause(holding, kind).await;
+                        Err(error)
+                    }
+                    result => result,
+                };
+            }
+            if turns == TURNS {
+                break Err(KeeperError::TooSlow { key: holding.key(kind), after: LEASE_SLACK });
             }
             // Claimed again it lasts again; what happened meanwhile is seen again.
         };
@@ -193,14 +209,22 @@ impl Keeper {
                     }
                     return Ok(Leave::NotNeeded(near));
                 }
-                Ok((before, seen)) if claimed => return Ok(Leave::ToFetch(Lease { claimed_at: Some(claimed_at), before, seen })),
+                Ok((before, seen)) if claimed => {
+                    return match self.keep_pause(holding, kind).await {
+                        Ok(()) => Ok(Leave::ToFetch(Lease { claimed_at: Some(claimed_at), before, seen })),
+                        Err(error) => {
+                            self.0.store.release(&key, &self.0.owner).await.ok();
+                            Err(error)
+                        }
+                    };
+                }
                 Ok(_) => {}
                 Err(error) => return self.without_a_claim(holding, kind, why, error),
             }
             if self.0.clock.steady() >= give_up {
                 return Err(KeeperError::TooSlow { key: holding.key(kind), after: lease });
             }
-            tokio::time::sleep(LOSER_LOOKS_EVERY).await;
+            self.0.waiters.wait(&holding.key(kind), LOSER_LOOKS_EVERY).await;
         }
     }
 

@@ -2,10 +2,10 @@
 //! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
 //! that answer requests.
 //!
-//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `outage`
-//! (when it says nothing), `fetch` (one renewal from the claim to the call) and `settle` (what becomes of the answer), `failures` (what
-//! is remembered of those that failed), `suspect` (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token),
-//! then the small tools `flights` and `backoff`.
+//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `news` (what it
+//! tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) and `settle` (what becomes of
+//! the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
+//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `flights` and `backoff`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ mod failures;
 mod fetch;
 pub(crate) mod flights;
 mod holding;
+mod news;
 mod outage;
+mod pauses;
 mod reading;
 mod refresher;
 mod settle;
@@ -39,6 +41,7 @@ mod suspect;
 
 use fetch::Why;
 use holding::Directory;
+use news::Waiters;
 use refresher::Agenda;
 
 pub use error::KeeperError;
@@ -69,6 +72,7 @@ struct Inner {
     /// Tells our claims from those of other instances.
     owner: String,
     agenda: Agenda,
+    waiters: Waiters,
     /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
     store_faults: AtomicU64,
     /// When the store was last seen to stop answering, by the steady clock; zero = it answers.
@@ -103,6 +107,7 @@ impl Keeper {
             owner: chance.name(),
             chance,
             agenda: Agenda::default(),
+            waiters: Waiters::default(),
             store_faults: AtomicU64::new(0),
             store_down_since: AtomicU64::new(0),
             flying: watch::Sender::new(0),
@@ -112,8 +117,7 @@ impl Keeper {
         keeper
     }
 
-    /// Replaces the accounts, as a reload of the settings does. What is held for accounts that stay is kept; past failures are
-    /// forgotten, because a reload is how an operator says "I have mended it".
+    /// Replaces the accounts. What is held for those that stay is kept.
     pub fn set_accounts(&self, accounts: Vec<Account>) {
         let before = self.0.directory.load();
         let directory: Directory = accounts
@@ -124,7 +128,6 @@ impl Keeper {
             })
             .collect();
         self.0.directory.store(Arc::new(directory));
-        self.forget_failures();
         if self.0.keep == Keep::Always {
             self.schedule_all();
         }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::holding::{Holding, NearCopy, in_order};
-use super::{Keeper, KeeperError, Why};
+use super::{Keeper, KeeperError, Why, news};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
@@ -238,6 +238,7 @@ impl Refresher {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let (agenda, clock) = (&self.keeper.0.agenda, self.keeper.clock().clone());
         let (at_once, mut visits) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
+        let mut news = self.keeper.0.store.changes();
         loop {
             for key in agenda.take_due(clock.steady()) {
                 let (keeper, at_once) = (self.keeper.clone(), Arc::clone(&at_once));
@@ -255,6 +256,7 @@ impl Refresher {
                 () = tokio::time::sleep(pause) => {}
                 () = agenda.earlier.notified() => {}
                 Some(_) = visits.join_next() => {}
+                told = news::next(&mut news) => self.keeper.hear(told),
             }
         }
     }

@@ -86,6 +86,7 @@ impl Registry {
         state.seen = None;
         state.version += 1;
         self.publish(&mut state);
+        self.0.keeper.forget_failures();
         self.0.bell.notify_one();
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast;
 
 use crate::clock::{Clock, UnixMillis};
 
@@ -68,8 +69,22 @@ pub trait Store: Apps + 'static {
     /// taken. The count lives where the claims live, so that all instances draw on one.
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
 
+    /// What other processes write from now on, told as it happens, if this store can tell. It may miss some: whoever must know looks again.
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        None
+    }
+
     /// Finishes what is under way before the process ends.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// Something that another process did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The record under this key was written, or the right to renew it given back.
+    Key(Arc<str>),
+    /// Nobody listened for a while; anything may have changed.
+    Perhaps,
 }
 
 /// A fault of a store, named by what was tried; it never holds a value or a password.

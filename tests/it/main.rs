@@ -42,6 +42,7 @@ mod qrcode;
 mod readme;
 mod readme_runs;
 mod realm_v2;
+mod redis_news;
 mod redis_outage;
 mod redis_store;
 mod refresh;

@@ -84,16 +84,24 @@ async fn a_record_rests_as_the_original_wrote_it() {
 async fn what_is_not_ours_counts_as_absent_and_is_replaced() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
-    server.cli(&["SET", "wx1.for_ever", "\"abc\""]);
-    server.cli(&["SETEX", "wx1.bare", "100", "abc"]);
-    server.cli(&["SETEX", "wx1.number", "100", "12"]);
-    server.cli(&["SETEX", "wx1.bytes", "100", "\"\u{fffd}"]);
-    server.cli(&["RPUSH", "wx1.list", "abc"]);
-    for key in ["wx1.for_ever", "wx1.bare", "wx1.number", "wx1.bytes", "wx1.list"] {
-        assert_eq!(read(&*store, key).await, None, "{key}");
-        assert_eq!(value(store.take(key).await.unwrap()), None, "{key}");
-        store.put(key, &record("ours", HOUR)).await.unwrap();
-        assert_eq!(read(&*store, key).await.as_deref(), Some("ours"), "{key}");
+    for on_condition in [false, true] {
+        server.cli(&["FLUSHALL"]);
+        server.cli(&["SET", "wx1.for_ever", "\"abc\""]);
+        server.cli(&["SETEX", "wx1.bare", "100", "abc"]);
+        server.cli(&["SETEX", "wx1.number", "100", "12"]);
+        server.cli(&["SETEX", "wx1.bytes", "100", "\"\u{fffd}"]);
+        server.cli(&["RPUSH", "wx1.list", "abc"]);
+        for key in ["wx1.for_ever", "wx1.bare", "wx1.number", "wx1.bytes", "wx1.list"] {
+            assert_eq!(read(&*store, key).await, None, "{key}");
+            assert_eq!(value(store.take(key).await.unwrap()), None, "{key}");
+            let ours = record("ours", HOUR);
+            if on_condition {
+                assert!(store.replace(key, None, &ours).await.unwrap(), "{key}");
+            } else {
+                store.put(key, &ours).await.unwrap();
+            }
+            assert_eq!(read(&*store, key).await.as_deref(), Some("ours"), "{key}");
+        }
     }
 }
 

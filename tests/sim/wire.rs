@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jsdkd::clock::Clock;
-use jsdkd::store::{Apps, Record, Store, StoreError, StoredApp};
+use jsdkd::store::{Apps, Changed, Record, Store, StoreError, StoredApp};
 use jsdkd::wechat::{Request, WechatError, Wire};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::faults::Trouble;
@@ -256,8 +256,9 @@ impl Store for ToStore {
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
-        let (key, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
-        self.act("write", move |storage, now| storage.put(&key, &value, left, now)).boxed()
+        let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let write = self.act("write", move |storage, now| storage.put(&name, &value, left, now));
+        write.inspect(|_| self.world.tell(self.process, key)).boxed()
     }
 
     fn replace<'a>(
@@ -266,9 +267,10 @@ impl Store for ToStore {
         before: Option<&'a SecretString>,
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (key, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
         let before = before.map(|before| before.expose_secret().to_owned());
-        self.act("write", move |storage, now| storage.replace(&key, before.as_deref(), &value, left, now)).boxed()
+        let write = self.act("write", move |storage, now| storage.replace(&name, before.as_deref(), &value, left, now));
+        write.inspect(|_| self.world.tell(self.process, key)).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
@@ -282,13 +284,20 @@ impl Store for ToStore {
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let (key, owner) = (key.to_owned(), owner.to_owned());
-        self.act("release", move |storage, now| storage.release(&key, &owner, now)).boxed()
+        let (name, owner) = (key.to_owned(), owner.to_owned());
+        let release = self.act("release", move |storage, now| storage.release(&name, &owner, now));
+        release.inspect(|_| self.world.tell(self.process, key)).boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (key, window) = (key.to_owned(), millis(window));
         self.act("spend", move |storage, now| storage.spend(&key, limit, window, now)).boxed()
+    }
+
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        let (ear, news) = broadcast::channel(64);
+        self.world.state().listeners.push((self.process, ear));
+        Some(news)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

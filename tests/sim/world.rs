@@ -1,11 +1,13 @@
 //! The world that all instances share: one WeChat, one store, one weather, one judge, and the true time in milliseconds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use jsdkd::store::Changed;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
 use super::faults::Trouble;
@@ -32,6 +34,8 @@ pub(crate) struct State {
     pub(crate) weather: Vec<Trouble>,
     pub(crate) hosts: Vec<Condition>,
     pub(crate) judge: Judge,
+    /// Who wants to hear what others write.
+    pub(crate) listeners: Vec<(Process, broadcast::Sender<Changed>)>,
     /// The dice of the networks.
     pub(crate) dice: SmallRng,
     /// What happened, in few words; a run told anew must give the same.
@@ -65,6 +69,7 @@ impl World {
                 weather: Vec::new(),
                 hosts: vec![Condition::default(); hosts],
                 judge: Judge::default(),
+                listeners: Vec::new(),
                 dice: SmallRng::seed_from_u64(seed),
                 diary: Diary::default(),
             }),
@@ -103,6 +108,25 @@ impl World {
     pub(crate) async fn travel(&self, least: u64, most: u64) {
         let way = self.state().dice.random_range(least..=most);
         sleep(Duration::from_millis(way)).await;
+    }
+
+    /// Tells everybody else that `writer` wrote `key`; now and then somebody does not hear it.
+    pub(crate) fn tell(self: &Arc<Self>, writer: Process, key: &str) {
+        let mut state = self.state();
+        let lives: Vec<u32> = state.hosts.iter().map(|host| host.life).collect();
+        state.listeners.retain(|(process, _)| lives[process.host] == process.life);
+        for index in 0..state.listeners.len() {
+            let (process, ear) = state.listeners[index].clone();
+            let is_lost = state.dice.random_bool(0.05) || state.is(&Trouble::CutOff(process.host));
+            if process != writer && !is_lost {
+                let (way, world, key) = (state.dice.random_range(0..20), Arc::clone(self), Arc::from(key));
+                tokio::spawn(async move {
+                    sleep(Duration::from_millis(way)).await;
+                    world.alive(process).await;
+                    ear.send(Changed::Key(key)).ok();
+                });
+            }
+        }
     }
 
     pub(crate) fn chance(&self, of: f64) -> bool {

@@ -49,7 +49,7 @@ impl ConnectionLike for Connection {
 
 /// Everything a connection needs, checked.
 pub(super) struct Dialer {
-    config: RedisConfig,
+    pub(super) config: RedisConfig,
 }
 
 impl Dialer {
@@ -113,13 +113,14 @@ impl Dialer {
         }
     }
 
+    /// The bound on connecting and on each command.
+    pub(super) fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
     /// A connection to the master that this sentinel names, once that server agrees.
     async fn through(&self, host: &str, port: u16, master: &str) -> RedisResult<MultiplexedConnection> {
-        let (host, port) = match self.ask(host, port, master, false).await {
-            // A sentinel with a password of its own has, we hope, the servers' password.
-            Err(error) if fault::code(&error).as_deref() == Some("NOAUTH") => self.ask(host, port, master, true).await?,
-            answer => answer?,
-        };
+        let (host, port) = self.named_master(host, port, master).await?;
         let mut connection = self.reach(self.client(&host, port)?).await?;
         match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
             Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master") => Ok(connection),
@@ -127,6 +128,14 @@ impl Dialer {
             // An ACL may forbid the question; then the sentinel's word must do.
             Err(error) if fault::code(&error).as_deref() == Some("NOPERM") => Ok(connection),
             Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn named_master(&self, host: &str, port: u16, master: &str) -> RedisResult<(String, u16)> {
+        match self.ask(host, port, master, false).await {
+            // A sentinel with a password of its own has, we hope, the servers' password.
+            Err(error) if fault::code(&error).as_deref() == Some("NOAUTH") => self.ask(host, port, master, true).await,
+            answer => answer,
         }
     }
 
@@ -218,7 +227,7 @@ impl Dialer {
     }
 }
 
-fn node(host: &str, port: u16, tls: &Option<RedisTls>) -> RedisResult<ConnectionInfo> {
+pub(super) fn node(host: &str, port: u16, tls: &Option<RedisTls>) -> RedisResult<ConnectionInfo> {
     let host = host.to_owned();
     match tls {
         None => ConnectionAddr::Tcp(host, port).into_connection_info(),
@@ -226,12 +235,12 @@ fn node(host: &str, port: u16, tls: &Option<RedisTls>) -> RedisResult<Connection
     }
 }
 
-fn certificates(tls: &RedisTls) -> TlsCertificates {
+pub(super) fn certificates(tls: &RedisTls) -> TlsCertificates {
     TlsCertificates { client_tls: None, root_cert: tls.ca.as_ref().map(|pem| pem.as_bytes().to_vec()) }
 }
 
 /// What is sent goes out at once, and a peer that vanished without a word is noticed by the system too.
-fn tcp(timeout: Duration) -> TcpSettings {
+pub(super) fn tcp(timeout: Duration) -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(timeout.max(Duration::from_secs(1)));

@@ -13,7 +13,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::super::memory::locked;
-use super::super::{OpenError, RedisConfig};
 use super::dial::{Connection, Dialer};
 use super::fault::{Verdict, judge, silence};
 
@@ -29,10 +28,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(config: &RedisConfig) -> Result<Self, OpenError> {
-        let dialer = Dialer::new(config)?;
-        let place = dialer.place();
-        Ok(Self { core: Arc::new(Core { dialer, place, timeout: config.timeout, state: Mutex::default() }) })
+    pub(super) fn new(dialer: Arc<Dialer>) -> Self {
+        let (place, timeout) = (dialer.place(), dialer.timeout());
+        Self { core: Arc::new(Core { dialer, place, timeout, state: Mutex::default() }) }
     }
 
     /// Runs `request`, a second time on a new connection when the first went astray, or was lost and the request is `repeatable`
@@ -97,7 +95,7 @@ impl Drop for Link {
 }
 
 struct Core {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     place: String,
     timeout: Duration,
     /// Guards a few fields for a few instructions, never across an await.

@@ -2,47 +2,36 @@
 //! knows keys, values and scripts; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use redis::{RedisError, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast;
 
-use self::dial::Connection;
+use self::dial::{Connection, Dialer};
 use self::link::Link;
+use self::news::News;
+use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
-use super::{OpenError, Record, RedisConfig, Store, StoreError};
+use super::memory::locked;
+use super::{Changed, OpenError, Record, RedisConfig, Store, StoreError};
 use crate::clock::Clock;
 
 mod dial;
 mod fault;
 mod link;
+mod news;
 mod options;
+mod script;
 mod url;
 
 pub use options::from_options;
 pub use url::{from_address, from_nodes, from_url};
 
-/// Reads and deletes at once; older servers have no `GETDEL`.
-const TAKE: &str =
-    "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
-
-/// Writes unless a living value other than `ARGV[1]` (seen before) and `ARGV[2]` (the new one) is there.
-const REPLACE: &str = "local found = redis.call('GET', KEYS[1]) \
-    if found and found ~= ARGV[1] and found ~= ARGV[2] then return 0 end \
-    redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1";
-
-/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
-const CLAIM: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
-    redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
-
-const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
-
-/// Counts up to the limit and no further. A count that lost its end, which nothing of ours can do, gets a new one.
-const SPEND: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end \
-    redis.call('INCR', KEYS[1]) \
-    if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1";
+/// The channel on which what was written is told, as the writer's name, a blank, and the key.
+const CHANNEL: &str = "jsdkd:changed";
 
 /// A hash of apps by appid, each as JSON.
 const APPS: &str = "jsdkd:apps";
@@ -53,14 +42,36 @@ const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 /// Keeps records in a Redis that other processes may share.
 pub struct RedisStore {
     link: Link,
+    dialer: Arc<Dialer>,
     prefix: String,
     clock: Clock,
+    /// Tells what this process told from what others did.
+    name: String,
+    /// Begun when somebody wants to hear.
+    news: Mutex<Option<News>>,
 }
 
 impl RedisStore {
     /// Checks what can be checked without a network. A Redis that is down now is no error: the link finds it when it comes.
     pub fn open(config: &RedisConfig, clock: &Clock) -> Result<Self, OpenError> {
-        Ok(Self { link: Link::new(config)?, prefix: config.prefix.clone(), clock: clock.clone() })
+        let dialer = Arc::new(Dialer::new(config)?);
+        Ok(Self {
+            link: Link::new(Arc::clone(&dialer)),
+            dialer,
+            prefix: config.prefix.clone(),
+            clock: clock.clone(),
+            name: format!("{:016x}", rand::random::<u64>()),
+            news: Mutex::default(),
+        })
+    }
+
+    fn channel(&self) -> String {
+        format!("{}{CHANNEL}", self.prefix)
+    }
+
+    /// What is told of a change of `key`.
+    fn tidings(&self, key: &str) -> String {
+        format!("{} {key}", self.name)
     }
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
@@ -103,9 +114,13 @@ impl Store for RedisStore {
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let key = format!("{}{key}", self.prefix);
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            self.link.run(true, |connection| write(connection, &key, record, left)).await.map_err(failed("write"))
+            let (place, channel, tidings) = (format!("{}{key}", self.prefix), self.channel(), self.tidings(key));
+            let write = async |connection| {
+                let (text, (unit, amount)) = (text(&record.value)?, span(left));
+                eval::<i64>(connection, PUT, &place, &[&text, unit, &amount.to_string(), &channel, &tidings]).await
+            };
+            self.link.run(true, write).await.map(drop).map_err(failed("write"))
         }
         .boxed()
     }
@@ -118,13 +133,12 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let text = |value: &SecretString| serde_json::to_string(value.expose_secret()).map_err(|_| unwritable());
-            let place = format!("{}{key}", self.prefix);
+            let (place, channel, tidings) = (format!("{}{key}", self.prefix), self.channel(), self.tidings(key));
             let write = async |connection| {
                 // The empty text is no JSON, so nothing that we wrote.
                 let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
                 let (unit, amount) = span(left);
-                eval(connection, REPLACE, &place, &[&before, &new, unit, &amount.to_string()]).await
+                eval(connection, REPLACE, &place, &[&before, &new, unit, &amount.to_string(), &channel, &tidings]).await
             };
             if self.link.run(true, write).await.map_err(failed("write"))? {
                 return Ok(true);
@@ -158,7 +172,11 @@ impl Store for RedisStore {
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.script("release", RELEASE, &lease(key), &[owner]).await.map(drop) }.boxed()
+        let release = async move {
+            let (channel, tidings) = (self.channel(), self.tidings(key));
+            self.script("release", RELEASE, &lease(key), &[owner, &channel, &tidings]).await.map(drop)
+        };
+        release.boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -169,7 +187,14 @@ impl Store for RedisStore {
         .boxed()
     }
 
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        let mut news = locked(&self.news);
+        let begin = || News::listen(Arc::clone(&self.dialer), self.channel(), self.name.clone());
+        Some(news.get_or_insert_with(begin).subscribe())
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        locked(&self.news).take();
         self.link.close();
         ready(Ok(())).boxed()
     }
@@ -222,14 +247,12 @@ async fn read(mut connection: Connection, key: &str) -> RedisResult<Found> {
     }
 }
 
-/// `SET key "…" EX ttl`.
-async fn write(mut connection: Connection, key: &str, record: &Record, left: Duration) -> RedisResult<()> {
-    let text = serde_json::to_string(record.value.expose_secret()).map_err(|_| unwritable())?;
-    let (unit, amount) = span(left);
-    redis::cmd("SET").arg(key).arg(text).arg(unit).arg(amount).query_async(&mut connection).await
+/// The value as the original's client writes it.
+fn text(value: &SecretString) -> RedisResult<String> {
+    serde_json::to_string(value.expose_secret()).map_err(|_| unwritable())
 }
 
-/// In whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
+/// The end of a `SET key "…" EX ttl`. In whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
 fn span(left: Duration) -> (&'static str, u64) {
     match left.as_secs() {
         0 => ("PX", left.subsec_millis().max(1).into()),
@@ -244,11 +267,6 @@ async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMa
 async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
     let text = apps::to_json(app).map_err(|_| unwritable())?;
     redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
-}
-
-/// Sends the script's text each time: these calls are rare, and a restarted or promoted server has forgotten what it was taught.
-async fn eval<T: redis::FromRedisValue>(mut connection: Connection, code: &str, key: &str, args: &[&str]) -> RedisResult<T> {
-    redis::cmd("EVAL").arg(code).arg(1).arg(key).arg(args).query_async(&mut connection).await
 }
 
 fn unwritable() -> RedisError {

@@ -1,0 +1,118 @@
+//! What one instance writes is told to the others over Redis's publish/subscribe, sooner than they would look by themselves; and nothing
+//! is lost where it cannot be told.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsdkd::account::TokenApi;
+use jsdkd::clock::Clock;
+use jsdkd::store::{Changed, Store, StoreConfig, open, redis};
+use tokio::sync::broadcast::Receiver;
+use tokio::time::timeout;
+
+use crate::store_contract::record;
+use crate::support::keeping::{World, eventually};
+use crate::support::redis::{RedisCluster, RedisServer};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn store(url: &str) -> Arc<dyn Store> {
+    open(&StoreConfig::Redis(redis::from_url(url).unwrap()), &Clock::system()).await.unwrap()
+}
+
+/// Has `writer` write `key` again and again until `news` has it: what is told before the ear is there is not heard.
+async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key: &str) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < deadline {
+        writer.put(key, &record("x", HOUR)).await.ok();
+        while let Ok(Ok(told)) = timeout(Duration::from_millis(200), news.recv()).await {
+            if told == Changed::Key(key.into()) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write_is_told_and_what_we_write_is_not() {
+    let server = RedisServer::start();
+    let (one, other) = (store(&server.url()).await, store(&server.url()).await);
+    let mut news = one.changes().expect("redis tells");
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+    while news.try_recv().is_ok() {}
+    one.put("wx2.token", &record("own", HOUR)).await.unwrap();
+    assert!(other.claim("wx3.token", "other", HOUR).await.unwrap());
+    other.release("wx3.token", "other").await.unwrap();
+    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx3.token".into()));
+    assert!(other.replace("wx4.token", None, &record("new", HOUR)).await.unwrap());
+    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_heard_again() {
+    let mut server = RedisServer::start();
+    let (one, other) = (store(&server.url()).await, store(&server.url()).await);
+    let mut news = one.changes().expect("redis tells");
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+    server.kill();
+    let missed = async { while !matches!(news.recv().await, Ok(Changed::Perhaps)) {} };
+    timeout(Duration::from_secs(15), missed).await.expect("the gap is told");
+    server.restart();
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_node_of_a_cluster_tells() {
+    let cluster = RedisCluster::start();
+    let (one, other) = (store(&cluster.url()).await, store(&cluster.url()).await);
+    let mut news = one.changes().expect("redis tells");
+    for key in ["wx1.token", "wx2.token", "wx3.token"] {
+        assert!(hears(&mut news, &*other, key).await, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_a_password_listens_and_one_who_may_not_tell_still_writes() {
+    let server = RedisServer::start();
+    server.cli(&["ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "resetchannels"]);
+    server.cli(&["ACL", "SETUSER", "talker", "on", ">secret", "~*", "+@all", "&*"]);
+    let url = |user: &str| format!("redis://{user}:secret@127.0.0.1:{}", server.port());
+    let (mute, talker) = (store(&url("mute")).await, store(&url("talker")).await);
+    let mut news = talker.changes().expect("redis tells");
+    let second = store(&url("talker")).await;
+    assert!(hears(&mut news, &*second, "wx1.token").await);
+    mute.put("wx2.token", &record("kept", HOUR)).await.unwrap();
+    assert!(mute.replace("wx3.token", None, &record("kept", HOUR)).await.unwrap());
+    assert!(mute.claim("wx2.token", "mute", HOUR).await.unwrap());
+    mute.release("wx2.token", "mute").await.unwrap();
+    assert!(talker.get("wx2.token").await.unwrap().is_some() && talker.claim("wx2.token", "talker", HOUR).await.unwrap());
+    let mut deaf = mute.changes().expect("it tries");
+    assert!(!matches!(timeout(Duration::from_millis(500), deaf.recv()).await, Ok(Ok(Changed::Key(_)))));
+}
+
+/// A near copy is not looked at again before half a second has passed, so whoever is quicker was told.
+const BY_ITSELF: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_refused_at_one_instance_is_gone_at_the_other_before_that_looks_by_itself() {
+    let server = RedisServer::start();
+    let world = World::new(Clock::system()).await;
+    let (one, other) = (store(&server.url()).await, store(&server.url()).await);
+    let (here, there) = (world.instance(one, TokenApi::Basic), world.instance(other, TokenApi::Basic));
+    let mut current = here.token().await.unwrap();
+    // The first time the other one may not listen yet.
+    for _ in 0..10 {
+        for permit in server.cli(&["--scan", "--pattern", "jsdkd:spent:*"]).lines() {
+            server.cli(&["DEL", permit]);
+        }
+        assert_eq!(there.token().await.unwrap(), current);
+        current = here.rotate(&current).await.unwrap();
+        let rotated = Instant::now();
+        eventually("the refused value is gone", async || there.token().await.unwrap() == current).await;
+        if rotated.elapsed() < BY_ITSELF / 2 {
+            return;
+        }
+    }
+    panic!("the other one was never told");
+}
