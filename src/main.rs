@@ -1,15 +1,5 @@
-//! The command line of jsdkd: reads the arguments, runs one command, and turns its end into an exit code.
+//! The program: everything it does is the library's, whose commands it runs.
 
-use std::process::ExitCode;
-
-mod cli;
-
-fn main() -> ExitCode {
-    match cli::run() {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("jsdkd: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    jsdkd::main()
 }

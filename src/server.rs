@@ -54,7 +54,7 @@ pub struct Server {
     state: web::Data<AppState>,
     http: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
-    refreshers: [JoinHandle<()>; 3],
+    refreshers: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     grace: Duration,
 }
@@ -70,6 +70,7 @@ impl Server {
     pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
         // A second installation fails and changes nothing, which is what a second server in one process wants.
         rustls::crypto::ring::default_provider().install_default().ok();
+        http::install();
         let access = access(&config);
         let (configured, config) = configured(config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
@@ -80,13 +81,13 @@ impl Server {
         let registry = Registry::new(keeper.clone(), Arc::clone(&store), knows_users, configured);
         registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
-        let sources = Sources::new(config.sources, store, clock, config.keep, config.wechat.timeout)?;
+        let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
+        // Two, because whoever asks /token may have all of the first and none of WeCom's.
+        let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
-        let refreshers = [
-            tokio::spawn(keeper.refresher().run(stopped.clone())),
-            tokio::spawn(sources.clone().run(stopped.clone())),
-            tokio::spawn(registry.clone().run(stopped)),
-        ];
+        let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
+        let looking = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(registry.clone().run(stopped))];
+        let refreshers = ahead.into_iter().chain(looking).collect();
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -156,6 +157,7 @@ impl Server {
         self.state.registry.close(clock.steady().until(deadline)).await;
         self.state.inbox.close(clock.steady().until(deadline)).await;
         self.state.sources.close(clock.steady().until(deadline)).await;
+        self.state.wecom.close(clock.steady().until(deadline)).await;
         self.state.keeper.close(clock.steady().until(deadline)).await;
         result
     }
@@ -174,6 +176,7 @@ fn access(config: &Config) -> Access {
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
         tokenboy: config.tokenboy.clone(),
+        wecom: config.wecom.corps.clone(),
         wetoken: config.wetoken.clone(),
         first_app: config.accounts.first().map(|account| account.app_id.clone()),
     }
@@ -185,7 +188,8 @@ fn configured(mut config: Config) -> (Configured, Config) {
     (Configured { accounts, messages, reserve: config.reserve, stored: config.wetoken.is_some() }, config)
 }
 
-/// Applies new settings to a running server: apps, realms, sources, the hub's keys and cors. Nothing is dropped, neither a request nor a
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is
+/// dropped, neither a request nor a
 /// credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
@@ -197,6 +201,7 @@ impl Reloader {
         let (configured, config) = configured(config);
         self.0.registry.set(configured);
         self.0.sources.set(config.sources);
+        self.0.wecom.set(config.wecom.sources);
         self.0.set_access(access);
     }
 

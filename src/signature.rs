@@ -38,7 +38,7 @@ pub fn realm_v1(realm: &str, nonce: &str, ts: &str, secret: &str) -> Hex<16> {
 /// Version 2 of a realm's signature: HMAC-SHA256 under `secret` over `METHOD\nPATH\nQUERY\nhex(sha256(body))`, with `query` as
 /// [`canonical_query`] writes it.
 pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]) -> Hex<32> {
-    let mut mac = keyed(secret);
+    let mut mac = keyed(secret.as_bytes());
     let body = Hex::<32>(Sha256::digest(body).into());
     for part in [method, "\n", path, "\n", query, "\n", body.text().as_str()] {
         mac.update(part.as_bytes());
@@ -48,13 +48,13 @@ pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]
 
 /// Whether `claimed` is what `HS256` makes of `message`: its HMAC-SHA256 under `secret`, compared in constant time by the crate.
 /// Source: RFC 7518, 3.2.
-pub fn hs256_matches(secret: &str, message: &[u8], claimed: &[u8]) -> bool {
+pub fn hs256_matches(secret: &[u8], message: &[u8], claimed: &[u8]) -> bool {
     keyed(secret).chain_update(message).verify_slice(claimed).is_ok()
 }
 
-fn keyed(secret: &str) -> Hmac<Sha256> {
+fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     // An HMAC key may have any length, so this cannot fail.
-    <Hmac<Sha256>>::new_from_slice(secret.as_bytes()).expect("an HMAC takes a key of any length")
+    <Hmac<Sha256>>::new_from_slice(secret).expect("an HMAC takes a key of any length")
 }
 
 /// The decoded pairs of a query as version 2 signs them: `sign` left out, names and values encoded again with only

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jsdkd::settings::{self, Environment, Source};
+use crate::settings::{self, Environment, Source};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -26,11 +26,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 println!("warning: {warning}");
             }
             let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());
-            let sources = match loaded.config.sources.len() {
-                0 => String::new(),
-                sources => format!(", {sources} source(s)"),
-            };
-            println!("{name}: good; {apps} app(s), {realms} realm(s){sources}");
+            let corps = loaded.config.wecom.corps.values().map(|corp| corp.agents.len()).sum();
+            let more = [(loaded.config.sources.len(), "source(s)"), (corps, "WeCom application(s)")];
+            let more = more.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+            println!("{name}: good; {apps} app(s), {realms} realm(s){}", more.collect::<String>());
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::settings::{self, Environment, Source};
 use anyhow::{Context, ensure};
-use jsdkd::settings::{self, Environment, Source};
 
 /// Arguments of `healthcheck`.
 #[derive(clap::Args)]

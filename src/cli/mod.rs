@@ -71,8 +71,16 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// Runs one command and turns its end into an exit code.
+pub(crate) fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("jsdkd: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
 /// Parses the arguments and runs their command.
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
+fn run() -> anyhow::Result<ExitCode> {
     let arguments = CommandLine::parse();
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::account::AppId;
+use crate::sandbox::{self, Push, PushAnswer, PushMode, Pushed};
+use crate::settings::Environment;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use jsdkd::account::AppId;
-use jsdkd::sandbox::{self, Push, PushAnswer, PushMode, Pushed};
-use jsdkd::settings::Environment;
 use secrecy::SecretString;
 use url::Url;
 

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::clock::Clock;
+use crate::settings::Environment;
+use crate::signature;
 use anyhow::{Context, bail};
-use jsdkd::clock::Clock;
-use jsdkd::settings::Environment;
-use jsdkd::signature;
 use url::Url;
 
 /// Arguments of `query`.

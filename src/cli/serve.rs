@@ -4,10 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jsdkd::server::{Reloader, Server, StartError};
-use jsdkd::settings::{self, Environment, Loaded, Source};
-use jsdkd::store::OpenError;
-use jsdkd::telemetry;
+use crate::server::{Reloader, Server, StartError};
+use crate::settings::{self, Environment, Loaded, Source};
+use crate::store::OpenError;
+use crate::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Arguments of `serve`.

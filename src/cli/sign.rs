@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use jsdkd::clock::Clock;
-use jsdkd::signature;
+use crate::clock::Clock;
+use crate::signature;
 
 /// Arguments of `sign`.
 #[derive(clap::Args)]

@@ -12,8 +12,11 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 
-/// The fields that we set; a caller's own are dropped.
-const OURS: [&str; 4] = ["appId", "timestamp", "nonceStr", "signature"];
+/// The fields that we set for `wx.config`; a caller's own are dropped.
+pub(super) const CONFIG_FIELDS: [&str; 4] = ["appId", "timestamp", "nonceStr", "signature"];
+
+/// The same for WeCom's `wx.agentConfig`.
+pub(super) const AGENT_FIELDS: [&str; 5] = ["corpid", "agentid", "timestamp", "nonceStr", "signature"];
 
 /// Names of `GET` parameters that are lists in `wx.config`.
 const LISTS: [&str; 2] = ["jsApiList", "openTagList"];
@@ -33,6 +36,11 @@ pub struct ConfigRequest {
 impl ConfigRequest {
     /// Reads a request's body; an empty one counts as `{}`.
     pub fn from_body(body: &[u8]) -> Result<Self, ApiError> {
+        Self::from_body_without(body, &CONFIG_FIELDS)
+    }
+
+    /// As [`ConfigRequest::from_body`]; `ours` are the fields that are dropped.
+    pub(super) fn from_body_without(body: &[u8], ours: &[&str]) -> Result<Self, ApiError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii().is_empty() {
             return Ok(Self { echo: "{".to_owned(), url: None });
@@ -44,7 +52,7 @@ impl ConfigRequest {
             return Err(ApiError::BodyNotAnObject(found));
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let echo = json.deserialize_map(EchoVisitor { room: body.len() + OUR_ROOM });
+        let echo = json.deserialize_map(EchoVisitor { room: body.len() + OUR_ROOM, ours });
         let (echo, url) =
             echo.and_then(|echo| json.end().map(|()| echo)).map_err(|error| ApiError::InvalidJson(error.to_string()))?;
         Ok(Self { echo, url: url.map(url_in_json).transpose()? })
@@ -52,12 +60,17 @@ impl ConfigRequest {
 
     /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
     pub fn from_query(query: &str) -> Result<Self, ApiError> {
+        Self::from_query_without(query, &CONFIG_FIELDS)
+    }
+
+    /// As [`ConfigRequest::from_query`]; `ours` are the names that are dropped.
+    pub(super) fn from_query_without(query: &str, ours: &[&str]) -> Result<Self, ApiError> {
         let mut fields: Vec<(String, Value)> = Vec::new();
         // Found by hash, because a stranger may send thousands of names.
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut url = None;
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            if OURS.contains(&name.as_ref()) || name.is_empty() {
+            if ours.contains(&name.as_ref()) || name.is_empty() {
                 continue;
             }
             if name == "url" {
@@ -114,11 +127,12 @@ fn not_an_object(text: &str) -> Option<&'static str> {
 }
 
 /// Copies the fields that are the caller's to set and remembers the raw `url`.
-struct EchoVisitor {
+struct EchoVisitor<'o> {
     room: usize,
+    ours: &'o [&'o str],
 }
 
-impl<'de> Visitor<'de> for EchoVisitor {
+impl<'de> Visitor<'de> for EchoVisitor<'_> {
     type Value = (String, Option<&'de RawValue>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,7 +147,7 @@ impl<'de> Visitor<'de> for EchoVisitor {
         while let Some(name) = map.next_key::<&RawValue>()? {
             let value: &RawValue = map.next_value()?;
             let plain = plain_name(name);
-            if OURS.contains(&plain.as_ref()) {
+            if self.ours.contains(&plain.as_ref()) {
                 continue;
             }
             if plain == "url" {

@@ -7,13 +7,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
+use super::upstream;
 use crate::clock::UnixMillis;
 use crate::keeper::KeeperError;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
 use crate::realm::RealmError;
-use crate::store::StoreError;
-use crate::wechat::WechatError;
+use crate::sources::SourceError;
+use crate::wechat::{Errcode, WechatError};
 
 /// When a caller should come back after a fault of the store.
 const STORE_RETRY: Duration = Duration::from_secs(2);
@@ -45,6 +46,11 @@ pub enum ApiError {
     /// A visitor may not be sent back to that site.
     #[error("{0}")]
     RedirectNotAllowed(RedirectError),
+    /// `wx.agentConfig` is WeCom's alone.
+    #[error(
+        "type=agent is for the corpids of WeCom (企业微信); the pages of an official account call wx.config alone, so leave it out"
+    )]
+    NoAgent,
     /// The query string cannot be understood.
     #[error("{0}")]
     MalformedQuery(String),
@@ -71,7 +77,7 @@ pub enum ApiError {
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
     /// No such account.
-    #[error("no app of this appid is configured here; look for a typo, or add it to apps in the settings")]
+    #[error("no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings")]
     UnknownApp,
     /// No such one-time ticket.
     #[error(
@@ -121,8 +127,11 @@ pub enum ApiError {
     #[error("this server is stopping; ask again in a moment")]
     ShuttingDown,
     /// No credential could be handed out.
-    #[error("{}", describe(.0))]
+    #[error("{}", upstream::describe(.0))]
     Keeper(#[from] KeeperError),
+    /// No ticket of WeCom's could be had.
+    #[error("{}", upstream::describe_wecom(.0))]
+    Wecom(SourceError),
     /// Another status of actix's own, such as a malformed path.
     #[error("the request cannot be understood ({0})")]
     Other(StatusCode),
@@ -140,7 +149,7 @@ impl ApiError {
             Self::UnknownKey => ("unknown_key", StatusCode::BAD_REQUEST),
             Self::InvalidRedirect(_) => ("invalid_redirect", StatusCode::BAD_REQUEST),
             Self::RedirectNotAllowed(_) => ("redirect_not_allowed", StatusCode::BAD_REQUEST),
-            Self::MalformedQuery(_) => ("malformed_query", StatusCode::BAD_REQUEST),
+            Self::NoAgent | Self::MalformedQuery(_) => ("malformed_query", StatusCode::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
@@ -160,15 +169,17 @@ impl ApiError {
             Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
             Self::Keeper(error) => keeper_code(error),
+            Self::Wecom(error) => upstream::wecom_code(error),
             Self::Other(status) => ("bad_request", *status),
         }
     }
 
     /// When to come back, for the failures that pass.
-    fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) | Self::TooManyLogins { retry_after } => Some(*retry_after),
             Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
+            Self::Wecom(error) => upstream::retry_after(error, STORE_RETRY),
             Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -187,13 +198,23 @@ impl ApiError {
             "detail": self.to_string(),
             "code": code,
         });
-        if let Self::Keeper(error) = self
-            && let Some(WechatError::Refused { code, message, .. }) = error.wechat()
-        {
+        if let Some((code, message)) = self.refusal() {
             envelope["errcode"] = code.0.into();
-            envelope["errmsg"] = message.as_str().into();
+            envelope["errmsg"] = message.into();
         }
         envelope.to_string()
+    }
+
+    /// What WeChat itself said, if it refused.
+    pub fn refusal(&self) -> Option<(Errcode, &str)> {
+        match self {
+            Self::Keeper(error) => match error.wechat()? {
+                WechatError::Refused { code, message, .. } => Some((*code, message)),
+                _ => None,
+            },
+            Self::Wecom(error) => upstream::refusal(error),
+            _ => None,
+        }
     }
 }
 
@@ -209,22 +230,6 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
             WechatError::Unreachable { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
             WechatError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
         },
-    }
-}
-
-/// What a caller may know of a keeper's failure. The store's own words can name hosts and paths, so they stay in the log.
-fn describe(error: &KeeperError) -> String {
-    match error {
-        KeeperError::Store(StoreError { backend, .. }) => {
-            format!("the {backend} store does not answer, and what was asked for is not held here; ask again in a moment")
-        }
-        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
-        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
-            "WeChat is not asked again for {} s, because: {cause}{}",
-            retry_after.as_secs().max(1),
-            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
-        ),
-        other => other.to_string(),
     }
 }
 

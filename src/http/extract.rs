@@ -96,7 +96,8 @@ pub(super) fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result
     Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
 }
 
-fn app_id(req: &HttpRequest) -> &str {
+/// What stands in the place of an appid in the path.
+pub(super) fn app_id(req: &HttpRequest) -> &str {
     req.match_info().get("appid").unwrap_or_default()
 }
 

@@ -87,10 +87,7 @@ impl Hot {
     pub(super) async fn answer(state: &AppState, req: ServiceRequest) -> ServiceResponse {
         let (req, payload) = req.into_parts();
         let answer = match Self::of(req.method(), req.path()) {
-            Some((Self::Config, app_id)) => match extract::account(state, app_id) {
-                Ok(account) => jsapi_config::signed(account, state, &req, payload).await,
-                Err(unknown) => Err(unknown),
-            },
+            Some((Self::Config, app_id)) => jsapi_config::posted(app_id, state, &req, payload).await,
             Some((Self::Query, app_id)) => match extract::query(state, &req, app_id) {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),

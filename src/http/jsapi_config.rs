@@ -1,15 +1,16 @@
-//! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`.
+//! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`. A corpid of WeCom's is told from an appid
+//! only where no account is found, so that it costs accounts nothing.
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::config_request::ConfigRequest;
 use super::error::ApiError;
-use super::extract::KnownAccount;
+use super::extract::{self, KnownAccount};
 use super::state::AppState;
-use super::{JSON, NO_STORE, body};
+use super::{JSON, NO_STORE, body, wecom_config};
 use crate::credential::CredentialKind;
 use crate::signature::{self, Hex};
 
@@ -18,29 +19,34 @@ const NO_URL: HeaderValue =
     HeaderValue::from_static("199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\"");
 
 /// `POST`: a JSON object in the body.
-pub(super) async fn post(
-    account: KnownAccount,
-    state: web::Data<AppState>,
-    req: HttpRequest,
-    payload: web::Payload,
-) -> Result<HttpResponse, ApiError> {
-    signed(account, &state, &req, payload.into_inner()).await
+pub(super) async fn post(state: web::Data<AppState>, req: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    posted(extract::app_id(&req), &state, &req, payload.into_inner()).await
 }
 
 /// The answer to a `POST`.
-pub(super) async fn signed(
-    account: KnownAccount,
-    state: &AppState,
-    req: &HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
+pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let Ok(account) = extract::account(state, app_id) else {
+        return Box::pin(wecom_config::post(app_id, state, req, payload)).await;
+    };
+    refuse_agent(req)?;
     let body = body::json(req, payload, state.options.body_limit).await?;
     answer(account, state, req, ConfigRequest::from_body(&body)?).await
 }
 
 /// `GET`: the same in the query, for a front end that would rather not preflight.
-pub(super) async fn get(account: KnownAccount, state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let app_id = extract::app_id(&req);
+    let Ok(account) = extract::account(&state, app_id) else { return wecom_config::get(app_id, &state, &req).await };
+    refuse_agent(&req)?;
     answer(account, &state, &req, ConfigRequest::from_query(req.query_string())?).await
+}
+
+/// What WeCom's pages ask for, asked of an account that has no applications.
+fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
+    let query = req.query_string();
+    let is_agent =
+        !query.is_empty() && url::form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("type".into(), "agent".into()));
+    if is_agent { Err(ApiError::NoAgent) } else { Ok(()) }
 }
 
 async fn answer(
@@ -50,15 +56,29 @@ async fn answer(
     request: ConfigRequest,
 ) -> Result<HttpResponse, ApiError> {
     let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
+    Ok(written(&[("appId", holding.account.app_id.as_str())], ticket.value(), state, req, request))
+}
+
+/// The caller's fields and ours: `ids`, whose names and values are plain, and a signature under `ticket`.
+pub(super) fn written(
+    ids: &[(&str, &str)],
+    ticket: &SecretString,
+    state: &AppState,
+    req: &HttpRequest,
+    request: ConfigRequest,
+) -> HttpResponse {
     let nonce = Hex::from(rand::random::<[u8; 16]>()).text();
     let timestamp = state.clock().wall().seconds().0;
     let url = request.url_or(req.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok()));
-    let (signature, url_is_empty) = (signature::jsapi(ticket.value().expose_secret(), &nonce, timestamp, url), url.is_empty());
+    let (signature, url_is_empty) = (signature::jsapi(ticket.expose_secret(), &nonce, timestamp, url), url.is_empty());
     // Ours come last, so that no field of the caller's can replace them.
     let mut json = request.into_echo();
-    json.push_str("\"appId\":\"");
-    json.push_str(holding.account.app_id.as_str());
-    json.push_str("\",\"timestamp\":");
+    for (name, id) in ids {
+        for part in ["\"", name, "\":\"", id, "\","] {
+            json.push_str(part);
+        }
+    }
+    json.push_str("\"timestamp\":");
     json.push_str(&timestamp.to_string());
     json.push_str(",\"nonceStr\":\"");
     json.push_str(&nonce);
@@ -70,5 +90,5 @@ async fn answer(
     if url_is_empty {
         response.insert_header((header::WARNING, NO_URL));
     }
-    Ok(response.body(json))
+    response.body(json)
 }

@@ -29,8 +29,10 @@ mod push;
 mod qrcode;
 mod script;
 mod state;
+mod upstream;
 mod users;
 mod verify_file;
+mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;
@@ -54,6 +56,11 @@ const POST: &str = "POST, OPTIONS";
 const APP: &str = "{appid:[A-Za-z0-9_-]+}";
 const UUID: &str = "{uuid:[A-Za-z0-9_-]+}";
 const OPENID: &str = "{openid:[A-Za-z0-9_-]+}";
+
+/// What the process must have before an application answers. It may be called again.
+pub fn install() {
+    neighbours::bearer::install();
+}
 
 /// The whole application, the same for the server and for its tests.
 pub fn create_app(

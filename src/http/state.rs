@@ -1,5 +1,6 @@
 //! What every request may look at: the keeper, who may call, and the settings of the server.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
-use crate::settings::{HubConfig, TrustedProxies};
+use crate::settings::{HubConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -35,6 +36,8 @@ pub struct AppState {
     access: ArcSwap<Access>,
     /// Expiring credentials of other services.
     pub sources: Sources,
+    /// The tokens and tickets of WeCom's applications.
+    pub wecom: Sources,
     /// The choices that only a restart changes.
     pub options: HttpOptions,
     /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
@@ -57,6 +60,8 @@ pub struct Access {
     pub oauth: OauthPolicies,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
+    /// WeCom's corps, for whose pages we sign.
+    pub wecom: BTreeMap<AppId, WecomCorp>,
     /// The callers to whom wetoken's addresses answer; `None` = there are none.
     pub wetoken: Option<TrustedProxies>,
     /// The account that is meant where none is named: the first in the settings.
@@ -103,18 +108,18 @@ pub struct Demo {
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl AppState {
-    /// The state of a server that begins with `access`.
+    /// The state of a server that begins with `access`; of the two sources the first are those that `/token` tells, the second WeCom's.
     pub fn new(
         keeper: Keeper,
         logins: Logins,
         inbox: Inbox,
-        sources: Sources,
+        [sources, wecom]: [Sources; 2],
         registry: Registry,
         access: Access,
         options: HttpOptions,
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, registry, access, sources, options, costly }
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly }
     }
 
     /// Who may call, now.

@@ -64,6 +64,14 @@ pub(super) struct Lease {
     pub(super) seen: Option<SecretString>,
 }
 
+/// How far the limits on forced renewals let one go.
+enum Rotation {
+    Granted,
+    /// Not by force, but what WeChat holds for current may be asked for.
+    OnlyAsk,
+    Refused,
+}
+
 /// What the claim led to.
 enum Leave {
     /// Nobody else renews: go on.
@@ -144,11 +152,12 @@ impl Keeper {
         why: &Why,
         token: Option<&SecretString>,
     ) -> Result<Arc<NearCopy>, KeeperError> {
-        let mut is_permitted = match why {
-            Why::Missing | Why::Ahead => true,
-            Why::Refused(_) => false,
+        // By force or not; a value that is said to be void is renewed by force only within limits.
+        let mut force = match why {
+            Why::Missing | Why::Ahead => Some(false),
+            Why::Refused(_) => None,
             // On stable the current token is told without voiding anything.
-            Why::Doubted(_) => !self.voids(holding),
+            Why::Doubted(_) => (!self.voids(holding)).then_some(false),
         };
         let mut turns = 0;
         let result = loop {
@@ -157,20 +166,23 @@ impl Keeper {
                 Leave::NotNeeded(near) => return Ok(near),
                 Leave::ToFetch(lease) => lease,
             };
-            // Without a value at hand there is nothing to fall back on, and nothing that a forced renewal would void.
-            if let (false, Some(near)) = (is_permitted, &lease.before) {
-                match self.may_rotate(holding, kind).await {
-                    Ok(true) => is_permitted = true,
-                    Ok(false) => {
+            let force = match (force, &lease.before) {
+                (Some(force), _) => force,
+                // Without a value at hand there is nothing to fall back on, and nothing that a forced renewal would void.
+                (None, None) => false,
+                (None, Some(near)) => match self.may_rotate(holding, kind).await {
+                    Ok(Rotation::Granted) => *force.insert(true),
+                    Ok(Rotation::OnlyAsk) => *force.insert(false),
+                    Ok(Rotation::Refused) => {
                         tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(),
                             "a rotation past the limit hands out the current value");
                         break Ok(Arc::clone(near));
                     }
                     Err(error) => break Err(error),
-                }
-            }
+                },
+            };
             if lease.claimed_at.is_none_or(|at| at.until(self.0.clock.steady()) <= LEASE_SLACK) {
-                let result = self.call(holding, kind, why, token, lease).await;
+                let result = self.call(holding, kind, why, force, token, lease).await;
                 break match result {
                     Err(error) if error.is_passing() => {
                         let error = self.remember(holding, kind, error);
@@ -246,10 +258,10 @@ impl Keeper {
         holding: &Arc<Holding>,
         kind: CredentialKind,
         why: &Why,
+        force: bool,
         token: Option<&SecretString>,
         lease: Lease,
     ) -> Result<Arc<NearCopy>, KeeperError> {
-        let force = matches!(why, Why::Refused(_)) && lease.before.is_some();
         let asked_at = self.0.clock.steady();
         let answer = match token {
             None => self.0.wechat.access_token(&holding.account, force).await,
@@ -281,11 +293,18 @@ impl Keeper {
     }
 
     /// Whether one more forced renewal is within the limits: so many a day, and never two within 30 s.
-    async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<bool, KeeperError> {
+    async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<Rotation, KeeperError> {
         let (key, daily) = (holding.key(kind), holding.account.rotations_per_day);
+        if !self.0.store.spend(&format!("{key}.rotation"), 1, ROTATION_SPACING).await? {
+            return Ok(Rotation::Refused);
+        }
         // WeChat counts by the day of China, where no clock is ever changed.
         let day = self.0.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
-        Ok(self.0.store.spend(&format!("{key}.rotation"), 1, ROTATION_SPACING).await?
-            && self.0.store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await?)
+        Ok(match self.0.store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await? {
+            true => Rotation::Granted,
+            // Somebody else's force may have voided what we hold; what is current now can be asked without any.
+            false if kind == CredentialKind::AccessToken && !self.voids(holding) => Rotation::OnlyAsk,
+            false => Rotation::Refused,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! A flight with tokio's own threads; `tests/shuttle` has those with every order of things.
 
 use super::flights::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;

@@ -1,6 +1,6 @@
 //! The settings as proven: a `Config` exists only if everything in it holds. Plain data; it knows nothing of files or variables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub messages: MessagePolicies,
     /// Expiring credentials of other services; with these, `/token` answers.
     pub sources: SourceSet,
+    /// WeCom's applications.
+    pub wecom: WecomConfig,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
     /// The callers to whom the addresses of micro-plat/wetoken answer, and whether apps of the store are served; `None` = neither is.
@@ -58,6 +60,24 @@ pub struct HubConfig {
     pub keys: HashMap<String, SecretString>,
     /// The account that is meant where the address names none; one of those configured, or of those that the store may hold.
     pub app: AppId,
+}
+
+/// WeCom's applications, for whose pages we sign.
+#[derive(Clone, Debug, Default)]
+pub struct WecomConfig {
+    /// The corps by their ids.
+    pub corps: BTreeMap<AppId, WecomCorp>,
+    /// Their tokens and tickets, which `/token` does not tell.
+    pub sources: SourceSet,
+}
+
+/// One corp: the names of the sources of its tickets.
+#[derive(Clone, Debug)]
+pub struct WecomCorp {
+    /// The ticket of the whole corp, for `wx.config`.
+    pub ticket: String,
+    /// The ticket of each application, for `wx.agentConfig`, by its agentid; at least one.
+    pub agents: BTreeMap<String, String>,
 }
 
 /// Our own side of the network.

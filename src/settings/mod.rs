@@ -25,10 +25,11 @@ mod sources;
 mod syntax;
 mod values;
 mod variables;
+mod wecom;
 
 use std::path::PathBuf;
 
-pub use self::config::{Config, HubConfig, ServerConfig, WechatConfig};
+pub use self::config::{Config, HubConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;

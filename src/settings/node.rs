@@ -52,7 +52,9 @@ impl<'t> Node<'t> {
 
     /// Whether this is an object without members, or `null`.
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Node::Null) || matches!(self, Node::Table(entries) if entries.is_empty())
+        matches!(self, Node::Null)
+            || matches!(self, Node::Table(entries) if entries.is_empty())
+            || matches!(self, Node::List(items) if items.is_empty())
     }
 
     /// For the `config` crate's layers. A `null` in an object says nothing, so that it does not hide the layer below.

@@ -9,12 +9,12 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, hub, realms, sources};
+use super::{accounts, cache, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "cors",
     "cache",
     "realms",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 14] = [
     "tokenboy",
     "sources",
     "token_sources",
+    "wecom",
 ];
 
 const SERVER: [&str; 9] =
@@ -47,8 +48,10 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let wetoken = wetoken(&root);
     // A store that holds apps is something to serve, also while it holds none yet.
     let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
-    let other = ["sources", "token_sources"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty())) || holds_apps;
+    let other =
+        ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty())) || holds_apps;
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
+    let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
@@ -63,6 +66,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         oauth: apps.oauth,
         messages: apps.messages,
         sources,
+        wecom,
         tokenboy: tokenboy?,
         wetoken: wetoken?,
         realms,

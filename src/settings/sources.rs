@@ -14,7 +14,7 @@ use crate::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source,
 const KNOWN: [&str; 11] = ["preset", "url", "method", "args", "headers", "body", "form", "expires", "ok", "stale", "reserve"];
 
 /// The codes by which WeChat and WeCom call a token dead.
-const STALE: [i64; 3] = [40001, 40014, 42001];
+pub(super) const STALE: [i64; 3] = [40001, 40014, 42001];
 
 const LONGEST_NAME: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);

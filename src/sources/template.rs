@@ -40,6 +40,11 @@ impl Template {
         Self(vec![Piece::Text(text)])
     }
 
+    /// A field of what the source called `source` answered, whatever characters either name has.
+    pub fn field(source: &str, name: &str) -> Self {
+        Self(vec![Piece::Field { source: source.to_owned(), path: vec![name.to_owned()] }])
+    }
+
     /// Reads `text`.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let (mut pieces, mut rest) = (Vec::new(), text);

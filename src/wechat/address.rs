@@ -1,5 +1,16 @@
 //! Full addresses of credentials that the settings' presets fetch: WeCom's (企业微信), and the stable token of one account.
 
+use url::Url;
+
+/// `usual`, one of the addresses below, as it is at another host, such as the sandbox. `base` ends in a slash; `None` = as it stands.
+pub fn at(base: Option<&Url>, usual: &str) -> Option<Url> {
+    let usual: Url = usual.parse().ok()?;
+    match base {
+        Some(base) => base.join(usual.path().trim_start_matches('/')).ok(),
+        None => Some(usual),
+    }
+}
+
 /// WeCom's access_token of one application. Source: 企业微信, 获取access_token.
 pub const WECOM_TOKEN: &str = "https://qyapi.weixin.qq.com/cgi-bin/gettoken";
 

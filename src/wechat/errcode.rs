@@ -51,8 +51,8 @@ impl Errcode {
             (-1 | 45011, _) => Kind::Temporary,
             (
                 40002 | 40013 | 40014 | 40066 | 40097 | 40125 | 40164 | 40243 | 41001 | 41002 | 41004 | 42001 | 43002 | 43003
-                | 44002 | 45009 | 47001 | 48001 | 48004 | 48006 | 50002 | 50004 | 50007 | 61004 | 61024 | 89501 | 89503 | 89506
-                | 89507,
+                | 44002 | 45009 | 47001 | 48001 | 48004 | 48006 | 50002 | 50004 | 50007 | 60020 | 61004 | 61024 | 89501 | 89503
+                | 89506 | 89507,
                 _,
             ) => Kind::Permanent,
             // A code nobody has described: the cautious reading is that trying harder will not help, but it may pass.
@@ -68,6 +68,7 @@ impl Errcode {
             }
             (40013, _) => "the appid is wrong: look for a typo or a letter of the wrong case",
             (40164 | 61004, _) => "add this server's outgoing address to the account's IP whitelist in the console",
+            (60020, _) => "add this server's outgoing address to the application's trusted IPs (企业可信IP) in WeCom's console",
             (40243, _) => "the AppSecret is frozen: unfreeze it in the console and wait ten minutes",
             (45009, _) => "the account's quota for the day is spent: wait for the next day or clear it in the console",
             (45011, _) => "too many calls in this minute: it passes by itself",
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn faults_of_configuration_are_permanent_and_busy_is_not() {
-        for code in [40013, 40125, 40164, 61004, 45009, 48001] {
+        for code in [40013, 40125, 40164, 60020, 61004, 45009, 48001] {
             assert_eq!(Errcode(code).kind(Call::Token), Kind::Permanent, "{code}");
         }
         for code in [-1, 45011, 123_456] {

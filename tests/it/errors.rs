@@ -75,7 +75,7 @@ async fn mistakes_in_a_config_say_what_to_send() {
         &unknown,
         404,
         "unknown_app",
-        r#"{"code":"unknown_app","detail":"no app of this appid is configured here; look for a typo, or add it to apps in the settings","status":404,"title":"Not Found"}"#,
+        r#"{"code":"unknown_app","detail":"no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings","status":404,"title":"Not Found"}"#,
     );
 }
 

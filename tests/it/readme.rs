@@ -7,12 +7,13 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 6] = [
     ("README.md", "README.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
     ("docs/neighbours.md", "docs/neighbours.zh-CN.md"),
     ("docs/oauth.md", "docs/oauth.zh-CN.md"),
     ("docs/tokenboy.md", "docs/tokenboy.zh-CN.md"),
+    ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
 
 /// One section: the text in backticks that stands in its prose and tables, and its code blocks without comments.
@@ -83,6 +84,20 @@ fn both_pages_name_the_same_routes_settings_codes_and_commands() {
             assert_eq!((left.tables, &left.rows), (right.tables, &right.rows), "tables of {english}, section {number}");
         }
         assert_eq!(ours.len(), theirs.len(), "sections of {english}");
+    }
+}
+
+#[test]
+fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
+    let source = page("src/lib.rs");
+    let example = source.split("//! ```\n").nth(1).expect("an example");
+    let shown = example.lines().map(|line| line.trim_start_matches("//!").trim_start()).filter(|line| !line.starts_with("# "));
+    let run: Vec<&str> = shown.map(uncommented).collect();
+    assert_eq!(run.len(), 5);
+    for name in ["README.md", "README.zh-CN.md"] {
+        let text = page(name);
+        let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
+        assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");
     }
 }
 

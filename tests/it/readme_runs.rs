@@ -154,8 +154,24 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 
 #[test]
 fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
-    let Some(bash) = bash() else { return };
-    let page = read("docs/tokenboy.md");
+    let Some(answers) = answers_of("docs/tokenboy.md") else { return };
+    let (token, ticket) = (&answers[0], &answers[1]);
+    assert!(token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000), "{token}");
+    assert!(ticket["ticket"].is_string() && ticket["errcode"] == 0 && ticket["expires_in"].as_u64() > Some(7000), "{ticket}");
+}
+
+#[test]
+fn wecoms_pages_are_signed_for_by_the_lines_of_the_page_about_them() {
+    let Some(answers) = answers_of("docs/wecom.md") else { return };
+    let (config, agent) = (&answers[0], &answers[1]);
+    assert!(config["appId"] == "wxdemo0000000001" && config["signature"].is_string(), "{config}");
+    assert!(agent["corpid"] == "wxdemo0000000001" && agent["agentid"] == "1000002" && agent["signature"].is_string(), "{agent}");
+}
+
+/// What the lines of a page are answered, when the page's settings to try are served against the sandbox.
+fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
+    let bash = bash()?;
+    let page = read(page);
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("try.json");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
@@ -169,11 +185,7 @@ fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
     let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
     let ran = run(&bash, &script);
     assert!(ran.status.success(), "{}", told(&script, &ran));
-    let answers: Vec<serde_json::Value> =
-        serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects");
-    let (token, ticket) = (&answers[0], &answers[1]);
-    assert!(token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000), "{token}");
-    assert!(ticket["ticket"].is_string() && ticket["errcode"] == 0 && ticket["expires_in"].as_u64() > Some(7000), "{ticket}");
+    Some(serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects"))
 }
 
 #[test]
@@ -253,7 +265,7 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 
 #[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md"] {
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md", "docs/wecom.md"] {
         for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");

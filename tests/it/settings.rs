@@ -575,7 +575,7 @@ proptest! {
 
     #[test]
     fn no_value_in_any_place_panics(
-        name in "cors|cache|realms|apps|server|wechat|reserve|keep|login|sources",
+        name in "cors|cache|realms|apps|server|wechat|reserve|keep|login|sources|wecom",
         value in r#"(1|-1|1e999|0x10|NaN|null|true|''|'x'|\[\]|\{\}|\[1\]|\['x'\]|\[\{\}\]|\{a: 1\}|\[null\]|\{ redis: \[\] \}|\{ memo: 1 \})"#,
     ) {
         drop(load_with(&format!("{{ {name}: {value} }}"), &[]));

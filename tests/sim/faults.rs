@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Freeze(usize, u64),
     /// The wall clock is moved by so many ms.
     Jump(usize, i64),
+    /// The wall clock is moved to and fro for so long, as by two time servers that disagree.
+    Wobble(usize, u64),
     /// Another program fetches a token of the account.
     Rival(usize),
 }
@@ -103,7 +105,7 @@ impl Plan {
             WechatDeaf,
             WechatFlaky,
         ];
-        match dice.random_range(0..troubles.len() + 8) {
+        match dice.random_range(0..troubles.len() + 9) {
             kind if kind < troubles.len() => {
                 events.push((now, Event::Begins(troubles[kind])));
                 events.push((until, Event::Ends(troubles[kind])));
@@ -115,7 +117,8 @@ impl Plan {
                     events.push((until, Event::Start(host)));
                 }
                 4 | 5 => events.push((now, Event::Freeze(host, until - now))),
-                6 => events.push((now, Event::Jump(host, dice.random_range(-3..=3) * 1_234_567))),
+                6 => events.push((now, Event::Wobble(host, until - now))),
+                7 => events.push((now, Event::Jump(host, dice.random_range(-3..=3) * 1_234_567))),
                 _ => events.push((now, Event::Rival(dice.random_range(0..2)))),
             },
         }
@@ -138,9 +141,9 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             Event::FailOver(lag) => state.storage.fail_over(lag, now),
             Event::Freeze(host, span) => state.hosts[host].frozen_until = now + span,
             Event::Rival(app) => drop(state.wechat.basic(super::host::APPS[app], now)),
-            Event::Crash(_) | Event::Start(_) | Event::Jump(..) => {}
+            Event::Crash(_) | Event::Start(_) | Event::Jump(..) | Event::Wobble(..) => {}
         }
-        let ends = if let Event::Freeze(_, span) = event { now + span } else { now };
+        let ends = if let Event::Freeze(_, span) | Event::Wobble(_, span) = event { now + span } else { now };
         let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
         state.judge.trouble(ends, matches!(event, Event::FailOver(_)), !is_calm);
         drop(state);
@@ -148,6 +151,7 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             Event::Crash(host) => fleet.crash(host),
             Event::Start(host) => fleet.start(host),
             Event::Jump(host, by) => fleet.jump(host, by),
+            Event::Wobble(host, span) => fleet.wobble(host, span),
             _ => {}
         }
         let is_calm = {

@@ -94,6 +94,22 @@ impl Fleet {
         clock.set_wall(UnixMillis(clock.wall().0.saturating_add_signed(by)));
     }
 
+    /// Moves the calendar of `host` an hour ahead and back again, many times in `span` ms.
+    pub(crate) fn wobble(&self, host: usize, span: u64) {
+        let (clock, mut dice) = (self.clocks[host].clone(), SmallRng::seed_from_u64(self.world.seed ^ self.world.now()));
+        tokio::spawn(async move {
+            let mut rest = span;
+            while rest > 0 {
+                for by in [3_600_000, -3_600_000] {
+                    let pause = dice.random_range(1..=400).min(rest);
+                    clock.set_wall(UnixMillis(clock.wall().0.saturating_add_signed(by)));
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    rest -= pause;
+                }
+            }
+        });
+    }
+
     /// What runs on `host`.
     pub(crate) fn on(&self, host: usize) -> Option<(Process, Keeper)> {
         let running = self.running.lock().expect("no step panics");

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use super::error::ApiError;
 
-mod bearer;
+pub(super) mod bearer;
 pub(super) mod hub;
 mod networks;
 pub(super) mod tokenboy;

@@ -1,0 +1,54 @@
+//! The fake of WeChat's API, for the tests of programs that use the library.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::sandbox::{RunningSandbox, Sandbox as Fake, SandboxOptions};
+
+/// A truthful fake of WeChat's API on a free port of this machine, in a thread of its own: give its address to
+/// [`Builder::api`](crate::Builder::api). It ends when it is dropped. What can go wrong with WeChat is told to it over HTTP, under
+/// `/sandbox/`; `jsdkd sandbox --help` lists how.
+#[derive(Debug)]
+pub struct Sandbox {
+    fake: Fake,
+    running: RunningSandbox,
+}
+
+impl Sandbox {
+    /// Starts one that knows this account.
+    pub async fn start(app_id: impl Into<String>, secret: impl Into<String>) -> io::Result<Self> {
+        let options = SandboxOptions { accounts: vec![(app_id.into(), secret.into())], ..SandboxOptions::default() };
+        let (fake, running) = Fake::start((Ipv4Addr::LOCALHOST, 0).into(), options).await?;
+        Ok(Self { fake, running })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.fake.url()
+    }
+
+    /// Opens another account, or changes an account's secret.
+    pub fn add_account(&self, app_id: &str, secret: &str) {
+        self.fake.add_account(app_id, secret);
+    }
+
+    /// How often `path`, such as `/cgi-bin/token`, was called.
+    pub fn calls(&self, path: &str) -> u64 {
+        self.fake.calls(path)
+    }
+
+    /// Whether WeChat would take this `access_token` now.
+    pub fn accepts(&self, token: &str) -> bool {
+        self.fake.accepts(token)
+    }
+
+    /// Kills the account's tokens at once, as another program that fetches one does.
+    pub fn void_token(&self, app_id: &str) {
+        self.fake.void_token(app_id);
+    }
+
+    /// Stops it and waits for its end.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}

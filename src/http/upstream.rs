@@ -1,0 +1,78 @@
+//! Why a credential of WeChat's or WeCom's is not to be had, in words for callers; and WeCom's in the codes that WeChat's have.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+
+use crate::keeper::KeeperError;
+use crate::sources::{SourceError, UpstreamError};
+use crate::store::StoreError;
+use crate::wechat::{Call, Errcode};
+
+/// What a caller may know of a keeper's failure. The store's own words can name hosts and paths, so they stay in the log.
+pub(super) fn describe(error: &KeeperError) -> String {
+    match error {
+        KeeperError::Store(StoreError { backend, .. }) => {
+            format!("the {backend} store does not answer, and what was asked for is not held here; ask again in a moment")
+        }
+        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
+        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
+            "WeChat is not asked again for {} s, because: {cause}{}",
+            retry_after.as_secs().max(1),
+            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
+        ),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
+    match error {
+        SourceError::CoolingDown { .. } => ("cooling_down", StatusCode::SERVICE_UNAVAILABLE),
+        SourceError::Store(_) => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        SourceError::TooSlow { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+        SourceError::Lost { .. } => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+        SourceError::Upstream { source, .. } => match source {
+            UpstreamError::Refused { .. } => ("upstream_refused", StatusCode::BAD_GATEWAY),
+            UpstreamError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+            UpstreamError::Unreachable { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
+            UpstreamError::Unreadable { .. } | UpstreamError::Unfilled { .. } | UpstreamError::Unsendable { .. } => {
+                ("upstream_unreadable", StatusCode::BAD_GATEWAY)
+            }
+        },
+    }
+}
+
+/// What a caller may know of why there is no ticket of WeCom's. The store's own words can name hosts and paths, so they stay in the log.
+pub(super) fn describe_wecom(error: &SourceError) -> String {
+    match error {
+        SourceError::Store(fault) => {
+            format!("the {} store does not answer, and what was asked for is not held here; ask again in a moment", fault.backend)
+        }
+        SourceError::Upstream { source, .. } => format!("{error}; {}", advice(source).unwrap_or("ask again in a moment")),
+        SourceError::CoolingDown { cause, .. } => match advice(cause) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        },
+        SourceError::TooSlow { .. } | SourceError::Lost { .. } => error.to_string(),
+    }
+}
+
+pub(super) fn retry_after(error: &SourceError, of_a_store: Duration) -> Option<Duration> {
+    match error {
+        SourceError::CoolingDown { retry_after, .. } => Some(*retry_after),
+        SourceError::Store(_) => Some(of_a_store),
+        _ => None,
+    }
+}
+
+/// WeCom's code and words, if it refused just now.
+pub(super) fn refusal(error: &SourceError) -> Option<(Errcode, &str)> {
+    let (SourceError::Upstream { source, .. } | SourceError::CoolingDown { cause: source, .. }) = error else { return None };
+    let UpstreamError::Refused { code, message, .. } = source else { return None };
+    Some((Errcode(code.parse().ok()?), message))
+}
+
+fn advice(error: &UpstreamError) -> Option<&'static str> {
+    let UpstreamError::Refused { code, .. } = error else { return None };
+    Errcode(code.parse().ok()?).advice(Call::Token)
+}
