@@ -68,13 +68,18 @@ impl Plan {
         Self { seed, days, hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4) }
     }
 
+    /// When the calm begins.
+    pub(crate) fn rough_until(&self) -> u64 {
+        self.days * DAY - CALM
+    }
+
     /// All events in their order.
     pub(crate) fn events(&self) -> Vec<(u64, Event)> {
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
         let mut events = Vec::new();
         // Some runs are nearly calm, some are one long misery.
         let gap = *[HOUR, 4 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
-        let (mut now, end) = (0, self.days * DAY - CALM);
+        let (mut now, end) = (0, self.rough_until());
         loop {
             now += dice.random_range(0..2 * gap);
             if now >= end {
@@ -131,33 +136,25 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
         sleep(Duration::from_millis(at.saturating_sub(world.now()))).await;
         world.note(|| format!("{event:?}"));
         let now = world.now();
-        let mut state = world.state();
         match event {
-            Event::Begins(trouble) => state.weather.push(trouble),
+            Event::Begins(trouble) => world.state().weather.push(trouble),
             Event::Ends(trouble) => {
+                let mut state = world.state();
                 let one = state.weather.iter().position(|is| *is == trouble).expect("what ends has begun");
                 state.weather.remove(one);
             }
-            Event::FailOver(lag) => state.storage.fail_over(lag, now),
-            Event::Freeze(host, span) => state.hosts[host].frozen_until = now + span,
-            Event::Rival(app) => drop(state.wechat.basic(super::host::APPS[app], now)),
-            Event::Crash(_) | Event::Start(_) | Event::Jump(..) | Event::Wobble(..) => {}
-        }
-        let ends = if let Event::Freeze(_, span) | Event::Wobble(_, span) = event { now + span } else { now };
-        let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
-        state.judge.trouble(ends, matches!(event, Event::FailOver(_)), !is_calm);
-        drop(state);
-        match event {
+            Event::FailOver(lag) => world.fail_over(lag),
+            Event::Freeze(host, span) => world.state().hosts[host].frozen_until = now + span,
+            Event::Rival(app) => drop(world.state().wechat.basic(super::host::APPS[app], now)),
             Event::Crash(host) => fleet.crash(host),
             Event::Start(host) => fleet.start(host),
             Event::Jump(host, by) => fleet.jump(host, by),
             Event::Wobble(host, span) => fleet.wobble(host, span),
-            _ => {}
         }
-        let is_calm = {
-            let state = world.state();
-            state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up)
-        };
-        world.state().judge.calm_is(is_calm, ends);
+        let until = if let Event::Freeze(_, span) | Event::Wobble(_, span) = event { now + span } else { now };
+        let mut state = world.state();
+        let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
+        state.judge.trouble(until);
+        state.judge.calm_is(is_calm);
     }
 }

@@ -55,17 +55,20 @@ impl Judge {
         }
     }
 
-    /// Something goes wrong, or ends to, with effects until `until`.
-    pub(crate) fn trouble(&mut self, until: u64, is_failover: bool, is_bad: bool) {
+    /// Something goes wrong, with effects until `until`.
+    pub(crate) fn trouble(&mut self, until: u64) {
         self.calm_since = self.calm_since.max(until);
-        self.is_calm = !is_bad;
-        if is_failover {
-            self.failed_over_at = Some(until);
-        }
     }
 
-    pub(crate) fn calm_is(&mut self, is_calm: bool, until: u64) {
-        (self.is_calm, self.calm_since) = (is_calm, self.calm_since.max(until));
+    /// The store has lost its last moments, leases included.
+    pub(crate) fn fails_over(&mut self, now: u64) {
+        self.failed_over_at = Some(now);
+        self.trouble(now);
+    }
+
+    /// Whether WeChat, the store and all hosts are well now.
+    pub(crate) fn calm_is(&mut self, is_calm: bool) {
+        self.is_calm = is_calm;
     }
 
     /// How long WeChat, the store and all hosts have been well.

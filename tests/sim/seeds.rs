@@ -24,12 +24,12 @@ struct Outcome {
 fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let world = Arc::new(World::new(plan.seed, plan.hosts));
+        let world = Arc::new(World::new(plan.seed, plan.hosts, plan.rough_until()));
         {
             let mut state = world.state();
             state.storage.is_careless = is_careless;
             state.diary.lines = is_read.then(Vec::new);
-            state.judge.calm_is(true, 0);
+            state.judge.calm_is(true);
         }
         let fleet = Arc::new(Fleet::new(&world, &plan));
         let caller = |number| Caller::new(&world, &fleet, number);

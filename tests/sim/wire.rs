@@ -89,6 +89,7 @@ impl Wire for ToWechat {
                 state.judge.sends(&question, self.process, &state.storage, &state.wechat, now);
             }
             world.alive(self.process).await;
+            world.perhaps_hold_up(self.process);
             let answer = self.carry(question).await;
             world.alive(self.process).await;
             answer
@@ -228,6 +229,9 @@ impl ToStore {
             Ok(did)
         };
         world.alive(process).await;
+        if operation == "write" {
+            world.perhaps_lose();
+        }
         answer
     }
 

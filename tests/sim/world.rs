@@ -22,6 +22,8 @@ pub(crate) const DAY: u64 = 24 * HOUR;
 
 pub(crate) struct World {
     pub(crate) seed: u64,
+    /// Until when anything may go wrong; then comes the calm.
+    pub(crate) rough_until: u64,
     began: Instant,
     state: Mutex<State>,
 }
@@ -59,9 +61,10 @@ pub(crate) struct Diary {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, hosts: usize) -> Self {
+    pub(crate) fn new(seed: u64, hosts: usize, rough_until: u64) -> Self {
         Self {
             seed,
+            rough_until,
             began: Instant::now(),
             state: Mutex::new(State {
                 wechat: WeChat::default(),
@@ -102,6 +105,38 @@ impl World {
                 Some(rest) => sleep(Duration::from_millis(rest)).await,
             }
         }
+    }
+
+    /// Now and then a host is held up just when it matters: with a request on its way, or its answer.
+    pub(crate) fn perhaps_hold_up(&self, process: Process) {
+        let now = self.now();
+        if now < self.rough_until && self.chance(0.02) {
+            let mut state = self.state();
+            let span = state.dice.random_range(SECOND..MINUTE);
+            state.hosts[process.host].frozen_until = now + span;
+            state.judge.trouble(now + span);
+            state.diary.note(now, || format!("host {} is held up for {span} ms", process.host));
+        }
+    }
+
+    /// Now and then the store loses what it has just said it has.
+    pub(crate) fn perhaps_lose(self: &Arc<Self>) {
+        if self.now() < self.rough_until && self.chance(0.01) {
+            let world = Arc::clone(self);
+            tokio::spawn(async move {
+                world.travel(1, 300).await;
+                world.fail_over(SECOND / 2);
+            });
+        }
+    }
+
+    /// A replica is promoted that lags behind by `lag`.
+    pub(crate) fn fail_over(&self, lag: u64) {
+        let now = self.now();
+        let mut state = self.state();
+        state.storage.fail_over(lag, now);
+        state.judge.fails_over(now);
+        state.diary.note(now, || format!("the store fails over and loses {lag} ms"));
     }
 
     /// A way over the network.
