@@ -142,7 +142,7 @@ pub struct NearCopy {
     pub(super) doubtful: AtomicBool,
     /// Whether a caller said that WeChat refused it, and it could not be renewed then.
     pub(super) refused: AtomicBool,
-    /// The value that this one came after. Should the store show that again, it has lost a write.
+    /// The value after which we fetched this one. Should the store show that again, it has lost a write.
     superseded: Option<SecretString>,
 }
 

@@ -100,9 +100,9 @@ impl Keeper {
                 self.write_back_soon(holding, kind);
                 return held;
             }
-            (before, Some(record)) => {
-                let before = before.map(|near| near.value().clone());
-                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false).after(before.as_ref()));
+            (_, Some(record)) => {
+                // Which of the two came after the other is known only to who fetched one of them.
+                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     self.reschedule(holding, kind, &near);
                 }

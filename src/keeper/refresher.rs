@@ -19,6 +19,9 @@ const AT_ONCE: usize = 32;
 /// How long after a failure of the store, or a lost task, the next try comes.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
+/// How long after a write it is looked whether the store still has it.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// The shortest pause after WeChat handed back the same value.
 const NOT_YET: Duration = Duration::from_millis(200);
 
@@ -47,6 +50,13 @@ impl Keeper {
     pub(super) fn reschedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
         self.0.agenda.set(holding.key(kind), near.renewal_due(self.0.chance.fraction()));
+    }
+
+    /// Has the store looked at once more when a write to it can no longer be lost without a word, as it is when a replica takes over.
+    pub(super) fn verify_later(&self, holding: &Holding, kind: CredentialKind) {
+        if self.0.store.is_shared() {
+            self.attend_no_later(holding, kind, self.0.clock.steady().plus(SETTLED));
+        }
     }
 
     /// Has a value that the store lacks written soon.
@@ -120,6 +130,8 @@ impl Keeper {
         let Some(holding) = self.holding(key.app_id.as_str()) else { return };
         let slot = holding.slot(key.kind);
         self.write_back(&holding, key.kind).await;
+        // A shared store may have lost what it said it had, or others may have renewed.
+        let is_unsure = self.0.store.is_shared() && self.look(&holding, key.kind).await.is_err();
         let wanted = self.0.keep == Keep::Always || slot.asked_within(slot.lifetime(), self.0.clock.steady());
         let near = slot.near.load_full();
         let unsaved = near.as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed));
@@ -135,7 +147,7 @@ impl Keeper {
                 Err(error) => self.after_failure(&holding, &error),
             },
         };
-        let next = if unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
+        let next = if is_unsure || unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
             next.min(self.0.clock.steady().plus(self.store_pause()))
         } else {
             next

@@ -60,7 +60,9 @@ impl Keeper {
         let near = Arc::new(self.near_copy(holding, kind, record, left, !is_saved).after(lease.seen.as_ref()));
         slot.near.store(Some(Arc::clone(&near)));
         self.reschedule(holding, kind, &near);
-        if !is_saved {
+        if is_saved {
+            self.verify_later(holding, kind);
+        } else {
             self.write_back_soon(holding, kind);
         }
         near

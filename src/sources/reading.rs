@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use secrecy::SecretString;
+
 use super::Sources;
 use super::slot::{Held, Near};
 use crate::store::{Record, StoreError};
@@ -17,12 +19,18 @@ impl Sources {
     }
 
     pub(super) async fn read(&self, held: &Arc<Held>) -> Result<Option<Arc<Near>>, StoreError> {
+        self.read_and_see(held).await.map(|(near, _)| near)
+    }
+
+    /// As [`Sources::read`], with what the store itself showed.
+    pub(super) async fn read_and_see(&self, held: &Arc<Held>) -> Result<(Option<Arc<Near>>, Option<SecretString>), StoreError> {
         let before = held.slot.near.load_full();
         match self.0.store.get(&held.key()).await {
             Ok(record) => {
                 self.store_answered();
                 self.adopt(held, before, record.as_ref());
-                Ok(held.slot.near.load_full().filter(|near| near.is_alive(&self.0.clock)))
+                let near = held.slot.near.load_full().filter(|near| near.is_alive(&self.0.clock));
+                Ok((near, record.map(|record| record.value)))
             }
             Err(error) => {
                 self.store_failed(&error);
@@ -73,18 +81,21 @@ impl Sources {
         }
     }
 
-    /// Writes `near` to the store, over what is there.
-    pub(super) async fn write(&self, held: &Held, near: &Near) {
-        let Some(record) = near.record() else { return };
-        match self.0.store.put(&held.key(), &record).await {
-            Ok(()) => {
+    /// Writes `near` to the store, over what was `seen` there. `false`: something else has come there since, and stays.
+    pub(super) async fn write(&self, held: &Held, near: &Near, seen: Option<&SecretString>) -> bool {
+        let Some(record) = near.record() else { return true };
+        match self.0.store.replace(&held.key(), seen, &record).await {
+            Ok(true) => {
                 self.store_answered();
                 near.faults_seen.store(self.0.store_faults.load(Ordering::Relaxed), Ordering::Relaxed);
                 near.unsaved.store(false, Ordering::Relaxed);
+                true
             }
+            Ok(false) => false,
             Err(error) => {
                 self.store_failed(&error);
                 near.unsaved.store(true, Ordering::Relaxed);
+                true
             }
         }
     }
@@ -95,7 +106,8 @@ impl Sources {
         let Some(near) = unsaved.filter(|near| near.is_alive(&self.0.clock)) else { return };
         match self.0.store.get(&held.key()).await {
             Ok(Some(record)) if record.expires_at >= near.expires_at() => near.unsaved.store(false, Ordering::Relaxed),
-            Ok(_) => self.write(held, &near).await,
+            // Should somebody write meanwhile, the next look tells what.
+            Ok(seen) => drop(self.write(held, &near, seen.map(|record| record.value).as_ref()).await),
             Err(error) => self.store_failed(&error),
         }
     }

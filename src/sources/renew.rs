@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
+use secrecy::SecretString;
+
 use super::Sources;
 use super::error::SourceError;
 use super::reply::Granted;
 use super::slot::{Failure, Held, Near};
 use super::wire::Results;
-use crate::clock::UnixMillis;
+use crate::clock::{SteadyMillis, UnixMillis};
 use crate::credential::Freshness;
 use crate::keeper::backoff;
 use crate::keeper::flights::InFlight;
@@ -20,6 +22,9 @@ const LEASE_SLACK: Duration = Duration::from_secs(2);
 
 /// How often an instance that lost the claim looks for the winner's result.
 const LOSER_LOOKS_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a lease is claimed because too much of it has passed before the call.
+const TURNS: u32 = 3;
 
 /// Renewals because a service called an object dead come at most once in this span, so that a service that calls everything dead
 /// does not spend another's quota.
@@ -36,10 +41,20 @@ pub(super) enum Why {
     Refused(Arc<Near>),
 }
 
+/// The right to renew, and what was found with it in hand.
+struct Lease {
+    /// When it was asked for, hence the latest moment from which it counts.
+    claimed_at: SteadyMillis,
+    /// What is there already, if anything.
+    before: Option<Arc<Near>>,
+    /// What the store itself showed.
+    seen: Option<SecretString>,
+}
+
 /// What the claim led to.
 enum Leave {
-    /// Nobody else renews: go on. Holds what is there already, if anything.
-    ToFetch(Option<Arc<Near>>),
+    /// Nobody else renews: go on.
+    ToFetch(Lease),
     /// Somebody else has renewed, or it may not be.
     NotNeeded(Arc<Near>),
 }
@@ -108,11 +123,21 @@ impl Sources {
             let near = self.needed(&needed).await.map_err(|error| (Results::new(), error))?;
             used.insert(name.to_owned(), near);
         }
-        let before = match self.claim(held, why).await.map_err(|error| (Results::new(), error))? {
-            Leave::NotNeeded(near) => return Ok(near),
-            Leave::ToFetch(before) => before,
+        let mut turns = 0;
+        let result = loop {
+            let lease = match self.claim(held, why).await.map_err(|error| (Results::new(), error))? {
+                Leave::NotNeeded(near) => return Ok(near),
+                Leave::ToFetch(lease) => lease,
+            };
+            if lease.claimed_at.until(self.0.clock.steady()) <= LEASE_SLACK {
+                break self.call(held, why, &used, lease).await;
+            }
+            // The store is slow, or this process was held up. Claimed again it lasts again.
+            turns += 1;
+            if turns == TURNS {
+                break Err(SourceError::TooSlow { name: held.source.name.clone(), after: LEASE_SLACK });
+            }
         };
-        let result = self.call(held, why, &used, before).await;
         if let Err(error) = self.0.store.release(&held.key(), &self.0.owner).await {
             tracing::debug!(%error, source.name = %held.source.name, "the claim could not be given back; it ends by itself");
         }
@@ -128,15 +153,16 @@ impl Sources {
             SourceError::Store(error)
         };
         loop {
+            let claimed_at = self.0.clock.steady();
             let claimed = self.0.store.claim(&key, &self.0.owner, lease).await.map_err(failed)?;
-            match self.read(held).await? {
-                Some(near) if self.is_met(why, held, &near) => {
+            match self.read_and_see(held).await? {
+                (Some(near), _) if self.is_met(why, held, &near) => {
                     if claimed {
                         self.0.store.release(&key, &self.0.owner).await.ok();
                     }
                     return Ok(Leave::NotNeeded(near));
                 }
-                before if claimed => return Ok(Leave::ToFetch(before)),
+                (before, seen) if claimed => return Ok(Leave::ToFetch(Lease { claimed_at, before, seen })),
                 _ => {}
             }
             if self.0.clock.steady() >= give_up {
@@ -146,8 +172,8 @@ impl Sources {
         }
     }
 
-    async fn call(&self, held: &Arc<Held>, why: &Why, used: &Results, before: Option<Arc<Near>>) -> Result<Arc<Near>, SourceError> {
-        if let (Why::Refused(_), Some(near)) = (why, &before)
+    async fn call(&self, held: &Arc<Held>, why: &Why, used: &Results, lease: Lease) -> Result<Arc<Near>, SourceError> {
+        if let (Why::Refused(_), Some(near)) = (why, &lease.before)
             && !self.0.store.spend(&format!("{}.forced", held.key()), 1, FORCED_SPACING).await?
         {
             tracing::warn!(source.name = %held.source.name, "called dead again within 30 s of its renewal; it is handed out unchanged");
@@ -159,7 +185,7 @@ impl Sources {
         let granted = granted.map_err(|source| SourceError::Upstream { name: name.to_owned(), source })?;
         let duration_ms = u64::try_from(begun.until(self.0.clock.steady()).as_millis()).unwrap_or(u64::MAX);
         let lifetime = granted.lifetime.as_secs();
-        let near = self.settle(held, granted, asked_at, before).await;
+        let near = self.settle(held, granted, asked_at, lease).await;
         let why = match why {
             Why::Missing => "missing",
             Why::Ahead => "ahead",
@@ -170,10 +196,10 @@ impl Sources {
     }
 
     /// Writes a grant to the near copy and to the store. The end counts from the moment of asking.
-    async fn settle(&self, held: &Arc<Held>, granted: Granted, asked_at: UnixMillis, before: Option<Arc<Near>>) -> Arc<Near> {
+    async fn settle(&self, held: &Arc<Held>, granted: Granted, asked_at: UnixMillis, lease: Lease) -> Arc<Near> {
         held.slot.set_failure(None);
         let near = Near::new(granted.object, asked_at, granted.lifetime, held.source.reserve, &self.0.clock);
-        let same = before.filter(|before| before.grants_what(&near, held.source.expires_field().as_deref()));
+        let same = lease.before.filter(|before| before.grants_what(&near, held.source.expires_field().as_deref()));
         // The service hands back what we had: not yet, and no progress. Its end stays where it was, unless it is said to come earlier:
         // some services, WeCom among them, name the whole lifetime every time.
         let is_no_progress =
@@ -183,7 +209,12 @@ impl Sources {
             return same;
         }
         let near = Arc::new(near);
-        self.write(held, &near).await;
+        if !self.write(held, &near, lease.seen.as_ref()).await
+            && let Ok(Some(theirs)) = self.read(held).await
+        {
+            tracing::warn!(source.name = %held.source.name, "two renewals crossed; the other one stays");
+            return theirs;
+        }
         held.slot.near.store(Some(Arc::clone(&near)));
         self.appoint(held, near.renewal_due(rand::random()));
         if near.unsaved.load(std::sync::atomic::Ordering::Relaxed) {

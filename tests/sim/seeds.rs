@@ -49,7 +49,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             let mut state = world.state();
             let (state, now) = (&mut *state, world.now());
             state.judge.bills(&state.wechat, now);
-            if state.judge.breach.is_some() {
+            if state.judge.breach.is_some() || state.storage.set_back.is_some() {
                 break;
             }
         }
@@ -61,7 +61,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
         });
         Outcome {
             hash: state.diary.hash(),
-            breach: state.judge.breach.take(),
+            breach: state.judge.breach.take().or(state.storage.set_back.take()),
             tally: state.judge.tally,
             most,
             lines: state.diary.lines.take(),

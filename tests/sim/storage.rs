@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::wire::number;
 use super::world::SECOND;
 
 /// A process: which host, and which of its lives.
@@ -35,6 +36,8 @@ pub(crate) struct Storage {
     /// What it was after each change of the last moments.
     before: VecDeque<(u64, Contents)>,
     leases: u64,
+    /// When a value gave way to one that WeChat had granted before it.
+    pub(crate) set_back: Option<String>,
     /// A store that grants every claim, to see whether the judge notices.
     pub(crate) is_careless: bool,
 }
@@ -52,6 +55,11 @@ impl Storage {
     pub(crate) fn put(&mut self, key: &str, value: &str, left: u64, now: u64) {
         // In whole seconds, as a Redis keeps them for us.
         let left = if left >= SECOND { left / SECOND * SECOND } else { left };
+        let found = self.get(key, now).filter(|(found, _)| number(found) > number(value));
+        // Of tickets none voids another.
+        if let Some((found, _)) = found.filter(|_| key.ends_with(".token")) {
+            self.set_back.get_or_insert_with(|| format!("at {now} ms: {key}: {value} was written over {found}, which is newer"));
+        }
         self.change(now).records.insert(key.to_owned(), (value.to_owned(), now + left));
     }
 
@@ -136,13 +144,13 @@ mod tests {
     #[test]
     fn a_promoted_replica_lacks_the_last_moments() {
         let mut storage = Storage::default();
-        storage.put("a", "1", 100 * SECOND, 0);
-        storage.put("a", "2", 100 * SECOND, 10 * SECOND);
-        storage.put("a", "3", 100 * SECOND, 11 * SECOND);
+        storage.put("a", "v1", 100 * SECOND, 0);
+        storage.put("a", "v2", 100 * SECOND, 10 * SECOND);
+        storage.put("a", "v3", 100 * SECOND, 11 * SECOND);
         let now = 11 * SECOND + 100;
         storage.fail_over(SECOND / 2, now);
-        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("2"));
+        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("v2"));
         storage.fail_over(SECOND / 2, now);
-        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("2"), "what is old is not lost");
+        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("v2"), "what is old is not lost");
     }
 }
