@@ -19,6 +19,9 @@ use crate::wechat::WechatError;
 /// Two ends this close together are one: stores keep whole seconds, and WeChat's rest of a life is rounded too.
 const SAME_END: Duration = Duration::from_secs(3);
 
+/// What a store may cut off an end.
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
+
 /// All accounts by appid; replaced whole on a reload.
 pub(super) type Directory = HashMap<AppId, Arc<Holding>>;
 
@@ -191,9 +194,10 @@ impl NearCopy {
         Record { value: self.value().clone(), expires_at: clock.wall().plus(left) }
     }
 
-    /// Whether `record`, just read, lives at least as long.
+    /// Whether `record`, just read, lives at least as long, as far as a store that keeps whole seconds can tell: who fetched the later of two
+    /// has seen the earlier one, so that in doubt the store's stays.
     pub(super) fn is_outlived_by(&self, record: &Record, clock: &Clock) -> bool {
-        clock.wall().until(record.expires_at) >= clock.steady().until(self.ends)
+        clock.wall().until(record.expires_at) + WHOLE_SECOND >= clock.steady().until(self.ends)
     }
 
     /// The token or ticket.

@@ -49,9 +49,9 @@ impl Fleet {
     /// All hosts up, their calendars minutes apart.
     pub(crate) fn new(world: &Arc<World>, plan: &Plan) -> Self {
         let mut dice = SmallRng::seed_from_u64(plan.seed ^ 0xF1EE7);
+        let keep = if dice.random_bool(0.5) { Keep::Always } else { Keep::Active };
         let clocks =
             (0..plan.hosts).map(|_| Clock::of_runtime(UnixMillis(BEGINNING + dice.random_range(0..20) * MINUTE))).collect();
-        let keep = if dice.random_bool(0.5) { Keep::Always } else { Keep::Active };
         let running = Mutex::new((0..plan.hosts).map(|_| None).collect());
         let fleet = Self { world: Arc::clone(world), keep, clocks, running };
         (0..plan.hosts).for_each(|host| fleet.start(host));

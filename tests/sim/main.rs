@@ -4,13 +4,14 @@
 //!
 //! `cargo test --test sim` runs ten thousand days. `scripts/simulate` runs a million, or one seed with all that happened in it.
 
-// Which seed, and how many days: the settings of a test, not of the program.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "which seed and how many days are the settings of a test")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod callers;
 mod faults;
 mod host;
 mod judge;
+mod scenes;
 mod seeds;
 mod storage;
 mod wechat;

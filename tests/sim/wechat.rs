@@ -105,6 +105,15 @@ impl WeChat {
         Ok((self.mint(&app, now, true), LIFETIME / SECOND))
     }
 
+    /// Another program's forced refresh, which no limit stops.
+    pub(crate) fn forces(&mut self, app: &str, now: u64) -> u64 {
+        let current = self.books(app, now).current[1];
+        current.into_iter().for_each(|old| self.cut(old, now));
+        let new = self.mint(app, now, false);
+        self.books(app, now).current[1] = Some(new);
+        new
+    }
+
     /// When this value was cut off or ended, if it was. What WeChat never minted was dead from the beginning.
     pub(crate) fn dead_since(&self, value: u64, now: u64) -> Option<u64> {
         let Some(minted) = self.minted.get(&value) else { return Some(0) };

@@ -16,7 +16,7 @@ use self::news::News;
 use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
-use super::{Changed, OpenError, Record, RedisConfig, Store, StoreError};
+use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::Clock;
 
 mod dial;
@@ -101,6 +101,15 @@ impl RedisStore {
         let key = format!("{}{key}", self.prefix);
         self.link.run(true, |connection| eval(connection, code, &key, args)).await.map_err(failed(operation))
     }
+
+    /// The name of the right to renew `key`. In a cluster it must rest at the node of `key` itself, or a dead node would stop the renewal of
+    /// what rests at others: what stands in braces decides where a key goes.
+    fn lease(&self, key: &str) -> String {
+        match self.dialer.config.topology {
+            RedisTopology::Cluster(_) => format!("jsdkd:lease:{{{}{key}}}", self.prefix),
+            _ => format!("jsdkd:lease:{key}"),
+        }
+    }
 }
 
 impl Store for RedisStore {
@@ -168,13 +177,13 @@ impl Store for RedisStore {
     }
 
     fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.script("claim", CLAIM, &lease(key), &[owner, &millis(ttl)]).await }.boxed()
+        async move { self.script("claim", CLAIM, &self.lease(key), &[owner, &millis(ttl)]).await }.boxed()
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let release = async move {
             let (channel, tidings) = (self.channel(), self.tidings(key));
-            self.script("release", RELEASE, &lease(key), &[owner, &channel, &tidings]).await.map(drop)
+            self.script("release", RELEASE, &self.lease(key), &[owner, &channel, &tidings]).await.map(drop)
         };
         release.boxed()
     }
@@ -276,10 +285,6 @@ fn unwritable() -> RedisError {
 fn foreign(key: &str, what: &'static str) -> Option<Record> {
     tracing::warn!(store.key = key, found = what, "redis holds something under our key that is not ours; it counts as absent");
     None
-}
-
-fn lease(key: &str) -> String {
-    format!("jsdkd:lease:{key}")
 }
 
 /// Whole milliseconds, of which Redis wants at least one.

@@ -1,0 +1,171 @@
+//! Scenes: what chance seldom brings about, or what no promise to a caller shows, told step by step in the same world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsdkd::credential::CredentialKind;
+use jsdkd::keeper::KeeperError;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::sleep;
+
+use super::faults::{Plan, Trouble};
+use super::host::{APPS, Fleet};
+use super::wire::number;
+use super::world::{HOUR, MINUTE, SECOND, World};
+
+const BASIC: &str = APPS[0];
+const STABLE: &str = APPS[1];
+
+struct Scene {
+    world: Arc<World>,
+    fleet: Arc<Fleet>,
+}
+
+/// A world of `hosts` in which nothing happens by chance.
+fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let plan = Plan { seed: 1, days: 1, hosts };
+        let world = Arc::new(World::new(plan.seed, hosts, 0));
+        let fleet = Arc::new(Fleet::new(&world, &plan));
+        world.state().judge.calm_is(true);
+        acts(Scene { world: Arc::clone(&world), fleet }).await;
+        let mut state = world.state();
+        assert_eq!(state.judge.breach.take().or(state.storage.set_back.take()), None);
+    });
+}
+
+impl Scene {
+    async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let near = keeper.credential(&keeper.holding(app).expect("a known account"), CredentialKind::AccessToken).await?;
+        Ok(number(near.value().expose_secret()))
+    }
+
+    async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let holding = keeper.holding(app).expect("a known account");
+        let refused = SecretString::from(format!("v{refused}"));
+        Ok(number(keeper.rotate(&holding, CredentialKind::AccessToken, refused).await?.value().expose_secret()))
+    }
+
+    fn begins(&self, trouble: Trouble) {
+        self.world.state().weather.push(trouble);
+    }
+
+    fn ends(&self, trouble: Trouble) {
+        self.world.state().weather.retain(|is| *is != trouble);
+    }
+
+    async fn pass(&self, millis: u64) {
+        sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// What the store holds for the account's token.
+    fn stored(&self, app: &str) -> u64 {
+        let found = self.world.state().storage.get(&format!("{app}.token"), self.world.now());
+        found.map_or(0, |(value, _)| number(&value))
+    }
+
+    fn newest(&self, app: &str) -> u64 {
+        self.world.state().wechat.newest(app).unwrap_or(0)
+    }
+
+    fn calls(&self) -> u64 {
+        self.world.state().judge.tally.sent
+    }
+}
+
+#[test]
+fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
+    for app in APPS {
+        scene(2, async |scene| {
+            let dead = scene.token(0, app).await.unwrap();
+            scene.begins(Trouble::StoreDown);
+            scene.pass(2 * SECOND).await;
+            scene.rotate(0, app, dead).await.unwrap_err();
+            scene.ends(Trouble::StoreDown);
+            scene.pass(30 * SECOND).await;
+            assert_ne!(scene.stored(app), dead, "{app}: nobody asked again");
+            assert_eq!(scene.token(1, app).await.unwrap(), scene.newest(app));
+        });
+    }
+}
+
+#[test]
+fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
+    for app in APPS {
+        scene(2, async |scene| {
+            let first = scene.token(0, app).await.unwrap();
+            scene.begins(Trouble::WechatDeaf);
+            scene.rotate(0, app, first).await.unwrap_err();
+            scene.ends(Trouble::WechatDeaf);
+            assert_ne!(scene.newest(app), first, "WeChat granted another one, which nobody knows");
+            scene.pass(MINUTE).await;
+            assert_eq!(scene.stored(app), scene.newest(app), "{app}: what the store holds is void, or will be");
+            assert_eq!(scene.token(1, app).await.unwrap(), scene.newest(app));
+        });
+    }
+}
+
+#[test]
+fn a_leader_that_was_held_up_does_not_write_over_what_came_after_it() {
+    scene(2, async |scene| {
+        let first = scene.token(0, BASIC).await.unwrap();
+        scene.token(1, BASIC).await.unwrap();
+        // Its request is out; then the process sleeps far beyond its lease, and the answer with it.
+        let slow = scene.rotate(0, BASIC, first);
+        let rival = async {
+            scene.pass(40).await;
+            let until = scene.world.now() + 60 * SECOND;
+            scene.world.state().hosts[0].frozen_until = until;
+            scene.pass(31 * SECOND).await;
+            scene.rotate(1, BASIC, first).await.unwrap()
+        };
+        let (slow, rival) = tokio::join!(slow, rival);
+        assert!(slow.is_err() && rival > first, "{slow:?} {rival}");
+        scene.pass(35 * SECOND).await;
+        assert!(scene.stored(BASIC) >= rival);
+        scene.pass(2 * MINUTE).await;
+        assert_eq!(scene.stored(BASIC), scene.newest(BASIC), "whichever was granted last, the doubt is cleared away");
+        assert_eq!(scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC));
+    });
+}
+
+#[test]
+fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
+    let calls_of = |hosts| {
+        let counted = Arc::new(std::sync::Mutex::new(0));
+        let told = Arc::clone(&counted);
+        scene(hosts, async move |scene| {
+            scene.begins(Trouble::WechatBusy);
+            let end = scene.world.now() + 4 * HOUR;
+            while scene.world.now() < end {
+                for host in 0..hosts {
+                    scene.token(host, BASIC).await.unwrap_err();
+                }
+                scene.pass(5 * SECOND).await;
+            }
+            *told.lock().unwrap() = scene.calls();
+        });
+        let calls = *counted.lock().unwrap();
+        calls
+    };
+    let (one, four) = (calls_of(1), calls_of(4));
+    assert!(one >= 4 * 55 && four <= one * 3 / 2, "{one} calls of one, {four} of four");
+}
+
+#[test]
+fn a_stable_token_past_its_limit_is_asked_for_without_force() {
+    scene(1, async |scene| {
+        let mut current = scene.token(0, STABLE).await.unwrap();
+        for _ in 0..20 {
+            scene.pass(31 * SECOND).await;
+            current = scene.rotate(0, STABLE, current).await.unwrap();
+        }
+        scene.pass(31 * SECOND).await;
+        let now = scene.world.now();
+        let other = scene.world.state().wechat.forces(STABLE, now);
+        assert_eq!(scene.rotate(0, STABLE, current).await.unwrap(), other);
+    });
+}
