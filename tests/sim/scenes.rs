@@ -148,8 +148,7 @@ fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
             }
             *told.lock().unwrap() = scene.calls();
         });
-        let calls = *counted.lock().unwrap();
-        calls
+        *counted.lock().unwrap()
     };
     let (one, four) = (calls_of(1), calls_of(4));
     assert!(one >= 4 * 55 && four <= one * 3 / 2, "{one} calls of one, {four} of four");
