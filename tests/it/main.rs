@@ -8,6 +8,7 @@ mod browser_login;
 mod browser_scan;
 mod challenge;
 mod chaos_leader;
+mod chaos_limits;
 mod chaos_redis;
 mod chaos_sql;
 mod chaos_topology;
