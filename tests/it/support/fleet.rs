@@ -57,7 +57,7 @@ impl Fleet {
 
     /// The same, each by its own way to that store.
     pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
-        let fleet = Self::unasked(caches).await;
+        let fleet = Self::started(caches).await;
         for member in 0..PROCESSES {
             for path in [query(APP), config()] {
                 let answer = fleet.asker.ask(member, path).await;
@@ -68,8 +68,7 @@ impl Fleet {
         fleet
     }
 
-    /// The same, of whom nobody has asked for anything.
-    pub(crate) async fn unasked(caches: [Value; PROCESSES]) -> Self {
+    async fn started(caches: [Value; PROCESSES]) -> Self {
         let colds = (0..COLD).map(|number| (cold(number), APP_SECRET.to_owned()));
         let accounts: Vec<_> = std::iter::once((APP.to_owned(), APP_SECRET.to_owned())).chain(colds).collect();
         let apps: Vec<Value> = accounts.iter().map(|(key, secret)| json!({ "key": key, "secret": secret })).collect();

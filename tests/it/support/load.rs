@@ -84,6 +84,12 @@ impl Seen {
         assert!(slowest < TIMEOUT + AIR, "nothing hangs past WeChat's timeout, but this took {slowest:?}");
         (self.0.len(), slowest)
     }
+
+    /// Those of all processes but one.
+    pub(crate) fn without(mut self, member: usize) -> Self {
+        self.0.retain(|answer| answer.member != member);
+        self
+    }
 }
 
 /// One answer, judged as it arrived.
