@@ -89,6 +89,30 @@ async fn a_cluster_whose_replica_takes_over_loses_nothing() {
     figure("a cluster's replica takes over, from the node's death", &killed.elapsed());
     load.more(15).await;
     figure("a cluster's replica takes over: answers under load, the slowest", &load.stop().await.all_good());
-    assert_eq!((fleet.tokens(APP), fleet.tokens(&here)), (1, 1));
+    assert_eq!(fleet.tokens(APP), 1);
+    // The first to fetch may find the node still without a master when it writes; then the next one fetches another, and which of the two
+    // stays is a question of its own: `a_value_that_could_not_be_written_does_not_replace_a_later_one`.
+    assert!((1..=2).contains(&fleet.tokens(&here)), "{}", fleet.tokens(&here));
     fleet.agree_on_a_living(APP).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the claim on a credential is a key at another node than the credential, so that two of three accounts need a dead node"]
+async fn a_dead_node_of_a_cluster_stops_only_the_accounts_whose_credentials_are_there() {
+    let mut cluster = RedisCluster::start();
+    let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
+    let dead = cluster.owner(&format!("{APP}.token"));
+    let elsewhere: Vec<_> = (0..40).map(cold).filter(|app| cluster.owner(&format!("{app}.token")) != dead).collect();
+    let first = cold_elsewhere(&cluster, dead);
+    cluster.nodes[dead].kill();
+    // Once all processes have found out.
+    fleet.healing(&first, &STORE_DOWN).await;
+    let mut refused = Vec::new();
+    for app in &elsewhere {
+        let answer = fleet.ask(0, app).await;
+        if !answer.is_good() {
+            refused.push((app, answer.status, answer.code));
+        }
+    }
+    assert!(refused.is_empty(), "{} of {} accounts at living nodes: {refused:?}", refused.len(), elsewhere.len());
 }
