@@ -227,7 +227,7 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
         KeeperError::Upstream { source, .. } => match source {
             WechatError::Refused { .. } => ("upstream_refused", StatusCode::BAD_GATEWAY),
             WechatError::Unreadable { .. } => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
-            WechatError::Unreachable { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
+            WechatError::Unreachable { .. } | WechatError::Broken { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
             WechatError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
         },
     }

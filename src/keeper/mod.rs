@@ -50,6 +50,7 @@ use agenda::Agenda;
 use fetch::Why;
 use holding::Directory;
 use news::Waiters;
+use suspect::Unanswered;
 
 pub use error::KeeperError;
 pub use holding::{Holding, NearCopy};
@@ -80,6 +81,7 @@ struct Inner {
     owner: String,
     agenda: Agenda<CredentialKey>,
     waiters: Waiters,
+    unanswered: Unanswered,
     /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
     store_faults: AtomicU64,
     /// When the store was last seen to stop answering, by the steady clock; zero = it answers.
@@ -115,6 +117,7 @@ impl Keeper {
             chance,
             agenda: Agenda::default(),
             waiters: Waiters::default(),
+            unanswered: Unanswered::default(),
             store_faults: AtomicU64::new(0),
             store_down_since: AtomicU64::new(0),
             flying: watch::Sender::new(0),

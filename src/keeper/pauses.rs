@@ -24,6 +24,7 @@ struct Written {
 #[serde(rename_all = "snake_case")]
 enum Cause {
     Unreachable { cause: String },
+    Broken { cause: String },
     TimedOut { ms: u64 },
     Unreadable { status: u16, cause: String },
     Refused { code: i64, message: String },
@@ -68,6 +69,7 @@ impl Cause {
     fn of(error: WechatError) -> Self {
         match error {
             WechatError::Unreachable { cause } => Self::Unreachable { cause },
+            WechatError::Broken { cause } => Self::Broken { cause },
             WechatError::TimedOut { after } => Self::TimedOut { ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) },
             WechatError::Unreadable { status, cause } => Self::Unreadable { status, cause },
             WechatError::Refused { code, message, .. } => Self::Refused { code: code.0, message },
@@ -77,6 +79,7 @@ impl Cause {
     fn into_error(self, call: Call) -> WechatError {
         match self {
             Self::Unreachable { cause } => WechatError::Unreachable { cause },
+            Self::Broken { cause } => WechatError::Broken { cause },
             Self::TimedOut { ms } => WechatError::TimedOut { after: Duration::from_millis(ms) },
             Self::Unreadable { status, cause } => WechatError::Unreadable { status, cause },
             Self::Refused { code, message } => WechatError::Refused { call, code: Errcode(code), message },

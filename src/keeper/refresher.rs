@@ -134,6 +134,7 @@ impl Keeper {
         let is_unsure = self.0.store.is_shared() && self.look(&holding, key.kind).await.is_err();
         let wanted = self.0.keep == Keep::Always || slot.asked_within(slot.lifetime(), self.0.clock.steady());
         let near = slot.near.load_full();
+        self.doubt_after_unanswered(&key, near.as_ref());
         let unsaved = near.as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed));
         if !wanted && !unsaved {
             slot.scheduled.store(false, Ordering::Relaxed);

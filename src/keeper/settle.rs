@@ -107,6 +107,10 @@ impl Keeper {
         source: WechatError,
         lease: Lease,
     ) -> Result<Arc<NearCopy>, KeeperError> {
+        let is_lost = kind == CredentialKind::AccessToken && source.may_have_been_granted();
+        if is_lost && self.voids(holding) {
+            self.note_unanswered(holding, kind);
+        }
         let error = KeeperError::Upstream { key: holding.key(kind), source };
         let (KeeperError::Upstream { source, .. }, Some(current)) = (&error, lease.before) else { return Err(error) };
         if force && holding.account.token_api == TokenApi::Stable && source.is_quota() {
@@ -114,7 +118,7 @@ impl Keeper {
             tracing::warn!(account.id = %holding.account.app_id, "WeChat forces no more refreshes today; the current token is handed out");
             return Ok(current);
         }
-        if force && kind == CredentialKind::AccessToken && source.may_have_been_granted() {
+        if force && is_lost {
             self.doubt(holding, kind, &current);
         }
         Err(error)

@@ -1,8 +1,10 @@
 //! Values that may be void although they have not ended: WeChat may have granted another one that was lost on the way, or a caller said
 //! so while nothing could be done. They are handed out, there being nothing better, and renewed without being asked for again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,9 +13,50 @@ use super::fetch::{ROTATION_SPACING, Why};
 use super::holding::{Holding, NearCopy};
 use super::refresher::SOON;
 use crate::clock::SteadyMillis;
-use crate::credential::CredentialKind;
+use crate::credential::{CredentialKey, CredentialKind};
+
+/// A call that WeChat has not answered by then it has not got, or has carried out.
+const CARRIED_OUT: Duration = Duration::from_secs(30);
+
+/// Calls that were not answered, where each may void a token: whatever is current a while later may have been granted before WeChat came to
+/// them.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered(Mutex<HashMap<CredentialKey, SteadyMillis>>);
+
+impl Unanswered {
+    fn calls(&self) -> MutexGuard<'_, HashMap<CredentialKey, SteadyMillis>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was one that must have been carried out by `now`; told once.
+    fn take(&self, key: &CredentialKey, now: SteadyMillis) -> bool {
+        let mut calls = self.calls();
+        let is_due = calls.get(key).is_some_and(|until| *until <= now);
+        if is_due {
+            calls.remove(key);
+        }
+        is_due
+    }
+}
 
 impl Keeper {
+    /// A call that may void a token was not answered.
+    pub(super) fn note_unanswered(&self, holding: &Holding, kind: CredentialKind) {
+        let until = self.0.clock.steady().plus(CARRIED_OUT);
+        self.0.unanswered.calls().insert(holding.key(kind), until);
+        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
+        self.attend_no_later(holding, kind, until);
+    }
+
+    /// Doubts what is current if a call was left without an answer long enough ago.
+    pub(super) fn doubt_after_unanswered(&self, key: &CredentialKey, near: Option<&Arc<NearCopy>>) {
+        if let Some(near) = near
+            && self.0.unanswered.take(key, self.0.clock.steady())
+        {
+            near.doubtful.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Renews a value that may be void, within the limit on forced renewals.
     pub(super) async fn resolve(&self, holding: &Arc<Holding>, kind: CredentialKind, suspect: &NearCopy) -> SteadyMillis {
         let value = suspect.value().clone();

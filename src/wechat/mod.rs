@@ -42,9 +42,15 @@ pub struct Grant {
 /// Why a call to WeChat brought nothing. Never holds an address, because addresses carry secrets.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WechatError {
-    /// No host could be reached, or the connection broke.
+    /// No host could be reached: nothing was asked.
     #[error("WeChat cannot be reached: {cause}")]
     Unreachable {
+        /// What the network said.
+        cause: String,
+    },
+    /// The connection broke before a whole answer came.
+    #[error("the connection to WeChat broke: {cause}")]
+    Broken {
         /// What the network said.
         cause: String,
     },
@@ -79,13 +85,13 @@ impl WechatError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Refused { call, code, .. } => code.kind(*call),
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => Kind::Temporary,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => Kind::Temporary,
         }
     }
 
     /// Whether WeChat may have granted what was asked for, and only the answer was lost.
     pub fn may_have_been_granted(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Unreachable { .. })
+        matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Broken { .. })
     }
 
     /// Whether a day's or a minute's quota is spent.

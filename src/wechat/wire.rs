@@ -82,7 +82,7 @@ impl HttpWire {
                 }
                 Err(error) if error.is_connect() => last = WechatError::Unreachable { cause: chain(&error.without_url()) },
                 Err(error) if error.is_timeout() => return Err(WechatError::TimedOut { after: self.timeout }),
-                Err(error) => return Err(WechatError::Unreachable { cause: chain(&error.without_url()) }),
+                Err(error) => return Err(WechatError::Broken { cause: chain(&error.without_url()) }),
             }
         }
         Err(last)

@@ -154,7 +154,7 @@ impl ToWechat {
                         sleep(Duration::from_secs(3600)).await;
                     }
                 });
-                hear.await.map(|body| (200, body)).map_err(|_| lost())
+                hear.await.map(|body| (200, body)).map_err(|_| WechatError::Broken { cause: "connection reset".to_owned() })
             }
         }
     }
@@ -188,6 +188,9 @@ impl ToStore {
     ) -> Result<T, StoreError> {
         let failed = || StoreError { backend: "simulated", operation, cause: "no answer".to_owned() };
         let (world, process) = (Arc::clone(&self.world), self.process);
+        if operation == "write" {
+            world.perhaps_hold_up(process);
+        }
         world.alive(process).await;
         let (is_down, hangs, is_slow, is_flaky) = {
             let state = world.state();

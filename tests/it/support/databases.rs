@@ -2,6 +2,7 @@
 //! that kills its server starts one for itself. Their time zone is never ours. Each runs beside a shell that ends it and removes its
 //! data when its value is dropped, or when this process ends, however it ends.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -239,6 +240,17 @@ impl DatabaseServer {
     }
 }
 
+/// A session of MariaDB's own client that stays open.
+pub(crate) struct OpenSession(Child);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        // The server undoes what the session has not committed, and lets go of what it has locked.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 impl Drop for DatabaseServer {
     fn drop(&mut self) {
         self.kill();
@@ -256,6 +268,20 @@ impl Database<'_> {
     #[track_caller]
     pub(crate) fn sql(&self, statements: &str) -> String {
         finish(self.server.client(&self.name).arg(statements)).trim_end().to_owned()
+    }
+
+    /// Runs statements, of which one prints a line, and keeps what they lock until the session is dropped. Only MariaDB's client can.
+    pub(crate) fn session(&self, statements: &str) -> OpenSession {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "-N", "-B", "-u", "root", "--unbuffered", "-S"]).arg(self.server.dir.path().join("socket"));
+        let mut client =
+            client.arg(&self.name).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client is installed");
+        let mut input = client.stdin.as_ref().expect("a pipe");
+        writeln!(input, "{statements}").expect("the client reads");
+        let mut line = String::new();
+        BufReader::new(client.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("the client prints");
+        assert!(!line.is_empty(), "it locked nothing: {statements}");
+        OpenSession(client)
     }
 }
 

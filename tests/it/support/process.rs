@@ -39,9 +39,17 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts `jsdkd args` in `folder`, with `variables` and nothing else in its environment.
     pub(crate) fn start(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_jsdkd")).args(args), folder, variables)
+    }
+
+    /// Serves in `folder` as the last step of `wrapper`, a command that becomes the one it is given: `prlimit`, `unshare`, a shell's `exec`.
+    pub(crate) fn start_within(wrapper: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(Command::new(wrapper[0]).args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_jsdkd")), folder, variables)
+    }
+
+    fn spawn(command: &mut Command, folder: &Path, variables: &[(&str, &str)]) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jsdkd"))
-            .args(args)
+        let mut child = command
             .current_dir(folder)
             .env_clear()
             .envs(variables.iter().copied())
@@ -96,6 +104,10 @@ impl Process {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -s {name} {}", self.child.id())).status();
         assert!(sent.expect("a shell").success(), "there is no process to signal");
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has a handler for any of the signals that we send, as Linux tells it.

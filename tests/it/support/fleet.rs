@@ -1,0 +1,200 @@
+//! Three real processes on one store, against one sandbox: what the scenes of chaos are played on. They are stopped, killed and
+//! started again, and asked how soon they are well; what to expect is for the scenes to say.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::app::{APP, APP_SECRET, signed_v2};
+use super::load::{Answer, Asker, Load, config, query};
+use super::process::{Process, folder, settings};
+
+pub(crate) const TOKEN: &str = "/cgi-bin/token";
+
+/// How long WeChat may take in these scenes.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a dead leader holds the right to renew: WeChat's time and 2 s.
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
+
+/// The air that a loaded machine needs on top of any bound.
+pub(crate) const AIR: Duration = Duration::from_secs(3);
+
+/// How many processes there are.
+pub(crate) const PROCESSES: usize = 3;
+
+/// What a value has left once WeChat has granted its successor.
+const OVERLAP: Duration = Duration::from_secs(301);
+
+/// The appid of an account that nobody has asked for yet.
+pub(crate) fn cold(number: usize) -> String {
+    format!("wxcold{number:010}")
+}
+
+const COLD: usize = 40;
+
+pub(crate) struct Fleet {
+    pub(crate) sandbox: Sandbox,
+    members: Vec<Member>,
+    asker: Asker,
+    _running: RunningSandbox,
+}
+
+struct Member {
+    folder: TempDir,
+    process: Process,
+}
+
+impl Fleet {
+    /// Three processes on the store at `cache`, which have served the usual account once.
+    pub(crate) async fn on(cache: Value) -> Self {
+        Self::over([cache.clone(), cache.clone(), cache]).await
+    }
+
+    /// The same, each by its own way to that store.
+    pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
+        let fleet = Self::started(caches).await;
+        for member in 0..PROCESSES {
+            for path in [query(APP), config()] {
+                let answer = fleet.asker.ask(member, path).await;
+                assert!(answer.is_good(), "{answer:?}");
+            }
+        }
+        assert_eq!(fleet.tokens(APP), 1);
+        fleet
+    }
+
+    async fn started(caches: [Value; PROCESSES]) -> Self {
+        let colds = (0..COLD).map(|number| (cold(number), APP_SECRET.to_owned()));
+        let accounts: Vec<_> = std::iter::once((APP.to_owned(), APP_SECRET.to_owned())).chain(colds).collect();
+        let apps: Vec<Value> = accounts.iter().map(|(key, secret)| json!({ "key": key, "secret": secret })).collect();
+        let options = SandboxOptions { accounts, ..SandboxOptions::default() };
+        let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+        let members = caches.into_iter().map(async |cache| {
+            let over = json!({ "apps": apps, "cache": cache, "wechat": { "timeout": format!("{}ms", TIMEOUT.as_millis()) } });
+            let folder = folder();
+            let process = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
+            Member { folder, process }
+        });
+        let members = join_all(members).await;
+        let asker = Asker::new(&sandbox, members.iter().map(|member| member.process.url.clone()).collect());
+        Self { sandbox, members, asker, _running }
+    }
+
+    pub(crate) fn process(&self, member: usize) -> &Process {
+        &self.members[member].process
+    }
+
+    /// Ends one of them as a power cut would.
+    pub(crate) fn kill(&mut self, member: usize) {
+        self.members[member].process.kill();
+    }
+
+    /// Starts one of them again, in its old folder.
+    pub(crate) async fn restart(&mut self, member: usize) {
+        let place = &mut self.members[member];
+        place.process = Process::start(place.folder.path(), &[], &[]).listening().await;
+        self.asker.moved(member, &place.process.url);
+    }
+
+    /// How often WeChat was asked for a token of that account.
+    pub(crate) fn tokens(&self, app: &str) -> u64 {
+        self.sandbox.calls_of(app, TOKEN)
+    }
+
+    /// One process's answer for the token of an account.
+    pub(crate) async fn ask(&self, member: usize, app: &str) -> Answer {
+        self.asker.ask(member, query(app)).await
+    }
+
+    /// The same in a task of its own.
+    pub(crate) fn ask_aside(&self, member: usize, app: &str) -> JoinHandle<Answer> {
+        let (asker, path) = (self.asker.clone(), query(app));
+        tokio::spawn(async move { asker.ask(member, path).await })
+    }
+
+    /// The token of an account as one process hands it out.
+    #[track_caller]
+    pub(crate) fn token(&self, member: usize, app: &str) -> impl Future<Output = String> {
+        let (place, answer) = (std::panic::Location::caller(), self.ask(member, app));
+        async move {
+            let answer = answer.await;
+            assert!(answer.is_good(), "{place}: {answer:?}");
+            answer.value.expect("a good answer has one")
+        }
+    }
+
+    /// "WeChat refused this value", said to one process.
+    pub(crate) async fn rotate(&self, member: usize, app: &str, refused: &str) -> Answer {
+        self.asker.ask(member, signed_v2("GET", app, &[("key", "token"), ("rotate", refused)])).await
+    }
+
+    /// From now on, how long each process takes to hand out a token of that account, which all of them must agree on in the end. Until
+    /// then every refusal must be of one of these statuses and codes.
+    pub(crate) async fn healing(&self, app: &str, refusals: &[(u16, &str)]) -> Healing {
+        let begun = Instant::now();
+        let each = (0..PROCESSES).map(async |member| {
+            loop {
+                let answer = self.ask(member, app).await;
+                if answer.is_good() {
+                    return begun.elapsed();
+                }
+                assert!(refusals.contains(&(answer.status, answer.code.as_str())), "{member}: {answer:?}");
+                assert!(begun.elapsed() < Duration::from_secs(30), "{member} does not heal: {answer:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Healing(join_all(each).await)
+    }
+
+    /// From now on, how long until every process hands out this token.
+    pub(crate) async fn convergence(&self, app: &str, token: &str) -> Healing {
+        let begun = Instant::now();
+        let each = (0..PROCESSES).map(async |member| {
+            while self.token(member, app).await != token {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{member} still hands out another token");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            begun.elapsed()
+        });
+        Healing(join_all(each).await)
+    }
+
+    /// All processes hand out one token of that account, and it outlives the time that WeChat leaves to one that was replaced.
+    pub(crate) async fn agree_on_a_living(&self, app: &str) {
+        let token = self.token(0, app).await;
+        for member in 1..PROCESSES {
+            assert_eq!(self.token(member, app).await, token, "process {member} has another one than process 0");
+        }
+        self.sandbox.advance(OVERLAP);
+        assert!(self.sandbox.accepts(&token), "everybody is handed a token that WeChat has replaced");
+    }
+
+    /// Thirty requests a second over all processes, until it is stopped.
+    pub(crate) fn load(&self) -> Load {
+        Load::start(&self.asker)
+    }
+}
+
+/// How long each process took.
+#[derive(Debug)]
+pub(crate) struct Healing(pub(crate) Vec<Duration>);
+
+impl Healing {
+    /// Prints the figure, and holds it to its bound with some air.
+    #[track_caller]
+    pub(crate) fn within(&self, bound: Duration, what: &str) {
+        figure(what, &self.0);
+        let slowest = self.0.iter().max().expect("there are processes");
+        assert!(*slowest < bound + AIR, "{what}: {:?}", self.0);
+    }
+}
+
+/// Prints what was measured; the harness shows it with `--nocapture`.
+pub(crate) fn figure(what: &str, measured: &impl std::fmt::Debug) {
+    println!("MEASURED {what}: {measured:?}");
+}

@@ -1,0 +1,182 @@
+//! A load on three processes, and each single question to them: every answer is written down, and judged as it arrives by whether
+//! WeChat would take what was handed out. What to expect is for the scenes to say.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jsdkd::sandbox::Sandbox;
+use jsdkd::signature;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::app::{APP, signed_v2};
+use super::fleet::{AIR, PROCESSES, TIMEOUT};
+
+/// Nobody waits longer than this for an answer; whoever would is written down as not answered.
+const HUNG: Duration = Duration::from_secs(10);
+
+/// Between two requests of the load: thirty a second over all.
+const BEAT: Duration = Duration::from_millis(33);
+
+/// A running load.
+pub(crate) struct Load {
+    seen: watch::Sender<Vec<Answer>>,
+    stop: watch::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Load {
+    /// Thirty requests a second over all processes, for tokens and for signed configurations, until it is stopped.
+    pub(crate) fn start(asker: &Asker) -> Self {
+        let (asker, seen) = (asker.clone(), watch::Sender::new(Vec::new()));
+        let (stop, mut stopped) = watch::channel(());
+        let kept = seen.clone();
+        let running = tokio::spawn(async move {
+            let (mut beat, mut asks) = (tokio::time::interval(BEAT), JoinSet::new());
+            for number in 0.. {
+                tokio::select! {
+                    _ = beat.tick() => {}
+                    _ = stopped.changed() => break,
+                }
+                let (asker, kept) = (asker.clone(), kept.clone());
+                let path = if (number / PROCESSES).is_multiple_of(2) { query(APP) } else { config() };
+                asks.spawn(async move {
+                    let answer = asker.ask(number % PROCESSES, path).await;
+                    kept.send_modify(|seen| seen.push(answer));
+                });
+            }
+            asks.join_all().await;
+        });
+        Self { seen, stop, running }
+    }
+
+    /// Waits until it has been answered so often from now on.
+    pub(crate) async fn more(&self, answers: usize) {
+        let mut seen = self.seen.subscribe();
+        let wanted = seen.borrow().len() + answers;
+        seen.wait_for(|seen| seen.len() >= wanted).await.expect("the load runs");
+    }
+
+    /// Ends it, and returns what was answered once the last answer is there.
+    pub(crate) async fn stop(self) -> Seen {
+        drop(self.stop);
+        self.running.await.expect("the load does not panic");
+        Seen(self.seen.borrow().clone())
+    }
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Seen(Vec<Answer>);
+
+impl Seen {
+    /// All of them good and alive; returns how many there were, and the slowest.
+    #[track_caller]
+    pub(crate) fn all_good(&self) -> (usize, Duration) {
+        let mut bad = BTreeMap::<_, usize>::new();
+        for answer in self.0.iter().filter(|answer| !answer.is_good()) {
+            *bad.entry((answer.member, answer.status, answer.code.clone(), answer.is_alive)).or_default() += 1;
+        }
+        assert!(bad.is_empty(), "of {} answers, by process, status, code and whether it was alive: {bad:?}", self.0.len());
+        let slowest = self.0.iter().map(|answer| answer.took).max().expect("there was a load");
+        assert!(slowest < TIMEOUT + AIR, "nothing hangs past WeChat's timeout, but this took {slowest:?}");
+        (self.0.len(), slowest)
+    }
+
+    /// Those of all processes but one.
+    pub(crate) fn without(mut self, member: usize) -> Self {
+        self.0.retain(|answer| answer.member != member);
+        self
+    }
+}
+
+/// One answer, judged as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) member: usize,
+    /// 0: none came.
+    pub(crate) status: u16,
+    /// The problem's.
+    pub(crate) code: String,
+    pub(crate) retry_after: bool,
+    pub(crate) value: Option<String>,
+    /// Whether WeChat would take the value, or the signature.
+    pub(crate) is_alive: bool,
+    pub(crate) took: Duration,
+}
+
+impl Answer {
+    pub(crate) fn is_good(&self) -> bool {
+        self.status == 200 && self.is_alive
+    }
+
+    /// A refusal because the store is down: told at once, and when to come back.
+    #[track_caller]
+    pub(crate) fn is_refused_for_the_store(&self, within: Duration) {
+        assert_eq!((self.status, self.code.as_str(), self.retry_after), (503, "store_unavailable", true), "{self:?}");
+        assert!(self.took < within + AIR, "{self:?}");
+    }
+}
+
+/// Asks processes and judges what they say.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    sandbox: Sandbox,
+    client: reqwest::Client,
+    urls: Arc<Mutex<Vec<String>>>,
+}
+
+impl Asker {
+    /// Of the processes at these addresses, which have their credentials from that sandbox.
+    pub(crate) fn new(sandbox: &Sandbox, urls: Vec<String>) -> Self {
+        let client = reqwest::Client::builder().timeout(HUNG).no_proxy().build().expect("a client");
+        Self { sandbox: sandbox.clone(), client, urls: Arc::new(Mutex::new(urls)) }
+    }
+
+    /// One of them has another address from now on.
+    pub(crate) fn moved(&self, member: usize, url: &str) {
+        locked(&self.urls)[member] = url.to_owned();
+    }
+
+    /// Asks one of them for `path`.
+    pub(crate) async fn ask(&self, member: usize, path: String) -> Answer {
+        let (url, asked) = (format!("{}{path}", locked(&self.urls)[member]), Instant::now());
+        let heard = async {
+            let response = self.client.get(url).send().await.ok()?;
+            let (status, retry_after) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
+            Some((status, retry_after, response.text().await.ok()?))
+        };
+        let (status, retry_after, body) = heard.await.unwrap_or_default();
+        let took = asked.elapsed();
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        let value = text("value").or_else(|| text("signature"));
+        let is_alive = value.as_ref().is_some_and(|value| match body["nonceStr"].as_str() {
+            None => self.sandbox.accepts(value),
+            Some(nonce) => {
+                let (ticket, at) =
+                    (self.sandbox.current_ticket(APP).unwrap_or_default(), body["timestamp"].as_u64().unwrap_or_default());
+                signature::jsapi(&ticket, nonce, at, PAGE).text() == *value
+            }
+        });
+        Answer { member, status, code: text("code").unwrap_or_default(), retry_after, value, is_alive, took }
+    }
+}
+
+const PAGE: &str = "https://shop.example.com/";
+
+/// The path of a signed query for the token of an account.
+pub(crate) fn query(app: &str) -> String {
+    signed_v2("GET", app, &[("key", "token")])
+}
+
+/// The path of a signed configuration for a page.
+pub(crate) fn config() -> String {
+    format!("/jsapi/{APP}/config?url={PAGE}")
+}
+
+fn locked(urls: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    urls.lock().unwrap_or_else(PoisonError::into_inner)
+}
