@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::flights::InFlight;
 use super::holding::{Holding, NearCopy};
+use super::limits::Rotation;
 use super::{Keeper, KeeperError};
 use crate::account::TokenApi;
 use crate::clock::SteadyMillis;
@@ -22,14 +23,6 @@ const TURNS: u32 = 3;
 
 /// How often an instance that lost the claim looks for the winner's result, should nobody tell it.
 const LOSER_LOOKS_EVERY: Duration = Duration::from_millis(100);
-
-/// WeChat spaces forced renewals by this much on the stable endpoint; we do so on both. Source: 获取稳定版接口调用凭据, force_refresh.
-pub(super) const ROTATION_SPACING: Duration = Duration::from_secs(30);
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// How far the clocks of China are ahead of UTC.
-const CHINA: Duration = Duration::from_secs(8 * 3600);
 
 /// Why a renewal is begun, hence what would make it needless.
 #[derive(Clone, Debug)]
@@ -62,14 +55,6 @@ pub(super) struct Lease {
     pub(super) before: Option<Arc<NearCopy>>,
     /// What the store itself showed.
     pub(super) seen: Option<SecretString>,
-}
-
-/// How far the limits on forced renewals let one go.
-enum Rotation {
-    Granted,
-    /// Not by force, but what WeChat holds for current may be asked for.
-    OnlyAsk,
-    Refused,
 }
 
 /// What the claim led to.
@@ -290,21 +275,5 @@ impl Keeper {
     /// Whether each fetch of the account's token voids the one before.
     pub(super) fn voids(&self, holding: &Holding) -> bool {
         holding.account.token_api == TokenApi::Basic
-    }
-
-    /// Whether one more forced renewal is within the limits: so many a day, and never two within 30 s.
-    async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<Rotation, KeeperError> {
-        let (key, daily) = (holding.key(kind), holding.account.rotations_per_day);
-        if !self.0.store.spend(&format!("{key}.rotation"), 1, ROTATION_SPACING).await? {
-            return Ok(Rotation::Refused);
-        }
-        // WeChat counts by the day of China, where no clock is ever changed.
-        let day = self.0.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
-        Ok(match self.0.store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await? {
-            true => Rotation::Granted,
-            // Somebody else's force may have voided what we hold; what is current now can be asked without any.
-            false if kind == CredentialKind::AccessToken && !self.voids(holding) => Rotation::OnlyAsk,
-            false => Rotation::Refused,
-        })
     }
 }

@@ -9,14 +9,15 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Keeper;
-use super::fetch::{ROTATION_SPACING, Why};
+use super::fetch::Why;
 use super::holding::{Holding, NearCopy};
+use super::limits::ROTATION_SPACING;
 use super::refresher::SOON;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind};
 
 /// A call that WeChat has not answered by then it has not got, or has carried out.
-const CARRIED_OUT: Duration = Duration::from_secs(30);
+const CARRIED_OUT: Duration = Duration::from_secs(10);
 
 /// Calls that were not answered, where each may void a token: whatever is current a while later may have been granted before WeChat came to
 /// them.
