@@ -49,7 +49,10 @@ impl Keeper {
     /// Puts the renewal of a new value on the list, over that of the old one.
     pub(super) fn reschedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
-        self.0.agenda.set(holding.key(kind), near.renewal_due(self.0.chance.fraction()));
+        let (key, due) = (holding.key(kind), near.renewal_due(self.0.chance.fraction()));
+        // Whatever comes now may be void by then.
+        let doubted = self.0.unanswered.due(&key);
+        self.0.agenda.set(key, doubted.map_or(due, |doubted| doubted.min(due)));
     }
 
     /// Has the store looked at once more when a write to it can no longer be lost without a word, as it is when a replica takes over.

@@ -29,6 +29,11 @@ impl Unanswered {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When the call for `key` must have been carried out, if there is one.
+    pub(super) fn due(&self, key: &CredentialKey) -> Option<SteadyMillis> {
+        self.calls().get(key).copied()
+    }
+
     /// Whether there was one that must have been carried out by `now`; told once.
     fn take(&self, key: &CredentialKey, now: SteadyMillis) -> bool {
         let mut calls = self.calls();
