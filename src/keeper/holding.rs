@@ -132,7 +132,7 @@ impl Slot {
 pub struct NearCopy {
     credential: Credential,
     /// The end by the steady clock: a wall clock set back must not lengthen a token's life.
-    ends: SteadyMillis,
+    ends: AtomicU64,
     /// How long before the end it is renewed.
     window: Duration,
     /// When the store last confirmed it.
@@ -160,7 +160,7 @@ impl NearCopy {
     ) -> Self {
         let (now, left) = (clock.steady(), clock.wall().until(credential.expires_at).min(at_most));
         Self {
-            ends: now.plus(left),
+            ends: AtomicU64::new(now.plus(left).0),
             credential,
             window,
             confirmed: AtomicU64::new(now.0),
@@ -177,6 +177,17 @@ impl NearCopy {
         self.doubtful.load(Ordering::Relaxed) || self.refused.load(Ordering::Relaxed)
     }
 
+    /// When it ends, by the steady clock.
+    fn ends(&self) -> SteadyMillis {
+        SteadyMillis(self.ends.load(Ordering::Relaxed))
+    }
+
+    /// Ends with `record`, if that ends earlier: who wrote it may have found that its write took long.
+    pub(super) fn shorten(&self, record: &Record, clock: &Clock) {
+        let ends = clock.steady().plus(clock.wall().until(record.expires_at));
+        self.ends.fetch_min(ends.0, Ordering::Relaxed);
+    }
+
     /// Remembers the value before.
     pub(super) fn after(mut self, before: Option<&SecretString>) -> Self {
         self.superseded = before.filter(|before| before.expose_secret() != self.value().expose_secret()).cloned();
@@ -190,14 +201,14 @@ impl NearCopy {
 
     /// What a store should hold of it. Its end is told anew by the steady clock: the wall clock may have been moved since it was granted.
     pub(super) fn record(&self, clock: &Clock) -> Record {
-        let left = clock.steady().until(self.ends);
+        let left = clock.steady().until(self.ends());
         Record { value: self.value().clone(), expires_at: clock.wall().plus(left) }
     }
 
     /// Whether `record`, just read, lives at least as long, as far as a store that keeps whole seconds can tell: who fetched the later of two
     /// has seen the earlier one, so that in doubt the store's stays.
     pub(super) fn is_outlived_by(&self, record: &Record, clock: &Clock) -> bool {
-        clock.wall().until(record.expires_at) + WHOLE_SECOND >= clock.steady().until(self.ends)
+        clock.wall().until(record.expires_at) + WHOLE_SECOND >= clock.steady().until(self.ends())
     }
 
     /// The token or ticket.
@@ -216,7 +227,7 @@ impl NearCopy {
     }
 
     fn left_at(&self, steady: SteadyMillis, wall: UnixMillis) -> Duration {
-        steady.until(self.ends).min(wall.until(self.credential.expires_at))
+        steady.until(self.ends()).min(wall.until(self.credential.expires_at))
     }
 
     pub(super) fn freshness_at(&self, steady: SteadyMillis, wall: UnixMillis) -> Freshness {
@@ -231,7 +242,7 @@ impl NearCopy {
     /// fetched together are not renewed together.
     pub(super) fn renewal_due(&self, seed: f64) -> SteadyMillis {
         let early = self.window.mul_f64(1.0 - 0.1 * seed.clamp(0.0, 1.0));
-        SteadyMillis(self.ends.0.saturating_sub(u64::try_from(early.as_millis()).unwrap_or(u64::MAX)))
+        SteadyMillis(self.ends().0.saturating_sub(u64::try_from(early.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// Whether `record` is this value with this end, as far as a store that keeps whole seconds can tell.

@@ -87,6 +87,7 @@ impl Keeper {
                 slot.replace(&held, None);
             }
             (Some(near), Some(record)) if near.is(&record) => {
+                near.shorten(&record, clock);
                 near.confirm(clock.steady());
                 near.faults_seen.store(faults, Ordering::Relaxed);
                 near.unsaved.store(false, Ordering::Relaxed);

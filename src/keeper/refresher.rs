@@ -112,7 +112,7 @@ impl Keeper {
         let written = match self.0.store.get(&key).await {
             // Another instance's is the later one.
             Ok(Some(theirs)) if !near.superseded(&theirs) && near.is_outlived_by(&theirs, self.clock()) => Ok(true),
-            Ok(theirs) => self.0.store.replace(&key, theirs.map(|theirs| theirs.value).as_ref(), &record).await,
+            Ok(theirs) => self.save(&key, theirs.map(|theirs| theirs.value), &record).await,
             Err(error) => Err(error),
         };
         match written {

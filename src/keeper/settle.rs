@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::fetch::Lease;
 use super::holding::{Holding, NearCopy};
 use super::{Keeper, KeeperError};
@@ -16,6 +18,12 @@ use crate::wechat::{Grant, WechatError};
 
 /// On the stable endpoint a returned `expires_in` is the rest of a life and never below this on WeChat's own servers.
 const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
+
+/// A write that took no longer than this is exact enough: stores keep whole seconds.
+const PROMPT: Duration = Duration::from_millis(300);
+
+/// How often a write is made anew because it took longer.
+const TURNS: u32 = 3;
 
 impl Keeper {
     /// Writes a grant to the store and to the near copy. Its life counts from the moment of asking.
@@ -43,7 +51,7 @@ impl Keeper {
             && grant.expires_in >= SHORTEST_STABLE_REST;
         slot.learn_lifetime(if is_a_rest { FULL_LIFETIME } else { grant.expires_in });
         let saved = match lease.claimed_at {
-            Some(_) => self.0.store.replace(&holding.key(kind).to_string(), lease.seen.as_ref(), &record).await,
+            Some(_) => self.save(&holding.key(kind).to_string(), lease.seen.clone(), &record).await,
             // The store is down; the next try is the refresher's.
             None => Err(StoreError { backend: "any", operation: "write", cause: "it was down before".to_owned() }),
         };
@@ -122,5 +130,22 @@ impl Keeper {
             self.doubt(holding, kind, &current);
         }
         Err(error)
+    }
+
+    /// Writes `record` over what was `seen`, and once more with what is left by then if that took so long that the store would keep it beyond
+    /// its end: what is left is told to the store, not the end, because the two clocks may differ.
+    pub(super) async fn save(&self, key: &str, seen: Option<SecretString>, record: &Record) -> Result<bool, StoreError> {
+        let (value, mut seen) = (record.value.clone(), seen);
+        let ends = self.0.clock.steady().plus(self.0.clock.wall().until(record.expires_at));
+        for _ in 0..TURNS {
+            let begun = self.0.clock.steady();
+            let record = Record { value: value.clone(), expires_at: self.0.clock.wall().plus(begun.until(ends)) };
+            let saved = self.0.store.replace(key, seen.as_ref(), &record).await?;
+            if !saved || begun.until(self.0.clock.steady()) <= PROMPT {
+                return Ok(saved);
+            }
+            seen = Some(value.clone());
+        }
+        Ok(true)
     }
 }

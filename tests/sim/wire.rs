@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use jsdkd::clock::Clock;
+use jsdkd::clock::{Clock, SteadyMillis};
 use jsdkd::store::{Apps, Changed, Record, Store, StoreError, StoredApp};
 use jsdkd::wechat::{Request, WechatError, Wire};
 use rand::RngExt;
@@ -238,9 +238,11 @@ impl ToStore {
         answer
     }
 
-    fn record(&self, found: Option<(String, u64)>) -> Option<Record> {
+    /// As the real ones: what is left counts from the asking.
+    fn record(&self, found: Option<(String, u64)>, asked_at: SteadyMillis) -> Option<Record> {
         let (value, left) = found?;
-        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(Duration::from_millis(left)) })
+        let left = Duration::from_millis(left).saturating_sub(asked_at.until(self.clock.steady()));
+        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(left) })
     }
 
     fn left(&self, record: &Record) -> u64 {
@@ -259,7 +261,11 @@ impl Store for ToStore {
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
-        async move { Ok(self.record(self.act("read", move |storage, now| storage.get(&key, now)).await?)) }.boxed()
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.act("read", move |storage, now| storage.get(&key, now)).await?, asked_at))
+        }
+        .boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -282,7 +288,11 @@ impl Store for ToStore {
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
-        async move { Ok(self.record(self.act("take", move |storage, now| storage.take(&key, now)).await?)) }.boxed()
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.act("take", move |storage, now| storage.take(&key, now)).await?, asked_at))
+        }
+        .boxed()
     }
 
     fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -17,7 +17,7 @@ use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyMillis};
 
 mod dial;
 mod fault;
@@ -75,13 +75,14 @@ impl RedisStore {
     }
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
-        let key = format!("{}{key}", self.prefix);
+        let (key, asked_at) = (format!("{}{key}", self.prefix), self.clock.steady());
         let found = self.link.run(true, |connection| read(connection, &key)).await;
-        Ok(self.record(&key, found.map_err(failed(operation))?))
+        Ok(self.record(&key, found.map_err(failed(operation))?, asked_at))
     }
 
-    /// What was found, as a record; `None` also for what someone else put there, which the next write replaces.
-    fn record(&self, key: &str, found: Found) -> Option<Record> {
+    /// What was found, as a record; `None` also for what someone else put there, which the next write replaces. What it has left counts from
+    /// the asking: the answer may have been long on its way, or this process held up.
+    fn record(&self, key: &str, found: Found, asked_at: SteadyMillis) -> Option<Record> {
         let Found { left, text } = found;
         let text = match text {
             Text::Absent => return None,
@@ -94,7 +95,8 @@ impl RedisStore {
         }
         let Ok(left) = u64::try_from(left) else { return foreign(key, "without an expiry") };
         let Ok(value) = serde_json::from_slice::<String>(&text) else { return foreign(key, "not a JSON string") };
-        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(Duration::from_millis(left)) })
+        let left = Duration::from_millis(left).saturating_sub(asked_at.until(self.clock.steady()));
+        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(left) })
     }
 
     async fn script(&self, operation: &'static str, code: &str, key: &str, args: &[&str]) -> Result<bool, StoreError> {
@@ -168,10 +170,10 @@ impl Store for RedisStore {
             if self.read("take", key).await?.is_none() {
                 return Ok(None);
             }
-            let key = format!("{}{key}", self.prefix);
+            let (key, asked_at) = (format!("{}{key}", self.prefix), self.clock.steady());
             let found = self.link.run(false, |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &key, &[])).await;
             let (left, text) = found.map_err(failed("take"))?;
-            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }))
+            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }, asked_at))
         }
         .boxed()
     }

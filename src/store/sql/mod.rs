@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use self::driver::Cell;
 use self::session::{Database, Session};
 use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyMillis};
 
 mod dialect;
 mod driver;
@@ -117,9 +117,10 @@ impl SqlStore {
         }
     }
 
-    fn record(&self, found: Option<Found>) -> Option<Record> {
+    /// What was found, as a record. What it has left counts from the asking: the answer may have been long on its way.
+    fn record(&self, found: Option<Found>, asked_at: SteadyMillis) -> Option<Record> {
         let Found { value, left } = found?;
-        let left = Duration::from_millis(u64::try_from(left).ok()?);
+        let left = Duration::from_millis(u64::try_from(left).ok()?).saturating_sub(asked_at.until(self.clock.steady()));
         Some(Record { value, expires_at: self.clock.wall().plus(left) })
     }
 
@@ -144,7 +145,11 @@ impl Store for SqlStore {
             };
             Ok((found, session))
         };
-        async move { Ok(self.record(self.run("read", read).await?)) }.boxed()
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.run("read", read).await?, asked_at))
+        }
+        .boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -189,7 +194,11 @@ impl Store for SqlStore {
             };
             Ok((found, session))
         };
-        async move { Ok(self.record(self.run("take", take).await?)) }.boxed()
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.run("take", take).await?, asked_at))
+        }
+        .boxed()
     }
 
     fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
