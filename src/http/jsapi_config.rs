@@ -34,7 +34,7 @@ pub(super) async fn signed(
     req: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = body::json(req, payload, state.options.body_limit).await?;
+    let body = body::json(req, payload, state).await?;
     answer(account, state, req, ConfigRequest::from_body(&body)?).await
 }
 
@@ -49,7 +49,7 @@ async fn answer(
     req: &HttpRequest,
     request: ConfigRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let ticket = state.credential(&holding, CredentialKind::JsapiTicket).await?;
     let nonce = Hex::from(rand::random::<[u8; 16]>()).text();
     let timestamp = state.clock().wall().seconds().0;
     let url = request.url_or(req.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok()));

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod challenge;
 mod config_request;
+mod crowd;
 mod demo;
 mod error;
 mod extract;

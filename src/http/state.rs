@@ -9,9 +9,12 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::crowd::{Crowd, Place};
+use super::error::ApiError;
 use crate::account::AppId;
 use crate::clock::Clock;
-use crate::keeper::Keeper;
+use crate::credential::CredentialKind;
+use crate::keeper::{Holding, Keeper, NearCopy};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
@@ -39,6 +42,8 @@ pub struct AppState {
     pub options: HttpOptions,
     /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
     pub(super) costly: Semaphore,
+    /// Places for those who wait.
+    pub(super) crowd: Crowd,
 }
 
 /// How many costly answers are worked out at once.
@@ -72,6 +77,8 @@ pub struct HttpOptions {
     pub trusted_proxies: TrustedProxies,
     /// The largest body in bytes.
     pub body_limit: usize,
+    /// The most requests that wait at once; one account has a tenth of the places.
+    pub max_waiting: usize,
     /// Whether every request is logged.
     pub access_log: bool,
     /// How browsers reach us; `None` = as each request says.
@@ -114,7 +121,27 @@ impl AppState {
         options: HttpOptions,
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, registry, access, sources, options, costly }
+        let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, options, costly, crowd }
+    }
+
+    /// The credential: at once if it is at hand, else in a place among those who wait.
+    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
+        match self.keeper.at_hand(holding, kind) {
+            Some(near) => Ok(near),
+            // Boxed, so that the many who need not wait do not carry the future of the few who must.
+            None => Box::pin(self.waited_for(holding, kind)).await,
+        }
+    }
+
+    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
+        let _place = self.place(holding)?;
+        Ok(self.keeper.credential(holding, kind).await?)
+    }
+
+    /// A place to wait for the account of `holding`.
+    pub(super) fn place(&self, holding: &Holding) -> Result<Place, ApiError> {
+        self.crowd.enter(holding.account.app_id.as_str())
     }
 
     /// Who may call, now.
