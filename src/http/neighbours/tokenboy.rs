@@ -18,8 +18,16 @@ const STORE_RETRY: u64 = 2;
 /// When a caller should come back who found too many waiting.
 const CROWD_RETRY: u64 = 1;
 
+/// The address, which is there once there are sources.
+pub(in crate::http) const TOKEN: &str = "/token";
+
 pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    if let Err(outside) = networks::let_in(&req, &state, &state.access().tokenboy) {
+    told(&req, &state).await
+}
+
+/// The answer to whoever asks.
+pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpResponse {
+    if let Err(outside) = networks::let_in(req, state, &state.access().tokenboy) {
         let told = match outside {
             Outside::Page => "pages are not answered here; ask from a program",
             Outside::Stranger => "this address is not among tokenboy.allow in the settings",
