@@ -1,6 +1,7 @@
 //! What every request may look at: the keeper, who may call, and the settings of the server.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::crowd::{Crowd, Place};
 use super::error::ApiError;
+use super::neighbours::{Claims, Known};
 use crate::account::AppId;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
@@ -35,7 +37,7 @@ pub struct AppState {
     /// Which accounts there are.
     pub registry: Registry,
     /// Who may call; a reload replaces it whole.
-    access: ArcSwap<Access>,
+    access: ArcSwap<Admission>,
     /// Expiring credentials of other services.
     pub sources: Sources,
     /// The choices that only a restart changes.
@@ -66,6 +68,27 @@ pub struct Access {
     pub wetoken: Option<TrustedProxies>,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
+}
+
+/// Who may call, and what was found out about callers by these very settings.
+pub(super) struct Admission {
+    access: Access,
+    /// The tokens that the hub's keys have proven.
+    pub(super) hub_tokens: Known<Claims>,
+}
+
+impl Admission {
+    fn of(access: Access) -> Self {
+        Self { access, hub_tokens: Known::default() }
+    }
+}
+
+impl Deref for Admission {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
 }
 
 /// Settings of the HTTP side.
@@ -120,7 +143,7 @@ impl AppState {
         access: Access,
         options: HttpOptions,
     ) -> Self {
-        let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
+        let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
         Self { keeper, logins, inbox, registry, access, sources, options, costly, crowd }
     }
@@ -145,13 +168,13 @@ impl AppState {
     }
 
     /// Who may call, now.
-    pub fn access(&self) -> Guard<Arc<Access>> {
+    pub(super) fn access(&self) -> Guard<Arc<Admission>> {
         self.access.load()
     }
 
     /// Replaces who may call, from the next request on.
     pub fn set_access(&self, access: Access) {
-        self.access.store(Arc::new(access));
+        self.access.store(Arc::new(Admission::of(access)));
     }
 
     /// The one clock.

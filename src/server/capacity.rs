@@ -20,7 +20,7 @@ pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
     let files = files_for(wanted);
     let all = files.map_or(wanted, |files| affordable(wanted, files));
     if all < wanted {
-        tracing::warn!(
+        tracing::info!(
             wanted,
             connections = all,
             files,

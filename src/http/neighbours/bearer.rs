@@ -13,6 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
+use super::known::Known;
 use crate::clock::UnixMillis;
 use crate::signature;
 
@@ -33,9 +34,21 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether one of the holders of a key made `token`, for us, and it holds at `now`. The signature is judged before anything that it
-/// covers but the header.
-pub(super) fn holds<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k SecretString>, now: UnixMillis) -> bool {
-    signed_claims(token, key_of).is_some_and(|claims| claims.hold(now))
+/// covers but the header, and once: `known` are the tokens that these very keys have proven.
+pub(super) fn holds<'k>(
+    token: &str,
+    key_of: impl FnOnce(&str) -> Option<&'k SecretString>,
+    known: &Known<Claims>,
+    now: UnixMillis,
+) -> bool {
+    if let Some(claims) = known.recall(token) {
+        return claims.hold(now);
+    }
+    let holds = signed_claims(token, key_of).filter(|claims| claims.hold(now));
+    if let Some(claims) = holds {
+        known.note(token, claims);
+    }
+    holds.is_some()
 }
 
 fn signed_claims<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k SecretString>) -> Option<Claims> {
@@ -75,8 +88,8 @@ struct Header<'a> {
 
 /// Times are seconds since 1970, with a fraction if the caller likes (RFC 7519, NumericDate). What else a caller writes into its
 /// token is its own affair.
-#[derive(serde::Deserialize)]
-struct Claims {
+#[derive(Clone, Copy, serde::Deserialize)]
+pub(in crate::http) struct Claims {
     aud: Audience,
     #[serde(default, deserialize_with = "present")]
     exp: Option<f64>,
@@ -101,6 +114,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// `aud`: one name or a list of names, among which ours must be.
+#[derive(Clone, Copy)]
 struct Audience {
     is_ours: bool,
 }
@@ -154,7 +168,11 @@ mod tests {
 
     fn holds_at(token: &str, now: UnixMillis) -> bool {
         let key = SecretString::from(KEY);
-        holds(token, |kid| (kid == "k1").then_some(&key), now)
+        let (known, key_of) = (Known::default(), |kid: &str| (kid == "k1").then_some(&key));
+        let holds_now = holds(token, key_of, &known, now);
+        assert_eq!(holds(token, key_of, &known, now), holds_now, "the second time as the first");
+        assert!(!holds_now || known.recall(token).is_some());
+        holds_now
     }
 
     fn claims(claims: &str) -> bool {
@@ -185,6 +203,14 @@ mod tests {
         assert_eq!((holds_at(&exp, at(999)), holds_at(&exp, at(1000))), (true, false));
         let nbf = made(HEADER, r#"{"aud":"wechat-token-hub","nbf":1700000001}"#, KEY);
         assert_eq!((holds_at(&nbf, at(999)), holds_at(&nbf, at(1000))), (false, true));
+    }
+
+    #[test]
+    fn a_known_token_ends_when_it_says() {
+        let (known, key) = (Known::default(), SecretString::from(KEY));
+        let token = made(HEADER, r#"{"aud":"wechat-token-hub","exp":1700000001}"#, KEY);
+        let at = |ms: u64| holds(&token, |_| Some(&key), &known, UnixMillis(1_700_000_000_000 + ms));
+        assert_eq!((at(0), at(999), at(1000), at(5)), (true, true, false, true));
     }
 
     #[test]
