@@ -22,3 +22,7 @@ demo *ARGS:
 # Ratios against a bare actix-web server; see bench/README.md.
 bench *ARGS:
     bench/run {{ ARGS }}
+
+# Weeks of renewals at three instances in so many minutes (30); fails unless what they hold stays flat.
+soak *ARGS:
+    bench/soak {{ ARGS }}

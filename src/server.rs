@@ -23,6 +23,8 @@ use crate::sources::Sources;
 use crate::store::{self, OpenError, StoreConfig};
 use crate::wechat::{ClientError, WechatClient};
 
+mod capacity;
+
 /// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -92,6 +94,7 @@ impl Server {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
             body_limit: config.server.body_limit,
+            max_waiting: config.server.max_waiting as usize,
             access_log: config.server.access_log,
             public_url: config.server.public_url,
             open: config.wechat.open,
@@ -101,6 +104,8 @@ impl Server {
         let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
         let shared = state.clone();
         let mut server = HttpServer::new(move || http::create_app(shared.clone()))
+            .max_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))
+            .on_connect(|connection, _| connection.downcast_ref().into_iter().for_each(capacity::bound_silence))
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEADERS_WITHIN)
             .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))

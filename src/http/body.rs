@@ -12,23 +12,32 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
+use super::crowd::Crowd;
 use super::error::ApiError;
+use super::state::AppState;
 
 /// A body that is still not whole after this long is given up, so that nobody holds a connection for ever.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The whole body, if it is JSON by its `Content-Type` and at most `limit` bytes. An absent body needs no type.
-pub(super) async fn json(req: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
-    let body = in_time(PATIENCE, whole(req, payload, limit)).await?;
+/// Where those wait whose body is not whole yet.
+const BODIES: &str = "body";
+
+/// The whole body, if it is JSON by its `Content-Type` and at most `server.bodyLimit` bytes. An absent body needs no type.
+pub(super) async fn json(req: &HttpRequest, payload: Payload, state: &AppState) -> Result<Bytes, ApiError> {
+    let body = raw(req, payload, state).await?;
     if body.is_empty() || is_plain_json(req) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
-/// The whole body, whatever it is, of at most `limit` bytes.
-pub(super) async fn raw(req: &HttpRequest, payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
-    in_time(PATIENCE, whole(req, payload, limit)).await
+/// The whole body, whatever it is, of at most `server.bodyLimit` bytes.
+pub(super) async fn raw(req: &HttpRequest, payload: Payload, state: &AppState) -> Result<Bytes, ApiError> {
+    in_time(PATIENCE, &state.crowd, whole(req, payload, state.options.body_limit)).await
 }
 
-async fn in_time(patience: Duration, body: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
+async fn in_time(
+    patience: Duration,
+    crowd: &Crowd,
+    body: impl Future<Output = Result<Bytes, ApiError>>,
+) -> Result<Bytes, ApiError> {
     let mut body = pin!(body);
     let mut looked = false;
     // Most bodies come in one piece with their head and are there at the second look: those need no timer.
@@ -43,7 +52,11 @@ async fn in_time(patience: Duration, body: impl Future<Output = Result<Bytes, Ap
     });
     match soon.await {
         Some(read) => read,
-        None => tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout)),
+        None => {
+            // What is here of unfinished bodies is held, and so there are only so many.
+            let _place = crowd.enter(BODIES)?;
+            tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout))
+        }
     }
 }
 
@@ -104,6 +117,7 @@ fn is_utf8(charset: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use actix_web::test::TestRequest;
     use futures_util::stream;
 
@@ -126,7 +140,8 @@ mod tests {
         let first = stream::iter([Ok(Bytes::from_static(b"{"))]);
         let req = TestRequest::default().to_http_request();
         let stalled = whole(&req, first.chain(stream::pending()), 10);
-        assert!(matches!(in_time(Duration::from_millis(20), stalled).await, Err(ApiError::RequestTimeout)));
+        let crowd = Crowd::new(1, Clock::system());
+        assert!(matches!(in_time(Duration::from_millis(20), &crowd, stalled).await, Err(ApiError::RequestTimeout)));
     }
 
     #[tokio::test]

@@ -123,6 +123,9 @@ pub enum ApiError {
     /// A bug of ours; the log has the rest.
     #[error("something broke inside this server; its log says what")]
     Internal,
+    /// Too many requests wait already: for this account, or in all.
+    #[error("too many requests wait here already; ask again after the time in Retry-After")]
+    Overloaded,
     /// The process is stopping, or a reload is under way.
     #[error("this server is stopping; ask again in a moment")]
     ShuttingDown,
@@ -167,6 +170,7 @@ impl ApiError {
             Self::BodyTooLarge { .. } => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
             Self::Keeper(error) => keeper_code(error),
             Self::Wecom(error) => upstream::wecom_code(error),
@@ -180,7 +184,7 @@ impl ApiError {
             Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) | Self::TooManyLogins { retry_after } => Some(*retry_after),
             Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
             Self::Wecom(error) => upstream::retry_after(error, STORE_RETRY),
-            Self::ShuttingDown => Some(Duration::from_secs(1)),
+            Self::Overloaded | Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

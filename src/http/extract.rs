@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, KeeperError, NearCopy};
+use crate::keeper::{Holding, NearCopy};
 use crate::realm::{Accept, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.
@@ -38,10 +38,13 @@ pub(super) struct CredentialQuery {
 
 impl CredentialQuery {
     /// What is asked for, renewed first if the caller's value is the current one.
-    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<NearCopy>, KeeperError> {
+    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<NearCopy>, ApiError> {
         match self.rotate {
-            None => state.keeper.credential(&self.holding, self.kind).await,
-            Some(refused) => Box::pin(state.keeper.rotate(&self.holding, self.kind, refused)).await,
+            None => state.credential(&self.holding, self.kind).await,
+            Some(refused) => {
+                let _place = state.place(&self.holding)?;
+                Ok(Box::pin(state.keeper.rotate(&self.holding, self.kind, refused)).await?)
+            }
         }
     }
 }

@@ -147,7 +147,9 @@ fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let told = response.response().error().and_then(ours);
     // wetoken's refusals all have status 200; what they are decides.
     let weight = told.map_or(status, |(_, weight)| weight.as_u16());
-    let refused = matches!(weight, 401 | 403 | 500..);
+    // Who finds no place to wait is told of by the crowd, many in one line.
+    let crowded = told.is_some_and(|(code, _)| code == "overloaded");
+    let refused = matches!(weight, 401 | 403 | 500..) && !crowded;
     let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     if !(refused || slow || state.options.access_log) {
         return;

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::{Error, HttpResponse, web};
 
 use super::error::ApiError;
-use super::neighbours::{hub, wetoken};
+use super::neighbours::{hub, tokenboy, wetoken};
 use super::state::AppState;
 use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
 
@@ -19,6 +19,7 @@ pub(super) enum Hot {
     Push,
     Hub(hub::Address),
     Wetoken(wetoken::Address),
+    Source,
 }
 
 impl Hot {
@@ -34,6 +35,9 @@ impl Hot {
         let Some(rest) = path.strip_prefix("/jsapi/") else {
             if method != Method::GET {
                 return None;
+            }
+            if path == tokenboy::TOKEN {
+                return Some((Self::Source, ""));
             }
             if let Some((address, app_id)) = hub::Address::of(path) {
                 return (app_id.is_empty() || is_plain(app_id)).then_some((Self::Hub(address), app_id));
@@ -58,6 +62,7 @@ impl Hot {
             Self::Push => PUSH,
             Self::Hub(address) => address.path,
             Self::Wetoken(address) => address.path,
+            Self::Source => tokenboy::TOKEN,
         }
     }
 
@@ -104,7 +109,12 @@ impl Hot {
                 let answer = address.answer(state, &req, payload, app_id).await;
                 return ServiceResponse::new(req, answer.unwrap_or_else(HttpResponse::from_error));
             }
-            None => Err(ApiError::NotFound),
+            Some((Self::Source, _)) if !state.sources.is_empty() => {
+                let answer = tokenboy::told(&req, state).await;
+                return ServiceResponse::new(req, answer);
+            }
+            // Without sources the address does not exist, also after a reload.
+            Some((Self::Source, _)) | None => Err(ApiError::NotFound),
         };
         let response = answer.unwrap_or_else(HttpResponse::from_error);
         ServiceResponse::new(req, response)
@@ -136,6 +146,8 @@ mod tests {
         for path in ["/wx/w%781/token/get", "/a/b/wechat/token/get", "/wechat/token/get", "//wechat/token/get", "/wx//token/get"] {
             assert_eq!(of(Method::GET, path), None, "{path}");
         }
+        assert_eq!(of(Method::GET, "/token"), Some((Hot::Source, "")));
+        assert_eq!((of(Method::POST, "/token"), of(Method::GET, "/token/")), (None, None));
         assert_eq!(of(Method::GET, "/wechat/wx1"), None);
         assert_eq!(of(Method::HEAD, "/jsapi/wx1/query"), None);
         assert_eq!(of(Method::GET, "/jsapi/wx1/config"), None);

@@ -29,7 +29,7 @@ pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, pa
         return Box::pin(wecom_config::post(app_id, state, req, payload)).await;
     };
     refuse_agent(req)?;
-    let body = body::json(req, payload, state.options.body_limit).await?;
+    let body = body::json(req, payload, state).await?;
     answer(account, state, req, ConfigRequest::from_body(&body)?).await
 }
 
@@ -55,7 +55,7 @@ async fn answer(
     req: &HttpRequest,
     request: ConfigRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let ticket = state.credential(&holding, CredentialKind::JsapiTicket).await?;
     Ok(written(&[("appId", holding.account.app_id.as_str())], ticket.value(), state, req, request))
 }
 

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod challenge;
 mod config_request;
+mod crowd;
 mod demo;
 mod error;
 mod extract;
@@ -121,7 +122,7 @@ fn routes(app: &mut web::ServiceConfig, demo: bool) {
         request.app_data::<web::Data<AppState>>().is_some_and(|state| !state.sources.is_empty())
     };
     for spelling in spellings {
-        let token = resource(&spelling("/token"), GET).guard(guard::fn_guard(has_sources));
+        let token = resource(&spelling(neighbours::tokenboy::TOKEN), GET).guard(guard::fn_guard(has_sources));
         app.service(token.route(read().to(neighbours::tokenboy::get)));
     }
     let root = resource("/", GET).route(read().to(challenge::root)).route(web::post().to(push::root));

@@ -89,6 +89,11 @@ pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpRespons
     visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &reference })
 }
 
+/// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
+pub(super) fn crowded(req: &HttpRequest) -> HttpResponse {
+    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &gate::request_id(req) })
+}
+
 impl Page<'_> {
     fn status(&self) -> StatusCode {
         match self {

@@ -37,7 +37,10 @@ pub(super) async fn delivered(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     // What is too large, or never ends, is as little WeChat's as what is signed wrongly.
-    let body = body::raw(req, payload, state.options.body_limit).await.map_err(|_| ApiError::BadPushSignature)?;
+    let body = body::raw(req, payload, state).await.map_err(|error| match error {
+        ApiError::Overloaded => error,
+        _ => ApiError::BadPushSignature,
+    })?;
     let params = Params::of(req);
     let one = |name| params.one(name).map_err(|_| ApiError::BadPushSignature);
     let push = Push {
@@ -55,7 +58,8 @@ pub(super) async fn delivered(
     let seal = delivery.seal;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, NO_STORE));
-    Ok(match state.inbox.answer(&holding, &policy, delivery).await {
+    // Refused, WeChat asks again; `success` would lose the message.
+    Ok(match state.inbox.answer(&holding, &policy, delivery, || state.place(&holding)).await? {
         Answer::Nothing => response.insert_header((header::CONTENT_TYPE, TEXT)).body("success"),
         Answer::Silence => response.insert_header((header::CONTENT_TYPE, TEXT)).finish(),
         Answer::Xml(xml) => {

@@ -25,6 +25,9 @@ const QUIET: usize = 4;
 const SIDE: usize = 256;
 const LEAST: usize = 3;
 
+/// Where those wait whose picture is not drawn yet.
+const DRAWING: &str = "qrcode";
+
 /// An SVG may style itself and do nothing else, should somebody open it as a page.
 const SVG_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
@@ -37,6 +40,7 @@ pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<
         None => (raw, Form::Png),
     };
     let text = text(raw, is_escaped_twice(req.query_string()))?;
+    let _place = state.crowd.enter(DRAWING)?;
     let _turn = state.costly.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
     // A large code takes some milliseconds, which the other requests of this worker need not wait.
     let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));

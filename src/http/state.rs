@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,13 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::crowd::{Crowd, Place};
+use super::error::ApiError;
+use super::neighbours::{Claims, Known};
 use crate::account::AppId;
 use crate::clock::Clock;
-use crate::keeper::Keeper;
+use crate::credential::CredentialKind;
+use crate::keeper::{Holding, Keeper, NearCopy};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
@@ -33,7 +38,7 @@ pub struct AppState {
     /// Which accounts there are.
     pub registry: Registry,
     /// Who may call; a reload replaces it whole.
-    access: ArcSwap<Access>,
+    access: ArcSwap<Admission>,
     /// Expiring credentials of other services.
     pub sources: Sources,
     /// The tokens and tickets of WeCom's applications.
@@ -42,6 +47,8 @@ pub struct AppState {
     pub options: HttpOptions,
     /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
     pub(super) costly: Semaphore,
+    /// Places for those who wait.
+    pub(super) crowd: Crowd,
 }
 
 /// How many costly answers are worked out at once.
@@ -68,6 +75,27 @@ pub struct Access {
     pub first_app: Option<AppId>,
 }
 
+/// Who may call, and what was found out about callers by these very settings.
+pub(super) struct Admission {
+    access: Access,
+    /// The tokens that the hub's keys have proven.
+    pub(super) hub_tokens: Known<Claims>,
+}
+
+impl Admission {
+    fn of(access: Access) -> Self {
+        Self { access, hub_tokens: Known::default() }
+    }
+}
+
+impl Deref for Admission {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
+}
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -77,6 +105,8 @@ pub struct HttpOptions {
     pub trusted_proxies: TrustedProxies,
     /// The largest body in bytes.
     pub body_limit: usize,
+    /// The most requests that wait at once; one account has a tenth of the places.
+    pub max_waiting: usize,
     /// Whether every request is logged.
     pub access_log: bool,
     /// How browsers reach us; `None` = as each request says.
@@ -118,18 +148,38 @@ impl AppState {
         access: Access,
         options: HttpOptions,
     ) -> Self {
-        let (access, costly) = (ArcSwap::from_pointee(access), Semaphore::new(COSTLY_AT_ONCE));
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly }
+        let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
+        let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd }
+    }
+
+    /// The credential: at once if it is at hand, else in a place among those who wait.
+    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
+        match self.keeper.at_hand(holding, kind) {
+            Some(near) => Ok(near),
+            // Boxed, so that the many who need not wait do not carry the future of the few who must.
+            None => Box::pin(self.waited_for(holding, kind)).await,
+        }
+    }
+
+    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
+        let _place = self.place(holding)?;
+        Ok(self.keeper.credential(holding, kind).await?)
+    }
+
+    /// A place to wait for the account of `holding`.
+    pub(super) fn place(&self, holding: &Holding) -> Result<Place, ApiError> {
+        self.crowd.enter(holding.account.app_id.as_str())
     }
 
     /// Who may call, now.
-    pub fn access(&self) -> Guard<Arc<Access>> {
+    pub(super) fn access(&self) -> Guard<Arc<Admission>> {
         self.access.load()
     }
 
     /// Replaces who may call, from the next request on.
     pub fn set_access(&self, access: Access) {
-        self.access.store(Arc::new(access));
+        self.access.store(Arc::new(Admission::of(access)));
     }
 
     /// The one clock.

@@ -17,6 +17,7 @@ pub(super) async fn get(signed: SignedForAccount, req: HttpRequest, state: web::
         }
     };
     let openid = req.match_info().get("openid").unwrap_or_default();
+    let _place = state.place(&signed.holding)?;
     let user = state.keeper.user_info(&signed.holding, openid, language).await?;
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(user))
 }

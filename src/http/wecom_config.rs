@@ -27,7 +27,7 @@ struct Wanted {
 /// The answer to a `POST`.
 pub(super) async fn post(corpid: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let wanted = Wanted::of(corpid, state, req)?;
-    let body = body::json(req, payload, state.options.body_limit).await?;
+    let body = body::json(req, payload, state).await?;
     let request = ConfigRequest::from_body_without(&body, wanted.fields())?;
     wanted.signed(state, req, request).await
 }
@@ -66,7 +66,7 @@ impl Wanted {
 
     async fn signed(self, state: &AppState, req: &HttpRequest, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
         // Gone since it was looked up: a reload took it away.
-        let object = state.wecom.object(&self.ticket).await.ok_or(ApiError::UnknownApp)?;
+        let object = state.crowd.unless_done(&self.ticket, state.wecom.object(&self.ticket)).await?.ok_or(ApiError::UnknownApp)?;
         let ticket = object.and_then(|object| ticket(&object, &self.ticket)).map_err(ApiError::Wecom)?;
         Ok(match &self.agentid {
             None => jsapi_config::written(&[("appId", &self.corpid)], &ticket, state, req, request),

@@ -72,18 +72,25 @@ impl Inbox {
         Ok(Self(Arc::new(Inner { store, keeper, forwarder, clock, runtime, recent, under_way })))
     }
 
-    /// What to answer to `delivery` for the account of `holding`; never later than WeChat waits.
-    pub async fn answer(&self, holding: &Arc<Holding>, policy: &MessagePolicy, delivery: Delivery<'_>) -> Answer {
-        match policy.wants(&delivery.message) {
+    /// What to answer to `delivery` for the account of `holding`; never later than WeChat waits. Only what goes to back ends needs a place,
+    /// which `admit` gives or refuses; it is given back when they are done, be that after the answer.
+    pub async fn answer<P: Send + 'static, E>(
+        &self,
+        holding: &Arc<Holding>,
+        policy: &MessagePolicy,
+        delivery: Delivery<'_>,
+        admit: impl FnOnce() -> Result<P, E>,
+    ) -> Result<Answer, E> {
+        Ok(match policy.wants(&delivery.message) {
             Wanted::Nothing => Answer::Nothing,
             Wanted::Silence => Answer::Silence,
             Wanted::Reply(reply) => written(&holding.account, &reply, &delivery.message),
             Wanted::Forward(forward) => {
-                let forward = Arc::clone(forward);
+                let (forward, place) = (Arc::clone(forward), admit()?);
                 let job = Job { holding: Arc::clone(holding), xml: delivery.xml.into_owned(), message: delivery.message, forward };
-                self.hand_on(job).await
+                self.hand_on(job, place).await
             }
-        }
+        })
     }
 
     /// Waits until no message is with a back end any more, at most for `grace`.
@@ -94,15 +101,19 @@ impl Inbox {
         }
     }
 
-    async fn hand_on(&self, job: Job) -> Answer {
+    async fn hand_on(&self, job: Job, place: impl Send + 'static) -> Answer {
         let key = format!("message.{}.{}", job.holding.account.app_id, job.message.dedup_key());
         let (case, is_new) = self.0.recent.case(&key);
+        // Whoever only waits for what another delivery is answered holds the place that long.
+        let mut place = Some(place);
         if is_new {
+            let place = place.take();
             let (inbox, case) = (self.clone(), case.clone());
             self.0.under_way.send_modify(|count| *count += 1);
             self.0.runtime.spawn(async move {
                 let _counted = UnderWay(&inbox.0.under_way);
                 inbox.settle(&job, &key, &case).await;
+                drop(place);
             });
         }
         case.answer(DEADLINE).await.unwrap_or(Answer::Nothing)

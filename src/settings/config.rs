@@ -97,6 +97,10 @@ pub struct ServerConfig {
     pub trusted_proxies: TrustedProxies,
     /// The largest body taken, in bytes.
     pub body_limit: usize,
+    /// The most connections that are open at once, unless the process may open fewer files.
+    pub max_connections: u32,
+    /// The most requests that wait at once for anything beside ourselves.
+    pub max_waiting: u32,
     /// How long running requests may take to finish when the server stops.
     pub shutdown_grace: Duration,
     /// Whether every request is logged.

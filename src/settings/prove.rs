@@ -32,8 +32,22 @@ const KNOWN: [&str; 15] = [
     "wecom",
 ];
 
-const SERVER: [&str; 9] =
-    ["bind", "port", "workers", "publicUrl", "static", "trustedProxies", "bodyLimit", "shutdownGrace", "accessLog"];
+const SERVER: [&str; 11] = [
+    "bind",
+    "port",
+    "workers",
+    "publicUrl",
+    "static",
+    "trustedProxies",
+    "bodyLimit",
+    "maxConnections",
+    "maxWaiting",
+    "shutdownGrace",
+    "accessLog",
+];
+
+/// More open files, and more ports to one address, no system has.
+const MOST: u32 = 1_000_000;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -128,6 +142,8 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
     let trusted_proxies = at.get("trustedProxies").and_then(|proxies| trusted(&proxies));
     let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
+    let max_connections = at.get("maxConnections").and_then(|most| most.number(1..=MOST));
+    let max_waiting = at.get("maxWaiting").and_then(|most| most.number(1..=MOST));
     let shutdown_grace = at.get("shutdownGrace").and_then(|grace| grace.duration(Duration::ZERO..=60 * 60 * SECOND));
     let access_log = at.get("accessLog").and_then(|log| log.boolean());
     Some(ServerConfig {
@@ -141,6 +157,8 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
         static_dir: PathBuf::from(static_dir?),
         trusted_proxies: trusted_proxies?,
         body_limit: usize::try_from(body_limit?).ok()?,
+        max_connections: max_connections?,
+        max_waiting: max_waiting?,
         shutdown_grace: shutdown_grace?,
         access_log: access_log?,
     })

@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 22] = [
+const SETTINGS: [(&str, Kind); 24] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -41,6 +41,8 @@ const SETTINGS: [(&str, Kind); 22] = [
     ("server.static", Kind::Text),
     ("server.trustedProxies", Kind::List),
     ("server.bodyLimit", Kind::Text),
+    ("server.maxConnections", Kind::Number),
+    ("server.maxWaiting", Kind::Number),
     ("server.shutdownGrace", Kind::Text),
     ("server.accessLog", Kind::Bool),
     ("wechat.api", Kind::List),

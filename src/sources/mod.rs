@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
@@ -101,7 +101,7 @@ impl Sources {
             if slot.due().is_none() && self.0.keep == Keep::Always || slot.due().is_some() && failed {
                 slot.set_due(Some(self.0.clock.steady()));
             }
-            (name, Arc::new(Held { source, slot }))
+            (name, Arc::new(Held::new(source, slot)))
         });
         let directory: Directory = held.collect();
         self.0.directory.store(Arc::new(directory));
@@ -121,10 +121,7 @@ impl Sources {
             Some(near) => Ok(near),
             None => self.patiently(&held, self.read_or_fetch(&held)).await,
         };
-        Some(near.map(|near| match held.source.expires_field() {
-            Some(path) => object::with_number(near.object().expose_secret(), &path, near.left(&self.0.clock).as_secs()).into(),
-            None => near.object().clone(),
-        }))
+        Some(near.map(|near| held.tell(near, &self.0.clock)))
     }
 
     /// The object if it can be handed out without waiting for anything.

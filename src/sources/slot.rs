@@ -31,9 +31,35 @@ pub(super) type Directory = BTreeMap<String, Arc<Held>>;
 pub(super) struct Held {
     pub(super) source: Source,
     pub(super) slot: Arc<Slot>,
+    told: ArcSwapOption<Told>,
+}
+
+/// What callers were last told, of which object and with how many seconds left: within a second all are told the same.
+struct Told {
+    near: Arc<Near>,
+    left: u64,
+    object: SecretString,
 }
 
 impl Held {
+    pub(super) fn new(source: Source, slot: Arc<Slot>) -> Self {
+        Self { source, slot, told: ArcSwapOption::empty() }
+    }
+
+    /// The object of `near` with its time left counted down.
+    pub(super) fn tell(&self, near: Arc<Near>, clock: &Clock) -> SecretString {
+        let left = near.left(clock).as_secs();
+        if let Some(told) = self.told.load().as_ref().filter(|told| told.left == left && Arc::ptr_eq(&told.near, &near)) {
+            return told.object.clone();
+        }
+        let object = match self.source.expires_field() {
+            Some(path) => object::with_number(near.object.expose_secret(), &path, left).into(),
+            None => near.object.clone(),
+        };
+        self.told.store(Some(Arc::new(Told { near, left, object: object.clone() })));
+        object
+    }
+
     /// The key in the store.
     pub(super) fn key(&self) -> String {
         format!("source.{}", self.source.name)

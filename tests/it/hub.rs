@@ -19,7 +19,7 @@ use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::programs;
 
 const KID: &str = "key1";
-const KEY: &str = "hub-key-marker-of-more-than-32-bytes-c0de";
+pub(crate) const KEY: &str = "hub-key-marker-of-more-than-32-bytes-c0de";
 const OTHER: &str = "wxfedcba9876543210";
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
@@ -32,7 +32,7 @@ pub(crate) fn made(header: &Value, claims: &Value, key: &str) -> String {
 }
 
 /// A good token that says no more than it must.
-fn good() -> String {
+pub(crate) fn good() -> String {
     made(&json!({ "alg": "HS256", "typ": "JWT", "kid": KID }), &json!({ "aud": "wechat-token-hub" }), KEY)
 }
 

@@ -42,6 +42,7 @@ mod oauth_arrival;
 mod oauth_begin;
 mod oauth_stores;
 mod original;
+mod overload;
 mod ping;
 mod qrcode;
 mod readme;

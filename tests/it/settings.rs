@@ -55,6 +55,7 @@ fn one_app_is_enough_and_everything_else_has_its_default() {
     let server = &config.server;
     assert_eq!((server.bind.as_str(), server.port, server.workers, server.body_limit), ("0.0.0.0", 3030, 0, 102_400));
     assert_eq!((server.shutdown_grace, server.access_log), (Duration::from_secs(10), false));
+    assert_eq!((server.max_connections, server.max_waiting), (25_000, 20_000));
     assert!(server.public_url.is_none() && server.static_dir.as_os_str() == "static");
     assert!(server.trusted_proxies.contains([127, 0, 0, 1].into()) && !server.trusted_proxies.contains([8, 8, 8, 8].into()));
     assert_eq!(config.wechat.api[0].as_str(), "https://api.weixin.qq.com/");
@@ -379,6 +380,8 @@ fn later_layers_win() {
     let variables = [
         ("JSDKD__SERVER__BODY_LIMIT", "2mb"),
         ("JSDKD__SERVER__ACCESS_LOG", "true"),
+        ("JSDKD__SERVER__MAX_CONNECTIONS", "7"),
+        ("JSDKD__SERVER__MAX_WAITING", "5"),
         ("JSDKD__SERVER__TRUSTED_PROXIES", "loopback, 8.8.8.8"),
         ("JSDKD__CORS", "a\\.com,b\\.com"),
         ("JSDKD__RESERVE", "20m"),
@@ -389,6 +392,7 @@ fn later_layers_win() {
     let Loaded { config, warnings, .. } = good_with(&text, &variables);
     assert_eq!(warnings, [""; 0]);
     assert_eq!((config.server.body_limit, config.server.access_log, config.server.workers), (2 << 20, true, 2));
+    assert_eq!((config.server.max_connections, config.server.max_waiting), (7, 5));
     assert!(
         config.server.trusted_proxies.contains([8, 8, 8, 8].into())
             && !config.server.trusted_proxies.contains([10, 0, 0, 1].into())

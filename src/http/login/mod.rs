@@ -7,3 +7,6 @@ pub(super) mod scanned;
 
 /// Where a phone comes back to.
 pub(super) const CALLBACK: &str = "/wechat/weblogin";
+
+/// Where those wait whose login has no account yet.
+const LOGINS: &str = "login";

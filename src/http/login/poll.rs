@@ -6,6 +6,7 @@ use actix_web::http::{Method, header};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value, json};
 
+use super::LOGINS;
 use crate::http::error::ApiError;
 use crate::http::gate::Waited;
 use crate::http::params::Params;
@@ -29,6 +30,8 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         // It is meant to take long.
         req.extensions_mut().insert(Waited);
     }
+    // Those who wait for a scan have places of their own.
+    let _place = if wait.is_zero() { Some(state.crowd.enter(LOGINS)?) } else { None };
     let polled = state.logins.poll(uuid, wait).await?;
     let (app_id, user) = match polled {
         Polled::Unknown => return Err(ApiError::UnknownLogin),

@@ -3,23 +3,33 @@
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 
-use super::CALLBACK;
 use super::open::at_wechat;
+use super::{CALLBACK, LOGINS};
 use crate::http::error::ApiError;
 use crate::http::page::{self, Page};
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, public};
+use crate::http::{NO_STORE, body, public};
 use crate::login::{LoginError, Scanned};
 
 /// What the page that asks sends back.
-#[derive(Deserialize)]
-pub(in crate::http) struct Answer {
+struct Answer {
     uuid: String,
     token: String,
     answer: String,
+}
+
+impl Answer {
+    /// What a form's pairs say, each of them given once.
+    fn read(form: &[u8]) -> Option<Self> {
+        let one = |name| {
+            let mut values = url::form_urlencoded::parse(form).filter(|(pair, _)| pair == name).map(|(_, value)| value);
+            let value = values.next()?.into_owned();
+            values.next().is_none().then_some(value)
+        };
+        Some(Self { uuid: one("uuid")?, token: one("token")?, answer: one("answer")? })
+    }
 }
 
 pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -27,6 +37,7 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     let (Ok(Some(uuid)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(&req, Page::Expired { again: None }));
     };
+    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req)) };
     let known = state.logins.app_of_scan(uuid).await;
     let holding = match known {
         Ok(app_id) => app_id.and_then(|app_id| state.keeper.holding(&app_id)),
@@ -49,9 +60,15 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
 pub(in crate::http) async fn post(
     req: HttpRequest,
     state: web::Data<AppState>,
-    form: Result<web::Form<Answer>, actix_web::Error>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Ok(web::Form(form)) = form else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
+    let form = match body::raw(&req, payload.into_inner(), &state).await {
+        Ok(form) => Answer::read(&form),
+        Err(ApiError::Overloaded) => return Ok(page::crowded(&req)),
+        Err(_) => None,
+    };
+    let Some(form) = form else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
+    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req)) };
     let scanned = state.logins.confirm(&form.uuid, &form.token, form.answer == "yes").await;
     answer(&req, &state, &form.uuid, scanned)
 }

@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Map, Value};
 
+use super::known::Known;
 use crate::clock::UnixMillis;
 use crate::signature;
 
@@ -32,9 +33,21 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether one of the holders of a key made `token`, for us, and it holds at `now`. The signature is judged before anything that it
-/// covers but the header. [`install`] comes first.
-pub(super) fn holds<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k SecretString>, now: UnixMillis) -> bool {
-    signed_claims(token, key_of).is_some_and(|claims| is_time(&claims, now))
+/// covers but the header, and once: `known` are the tokens that these very keys have proven. [`install`] comes first.
+pub(super) fn holds<'k>(
+    token: &str,
+    key_of: impl FnOnce(&str) -> Option<&'k SecretString>,
+    known: &Known<Claims>,
+    now: UnixMillis,
+) -> bool {
+    if let Some(claims) = known.recall(token) {
+        return claims.hold(now);
+    }
+    let holds = signed_claims(token, key_of).and_then(|claims| Claims::of(&claims)).filter(|claims| claims.hold(now));
+    if let Some(claims) = holds {
+        known.note(token, claims);
+    }
+    holds.is_some()
 }
 
 fn signed_claims<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k SecretString>) -> Option<Map<String, Value>> {
@@ -58,11 +71,26 @@ fn for_us() -> Validation {
     rules
 }
 
-/// From the first millisecond of `nbf` until the last one before `exp`, with no leeway. Both may be absent; what is there must be a
-/// number of seconds since 1970, with a fraction if the caller likes. Source: RFC 7519, 2, 4.1.4 and 4.1.5.
-fn is_time(claims: &Map<String, Value>, now: UnixMillis) -> bool {
-    let has_come = |name| claims.get(name).map(|time| time.as_f64().map(|seconds| seconds * 1000.0 <= now.0 as f64));
-    matches!(has_come("nbf"), None | Some(Some(true))) && matches!(has_come("exp"), None | Some(Some(false)))
+/// When a token holds: seconds since 1970, with a fraction if the caller likes. Both may be absent. Source: RFC 7519, 2.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Claims {
+    nbf: Option<f64>,
+    exp: Option<f64>,
+}
+
+impl Claims {
+    /// `None` if what is there is no number.
+    fn of(claims: &Map<String, Value>) -> Option<Self> {
+        let time = |name| claims.get(name).map_or(Some(None), |time| time.as_f64().map(Some));
+        Some(Self { nbf: time("nbf")?, exp: time("exp")? })
+    }
+
+    /// From the first millisecond of `nbf` until the last one before `exp`, with no leeway. Source: RFC 7519, 4.1.4 and 4.1.5.
+    fn hold(&self, now: UnixMillis) -> bool {
+        // Milliseconds since 1970 have 41 bits, of the 53 that are exact.
+        let has_come = |seconds: f64| seconds * 1000.0 <= now.0 as f64;
+        self.nbf.is_none_or(has_come) && !self.exp.is_some_and(has_come)
+    }
 }
 
 /// Gives this process its `HS256`. A second time changes nothing, and so it is where a program has chosen for itself before.
@@ -122,7 +150,7 @@ mod tests {
     fn holds_at(token: &str, now: UnixMillis) -> bool {
         install();
         let key = SecretString::from(KEY);
-        holds(token, |kid| (kid == "k1").then_some(&key), now)
+        holds(token, |kid| (kid == "k1").then_some(&key), &Known::default(), now)
     }
 
     fn claims(claims: &str) -> bool {

@@ -6,7 +6,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Shaped, bearer};
+use super::Shaped;
+use super::bearer::{self, Claims};
+use super::known::Known;
 use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::CREDENTIAL_EXPIRES_IN;
@@ -69,11 +71,13 @@ impl Address {
         app_id: &str,
     ) -> Result<HttpResponse, actix_web::Error> {
         // Nothing of the guard is held while the credential is waited for.
-        let admitted = match &state.access().hub {
+        let access = state.access();
+        let admitted = match &access.hub {
             None => return Err(ApiError::NotFound.into()),
             Some(_) if !matches!(*req.method(), Method::GET | Method::HEAD) => other_method(req.method(), GET).map(Err),
-            Some(hub) => self.admitted(hub, state, req, app_id).map(Ok),
+            Some(hub) => self.admitted(hub, &access.hub_tokens, state, req, app_id).map(Ok),
         };
+        drop(access);
         let answer = match admitted {
             Ok(Ok(asked)) => asked.answer(state).await,
             Ok(Err(told)) => Ok(told),
@@ -83,9 +87,16 @@ impl Address {
     }
 
     /// What is asked for, once the caller is known: before that nobody learns anything.
-    fn admitted(self, hub: &HubConfig, state: &AppState, req: &HttpRequest, app_id: &str) -> Result<Asked, ApiError> {
+    fn admitted(
+        self,
+        hub: &HubConfig,
+        known: &Known<Claims>,
+        state: &AppState,
+        req: &HttpRequest,
+        app_id: &str,
+    ) -> Result<Asked, ApiError> {
         let token = bearer::token(req.headers()).ok_or(ApiError::Unauthorized)?;
-        if !bearer::holds(token, |kid| hub.keys.get(kid), state.clock().wall()) {
+        if !bearer::holds(token, |kid| hub.keys.get(kid), known, state.clock().wall()) {
             return Err(ApiError::Unauthorized);
         }
         let app_id = if app_id.is_empty() { hub.app.as_str() } else { app_id };

@@ -10,9 +10,13 @@ use super::error::ApiError;
 
 pub(super) mod bearer;
 pub(super) mod hub;
+mod known;
 mod networks;
 pub(super) mod tokenboy;
 pub(super) mod wetoken;
+
+pub(super) use bearer::Claims;
+pub(super) use known::Known;
 
 /// Marks an answer whose shape is another server's, so that the gate does not put it into our envelope.
 pub(super) struct OwnShape;

@@ -15,8 +15,19 @@ use crate::sources::{SourceError, UpstreamError};
 /// When a caller should come back after a fault of the store.
 const STORE_RETRY: u64 = 2;
 
+/// When a caller should come back who found too many waiting.
+const CROWD_RETRY: u64 = 1;
+
+/// The address, which is there once there are sources.
+pub(in crate::http) const TOKEN: &str = "/token";
+
 pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    if let Err(outside) = networks::let_in(&req, &state, &state.access().tokenboy) {
+    told(&req, &state).await
+}
+
+/// The answer to whoever asks.
+pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpResponse {
+    if let Err(outside) = networks::let_in(req, state, &state.access().tokenboy) {
         let told = match outside {
             Outside::Page => "pages are not answered here; ask from a program",
             Outside::Stranger => "this address is not among tokenboy.allow in the settings",
@@ -26,7 +37,11 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     // Tornado takes the last of several and trims it.
     let pairs = url::form_urlencoded::parse(req.query_string().as_bytes());
     let name = pairs.filter(|(name, _)| name == "name").last().map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    match state.sources.object(&name).await {
+    let object = match state.crowd.unless_done(&format!("source {name}"), state.sources.object(&name)).await {
+        Ok(object) => object,
+        Err(error) => return failed(error.code().1, &error.to_string(), Some(CROWD_RETRY)),
+    };
+    match object {
         None => answer(StatusCode::OK, json!({ "error": "not found" }).to_string()),
         Some(Ok(object)) => answer(StatusCode::OK, object.expose_secret().to_owned()),
         Some(Err(error)) => refused(&error),

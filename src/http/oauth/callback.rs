@@ -26,6 +26,7 @@ pub(in crate::http) async fn get(
         return Ok(page::visitor(&req, Page::Expired { again: None }));
     };
     let stop = Stop { account, policy, state: trip.to_owned(), code: code.map(str::to_owned), browser: browser(&req, &base) };
+    let Ok(_place) = state.place(&holding) else { return Ok(page::crowded(&req)) };
     if *req.method() == Method::HEAD {
         // A look uses nothing up.
         return match state.logins.is_expected(stop).await {

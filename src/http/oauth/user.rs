@@ -10,6 +10,7 @@ use crate::http::{JSON, NO_STORE};
 
 pub(in crate::http) async fn get(signed: SignedForAccount, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let SignedForAccount { holding, query, method } = signed;
+    let _place = state.place(&holding)?;
     behind(&state, holding.account.app_id.as_str(), query.get("ticket").unwrap_or_default(), &method).await
 }
 

@@ -47,6 +47,12 @@ impl Process {
         Self::spawn(Command::new(wrapper[0]).args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_jsdkd")), folder, variables)
     }
 
+    /// Serves in `folder` as a process that may never have more than `files` open.
+    pub(crate) fn start_with_files(folder: &Path, files: u32) -> Self {
+        let shell = format!("ulimit -n {files} && exec \"$0\"");
+        Self::spawn(Command::new("/bin/sh").args(["-c", &shell, env!("CARGO_BIN_EXE_jsdkd")]), folder, &[])
+    }
+
     fn spawn(command: &mut Command, folder: &Path, variables: &[(&str, &str)]) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let mut child = command
@@ -118,6 +124,13 @@ impl Process {
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
         let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
         caught & HUP_INT_TERM != 0
+    }
+
+    /// Processor time used so far, in hundredths of a second.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("our own child");
+        stat.split(' ').skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
     }
 
     /// Ends it as a power cut would.

@@ -15,7 +15,7 @@ impl Fields {
         let mut fields = Self(Vec::new());
         fields.add(req.query_string().as_bytes());
         if is_form(req) {
-            fields.add(&body::raw(req, payload, state.options.body_limit).await?);
+            fields.add(&body::raw(req, payload, state).await?);
         }
         Ok(fields)
     }

@@ -127,12 +127,14 @@ impl Asks {
                 let params = Params::of(req);
                 let app_id = if app_id.is_empty() { params.one("appid")?.ok_or(Refused::Missing("appid"))? } else { app_id };
                 let holding = extract::account(state, app_id)?.0;
+                let _place = state.place(&holding)?;
                 let found = state.keeper.stored(&holding, kind).await.map_err(ApiError::from)?;
                 written(state, kind, &*found.ok_or(Refused::NothingStored)?)
             }
             Refresh(kind) if only_looks => credential(state, app_id, kind).await,
             Refresh(kind) => {
                 let holding = extract::account(state, app_id)?.0;
+                let _place = state.place(&holding)?;
                 written(state, kind, &*state.keeper.refresh(&holding, kind).await.map_err(ApiError::from)?)
             }
             // Whoever follows links to see what is there must change nothing by it.
@@ -145,8 +147,11 @@ impl Asks {
 
 async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {
     let holding = extract::account(state, app_id)?.0;
-    written(state, kind, &*state.keeper.credential(&holding, kind).await.map_err(ApiError::from)?)
+    written(state, kind, &*state.credential(&holding, kind).await?)
 }
+
+/// Where those wait who make an app.
+const CREATION: &str = "new app";
 
 async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refused> {
     let app = NewApp {
@@ -156,6 +161,7 @@ async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refus
         aes_key: fields.one("aesKey")?.map(Into::into),
         template_id: fields.one("wcode_template_id")?.map(Into::into),
     };
+    let _place = state.crowd.enter(CREATION)?;
     state.registry.create(app).await?;
     Ok(success())
 }
@@ -164,6 +170,7 @@ async fn send(state: &AppState, fields: &Fields, app_id: &str) -> Result<HttpRes
     let [user_name, system_name, code] = ["user_name", "system_name", "code"].map(|name| fields.need(name).map(str::to_owned));
     let code = Code { user_name: user_name?, system_name: system_name?, code: code? };
     let holding = extract::account(state, app_id)?.0;
+    let _place = state.place(&holding)?;
     state.registry.send_code(&holding, code).await?;
     Ok(success())
 }
