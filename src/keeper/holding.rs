@@ -194,6 +194,16 @@ impl NearCopy {
         self
     }
 
+    /// Remembers what was known of the copy `before`, if that is of the same value with another end.
+    pub(super) fn inheriting(mut self, before: Option<&Arc<Self>>) -> Self {
+        if let Some(before) = before.filter(|before| before.value().expose_secret() == self.value().expose_secret()) {
+            *self.doubtful.get_mut() = before.doubtful.load(Ordering::Relaxed);
+            *self.refused.get_mut() = before.refused.load(Ordering::Relaxed);
+            self.superseded.clone_from(&before.superseded);
+        }
+        self
+    }
+
     /// Whether `record` is what was there before.
     pub(super) fn superseded(&self, record: &Record) -> bool {
         self.superseded.as_ref().is_some_and(|before| before.expose_secret() == record.value.expose_secret())

@@ -101,9 +101,9 @@ impl Keeper {
                 self.write_back_soon(holding, kind);
                 return held;
             }
-            (_, Some(record)) => {
-                // Which of the two came after the other is known only to who fetched one of them.
-                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false));
+            (before, Some(record)) => {
+                // Which of two values came after the other is known only to who fetched one of them.
+                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false).inheriting(before));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     self.reschedule(holding, kind, &near);
                 }
