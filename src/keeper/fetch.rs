@@ -10,10 +10,11 @@ use super::flights::InFlight;
 use super::holding::{Holding, NearCopy};
 use super::limits::Rotation;
 use super::{Keeper, KeeperError};
-use crate::account::TokenApi;
+use crate::account::{Account, TokenApi};
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKind, Freshness};
 use crate::store::StoreError;
+use crate::wechat::{Grant, WechatError};
 
 /// A claim outlives the upstream timeout by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);
@@ -249,7 +250,7 @@ impl Keeper {
     ) -> Result<Arc<NearCopy>, KeeperError> {
         let asked_at = self.0.clock.steady();
         let answer = match token {
-            None => self.0.wechat.access_token(&holding.account, force).await,
+            None => self.token_of(&holding.account, force).await,
             Some(token) => match self.0.wechat.ticket(token, kind).await {
                 Some(answer) => answer,
                 None => self.0.wechat.access_token(&holding.account, false).await,
@@ -275,5 +276,16 @@ impl Keeper {
     /// Whether each fetch of the account's token voids the one before.
     pub(super) fn voids(&self, holding: &Holding) -> bool {
         holding.account.token_api == TokenApi::Basic
+    }
+
+    /// The account's token from WeChat. Where only what is forced has spent its quota, what is current is asked for without.
+    async fn token_of(&self, account: &Account, force: bool) -> Result<Grant, WechatError> {
+        match self.0.wechat.access_token(account, force).await {
+            Err(error) if force && account.token_api == TokenApi::Stable && error.is_quota() => {
+                tracing::warn!(account.id = %account.app_id, "WeChat forces no more refreshes today; what is current is asked for");
+                self.0.wechat.access_token(account, false).await
+            }
+            answer => answer,
+        }
     }
 }

@@ -120,12 +120,7 @@ impl Keeper {
             self.note_unanswered(holding, kind);
         }
         let error = KeeperError::Upstream { key: holding.key(kind), source };
-        let (KeeperError::Upstream { source, .. }, Some(current)) = (&error, lease.before) else { return Err(error) };
-        if force && holding.account.token_api == TokenApi::Stable && source.is_quota() {
-            // Only what is forced has this quota; the current token is untouched and goes on being renewed without force.
-            tracing::warn!(account.id = %holding.account.app_id, "WeChat forces no more refreshes today; the current token is handed out");
-            return Ok(current);
-        }
+        let Some(current) = lease.before else { return Err(error) };
         if force && is_lost {
             self.doubt(holding, kind, &current);
         }
