@@ -20,7 +20,7 @@ use crate::wechat::{Grant, WechatError};
 const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
 
 /// A write that took no longer than this is exact enough: stores keep whole seconds.
-const PROMPT: Duration = Duration::from_millis(300);
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// How often a write is made anew because it took longer.
 const TURNS: u32 = 3;

@@ -156,7 +156,8 @@ async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_h
         // Those for whom it has no descriptor wait in the system's queue.
         idle.push(TcpStream::connect(&address).await.expect("the system takes it"));
     }
-    eventually("the last descriptor", async || server.open_files() >= FILES).await;
+    eventually("as many as it takes", async || server.open_files() >= FILES / 2).await;
+    assert!(server.open_files() < FILES, "it leaves some to itself");
     let (begun, worked) = (Instant::now(), server.worked());
     for _ in 0..20 {
         assert_eq!(token(&server, 0).await, held, "who is connected is served");
@@ -166,7 +167,7 @@ async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_h
     figure("no descriptors left: work and time", &(work, begun.elapsed()));
     assert!(work < begun.elapsed() / 2, "it spins: {work:?} of {:?}", begun.elapsed());
     let said = server.log().iter().filter(|line| line["level"] == "ERROR").count();
-    assert_eq!(said, 1, "said once, though actix tries its door twice a second: {}", server.out());
+    assert!(said <= 1, "said once at most: {}", server.out());
     drop(idle);
     let healed = Instant::now();
     let fresh = reqwest::Client::builder().no_proxy().build().expect("a client");

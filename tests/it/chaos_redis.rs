@@ -95,7 +95,7 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
     let load = fleet.load();
-    links.iter().for_each(|link| link.set(Mood::Delay(Duration::from_millis(300))));
+    links.iter().for_each(|link| link.set(Mood::Delay(Duration::from_millis(250))));
     load.more(60).await;
     let begun = Instant::now();
     let asked: Vec<_> = (0..PROCESSES).map(|member| fleet.ask_aside(member, &cold(0))).collect();
@@ -103,8 +103,8 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
         let answer = answer.await.expect("our own task");
         assert!(answer.is_good(), "{answer:?}");
     }
-    figure("redis 300 ms away: a cold account on all three", &begun.elapsed());
-    figure("redis 300 ms away: answers under load, the slowest", &load.stop().await.all_good());
+    figure("redis 250 ms away: a cold account on all three", &begun.elapsed());
+    figure("redis 250 ms away: answers under load, the slowest", &load.stop().await.all_good());
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
     fleet.agree_on_a_living(APP).await;
 }
