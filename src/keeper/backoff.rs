@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use crate::wechat::Kind;
 
+/// The longest pause after what passes by itself.
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+
 /// The pause after the `attempt`-th failure in a row (from 1) of `kind`: doubling from 1 s to 60 s; what only a human can mend from
 /// 15 s to 10 min, so that a typo costs at most some 150 of a day's 2000 calls. `seed` in 0..1 takes up to a quarter off, so that
 /// accounts that failed together do not come back together.
 pub(crate) fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
     let (first, longest) = match kind {
         Kind::Permanent => (15.0, 600.0),
-        Kind::Temporary | Kind::StaleToken | Kind::Visitor => (1.0, 60.0),
+        Kind::Temporary | Kind::StaleToken | Kind::Visitor => (1.0, LONGEST.as_secs_f64()),
     };
     let doubled: f64 = first * 2f64.powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX).min(32));
     let jittered = doubled.min(longest) * (1.0 - 0.25 * seed.clamp(0.0, 1.0));

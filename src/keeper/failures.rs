@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use super::holding::{Failure, Holding, in_order};
 use super::{Keeper, KeeperError, backoff};
 use crate::credential::CredentialKind;
-use crate::wechat::Kind;
 
 impl Keeper {
     pub(super) fn unless_cooling(&self, holding: &Holding, kind: CredentialKind) -> Result<(), KeeperError> {
@@ -21,12 +20,11 @@ impl Keeper {
     }
 
     /// Remembers a failure of WeChat's as the cause of a pause. A fault of the store, or of the token that a ticket needs, is
-    /// remembered elsewhere or not at all; a visitor's fault says nothing of the account.
+    /// remembered elsewhere or not at all. A code about a visitor has no business here, and costs a call of the day's quota like any other.
     pub(super) fn remember(&self, holding: &Holding, kind: CredentialKind, error: KeeperError) -> KeeperError {
         let (slot, own) = (holding.slot(kind), holding.key(kind));
         if let KeeperError::Upstream { key, source } = &error
             && *key == own
-            && source.kind() != Kind::Visitor
         {
             let attempts = slot.failure().map_or(0, |failure| failure.attempts).saturating_add(1);
             let pause = backoff::delay(source.kind(), attempts, self.0.chance.fraction());

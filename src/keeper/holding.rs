@@ -194,12 +194,18 @@ impl NearCopy {
         self
     }
 
-    /// Remembers what was known of the copy `before`, if that is of the same value with another end.
-    pub(super) fn inheriting(mut self, before: Option<&Arc<Self>>) -> Self {
-        if let Some(before) = before.filter(|before| before.value().expose_secret() == self.value().expose_secret()) {
+    /// Takes the place of the copy `before`. Of the same value with another end all is remembered that was known of it, and the earlier end
+    /// holds: nothing lengthens a life. Another value that ended earlier came before this one; which of two came first is otherwise known only
+    /// to who fetched one of them.
+    pub(super) fn instead_of(mut self, before: Option<&Arc<Self>>) -> Self {
+        let Some(before) = before else { return self };
+        if before.value().expose_secret() == self.value().expose_secret() {
             *self.doubtful.get_mut() = before.doubtful.load(Ordering::Relaxed);
             *self.refused.get_mut() = before.refused.load(Ordering::Relaxed);
+            *self.ends.get_mut() = before.ends().0.min(*self.ends.get_mut());
             self.superseded.clone_from(&before.superseded);
+        } else if before.ends().plus(SAME_END) < self.ends() {
+            self.superseded = Some(before.value().clone());
         }
         self
     }

@@ -2,11 +2,11 @@
 //! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
 //! that answer requests.
 //!
-//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `news` (what it
-//! tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) with its `limits`, and `settle` (what
-//! becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
-//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `agenda`,
-//! `flights`, `backoff` and what they stand on, `sync`.
+//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `lifetimes` (what
+//! it does not say), `news` (what it tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) with
+//! its `limits`, and `settle` (what becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all
+//! instances remember of them), `suspect` (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small
+//! tools `agenda`, `flights`, `backoff` and what they stand on, `sync`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(crate) mod flights;
 #[cfg(test)]
 mod flights_tests;
 mod holding;
+mod lifetimes;
 mod limits;
 mod news;
 mod outage;

@@ -2,6 +2,7 @@
 //! instance's renewal looks for its result. Where the store tells nothing, near copies age and waiters look again by themselves.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +38,15 @@ impl Waiters {
 impl Keeper {
     /// Something was told. What was missed is left to age.
     pub(super) fn hear(&self, told: Result<Changed, broadcast::error::RecvError>) {
-        let Ok(Changed::Key(key)) = told else { return };
+        let key = match told {
+            Ok(Changed::Key(key)) => key,
+            // A store that hung up may have been started again, with less than it had.
+            Ok(Changed::Perhaps) => {
+                self.0.store_faults.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            Err(_) => return,
+        };
         let Some((app_id, kind)) = key.split_once('.') else { return };
         let (Some(kind), Some(holding)) = (CredentialKind::from_name(kind), self.holding(app_id)) else { return };
         self.0.waiters.ring(&holding.key(kind));

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::holding::{Failure, Holding};
-use super::{Keeper, KeeperError};
+use super::{Keeper, KeeperError, backoff};
 use crate::credential::CredentialKind;
 use crate::store::Record;
 use crate::wechat::{Call, Errcode, Kind, WechatError};
@@ -52,7 +52,7 @@ impl Keeper {
         }
         // Without a word of others' failures one more call is made; no reason to refuse a renewal.
         let Ok(Some(record)) = self.0.store.get(&name(holding, kind)).await else { return Ok(()) };
-        let left = self.0.clock.wall().until(record.expires_at);
+        let left = self.0.clock.wall().until(record.expires_at).min(backoff::LONGEST);
         let Ok(written) = serde_json::from_str::<Written>(record.value.expose_secret()) else { return Ok(()) };
         let call = if kind == CredentialKind::AccessToken { Call::Token } else { Call::WithToken };
         let until = self.0.clock.steady().plus(left);

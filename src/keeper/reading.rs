@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Keeper;
 use super::flights::Landing;
@@ -43,7 +43,14 @@ impl Keeper {
             Ok(record) => {
                 self.store_answered();
                 let seen = record.as_ref().map(|record| record.value.clone());
-                Ok((self.adopt(holding, kind, held, record), seen))
+                // An empty text is no credential, whoever wrote it.
+                let record = record.filter(|record| !record.value.expose_secret().is_empty());
+                let is_news = |record: &Record| held.as_ref().is_none_or(|near| !near.is(record));
+                let lifetime = match record.as_ref().is_some_and(is_news) {
+                    true => self.lifetime_of(holding, kind).await,
+                    false => holding.slot(kind).lifetime(),
+                };
+                Ok((self.adopt(holding, kind, held, record, lifetime), seen))
             }
             Err(error) => {
                 self.store_failed(&error);
@@ -56,15 +63,17 @@ impl Keeper {
         }
     }
 
-    /// Takes what the store said for the truth over what was `held` when it was asked, but for four cases: a value that never
-    /// reached the store, one that the store lost while it was down, one whose predecessor the store shows again (those are written
-    /// back instead of being fetched anew), and a renewal that ended while the store was being read.
+    /// Takes what the store said for the truth over what was `held` when it was asked, but for four cases: a value that never reached the
+    /// store, one that the store lost while it was down, one whose predecessor the store shows again, as a Redis does that was started with an
+    /// old snapshot (those are written back instead of being fetched anew), and a renewal that ended while the store was being read.
+    /// `lifetime` is the whole life of what the store said.
     fn adopt(
         &self,
         holding: &Arc<Holding>,
         kind: CredentialKind,
         held: Option<Arc<NearCopy>>,
         record: Option<Record>,
+        lifetime: Duration,
     ) -> Option<Arc<NearCopy>> {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
         let is_alive = |near: &Arc<NearCopy>| near.freshness(clock) != Freshness::Expired;
@@ -102,8 +111,8 @@ impl Keeper {
                 return held;
             }
             (before, Some(record)) => {
-                // Which of two values came after the other is known only to who fetched one of them.
-                let near = Arc::new(self.near_copy(holding, kind, record, Duration::MAX, false).inheriting(before));
+                // Nothing lives longer than its whole life, whatever somebody wrote.
+                let near = Arc::new(self.near_copy(holding, kind, record, lifetime, lifetime, false).instead_of(before));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     self.reschedule(holding, kind, &near);
                 }

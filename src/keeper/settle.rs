@@ -49,9 +49,12 @@ impl Keeper {
         let is_a_rest = kind == CredentialKind::AccessToken
             && holding.account.token_api == TokenApi::Stable
             && grant.expires_in >= SHORTEST_STABLE_REST;
-        slot.learn_lifetime(if is_a_rest { FULL_LIFETIME } else { grant.expires_in });
+        let lifetime = if is_a_rest { FULL_LIFETIME } else { grant.expires_in };
         let saved = match lease.claimed_at {
-            Some(_) => self.save(&holding.key(kind).to_string(), lease.seen.clone(), &record).await,
+            Some(_) => {
+                self.tell_lifetime(holding, kind, lifetime).await;
+                self.save(&holding.key(kind).to_string(), lease.seen.clone(), &record).await
+            }
             // The store is down; the next try is the refresher's.
             None => Err(StoreError { backend: "any", operation: "write", cause: "it was down before".to_owned() }),
         };
@@ -65,7 +68,7 @@ impl Keeper {
             Err(error) => self.store_failed(error),
         }
         let is_saved = matches!(saved, Ok(true));
-        let near = Arc::new(self.near_copy(holding, kind, record, left, !is_saved).after(lease.seen.as_ref()));
+        let near = Arc::new(self.near_copy(holding, kind, record, lifetime, left, !is_saved).after(lease.seen.as_ref()));
         slot.near.store(Some(Arc::clone(&near)));
         self.reschedule(holding, kind, &near);
         if is_saved {
@@ -87,16 +90,18 @@ impl Keeper {
         Some(theirs)
     }
 
-    /// A near copy that lives `at_most` so long, whatever the wall clock says: it may have been set back while WeChat was asked.
+    /// A near copy of a value whose whole life is `lifetime`, and which lives `at_most` so long from now on, whatever the wall clock says: it
+    /// may have been set back while WeChat was asked.
     pub(super) fn near_copy(
         &self,
         holding: &Holding,
         kind: CredentialKind,
         record: Record,
+        lifetime: Duration,
         at_most: Duration,
         unsaved: bool,
     ) -> NearCopy {
-        let lifetime = holding.slot(kind).lifetime();
+        holding.slot(kind).learn_lifetime(lifetime);
         let reserve = match kind {
             CredentialKind::AccessToken => holding.account.reserve,
             CredentialKind::JsapiTicket | CredentialKind::CardTicket => holding.account.ticket_reserve,

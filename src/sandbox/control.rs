@@ -24,6 +24,8 @@ use super::world::{TokenKind, World};
 pub struct Tuning {
     /// Seconds that tokens and tickets live from now on.
     pub lifetime: Option<u32>,
+    /// Seconds that an old token goes on living beside its successor; a twenty-fourth of `lifetime` unless it is given, as in life.
+    pub overlap: Option<u32>,
     /// Tokens a day from `/cgi-bin/token`.
     pub daily_quota: Option<u32>,
     /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes left.
@@ -40,6 +42,9 @@ impl Tuning {
         if let Some(seconds) = self.lifetime {
             world.lifetime = Duration::from_secs(seconds.into());
         }
+        if let Some(seconds) = self.overlap {
+            world.overlap = Some(Duration::from_secs(seconds.into()));
+        }
         world.daily_quota = self.daily_quota.unwrap_or(world.daily_quota);
         world.ticket_reuse = self.ticket_reuse.unwrap_or(world.ticket_reuse);
         world.silent = self.silent.unwrap_or(world.silent);
@@ -51,6 +56,9 @@ impl Tuning {
     fn check(&self) -> Result<(), String> {
         if self.lifetime.is_some_and(|seconds| !(1..=7200).contains(&seconds)) {
             return Err("lifetime: expected 1 to 7200 seconds".to_owned());
+        }
+        if self.overlap.is_some_and(|seconds| seconds > 7200) {
+            return Err("overlap: expected 0 to 7200 seconds".to_owned());
         }
         if self.time_scale.is_some_and(|scale| !(1..=3600).contains(&scale)) {
             return Err("time_scale: expected 1 to 3600".to_owned());
@@ -190,7 +198,7 @@ async fn add_visitor(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
 }
 
 async fn tune(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    let example = r#"{"lifetime":120,"daily_quota":5,"ticket_reuse":false,"silent":true,"time_scale":60}, each of them optional"#;
+    let example = r#"{"lifetime":120,"overlap":10,"daily_quota":5,"ticket_reuse":false,"silent":true,"time_scale":60}, each of them optional"#;
     obey(parse(&body, example).and_then(|tuning: Tuning| tuning.check().map(|()| sandbox.tune(tuning))))
 }
 

@@ -19,6 +19,7 @@ pub(super) fn survey(state: &State) -> Value {
     json!({
         "now": world.time.now().0,
         "lifetime": world.lifetime.as_secs_f64(),
+        "overlap": world.overlap().as_secs_f64(),
         "daily_quota": world.daily_quota,
         "ticket_reuse": world.ticket_reuse,
         "silent": world.silent,

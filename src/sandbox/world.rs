@@ -26,6 +26,8 @@ const FORCED_SPACING: Duration = Duration::from_secs(30);
 pub(super) struct World {
     pub(super) time: Timeline,
     pub(super) lifetime: Duration,
+    /// How long an old token lives beside its successor; in proportion to the lifetime unless it is tuned.
+    pub(super) overlap: Option<Duration>,
     pub(super) daily_quota: u32,
     /// Whether a repeated fetch gives the same ticket while it has time left; WeChat does not say which it does.
     pub(super) ticket_reuse: bool,
@@ -94,6 +96,7 @@ impl World {
         let mut world = Self {
             time: Timeline::new(options.clock.clone()),
             lifetime: options.lifetime,
+            overlap: None,
             daily_quota: options.daily_quota,
             ticket_reuse: true,
             silent: false,
@@ -251,9 +254,9 @@ impl World {
         Ok(account)
     }
 
-    /// How long old and new live together, and how long a visitor's code lives: five minutes of a full lifetime.
+    /// How long old and new live together, and how long a visitor's code lives: five minutes of a full lifetime, unless it is tuned.
     pub(super) fn overlap(&self) -> Duration {
-        self.lifetime / 24
+        self.overlap.unwrap_or(self.lifetime / 24)
     }
 
     fn retire(&mut self, app_id: &str, kind: TokenKind, cut: UnixMillis) -> bool {

@@ -72,6 +72,17 @@ async fn a_failure_is_told_first_and_then_remembered_without_asking_wechat_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_visitors_code_that_answers_a_renewal_costs_the_quota_no_more_than_another() {
+    let app = TestApp::start().await;
+    app.sandbox.fault(Fault::errcode(40029, "invalid code"));
+    app.query("token").await.problem(502, "upstream_refused");
+    let answers = join_all((0..20).map(|_| app.query("token"))).await;
+    assert!(answers.iter().all(|answer| answer.status == 503), "{answers:?}");
+    assert_eq!(app.sandbox.calls(TOKEN), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_only_a_human_can_mend_pauses_longer_than_what_passes() {
     // On the token endpoint 40001 speaks of the secret.
     for code in [40001, 40013, 40125, 40164, 45009, 48001] {

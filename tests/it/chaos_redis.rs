@@ -180,3 +180,30 @@ async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second(
     assert_eq!(fleet.sandbox.calls(TOKEN), 2);
     fleet.agree_on_a_living(APP).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
+    let mut redis = RedisServer::start();
+    let mut fleet = Fleet::on(json!({ "redis": redis.url() })).await;
+    let before = fleet.token(0, APP).await;
+    let old = redis.snapshot();
+    // Redis keeps whole seconds; the successor ends later by more than those.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let after = fleet.rotate(0, APP, &before).await.value.expect("a new one");
+    fleet.convergence(APP, &after).await.within(NEAR, "a rotation before the snapshot is loaded");
+    // The one that renewed is gone: nobody is left who has seen WeChat grant the one after the other.
+    fleet.kill(0);
+    redis.restart_from(&old);
+    // So that they read it anew.
+    tokio::time::sleep(NEAR).await;
+    let begun = Instant::now();
+    for member in [1, 2] {
+        assert_eq!(fleet.token(member, APP).await, after, "process {member}");
+    }
+    eventually("the later value is written back", async || redis.cli(&["GET", &format!("{APP}.token")]).contains(&after)).await;
+    figure("Redis came back with older values: until the later one is written back", &begun.elapsed());
+    for member in [1, 2] {
+        assert_eq!(fleet.token(member, APP).await, after, "process {member}");
+    }
+    assert_eq!(fleet.tokens(APP), 2);
+}

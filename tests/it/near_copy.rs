@@ -342,6 +342,25 @@ async fn of_many_instances_one_renews_and_the_others_take_its_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_life_is_short_for_every_instance_and_its_renewal_waits_for_the_last_twelfth() {
+    let (world, store) = (World::with_lives_of(Duration::from_secs(48)).await, Brittle::new());
+    let instances: Vec<_> = (0..3).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
+    let first = token(&instances[0]).await;
+    for instance in &instances {
+        for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
+            instance.value(kind).await.expect("a value");
+        }
+        assert_eq!(token(instance).await, first);
+    }
+    // Whoever took 48 s for the rest of two hours has renewed it by now, and both credentials.
+    tokio::time::sleep(2 * SECOND).await;
+    for instance in &instances {
+        assert_eq!(token(instance).await, first);
+    }
+    assert_eq!((world.token_calls(), world.ticket_calls()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_loses_the_claim_waits_and_takes_the_winners_value() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     assert!(store.claim(KEY, "another instance", HOUR).await.unwrap());

@@ -37,9 +37,18 @@ impl World {
     }
 
     pub(crate) async fn at(address: std::net::SocketAddr, clock: Clock) -> Self {
+        Self::of(address, SandboxOptions { clock, ..SandboxOptions::default() }).await
+    }
+
+    /// Where what WeChat grants lives so long.
+    pub(crate) async fn with_lives_of(lifetime: Duration) -> Self {
+        Self::of(([127, 0, 0, 1], 0).into(), SandboxOptions { lifetime, ..SandboxOptions::default() }).await
+    }
+
+    async fn of(address: std::net::SocketAddr, options: SandboxOptions) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
-        let options = SandboxOptions { accounts, clock: clock.clone(), ..SandboxOptions::default() };
+        let clock = options.clock.clone();
+        let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..options };
         let (sandbox, _running) = Sandbox::start(address, options).await.expect("a free port");
         Self { sandbox, clock, _running }
     }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Where a server keeps what it must not forget, in its folder.
+const JOURNAL: &str = "appendonlydir";
+
 /// A port that was free a moment ago. Below the range from which the system gives outgoing connections theirs, and below 55536, so
 /// that a cluster's second port (ten thousand higher) is a port too.
 pub(crate) fn free_port() -> u16 {
@@ -134,6 +137,23 @@ impl RedisServer {
         self.await_answer(&["PING"], "PONG");
     }
 
+    /// What is on its disk now.
+    pub(crate) fn snapshot(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_files(&self.dir.path().join(JOURNAL), copy.path());
+        copy
+    }
+
+    /// Dies, and starts again with what was on its disk then.
+    pub(crate) fn restart_from(&mut self, snapshot: &TempDir) {
+        self.kill();
+        let journal = self.dir.path().join(JOURNAL);
+        std::fs::remove_dir_all(&journal).unwrap();
+        std::fs::create_dir(&journal).unwrap();
+        copy_files(snapshot.path(), &journal);
+        self.restart();
+    }
+
     /// Ends the process as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -189,6 +209,12 @@ impl RedisServer {
     /// The authority's certificate of a server with TLS.
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for file in std::fs::read_dir(from).unwrap().flatten() {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 
