@@ -139,7 +139,8 @@ impl Clock {
 }
 
 /// The kernel's clocks. Where it keeps coarse ones those are read: they are a few milliseconds behind at most, which is finer than
-/// anything here asks for, and cost a quarter of the exact ones; a request reads them half a dozen times.
+/// anything here asks for, and cost a quarter of the exact ones; a request reads them half a dozen times. They are read through the C
+/// library, so that tests can preload a clock of their own.
 mod system {
     use rustix::time::{ClockId, clock_gettime};
 

@@ -7,6 +7,7 @@ mod browser;
 mod browser_login;
 mod browser_scan;
 mod challenge;
+mod chaos_clock;
 mod chaos_leader;
 mod chaos_limits;
 mod chaos_redis;

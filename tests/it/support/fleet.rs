@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions, Tuning};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::app::{APP, APP_SECRET, signed_v2};
+use super::faketime::WallClock;
 use super::load::{Answer, Asker, Load, config, query};
-use super::process::{Process, folder, settings};
+use super::process::{Process, folder, settings, write_settings};
 
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
 
@@ -46,7 +47,16 @@ pub(crate) struct Fleet {
 
 struct Member {
     folder: TempDir,
+    clock: Option<WallClock>,
     process: Process,
+}
+
+/// What a scene may have otherwise than most.
+struct Fitting {
+    /// How long WeChat's tokens live.
+    lifetime: Duration,
+    /// Whether each process's wall clock can be set.
+    has_clocks: bool,
 }
 
 impl Fleet {
@@ -57,7 +67,19 @@ impl Fleet {
 
     /// The same, each by its own way to that store.
     pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
-        let fleet = Self::started(caches).await;
+        Self::fitted(caches, Fitting { lifetime: SandboxOptions::default().lifetime, has_clocks: false }).await
+    }
+
+    /// Three processes whose wall clocks can be set, and tokens that live so long.
+    pub(crate) async fn with_clocks(cache: Value, lifetime: Duration) -> Self {
+        let fleet = Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, has_clocks: true }).await;
+        // Longer than a near copy may be old, as in life.
+        fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
+        fleet
+    }
+
+    async fn fitted(caches: [Value; PROCESSES], fitting: Fitting) -> Self {
+        let fleet = Self::started(caches, fitting).await;
         for member in 0..PROCESSES {
             for path in [query(APP), config()] {
                 let answer = fleet.asker.ask(member, path).await;
@@ -68,17 +90,20 @@ impl Fleet {
         fleet
     }
 
-    async fn started(caches: [Value; PROCESSES]) -> Self {
+    async fn started(caches: [Value; PROCESSES], fitting: Fitting) -> Self {
         let colds = (0..COLD).map(|number| (cold(number), APP_SECRET.to_owned()));
         let accounts: Vec<_> = std::iter::once((APP.to_owned(), APP_SECRET.to_owned())).chain(colds).collect();
         let apps: Vec<Value> = accounts.iter().map(|(key, secret)| json!({ "key": key, "secret": secret })).collect();
-        let options = SandboxOptions { accounts, ..SandboxOptions::default() };
+        let options = SandboxOptions { accounts, lifetime: fitting.lifetime, ..SandboxOptions::default() };
         let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
         let members = caches.into_iter().map(async |cache| {
             let over = json!({ "apps": apps, "cache": cache, "wechat": { "timeout": format!("{}ms", TIMEOUT.as_millis()) } });
             let folder = folder();
-            let process = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
-            Member { folder, process }
+            let clock = fitting.has_clocks.then(|| WallClock::in_folder(folder.path()));
+            let variables = clock.as_ref().map(WallClock::variables).unwrap_or_default();
+            write_settings(folder.path(), &settings(&sandbox.url(), over));
+            let process = Process::start(folder.path(), &[], &variables).listening().await;
+            Member { folder, clock, process }
         });
         let members = join_all(members).await;
         let asker = Asker::new(&sandbox, members.iter().map(|member| member.process.url.clone()).collect());
@@ -99,6 +124,11 @@ impl Fleet {
         let place = &mut self.members[member];
         place.process = Process::start(place.folder.path(), &[], &[]).listening().await;
         self.asker.moved(member, &place.process.url);
+    }
+
+    /// Sets a process's wall clock to so many seconds from the true time.
+    pub(crate) fn set_clock(&self, member: usize, seconds: i64) {
+        self.members[member].clock.as_ref().expect("this fleet has clocks").set(seconds);
     }
 
     /// How often WeChat was asked for a token of that account.

@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod chromium;
 pub(crate) mod databases;
 pub(crate) mod devtools;
+pub(crate) mod faketime;
 pub(crate) mod fleet;
 pub(crate) mod keeping;
 pub(crate) mod load;
