@@ -46,10 +46,9 @@ fn cold_at(cluster: &RedisCluster, node: usize) -> String {
     found.expect("forty accounts are spread over three nodes")
 }
 
-/// The first of which nothing is at this node, neither the credential nor the claim on it.
+/// The first whose credential is at another node.
 fn cold_elsewhere(cluster: &RedisCluster, node: usize) -> String {
-    let keys = |app: &str| [format!("{app}.token"), format!("jsdkd:lease:{app}.token")];
-    let found = (0..40).map(cold).find(|app| keys(app).iter().all(|key| cluster.owner(key) != node));
+    let found = (0..40).map(cold).find(|app| cluster.owner(&format!("{app}.token")) != node);
     found.expect("forty accounts are spread over three nodes")
 }
 
@@ -115,4 +114,27 @@ async fn a_dead_node_of_a_cluster_stops_only_the_accounts_whose_credentials_are_
         }
     }
     assert!(refused.is_empty(), "{} of {} accounts at living nodes: {refused:?}", refused.len(), elsewhere.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_of_a_cluster_stops_no_rotation_of_what_rests_at_others() {
+    let mut cluster = RedisCluster::start();
+    let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
+    let dead = cluster.owner(&format!("{APP}.token"));
+    let mut held = Vec::new();
+    for app in (0..24).map(cold).filter(|app| cluster.owner(&format!("{app}.token")) != dead) {
+        held.push((fleet.token(0, &app).await, app));
+    }
+    let first = cold_elsewhere(&cluster, dead);
+    cluster.nodes[dead].kill();
+    // Once all processes have found out.
+    fleet.healing(&first, &STORE_DOWN).await;
+    let mut refused = Vec::new();
+    for (token, app) in &held {
+        let answer = fleet.rotate(0, app, token).await;
+        if !answer.is_good() || answer.value.as_ref() == Some(token) {
+            refused.push((app, answer.status, answer.code));
+        }
+    }
+    assert!(refused.is_empty(), "{} of {} rotations at living nodes: {refused:?}", refused.len(), held.len());
 }
