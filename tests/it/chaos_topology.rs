@@ -138,3 +138,28 @@ async fn a_dead_node_of_a_cluster_stops_no_rotation_of_what_rests_at_others() {
     }
     assert!(refused.is_empty(), "{} of {} rotations at living nodes: {refused:?}", refused.len(), held.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_of_a_cluster_is_told_once_however_often_others_answer() {
+    let mut cluster = RedisCluster::start();
+    let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
+    let dead = cluster.owner(&format!("{APP}.token"));
+    let (here, there) = (cold_at(&cluster, dead), cold_elsewhere(&cluster, dead));
+    fleet.token(0, &there).await;
+    cluster.nodes[dead].kill();
+    // The first of a process is asked for while it finds out; near copies are read anew after half a second.
+    let load = fleet.load();
+    for _ in 0..4 {
+        fleet.ask(0, &here).await.is_refused_for_the_store(Duration::from_secs(1));
+        load.more(30).await;
+        fleet.token(0, &there).await;
+    }
+    load.stop().await.all_good();
+    let log = fleet.process(0).log();
+    let told =
+        |message: &str| log.iter().filter(|line| line["message"].as_str().is_some_and(|said| said.contains(message))).count();
+    assert_eq!((told("the store fails"), told("the store answers again"), told("redis is")), (1, 0, 0), "{log:#?}");
+    let first = log.iter().find(|line| line["message"].as_str().is_some_and(|said| said.contains("the store fails")));
+    let cause = first.expect("it was told")["error"].to_string();
+    assert!(cause.contains("a node of the redis cluster") && cause.contains("a part of the keys"), "{cause}");
+}
