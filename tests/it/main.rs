@@ -56,6 +56,7 @@ mod rotate;
 mod sandbox_push;
 mod scan_confirm;
 mod scan_login;
+mod scan_news;
 mod secrets;
 mod settings;
 mod settings_messages;
