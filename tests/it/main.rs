@@ -63,6 +63,7 @@ mod settings_messages;
 mod signals;
 mod smoke;
 mod sql_install;
+mod sql_news;
 mod sql_outage;
 mod sql_store;
 mod sql_wetoken;

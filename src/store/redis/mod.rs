@@ -13,10 +13,10 @@ use tokio::sync::broadcast;
 use self::dial::{Connection, Dialer};
 use self::link::Link;
 use self::names::Names;
-use self::news::News;
 use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
+use super::news::{News, own_name, tidings};
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::{Clock, SteadyMillis};
 
@@ -56,14 +56,9 @@ impl RedisStore {
             dialer,
             names: Names::new(&config.prefix, matches!(config.topology, RedisTopology::Cluster(_))),
             clock: clock.clone(),
-            name: format!("{:016x}", rand::random::<u64>()),
+            name: own_name(),
             news: Mutex::default(),
         })
-    }
-
-    /// What is told of a change of `key`.
-    fn tidings(&self, key: &str) -> String {
-        format!("{} {key}", self.name)
     }
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
@@ -108,7 +103,7 @@ impl Store for RedisStore {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), self.tidings(key));
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
             let write = async |connection| {
                 let (text, (unit, amount)) = (text(&record.value)?, span(left));
                 eval::<i64>(connection, PUT, &place, &[&text, unit, &amount.to_string(), &channel, &tidings]).await
@@ -126,7 +121,7 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), self.tidings(key));
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
             let write = async |connection| {
                 // The empty text is no JSON, so nothing that we wrote.
                 let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
@@ -166,7 +161,7 @@ impl Store for RedisStore {
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let release = async move {
-            let (channel, tidings) = (self.names.channel(), self.tidings(key));
+            let (channel, tidings) = (self.names.channel(), tidings(&self.name, key));
             self.script("release", RELEASE, &self.names.lease(key), &[owner, &channel, &tidings]).await.map(drop)
         };
         release.boxed()
@@ -182,7 +177,7 @@ impl Store for RedisStore {
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         let mut news = locked(&self.news);
-        let begin = || News::listen(Arc::clone(&self.dialer), self.names.channel(), self.name.clone());
+        let begin = || news::listen(&self.dialer, self.names.channel(), &self.name);
         Some(news.get_or_insert_with(begin).subscribe())
     }
 
