@@ -88,8 +88,9 @@ impl Server {
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
         let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
-        let looking = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(registry.clone().run(stopped))];
-        let refreshers = ahead.into_iter().chain(looking).collect();
+        let looking = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(registry.clone().run(stopped.clone()))];
+        let listening = tokio::spawn(logins.clone().listen(stopped));
+        let refreshers = ahead.into_iter().chain(looking).chain([listening]).collect();
         let options = HttpOptions {
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,

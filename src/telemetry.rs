@@ -4,14 +4,16 @@
 use std::io::{IsTerminal, stdout};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
@@ -23,15 +25,25 @@ const USUAL: &str = "info,actix_http=off,actix_server=warn,hyper=warn,reqwest=wa
 pub fn start(filter: Option<&str>) -> WorkerGuard {
     // Lossy: when the reader of our log stands still, requests go on and lines are dropped.
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(stdout());
-    let filter = EnvFilter::try_new(filter.unwrap_or(USUAL)).unwrap_or_else(|_| EnvFilter::new(USUAL));
-    let lines = if stdout().is_terminal() {
+    let is_terminal = stdout().is_terminal();
+    // Fails only where a subscriber is set already, as in a test that brings its own.
+    tracing_subscriber::registry().with(lines(writer, is_terminal, filter.unwrap_or(USUAL))).try_init().ok();
+    guard
+}
+
+/// What is written to `writer`, readable or as JSON.
+fn lines<S, W>(writer: W, readable: bool, filter: &str) -> impl Layer<S>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(USUAL));
+    let lines = if readable {
         fmt::layer().with_timer(ChronoUtc::new("%H:%M:%S%.3f".to_owned())).with_target(false).with_writer(writer).boxed()
     } else {
         fmt::layer().json().flatten_event(true).with_timer(ChronoUtc::rfc_3339()).with_ansi(false).with_writer(writer).boxed()
     };
-    // Fails only where a subscriber is set already, as in a test that brings its own.
-    tracing_subscriber::registry().with(lines.with_filter(filter.and(DeafDoor::default()))).try_init().ok();
-    guard
+    lines.with_filter(filter.and(DeafDoor::default()))
 }
 
 /// Who reports each connection that could not be accepted.
@@ -58,5 +70,48 @@ impl<S> Filter<S> for DeafDoor {
     fn max_level_hint(&self) -> Option<LevelFilter> {
         // What is too low for the other filter is not even built.
         Some(LevelFilter::TRACE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Holds what was written.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Paper {
+        fn lines_with(&self, word: &str) -> usize {
+            String::from_utf8_lossy(&self.0.lock().expect("nobody panics")).lines().filter(|line| line.contains(word)).count()
+        }
+    }
+
+    #[test]
+    fn a_door_that_cannot_be_opened_is_complained_of_once_a_minute_and_everything_else_each_time() {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let subscriber = tracing_subscriber::registry().with(lines(move || writer.clone(), false, USUAL));
+        tracing::subscriber::with_default(subscriber, || {
+            // Two minutes, at two tries a second.
+            for _ in 0..240 {
+                tracing::error!(target: "actix_server::accept", "no file is left");
+                tracing::warn!(target: "jsdkd::http", "something else");
+            }
+        });
+        assert_eq!((paper.lines_with("no file is left"), paper.lines_with("something else")), (2, 240));
     }
 }

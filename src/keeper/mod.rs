@@ -52,6 +52,7 @@ use agenda::Agenda;
 use fetch::Why;
 use holding::Directory;
 use news::Waiters;
+use outage::Outage;
 use suspect::Unanswered;
 
 pub use error::KeeperError;
@@ -88,6 +89,7 @@ struct Inner {
     store_faults: AtomicU64,
     /// When the store was last seen to stop answering, by the steady clock; zero = it answers.
     store_down_since: AtomicU64,
+    outage: Outage,
     /// How many renewals are under way, so that a stopping process can wait for them.
     flying: watch::Sender<usize>,
     runtime: Handle,
@@ -122,6 +124,7 @@ impl Keeper {
             unanswered: Unanswered::default(),
             store_faults: AtomicU64::new(0),
             store_down_since: AtomicU64::new(0),
+            outage: Outage::default(),
             flying: watch::Sender::new(0),
             runtime: Handle::current(),
         }));

@@ -7,9 +7,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
 
 use crate::clock::{Clock, UnixMillis};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Changed, Record, Store, StoreError};
 
 /// The store, as logins use it.
 pub(super) struct Records {
@@ -25,6 +26,11 @@ impl Records {
     /// Whether another process may change what rests here.
     pub(super) fn are_shared(&self) -> bool {
         self.store.is_shared()
+    }
+
+    /// What other processes write, where the store can tell.
+    pub(super) fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        self.store.changes()
     }
 
     /// The living record and its end.

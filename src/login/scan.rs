@@ -16,6 +16,9 @@ use crate::signature::{fingerprint, is_id, random_id};
 /// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
 
+/// What stands before a login's id in the name of its record.
+pub(super) const SCAN_KEYS: &str = "login.scan.";
+
 /// A code lives five minutes; nobody brings it after that. Source: 网页授权, code.
 const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 
@@ -253,5 +256,5 @@ impl Person {
 }
 
 fn scan_key(id: &str) -> String {
-    format!("login.scan.{id}")
+    format!("{SCAN_KEYS}{id}")
 }

@@ -1,12 +1,16 @@
-//! Polls that wait for a scan: each costs a future and no thread, is woken by the scan if it happens in this process, and looks again
-//! now and then in case it happens in another.
+//! Polls that wait for a scan: each costs a future and no thread, is woken by the scan if it happens in this process, or in another when the
+//! store tells of it, and looks again now and then in case nobody tells.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast, watch};
+
+use super::Logins;
+use super::scan::SCAN_KEYS;
+use crate::store::Changed;
 
 /// Polls that may wait at once.
 const MOST: usize = 10_000;
@@ -15,6 +19,25 @@ const MOST: usize = 10_000;
 /// store no more than a few thousand times a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PER_LOOK: usize = 1000;
+
+impl Logins {
+    /// Passes on what the store tells of other instances' scans until `stop` changes. A change costs one look among those who wait, however
+    /// many they are. What was missed is left to their looking again: if all of them looked at once the store would feel it.
+    pub async fn listen(self, mut stop: watch::Receiver<bool>) {
+        let Some(mut news) = self.0.records.changes() else { return };
+        loop {
+            let told = tokio::select! {
+                _ = stop.changed() => return,
+                told = news.recv() => told,
+            };
+            match told {
+                Ok(Changed::Key(key)) => key.strip_prefix(SCAN_KEYS).into_iter().for_each(|id| self.0.waiting.ring(id)),
+                Ok(Changed::Perhaps) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
 
 /// All who wait, by what they wait for.
 #[derive(Default)]
@@ -122,5 +145,16 @@ mod tests {
         ring.as_mut().enable();
         waiting.ring("a");
         ring.await;
+    }
+
+    #[tokio::test]
+    async fn a_ring_is_heard_by_those_alone_whom_it_is_for() {
+        let waiting = Waiting::default();
+        let (hers, his) = (waiting.sit("a").expect("a place"), waiting.sit("b").expect("a place"));
+        let (mut for_her, mut for_him) = (std::pin::pin!(hers.bell.notified()), std::pin::pin!(his.bell.notified()));
+        assert!(!for_her.as_mut().enable() && !for_him.as_mut().enable());
+        waiting.ring("b");
+        waiting.ring("nobody");
+        assert!(!for_her.as_mut().enable() && for_him.as_mut().enable());
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::{Clock, UnixMillis};
 mod apps;
 mod file;
 mod memory;
+mod news;
 pub mod redis;
 pub mod sql;
 

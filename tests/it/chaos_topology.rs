@@ -46,10 +46,9 @@ fn cold_at(cluster: &RedisCluster, node: usize) -> String {
     found.expect("forty accounts are spread over three nodes")
 }
 
-/// The first of which nothing is at this node, neither the credential nor the claim on it.
+/// The first whose credential is at another node.
 fn cold_elsewhere(cluster: &RedisCluster, node: usize) -> String {
-    let keys = |app: &str| [format!("{app}.token"), format!("jsdkd:lease:{app}.token")];
-    let found = (0..40).map(cold).find(|app| keys(app).iter().all(|key| cluster.owner(key) != node));
+    let found = (0..40).map(cold).find(|app| cluster.owner(&format!("{app}.token")) != node);
     found.expect("forty accounts are spread over three nodes")
 }
 
@@ -115,4 +114,52 @@ async fn a_dead_node_of_a_cluster_stops_only_the_accounts_whose_credentials_are_
         }
     }
     assert!(refused.is_empty(), "{} of {} accounts at living nodes: {refused:?}", refused.len(), elsewhere.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_of_a_cluster_stops_no_rotation_of_what_rests_at_others() {
+    let mut cluster = RedisCluster::start();
+    let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
+    let dead = cluster.owner(&format!("{APP}.token"));
+    let mut held = Vec::new();
+    for app in (0..24).map(cold).filter(|app| cluster.owner(&format!("{app}.token")) != dead) {
+        held.push((fleet.token(0, &app).await, app));
+    }
+    let first = cold_elsewhere(&cluster, dead);
+    cluster.nodes[dead].kill();
+    // Once all processes have found out.
+    fleet.healing(&first, &STORE_DOWN).await;
+    let mut refused = Vec::new();
+    for (token, app) in &held {
+        let answer = fleet.rotate(0, app, token).await;
+        if !answer.is_good() || answer.value.as_ref() == Some(token) {
+            refused.push((app, answer.status, answer.code));
+        }
+    }
+    assert!(refused.is_empty(), "{} of {} rotations at living nodes: {refused:?}", refused.len(), held.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_of_a_cluster_is_told_once_however_often_others_answer() {
+    let mut cluster = RedisCluster::start();
+    let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
+    let dead = cluster.owner(&format!("{APP}.token"));
+    let (here, there) = (cold_at(&cluster, dead), cold_elsewhere(&cluster, dead));
+    fleet.token(0, &there).await;
+    cluster.nodes[dead].kill();
+    // The first of a process is asked for while it finds out; near copies are read anew after half a second.
+    let load = fleet.load();
+    for _ in 0..4 {
+        fleet.ask(0, &here).await.is_refused_for_the_store(Duration::from_secs(1));
+        load.more(30).await;
+        fleet.token(0, &there).await;
+    }
+    load.stop().await.all_good();
+    let log = fleet.process(0).log();
+    let told =
+        |message: &str| log.iter().filter(|line| line["message"].as_str().is_some_and(|said| said.contains(message))).count();
+    assert_eq!((told("the store fails"), told("the store answers again"), told("redis is")), (1, 0, 0), "{log:#?}");
+    let first = log.iter().find(|line| line["message"].as_str().is_some_and(|said| said.contains("the store fails")));
+    let cause = first.expect("it was told")["error"].to_string();
+    assert!(cause.contains("a node of the redis cluster") && cause.contains("a part of the keys"), "{cause}");
 }

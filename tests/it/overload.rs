@@ -83,7 +83,8 @@ async fn neighbours_tell_it_in_their_own_shape() {
     let told = async {
         eventually("the place is taken", async || app.sandbox.calls(TOKEN) == 1).await;
         let answer = hub::ask(&app, "/access-token", &hub::good()).await;
-        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (500, "1"), "its clients know 500: {}", answer.body);
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{}", answer.body);
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
         assert!(answer.body.starts_with("too many requests wait"), "{}", answer.body);
         let answer = app.get(&format!("/wx/{APP}/token/get")).await;
         assert!(answer.body.starts_with(r#"{"errcode":400,"errmsg":"too many requests wait"#), "{}", answer.body);

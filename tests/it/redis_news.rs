@@ -21,7 +21,7 @@ async fn store(url: &str) -> Arc<dyn Store> {
 }
 
 /// Has `writer` write `key` again and again until `news` has it: what is told before the ear is there is not heard.
-async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key: &str) -> bool {
+pub(crate) async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key: &str) -> bool {
     let deadline = Instant::now() + Duration::from_secs(15);
     while Instant::now() < deadline {
         writer.put(key, &record("x", HOUR)).await.ok();
@@ -92,7 +92,7 @@ async fn a_user_with_a_password_listens_and_one_who_may_not_tell_still_writes() 
 }
 
 /// A near copy is not looked at again before half a second has passed, so whoever is quicker was told.
-const BY_ITSELF: Duration = Duration::from_millis(500);
+pub(crate) const BY_ITSELF: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_refused_at_one_instance_is_gone_at_the_other_before_that_looks_by_itself() {

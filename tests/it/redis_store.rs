@@ -397,6 +397,25 @@ async fn a_read_only_replica_is_named_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&format!("{}?prefix=site:", cluster.url())).await;
+    let slot = |key: &str| cluster.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]);
+    for app in ["wx1", "wx2", "wx3"] {
+        let key = format!("{app}.token");
+        store.put(&key, &record("abc", HOUR)).await.unwrap();
+        store.put(&format!("{key}.pause"), &record("pause", HOUR)).await.unwrap();
+        assert_eq!(read(&*store, &format!("{key}.pause")).await.as_deref(), Some("pause"));
+        assert!(store.claim(&key, "me", HOUR).await.unwrap());
+        assert!(store.spend(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
+        assert!(store.spend(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
+        let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.names_like(&format!("*{app}*"))).collect();
+        assert_eq!(keys.len(), 5, "{keys:?}");
+        assert!(keys.contains(&format!("site:{key}")) && keys.iter().all(|name| slot(name) == slot(&keys[0])), "{keys:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_followed_when_its_slots_move() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;

@@ -132,7 +132,8 @@ impl Asked {
     }
 }
 
-/// An error as the hub tells it: a line of text, and 500 for everything that befalls a credential.
+/// An error as the hub tells it: a line of text, and 500 for everything that befalls a credential. The hub itself refuses nobody for want of
+/// room, so there its callers, and the proxies between, are told as on every other route.
 fn shape(error: &ApiError) -> HttpResponse {
     let mut response = HttpResponse::build(status(error));
     response.insert_header((header::CONTENT_TYPE, TEXT)).insert_header((header::CACHE_CONTROL, NO_STORE));
@@ -149,7 +150,8 @@ fn shape(error: &ApiError) -> HttpResponse {
 
 fn status(error: &ApiError) -> StatusCode {
     let (_, ours) = error.code();
-    if ours.is_server_error() { StatusCode::INTERNAL_SERVER_ERROR } else { ours }
+    let is_crowded = matches!(error, ApiError::Overloaded);
+    if ours.is_server_error() && !is_crowded { StatusCode::INTERNAL_SERVER_ERROR } else { ours }
 }
 
 fn text(error: &ApiError) -> String {

@@ -94,6 +94,18 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
     Fault { words, connection }
 }
 
+/// As [`judge`], for what came over a connection to a cluster: it goes on serving the other nodes' keys when one is dead, and the others point
+/// to the dead one.
+pub(super) fn judge_in_cluster(error: &RedisError, place: &str) -> Fault {
+    let fault = judge(error, place);
+    let is_of_a_node = matches!(code(error).as_deref(), None | Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"));
+    if !is_of_a_node || fault.connection == Verdict::Sound {
+        return fault;
+    }
+    let words = format!("a node of the {place} cannot be reached, or has no successor yet: a part of the keys is not served");
+    Fault { words, ..fault }
+}
+
 /// The words for an end of patience.
 pub(super) fn silence(place: &str, timeout: std::time::Duration) -> String {
     format!("{place} did not answer within {}", humantime::format_duration(timeout))
@@ -127,5 +139,15 @@ mod tests {
     fn a_read_only_server_is_astray_and_a_full_one_is_sound() {
         let of = |code: &str| judge(&redis::make_extension_error(code.into(), None), "redis").connection;
         assert_eq!((of("READONLY"), of("OOM"), of("NOAUTH")), (Verdict::Astray, Verdict::Sound, Verdict::Astray));
+    }
+
+    #[test]
+    fn a_cluster_is_not_told_to_be_a_cluster_when_a_node_of_it_is_dead() {
+        let of = |code: &str| judge_in_cluster(&redis::make_extension_error(code.into(), None), "redis cluster at h:1");
+        for code in ["MOVED", "CLUSTERDOWN"] {
+            assert!(of(code).words.starts_with("a node of the redis cluster at h:1 cannot be reached"), "{:?}", of(code));
+            assert_eq!(of(code).connection, Verdict::Astray);
+        }
+        assert!(of("OOM").words.contains("out of memory") && of("NOAUTH").words.contains("password"));
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::memory::locked;
 use super::dial::{Connection, Dialer};
-use super::fault::{Verdict, judge, silence};
+use super::fault::{Verdict, judge, judge_in_cluster, silence};
 
 /// The least time from one attempt to connect to the next.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -46,6 +46,7 @@ impl Link {
             loop {
                 let (number, connection) = core.connection().await?;
                 in_use = Some(number);
+                let judge = if matches!(connection, Connection::Cluster(_)) { judge_in_cluster } else { judge };
                 let error = match request(connection).await {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,

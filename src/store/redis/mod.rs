@@ -12,16 +12,18 @@ use tokio::sync::broadcast;
 
 use self::dial::{Connection, Dialer};
 use self::link::Link;
-use self::news::News;
+use self::names::Names;
 use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
+use super::news::{News, own_name, tidings};
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::{Clock, SteadyMillis};
 
 mod dial;
 mod fault;
 mod link;
+mod names;
 mod news;
 mod options;
 mod script;
@@ -30,12 +32,6 @@ mod url;
 pub use options::from_options;
 pub use url::{from_address, from_nodes, from_url};
 
-/// The channel on which what was written is told, as the writer's name, a blank, and the key.
-const CHANNEL: &str = "jsdkd:changed";
-
-/// A hash of apps by appid, each as JSON.
-const APPS: &str = "jsdkd:apps";
-
 /// A hundred years: what is longer would overflow Redis's own clock.
 const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 
@@ -43,7 +39,7 @@ const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 pub struct RedisStore {
     link: Link,
     dialer: Arc<Dialer>,
-    prefix: String,
+    names: Names,
     clock: Clock,
     /// Tells what this process told from what others did.
     name: String,
@@ -58,24 +54,15 @@ impl RedisStore {
         Ok(Self {
             link: Link::new(Arc::clone(&dialer)),
             dialer,
-            prefix: config.prefix.clone(),
+            names: Names::new(&config.prefix, matches!(config.topology, RedisTopology::Cluster(_))),
             clock: clock.clone(),
-            name: format!("{:016x}", rand::random::<u64>()),
+            name: own_name(),
             news: Mutex::default(),
         })
     }
 
-    fn channel(&self) -> String {
-        format!("{}{CHANNEL}", self.prefix)
-    }
-
-    /// What is told of a change of `key`.
-    fn tidings(&self, key: &str) -> String {
-        format!("{} {key}", self.name)
-    }
-
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
-        let (key, asked_at) = (format!("{}{key}", self.prefix), self.clock.steady());
+        let (key, asked_at) = (self.names.record(key), self.clock.steady());
         let found = self.link.run(true, |connection| read(connection, &key)).await;
         Ok(self.record(&key, found.map_err(failed(operation))?, asked_at))
     }
@@ -99,18 +86,8 @@ impl RedisStore {
         Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(left) })
     }
 
-    async fn script(&self, operation: &'static str, code: &str, key: &str, args: &[&str]) -> Result<bool, StoreError> {
-        let key = format!("{}{key}", self.prefix);
-        self.link.run(true, |connection| eval(connection, code, &key, args)).await.map_err(failed(operation))
-    }
-
-    /// The name of the right to renew `key`. In a cluster it must rest at the node of `key` itself, or a dead node would stop the renewal of
-    /// what rests at others: what stands in braces decides where a key goes.
-    fn lease(&self, key: &str) -> String {
-        match self.dialer.config.topology {
-            RedisTopology::Cluster(_) => format!("jsdkd:lease:{{{}{key}}}", self.prefix),
-            _ => format!("jsdkd:lease:{key}"),
-        }
+    async fn script(&self, operation: &'static str, code: &str, name: &str, args: &[&str]) -> Result<bool, StoreError> {
+        self.link.run(true, |connection| eval(connection, code, name, args)).await.map_err(failed(operation))
     }
 }
 
@@ -126,7 +103,7 @@ impl Store for RedisStore {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (format!("{}{key}", self.prefix), self.channel(), self.tidings(key));
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
             let write = async |connection| {
                 let (text, (unit, amount)) = (text(&record.value)?, span(left));
                 eval::<i64>(connection, PUT, &place, &[&text, unit, &amount.to_string(), &channel, &tidings]).await
@@ -144,7 +121,7 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (format!("{}{key}", self.prefix), self.channel(), self.tidings(key));
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
             let write = async |connection| {
                 // The empty text is no JSON, so nothing that we wrote.
                 let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
@@ -170,7 +147,7 @@ impl Store for RedisStore {
             if self.read("take", key).await?.is_none() {
                 return Ok(None);
             }
-            let (key, asked_at) = (format!("{}{key}", self.prefix), self.clock.steady());
+            let (key, asked_at) = (self.names.record(key), self.clock.steady());
             let found = self.link.run(false, |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &key, &[])).await;
             let (left, text) = found.map_err(failed("take"))?;
             Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }, asked_at))
@@ -179,28 +156,28 @@ impl Store for RedisStore {
     }
 
     fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.script("claim", CLAIM, &self.lease(key), &[owner, &millis(ttl)]).await }.boxed()
+        async move { self.script("claim", CLAIM, &self.names.lease(key), &[owner, &millis(ttl)]).await }.boxed()
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let release = async move {
-            let (channel, tidings) = (self.channel(), self.tidings(key));
-            self.script("release", RELEASE, &self.lease(key), &[owner, &channel, &tidings]).await.map(drop)
+            let (channel, tidings) = (self.names.channel(), tidings(&self.name, key));
+            self.script("release", RELEASE, &self.names.lease(key), &[owner, &channel, &tidings]).await.map(drop)
         };
         release.boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            let key = format!("jsdkd:spent:{key}");
-            self.script("spend", SPEND, &key, &[&limit.to_string(), &millis(window)]).await
+            let name = self.names.permits(key);
+            self.script("spend", SPEND, &name, &[&limit.to_string(), &millis(window)]).await
         }
         .boxed()
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         let mut news = locked(&self.news);
-        let begin = || News::listen(Arc::clone(&self.dialer), self.channel(), self.name.clone());
+        let begin = || news::listen(&self.dialer, self.names.channel(), &self.name);
         Some(news.get_or_insert_with(begin).subscribe())
     }
 
@@ -214,7 +191,7 @@ impl Store for RedisStore {
 impl Apps for RedisStore {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
         async move {
-            let key = format!("{}{APPS}", self.prefix);
+            let key = self.names.apps();
             let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
             Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
         }
@@ -223,7 +200,7 @@ impl Apps for RedisStore {
 
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let key = format!("{}{APPS}", self.prefix);
+            let key = self.names.apps();
             self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
         }
         .boxed()

@@ -1,73 +1,30 @@
-//! What other processes have written, heard over publish/subscribe as it happens: on a connection of its own, made again when it is lost.
-//! Nothing depends on it: who hears nothing looks again within a second.
+//! What other processes have written, over Redis's publish/subscribe, on a connection of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{FutureExt, select_ok};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 use secrecy::ExposeSecret;
-use tokio::sync::broadcast;
-use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::dial::{Dialer, certificates, node, tcp};
-use crate::store::{Changed, RedisConfig, RedisTopology};
+use crate::store::news::{Ear, News, QUIET};
+use crate::store::{RedisConfig, RedisTopology};
 
-/// How many changes a slow listener may be behind; then it is told that it missed some.
-const BACKLOG: usize = 1024;
-
-/// The least and the longest time from one attempt to listen to the next.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-
-/// A connection over which nothing has come for so long is asked whether it lives: a peer that vanished without a word says nothing.
-const QUIET: Duration = Duration::from_secs(5);
-
-/// Hears what is told on one channel. Dropping it ends the listening.
-pub(super) struct News {
-    sender: broadcast::Sender<Changed>,
-    task: AbortHandle,
+/// Listens on `channel` to all but what `own` tells. Must be called on a tokio runtime.
+pub(super) fn listen(dialer: &Arc<Dialer>, channel: String, own: &str) -> News {
+    let (dialer, channel) = (Arc::clone(dialer), Arc::<str>::from(channel));
+    News::keep(own, move |ear| listen_once(Arc::clone(&dialer), Arc::clone(&channel), ear))
 }
 
-impl News {
-    /// Listens on `channel` to all but what begins with `own`. Must be called on a tokio runtime.
-    pub(super) fn listen(dialer: Arc<Dialer>, channel: String, own: String) -> Self {
-        let (sender, _) = broadcast::channel(BACKLOG);
-        let task = tokio::spawn(keep_listening(dialer, channel, own, sender.clone())).abort_handle();
-        Self { sender, task }
-    }
-
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Changed> {
-        self.sender.subscribe()
-    }
-
-    pub(super) fn end(&self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for News {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-async fn keep_listening(dialer: Arc<Dialer>, channel: String, own: String, sender: broadcast::Sender<Changed>) {
-    let mut pause = PAUSES.0;
-    loop {
-        let connected = timeout(dialer.timeout().saturating_mul(3), connect(&dialer, &channel)).await;
-        if let Ok(Ok((sink, stream))) = connected {
-            pause = PAUSES.0;
-            tracing::debug!(store.place = dialer.place(), "listening for what others write");
-            hear(&dialer, sink, stream, &own, &sender).await;
-        }
-        // What happened in between was not heard.
-        sender.send(Changed::Perhaps).ok();
-        sleep(pause).await;
-        pause = pause.saturating_mul(2).min(PAUSES.1);
-    }
+async fn listen_once(dialer: Arc<Dialer>, channel: Arc<str>, ear: Ear) -> bool {
+    let connected = timeout(dialer.timeout().saturating_mul(3), connect(&dialer, &channel)).await;
+    let Ok(Ok((sink, stream))) = connected else { return false };
+    tracing::debug!(store.place = dialer.place(), "listening for what others write");
+    hear(&dialer, sink, stream, &ear).await;
+    true
 }
 
 async fn connect(dialer: &Dialer, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
@@ -77,16 +34,10 @@ async fn connect(dialer: &Dialer, channel: &str) -> RedisResult<(PubSubSink, Pub
 }
 
 /// Passes on what is heard until the connection ends.
-async fn hear(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, own: &str, sender: &broadcast::Sender<Changed>) {
+async fn hear(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, ear: &Ear) {
     loop {
         match timeout(QUIET, stream.next()).await {
-            Ok(Some(message)) => {
-                // The writer's name, a blank, the key.
-                let Ok(text) = message.get_payload::<String>() else { continue };
-                let Some((_, key)) = text.split_once(' ').filter(|(writer, _)| *writer != own) else { continue };
-                // Nobody may be listening to us.
-                sender.send(Changed::Key(key.into())).ok();
-            }
+            Ok(Some(message)) => message.get_payload::<String>().iter().for_each(|text| ear.heard(text)),
             Ok(None) => return,
             Err(_) => match timeout(dialer.timeout(), sink.ping::<()>()).await {
                 Ok(Ok(())) => {}

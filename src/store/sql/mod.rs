@@ -2,24 +2,27 @@
 //! tables. This file bounds every call and says what a fault means; what is said to the database stands in `wetoken` and `records`.
 //!
 //! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says differently), `session` and `pool`
-//! (connections), `schema` and `install` (the tables themselves).
+//! (connections), `news` (what other processes tell), `schema` and `install` (the tables themselves).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use self::driver::Cell;
+use self::news::Bulletin;
 use self::session::{Database, Session};
-use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
+use super::{Apps, Changed, Record, Store, StoreError, StoredApp, gives_way};
 use crate::clock::{Clock, SteadyMillis};
 
 mod dialect;
 mod driver;
 mod fault;
 mod install;
+mod news;
 mod pool;
 mod records;
 mod schema;
@@ -45,6 +48,7 @@ const SWEEP_WITHIN: Duration = Duration::from_secs(1);
 /// Keeps records in a database that other processes may share.
 pub struct SqlStore {
     database: Database,
+    bulletin: Option<Bulletin>,
     place: String,
     timeout: Duration,
     clock: Clock,
@@ -69,8 +73,10 @@ impl Found {
 impl SqlStore {
     /// Opens no connection: a database that is down now is no error, it is found when it comes. Must be called on a tokio runtime.
     pub fn open(config: &SqlConfig, clock: &Clock) -> Self {
+        let database = Database::new(config, clock);
         Self {
-            database: Database::new(config, clock),
+            bulletin: database.own().and_then(|own| Bulletin::of(config, own)),
+            database,
             place: config.place(),
             timeout: config.timeout,
             clock: clock.clone(),
@@ -224,7 +230,12 @@ impl Store for SqlStore {
         self.run("spend", spend).boxed()
     }
 
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        self.bulletin.as_ref().map(Bulletin::subscribe)
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.bulletin.iter().for_each(Bulletin::close);
         // What a server does not answer to, it need not be asked twice.
         async move {
             timeout(self.timeout, self.database.close()).await.ok();

@@ -39,7 +39,7 @@ pub(super) async fn write(session: &mut Session, key: &str, value: &str, left: i
     let name = &name_of(key);
     let over = session.dialect().over("name, kind", &["value", "ends"]);
     let statement = format!("INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {{now}} + ?) {over}");
-    session.execute(&statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
+    session.execute_telling(key, &statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
 }
 
 /// Writes over what is there if it has ended or `may` give way. Of several who saw the same row one writes; the others look again.
@@ -51,7 +51,7 @@ pub(super) async fn replace(session: &mut Session, key: &str, may: impl Fn(&str)
     let insert = "INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {now} + ?)";
     for _ in 0..ROUNDS {
         let Some([found, rest, ends]) = session.row(question, &[Text(name)]).await? else {
-            match session.execute(insert, &[Text(name), Text(value), Number(left)]).await {
+            match session.execute_telling(key, insert, &[Text(name), Text(value), Number(left)]).await {
                 Err(error) if is_duplicate(&error) => continue,
                 inserted => return inserted.map(|_| true),
             }
@@ -60,7 +60,8 @@ pub(super) async fn replace(session: &mut Session, key: &str, may: impl Fn(&str)
         if rest.number().is_some_and(|rest| rest > 0) && !may(&found) {
             return Ok(false);
         }
-        if session.execute(update, &[Text(value), Number(left), Text(name), Number(ends), Text(&found)]).await? == 1 {
+        let args = [Text(value), Number(left), Text(name), Number(ends), Text(&found)];
+        if session.execute_telling(key, update, &args).await? == 1 {
             return Ok(true);
         }
     }
@@ -107,7 +108,7 @@ pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i6
 pub(super) async fn release(session: &mut Session, key: &str, owner: &str) -> Result<()> {
     let name = &name_of(key);
     let statement = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'claim' AND owner = ?";
-    session.execute(statement, &[Text(name), Text(owner)]).await.map(drop)
+    session.execute_telling(key, statement, &[Text(name), Text(owner)]).await.map(drop)
 }
 
 /// Counts up to the limit and no further. MySQL assigns from left to right, so the count looks at the end that was.

@@ -8,8 +8,11 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error};
 
+use super::super::news::{own_name, tidings};
 use super::dialect::Dialect;
+use super::driver::Arg::Text;
 use super::driver::{Arg, Cell, Driver};
+use super::news::{CHANNEL, is_told};
 use super::pool::{Loan, Pool};
 use super::url::{Server, SqlConfig};
 use crate::clock::Clock;
@@ -24,7 +27,8 @@ const STRICT: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTI
 /// A database of one of the three kinds.
 pub(super) enum Database {
     MySql(Arc<Pool<MySqlConnectOptions>>),
-    Postgres(Arc<Pool<PgConnectOptions>>),
+    /// With the name by which its sessions tell of what they write.
+    Postgres(Arc<Pool<PgConnectOptions>>, Arc<str>),
     Sqlite(Arc<Pool<SqliteConnectOptions>>),
 }
 
@@ -39,7 +43,7 @@ impl Database {
             }
             Server::Postgres(options) => {
                 let options = options.clone().application_name("jsdkd").disable_statement_logging();
-                Self::Postgres(Pool::new(options, None, CONNECTIONS, clock))
+                Self::Postgres(Pool::new(options, None, CONNECTIONS, clock), own_name().into())
             }
             // A file has one writer at a time, and one connection queues better than many that try again.
             Server::Sqlite(path) => Self::Sqlite(Pool::new(sqlite(config.timeout).filename(path), None, 1, clock)),
@@ -50,7 +54,7 @@ impl Database {
     pub(super) async fn session(&self) -> Result<Session, Error> {
         Ok(match self {
             Self::MySql(pool) => Session::MySql(pool.lend().await?),
-            Self::Postgres(pool) => Session::Postgres(pool.lend().await?),
+            Self::Postgres(pool, own) => Session::Postgres(pool.lend().await?, Arc::clone(own)),
             Self::Sqlite(pool) => Session::Sqlite(pool.lend().await?),
         })
     }
@@ -58,15 +62,20 @@ impl Database {
     pub(super) fn dialect(&self) -> Dialect {
         match self {
             Self::MySql(_) => Dialect::MySql,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(..) => Dialect::Postgres,
             Self::Sqlite(_) => Dialect::Sqlite,
         }
+    }
+
+    /// The name by which this process tells of what it writes, if the database can tell.
+    pub(super) fn own(&self) -> Option<&Arc<str>> {
+        if let Self::Postgres(_, own) = self { Some(own) } else { None }
     }
 
     pub(super) async fn close(&self) {
         match self {
             Self::MySql(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool, _) => pool.close().await,
             Self::Sqlite(pool) => pool.close().await,
         }
     }
@@ -84,7 +93,7 @@ fn sqlite(timeout: Duration) -> SqliteConnectOptions {
 /// A connection in use. Dropped without [`Session::keep`] it is closed.
 pub(super) enum Session {
     MySql(Loan<MySqlConnectOptions>),
-    Postgres(Loan<PgConnectOptions>),
+    Postgres(Loan<PgConnectOptions>, Arc<str>),
     Sqlite(Loan<SqliteConnectOptions>),
 }
 
@@ -94,11 +103,24 @@ impl Session {
         self.execute_said(self.dialect().say(neutral), args).await
     }
 
+    /// As [`Session::execute`] for what changes the record of `key` or the claim on it; other processes are told with the statement's end, so
+    /// that whoever hears of a change finds it.
+    pub(super) async fn execute_telling(&mut self, key: &str, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
+        let Self::Postgres(loan, own) = self else { return self.execute(neutral, args).await };
+        if !is_told(key) {
+            return self.execute(neutral, args).await;
+        }
+        let tidings = tidings(own, key);
+        let telling = format!("WITH written AS ({neutral} RETURNING 1) SELECT pg_notify(?, ?) FROM written");
+        let args = [args, &[Text(CHANNEL), Text(&tidings)]].concat();
+        loan.connection.execute(Dialect::Postgres.say(&telling), &args).await
+    }
+
     /// Runs a statement that is in the dialect already.
     pub(super) async fn execute_said(&mut self, statement: String, args: &[Arg<'_>]) -> Result<u64, Error> {
         match self {
             Self::MySql(loan) => loan.connection.execute(statement, args).await,
-            Self::Postgres(loan) => loan.connection.execute(statement, args).await,
+            Self::Postgres(loan, _) => loan.connection.execute(statement, args).await,
             Self::Sqlite(loan) => loan.connection.execute(statement, args).await,
         }
     }
@@ -108,7 +130,7 @@ impl Session {
         let statement = self.dialect().say(neutral);
         match self {
             Self::MySql(loan) => loan.connection.rows(statement, args).await,
-            Self::Postgres(loan) => loan.connection.rows(statement, args).await,
+            Self::Postgres(loan, _) => loan.connection.rows(statement, args).await,
             Self::Sqlite(loan) => loan.connection.rows(statement, args).await,
         }
     }
@@ -122,7 +144,7 @@ impl Session {
     pub(super) fn dialect(&self) -> Dialect {
         match self {
             Self::MySql(_) => Dialect::MySql,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(..) => Dialect::Postgres,
             Self::Sqlite(_) => Dialect::Sqlite,
         }
     }
@@ -131,7 +153,7 @@ impl Session {
     pub(super) fn keep(self) {
         match self {
             Self::MySql(loan) => loan.keep(),
-            Self::Postgres(loan) => loan.keep(),
+            Self::Postgres(loan, _) => loan.keep(),
             Self::Sqlite(loan) => loan.keep(),
         }
     }

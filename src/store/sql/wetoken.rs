@@ -15,6 +15,7 @@ use super::session::Session;
 /// The row that a key is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CredentialRow<'k> {
+    key: &'k str,
     table: &'static str,
     column: &'static str,
     app_id: &'k str,
@@ -28,12 +29,12 @@ pub(super) fn row_of(key: &str) -> Option<CredentialRow<'_>> {
         "ticket" => ("wechat_jsapi_ticket", "ticket"),
         _ => return None,
     };
-    Some(CredentialRow { table, column, app_id })
+    Some(CredentialRow { key, table, column, app_id })
 }
 
 impl CredentialRow<'_> {
     pub(super) async fn read(&self, session: &mut Session) -> Result<Option<Found>> {
-        let Self { table, column, app_id } = self;
+        let Self { table, column, app_id, .. } = self;
         let question = format!("SELECT appid, {column}, {{left}} FROM {table} WHERE appid = ?");
         let row = session.row(&question, &[Text(app_id)]).await?;
         // MySQL's usual collations take `WX1` for `wx1`; one account's credential must not be another's.
@@ -41,18 +42,19 @@ impl CredentialRow<'_> {
     }
 
     pub(super) async fn write(&self, session: &mut Session, value: &str, left: i64) -> Result<()> {
-        let Self { table, column, app_id } = self;
+        let Self { key, table, column, app_id } = self;
         let over = session.dialect().over("appid", &["appid", column, "expire", "expire_date", "update_time", "message"]);
         let statement = format!(
             "INSERT INTO {table} (appid, {column}, expire, expire_date, update_time, message) \
              VALUES (?, ?, ?, {{end}}, {{moment}}, 'success') {over}"
         );
-        session.execute(&statement, &[Text(app_id), Text(value), Number(left / 1000), Number(left)]).await.map(drop)
+        let args = [Text(app_id), Text(value), Number(left / 1000), Number(left)];
+        session.execute_telling(key, &statement, &args).await.map(drop)
     }
 
     /// Writes over what is there if it has ended or `may` give way. Of several who saw the same value one writes; the others look again.
     pub(super) async fn replace(&self, session: &mut Session, may: impl Fn(&str) -> bool, value: &str, left: i64) -> Result<bool> {
-        let Self { table, column, app_id } = self;
+        let Self { key, table, column, app_id } = self;
         let question = format!("SELECT {column}, {{left}} FROM {table} WHERE appid = ?");
         let update = format!(
             "UPDATE {table} SET appid = ?, {column} = ?, expire = ?, expire_date = {{end}}, update_time = {{moment}}, \
@@ -65,7 +67,7 @@ impl CredentialRow<'_> {
         let new = [Text(app_id), Text(value), Number(left / 1000), Number(left)];
         for _ in 0..ROUNDS {
             let Some([found, rest]) = session.row(&question, &[Text(app_id)]).await? else {
-                match session.execute(&insert, &new).await {
+                match session.execute_telling(key, &insert, &new).await {
                     Err(error) if is_duplicate(&error) => continue,
                     inserted => return inserted.map(|_| true),
                 }
@@ -75,7 +77,7 @@ impl CredentialRow<'_> {
                 return Ok(false);
             }
             let [app, value, expire, end] = new;
-            if session.execute(&update, &[app, value, expire, end, Text(app_id), Text(&found)]).await? == 1 {
+            if session.execute_telling(key, &update, &[app, value, expire, end, Text(app_id), Text(&found)]).await? == 1 {
                 return Ok(true);
             }
         }
@@ -85,7 +87,7 @@ impl CredentialRow<'_> {
     /// Of several who read the same value, one deletes its row: that one has taken it.
     pub(super) async fn take(&self, session: &mut Session) -> Result<Option<Found>> {
         let Some(found) = self.read(session).await? else { return Ok(None) };
-        let Self { table, column, app_id } = self;
+        let Self { table, column, app_id, .. } = self;
         let statement = format!("DELETE FROM {table} WHERE appid = ? AND {column} = ?");
         let deleted = session.execute(&statement, &[Text(app_id), Text(found.value.expose_secret())]).await?;
         Ok((deleted == 1).then_some(found))

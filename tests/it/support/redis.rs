@@ -184,6 +184,11 @@ impl RedisServer {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// The keys that it holds and that fit the pattern.
+    pub(crate) fn names_like(&self, pattern: &str) -> Vec<String> {
+        self.cli(&["--scan", "--pattern", pattern]).lines().map(str::to_owned).collect()
+    }
+
     /// Waits until the command's answer contains `wanted`.
     #[track_caller]
     pub(crate) fn await_answer(&self, args: &[&str], wanted: &str) {

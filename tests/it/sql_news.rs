@@ -1,0 +1,88 @@
+//! What one instance writes is told to the others by PostgreSQL, sooner than they would look by themselves. The other databases cannot
+//! tell, and do not promise it.
+
+use std::time::{Duration, Instant};
+
+use jsdkd::account::TokenApi;
+use jsdkd::clock::Clock;
+use jsdkd::store::Changed;
+use tokio::time::timeout;
+
+use crate::redis_news::{BY_ITSELF, hears};
+use crate::sql_store::{bare, installed, sqlite};
+use crate::store_contract::record;
+use crate::support::databases::{self, DatabaseServer};
+use crate::support::keeping::{World, eventually};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_to_a_credential_is_told_and_what_we_do_is_not() {
+    let Some(database) = databases::postgres() else { return };
+    let (one, other) = (installed(&database.url()).await, bare(&database.url()).await);
+    let mut news = one.changes().expect("postgres tells");
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+    while news.try_recv().is_ok() {}
+    one.put("wx2.token", &record("own", HOUR)).await.unwrap();
+    // Whoever may connect hears, and a login's name opens it.
+    other.put("login.scan.1", &record("secret", HOUR)).await.unwrap();
+    assert!(other.replace("wx3.ticket", None, &record("new", HOUR)).await.unwrap());
+    assert!(!other.replace("wx3.ticket", None, &record("late", HOUR)).await.unwrap(), "it is not written, and not told");
+    assert!(other.replace("wx3.ticket", Some(&"new".into()), &record("newer", HOUR)).await.unwrap());
+    assert!(other.replace("wx4.card_ticket", None, &record("new", HOUR)).await.unwrap());
+    assert!(other.claim("wx5.token", "other", HOUR).await.unwrap());
+    other.release("wx5.token", "nobody").await.unwrap();
+    other.release("wx5.token", "other").await.unwrap();
+    other.put("wx6.card_ticket", &record("new", HOUR)).await.unwrap();
+    for key in ["wx3.ticket", "wx3.ticket", "wx4.card_ticket", "wx5.token", "wx6.card_ticket"] {
+        assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key(key.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_heard_again() {
+    let Some(mut server) = DatabaseServer::postgres() else { return };
+    let url = server.database().url();
+    let (one, other) = (installed(&url).await, bare(&url).await);
+    let mut news = one.changes().expect("postgres tells");
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+    server.kill();
+    let missed = async { while !matches!(news.recv().await, Ok(Changed::Perhaps)) {} };
+    timeout(Duration::from_secs(15), missed).await.expect("the gap is told");
+    server.restart();
+    assert!(hears(&mut news, &*other, "wx1.token").await);
+    one.close().await.unwrap();
+    let ended = async { while news.recv().await != Err(tokio::sync::broadcast::error::RecvError::Closed) {} };
+    timeout(Duration::from_secs(5), ended).await.expect("a closed store tells nothing more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_is_seen_by_another_instance_before_that_looks_by_itself() {
+    let Some(database) = databases::postgres() else { return };
+    let world = World::new(Clock::system()).await;
+    let (one, other) = (installed(&database.url()).await, bare(&database.url()).await);
+    let (here, there) = (world.instance(one, TokenApi::Basic), world.instance(other, TokenApi::Basic));
+    let mut current = here.token().await.unwrap();
+    // The first time the other one may not listen yet.
+    for _ in 0..10 {
+        database.sql("DELETE FROM jsdkd_record WHERE kind = 'permit'");
+        assert_eq!(there.token().await.unwrap(), current);
+        current = here.rotate(&current).await.unwrap();
+        let rotated = Instant::now();
+        eventually("the refused value is gone", async || there.token().await.unwrap() == current).await;
+        println!("MEASURED a rotation over PostgreSQL is seen elsewhere after {:?}", rotated.elapsed());
+        if rotated.elapsed() < BY_ITSELF / 2 {
+            return;
+        }
+    }
+    panic!("the other one was never told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_tell_does_not_promise_it() {
+    let (_folder, url) = sqlite();
+    assert!(bare(&url).await.changes().is_none());
+    if let Some(database) = databases::mariadb() {
+        assert!(bare(&database.url()).await.changes().is_none());
+    }
+}
