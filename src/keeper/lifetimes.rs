@@ -32,7 +32,6 @@ impl Keeper {
     }
 }
 
-/// In braces, so that a cluster keeps it where the value is.
 fn name(holding: &Holding, kind: CredentialKind) -> String {
-    format!("{{{}}}.life", holding.key(kind))
+    format!("{}.life", holding.key(kind))
 }

@@ -125,6 +125,11 @@ impl Store for MemoryStore {
         ready(Ok(self.permits.spend(key, limit, window))).boxed()
     }
 
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.refund(key);
+        ready(Ok(())).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }
@@ -180,6 +185,15 @@ impl Permits {
         let granted = *count < limit;
         *count += u32::from(granted);
         granted
+    }
+
+    pub(super) fn refund(&self, key: &str) {
+        let mut taken = locked(&self.taken);
+        match taken.by_key.get_mut(key) {
+            Some((count, _)) if *count > 1 => *count -= 1,
+            // The next window begins with the next permit.
+            _ => drop(taken.by_key.remove(key)),
+        }
     }
 }
 

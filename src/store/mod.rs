@@ -70,6 +70,10 @@ pub trait Store: Apps + 'static {
     /// taken. The count lives where the claims live, so that all instances draw on one.
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
 
+    /// Gives back what [`Store::spend`] took last, because it came to nothing. The window of the last one given back ends
+    /// with it.
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// What other processes write from now on, told as it happens, if this store can tell. It may miss some: whoever must know looks again.
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         None

@@ -180,6 +180,14 @@ impl Store for Brittle {
         .boxed()
     }
 
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.fault("refund")?;
+            self.records.refund(key).await
+        }
+        .boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async { Ok(()) }.boxed()
     }

@@ -126,6 +126,10 @@ async fn grants_claims(store: &dyn Store, shared: bool) {
     assert!(claim("c", HOUR).await, "a claim ends with its time");
     store.release("wx1.token", "b").await.unwrap();
     assert_eq!(claim("d", HOUR).await, !shared, "a former owner releases nothing");
+    // As after a server's clock was set back: nobody waits for an hour for a claim that is made for a moment.
+    assert_eq!(claim("e", SHORT).await, !shared);
+    tokio::time::sleep(SHORT * 2).await;
+    assert!(claim("e", SHORT).await, "a claim that ends much later than those of others ends with theirs");
 }
 
 async fn counts_permits(store: &Arc<dyn Store>) {
@@ -139,6 +143,23 @@ async fn counts_permits(store: &Arc<dyn Store>) {
     }
     assert_eq!(granted, 3, "no more than the limit, however many ask");
     assert!(!store.spend("wx1.none", 0, HOUR).await.unwrap());
+
+    store.refund("wx1.rotate").await.unwrap();
+    assert!(store.spend("wx1.rotate", 3, HOUR).await.unwrap(), "what was given back is taken again");
+    assert!(!store.spend("wx1.rotate", 3, HOUR).await.unwrap());
+    for _ in 0..2 {
+        store.refund("wx3.rotate").await.unwrap();
+    }
+    assert!(store.spend("wx3.rotate", 1, HOUR).await.unwrap());
+    assert!(!store.spend("wx3.rotate", 1, HOUR).await.unwrap(), "what was never taken cannot be given back");
+
+    // The window counts from the permit that was used, not from the one that was given back.
+    assert!(store.spend("wx4.rotate", 1, SHORT).await.unwrap());
+    tokio::time::sleep(SHORT / 2).await;
+    store.refund("wx4.rotate").await.unwrap();
+    assert!(store.spend("wx4.rotate", 1, HOUR).await.unwrap());
+    tokio::time::sleep(SHORT).await;
+    assert!(!store.spend("wx4.rotate", 1, HOUR).await.unwrap());
 
     assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap());
     assert!(!store.spend("wx2.rotate", 1, SHORT).await.unwrap());

@@ -112,6 +112,14 @@ impl Storage {
         granted
     }
 
+    pub(crate) fn refund(&mut self, key: &str, now: u64) {
+        match self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now) {
+            Some((count, ends)) if count > 1 => drop(self.change(now).permits.insert(key.to_owned(), (count - 1, ends))),
+            Some(_) => drop(self.change(now).permits.remove(key)),
+            None => {}
+        }
+    }
+
     /// The most permits that are taken under a key that begins like this.
     pub(crate) fn spent(&self, prefix: &str, now: u64) -> u32 {
         let alike = self.now.permits.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));

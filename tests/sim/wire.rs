@@ -311,6 +311,11 @@ impl Store for ToStore {
         self.act("spend", move |storage, now| storage.spend(&key, limit, window, now)).boxed()
     }
 
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let key = key.to_owned();
+        self.act("refund", move |storage, now| storage.refund(&key, now)).boxed()
+    }
+
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         let (ear, news) = broadcast::channel(64);
         self.world.state().listeners.push((self.process, ear));

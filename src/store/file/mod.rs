@@ -224,6 +224,11 @@ impl Store for FileStore {
         ready(Ok(self.permits.spend(key, limit, window))).boxed()
     }
 
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.refund(key);
+        ready(Ok(())).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             let version = locked(&self.shared.state).version;

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use self::dial::{Connection, Dialer};
 use self::link::Link;
 use self::names::Names;
-use self::script::{CLAIM, PUT, RELEASE, REPLACE, SPEND, TAKE, eval};
+use self::script::{CLAIM, PUT, REFUND, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
 use super::news::{News, own_name, tidings};
@@ -173,6 +173,10 @@ impl Store for RedisStore {
             self.script("spend", SPEND, &name, &[&limit.to_string(), &millis(window)]).await
         }
         .boxed()
+    }
+
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.script("refund", REFUND, &self.names.permits(key), &[]).await.map(drop) }.boxed()
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {

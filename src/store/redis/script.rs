@@ -29,16 +29,27 @@ pub(super) const REPLACE: &str = "local found = redis.pcall('GET', KEYS[1]) \
 pub(super) const PUT: &str =
     "redis.call('SET', KEYS[1], ARGV[1], ARGV[2], ARGV[3]) redis.pcall('PUBLISH', ARGV[4], ARGV[5]) return 1";
 
-/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
+/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim. One that ends much later than
+/// claims do, because the server's clock was set back or somebody made it by hand, ends in time after all.
 pub(super) const CLAIM: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
-    redis.call('PEXPIRE', KEYS[1], ARGV[2]) return 1";
+    local found, left = redis.pcall('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) \
+    if type(found) ~= 'string' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end \
+    if found == ARGV[1] or left < 0 or left > 4 * tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
+    return found == ARGV[1] and 1 or 0";
 
 /// Who waits for the claim is told that it is free.
 pub(super) const RELEASE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) \
     redis.pcall('PUBLISH', ARGV[2], ARGV[3]) return 1";
 
-/// Counts up to the limit and no further. A count that lost its end, which nothing of ours can do, gets a new one.
-pub(super) const SPEND: &str = "if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 0 end \
+/// Counts up to the limit and no further. What is no count, or lost its end, which nothing of ours can do, begins anew.
+pub(super) const SPEND: &str = "local found = redis.pcall('GET', KEYS[1]) \
+    local count = type(found) == 'string' and tonumber(found) \
+    if not count then redis.call('DEL', KEYS[1]) count = 0 end \
+    if count >= tonumber(ARGV[1]) then return 0 end \
     redis.call('INCR', KEYS[1]) \
     if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1";
+
+/// The window ends as it did; when nothing is left to count the next one begins with the next permit.
+pub(super) const REFUND: &str = "local found = redis.pcall('GET', KEYS[1]) \
+    local count = type(found) == 'string' and tonumber(found) \
+    if count and count > 1 then redis.call('DECR', KEYS[1]) else redis.call('DEL', KEYS[1]) end return 1";

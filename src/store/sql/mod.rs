@@ -230,6 +230,10 @@ impl Store for SqlStore {
         self.run("spend", spend).boxed()
     }
 
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run("refund", move |mut session| async move { Ok((records::refund(&mut session, key).await?, session)) }).boxed()
+    }
+
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         self.bulletin.as_ref().map(Bulletin::subscribe)
     }

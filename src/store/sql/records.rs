@@ -84,17 +84,21 @@ pub(super) async fn take(session: &mut Session, key: &str) -> Result<Option<Foun
     Ok(None)
 }
 
-/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim.
+/// An owner that asks again (because the first answer was lost on the way) is told that it has the claim. One that ends much later than
+/// claims do, because the server's clock was set back, ends in time after all.
 pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i64) -> Result<bool> {
     let name = &name_of(key);
     let update = "UPDATE jsdkd_record SET owner = ?, ends = {now} + ? \
         WHERE name = ? AND kind = 'claim' AND (owner = ? OR ends <= {now})";
     let insert = "INSERT INTO jsdkd_record (name, kind, owner, ends) VALUES (?, 'claim', ?, {now} + ?)";
+    let hasten = "UPDATE jsdkd_record SET ends = {now} + ? WHERE name = ? AND kind = 'claim' AND ends > {now} + ?";
     for _ in 0..ROUNDS {
         if session.execute(update, &[Text(owner), Number(ttl), Text(name), Text(owner)]).await? == 1 {
             return Ok(true);
         }
         if is_there(session, name, "claim").await? {
+            let end = [Number(ttl), Text(name), Number(ttl.saturating_mul(4))];
+            session.execute(hasten, &end).await?;
             return Ok(false);
         }
         match session.execute(insert, &[Text(name), Text(owner), Number(ttl)]).await {
@@ -109,6 +113,14 @@ pub(super) async fn release(session: &mut Session, key: &str, owner: &str) -> Re
     let name = &name_of(key);
     let statement = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'claim' AND owner = ?";
     session.execute_telling(key, statement, &[Text(name), Text(owner)]).await.map(drop)
+}
+
+/// One of those counted by [`spend`] is not counted any more; when nothing is left to count the window ends. MySQL assigns from left to right.
+pub(super) async fn refund(session: &mut Session, key: &str) -> Result<()> {
+    let name = &name_of(key);
+    let statement = "UPDATE jsdkd_record SET ends = CASE WHEN count <= 1 THEN 0 ELSE ends END, count = count - 1 \
+        WHERE name = ? AND kind = 'permit' AND count > 0";
+    session.execute(statement, &[Text(name)]).await.map(drop)
 }
 
 /// Counts up to the limit and no further. MySQL assigns from left to right, so the count looks at the end that was.
