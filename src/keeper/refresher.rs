@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::holding::{Holding, NearCopy, in_order};
+use super::settle::PROMPT;
 use super::{Keeper, KeeperError, Why, news};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
@@ -108,8 +109,12 @@ impl Keeper {
         let unsaved = holding.slot(kind).near.load_full().filter(|near| near.unsaved.load(Ordering::Relaxed));
         let Some(near) = unsaved.filter(|near| near.freshness(self.clock()) != Freshness::Expired) else { return };
         let key = holding.key(kind).to_string();
-        let record = near.record(self.clock());
-        let written = match self.0.store.get(&key).await {
+        let (record, begun) = (near.record(self.clock()), self.0.clock.steady());
+        let read = self.0.store.get(&key).await;
+        let is_slow = begun.until(self.0.clock.steady()) > PROMPT;
+        let written = match read {
+            // What is left of a life counts from the asking: of what was read slowly it cannot be told which ends later.
+            Ok(_) if is_slow => Ok(false),
             // Another instance's is the later one.
             Ok(Some(theirs)) if !near.superseded(&theirs) && near.is_outlived_by(&theirs, self.clock()) => Ok(true),
             Ok(theirs) => self.save(&key, theirs.map(|theirs| theirs.value), &record).await,

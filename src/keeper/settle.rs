@@ -20,7 +20,7 @@ use crate::wechat::{Grant, WechatError};
 const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
 
 /// A write that took no longer than this is exact enough: stores keep whole seconds.
-const PROMPT: Duration = Duration::from_secs(1);
+pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
 /// How often a write is made anew because it took longer.
 const TURNS: u32 = 3;
@@ -80,11 +80,12 @@ impl Keeper {
     }
 
     /// Somebody wrote between our looking and our writing: this process was held up beyond its lease, or the store lost the lease.
-    /// What they wrote stays. Which of the two WeChat granted last cannot be told, so where a grant voids another it is renewed again.
+    /// What they wrote stays. Which of the two WeChat granted last cannot be told, so what stays is doubted.
     async fn crossed(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Option<Arc<NearCopy>> {
         tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), "two renewals crossed; the other one stays");
         let theirs = self.read(holding, kind).await.ok().flatten()?;
-        if kind == CredentialKind::AccessToken && self.voids(holding) {
+        // On stable, too, where one of the two was forced; there a plain question tells which is current, and voids nothing.
+        if kind == CredentialKind::AccessToken {
             self.doubt(holding, kind, &theirs);
         }
         Some(theirs)
