@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::holding::{Failure, Holding, in_order};
-use super::{Keeper, KeeperError, backoff};
+use super::{Keeper, KeeperError};
 use crate::credential::CredentialKind;
+use crate::renewal::backoff;
 use crate::wechat::Kind;
 
 impl Keeper {

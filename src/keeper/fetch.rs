@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::flights::InFlight;
 use super::holding::{Holding, NearCopy};
 use super::limits::Rotation;
 use super::{Keeper, KeeperError};
 use crate::account::{Account, TokenApi};
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKind, Freshness};
+use crate::renewal::InFlight;
 use crate::store::StoreError;
 use crate::wechat::{Grant, WechatError};
 

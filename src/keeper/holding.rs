@@ -9,10 +9,10 @@ use arc_swap::ArcSwapOption;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::KeeperError;
-use super::flights::Flight;
 use crate::account::{Account, AppId};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 use crate::credential::{Credential, CredentialKey, CredentialKind, Freshness, freshness};
+use crate::renewal::Flight;
 use crate::store::{Record, StoreError};
 use crate::wechat::WechatError;
 

@@ -5,8 +5,8 @@
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says), `news` (what it
 //! tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) with its `limits`, and `settle` (what
 //! becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
-//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small tools `agenda`,
-//! `flights`, `backoff` and what they stand on, `sync`.
+//! (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token). Its tools are in the room below,
+//! `renewal`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,20 +22,14 @@ use crate::account::{Account, AppId, Keep, TokenApi};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
+use crate::renewal::Agenda;
 use crate::store::Store;
 use crate::wechat::WechatClient;
 
-mod agenda;
-#[cfg(test)]
-mod agenda_tests;
-pub(crate) mod backoff;
 mod calls;
 mod error;
 mod failures;
 mod fetch;
-pub(crate) mod flights;
-#[cfg(test)]
-mod flights_tests;
 mod holding;
 mod limits;
 mod news;
@@ -45,9 +39,7 @@ mod reading;
 mod refresher;
 mod settle;
 mod suspect;
-mod sync;
 
-use agenda::Agenda;
 use fetch::Why;
 use holding::Directory;
 use news::Waiters;

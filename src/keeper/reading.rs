@@ -7,9 +7,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::Keeper;
-use super::flights::Landing;
 use super::holding::{Holding, NearCopy};
 use crate::credential::{CredentialKind, Freshness};
+use crate::renewal::Landing;
 use crate::store::{Record, StoreError};
 
 impl Keeper {

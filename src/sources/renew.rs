@@ -14,8 +14,7 @@ use super::slot::{Failure, Held, Near};
 use super::wire::Results;
 use crate::clock::{SteadyMillis, UnixMillis};
 use crate::credential::Freshness;
-use crate::keeper::backoff;
-use crate::keeper::flights::InFlight;
+use crate::renewal::{InFlight, backoff};
 
 /// A claim outlives the bound on a call by this much, so that only a dead leader loses it.
 const LEASE_SLACK: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use super::object;
 use super::source::Source;
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 use crate::credential::{FULL_LIFETIME, Freshness, freshness, renewal_window};
-use crate::keeper::flights::Flight;
+use crate::renewal::Flight;
 use crate::store::{Record, StoreError};
 
 /// Two ends this close together are one: stores keep whole seconds.
