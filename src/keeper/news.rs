@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use super::Keeper;
 use crate::credential::{CredentialKey, CredentialKind};
+use crate::renewal::Told;
 use crate::store::Changed;
 
 /// Renewals here that wait for another instance's, each at most once.
@@ -36,7 +37,7 @@ impl Waiters {
 
 impl Keeper {
     /// Something was told. What was missed is left to age.
-    pub(super) fn hear(&self, told: Result<Changed, broadcast::error::RecvError>) {
+    pub(super) fn hear(&self, told: Told) {
         let Ok(Changed::Key(key)) = told else { return };
         let Some((app_id, kind)) = key.split_once('.') else { return };
         let (Some(kind), Some(holding)) = (CredentialKind::from_name(kind), self.holding(app_id)) else { return };
@@ -46,16 +47,6 @@ impl Keeper {
             drop(self.begin_look(&holding, kind));
         }
     }
-}
-
-/// The next thing told; never, where nothing is told any more.
-pub(super) async fn next(news: &mut Option<broadcast::Receiver<Changed>>) -> Result<Changed, broadcast::error::RecvError> {
-    let Some(receiver) = news else { return std::future::pending().await };
-    let told = receiver.recv().await;
-    if matches!(told, Err(broadcast::error::RecvError::Closed)) {
-        *news = None;
-    }
-    told
 }
 
 #[cfg(test)]

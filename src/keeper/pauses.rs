@@ -6,9 +6,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::holding::{Failure, Holding};
+use super::holding::Holding;
 use super::{Keeper, KeeperError};
 use crate::credential::CredentialKind;
+use crate::renewal::Failure;
 use crate::store::Record;
 use crate::wechat::{Call, Errcode, Kind, WechatError};
 
@@ -41,7 +42,7 @@ impl Keeper {
         let left = self.0.clock.steady().until(failure.until);
         let record = Record { value: SecretString::from(text), expires_at: self.0.clock.wall().plus(left) };
         if let Err(error) = self.0.store.put(&name(holding, kind), &record).await {
-            self.store_failed(&error);
+            self.0.outage.failed(&error, self.0.clock.steady());
         }
     }
 
