@@ -12,7 +12,7 @@ use crate::clock::SteadyMillis;
 #[derive(Debug)]
 pub(crate) struct Agenda<K> {
     entries: Mutex<Entries<K>>,
-    /// Rung when a new entry is the earliest.
+    /// Rung when a new entry is the earliest, or may be due.
     earlier: Notify,
 }
 
@@ -66,6 +66,11 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
     /// Returns when another appointment has become the earliest, also when that was since the last look at [`Agenda::earliest`].
     pub(crate) async fn earlier(&self) {
         self.earlier.notified().await;
+    }
+
+    /// Has whoever waits look again: a clock that was moved wakes no timer.
+    pub(crate) fn ring(&self) {
+        self.earlier.notify_one();
     }
 
     /// Takes what is due by `now` off the list.

@@ -12,7 +12,7 @@ mod agenda;
 #[cfg(test)]
 mod agenda_tests;
 mod ahead;
-pub(crate) mod backoff;
+mod backoff;
 mod flights;
 #[cfg(test)]
 mod flights_tests;
@@ -24,7 +24,7 @@ mod sync;
 
 pub(crate) use agenda::Agenda;
 pub(crate) use ahead::{NO_HURRY, SOON, Told, keep_appointments};
-pub(crate) use flights::{Flight, InFlight, Landing};
+pub(crate) use flights::{InFlight, Landing};
 pub(crate) use lease::{Claims, Errand, Lease, Seen, Why};
 pub(crate) use life::Life;
 pub(crate) use outage::Outage;

@@ -19,6 +19,10 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
+    pub(crate) fn of(whose: &'static str) -> Self {
+        Self { whose, ..Self::default() }
+    }
+
     /// The store did what it was asked.
     pub(crate) fn answered(&self) {
         if self.since.load(Ordering::Relaxed) != 0 && self.since.swap(0, Ordering::Relaxed) != 0 {

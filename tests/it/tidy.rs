@@ -207,7 +207,7 @@ fn only_settings_reads_the_environment() {
 #[test]
 fn only_owners_of_tasks_spawn() {
     only_in(
-        &["server.rs", "embed/", "keeper/", "login/", "message/", "sources/", "registry/", "renewal/", "store/", "sandbox/"],
+        &["server.rs", "embed/", "keeper/", "login/", "message/", "registry/", "renewal/", "store/", "sandbox/"],
         &["spawn(", "spawn_blocking(", "spawn_local("],
     );
 }
