@@ -1,12 +1,9 @@
-//! What expires: which credential of which account, its value, and how fresh it is. Pure: the time is always an argument.
+//! What expires: which credential of which account, and how fresh it is. Pure: the time is always an argument.
 
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use crate::account::AppId;
-use crate::clock::UnixMillis;
 
 /// The lifetime WeChat gives tokens and tickets unless it says less.
 /// Source: 获取接口调用凭据, `expires_in` "at most 7200".
@@ -60,15 +57,6 @@ impl fmt::Display for CredentialKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.app_id, self.kind.name())
     }
-}
-
-/// One value and when it ends. The value is opaque: WeChat promises only that it fits 512 characters.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The token or ticket.
-    pub value: SecretString,
-    /// When WeChat stops accepting it, by the wall clock.
-    pub expires_at: UnixMillis,
 }
 
 /// What may be done with a credential now.

@@ -78,6 +78,8 @@ mod wechat;
 #[cfg(feature = "internals")]
 pub mod wechat;
 
+mod renewal;
+
 #[cfg(not(feature = "internals"))]
 mod keeper;
 #[cfg(feature = "internals")]
@@ -86,15 +88,15 @@ pub mod keeper;
 mod login;
 #[cfg(feature = "internals")]
 pub mod login;
+#[cfg(not(feature = "internals"))]
+mod sources;
+#[cfg(feature = "internals")]
+pub mod sources;
 
 #[cfg(not(feature = "internals"))]
 mod message;
 #[cfg(feature = "internals")]
 pub mod message;
-#[cfg(not(feature = "internals"))]
-mod sources;
-#[cfg(feature = "internals")]
-pub mod sources;
 
 #[cfg(not(feature = "internals"))]
 mod registry;

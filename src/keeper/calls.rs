@@ -50,7 +50,7 @@ impl Keeper {
                 Ok(found) => Ok(found),
                 Err(error) => {
                     let near = holding.slot(kind).near.load_full();
-                    let near = near.filter(|near| near.freshness(&self.0.clock) != Freshness::Expired);
+                    let near = near.filter(|near| !near.life.is_over(&self.0.clock));
                     near.map(Some).ok_or(error.into())
                 }
             }
@@ -62,11 +62,11 @@ impl Keeper {
     /// current one, for as long as it lives.
     pub async fn refresh(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
         let current = self.credential(holding, kind).await?;
-        if current.freshness(&self.0.clock) == Freshness::Fresh {
+        if current.life.freshness(&self.0.clock) == Freshness::Fresh {
             return Ok(current);
         }
         let renewed = self.rotate(holding, kind, current.value().clone()).await;
-        if renewed.is_err() && current.freshness(&self.0.clock) != Freshness::Expired { Ok(current) } else { renewed }
+        if renewed.is_err() && !current.life.is_over(&self.0.clock) { Ok(current) } else { renewed }
     }
 
     /// On our own runtime, like every call: the worker that answers the request must not own the connection.

@@ -2,20 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use super::holding::{Failure, Holding, in_order};
-use super::{Keeper, KeeperError, backoff};
+use super::holding::{Holding, in_order};
+use super::{Keeper, KeeperError};
 use crate::credential::CredentialKind;
 
 impl Keeper {
     pub(super) fn unless_cooling(&self, holding: &Holding, kind: CredentialKind) -> Result<(), KeeperError> {
-        let now = self.0.clock.steady();
-        match holding.slot(kind).failure() {
-            Some(failure) if failure.until > now => Err(KeeperError::CoolingDown {
-                key: holding.key(kind),
-                retry_after: now.until(failure.until),
-                cause: failure.cause,
-            }),
-            _ => Ok(()),
+        match holding.slot(kind).pause(self.0.clock.steady()) {
+            Some((retry_after, cause)) => Err(KeeperError::CoolingDown { key: holding.key(kind), retry_after, cause }),
+            None => Ok(()),
         }
     }
 
@@ -26,10 +21,8 @@ impl Keeper {
         if let KeeperError::Upstream { key, source } = &error
             && *key == own
         {
-            let attempts = slot.failure().map_or(0, |failure| failure.attempts).saturating_add(1);
-            let pause = backoff::delay(source.kind(), attempts, self.0.chance.fraction());
-            let until = self.0.clock.steady().plus(pause);
-            slot.set_failure(Some(Failure { cause: source.clone(), attempts, until }));
+            let (seed, now) = (self.0.chance.fraction(), self.0.clock.steady());
+            let (attempts, pause) = slot.failed(source.clone(), source.kind(), seed, now);
             let advice = source.advice().unwrap_or("none");
             tracing::warn!(account.id = %holding.account.app_id, credential.kind = kind.name(), error = %source, advice,
                 attempts, pause_ms = pause.as_millis() as u64, "a renewal failed");

@@ -20,7 +20,7 @@ impl Keeper {
         let value = SecretString::from(lifetime.as_millis().to_string());
         let record = Record { value, expires_at: self.0.clock.wall().plus(lifetime) };
         if let Err(error) = self.0.store.put(&name(holding, kind), &record).await {
-            self.store_failed(&error);
+            self.0.outage.failed(&error, self.0.clock.steady());
         }
     }
 

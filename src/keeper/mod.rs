@@ -3,14 +3,14 @@
 //! that answer requests.
 //!
 //! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `lifetimes` (what
-//! it does not say), `news` (what it tells unasked) and `outage` (when it says nothing), `fetch` (one renewal from the claim to the call) with
-//! its `limits`, and `settle` (what becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all
-//! instances remember of them), `suspect` (what may be void), `refresher` (who looks ahead), `calls` (what else needs a token), then the small
-//! tools `agenda`, `flights`, `backoff` and what they stand on, `sync`.
+//! it does not say), `news` (what it tells unasked), `fetch` (one renewal from the claim to the call) with its `limits`, and `settle` (what
+//! becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
+//! (what may be void), `refresher` (what is done ahead of time), `calls` (what else needs a token). How renewing goes as such, whatever is
+//! renewed, is in the room below: `renewal`.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,52 +22,36 @@ use crate::account::{Account, AppId, Keep, TokenApi};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
+use crate::renewal::{Agenda, NEAR_AGE, Outage, PATIENCE};
 use crate::store::Store;
 use crate::wechat::WechatClient;
 
-mod agenda;
-#[cfg(test)]
-mod agenda_tests;
-pub(crate) mod backoff;
 mod calls;
 mod error;
 mod failures;
 mod fetch;
-pub(crate) mod flights;
-#[cfg(test)]
-mod flights_tests;
 mod holding;
 mod lifetimes;
 mod limits;
 mod news;
-mod outage;
 mod pauses;
 mod reading;
 mod refresher;
 mod settle;
 mod suspect;
-mod sync;
 
-use agenda::Agenda;
 use fetch::Why;
 use holding::Directory;
 use news::Waiters;
-use outage::Outage;
 use suspect::Unanswered;
 
 pub use error::KeeperError;
 pub use holding::{Holding, NearCopy};
 pub use refresher::Refresher;
 
-/// How old a near copy of a shared store may grow before a request asks the store again.
-const NEAR_AGE: Duration = Duration::from_secs(1);
-
 /// From this age on a request is still answered from the near copy but has it confirmed behind, so that a busy credential never
 /// makes anyone wait for the store.
 const NEAR_AGE_SOON: Duration = Duration::from_millis(500);
-
-/// A caller waits this much longer than WeChat may take, so that WeChat's own timeout is what it hears of.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A cheap handle on the keeper.
 #[derive(Clone)]
@@ -85,10 +69,6 @@ struct Inner {
     agenda: Agenda<CredentialKey>,
     waiters: Waiters,
     unanswered: Unanswered,
-    /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
-    store_faults: AtomicU64,
-    /// When the store was last seen to stop answering, by the steady clock; zero = it answers.
-    store_down_since: AtomicU64,
     outage: Outage,
     /// How many renewals are under way, so that a stopping process can wait for them.
     flying: watch::Sender<usize>,
@@ -122,8 +102,6 @@ impl Keeper {
             agenda: Agenda::default(),
             waiters: Waiters::default(),
             unanswered: Unanswered::default(),
-            store_faults: AtomicU64::new(0),
-            store_down_since: AtomicU64::new(0),
             outage: Outage::default(),
             flying: watch::Sender::new(0),
             runtime: Handle::current(),
@@ -171,7 +149,7 @@ impl Keeper {
         let near = slot.near.load();
         let near = near.as_ref()?;
         if self.0.store.is_shared() {
-            let age = near.age(now);
+            let age = near.life.age(now);
             if age >= NEAR_AGE {
                 return None;
             }
@@ -179,7 +157,7 @@ impl Keeper {
                 drop(self.begin_look(holding, kind));
             }
         }
-        if near.freshness_at(now, self.0.clock.wall()) == Freshness::Expired {
+        if near.life.freshness_at(now, self.0.clock.wall()) == Freshness::Expired {
             return None;
         }
         if !slot.scheduled.load(Ordering::Relaxed) {
@@ -244,7 +222,7 @@ impl Keeper {
             Ok(None) => {}
             Err(error) => {
                 // A store that is down is no reason to refuse what we still hold.
-                if let Some(near) = slot.near.load_full().filter(|near| near.freshness(&self.0.clock) != Freshness::Expired) {
+                if let Some(near) = slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock)) {
                     return Ok(near);
                 }
                 // On basic a fetch without the lease could void another instance's token; on stable it is harmless.

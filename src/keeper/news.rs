@@ -2,14 +2,14 @@
 //! instance's renewal looks for its result. Where the store tells nothing, near copies age and waiters look again by themselves.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use super::Keeper;
 use crate::credential::{CredentialKey, CredentialKind};
+use crate::renewal::Told;
 use crate::store::Changed;
 
 /// Renewals here that wait for another instance's, each at most once.
@@ -37,14 +37,11 @@ impl Waiters {
 
 impl Keeper {
     /// Something was told. What was missed is left to age.
-    pub(super) fn hear(&self, told: Result<Changed, broadcast::error::RecvError>) {
+    pub(super) fn hear(&self, told: Told) {
         let key = match told {
             Ok(Changed::Key(key)) => key,
             // A store that hung up may have been started again, with less than it had.
-            Ok(Changed::Perhaps) => {
-                self.0.store_faults.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+            Ok(Changed::Perhaps) => return self.0.outage.suspect(),
             Err(_) => return,
         };
         let Some((app_id, kind)) = key.split_once('.') else { return };
@@ -55,16 +52,6 @@ impl Keeper {
             drop(self.begin_look(&holding, kind));
         }
     }
-}
-
-/// The next thing told; never, where nothing is told any more.
-pub(super) async fn next(news: &mut Option<broadcast::Receiver<Changed>>) -> Result<Changed, broadcast::error::RecvError> {
-    let Some(receiver) = news else { return std::future::pending().await };
-    let told = receiver.recv().await;
-    if matches!(told, Err(broadcast::error::RecvError::Closed)) {
-        *news = None;
-    }
-    told
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::holding::{Failure, Holding};
-use super::{Keeper, KeeperError, backoff};
+use super::holding::Holding;
+use super::{Keeper, KeeperError};
 use crate::credential::CredentialKind;
+use crate::renewal::{Failure, LONGEST_BACKOFF};
 use crate::store::Record;
 use crate::wechat::{Call, Errcode, Kind, WechatError};
 
@@ -41,7 +42,7 @@ impl Keeper {
         let left = self.0.clock.steady().until(failure.until);
         let record = Record { value: SecretString::from(text), expires_at: self.0.clock.wall().plus(left) };
         if let Err(error) = self.0.store.put(&name(holding, kind), &record).await {
-            self.store_failed(&error);
+            self.0.outage.failed(&error, self.0.clock.steady());
         }
     }
 
@@ -52,7 +53,7 @@ impl Keeper {
         }
         // Without a word of others' failures one more call is made; no reason to refuse a renewal.
         let Ok(Some(record)) = self.0.store.get(&name(holding, kind)).await else { return Ok(()) };
-        let left = self.0.clock.wall().until(record.expires_at).min(backoff::LONGEST);
+        let left = self.0.clock.wall().until(record.expires_at).min(LONGEST_BACKOFF);
         let Ok(written) = serde_json::from_str::<Written>(record.value.expose_secret()) else { return Ok(()) };
         let call = if kind == CredentialKind::AccessToken { Call::Token } else { Call::WithToken };
         let until = self.0.clock.steady().plus(left);

@@ -1,22 +1,20 @@
 //! What the store says of a credential, and when it is believed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::Keeper;
-use super::flights::Landing;
 use super::holding::{Holding, NearCopy};
-use crate::credential::{CredentialKind, Freshness};
+use crate::credential::CredentialKind;
+use crate::renewal::{Landing, Seen};
 use crate::store::{Record, StoreError};
 
 impl Keeper {
     /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
     pub(super) async fn look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
-        let lost = |_| StoreError { backend: "any", operation: "read", cause: "the reading task ended early".to_owned() };
-        self.begin_look(holding, kind).result().await.map_err(lost)?
+        self.begin_look(holding, kind).result().await?
     }
 
     pub(super) fn begin_look(
@@ -33,15 +31,11 @@ impl Keeper {
     }
 
     /// As [`Keeper::read`], with the value that the store itself showed.
-    pub(super) async fn read_and_see(
-        &self,
-        holding: &Arc<Holding>,
-        kind: CredentialKind,
-    ) -> Result<(Option<Arc<NearCopy>>, Option<SecretString>), StoreError> {
+    pub(super) async fn read_and_see(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Seen<NearCopy>, StoreError> {
         let (key, held) = (holding.key(kind).to_string(), holding.slot(kind).near.load_full());
         match self.0.store.get(&key).await {
             Ok(record) => {
-                self.store_answered();
+                self.0.outage.answered(self.0.clock.steady());
                 let seen = record.as_ref().map(|record| record.value.clone());
                 // An empty text is no credential, whoever wrote it.
                 let record = record.filter(|record| !record.value.expose_secret().is_empty());
@@ -53,10 +47,10 @@ impl Keeper {
                 Ok((self.adopt(holding, kind, held, record, lifetime), seen))
             }
             Err(error) => {
-                self.store_failed(&error);
+                self.0.outage.failed(&error, self.0.clock.steady());
                 if let Some(near) = holding.slot(kind).near.load().as_ref() {
                     // Good for another second: each request asking a dead store would make each one wait for it.
-                    near.confirm(self.0.clock.steady());
+                    near.life.confirm(self.0.clock.steady());
                 }
                 Err(error)
             }
@@ -76,8 +70,8 @@ impl Keeper {
         lifetime: Duration,
     ) -> Option<Arc<NearCopy>> {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
-        let is_alive = |near: &Arc<NearCopy>| near.freshness(clock) != Freshness::Expired;
-        let faults = self.0.store_faults.load(Ordering::Relaxed);
+        let is_alive = |near: &Arc<NearCopy>| !near.life.is_over(clock);
+        let faults = self.0.outage.faults();
         if !slot.holds(&held) {
             return slot.near.load_full().filter(is_alive);
         }
@@ -86,27 +80,24 @@ impl Keeper {
             (None, None) => return None,
             (None, Some(record)) if held.as_ref().is_some_and(|ended| ended.is(&record)) => return None,
             (Some(near), None) => {
-                let lost_by_the_store = near.faults_seen.load(Ordering::Relaxed) < faults;
-                if lost_by_the_store || near.unsaved.load(Ordering::Relaxed) {
-                    near.confirm(clock.steady());
-                    near.unsaved.store(true, Ordering::Relaxed);
+                if near.life.is_missed(faults) {
+                    near.life.missed(clock.steady());
                     self.write_back_soon(holding, kind);
                     return held;
                 }
                 slot.replace(&held, None);
             }
             (Some(near), Some(record)) if near.is(&record) => {
-                near.shorten(&record, clock);
-                near.confirm(clock.steady());
-                near.faults_seen.store(faults, Ordering::Relaxed);
-                near.unsaved.store(false, Ordering::Relaxed);
+                // Who wrote it may have found that its write took long.
+                near.life.shorten(record.expires_at, clock);
+                near.life.confirm(clock.steady());
+                near.life.saved(faults);
                 return held;
             }
             (Some(near), Some(record))
-                if near.superseded(&record) || near.unsaved.load(Ordering::Relaxed) && !near.is_outlived_by(&record, clock) =>
+                if near.superseded(&record) || near.life.is_unsaved() && !near.is_outlived_by(&record, clock) =>
             {
-                near.confirm(clock.steady());
-                near.unsaved.store(true, Ordering::Relaxed);
+                near.life.missed(clock.steady());
                 self.write_back_soon(holding, kind);
                 return held;
             }

@@ -1,33 +1,24 @@
-//! Who looks ahead: one task that sleeps until the earliest of all appointments, however many accounts there are.
+//! What is done ahead of time, and when: each credential has one appointment on the agenda.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::holding::{Holding, NearCopy, in_order};
 use super::settle::PROMPT;
-use super::{Keeper, KeeperError, Why, news};
+use super::{Keeper, KeeperError, Why};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
+use crate::renewal::{NO_HURRY, SOON, keep_appointments};
 
-/// How many renewals run at once, so that ten thousand accounts due together are no storm.
-const AT_ONCE: usize = 32;
-
-/// How long after a failure of the store, or a lost task, the next try comes.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+/// The longest pause before the store is asked again for one credential.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long after a write it is looked whether the store still has it.
 const SETTLED: Duration = Duration::from_secs(3);
-
-/// The shortest pause after WeChat handed back the same value.
-const NOT_YET: Duration = Duration::from_millis(200);
-
-/// The pause after a failure that starts no back-off: nobody waits for a renewal ahead.
-const NO_HURRY: Duration = Duration::from_secs(60);
 
 /// The one background loop. Owned by the server; ends when its stop signal changes or is dropped.
 pub struct Refresher {
@@ -43,14 +34,14 @@ impl Keeper {
     /// Puts a credential's renewal on the list, if it is not there.
     pub(super) fn schedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         if !holding.slot(kind).scheduled.swap(true, Ordering::Relaxed) {
-            self.0.agenda.set(holding.key(kind), near.renewal_due(self.0.chance.fraction()));
+            self.0.agenda.set(holding.key(kind), near.life.renewal_due(self.0.chance.fraction()));
         }
     }
 
     /// Puts the renewal of a new value on the list, over that of the old one.
     pub(super) fn reschedule(&self, holding: &Holding, kind: CredentialKind, near: &NearCopy) {
         holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
-        let (key, due) = (holding.key(kind), near.renewal_due(self.0.chance.fraction()));
+        let (key, due) = (holding.key(kind), near.life.renewal_due(self.0.chance.fraction()));
         // Whatever comes now may be void by then.
         let doubted = self.0.unanswered.due(&key);
         self.0.agenda.set(key, doubted.map_or(due, |doubted| doubted.min(due)));
@@ -65,12 +56,12 @@ impl Keeper {
 
     /// Has a value that the store lacks written soon.
     pub(super) fn write_back_soon(&self, holding: &Holding, kind: CredentialKind) {
-        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
         self.attend_no_later(holding, kind, self.0.clock.steady().plus(self.store_pause()));
     }
 
     /// Puts a credential on the list for `due`, unless it is there for an earlier time.
     pub(super) fn attend_no_later(&self, holding: &Holding, kind: CredentialKind, due: SteadyMillis) {
+        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
         self.0.agenda.set_no_later(holding.key(kind), due);
     }
 
@@ -85,6 +76,13 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// How long the refresher waits before it asks the store again for one credential: the longer the store has been down the longer, so
+    /// that ten thousand accounts are no storm on a server that is coming back. Whoever asks for a credential does not wait for this.
+    fn store_pause(&self) -> Duration {
+        let down_for = self.0.outage.lasts(self.0.clock.steady());
+        (down_for / 8).clamp(SOON, LONGEST_PAUSE).mul_f64(1.0 + 0.5 * self.0.chance.fraction())
     }
 
     /// Waits for the renewals under way, at most `grace`, writes what the store lacks, and lets the store finish.
@@ -106,8 +104,8 @@ impl Keeper {
 
     /// Writes a value that the store lacks, unless the store has a later one by now.
     async fn write_back(&self, holding: &Arc<Holding>, kind: CredentialKind) {
-        let unsaved = holding.slot(kind).near.load_full().filter(|near| near.unsaved.load(Ordering::Relaxed));
-        let Some(near) = unsaved.filter(|near| near.freshness(self.clock()) != Freshness::Expired) else { return };
+        let unsaved = holding.slot(kind).near.load_full().filter(|near| near.life.is_unsaved());
+        let Some(near) = unsaved.filter(|near| !near.life.is_over(self.clock())) else { return };
         let key = holding.key(kind).to_string();
         let (record, begun) = (near.record(self.clock()), self.0.clock.steady());
         let read = self.0.store.get(&key).await;
@@ -124,12 +122,11 @@ impl Keeper {
             // Somebody wrote meanwhile; the next look tells what.
             Ok(false) => self.write_back_soon(holding, kind),
             Ok(true) => {
-                self.store_answered();
-                near.faults_seen.store(self.0.store_faults.load(Ordering::Relaxed), Ordering::Relaxed);
-                near.unsaved.store(false, Ordering::Relaxed);
+                self.0.outage.answered(self.0.clock.steady());
+                near.life.saved(self.0.outage.faults());
                 tracing::info!(credential = %key, "written back to the store");
             }
-            Err(error) => self.store_failed(&error),
+            Err(error) => self.0.outage.failed(&error, self.0.clock.steady()),
         }
     }
 
@@ -140,39 +137,28 @@ impl Keeper {
         self.write_back(&holding, key.kind).await;
         // A shared store may have lost what it said it had, or others may have renewed.
         let is_unsure = self.0.store.is_shared() && self.look(&holding, key.kind).await.is_err();
-        let wanted = self.0.keep == Keep::Always || slot.asked_within(slot.lifetime(), self.0.clock.steady());
+        let wanted = self.0.keep == Keep::Always || slot.is_wanted(self.0.clock.steady());
         let near = slot.near.load_full();
         self.doubt_after_unanswered(&key, near.as_ref());
-        let unsaved = near.as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed));
+        let unsaved = near.as_ref().is_some_and(|near| near.life.is_unsaved());
         if !wanted && !unsaved {
             slot.scheduled.store(false, Ordering::Relaxed);
             return;
         }
         let next = match near {
             Some(near) if near.is_suspect() => self.resolve(&holding, key.kind, &near).await,
-            Some(near) if near.freshness(self.clock()) == Freshness::Fresh => near.renewal_due(self.0.chance.fraction()),
+            Some(near) if near.life.freshness(self.clock()) == Freshness::Fresh => near.life.renewal_due(self.0.chance.fraction()),
             _ => match self.renew(&holding, key.kind, Why::Ahead).await {
-                Ok(near) => self.after_renewal(&near),
+                Ok(near) => near.life.after_renewal(self.clock(), self.0.chance.fraction()),
                 Err(error) => self.after_failure(&holding, &error),
             },
         };
-        let next = if is_unsure || unsaved && slot.near.load().as_ref().is_some_and(|near| near.unsaved.load(Ordering::Relaxed)) {
+        let next = if is_unsure || unsaved && slot.near.load().as_ref().is_some_and(|near| near.life.is_unsaved()) {
             next.min(self.0.clock.steady().plus(self.store_pause()))
         } else {
             next
         };
-        slot.scheduled.store(true, Ordering::Relaxed);
-        self.0.agenda.set_no_later(key, next);
-    }
-
-    /// A fresh value comes up again by its own window; one that is still due is "not yet" and is asked for again soon, the sooner
-    /// the less of its life is left.
-    pub(super) fn after_renewal(&self, near: &NearCopy) -> SteadyMillis {
-        if near.freshness(self.clock()) == Freshness::Fresh {
-            return near.renewal_due(self.0.chance.fraction());
-        }
-        let pause = (near.left(self.clock()) / 4).min(near.window() / 8).max(NOT_YET);
-        self.0.clock.steady().plus(pause.mul_f64(1.0 - 0.2 * self.0.chance.fraction()))
+        self.attend_no_later(&holding, key.kind, next);
     }
 
     pub(super) fn after_failure(&self, holding: &Holding, error: &KeeperError) -> SteadyMillis {
@@ -191,29 +177,13 @@ impl Keeper {
 
 impl Refresher {
     /// Renews ahead until `stop` changes. What is under way then goes on in its own flight; [`Keeper::close`] waits for it.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let (agenda, clock) = (&self.keeper.0.agenda, self.keeper.clock().clone());
-        let (at_once, mut visits) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
-        let mut news = self.keeper.0.store.changes();
-        loop {
-            for key in agenda.take_due(clock.steady()) {
-                let (keeper, at_once) = (self.keeper.clone(), Arc::clone(&at_once));
-                visits.spawn(async move {
-                    // The semaphore is never closed; without a permit the visit would only be less well spaced.
-                    let _permit = at_once.acquire().await.ok();
-                    keeper.attend(key).await;
-                });
-            }
-            let pause = agenda.earliest().map_or(Duration::from_secs(3600), |due| clock.steady().until(due));
-            tokio::select! {
-                // In this order, so that a run with the same seed is the same run.
-                biased;
-                _ = stop.changed() => return,
-                () = tokio::time::sleep(pause) => {}
-                () = agenda.earlier() => {}
-                Some(_) = visits.join_next() => {}
-                told = news::next(&mut news) => self.keeper.hear(told),
-            }
-        }
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let keeper = &self.keeper;
+        let attend = |key| {
+            let keeper = keeper.clone();
+            async move { keeper.attend(key).await }
+        };
+        let news = keeper.0.store.changes();
+        keep_appointments(&keeper.0.agenda, keeper.clock(), stop, attend, news, |told| keeper.hear(told)).await;
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::fetch::Lease;
 use super::holding::{Holding, NearCopy};
 use super::{Keeper, KeeperError};
 use crate::account::TokenApi;
 use crate::clock::SteadyMillis;
-use crate::credential::{Credential, CredentialKind, FULL_LIFETIME, Freshness, renewal_window};
+use crate::credential::{CredentialKind, FULL_LIFETIME, renewal_window};
+use crate::renewal::{Lease, Life};
 use crate::store::{Record, StoreError};
 use crate::wechat::{Grant, WechatError};
 
@@ -33,14 +33,13 @@ impl Keeper {
         kind: CredentialKind,
         grant: Grant,
         asked_at: SteadyMillis,
-        lease: Lease,
+        lease: Lease<NearCopy>,
     ) -> Arc<NearCopy> {
         let slot = holding.slot(kind);
         slot.set_failure(None);
         let left = grant.expires_in.saturating_sub(asked_at.until(self.0.clock.steady()));
         let record = Record { value: grant.value, expires_at: self.0.clock.wall().plus(left) };
-        if let Some(same) = lease.before.filter(|before| before.is(&record) && before.freshness(self.clock()) != Freshness::Expired)
-        {
+        if let Some(same) = lease.before.filter(|before| before.is(&record) && !before.life.is_over(self.clock())) {
             // WeChat hands back what we had: not yet, and no progress. The refresher asks again before long.
             same.doubtful.store(false, Ordering::Relaxed);
             slot.near.store(Some(Arc::clone(&same)));
@@ -65,7 +64,7 @@ impl Keeper {
                     return theirs;
                 }
             }
-            Err(error) => self.store_failed(error),
+            Err(error) => self.0.outage.failed(error, self.0.clock.steady()),
         }
         let is_saved = matches!(saved, Ok(true));
         let near = Arc::new(self.near_copy(holding, kind, record, lifetime, left, !is_saved).after(lease.seen.as_ref()));
@@ -107,30 +106,36 @@ impl Keeper {
             CredentialKind::AccessToken => holding.account.reserve,
             CredentialKind::JsapiTicket | CredentialKind::CardTicket => holding.account.ticket_reserve,
         };
-        let credential = Credential { value: record.value, expires_at: record.expires_at };
-        let faults = self.0.store_faults.load(Ordering::Relaxed);
-        NearCopy::new(credential, renewal_window(reserve, lifetime), self.clock(), at_most, faults, unsaved)
+        let life = Life::new(record.expires_at, renewal_window(reserve, lifetime), self.clock(), at_most);
+        life.saved(self.0.outage.faults());
+        if unsaved {
+            life.missed(self.0.clock.steady());
+        }
+        NearCopy::new(record.value, life)
     }
 
-    /// WeChat granted nothing, or its grant was lost on the way.
-    pub(super) fn not_granted(
+    /// WeChat granted nothing, or its grant was lost on the way. What passes by itself is remembered, and shared, while the lease is held.
+    pub(super) async fn not_granted(
         &self,
         holding: &Arc<Holding>,
         kind: CredentialKind,
         force: bool,
         source: WechatError,
-        lease: Lease,
-    ) -> Result<Arc<NearCopy>, KeeperError> {
+        lease: Lease<NearCopy>,
+    ) -> KeeperError {
         let is_lost = kind == CredentialKind::AccessToken && source.may_have_been_granted();
         if is_lost && self.voids(holding) {
             self.note_unanswered(holding, kind);
         }
-        let error = KeeperError::Upstream { key: holding.key(kind), source };
-        let Some(current) = lease.before else { return Err(error) };
-        if force && is_lost {
+        if let Some(current) = lease.before.filter(|_| force && is_lost) {
             self.doubt(holding, kind, &current);
         }
-        Err(error)
+        let mut error = KeeperError::Upstream { key: holding.key(kind), source };
+        if error.is_passing() {
+            error = self.remember(holding, kind, error);
+            self.share_pause(holding, kind).await;
+        }
+        error
     }
 
     /// Writes `record` over what was `seen`, and once more with what is left by then if that took so long that the store would keep it beyond

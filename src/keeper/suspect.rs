@@ -12,9 +12,9 @@ use super::Keeper;
 use super::fetch::Why;
 use super::holding::{Holding, NearCopy};
 use super::limits::ROTATION_SPACING;
-use super::refresher::SOON;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind};
+use crate::renewal::SOON;
 
 /// A call that WeChat has not answered by then it has not got, or has carried out.
 const CARRIED_OUT: Duration = Duration::from_secs(10);
@@ -50,7 +50,6 @@ impl Keeper {
     pub(super) fn note_unanswered(&self, holding: &Holding, kind: CredentialKind) {
         let until = self.0.clock.steady().plus(CARRIED_OUT);
         self.0.unanswered.calls().insert(holding.key(kind), until);
-        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
         self.attend_no_later(holding, kind, until);
     }
 
@@ -69,7 +68,7 @@ impl Keeper {
         let why = if suspect.refused.load(Ordering::Relaxed) { Why::Refused(value) } else { Why::Doubted(value) };
         match self.renew_over(holding, kind, why).await {
             Ok(near) if near.is_suspect() => self.0.clock.steady().plus(ROTATION_SPACING),
-            Ok(near) => self.after_renewal(&near),
+            Ok(near) => near.life.after_renewal(self.clock(), self.0.chance.fraction()),
             Err(error) => self.after_failure(holding, &error),
         }
     }
@@ -90,7 +89,6 @@ impl Keeper {
     }
 
     fn attend_to_suspect(&self, holding: &Holding, kind: CredentialKind) {
-        holding.slot(kind).scheduled.store(true, Ordering::Relaxed);
         self.attend_no_later(holding, kind, self.0.clock.steady().plus(SOON));
     }
 }

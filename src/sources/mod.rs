@@ -3,21 +3,23 @@
 //! was made on. It knows nothing of accounts, of settings files or of HTTP routes.
 //!
 //! Reading order: `source` (what is configured) and `template`, this file (what is promised to a request), `slot` (what is held),
-//! `reading` (what the store says), `renew` (one renewal), `wire` and `reply` (one call), `refresher` (who looks ahead).
+//! `reading` (what the store says), `renew` (one renewal), `wire` and `reply` (one call), `refresher` (what is done ahead of time). How
+//! renewing goes as such, whatever is renewed, is in the room below: `renewal`.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::account::Keep;
 use crate::clock::Clock;
 use crate::credential::Freshness;
+use crate::renewal::{Agenda, NEAR_AGE, Outage, PATIENCE};
 use crate::store::Store;
 use crate::wechat::ClientError;
 
@@ -42,12 +44,6 @@ use renew::Why;
 use slot::{Directory, Held, Near};
 use wire::Wire;
 
-/// How old a copy of what a shared store holds may grow before a request asks the store again.
-const NEAR_AGE: Duration = Duration::from_secs(1);
-
-/// A caller waits this much longer than a service may take, so that the service's own timeout is what it hears of.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 /// A cheap handle on all sources.
 #[derive(Clone)]
 pub struct Sources(Arc<Inner>);
@@ -60,10 +56,8 @@ struct Inner {
     keep: Keep,
     /// Tells our claims from those of other instances.
     owner: String,
-    /// Rung when something may be due earlier than the refresher thinks.
-    bell: Notify,
-    store_faults: AtomicU64,
-    store_is_down: AtomicBool,
+    agenda: Agenda<String>,
+    outage: Outage,
     /// How many renewals are under way, so that a stopping process can wait for them.
     flying: watch::Sender<usize>,
     runtime: Handle,
@@ -80,9 +74,8 @@ impl Sources {
             clock,
             keep,
             owner: format!("{:032x}", rand::random::<u128>()),
-            bell: Notify::new(),
-            store_faults: AtomicU64::new(0),
-            store_is_down: AtomicBool::new(false),
+            agenda: Agenda::default(),
+            outage: Outage::of(" for the sources"),
             flying: watch::Sender::new(0),
             runtime: Handle::current(),
         }));
@@ -96,16 +89,16 @@ impl Sources {
         let before = self.0.directory.load();
         let held = set.into_iter().map(|(name, source)| {
             let slot = before.get(&name).map_or_else(Arc::default, |held| Arc::clone(&held.slot));
-            let failed = slot.failure().is_some();
-            slot.set_failure(None);
-            if slot.due().is_none() && self.0.keep == Keep::Always || slot.due().is_some() && failed {
-                slot.set_due(Some(self.0.clock.steady()));
-            }
             (name, Arc::new(Held::new(source, slot)))
         });
-        let directory: Directory = held.collect();
-        self.0.directory.store(Arc::new(directory));
-        self.0.bell.notify_one();
+        let directory: Arc<Directory> = Arc::new(held.collect());
+        self.0.directory.store(Arc::clone(&directory));
+        for held in directory.values() {
+            let (failed, is_listed) = (held.slot.set_failure(None).is_some(), held.slot.scheduled.load(Ordering::Relaxed));
+            if is_listed && failed || !is_listed && self.0.keep == Keep::Always {
+                self.attend_no_later(held, self.0.clock.steady());
+            }
+        }
     }
 
     /// Whether there is none.
@@ -129,12 +122,12 @@ impl Sources {
         let now = self.0.clock.steady();
         held.slot.note_asked(now);
         let near = held.slot.near.load_full()?;
-        if self.0.store.is_shared() && near.age(now) >= NEAR_AGE {
+        if self.0.store.is_shared() && near.life.age(now) >= NEAR_AGE {
             return None;
         }
-        match near.freshness(&self.0.clock) {
+        match near.life.freshness(&self.0.clock) {
             Freshness::Expired => return None,
-            Freshness::Due => self.0.bell.notify_one(),
+            Freshness::Due => self.0.agenda.ring(),
             Freshness::Fresh => {}
         }
         self.schedule(held, &near);
@@ -157,7 +150,7 @@ impl Sources {
             }
             Ok(None) => self.renew(held, Why::Missing).await,
             // A store that is down is no reason to refuse what we still hold; to fetch could void what another instance holds.
-            Err(error) => held.slot.near.load_full().filter(|near| near.is_alive(&self.0.clock)).ok_or(error.into()),
+            Err(error) => held.slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock)).ok_or(error.into()),
         }
     }
 

@@ -1,21 +1,19 @@
 //! What the store says of a source's object, when it is believed, and what it is told.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use secrecy::SecretString;
 
 use super::Sources;
 use super::slot::{Held, Near};
+use crate::renewal::Seen;
 use crate::store::{Record, StoreError};
 
 impl Sources {
     /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
     pub(super) async fn look(&self, held: &Arc<Held>) -> Result<Option<Arc<Near>>, StoreError> {
         let (sources, looking) = (self.clone(), Arc::clone(held));
-        let landing = held.slot.look.join(&self.0.runtime, move || async move { sources.read(&looking).await });
-        let lost = |_| StoreError { backend: "any", operation: "read", cause: "the reading task ended early".to_owned() };
-        landing.result().await.map_err(lost)?
+        held.slot.look.join(&self.0.runtime, move || async move { sources.read(&looking).await }).result().await?
     }
 
     pub(super) async fn read(&self, held: &Arc<Held>) -> Result<Option<Arc<Near>>, StoreError> {
@@ -23,20 +21,20 @@ impl Sources {
     }
 
     /// As [`Sources::read`], with what the store itself showed.
-    pub(super) async fn read_and_see(&self, held: &Arc<Held>) -> Result<(Option<Arc<Near>>, Option<SecretString>), StoreError> {
+    pub(super) async fn read_and_see(&self, held: &Arc<Held>) -> Result<Seen<Near>, StoreError> {
         let before = held.slot.near.load_full();
         match self.0.store.get(&held.key()).await {
             Ok(record) => {
-                self.store_answered();
+                self.0.outage.answered(self.0.clock.steady());
                 self.adopt(held, before, record.as_ref());
-                let near = held.slot.near.load_full().filter(|near| near.is_alive(&self.0.clock));
+                let near = held.slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock));
                 Ok((near, record.map(|record| record.value)))
             }
             Err(error) => {
-                self.store_failed(&error);
+                self.0.outage.failed(&error, self.0.clock.steady());
                 if let Some(near) = before {
                     // Good for another second: each request asking a dead store would make each one wait for it.
-                    near.confirm(self.0.clock.steady());
+                    near.life.confirm(self.0.clock.steady());
                 }
                 Err(error)
             }
@@ -47,35 +45,34 @@ impl Sources {
     /// the store lost while it was down: those are written back instead of being fetched anew.
     fn adopt(&self, held: &Arc<Held>, before: Option<Arc<Near>>, record: Option<&Record>) {
         let (slot, clock) = (&held.slot, &self.0.clock);
-        let faults = self.0.store_faults.load(Ordering::Relaxed);
-        let theirs = record.and_then(|record| Near::of(record, held.source.reserve, clock)).filter(|near| near.is_alive(clock));
-        let ours = before.as_ref().filter(|near| near.is_alive(clock));
+        let faults = self.0.outage.faults();
+        let theirs = record.and_then(|record| Near::of(record, held.source.reserve, clock));
+        let theirs = theirs.filter(|near| !near.life.is_over(clock));
+        let ours = before.as_ref().filter(|near| !near.life.is_over(clock));
         match (ours, theirs) {
             (None, None) => {}
             (Some(ours), None) => {
-                let lost_by_the_store = ours.faults_seen.load(Ordering::Relaxed) < faults;
-                if lost_by_the_store || ours.unsaved.load(Ordering::Relaxed) {
-                    ours.confirm(clock.steady());
-                    ours.unsaved.store(true, Ordering::Relaxed);
+                if ours.life.is_missed(faults) {
+                    ours.life.missed(clock.steady());
                     self.soon(held);
                 } else {
                     slot.replace(&before, None);
                 }
             }
-            (Some(ours), Some(theirs)) if ours.ends_with(&theirs) && ours.grants_what(&theirs, None) => {
-                ours.confirm(clock.steady());
-                ours.faults_seen.store(faults, Ordering::Relaxed);
-                ours.unsaved.store(false, Ordering::Relaxed);
+            (Some(ours), Some(theirs)) if ours.life.ends_with(theirs.life.expires_at) && ours.grants_what(&theirs, None) => {
+                ours.life.confirm(clock.steady());
+                ours.life.saved(faults);
             }
-            (Some(ours), Some(theirs)) if ours.unsaved.load(Ordering::Relaxed) && ours.expires_at() > theirs.expires_at() => {
-                ours.confirm(clock.steady());
+            (Some(ours), Some(theirs)) if ours.life.is_unsaved() && ours.life.expires_at > theirs.life.expires_at => {
+                ours.life.missed(clock.steady());
                 self.soon(held);
             }
             (_, Some(theirs)) => {
-                theirs.faults_seen.store(faults, Ordering::Relaxed);
-                let due = theirs.renewal_due(rand::random());
-                if slot.replace(&before, Some(Arc::new(theirs))) {
-                    self.appoint(held, due);
+                theirs.life.saved(faults);
+                let theirs = Arc::new(theirs);
+                if slot.replace(&before, Some(Arc::clone(&theirs))) {
+                    slot.learn_lifetime(theirs.lifetime());
+                    self.reschedule(held, &theirs);
                 }
             }
         }
@@ -86,15 +83,14 @@ impl Sources {
         let Some(record) = near.record() else { return true };
         match self.0.store.replace(&held.key(), seen, &record).await {
             Ok(true) => {
-                self.store_answered();
-                near.faults_seen.store(self.0.store_faults.load(Ordering::Relaxed), Ordering::Relaxed);
-                near.unsaved.store(false, Ordering::Relaxed);
+                self.0.outage.answered(self.0.clock.steady());
+                near.life.saved(self.0.outage.faults());
                 true
             }
             Ok(false) => false,
             Err(error) => {
-                self.store_failed(&error);
-                near.unsaved.store(true, Ordering::Relaxed);
+                self.0.outage.failed(&error, self.0.clock.steady());
+                near.life.missed(self.0.clock.steady());
                 true
             }
         }
@@ -102,27 +98,13 @@ impl Sources {
 
     /// Writes an object that the store lacks, unless the store has a later one by now.
     pub(super) async fn write_back(&self, held: &Held) {
-        let unsaved = held.slot.near.load_full().filter(|near| near.unsaved.load(Ordering::Relaxed));
-        let Some(near) = unsaved.filter(|near| near.is_alive(&self.0.clock)) else { return };
+        let unsaved = held.slot.near.load_full().filter(|near| near.life.is_unsaved());
+        let Some(near) = unsaved.filter(|near| !near.life.is_over(&self.0.clock)) else { return };
         match self.0.store.get(&held.key()).await {
-            Ok(Some(record)) if record.expires_at >= near.expires_at() => near.unsaved.store(false, Ordering::Relaxed),
+            Ok(Some(record)) if record.expires_at >= near.life.expires_at => near.life.saved(self.0.outage.faults()),
             // Should somebody write meanwhile, the next look tells what.
             Ok(seen) => drop(self.write(held, &near, seen.map(|record| record.value).as_ref()).await),
-            Err(error) => self.store_failed(&error),
-        }
-    }
-
-    fn store_answered(&self) {
-        if self.0.store_is_down.load(Ordering::Relaxed) && self.0.store_is_down.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store answers for the sources again");
-        }
-    }
-
-    /// Told to the log once when it begins, and counted, so that a near copy knows whether the store may have lost it.
-    pub(super) fn store_failed(&self, error: &StoreError) {
-        self.0.store_faults.fetch_add(1, Ordering::Relaxed);
-        if !self.0.store_is_down.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the store fails; what this process holds of its sources goes on being served");
+            Err(error) => self.0.outage.failed(&error, self.0.clock.steady()),
         }
     }
 }

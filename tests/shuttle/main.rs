@@ -1,4 +1,4 @@
-//! The keeper's concurrency core, its very source, on primitives whose every meeting is decided by a scheduler: flights and the agenda are
+//! The concurrency core of renewal, its very source, on primitives whose every meeting is decided by a scheduler: flights and the agenda are
 //! run through thousands of orders in which threads and tasks may come upon each other. A lost wake-up is a deadlock here, and shows.
 #![allow(dead_code, reason = "only what is tried is used of the files that are tried")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
@@ -9,9 +9,9 @@ use shuttle::future::block_on;
 use shuttle::sync::Arc;
 use shuttle::{Runner, thread};
 
-#[path = "../../src/keeper/agenda.rs"]
+#[path = "../../src/renewal/agenda.rs"]
 mod agenda;
-#[path = "../../src/keeper/flights.rs"]
+#[path = "../../src/renewal/flights.rs"]
 mod flights;
 
 /// What the two files know of the rest of the program.

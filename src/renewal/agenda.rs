@@ -10,9 +10,9 @@ use crate::clock::SteadyMillis;
 
 /// What is due when.
 #[derive(Debug)]
-pub(super) struct Agenda<K> {
+pub(crate) struct Agenda<K> {
     entries: Mutex<Entries<K>>,
-    /// Rung when a new entry is the earliest.
+    /// Rung when a new entry is the earliest, or may be due.
     earlier: Notify,
 }
 
@@ -35,12 +35,12 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
     }
 
     /// Puts `key` on the list at `due`, and nowhere else.
-    pub(super) fn set(&self, key: K, due: SteadyMillis) {
+    pub(crate) fn set(&self, key: K, due: SteadyMillis) {
         self.place(self.entries(), key, due);
     }
 
     /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
-    pub(super) fn set_no_later(&self, key: K, due: SteadyMillis) {
+    pub(crate) fn set_no_later(&self, key: K, due: SteadyMillis) {
         let entries = self.entries();
         if entries.by_key.get(&key).is_none_or(|set| *set > due) {
             self.place(entries, key, due);
@@ -59,17 +59,22 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         }
     }
 
-    pub(super) fn earliest(&self) -> Option<SteadyMillis> {
+    pub(crate) fn earliest(&self) -> Option<SteadyMillis> {
         self.entries().by_time.first().map(|(due, _)| *due)
     }
 
     /// Returns when another appointment has become the earliest, also when that was since the last look at [`Agenda::earliest`].
-    pub(super) async fn earlier(&self) {
+    pub(crate) async fn earlier(&self) {
         self.earlier.notified().await;
     }
 
+    /// Has whoever waits look again: a clock that was moved wakes no timer.
+    pub(crate) fn ring(&self) {
+        self.earlier.notify_one();
+    }
+
     /// Takes what is due by `now` off the list.
-    pub(super) fn take_due(&self, now: SteadyMillis) -> Vec<K> {
+    pub(crate) fn take_due(&self, now: SteadyMillis) -> Vec<K> {
         let mut entries = self.entries();
         let mut due = Vec::new();
         while let Some((at, _)) = entries.by_time.first()
