@@ -104,12 +104,6 @@ impl NearCopy {
         self.superseded.as_ref().is_some_and(|before| before.expose_secret() == record.value.expose_secret())
     }
 
-    /// What a store should hold of it. Its end is told anew by the steady clock: the wall clock may have been moved since it was granted.
-    pub(super) fn record(&self, clock: &Clock) -> Record {
-        let left = clock.steady().until(self.life.ends());
-        Record { value: self.value.clone(), expires_at: clock.wall().plus(left) }
-    }
-
     /// Whether `record`, just read, lives at least as long, as far as a store that keeps whole seconds can tell: who fetched the later of two
     /// has seen the earlier one, so that in doubt the store's stays.
     pub(super) fn is_outlived_by(&self, record: &Record, clock: &Clock) -> bool {

@@ -103,7 +103,8 @@ impl Keeper {
             }
             (before, Some(record)) => {
                 // Nothing lives longer than its whole life, whatever somebody wrote.
-                let near = Arc::new(self.near_copy(holding, kind, record, lifetime, lifetime, false).instead_of(before));
+                let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
+                let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(before));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     self.reschedule(holding, kind, &near);
                 }

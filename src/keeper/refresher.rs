@@ -107,7 +107,7 @@ impl Keeper {
         let unsaved = holding.slot(kind).near.load_full().filter(|near| near.life.is_unsaved());
         let Some(near) = unsaved.filter(|near| !near.life.is_over(self.clock())) else { return };
         let key = holding.key(kind).to_string();
-        let (record, begun) = (near.record(self.clock()), self.0.clock.steady());
+        let begun = self.0.clock.steady();
         let read = self.0.store.get(&key).await;
         let is_slow = begun.until(self.0.clock.steady()) > PROMPT;
         let written = match read {
@@ -115,7 +115,7 @@ impl Keeper {
             Ok(_) if is_slow => Ok(false),
             // Another instance's is the later one.
             Ok(Some(theirs)) if !near.superseded(&theirs) && near.is_outlived_by(&theirs, self.clock()) => Ok(true),
-            Ok(theirs) => self.save(&key, theirs.map(|theirs| theirs.value), &record).await,
+            Ok(theirs) => self.save(&key, theirs.map(|theirs| theirs.value), near.value(), near.life.ends()).await,
             Err(error) => Err(error),
         };
         match written {

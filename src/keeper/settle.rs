@@ -37,8 +37,9 @@ impl Keeper {
     ) -> Arc<NearCopy> {
         let slot = holding.slot(kind);
         slot.set_failure(None);
-        let left = grant.expires_in.saturating_sub(asked_at.until(self.0.clock.steady()));
-        let record = Record { value: grant.value, expires_at: self.0.clock.wall().plus(left) };
+        // By the steady clock throughout: the wall clock may be moved while the store is written to.
+        let ends = asked_at.plus(grant.expires_in);
+        let record = self.record_of(grant.value.clone(), ends);
         if let Some(same) = lease.before.filter(|before| before.is(&record) && !before.life.is_over(self.clock())) {
             // WeChat hands back what we had: not yet, and no progress. The refresher asks again before long.
             same.doubtful.store(false, Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl Keeper {
         let saved = match lease.claimed_at {
             Some(_) => {
                 self.tell_lifetime(holding, kind, lifetime).await;
-                self.save(&holding.key(kind).to_string(), lease.seen.clone(), &record).await
+                self.save(&holding.key(kind).to_string(), lease.seen.clone(), &grant.value, ends).await
             }
             // The store is down; the next try is the refresher's.
             None => Err(StoreError { backend: "any", operation: "write", cause: "it was down before".to_owned() }),
@@ -67,7 +68,7 @@ impl Keeper {
             Err(error) => self.0.outage.failed(error, self.0.clock.steady()),
         }
         let is_saved = matches!(saved, Ok(true));
-        let near = Arc::new(self.near_copy(holding, kind, record, lifetime, left, !is_saved).after(lease.seen.as_ref()));
+        let near = Arc::new(self.near_copy(holding, kind, grant.value, ends, lifetime, !is_saved).after(lease.seen.as_ref()));
         slot.near.store(Some(Arc::clone(&near)));
         self.reschedule(holding, kind, &near);
         if is_saved {
@@ -90,15 +91,14 @@ impl Keeper {
         Some(theirs)
     }
 
-    /// A near copy of a value whose whole life is `lifetime`, and which lives `at_most` so long from now on, whatever the wall clock says: it
-    /// may have been set back while WeChat was asked.
+    /// A near copy of a value whose whole life is `lifetime` and that ends at `ends`.
     pub(super) fn near_copy(
         &self,
         holding: &Holding,
         kind: CredentialKind,
-        record: Record,
+        value: SecretString,
+        ends: SteadyMillis,
         lifetime: Duration,
-        at_most: Duration,
         unsaved: bool,
     ) -> NearCopy {
         holding.slot(kind).learn_lifetime(lifetime);
@@ -106,12 +106,12 @@ impl Keeper {
             CredentialKind::AccessToken => holding.account.reserve,
             CredentialKind::JsapiTicket | CredentialKind::CardTicket => holding.account.ticket_reserve,
         };
-        let life = Life::new(record.expires_at, renewal_window(reserve, lifetime), self.clock(), at_most);
+        let life = Life::until(ends, renewal_window(reserve, lifetime), self.clock());
         life.saved(self.0.outage.faults());
         if unsaved {
             life.missed(self.0.clock.steady());
         }
-        NearCopy::new(record.value, life)
+        NearCopy::new(value, life)
     }
 
     /// WeChat granted nothing, or its grant was lost on the way. What passes by itself is remembered, and shared, while the lease is held.
@@ -138,20 +138,28 @@ impl Keeper {
         error
     }
 
-    /// Writes `record` over what was `seen`, and once more with what is left by then if that took so long that the store would keep it beyond
-    /// its end: what is left is told to the store, not the end, because the two clocks may differ.
-    pub(super) async fn save(&self, key: &str, seen: Option<SecretString>, record: &Record) -> Result<bool, StoreError> {
-        let (value, mut seen) = (record.value.clone(), seen);
-        let ends = self.0.clock.steady().plus(self.0.clock.wall().until(record.expires_at));
+    /// Writes `value`, which ends at `ends`, over what was `seen`, and once more with what is left by then if that took so long that the store
+    /// would keep it beyond its end.
+    pub(super) async fn save(
+        &self,
+        key: &str,
+        mut seen: Option<SecretString>,
+        value: &SecretString,
+        ends: SteadyMillis,
+    ) -> Result<bool, StoreError> {
         for _ in 0..TURNS {
             let begun = self.0.clock.steady();
-            let record = Record { value: value.clone(), expires_at: self.0.clock.wall().plus(begun.until(ends)) };
-            let saved = self.0.store.replace(key, seen.as_ref(), &record).await?;
+            let saved = self.0.store.replace(key, seen.as_ref(), &self.record_of(value.clone(), ends)).await?;
             if !saved || begun.until(self.0.clock.steady()) <= PROMPT {
                 return Ok(saved);
             }
             seen = Some(value.clone());
         }
         Ok(true)
+    }
+
+    /// What a store is told: the end by the wall clock as it is now, since a store turns it into what is left at once.
+    fn record_of(&self, value: SecretString, ends: SteadyMillis) -> Record {
+        Record { value, expires_at: self.0.clock.wall().plus(self.0.clock.steady().until(ends)) }
     }
 }

@@ -43,6 +43,12 @@ impl Life {
         }
     }
 
+    /// A life until `ends`.
+    pub(crate) fn until(ends: SteadyMillis, window: Duration, clock: &Clock) -> Self {
+        let left = clock.steady().until(ends);
+        Self::new(clock.wall().plus(left), window, clock, left)
+    }
+
     /// When it ends, by the steady clock.
     pub(crate) fn ends(&self) -> SteadyMillis {
         SteadyMillis(self.ends.load(Ordering::Relaxed))
