@@ -39,12 +39,16 @@ impl Keeper {
                 let seen = record.as_ref().map(|record| record.value.clone());
                 // An empty text is no credential, whoever wrote it.
                 let record = record.filter(|record| !record.value.expose_secret().is_empty());
-                let is_news = |record: &Record| held.as_ref().is_none_or(|near| !near.is(record));
-                let lifetime = match record.as_ref().is_some_and(is_news) {
-                    true => self.lifetime_of(holding, kind).await,
-                    false => holding.slot(kind).lifetime(),
+                let news = record.as_ref().filter(|record| held.as_ref().is_none_or(|near| !near.is(record)));
+                let Some(news) = news else {
+                    let lifetime = holding.slot(kind).lifetime();
+                    return Ok((self.adopt(holding, kind, held, record, lifetime), seen));
                 };
-                Ok((self.adopt(holding, kind, held, record, lifetime), seen))
+                // The wall clock may be moved while the store is asked once more.
+                let ends = self.0.clock.steady().plus(self.0.clock.wall().until(news.expires_at));
+                let lifetime = self.lifetime_of(holding, kind).await;
+                let news = self.record_of(news.value.clone(), ends);
+                Ok((self.adopt(holding, kind, held, Some(news), lifetime), seen))
             }
             Err(error) => {
                 self.0.outage.failed(&error, self.0.clock.steady());

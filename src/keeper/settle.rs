@@ -159,7 +159,7 @@ impl Keeper {
     }
 
     /// What a store is told: the end by the wall clock as it is now, since a store turns it into what is left at once.
-    fn record_of(&self, value: SecretString, ends: SteadyMillis) -> Record {
+    pub(super) fn record_of(&self, value: SecretString, ends: SteadyMillis) -> Record {
         Record { value, expires_at: self.0.clock.wall().plus(self.0.clock.steady().until(ends)) }
     }
 }
