@@ -145,6 +145,11 @@ impl Errand for Try<'_> {
         self.keeper.0.waiters.wait(&self.holding.key(self.kind), longest).await;
     }
 
+    fn store_patience(&self) -> Option<Duration> {
+        let is_harmless = self.holding.account.token_api == TokenApi::Stable && matches!(self.why, Why::Missing);
+        is_harmless.then(|| self.keeper.store_patience())
+    }
+
     /// The store is down. On stable a plain fetch is harmless; everything else could void another instance's token.
     fn without_a_claim(&self, error: StoreError) -> Result<Lease<NearCopy>, KeeperError> {
         self.keeper.0.outage.failed(&error, self.keeper.0.clock.steady());
@@ -189,7 +194,12 @@ impl Errand for Try<'_> {
         let duration_ms = asked_at.until(keeper.0.clock.steady()).as_millis() as u64;
         let grant = match answer {
             Ok(grant) => grant,
-            Err(source) => return Err(keeper.not_granted(holding, kind, force, source, lease).await),
+            Err(source) => {
+                if force && !source.may_have_been_granted() {
+                    keeper.give_rotation_back(holding, kind).await;
+                }
+                return Err(keeper.not_granted(holding, kind, force, source, lease).await);
+            }
         };
         let expires_in = grant.expires_in.as_secs();
         let near = keeper.settle(holding, kind, grant, asked_at, lease).await;

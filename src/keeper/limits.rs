@@ -26,7 +26,7 @@ impl Keeper {
     /// Whether one more forced renewal is within the limits: so many a day, and never two within 30 s.
     pub(super) async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<Rotation, KeeperError> {
         let (key, daily) = (holding.key(kind), holding.account.rotations_per_day);
-        if !self.0.store.spend(&format!("{key}.rotation"), 1, ROTATION_SPACING).await? {
+        if !self.0.store.spend(&spacing(holding, kind), 1, ROTATION_SPACING).await? {
             return Ok(Rotation::Refused);
         }
         // WeChat counts by the day of China, where no clock is ever changed.
@@ -38,4 +38,16 @@ impl Keeper {
             false => Rotation::Refused,
         })
     }
+
+    /// WeChat granted nothing: the 30 s count from the last forced renewal, and this was none. The day's count stays, so that a WeChat that
+    /// refuses is not asked without end.
+    pub(super) async fn give_rotation_back(&self, holding: &Holding, kind: CredentialKind) {
+        if let Err(error) = self.0.store.refund(&spacing(holding, kind)).await {
+            self.0.outage.failed(&error, self.0.clock.steady());
+        }
+    }
+}
+
+fn spacing(holding: &Holding, kind: CredentialKind) -> String {
+    format!("{}.rotation", holding.key(kind))
 }

@@ -214,7 +214,7 @@ impl Keeper {
 
     async fn read_or_fetch(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
         let slot = holding.slot(kind);
-        match self.look(holding, kind).await {
+        match self.look_patiently(holding, kind).await {
             Ok(Some(near)) => {
                 self.schedule(holding, kind, &near);
                 return Ok(near);

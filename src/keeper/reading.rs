@@ -7,14 +7,54 @@ use secrecy::ExposeSecret;
 
 use super::Keeper;
 use super::holding::{Holding, NearCopy};
+use crate::account::TokenApi;
 use crate::credential::CredentialKind;
 use crate::renewal::{Landing, Seen};
 use crate::store::{Record, StoreError};
+
+/// A store that takes longer than this is as good as down, for who can do without it.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same for a store that did not answer the last time: one that is back answers within this.
+const NO_PATIENCE: Duration = Duration::from_millis(50);
+
+/// A copy that the store confirmed, or failed to, within this time is no memory of long ago.
+const KNOWN_LATELY: Duration = Duration::from_secs(10);
 
 impl Keeper {
     /// What the store holds, read once however many ask; the near copy is brought up to date on the way.
     pub(super) async fn look(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Option<Arc<NearCopy>>, StoreError> {
         self.begin_look(holding, kind).result().await?
+    }
+
+    /// As [`Keeper::look`]; but who holds a living value, or may ask WeChat without the store, does not wait long for a store that is silent.
+    pub(super) async fn look_patiently(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+    ) -> Result<Option<Arc<NearCopy>>, StoreError> {
+        let held = holding.slot(kind).near.load_full().filter(|near| !near.life.is_over(&self.0.clock));
+        if held.is_none() && holding.account.token_api == TokenApi::Basic {
+            return self.look(holding, kind).await;
+        }
+        let age = held.as_ref().map_or(Duration::ZERO, |near| near.life.age(self.0.clock.steady()));
+        let patience = if age < KNOWN_LATELY { self.store_patience() } else { STORE_PATIENCE };
+        tokio::time::timeout(patience, self.look(holding, kind)).await.unwrap_or_else(|_| {
+            let error = StoreError::silent("read", patience);
+            self.0.outage.failed(&error, self.0.clock.steady());
+            if let Some(near) = held {
+                near.life.confirm(self.0.clock.steady());
+            }
+            Err(error)
+        })
+    }
+
+    /// How long to wait for a store that one can do without for once: hardly at all when it is known to be silent.
+    pub(super) fn store_patience(&self) -> Duration {
+        match self.0.outage.lasts(self.0.clock.steady()) {
+            Duration::ZERO => STORE_PATIENCE,
+            _ => NO_PATIENCE,
+        }
     }
 
     pub(super) fn begin_look(

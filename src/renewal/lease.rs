@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::time::timeout;
 
 use super::life::Life;
 use crate::clock::{Clock, SteadyMillis};
@@ -81,6 +82,11 @@ pub(crate) trait Errand: Send + Sync {
         tokio::time::sleep(longest)
     }
 
+    /// How long the store may take to grant the right, where there is a way without it.
+    fn store_patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// How to go on when the store neither grants nor refuses, or does not show what it holds; perhaps not at all.
     fn without_a_claim(&self, error: StoreError) -> Result<Lease<Self::Near>, Self::Error>;
 
@@ -124,13 +130,18 @@ impl Claims<'_> {
                 Leave::NotNeeded(near) => return Ok(near),
                 Leave::ToFetch(lease) => lease,
             };
+            let is_claimed = lease.claimed_at.is_some();
             match errand.permit(&lease).await {
                 Ok(None) => {}
                 Ok(Some(near)) => break Ok(near),
                 Err(error) => break Err(error),
             }
             if lease.claimed_at.is_none_or(|at| at.until(self.clock.steady()) <= SLACK) {
-                break errand.call(lease).await;
+                let result = errand.call(lease).await;
+                if !is_claimed {
+                    return result;
+                }
+                break result;
             }
             if turns == TURNS {
                 break Err(errand.too_slow(SLACK));
@@ -149,7 +160,12 @@ impl Claims<'_> {
         let give_up = self.clock.steady().plus(lasts);
         loop {
             let claimed_at = self.clock.steady();
-            let claimed = match self.store.claim(&self.key, self.owner, lasts).await {
+            let claiming = self.store.claim(&self.key, self.owner, lasts);
+            let claimed = match errand.store_patience() {
+                None => claiming.await,
+                Some(longest) => timeout(longest, claiming).await.unwrap_or_else(|_| Err(StoreError::silent("claim", longest))),
+            };
+            let claimed = match claimed {
                 Ok(claimed) => claimed,
                 Err(error) => return errand.without_a_claim(error).map(Leave::ToFetch),
             };

@@ -92,6 +92,13 @@ pub enum Changed {
     Perhaps,
 }
 
+impl StoreError {
+    /// It has not answered, and nobody waits for it any more.
+    pub(crate) fn silent(operation: &'static str, after: Duration) -> Self {
+        Self { backend: "any", operation, cause: format!("no answer within {}", humantime::format_duration(after)) }
+    }
+}
+
 /// A fault of a store, named by what was tried; it never holds a value or a password.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the {backend} store failed to {operation}: {cause}")]

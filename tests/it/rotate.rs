@@ -181,3 +181,22 @@ async fn a_rotation_that_wechat_refuses_tells_why_and_leaves_the_value_to_the_ot
     assert_eq!(app.sandbox.calls(TOKEN), 2);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_came_to_nothing_does_not_count_towards_the_thirty_seconds() {
+    for token_api in [TokenApi::Basic, TokenApi::Stable] {
+        let (world, instance) = still(token_api).await;
+        let first = instance.token().await.expect("a token");
+        world.sandbox.fault(Fault::errcode(-1, "system error").times(1));
+        instance.rotate(&first).await.expect_err("WeChat is busy");
+        // The pause after a failure ends sooner than the thirty seconds.
+        world.clock.advance(Duration::from_secs(2));
+        let second = instance.rotate(&first).await.expect("a token");
+        assert_ne!(second, first, "{token_api:?}: nothing had been renewed");
+        // This one counts, and from now on.
+        world.clock.advance(Duration::from_secs(29));
+        assert_eq!(instance.rotate(&second).await.expect("a token"), second, "{token_api:?}");
+        world.clock.advance(Duration::from_secs(2));
+        assert_ne!(instance.rotate(&second).await.expect("a token"), second, "{token_api:?}");
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::sql_store::{bare, install};
 use crate::store_contract::{record, value};
-use crate::support::app::TestApp;
+use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases::DatabaseServer;
 use crate::support::keeping::eventually;
 
@@ -63,6 +63,41 @@ async fn hangs(server: &DatabaseServer) {
     eventually("an answer", async || store.get("oauth.trip.1").await.is_ok()).await;
     let calls = (0..30).map(|_| store.get("oauth.trip.1"));
     assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
+}
+
+/// What is held is served by a server whose database hangs, and on stable what is not held, too, with every bound as it is by default.
+async fn is_done_without(server: &DatabaseServer) {
+    let url = server.database().url();
+    install(&url).await;
+    let apps = json!([{ "key": APP, "secret": APP_SECRET, "tokenApi": "stable" }]);
+    let app = TestApp::with(json!({ "apps": apps, "cache": { "sql": url }, "wechat": { "timeout": "5s" } })).await;
+    let token = app.value("token").await;
+    server.pause();
+    let mut waits = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(8) {
+        let asked = Instant::now();
+        assert_eq!(app.value("token").await, token, "{:?} after it hung", begun.elapsed());
+        waits.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    waits.sort();
+    let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("MEASURED a database that hangs, held: {} answers, median {median:?}, longest {longest:?}", waits.len());
+    assert!(median < Duration::from_millis(50) && longest < Duration::from_secs(2), "{median:?} {longest:?}");
+    let asked = Instant::now();
+    let ticket = app.query("ticket").await;
+    assert_eq!(ticket.status, 200, "{ticket:?}");
+    println!("MEASURED a database that hangs, new on stable: {:?}", asked.elapsed());
+    server.resume();
+    eventually("what the database lacked", async || app.value("token").await == token).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mariadb_that_hangs_makes_nobody_wait_who_can_do_without() {
+    let Some(server) = DatabaseServer::mariadb() else { return };
+    is_done_without(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
