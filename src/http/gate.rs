@@ -1,27 +1,22 @@
 //! What every request passes and every answer wears: the origin check before anything else, the safety headers after, errors in
-//! one envelope, and the log. CORS headers themselves are actix-cors's work, set up here from our policy.
-
-use std::time::Duration;
+//! one envelope. CORS headers themselves are actix-cors's work, set up here from our policy.
 
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::{Error, ResponseError, web};
 
-use super::caller;
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
-use super::login;
-use super::neighbours::{OwnShape, Shaped, wetoken};
+use super::neighbours::OwnShape;
 use super::page::ForVisitors;
-use super::state::{AppState, SLOW};
+use super::state::AppState;
+use super::{log, login};
 
 /// A browser remembers a preflight's answer for a day.
 const PREFLIGHT_AGE: usize = 24 * 3600;
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// CORS headers for the origins that [`pass`] has let in.
 pub(super) fn cors() -> Cors {
@@ -72,16 +67,10 @@ where
             // What may never be stored cannot be confused with what another origin was told.
             response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
         }
-        log(&state, &response, begun.until(state.clock().steady()));
+        log::tell(&state, &response, begun.until(state.clock().steady()));
         Ok(response)
     }
 }
-
-/// What stands in the pattern of an address whose path opens something.
-const SECRET_SEGMENTS: [&str; 2] = ["{uuid", "{text"];
-
-/// Marks a request that took its time on purpose.
-pub(super) struct Waited;
 
 /// The three ways of a request.
 enum Way<F> {
@@ -141,57 +130,6 @@ fn dress(headers: &mut HeaderMap, crosses: bool, preflight: bool) {
     }
 }
 
-/// Refusals and slow requests are logged always, every request when asked for. Never a query string: it carries signatures.
-fn log(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
-    let status = response.status().as_u16();
-    let told = response.response().error().and_then(ours);
-    // wetoken's refusals all have status 200; what they are decides.
-    let weight = told.map_or(status, |(_, weight)| weight.as_u16());
-    // Who finds no place to wait is told of by the crowd, many in one line.
-    let crowded = told.is_some_and(|(code, _)| code == "overloaded");
-    let refused = matches!(weight, 401 | 403 | 500..) && !crowded;
-    let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
-    if !(refused || slow || state.options.access_log) {
-        return;
-    }
-    let request = response.request();
-    let method = request.method().as_str();
-    let hot = Hot::of(request.method(), request.path()).map(|(hot, _)| hot.route().to_owned());
-    let route = hot.or_else(|| request.match_pattern()).unwrap_or_else(|| "-".to_owned());
-    // Whoever knows a login's id can ask who logged in.
-    let path = if SECRET_SEGMENTS.iter().any(|secret| route.contains(secret)) { route.as_str() } else { request.path() };
-    let caller = caller::address(request.head(), state).map(|address| address.to_string());
-    let caller = caller.as_deref().unwrap_or("-");
-    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let request_id = request_id(request);
-    let code = told.map_or("-", |(code, _)| code);
-    if weight >= 500 {
-        tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "failed");
-    } else if refused {
-        tracing::warn!(method, route, path, status, code, duration_ms, caller, request_id, "refused");
-    } else if slow {
-        tracing::warn!(method, route, path, status, duration_ms, caller, request_id, "slow");
-    } else {
-        tracing::info!(method, route, path, status, duration_ms, caller, request_id, "request");
-    }
-}
-
-/// The code and the status of the error of ours that `error` is, in whatever shape.
-fn ours(error: &Error) -> Option<(&'static str, StatusCode)> {
-    let plain = error.as_error().or_else(|| error.as_error::<Shaped>().map(|shaped| &shaped.error));
-    plain.map(ApiError::code).or_else(|| error.as_error().map(wetoken::Refused::code))
-}
-
-/// What the log calls this request: the proxy's name for it, or one of our own, which stays the same however often it is asked for.
-/// A page shows it as the reference to look for.
-pub(super) fn request_id(request: &HttpRequest) -> String {
-    let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= 64);
-    let own = || request.extensions_mut().get_or_insert_with(|| RequestId(format!("{:016x}", rand::random::<u64>()))).0.clone();
-    given.map_or_else(own, str::to_owned)
-}
-
-struct RequestId(String);
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -213,14 +151,5 @@ mod tests {
             let foreign = HttpResponseBuilder::new(StatusCode::BAD_REQUEST).content_type(html).body("<h1>Bad</h1>");
             assert_eq!(content_type(&through(foreign)), Some(PROBLEM_JSON), "{html}");
         }
-    }
-
-    #[test]
-    fn a_request_has_one_name_however_often_it_is_asked_for() {
-        let own = TestRequest::default().to_http_request();
-        assert_eq!((request_id(&own), request_id(&own).len()), (request_id(&own), 16));
-        let named = |id: &str| TestRequest::default().insert_header((X_REQUEST_ID, id)).to_http_request();
-        assert_eq!(request_id(&named("r-1")), "r-1");
-        assert_eq!(request_id(&named(&"r".repeat(65))).len(), 16);
     }
 }

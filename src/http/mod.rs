@@ -19,6 +19,7 @@ mod gate;
 mod hot;
 mod jsapi_config;
 mod jsapi_query;
+mod log;
 mod login;
 mod neighbours;
 mod oauth;

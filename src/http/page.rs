@@ -6,7 +6,7 @@ use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Prefere
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
-use super::{NO_STORE, gate};
+use super::{NO_STORE, log};
 use crate::login::{Failure, LoginError};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -79,19 +79,19 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
         Failure::Upstream => Trouble::Upstream,
         Failure::TimedOut => Trouble::Slow,
     };
-    visitor(req, Page::Trouble { status, again, reference: &gate::request_id(req) })
+    visitor(req, Page::Trouble { status, again, reference: &log::request_id(req) })
 }
 
 /// The page of a visitor whom we cannot serve now; the cause is for the log.
 pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpResponse {
-    let reference = gate::request_id(req);
+    let reference = log::request_id(req);
     tracing::warn!(%error, request_id = reference, "a visitor could not be served");
     visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &reference })
 }
 
 /// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
 pub(super) fn crowded(req: &HttpRequest) -> HttpResponse {
-    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &gate::request_id(req) })
+    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &log::request_id(req) })
 }
 
 impl Page<'_> {

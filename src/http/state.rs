@@ -13,6 +13,7 @@ use url::Url;
 
 use super::crowd::{Crowd, Place};
 use super::error::ApiError;
+use super::log::Complaints;
 use super::neighbours::{Claims, Known};
 use crate::account::AppId;
 use crate::clock::Clock;
@@ -49,6 +50,8 @@ pub struct AppState {
     pub(super) costly: Semaphore,
     /// Places for those who wait.
     pub(super) crowd: Crowd,
+    /// What the log has been told of lately.
+    pub(super) complaints: Complaints,
 }
 
 /// How many costly answers are worked out at once.
@@ -150,7 +153,8 @@ impl AppState {
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd }
+        let complaints = Complaints::new(keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints }
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.

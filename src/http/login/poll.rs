@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::LOGINS;
 use crate::http::error::ApiError;
-use crate::http::gate::Waited;
+use crate::http::log::Waited;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{JSON, NO_STORE};
