@@ -150,6 +150,10 @@ impl Keeper {
                 let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
                 let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(before));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
+                    if held.is_none_or(|held| held.value().expose_secret() != near.value().expose_secret()) {
+                        // Somebody else has succeeded: our failures of long ago are no row that the next one adds to.
+                        slot.set_failure(None);
+                    }
                     self.reschedule(holding, kind, &near);
                 }
             }
