@@ -133,3 +133,41 @@ impl NearCopy {
 
 // A field that makes a slot spill into a second cache line must be worth it.
 const _: () = assert!(size_of::<Slot>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SteadyMillis;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn copy(value: &str, left: Duration, clock: &Clock) -> NearCopy {
+        NearCopy::new(value.into(), Life::until(clock.steady().plus(left), HOUR / 6, clock))
+    }
+
+    fn record(value: &str, clock: &Clock) -> Record {
+        Record { value: value.into(), expires_at: clock.wall().plus(HOUR) }
+    }
+
+    #[test]
+    fn a_value_that_is_read_again_with_another_end_keeps_what_is_known_of_it_and_its_earlier_end() {
+        let clock = Clock::manual(UnixMillis(1_000_000));
+        let before = Arc::new(copy("a", HOUR, &clock).after(Some(&"older".into())));
+        before.doubtful.store(true, Ordering::Relaxed);
+        let after = copy("a", 2 * HOUR, &clock).instead_of(Some(&before));
+        assert!(after.is_suspect() && after.superseded(&record("older", &clock)));
+        assert_eq!(after.life.ends(), SteadyMillis::default().plus(HOUR));
+        assert_eq!(copy("a", HOUR / 2, &clock).instead_of(Some(&before)).life.ends(), SteadyMillis::default().plus(HOUR / 2));
+    }
+
+    #[test]
+    fn a_value_comes_after_another_only_if_it_ends_later() {
+        let clock = Clock::manual(UnixMillis(1_000_000));
+        let before = Arc::new(copy("a", HOUR, &clock));
+        before.refused.store(true, Ordering::Relaxed);
+        let later = copy("b", 2 * HOUR, &clock).instead_of(Some(&before));
+        assert!(later.superseded(&record("a", &clock)) && !later.is_suspect());
+        let at_once = copy("b", HOUR, &clock).instead_of(Some(&before));
+        assert!(!at_once.superseded(&record("a", &clock)), "which of the two came first is not known");
+    }
+}

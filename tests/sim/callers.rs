@@ -43,7 +43,7 @@ impl Caller {
         if let Some(value) = refused {
             let mut state = self.world.state();
             let state = &mut *state;
-            state.judge.hears(value, &state.wechat, since);
+            state.judge.hears(app, value, &state.wechat, since);
         }
         let asked = async {
             match refused {

@@ -107,9 +107,10 @@ impl Judge {
         }
     }
 
-    /// A caller says that WeChat refused `value`. It counts if it is true and can be heard: a caller who is answered with a fault knows that it was not.
-    pub(crate) fn hears(&mut self, value: u64, wechat: &WeChat, now: u64) {
-        if self.calm_for(now) > 0 && wechat.dead_since(value, now).is_some() {
+    /// A caller says of `app` that WeChat refused `value`. It counts if it is true and can be heard: a caller who is answered with a fault knows
+    /// that it was not.
+    pub(crate) fn hears(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
+        if self.calm_for(now) > 0 && wechat.owner(value) == Some(app) && wechat.dead_since(value, now).is_some() {
             self.reported.entry(value).or_insert(now);
         }
     }

@@ -168,3 +168,68 @@ fn a_stable_token_past_its_limit_is_asked_for_without_force() {
         assert_eq!(scene.rotate(0, STABLE, current).await.unwrap(), other);
     });
 }
+
+#[test]
+fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
+    for delay in (50..2500).step_by(50) {
+        scene(2, async |scene| {
+            scene.fleet.crash(1);
+            scene.token(0, BASIC).await.unwrap();
+            scene.pass(HOUR).await;
+            scene.begins(Trouble::StoreSlow);
+            scene.fleet.start(1);
+            let moved = async {
+                scene.pass(delay).await;
+                scene.fleet.jump(1, -(HOUR as i64));
+            };
+            let (_, keeper) = scene.fleet.on(1).expect("it runs");
+            let holding = keeper.holding(BASIC).expect("a known account");
+            let (near, ()) = tokio::join!(keeper.credential(&holding, CredentialKind::AccessToken), moved);
+            let left = near.unwrap().left(keeper.clock());
+            assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
+        });
+    }
+}
+
+#[test]
+fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one() {
+    scene(2, async |scene| {
+        // On stable it goes without a store; what it holds is to be written back.
+        scene.begins(Trouble::StoreDown);
+        let first = scene.token(0, STABLE).await.unwrap();
+        let until = scene.world.now() + 40 * SECOND;
+        scene.world.state().hosts[0].frozen_until = until;
+        scene.ends(Trouble::StoreDown);
+        assert_eq!(scene.token(1, STABLE).await.unwrap(), first);
+        scene.pass(5 * SECOND).await;
+        let second = scene.rotate(1, STABLE, first).await.unwrap();
+        assert_ne!(second, first);
+        scene.pass(MINUTE).await;
+        assert_eq!((scene.stored(STABLE), scene.token(0, STABLE).await.unwrap()), (second, second));
+    });
+}
+
+#[test]
+fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
+    scene(2, async |scene| {
+        scene.begins(Trouble::WechatBusy);
+        let end = scene.world.now() + 10 * MINUTE;
+        while scene.world.now() < end {
+            scene.token(0, BASIC).await.unwrap_err();
+            scene.pass(SECOND).await;
+        }
+        // It sleeps through what the other one brings.
+        let until = scene.world.now() + 62 * SECOND;
+        scene.world.state().hosts[0].frozen_until = until;
+        scene.ends(Trouble::WechatBusy);
+        scene.pass(MINUTE + SECOND).await;
+        let token = scene.token(1, BASIC).await.unwrap();
+        scene.pass(5 * SECOND).await;
+        assert_eq!((scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC)), (token, token));
+        scene.begins(Trouble::WechatBusy);
+        scene.rotate(0, BASIC, token).await.unwrap_err();
+        scene.ends(Trouble::WechatBusy);
+        scene.pass(5 * SECOND).await;
+        assert_ne!(scene.rotate(0, BASIC, token).await.unwrap(), token, "one failure is no reason to pause for long");
+    });
+}

@@ -128,18 +128,15 @@ fn ten_thousand_days_keep_every_promise() {
     simulate(1, number("DAYS", 10_000));
 }
 
-/// Runs that found a fault of the keeper, by what it was. When each was named, putting the fault back made it find it again; that holds as long
-/// as the simulation draws the same events.
-const FOUND: [(&str, u64); 11] = [
-    ("a wall clock that was moved during a fetch lengthened a life in the store", 55),
-    ("a lease was begun with that could end before the call", 6),
+/// Runs that find a fault of the keeper's which was there once, by what it was: when they were last looked at, putting the fault back made each
+/// find it. That holds as long as the simulation draws the same events; what is met too seldom for that is told in `scenes`.
+const FOUND: [(&str, u64); 8] = [
+    ("a wall clock that was moved during a fetch lengthened a life in the store", 6),
+    ("a lease was begun with that could end before the call", 55),
     ("a leader that was held up wrote over what came after it", 13),
-    ("a write that the store lost brought a voided token back", 56),
+    ("a write that the store lost brought a voided token back", 51),
     ("the stable endpoint's own limit on force became a failure of the account", 24),
-    ("a copy that was read anew with another end was no longer in doubt", 36),
-    ("a stable token past its limit was never asked for again", 25),
-    ("of a record that was read slowly it was told which of two ends later", 23_000_393),
-    ("a wall clock that was moved while a life was asked for lengthened it", 24_000_782),
+    ("a stable token past its limit was never asked for again", 55),
     ("failures before another's success made the pause after the next one long", 31_000_864),
     ("two forced renewals of a stable token crossed, and the one that was void stayed", 23_000_589),
 ];
