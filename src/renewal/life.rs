@@ -9,6 +9,9 @@ use crate::credential::{Freshness, freshness};
 /// Two ends this close together are one: stores keep whole seconds, and the rest of a life that a service tells is rounded too.
 const SAME_END: Duration = Duration::from_secs(3);
 
+/// What the way from a store may add to an end or take from it.
+const READING: Duration = Duration::from_millis(100);
+
 /// The shortest pause after the same value was handed back.
 const NOT_YET: Duration = Duration::from_millis(200);
 
@@ -64,9 +67,9 @@ impl Life {
         self.ends.fetch_min(other.ends().0, Ordering::Relaxed);
     }
 
-    /// Whether it ends earlier than `other` by more than chance.
+    /// Whether it ends earlier than `other` by more than what reading takes: everybody who reads both must come to the same.
     pub(crate) fn ends_before(&self, other: &Self) -> bool {
-        self.ends().plus(SAME_END) < other.ends()
+        self.ends().plus(READING) < other.ends()
     }
 
     /// Whether it ends at the same time as a life that ends at `other`, as far as a store can tell.
