@@ -172,7 +172,10 @@ impl Errand for Try<'_> {
         match self.keeper.may_rotate(self.holding, self.kind).await? {
             Rotation::Granted => self.force = Some(true),
             Rotation::OnlyAsk => self.force = Some(false),
-            Rotation::Refused => {
+            limit @ (Rotation::TooSoon | Rotation::Spent) => {
+                if matches!((limit, self.why), (Rotation::TooSoon, Why::Refused(_))) {
+                    self.keeper.note_told_too_soon(self.holding, self.kind, near);
+                }
                 tracing::warn!(account.id = %self.holding.account.app_id, credential.kind = self.kind.name(),
                     "a rotation past the limit hands out the current value");
                 return Ok(Some(Arc::clone(near)));

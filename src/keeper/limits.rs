@@ -19,7 +19,10 @@ pub(super) enum Rotation {
     Granted,
     /// Not by force, but what WeChat holds for current may be asked for.
     OnlyAsk,
-    Refused,
+    /// Not yet: one was less than 30 s ago.
+    TooSoon,
+    /// No more today.
+    Spent,
 }
 
 impl Keeper {
@@ -27,7 +30,7 @@ impl Keeper {
     pub(super) async fn may_rotate(&self, holding: &Holding, kind: CredentialKind) -> Result<Rotation, KeeperError> {
         let (key, daily) = (holding.key(kind), holding.account.rotations_per_day);
         if !self.0.store.spend(&spacing(holding, kind), 1, ROTATION_SPACING).await? {
-            return Ok(Rotation::Refused);
+            return Ok(Rotation::TooSoon);
         }
         // WeChat counts by the day of China, where no clock is ever changed.
         let day = self.0.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
@@ -35,7 +38,7 @@ impl Keeper {
             true => Rotation::Granted,
             // Somebody else's force may have voided what we hold; what is current now can be asked without any.
             false if kind == CredentialKind::AccessToken && !self.voids(holding) => Rotation::OnlyAsk,
-            false => Rotation::Refused,
+            false => Rotation::Spent,
         })
     }
 

@@ -177,7 +177,8 @@ impl Keeper {
     }
 
     /// "WeChat refused this value": renews the credential if `refused` is still the current one, else hands out the current one. One
-    /// renewal however many ask; past the account's limit the current value is handed out unchanged.
+    /// renewal however many ask; past the account's limit the current value is handed out unchanged, and looked after when the 30 s between
+    /// two are over.
     pub async fn rotate(
         &self,
         holding: &Arc<Holding>,

@@ -93,6 +93,49 @@ fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
 }
 
 #[test]
+fn a_report_that_comes_too_soon_after_a_forced_renewal_that_was_lost_is_not_forgotten() {
+    for app in APPS {
+        scene(2, async |scene| {
+            let first = scene.token(0, app).await.unwrap();
+            scene.pass(MINUTE).await;
+            let died = async {
+                while scene.newest(app) == first {
+                    scene.pass(1).await;
+                }
+                scene.fleet.crash(0);
+            };
+            let (_, ()) = tokio::join!(scene.rotate(0, app, first), died);
+            scene.pass(10 * SECOND).await;
+            assert_eq!(scene.rotate(1, app, first).await.unwrap(), first, "{app}: past the limit");
+            scene.pass(31 * SECOND).await;
+            assert_eq!(scene.stored(app), scene.newest(app), "{app}: nobody asked again");
+            assert_ne!(scene.token(1, app).await.unwrap(), first);
+        });
+    }
+}
+
+#[test]
+fn a_report_of_what_was_renewed_just_now_voids_nothing() {
+    for app in APPS {
+        scene(2, async |scene| {
+            let first = scene.token(0, app).await.unwrap();
+            scene.pass(MINUTE).await;
+            let second = scene.rotate(0, app, first).await.unwrap();
+            for host in [0, 1] {
+                scene.pass(2 * SECOND).await;
+                assert_eq!(scene.rotate(host, app, second).await.unwrap(), second, "{app}: past the limit");
+            }
+            scene.pass(2 * MINUTE).await;
+            assert_eq!(
+                (scene.newest(app), scene.token(1, app).await.unwrap()),
+                (second, second),
+                "{app}: WeChat's servers were late"
+            );
+        });
+    }
+}
+
+#[test]
 fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
     for app in APPS {
         scene(2, async |scene| {
