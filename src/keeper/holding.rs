@@ -65,11 +65,20 @@ pub struct NearCopy {
     pub(super) refused: AtomicBool,
     /// The value after which we fetched this one. Should the store show that again, it has lost a write.
     superseded: Option<SecretString>,
+    /// Whether we fetched it ourselves, so that we know its end from WeChat and not from a store.
+    is_first_hand: bool,
 }
 
 impl NearCopy {
     pub(super) fn new(value: SecretString, life: Life) -> Self {
-        Self { value, life, doubtful: AtomicBool::new(false), refused: AtomicBool::new(false), superseded: None }
+        Self {
+            value,
+            life,
+            doubtful: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            superseded: None,
+            is_first_hand: false,
+        }
     }
 
     /// Whether it may be void although it has not ended.
@@ -77,8 +86,9 @@ impl NearCopy {
         self.doubtful.load(Ordering::Relaxed) || self.refused.load(Ordering::Relaxed)
     }
 
-    /// Remembers the value before.
-    pub(super) fn after(mut self, before: Option<&SecretString>) -> Self {
+    /// Fetched by ourselves, after the value before.
+    pub(super) fn fetched_after(mut self, before: Option<&SecretString>) -> Self {
+        self.is_first_hand = true;
         self.superseded = before.filter(|before| before.expose_secret() != self.value.expose_secret()).cloned();
         self
     }
@@ -100,8 +110,15 @@ impl NearCopy {
     }
 
     /// Whether `record` is what was there before.
-    pub(super) fn superseded(&self, record: &Record) -> bool {
+    fn superseded(&self, record: &Record) -> bool {
         self.superseded.as_ref().is_some_and(|before| before.expose_secret() == record.value.expose_secret())
+    }
+
+    /// Whether a store that shows `record` is known to be wrong: it is what was there before, or what we fetched with a later end than WeChat's,
+    /// as it gets one when its write takes long or the store's clock is moved. Of what others fetched the store may know more than we.
+    pub(super) fn corrects(&self, record: &Record, clock: &Clock) -> bool {
+        let is_this = self.value.expose_secret() == record.value.expose_secret();
+        self.superseded(record) || is_this && self.is_first_hand && self.life.is_outlasted_by(record.expires_at, clock)
     }
 
     /// Whether `record`, just read, lives at least as long, as far as a store that keeps whole seconds can tell: who fetched the later of two
@@ -152,12 +169,22 @@ mod tests {
     #[test]
     fn a_value_that_is_read_again_with_another_end_keeps_what_is_known_of_it_and_its_earlier_end() {
         let clock = Clock::manual(UnixMillis(1_000_000));
-        let before = Arc::new(copy("a", HOUR, &clock).after(Some(&"older".into())));
+        let before = Arc::new(copy("a", HOUR, &clock).fetched_after(Some(&"older".into())));
         before.doubtful.store(true, Ordering::Relaxed);
         let after = copy("a", 2 * HOUR, &clock).instead_of(Some(&before));
         assert!(after.is_suspect() && after.superseded(&record("older", &clock)));
         assert_eq!(after.life.ends(), SteadyMillis::default().plus(HOUR));
         assert_eq!(copy("a", HOUR / 2, &clock).instead_of(Some(&before)).life.ends(), SteadyMillis::default().plus(HOUR / 2));
+    }
+
+    #[test]
+    fn only_who_fetched_a_value_says_that_a_store_keeps_it_too_long() {
+        let clock = Clock::manual(UnixMillis(1_000_000));
+        let fetched = copy("a", HOUR / 2, &clock).fetched_after(None);
+        assert!(fetched.corrects(&record("a", &clock), &clock) && !fetched.corrects(&record("b", &clock), &clock));
+        assert!(!copy("a", HOUR / 2, &clock).corrects(&record("a", &clock), &clock), "who read it may have read too early an end");
+        let exact = copy("a", HOUR - Duration::from_secs(2), &clock).fetched_after(None);
+        assert!(!exact.corrects(&record("a", &clock), &clock), "a store's rounding is no fault");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How long a value lives in all. Stores keep only its end, and whoever sees ten minutes left of another instance's value cannot tell a long
-//! life that ends from a short one that begins. So a life shorter than WeChat's usual is written beside the value; nearly none is.
+//! life that ends from a short one that begins. So a life that is not WeChat's usual one is written beside the value; nearly all are.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::credential::{CredentialKind, FULL_LIFETIME};
 use crate::store::Record;
 
 impl Keeper {
-    /// Tells the others of the life of a value that they are about to see, if it is shorter than usual, or usual again. Without it they renew
-    /// once too early.
+    /// Tells the others of the life of a value that they are about to see, if it is not the usual one, or is again. Without it they renew once
+    /// too early, and believe no end that is further away.
     pub(super) async fn tell_lifetime(&self, holding: &Holding, kind: CredentialKind, lifetime: Duration) {
-        if lifetime >= FULL_LIFETIME && holding.slot(kind).lifetime() >= FULL_LIFETIME {
+        if lifetime == FULL_LIFETIME && holding.slot(kind).lifetime() == FULL_LIFETIME {
             return;
         }
         let value = SecretString::from(lifetime.as_millis().to_string());

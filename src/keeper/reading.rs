@@ -101,9 +101,10 @@ impl Keeper {
         }
     }
 
-    /// Takes what the store said for the truth over what was `held` when it was asked, but for four cases: a value that never reached the
+    /// Takes what the store said for the truth over what was `held` when it was asked, but for five cases: a value that never reached the
     /// store, one that the store lost while it was down, one whose predecessor the store shows again, as a Redis does that was started with an
-    /// old snapshot (those are written back instead of being fetched anew), and a renewal that ended while the store was being read.
+    /// old snapshot, one of our own that the store would keep beyond its end (those are written back instead of being fetched anew), and a renewal that
+    /// ended while the store was being read.
     /// `lifetime` is the whole life of what the store said.
     fn adopt(
         &self,
@@ -139,16 +140,16 @@ impl Keeper {
                 return held;
             }
             (Some(near), Some(record))
-                if near.superseded(&record) || near.life.is_unsaved() && !near.is_outlived_by(&record, clock) =>
+                if near.corrects(&record, clock) || near.life.is_unsaved() && !near.is_outlived_by(&record, clock) =>
             {
                 near.life.missed(clock.steady());
                 self.write_back_soon(holding, kind);
                 return held;
             }
-            (before, Some(record)) => {
+            (_, Some(record)) => {
                 // Nothing lives longer than its whole life, whatever somebody wrote.
                 let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
-                let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(before));
+                let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(held.as_ref()));
                 if slot.replace(&held, Some(Arc::clone(&near))) {
                     if held.is_none_or(|held| held.value().expose_secret() != near.value().expose_secret()) {
                         // Somebody else has succeeded: our failures of long ago are no row that the next one adds to.

@@ -68,7 +68,8 @@ impl Keeper {
             Err(error) => self.0.outage.failed(error, self.0.clock.steady()),
         }
         let is_saved = matches!(saved, Ok(true));
-        let near = Arc::new(self.near_copy(holding, kind, grant.value, ends, lifetime, !is_saved).after(lease.seen.as_ref()));
+        let near =
+            Arc::new(self.near_copy(holding, kind, grant.value, ends, lifetime, !is_saved).fetched_after(lease.seen.as_ref()));
         slot.near.store(Some(Arc::clone(&near)));
         self.reschedule(holding, kind, &near);
         if is_saved {

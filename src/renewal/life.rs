@@ -77,6 +77,12 @@ impl Life {
         self.expires_at.0.abs_diff(other.0) <= SAME_END.as_millis() as u64
     }
 
+    /// Whether a life that ends at `other` lasts longer than this one, by more than a store's rounding. By what is left, so that a wall clock
+    /// that was moved is no difference.
+    pub(crate) fn is_outlasted_by(&self, other: UnixMillis, clock: &Clock) -> bool {
+        clock.steady().until(self.ends()) + SAME_END < clock.wall().until(other)
+    }
+
     /// How long it still lasts, by whichever clock says less.
     pub(crate) fn left(&self, clock: &Clock) -> Duration {
         self.left_at(clock.steady(), clock.wall())

@@ -11,6 +11,7 @@ mod callers;
 mod faults;
 mod host;
 mod judge;
+mod scene;
 mod scenes;
 mod seeds;
 mod storage;

@@ -1,80 +1,14 @@
-//! Scenes: what chance seldom brings about, or what no promise to a caller shows, told step by step in the same world.
+//! What chance seldom brings about, or what no promise to a caller shows, told in scenes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jsdkd::credential::CredentialKind;
-use jsdkd::keeper::KeeperError;
-use secrecy::{ExposeSecret, SecretString};
-use tokio::time::sleep;
 
-use super::faults::{Plan, Trouble};
-use super::host::{APPS, Fleet};
-use super::wire::number;
-use super::world::{HOUR, MINUTE, SECOND, World};
-
-const BASIC: &str = APPS[0];
-const STABLE: &str = APPS[1];
-
-struct Scene {
-    world: Arc<World>,
-    fleet: Arc<Fleet>,
-}
-
-/// A world of `hosts` in which nothing happens by chance.
-fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
-        let plan = Plan { seed: 1, days: 1, hosts };
-        let world = Arc::new(World::new(plan.seed, hosts, 0));
-        let fleet = Arc::new(Fleet::new(&world, &plan));
-        world.state().judge.calm_is(true);
-        acts(Scene { world: Arc::clone(&world), fleet }).await;
-        let mut state = world.state();
-        assert_eq!(state.judge.breach.take().or(state.storage.set_back.take()), None);
-    });
-}
-
-impl Scene {
-    async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
-        let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let near = keeper.credential(&keeper.holding(app).expect("a known account"), CredentialKind::AccessToken).await?;
-        Ok(number(near.value().expose_secret()))
-    }
-
-    async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
-        let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
-        let refused = SecretString::from(format!("v{refused}"));
-        Ok(number(keeper.rotate(&holding, CredentialKind::AccessToken, refused).await?.value().expose_secret()))
-    }
-
-    fn begins(&self, trouble: Trouble) {
-        self.world.state().weather.push(trouble);
-    }
-
-    fn ends(&self, trouble: Trouble) {
-        self.world.state().weather.retain(|is| *is != trouble);
-    }
-
-    async fn pass(&self, millis: u64) {
-        sleep(Duration::from_millis(millis)).await;
-    }
-
-    /// What the store holds for the account's token.
-    fn stored(&self, app: &str) -> u64 {
-        let found = self.world.state().storage.get(&format!("{app}.token"), self.world.now());
-        found.map_or(0, |(value, _)| number(&value))
-    }
-
-    fn newest(&self, app: &str) -> u64 {
-        self.world.state().wechat.newest(app).unwrap_or(0)
-    }
-
-    fn calls(&self) -> u64 {
-        self.world.state().judge.tally.sent
-    }
-}
+use super::faults::Trouble;
+use super::host::APPS;
+use super::scene::{BASIC, STABLE, scene};
+use super::world::{HOUR, MINUTE, SECOND};
 
 #[test]
 fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
@@ -274,5 +208,36 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
         scene.ends(Trouble::WechatBusy);
         scene.pass(5 * SECOND).await;
         assert_ne!(scene.rotate(0, BASIC, token).await.unwrap(), token, "one failure is no reason to pause for long");
+    });
+}
+
+#[test]
+fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
+    scene(2, async |scene| {
+        scene.token(0, BASIC).await.unwrap();
+        scene.pass(HOUR).await;
+        let left = scene.kept_for(BASIC);
+        scene.keep_for(BASIC, left + MINUTE);
+        scene.token(1, BASIC).await.unwrap();
+        scene.token(0, BASIC).await.unwrap();
+        scene.pass(3 * SECOND).await;
+        let kept = scene.kept_for(BASIC);
+        assert!(kept <= left - 3 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
+    });
+}
+
+#[test]
+fn what_has_ended_stays_ended_though_the_store_keeps_it_longer() {
+    scene(2, async |scene| {
+        scene.token(0, BASIC).await.unwrap();
+        scene.token(1, BASIC).await.unwrap();
+        scene.fleet.crash(0);
+        scene.begins(Trouble::WechatBusy);
+        scene.pass(scene.kept_for(BASIC) - SECOND).await;
+        scene.keep_for(BASIC, 5 * MINUTE);
+        scene.pass(10 * SECOND).await;
+        scene.token(1, BASIC).await.unwrap_err();
+        // Those who begin now cannot know better.
+        assert!(scene.kept_for(BASIC) > 0);
     });
 }

@@ -1,0 +1,90 @@
+//! A scene: a world in which nothing happens by chance, and what is done and looked at there, step by step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsdkd::credential::CredentialKind;
+use jsdkd::keeper::KeeperError;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::sleep;
+
+use super::faults::{Plan, Trouble};
+use super::host::{APPS, Fleet};
+use super::wire::number;
+use super::world::World;
+
+pub(crate) const BASIC: &str = APPS[0];
+pub(crate) const STABLE: &str = APPS[1];
+
+pub(crate) struct Scene {
+    pub(crate) world: Arc<World>,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
+/// A world of `hosts` in which nothing happens by chance.
+pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let plan = Plan { seed: 1, days: 1, hosts };
+        let world = Arc::new(World::new(plan.seed, hosts, 0));
+        let fleet = Arc::new(Fleet::new(&world, &plan));
+        world.state().judge.calm_is(true);
+        acts(Scene { world: Arc::clone(&world), fleet }).await;
+        let mut state = world.state();
+        assert_eq!(state.judge.breach.take().or(state.storage.set_back.take()), None);
+    });
+}
+
+impl Scene {
+    pub(crate) async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let near = keeper.credential(&keeper.holding(app).expect("a known account"), CredentialKind::AccessToken).await?;
+        Ok(number(near.value().expose_secret()))
+    }
+
+    pub(crate) async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let holding = keeper.holding(app).expect("a known account");
+        let refused = SecretString::from(format!("v{refused}"));
+        Ok(number(keeper.rotate(&holding, CredentialKind::AccessToken, refused).await?.value().expose_secret()))
+    }
+
+    pub(crate) fn begins(&self, trouble: Trouble) {
+        self.world.state().weather.push(trouble);
+    }
+
+    pub(crate) fn ends(&self, trouble: Trouble) {
+        self.world.state().weather.retain(|is| *is != trouble);
+    }
+
+    pub(crate) async fn pass(&self, millis: u64) {
+        sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// What the store holds for the account's token.
+    pub(crate) fn stored(&self, app: &str) -> u64 {
+        let found = self.world.state().storage.get(&format!("{app}.token"), self.world.now());
+        found.map_or(0, |(value, _)| number(&value))
+    }
+
+    /// How long the store keeps the account's token.
+    pub(crate) fn kept_for(&self, app: &str) -> u64 {
+        self.world.state().storage.get(&format!("{app}.token"), self.world.now()).map_or(0, |(_, left)| left)
+    }
+
+    /// Has the store keep the account's token for `left`, as it does after a slow write, or when its clock is moved.
+    pub(crate) fn keep_for(&self, app: &str, left: u64) {
+        let (key, now) = (format!("{app}.token"), self.world.now());
+        let mut state = self.world.state();
+        let (value, _) = state.storage.get(&key, now).expect("it is there");
+        state.storage.put(&key, &value, left, now);
+    }
+
+    pub(crate) fn newest(&self, app: &str) -> u64 {
+        self.world.state().wechat.newest(app).unwrap_or(0)
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.world.state().judge.tally.sent
+    }
+}
