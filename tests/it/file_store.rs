@@ -18,17 +18,17 @@ use crate::support::keeping::eventually;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A folder of its own and the path of a cache file in it.
-fn place() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn place() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().join("cache.json");
     (directory, path)
 }
 
-fn open(path: &Path) -> FileStore {
+pub(crate) fn open(path: &Path) -> FileStore {
     FileStore::open(path, Clock::system()).expect("the file can be used")
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     std::fs::read_to_string(path).expect("a file")
 }
 
@@ -43,7 +43,7 @@ fn now() -> u64 {
     Clock::system().wall().seconds().0
 }
 
-async fn get(store: &FileStore, key: &str) -> Option<String> {
+pub(crate) async fn get(store: &FileStore, key: &str) -> Option<String> {
     value(store.get(key).await.expect("reading a file store does not fail"))
 }
 
@@ -227,24 +227,6 @@ async fn a_link_keeps_pointing_at_the_file() {
     assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
     assert!(text(&real).contains("wx1.token"));
     assert_eq!(names(folder), ["cache.json", "real.json", "real.json.lock"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_owner_of_the_same_file_is_refused_with_a_reason() {
-    let (directory, path) = place();
-    let first = open(&path);
-    first.put("wx1.token", &record("T", HOUR)).await.unwrap();
-    let before = text(&path);
-    match FileStore::open(&path, Clock::system()) {
-        Err(OpenError::InUse(reason)) => assert!(reason.contains("another process") && reason.contains("cache.json"), "{reason}"),
-        other => panic!("{other:?}"),
-    }
-    let link = directory.path().join("by-another-name.json");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(matches!(FileStore::open(&link, Clock::system()), Err(OpenError::InUse(_))), "also by another name");
-    assert_eq!(text(&path), before);
-    drop(first);
-    assert_eq!(get(&open(&path), "wx1.token").await.as_deref(), Some("T"), "free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The cache file on disk: found, locked, read, replaced. It knows nothing of records.
+//! The cache file on disk: found, read, replaced. It knows nothing of records.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -35,26 +35,6 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let directory = directory(path).canonicalize();
     let directory = directory.map_err(|error| misconfigured(format!("its directory cannot be used ({error}); make it first")))?;
     Ok(directory.join(name))
-}
-
-/// Locks the file against a second process. The lock lies on a file beside it, because the file itself is replaced at every write.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let beside = sibling(path, ".lock");
-    let misconfigured = |error: io::Error| {
-        OpenError::Misconfigured(format!(
-            "{} cannot be written ({error}); the cache file's directory must be writable",
-            beside.display()
-        ))
-    };
-    let lock = File::options().create(true).truncate(false).write(true).open(&beside).map_err(misconfigured)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
-            "another process uses the cache file {}: stop it, give this one a file of its own, or share a Redis instead",
-            path.display()
-        ))),
-        Err(fs::TryLockError::Error(error)) => Err(misconfigured(error)),
-    }
 }
 
 /// What a process killed in the middle of a write left aside. Only the holder of the lock may remove it.
@@ -100,7 +80,8 @@ fn directory(path: &Path) -> &Path {
     path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
+/// A file beside `path`, named after it.
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

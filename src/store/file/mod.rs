@@ -4,10 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -22,6 +20,9 @@ use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
 mod apps;
 mod disk;
+mod lock;
+
+use lock::Lock;
 
 /// The shortest time between two rewrites of the file.
 const GATHER: Duration = Duration::from_millis(50);
@@ -47,8 +48,8 @@ pub struct FileStore {
     permits: Permits,
     clock: Clock,
     writer: tokio::task::JoinHandle<()>,
-    /// Held for as long as the store lives; the lock goes with the process, however it ends.
-    _lock: File,
+    /// Held for as long as the store lives, and a write that is under way.
+    _lock: Arc<Lock>,
 }
 
 #[derive(Debug)]
@@ -118,7 +119,7 @@ impl FileStore {
     /// Opens the file at `path`, which need not exist; its directory must. Must be called on a tokio runtime.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
         let path = disk::resolve(path)?;
-        let lock = disk::lock(&path)?;
+        let lock = Arc::new(Lock::take(&path)?);
         disk::remove_leftovers(&path);
         let entries = disk::read(&path, &clock)?;
         let mut order = Ends::default();
@@ -127,7 +128,7 @@ impl FileStore {
         }
         let state = Mutex::new(State { entries, order, ..State::default() });
         let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
-        let writer = tokio::spawn(write_changes(Arc::clone(&shared), clock.clone()));
+        let writer = tokio::spawn(write_changes(Arc::clone(&shared), Arc::downgrade(&lock), clock.clone()));
         Ok(Self { shared, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
     }
 
@@ -245,7 +246,7 @@ impl Store for FileStore {
 
 /// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
 /// Ends with its store.
-async fn write_changes(shared: Arc<Shared>, clock: Clock) {
+async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
     loop {
         let failed = shared.written.borrow().fault.is_some();
         if failed {
@@ -258,9 +259,13 @@ async fn write_changes(shared: Arc<Shared>, clock: Clock) {
             state.forget(clock.wall());
             (serde_json::to_vec(&state.entries), state.version)
         };
+        let Some(lock) = lock.upgrade() else { return };
         let path = shared.path.clone();
-        let written =
-            tokio::task::spawn_blocking(move || text.map_err(io::Error::from).and_then(|text| disk::replace(&path, &text))).await;
+        let write = move || {
+            lock.keep()?;
+            disk::replace(&path, &text?)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         let fault = match written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
