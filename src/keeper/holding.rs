@@ -1,8 +1,9 @@
 //! What is held for one account: its settings, and for each kind of credential its slot with the near copy.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -14,9 +15,6 @@ use crate::credential::{CredentialKey, CredentialKind};
 use crate::renewal::{self, Life};
 use crate::store::Record;
 use crate::wechat::WechatError;
-
-/// What a store may cut off an end.
-const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
 /// All accounts by appid; replaced whole on a reload.
 pub(super) type Directory = HashMap<AppId, Arc<Holding>>;
@@ -83,7 +81,7 @@ impl NearCopy {
 
     /// Whether it may be void although it has not ended.
     pub(super) fn is_suspect(&self) -> bool {
-        self.doubtful.load(Ordering::Relaxed) || self.refused.load(Ordering::Relaxed)
+        self.doubtful.load(Relaxed) || self.refused.load(Relaxed)
     }
 
     /// Fetched by ourselves, after the value before.
@@ -99,8 +97,8 @@ impl NearCopy {
     pub(super) fn instead_of(mut self, before: Option<&Arc<Self>>) -> Self {
         let Some(before) = before else { return self };
         if before.value.expose_secret() == self.value.expose_secret() {
-            *self.doubtful.get_mut() = before.doubtful.load(Ordering::Relaxed);
-            *self.refused.get_mut() = before.refused.load(Ordering::Relaxed);
+            *self.doubtful.get_mut() = before.doubtful.load(Relaxed);
+            *self.refused.get_mut() = before.refused.load(Relaxed);
             self.life.end_with(&before.life);
             self.superseded.clone_from(&before.superseded);
         } else if before.life.ends_before(&self.life) {
@@ -117,14 +115,19 @@ impl NearCopy {
     /// Whether a store that shows `record` is known to be wrong: it is what was there before, or what we fetched with a later end than WeChat's,
     /// as it gets one when its write takes long or the store's clock is moved. Of what others fetched the store may know more than we.
     pub(super) fn corrects(&self, record: &Record, clock: &Clock) -> bool {
-        let is_this = self.value.expose_secret() == record.value.expose_secret();
-        self.superseded(record) || is_this && self.is_first_hand && self.life.is_outlasted_by(record.expires_at, clock)
+        self.superseded(record)
+            || self.is_value_of(record) && self.is_first_hand && self.life.is_outlasted_by(record.expires_at, clock)
     }
 
-    /// Whether `record`, just read, lives at least as long, as far as a store that keeps whole seconds can tell: who fetched the later of two
-    /// has seen the earlier one, so that in doubt the store's stays.
-    pub(super) fn is_outlived_by(&self, record: &Record, clock: &Clock) -> bool {
-        clock.wall().until(record.expires_at) + WHOLE_SECOND >= clock.steady().until(self.life.ends())
+    /// Whether this or `record`, just read, ends later; equal if that cannot be told, their ends being known to within `margin`.
+    pub(super) fn against(&self, record: &Record, clock: &Clock, margin: Duration) -> Ordering {
+        let (ours, theirs) = (clock.steady().until(self.life.ends()), clock.wall().until(record.expires_at));
+        if ours.abs_diff(theirs) <= margin { Ordering::Equal } else { ours.cmp(&theirs) }
+    }
+
+    /// Whether the store should keep `record` rather than this one.
+    pub(super) fn stays_behind(&self, record: &Record, clock: &Clock, margin: Duration) -> bool {
+        !self.corrects(record, clock) && self.against(record, clock, margin).is_le()
     }
 
     /// The token or ticket.
@@ -144,7 +147,11 @@ impl NearCopy {
 
     /// Whether `record` is this value with this end, as far as a store that keeps whole seconds can tell.
     pub(super) fn is(&self, record: &Record) -> bool {
-        self.value.expose_secret() == record.value.expose_secret() && self.life.ends_with(record.expires_at)
+        self.is_value_of(record) && self.life.ends_with(record.expires_at)
+    }
+
+    pub(super) fn is_value_of(&self, record: &Record) -> bool {
+        self.value.expose_secret() == record.value.expose_secret()
     }
 }
 
@@ -170,7 +177,7 @@ mod tests {
     fn a_value_that_is_read_again_with_another_end_keeps_what_is_known_of_it_and_its_earlier_end() {
         let clock = Clock::manual(UnixMillis(1_000_000));
         let before = Arc::new(copy("a", HOUR, &clock).fetched_after(Some(&"older".into())));
-        before.doubtful.store(true, Ordering::Relaxed);
+        before.doubtful.store(true, Relaxed);
         let after = copy("a", 2 * HOUR, &clock).instead_of(Some(&before));
         assert!(after.is_suspect() && after.superseded(&record("older", &clock)));
         assert_eq!(after.life.ends(), SteadyMillis::default().plus(HOUR));
@@ -188,10 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn ends_that_are_known_less_exactly_than_they_differ_tell_nothing() {
+        let clock = Clock::manual(UnixMillis(1_000_000));
+        let ours = |secs: i64| {
+            copy("a", Duration::from_secs(HOUR.as_secs().saturating_add_signed(secs)), &clock).against(
+                &record("b", &clock),
+                &clock,
+                Duration::from_secs(7),
+            )
+        };
+        assert_eq!(
+            [-8, -7, 0, 7, 8].map(ours),
+            [Ordering::Less, Ordering::Equal, Ordering::Equal, Ordering::Equal, Ordering::Greater]
+        );
+    }
+
+    #[test]
     fn a_value_comes_after_another_only_if_it_ends_later() {
         let clock = Clock::manual(UnixMillis(1_000_000));
         let before = Arc::new(copy("a", HOUR, &clock));
-        before.refused.store(true, Ordering::Relaxed);
+        before.refused.store(true, Relaxed);
         let later = copy("b", 2 * HOUR, &clock).instead_of(Some(&before));
         assert!(later.superseded(&record("a", &clock)) && !later.is_suspect());
         let at_once = copy("b", HOUR, &clock).instead_of(Some(&before));

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::Keeper;
 use super::holding::{Holding, NearCopy};
 use crate::account::TokenApi;
+use crate::clock::SteadyMillis;
 use crate::credential::CredentialKind;
 use crate::renewal::{Landing, Seen};
 use crate::store::{Record, StoreError};
@@ -17,6 +18,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The same for a store that did not answer the last time: one that is back answers within this.
 const NO_PATIENCE: Duration = Duration::from_millis(50);
+
+/// What WeChat cuts off a life, and a store too.
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
 /// A copy that the store confirmed, or failed to, within this time is no memory of long ago.
 const KNOWN_LATELY: Duration = Duration::from_secs(10);
@@ -72,7 +76,7 @@ impl Keeper {
 
     /// As [`Keeper::read`], with the value that the store itself showed.
     pub(super) async fn read_and_see(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Seen<NearCopy>, StoreError> {
-        let (key, held) = (holding.key(kind).to_string(), holding.slot(kind).near.load_full());
+        let (key, held, begun) = (holding.key(kind).to_string(), holding.slot(kind).near.load_full(), self.0.clock.steady());
         match self.0.store.get(&key).await {
             Ok(record) => {
                 self.0.outage.answered(self.0.clock.steady());
@@ -82,13 +86,13 @@ impl Keeper {
                 let news = record.as_ref().filter(|record| held.as_ref().is_none_or(|near| !near.is(record)));
                 let Some(news) = news else {
                     let lifetime = holding.slot(kind).lifetime();
-                    return Ok((self.adopt(holding, kind, held, record, lifetime), seen));
+                    return Ok((self.adopt(holding, kind, held, record, lifetime, begun), seen));
                 };
                 // The wall clock may be moved while the store is asked once more.
                 let ends = self.0.clock.steady().plus(self.0.clock.wall().until(news.expires_at));
                 let lifetime = self.lifetime_of(holding, kind).await;
                 let news = self.record_of(news.value.clone(), ends);
-                Ok((self.adopt(holding, kind, held, Some(news), lifetime), seen))
+                Ok((self.adopt(holding, kind, held, Some(news), lifetime, begun), seen))
             }
             Err(error) => {
                 self.0.outage.failed(&error, self.0.clock.steady());
@@ -101,11 +105,17 @@ impl Keeper {
         }
     }
 
+    /// How exactly two ends can be compared, one of them read from a store that was asked when it had `begun`: each counts from the asking
+    /// for it, which WeChat may have carried out as late as it may answer, WeChat and stores keep whole seconds, and reading takes time.
+    pub(super) fn margin(&self, begun: SteadyMillis) -> Duration {
+        self.0.wechat.timeout() + 2 * WHOLE_SECOND + begun.until(self.0.clock.steady())
+    }
+
     /// Takes what the store said for the truth over what was `held` when it was asked, but for five cases: a value that never reached the
     /// store, one that the store lost while it was down, one whose predecessor the store shows again, as a Redis does that was started with an
     /// old snapshot, one of our own that the store would keep beyond its end (those are written back instead of being fetched anew), and a renewal that
     /// ended while the store was being read.
-    /// `lifetime` is the whole life of what the store said.
+    /// `lifetime` is the whole life of what the store said, `begun` when it was asked.
     fn adopt(
         &self,
         holding: &Arc<Holding>,
@@ -113,10 +123,12 @@ impl Keeper {
         held: Option<Arc<NearCopy>>,
         record: Option<Record>,
         lifetime: Duration,
+        begun: SteadyMillis,
     ) -> Option<Arc<NearCopy>> {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
         let is_alive = |near: &Arc<NearCopy>| !near.life.is_over(clock);
         let faults = self.0.outage.faults();
+        let against = |near: &NearCopy, record: &Record| near.against(record, clock, self.margin(begun));
         if !slot.holds(&held) {
             return slot.near.load_full().filter(is_alive);
         }
@@ -140,13 +152,18 @@ impl Keeper {
                 return held;
             }
             (Some(near), Some(record))
-                if near.corrects(&record, clock) || near.life.is_unsaved() && !near.is_outlived_by(&record, clock) =>
+                if near.corrects(&record, clock) || near.life.is_unsaved() && against(near, &record).is_gt() =>
             {
                 near.life.missed(clock.steady());
                 self.write_back_soon(holding, kind);
                 return held;
             }
             (_, Some(record)) => {
+                // Which of two that crossed WeChat granted last cannot be told by ends so close together: the store's stays, in doubt.
+                let is_doubtful = kind == CredentialKind::AccessToken
+                    && held.as_ref().is_some_and(|near| {
+                        is_alive(near) && near.life.is_unsaved() && !near.is_value_of(&record) && against(near, &record).is_eq()
+                    });
                 // Nothing lives longer than its whole life, whatever somebody wrote.
                 let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
                 let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(held.as_ref()));
@@ -156,6 +173,9 @@ impl Keeper {
                         slot.set_failure(None);
                     }
                     self.reschedule(holding, kind, &near);
+                    if is_doubtful {
+                        self.doubt(holding, kind, &near);
+                    }
                 }
             }
         }

@@ -113,8 +113,14 @@ impl Keeper {
         let written = match read {
             // What is left of a life counts from the asking: of what was read slowly it cannot be told which ends later.
             Ok(_) if is_slow => Ok(false),
-            // Another instance's is the later one.
-            Ok(Some(theirs)) if !near.corrects(&theirs, self.clock()) && near.is_outlived_by(&theirs, self.clock()) => Ok(true),
+            Ok(Some(theirs)) if near.stays_behind(&theirs, self.clock(), self.margin(begun)) => {
+                // The next look takes over what another instance fetched, or may have fetched, later.
+                if !near.is_value_of(&theirs) {
+                    self.look(holding, kind).await.ok();
+                    return;
+                }
+                Ok(true)
+            }
             Ok(theirs) => self.save(&key, theirs.map(|theirs| theirs.value), near.value(), near.life.ends()).await,
             Err(error) => Err(error),
         };
