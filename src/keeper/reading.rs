@@ -113,9 +113,8 @@ impl Keeper {
 
     /// Takes what the store said for the truth over what was `held` when it was asked, but for five cases: a value that never reached the
     /// store, one that the store lost while it was down, one whose predecessor the store shows again, as a Redis does that was started with an
-    /// old snapshot, one of our own that the store would keep beyond its end (those are written back instead of being fetched anew), and a renewal that
-    /// ended while the store was being read.
-    /// `lifetime` is the whole life of what the store said, `begun` when it was asked.
+    /// old snapshot, one of our own that the store would keep beyond its end (those are written back instead of being fetched anew), and a
+    /// renewal that ended while the store was being read. `lifetime` is the whole life of what the store said, `begun` when it was asked.
     fn adopt(
         &self,
         holding: &Arc<Holding>,
@@ -158,27 +157,41 @@ impl Keeper {
                 self.write_back_soon(holding, kind);
                 return held;
             }
-            (_, Some(record)) => {
+            (before, Some(record)) => {
                 // Which of two that crossed WeChat granted last cannot be told by ends so close together: the store's stays, in doubt.
-                let is_doubtful = kind == CredentialKind::AccessToken
-                    && held.as_ref().is_some_and(|near| {
-                        is_alive(near) && near.life.is_unsaved() && !near.is_value_of(&record) && against(near, &record).is_eq()
-                    });
-                // Nothing lives longer than its whole life, whatever somebody wrote.
-                let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
-                let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(held.as_ref()));
-                if slot.replace(&held, Some(Arc::clone(&near))) {
-                    if held.is_none_or(|held| held.value().expose_secret() != near.value().expose_secret()) {
-                        // Somebody else has succeeded: our failures of long ago are no row that the next one adds to.
-                        slot.set_failure(None);
-                    }
-                    self.reschedule(holding, kind, &near);
-                    if is_doubtful {
-                        self.doubt(holding, kind, &near);
-                    }
+                let has_crossed = before
+                    .is_some_and(|near| near.life.is_unsaved() && !near.is_value_of(&record) && against(near, &record).is_eq());
+                let near = self.take_over(holding, kind, &held, record, lifetime);
+                if let Some(near) = near.filter(|_| has_crossed && kind == CredentialKind::AccessToken) {
+                    self.doubt(holding, kind, &near);
                 }
             }
         }
         slot.near.load_full().filter(is_alive)
+    }
+
+    /// Puts what the store said in the place of what was `held`, unless something else has come there.
+    fn take_over(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        held: &Option<Arc<NearCopy>>,
+        record: Record,
+        lifetime: Duration,
+    ) -> Option<Arc<NearCopy>> {
+        let (slot, clock) = (holding.slot(kind), &self.0.clock);
+        let is_news = held.as_ref().is_none_or(|held| !held.is_value_of(&record));
+        // Nothing lives longer than its whole life, whatever somebody wrote.
+        let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
+        let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(held.as_ref()));
+        if !slot.replace(held, Some(Arc::clone(&near))) {
+            return None;
+        }
+        if is_news {
+            // Somebody else has succeeded: our failures of long ago are no row that the next one adds to.
+            slot.set_failure(None);
+        }
+        self.reschedule(holding, kind, &near);
+        Some(near)
     }
 }
