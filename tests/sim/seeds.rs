@@ -74,7 +74,7 @@ const DAYS: u64 = 10;
 
 /// Runs `days` in all, on every core, from the seed `first` on.
 fn simulate(first: u64, days: u64) {
-    let next = AtomicU64::new(first);
+    let (next, done) = (AtomicU64::new(first), AtomicU64::new(0));
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let outcomes: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores)
@@ -86,7 +86,14 @@ fn simulate(first: u64, days: u64) {
                         if seed >= first + days / DAYS {
                             return outcomes;
                         }
-                        outcomes.push((seed, run(Plan::new(seed, DAYS), false, false)));
+                        let outcome = run(Plan::new(seed, DAYS), false, false);
+                        // A million days take hours: nobody should have to wait for the end of them.
+                        outcome.breach.iter().for_each(|breach| eprintln!("seed {seed}: {breach}"));
+                        let told = (done.fetch_add(1, Ordering::Relaxed) + 1) * DAYS;
+                        if told.is_multiple_of(10_000) {
+                            eprintln!("{told} of {days} days");
+                        }
+                        outcomes.push((seed, outcome));
                     }
                 })
             })
