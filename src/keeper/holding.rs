@@ -91,6 +91,12 @@ impl NearCopy {
         self
     }
 
+    /// Read from a store that took so long to answer.
+    pub(super) fn read_in(mut self, took: Duration) -> Self {
+        self.life.read_in(took);
+        self
+    }
+
     /// Takes the place of the copy `before`. Of the same value with another end all is remembered that was known of it, and the earlier end
     /// holds: nothing lengthens a life. Another value that ended earlier came before this one; which of two came first is otherwise known only
     /// to who fetched one of them.
@@ -219,5 +225,10 @@ mod tests {
         assert!(later.superseded(&record("a", &clock)) && !later.is_suspect());
         let at_once = copy("b", HOUR, &clock).instead_of(Some(&before));
         assert!(!at_once.superseded(&record("a", &clock)), "which of the two came first is not known");
+        let slowly = Arc::new(copy("a", HOUR, &clock).read_in(HOUR / 2));
+        assert!(
+            !copy("b", HOUR + HOUR / 4, &clock).instead_of(Some(&slowly)).superseded(&record("a", &clock)),
+            "its end is not known"
+        );
     }
 }

@@ -161,7 +161,7 @@ impl Keeper {
                 // Which of two that crossed WeChat granted last cannot be told by ends so close together: the store's stays, in doubt.
                 let has_crossed = before
                     .is_some_and(|near| near.life.is_unsaved() && !near.is_value_of(&record) && against(near, &record).is_eq());
-                let near = self.take_over(holding, kind, &held, record, lifetime);
+                let near = self.take_over(holding, kind, &held, record, lifetime, begun);
                 if let Some(near) = near.filter(|_| has_crossed && kind == CredentialKind::AccessToken) {
                     self.doubt(holding, kind, &near);
                 }
@@ -178,12 +178,14 @@ impl Keeper {
         held: &Option<Arc<NearCopy>>,
         record: Record,
         lifetime: Duration,
+        begun: SteadyMillis,
     ) -> Option<Arc<NearCopy>> {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
         let is_news = held.as_ref().is_none_or(|held| !held.is_value_of(&record));
         // Nothing lives longer than its whole life, whatever somebody wrote.
         let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
-        let near = Arc::new(self.near_copy(holding, kind, record.value, ends, lifetime, false).instead_of(held.as_ref()));
+        let near = self.near_copy(holding, kind, record.value, ends, lifetime, false);
+        let near = Arc::new(near.read_in(begun.until(clock.steady())).instead_of(held.as_ref()));
         if !slot.replace(held, Some(Arc::clone(&near))) {
             return None;
         }

@@ -22,6 +22,8 @@ pub(crate) struct Life {
     pub(crate) expires_at: UnixMillis,
     /// The end by the steady clock: a wall clock set back must not lengthen a token's life.
     ends: AtomicU64,
+    /// The latest end that it may have in truth: what a store shows counts from the asking, as if it had answered at once.
+    latest: SteadyMillis,
     /// How long before the end it is renewed.
     window: Duration,
     /// When the store last confirmed it.
@@ -39,6 +41,7 @@ impl Life {
         Self {
             expires_at,
             ends: AtomicU64::new(now.plus(left).0),
+            latest: now.plus(left),
             window,
             confirmed: AtomicU64::new(now.0),
             faults_seen: AtomicU64::new(0),
@@ -62,14 +65,21 @@ impl Life {
         self.ends.fetch_min(clock.steady().plus(clock.wall().until(other)).0, Ordering::Relaxed);
     }
 
-    /// Ends when `other` does, if that is earlier.
-    pub(crate) fn end_with(&self, other: &Self) {
-        self.ends.fetch_min(other.ends().0, Ordering::Relaxed);
+    /// It was read from a store, which took so long that it may end later by so much.
+    pub(crate) fn read_in(&mut self, took: Duration) {
+        self.latest = self.latest.plus(took);
     }
 
-    /// Whether it ends earlier than `other` by more than what reading takes: everybody who reads both must come to the same.
+    /// Ends when `other` does, if that is earlier.
+    pub(crate) fn end_with(&mut self, other: &Self) {
+        self.ends.fetch_min(other.ends().0, Ordering::Relaxed);
+        self.latest = self.latest.min(other.latest);
+    }
+
+    /// Whether it ends earlier than `other` for certain: everybody who reads both must come to the same, or they would write one over the other
+    /// in turn.
     pub(crate) fn ends_before(&self, other: &Self) -> bool {
-        self.ends().plus(READING) < other.ends()
+        self.latest.plus(READING) < other.ends()
     }
 
     /// Whether it ends at the same time as a life that ends at `other`, as far as a store can tell.
