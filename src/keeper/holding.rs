@@ -16,6 +16,9 @@ use crate::renewal::{self, Life};
 use crate::store::Record;
 use crate::wechat::WechatError;
 
+/// What WeChat cuts off a life, and a store too.
+const WHOLE_SECOND: Duration = Duration::from_secs(1);
+
 /// All accounts by appid; replaced whole on a reload.
 pub(super) type Directory = HashMap<AppId, Arc<Holding>>;
 
@@ -125,15 +128,23 @@ impl NearCopy {
             || self.is_value_of(record) && self.is_first_hand && self.life.is_outlasted_by(record.expires_at, clock)
     }
 
-    /// Whether this or `record`, just read, ends later; equal if that cannot be told, their ends being known to within `margin`.
-    pub(super) fn against(&self, record: &Record, clock: &Clock, margin: Duration) -> Ordering {
+    /// Whether this or `record`, read in `took`, is known to be the later one; equal if that cannot be told. An end counts from the asking for
+    /// it, which WeChat may have carried out as late as `timeout`. What a store shows may be less than the truth: by what reading took, and
+    /// by the whole seconds that WeChat and the store keep.
+    pub(super) fn against(&self, record: &Record, clock: &Clock, timeout: Duration, took: Duration) -> Ordering {
         let (ours, theirs) = (clock.steady().until(self.life.ends()), clock.wall().until(record.expires_at));
-        if ours.abs_diff(theirs) <= margin { Ordering::Equal } else { ours.cmp(&theirs) }
+        if theirs > ours + timeout {
+            Ordering::Less
+        } else if ours > theirs + timeout + took + 2 * WHOLE_SECOND {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
     }
 
     /// Whether the store should keep `record` rather than this one.
-    pub(super) fn stays_behind(&self, record: &Record, clock: &Clock, margin: Duration) -> bool {
-        !self.corrects(record, clock) && self.against(record, clock, margin).is_le()
+    pub(super) fn stays_behind(&self, record: &Record, clock: &Clock, timeout: Duration, took: Duration) -> bool {
+        !self.corrects(record, clock) && self.against(record, clock, timeout, took).is_le()
     }
 
     /// The token or ticket.
@@ -204,14 +215,11 @@ mod tests {
     fn ends_that_are_known_less_exactly_than_they_differ_tell_nothing() {
         let clock = Clock::manual(UnixMillis(1_000_000));
         let ours = |secs: i64| {
-            copy("a", Duration::from_secs(HOUR.as_secs().saturating_add_signed(secs)), &clock).against(
-                &record("b", &clock),
-                &clock,
-                Duration::from_secs(7),
-            )
+            let copy = copy("a", Duration::from_secs(HOUR.as_secs().saturating_add_signed(secs)), &clock);
+            copy.against(&record("b", &clock), &clock, Duration::from_secs(5), Duration::from_secs(1))
         };
         assert_eq!(
-            [-8, -7, 0, 7, 8].map(ours),
+            [-6, -5, 0, 8, 9].map(ours),
             [Ordering::Less, Ordering::Equal, Ordering::Equal, Ordering::Equal, Ordering::Greater]
         );
     }

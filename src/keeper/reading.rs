@@ -19,9 +19,6 @@ const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for a store that did not answer the last time: one that is back answers within this.
 const NO_PATIENCE: Duration = Duration::from_millis(50);
 
-/// What WeChat cuts off a life, and a store too.
-const WHOLE_SECOND: Duration = Duration::from_secs(1);
-
 /// A copy that the store confirmed, or failed to, within this time is no memory of long ago.
 const KNOWN_LATELY: Duration = Duration::from_secs(10);
 
@@ -105,12 +102,6 @@ impl Keeper {
         }
     }
 
-    /// How exactly two ends can be compared, one of them read from a store that was asked when it had `begun`: each counts from the asking
-    /// for it, which WeChat may have carried out as late as it may answer, WeChat and stores keep whole seconds, and reading takes time.
-    pub(super) fn margin(&self, begun: SteadyMillis) -> Duration {
-        self.0.wechat.timeout() + 2 * WHOLE_SECOND + begun.until(self.0.clock.steady())
-    }
-
     /// Takes what the store said for the truth over what was `held` when it was asked, but for five cases: a value that never reached the
     /// store, one that the store lost while it was down, one whose predecessor the store shows again, as a Redis does that was started with an
     /// old snapshot, one of our own that the store would keep beyond its end (those are written back instead of being fetched anew), and a
@@ -127,7 +118,8 @@ impl Keeper {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
         let is_alive = |near: &Arc<NearCopy>| !near.life.is_over(clock);
         let faults = self.0.outage.faults();
-        let against = |near: &NearCopy, record: &Record| near.against(record, clock, self.margin(begun));
+        let took = begun.until(clock.steady());
+        let against = |near: &NearCopy, record: &Record| near.against(record, clock, self.0.wechat.timeout(), took);
         if !slot.holds(&held) {
             return slot.near.load_full().filter(is_alive);
         }
@@ -161,7 +153,7 @@ impl Keeper {
                 // Which of two that crossed WeChat granted last cannot be told by ends so close together: the store's stays, in doubt.
                 let has_crossed = before
                     .is_some_and(|near| near.life.is_unsaved() && !near.is_value_of(&record) && against(near, &record).is_eq());
-                let near = self.take_over(holding, kind, &held, record, lifetime, begun);
+                let near = self.take_over(holding, kind, &held, record, lifetime, took);
                 if let Some(near) = near.filter(|_| has_crossed && kind == CredentialKind::AccessToken) {
                     self.doubt(holding, kind, &near);
                 }
@@ -178,14 +170,14 @@ impl Keeper {
         held: &Option<Arc<NearCopy>>,
         record: Record,
         lifetime: Duration,
-        begun: SteadyMillis,
+        took: Duration,
     ) -> Option<Arc<NearCopy>> {
         let (slot, clock) = (holding.slot(kind), &self.0.clock);
         let is_news = held.as_ref().is_none_or(|held| !held.is_value_of(&record));
         // Nothing lives longer than its whole life, whatever somebody wrote.
         let ends = clock.steady().plus(clock.wall().until(record.expires_at).min(lifetime));
         let near = self.near_copy(holding, kind, record.value, ends, lifetime, false);
-        let near = Arc::new(near.read_in(begun.until(clock.steady())).instead_of(held.as_ref()));
+        let near = Arc::new(near.read_in(took).instead_of(held.as_ref()));
         if !slot.replace(held, Some(Arc::clone(&near))) {
             return None;
         }

@@ -109,11 +109,11 @@ impl Keeper {
         let key = holding.key(kind).to_string();
         let begun = self.0.clock.steady();
         let read = self.0.store.get(&key).await;
-        let is_slow = begun.until(self.0.clock.steady()) > PROMPT;
+        let took = begun.until(self.0.clock.steady());
         let written = match read {
             // What is left of a life counts from the asking: of what was read slowly it cannot be told which ends later.
-            Ok(_) if is_slow => Ok(false),
-            Ok(Some(theirs)) if near.stays_behind(&theirs, self.clock(), self.margin(begun)) => {
+            Ok(_) if took > PROMPT => Ok(false),
+            Ok(Some(theirs)) if near.stays_behind(&theirs, self.clock(), self.0.wechat.timeout(), took) => {
                 // The next look takes over what another instance fetched, or may have fetched, later.
                 if !near.is_value_of(&theirs) {
                     self.look(holding, kind).await.ok();
