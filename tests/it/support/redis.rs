@@ -128,6 +128,9 @@ impl RedisServer {
                 "",
                 "--appendonly",
                 "yes",
+                // Else a write that was answered waits in memory while the disk is synced, and `kill` loses it.
+                "--appendfsync",
+                "always",
                 "--repl-diskless-sync-delay",
                 "0",
             ]);
