@@ -6,21 +6,18 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::holding::{Holding, NearCopy};
+use super::holding::{Holding, NearCopy, Renewed, Why};
 use super::limits::Rotation;
 use super::{Keeper, KeeperError};
 use crate::account::{Account, TokenApi};
 use crate::credential::CredentialKind;
-use crate::renewal::{self, Claims, Errand, InFlight, Lease, Seen};
+use crate::renewal::{Claims, Errand, InFlight, Lease, Seen};
 use crate::store::StoreError;
 use crate::wechat::{Grant, WechatError};
 
-/// Why a credential is renewed, and because of which value.
-pub(super) type Why = renewal::Why<SecretString>;
-
 impl Keeper {
     /// Joins the credential's renewal or begins one.
-    pub(super) async fn renew(&self, holding: &Arc<Holding>, kind: CredentialKind, why: Why) -> Result<Arc<NearCopy>, KeeperError> {
+    pub(super) async fn renew(&self, holding: &Arc<Holding>, kind: CredentialKind, why: Why) -> Result<Renewed, KeeperError> {
         let (keeper, held) = (self.clone(), Arc::clone(holding));
         let landing = holding.slot(kind).renewal.join(&self.0.runtime, || keeper.fly(held, kind, why));
         landing.result().await.unwrap_or_else(|_| Err(KeeperError::Lost { key: holding.key(kind) }))
@@ -34,8 +31,11 @@ impl Keeper {
         kind: CredentialKind,
         why: Why,
     ) -> Result<Arc<NearCopy>, KeeperError> {
-        let near = self.renew(holding, kind, why.clone()).await?;
-        if self.is_met(&why, &near) { Ok(near) } else { self.renew(holding, kind, why).await }
+        let (near, begun_for) = self.renew(holding, kind, why.clone()).await?;
+        if self.is_met(&why, &near) || begun_for.answers(&why, |one, other| one.expose_secret() == other.expose_secret()) {
+            return Ok(near);
+        }
+        self.renew(holding, kind, why).await.map(|(near, _)| near)
     }
 
     fn is_met(&self, why: &Why, near: &NearCopy) -> bool {
@@ -43,10 +43,11 @@ impl Keeper {
     }
 
     /// The body of a flight. Boxed, because a ticket's flight waits for its token's.
-    fn fly(self, holding: Arc<Holding>, kind: CredentialKind, why: Why) -> BoxFuture<'static, Result<Arc<NearCopy>, KeeperError>> {
+    fn fly(self, holding: Arc<Holding>, kind: CredentialKind, why: Why) -> BoxFuture<'static, Result<Renewed, KeeperError>> {
         async move {
             let _counted = InFlight::new(&self.0.flying);
-            self.fetch(&holding, kind, &why).await
+            let near = self.fetch(&holding, kind, &why).await?;
+            Ok((near, why))
         }
         .boxed()
     }

@@ -51,8 +51,14 @@ impl Holding {
     }
 }
 
+/// Why a credential is renewed, and because of which value.
+pub(super) type Why = renewal::Why<SecretString>;
+
+/// What a renewal brought, and what it was begun for.
+pub(super) type Renewed = (Arc<NearCopy>, Why);
+
 /// The place of one credential in this process.
-pub(super) type Slot = renewal::Slot<NearCopy, KeeperError, WechatError>;
+pub(super) type Slot = renewal::Slot<NearCopy, Result<Renewed, KeeperError>, WechatError>;
 
 /// A credential as this process last saw it. It is what lets a request skip the network, and what answers while the store is down.
 #[derive(Debug)]

@@ -40,8 +40,7 @@ mod refresher;
 mod settle;
 mod suspect;
 
-use fetch::Why;
-use holding::Directory;
+use holding::{Directory, Why};
 use news::Waiters;
 use suspect::Unanswered;
 
@@ -232,6 +231,6 @@ impl Keeper {
                 }
             }
         }
-        self.renew(holding, kind, Why::Missing).await
+        self.renew(holding, kind, Why::Missing).await.map(|(near, _)| near)
     }
 }

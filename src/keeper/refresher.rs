@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::holding::{Holding, NearCopy, in_order};
+use super::holding::{Holding, NearCopy, Why, in_order};
 use super::settle::PROMPT;
-use super::{Keeper, KeeperError, Why};
+use super::{Keeper, KeeperError};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind, Freshness};
@@ -155,7 +155,7 @@ impl Keeper {
             Some(near) if near.is_suspect() => self.resolve(&holding, key.kind, &near).await,
             Some(near) if near.life.freshness(self.clock()) == Freshness::Fresh => near.life.renewal_due(self.0.chance.fraction()),
             _ => match self.renew(&holding, key.kind, Why::Ahead).await {
-                Ok(near) => near.life.after_renewal(self.clock(), self.0.chance.fraction()),
+                Ok((near, _)) => near.life.after_renewal(self.clock(), self.0.chance.fraction()),
                 Err(error) => self.after_failure(&holding, &error),
             },
         };

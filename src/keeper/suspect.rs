@@ -9,8 +9,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Keeper;
-use super::fetch::Why;
-use super::holding::{Holding, NearCopy};
+use super::holding::{Holding, NearCopy, Why};
 use super::limits::ROTATION_SPACING;
 use crate::clock::SteadyMillis;
 use crate::credential::{CredentialKey, CredentialKind};

@@ -42,6 +42,16 @@ impl<V> Why<V> {
         }
     }
 
+    /// Whether a renewal that was begun for this reason has done for `other` what can be done: it was about the same value, and no lesser reason.
+    pub(crate) fn answers(&self, other: &Self, is_same: impl FnOnce(&V, &V) -> bool) -> bool {
+        match (self, other) {
+            (Self::Refused(ours), Self::Refused(theirs) | Self::Doubted(theirs)) | (Self::Doubted(ours), Self::Doubted(theirs)) => {
+                is_same(ours, theirs)
+            }
+            _ => false,
+        }
+    }
+
     /// The word for it in the log.
     pub(crate) fn name(&self) -> &'static str {
         match self {

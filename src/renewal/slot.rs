@@ -13,11 +13,11 @@ use crate::credential::FULL_LIFETIME;
 use crate::store::StoreError;
 use crate::wechat::Kind;
 
-/// The place of one value `V`, whose renewal may fail with `E`, of which a cause `C` is remembered. It fills one cache line: with ten
+/// The place of one value `V`, whose renewal comes to an `R`; of a failure the cause `C` is remembered. It fills one cache line: with ten
 /// thousand accounts each line that a request touches has to come from far away.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Slot<V, E: Clone, C> {
+pub(crate) struct Slot<V, R: Clone, C> {
     /// What was last read from or written to the store.
     pub(crate) near: ArcSwapOption<V>,
     /// When somebody last asked, plus one; zero = never. `keep: active` renews only what is asked for.
@@ -28,7 +28,7 @@ pub(crate) struct Slot<V, E: Clone, C> {
     failure: Mutex<Option<Box<Failure<C>>>>,
     /// The whole lifetime of what was granted here last, in ms; zero = none yet. A store keeps only the end.
     lifetime: AtomicU64,
-    pub(crate) renewal: Flight<Result<Arc<V>, E>>,
+    pub(crate) renewal: Flight<R>,
     pub(crate) look: Flight<Result<Option<Arc<V>>, StoreError>>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Failure<C> {
     pub(crate) until: SteadyMillis,
 }
 
-impl<V, E: Clone, C> Default for Slot<V, E, C> {
+impl<V, R: Clone, C> Default for Slot<V, R, C> {
     fn default() -> Self {
         Self {
             near: ArcSwapOption::empty(),
@@ -54,7 +54,7 @@ impl<V, E: Clone, C> Default for Slot<V, E, C> {
     }
 }
 
-impl<V, E: Clone, C: Clone> Slot<V, E, C> {
+impl<V, R: Clone, C: Clone> Slot<V, R, C> {
     pub(crate) fn note_asked(&self, now: SteadyMillis) {
         self.asked.store(now.0 + 1, Ordering::Relaxed);
     }

@@ -40,8 +40,7 @@ pub use reqwest::header::HeaderName;
 pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
 pub use template::{Template, TemplateError};
 
-use renew::Why;
-use slot::{Directory, Held, Near};
+use slot::{Directory, Held, Near, Why};
 use wire::Wire;
 
 /// A cheap handle on all sources.
@@ -148,7 +147,7 @@ impl Sources {
                 self.schedule(held, &near);
                 Ok(near)
             }
-            Ok(None) => self.renew(held, Why::Missing).await,
+            Ok(None) => self.renew(held, Why::Missing).await.map(|(near, _)| near),
             // A store that is down is no reason to refuse what we still hold; to fetch could void what another instance holds.
             Err(error) => held.slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock)).ok_or(error.into()),
         }

@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::Sources;
 use super::error::SourceError;
-use super::renew::Why;
-use super::slot::{Held, Near};
+use super::slot::{Held, Near, Why};
 use crate::account::Keep;
 use crate::clock::SteadyMillis;
 use crate::credential::Freshness;
@@ -75,7 +74,7 @@ impl Sources {
         let next = match near {
             Some(near) if near.life.freshness(clock) == Freshness::Fresh => near.life.renewal_due(rand::random()),
             _ => match self.renew(&held, Why::Ahead).await {
-                Ok(near) => near.life.after_renewal(clock, rand::random()),
+                Ok((near, _)) => near.life.after_renewal(clock, rand::random()),
                 Err(error) => self.after_failure(&error),
             },
         };

@@ -8,22 +8,19 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::Sources;
 use super::error::SourceError;
 use super::reply::Granted;
-use super::slot::{Held, Near};
+use super::slot::{Held, Near, Renewed, Why};
 use super::wire::Results;
 use crate::clock::UnixMillis;
-use crate::renewal::{self, Claims, Errand, InFlight, Lease, Seen};
+use crate::renewal::{Claims, Errand, InFlight, Lease, Seen};
 use crate::store::StoreError;
 
 /// Renewals because a service called an object dead come at most once in this span, so that a service that calls everything dead
 /// does not spend another's quota.
 const FORCED_SPACING: Duration = Duration::from_secs(30);
 
-/// Why a source is renewed, and because of which object, which a service called dead.
-pub(super) type Why = renewal::Why<Arc<Near>>;
-
 impl Sources {
     /// Joins the source's renewal or begins one.
-    pub(super) async fn renew(&self, held: &Arc<Held>, why: Why) -> Result<Arc<Near>, SourceError> {
+    pub(super) async fn renew(&self, held: &Arc<Held>, why: Why) -> Result<Renewed, SourceError> {
         let (sources, flying) = (self.clone(), Arc::clone(held));
         let landing = held.slot.renewal.join(&self.0.runtime, || sources.fly(flying, why));
         landing.result().await.unwrap_or_else(|_| Err(SourceError::Lost { name: held.source.name.clone() }))
@@ -33,15 +30,19 @@ impl Sources {
     /// turn.
     async fn renew_refused(&self, held: &Arc<Held>, refused: &Arc<Near>) -> Result<Arc<Near>, SourceError> {
         let why = Why::Refused(Arc::clone(refused));
-        let near = self.renew(held, why.clone()).await?;
-        if self.is_met(&why, held, &near) { Ok(near) } else { self.renew(held, why).await }
+        let (near, begun_for) = self.renew(held, why.clone()).await?;
+        if self.is_met(&why, held, &near) || begun_for.answers(&why, Arc::ptr_eq) {
+            return Ok(near);
+        }
+        self.renew(held, why).await.map(|(near, _)| near)
     }
 
     /// The body of a flight. Boxed, because a flight waits for those of what it needs.
-    fn fly(self, held: Arc<Held>, why: Why) -> BoxFuture<'static, Result<Arc<Near>, SourceError>> {
+    fn fly(self, held: Arc<Held>, why: Why) -> BoxFuture<'static, Result<Renewed, SourceError>> {
         async move {
             let _counted = InFlight::new(&self.0.flying);
-            self.fetch(&held, &why).await
+            let near = self.fetch(&held, &why).await?;
+            Ok((near, why))
         }
         .boxed()
     }

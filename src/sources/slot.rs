@@ -59,8 +59,14 @@ impl Held {
     }
 }
 
+/// Why a source is renewed, and because of which object, which a service called dead.
+pub(super) type Why = renewal::Why<Arc<Near>>;
+
+/// What a renewal brought, and what it was begun for.
+pub(super) type Renewed = (Arc<Near>, Why);
+
 /// The place of one source's object in this process.
-pub(super) type Slot = renewal::Slot<Near, SourceError, UpstreamError>;
+pub(super) type Slot = renewal::Slot<Near, Result<Renewed, SourceError>, UpstreamError>;
 
 /// A source's object as this process last saw it. It is what lets a request skip the network, and what answers while the store is down.
 pub(super) struct Near {
