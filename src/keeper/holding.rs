@@ -1,6 +1,5 @@
 //! What is held for one account: its settings, and for each kind of credential its slot with the near copy.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,15 +8,13 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::KeeperError;
+use super::order::Order;
 use crate::account::{Account, AppId};
 use crate::clock::{Clock, UnixMillis};
 use crate::credential::{CredentialKey, CredentialKind};
 use crate::renewal::{self, Life};
 use crate::store::Record;
 use crate::wechat::WechatError;
-
-/// What WeChat cuts off a life, and a store too.
-const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
 /// All accounts by appid; replaced whole on a reload.
 pub(super) type Directory = HashMap<AppId, Arc<Holding>>;
@@ -70,10 +67,10 @@ pub struct NearCopy {
     pub(super) doubtful: AtomicBool,
     /// Whether a caller said that WeChat refused it, and it could not be renewed then.
     pub(super) refused: AtomicBool,
-    /// The value after which we fetched this one. Should the store show that again, it has lost a write.
-    superseded: Option<SecretString>,
+    /// Which values came before and after it.
+    pub(super) order: Order,
     /// Whether we fetched it ourselves, so that we know its end from WeChat and not from a store.
-    is_first_hand: bool,
+    pub(super) is_first_hand: bool,
 }
 
 impl NearCopy {
@@ -83,7 +80,7 @@ impl NearCopy {
             life,
             doubtful: AtomicBool::new(false),
             refused: AtomicBool::new(false),
-            superseded: None,
+            order: Order::default(),
             is_first_hand: false,
         }
     }
@@ -93,64 +90,17 @@ impl NearCopy {
         self.doubtful.load(Relaxed) || self.refused.load(Relaxed)
     }
 
-    /// Fetched by ourselves, after the value before.
-    pub(super) fn fetched_after(mut self, before: Option<&SecretString>) -> Self {
-        self.is_first_hand = true;
-        self.superseded = before.filter(|before| before.expose_secret() != self.value.expose_secret()).cloned();
-        self
-    }
-
     /// Read from a store that took so long to answer.
     pub(super) fn read_in(mut self, took: Duration) -> Self {
         self.life.read_in(took);
         self
     }
 
-    /// Takes the place of the copy `before`. Of the same value with another end all is remembered that was known of it, and the earlier end
-    /// holds: nothing lengthens a life. Another value that ended earlier came before this one; which of two came first is otherwise known only
-    /// to who fetched one of them.
-    pub(super) fn instead_of(mut self, before: Option<&Arc<Self>>) -> Self {
-        let Some(before) = before else { return self };
-        if before.value.expose_secret() == self.value.expose_secret() {
-            *self.doubtful.get_mut() = before.doubtful.load(Relaxed);
-            *self.refused.get_mut() = before.refused.load(Relaxed);
-            self.life.end_with(&before.life);
-            self.superseded.clone_from(&before.superseded);
-        } else if before.life.ends_before(&self.life) {
-            self.superseded = Some(before.value.clone());
-        }
-        self
-    }
-
-    /// Whether `record` is what was there before.
-    fn superseded(&self, record: &Record) -> bool {
-        self.superseded.as_ref().is_some_and(|before| before.expose_secret() == record.value.expose_secret())
-    }
-
-    /// Whether a store that shows `record` is known to be wrong: it is what was there before, or what we fetched with a later end than WeChat's,
-    /// as it gets one when its write takes long or the store's clock is moved. Of what others fetched the store may know more than we.
-    pub(super) fn corrects(&self, record: &Record, clock: &Clock) -> bool {
-        self.superseded(record)
-            || self.is_value_of(record) && self.is_first_hand && self.life.is_outlasted_by(record.expires_at, clock)
-    }
-
-    /// Whether this or `record`, read in `took`, is known to be the later one; equal if that cannot be told. An end counts from the asking for
-    /// it, which WeChat may have carried out as late as `timeout`. What a store shows may be less than the truth: by what reading took, and
-    /// by the whole seconds that WeChat and the store keep.
-    pub(super) fn against(&self, record: &Record, clock: &Clock, timeout: Duration, took: Duration) -> Ordering {
-        let (ours, theirs) = (clock.steady().until(self.life.ends()), clock.wall().until(record.expires_at));
-        if theirs > ours + timeout {
-            Ordering::Less
-        } else if ours > theirs + timeout + took + 2 * WHOLE_SECOND {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
-        }
-    }
-
-    /// Whether the store should keep `record` rather than this one.
-    pub(super) fn stays_behind(&self, record: &Record, clock: &Clock, timeout: Duration, took: Duration) -> bool {
-        !self.corrects(record, clock) && self.against(record, clock, timeout, took).is_le()
+    /// It is the value of `before`, read again: what was known of that holds, and the earlier end.
+    pub(super) fn end_with(&mut self, before: &Self) {
+        *self.doubtful.get_mut() = before.doubtful.load(Relaxed);
+        *self.refused.get_mut() = before.refused.load(Relaxed);
+        self.life.end_with(&before.life);
     }
 
     /// The token or ticket.
@@ -180,69 +130,3 @@ impl NearCopy {
 
 // A field that makes a slot spill into a second cache line must be worth it.
 const _: () = assert!(size_of::<Slot>() == 64);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SteadyMillis;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn copy(value: &str, left: Duration, clock: &Clock) -> NearCopy {
-        NearCopy::new(value.into(), Life::until(clock.steady().plus(left), HOUR / 6, clock))
-    }
-
-    fn record(value: &str, clock: &Clock) -> Record {
-        Record { value: value.into(), expires_at: clock.wall().plus(HOUR) }
-    }
-
-    #[test]
-    fn a_value_that_is_read_again_with_another_end_keeps_what_is_known_of_it_and_its_earlier_end() {
-        let clock = Clock::manual(UnixMillis(1_000_000));
-        let before = Arc::new(copy("a", HOUR, &clock).fetched_after(Some(&"older".into())));
-        before.doubtful.store(true, Relaxed);
-        let after = copy("a", 2 * HOUR, &clock).instead_of(Some(&before));
-        assert!(after.is_suspect() && after.superseded(&record("older", &clock)));
-        assert_eq!(after.life.ends(), SteadyMillis::default().plus(HOUR));
-        assert_eq!(copy("a", HOUR / 2, &clock).instead_of(Some(&before)).life.ends(), SteadyMillis::default().plus(HOUR / 2));
-    }
-
-    #[test]
-    fn only_who_fetched_a_value_says_that_a_store_keeps_it_too_long() {
-        let clock = Clock::manual(UnixMillis(1_000_000));
-        let fetched = copy("a", HOUR / 2, &clock).fetched_after(None);
-        assert!(fetched.corrects(&record("a", &clock), &clock) && !fetched.corrects(&record("b", &clock), &clock));
-        assert!(!copy("a", HOUR / 2, &clock).corrects(&record("a", &clock), &clock), "who read it may have read too early an end");
-        let exact = copy("a", HOUR - Duration::from_secs(2), &clock).fetched_after(None);
-        assert!(!exact.corrects(&record("a", &clock), &clock), "a store's rounding is no fault");
-    }
-
-    #[test]
-    fn ends_that_are_known_less_exactly_than_they_differ_tell_nothing() {
-        let clock = Clock::manual(UnixMillis(1_000_000));
-        let ours = |secs: i64| {
-            let copy = copy("a", Duration::from_secs(HOUR.as_secs().saturating_add_signed(secs)), &clock);
-            copy.against(&record("b", &clock), &clock, Duration::from_secs(5), Duration::from_secs(1))
-        };
-        assert_eq!(
-            [-6, -5, 0, 8, 9].map(ours),
-            [Ordering::Less, Ordering::Equal, Ordering::Equal, Ordering::Equal, Ordering::Greater]
-        );
-    }
-
-    #[test]
-    fn a_value_comes_after_another_only_if_it_ends_later() {
-        let clock = Clock::manual(UnixMillis(1_000_000));
-        let before = Arc::new(copy("a", HOUR, &clock));
-        before.refused.store(true, Relaxed);
-        let later = copy("b", 2 * HOUR, &clock).instead_of(Some(&before));
-        assert!(later.superseded(&record("a", &clock)) && !later.is_suspect());
-        let at_once = copy("b", HOUR, &clock).instead_of(Some(&before));
-        assert!(!at_once.superseded(&record("a", &clock)), "which of the two came first is not known");
-        let slowly = Arc::new(copy("a", HOUR, &clock).read_in(HOUR / 2));
-        assert!(
-            !copy("b", HOUR + HOUR / 4, &clock).instead_of(Some(&slowly)).superseded(&record("a", &clock)),
-            "its end is not known"
-        );
-    }
-}

@@ -34,6 +34,7 @@ mod holding;
 mod lifetimes;
 mod limits;
 mod news;
+mod order;
 mod pauses;
 mod reading;
 mod refresher;

@@ -38,8 +38,9 @@ impl Waiters {
 impl Keeper {
     /// Something was told. What was missed is left to age.
     pub(super) fn hear(&self, told: Told) {
-        let key = match told {
-            Ok(Changed::Key(key)) => key,
+        let (key, order) = match told {
+            Ok(Changed::Key(key)) => (key, None),
+            Ok(Changed::Renewed { key, before, after }) => (key, Some((before, after))),
             // A store that hung up may have been started again, with less than it had.
             Ok(Changed::Perhaps) => return self.0.outage.suspect(),
             Err(_) => return,
@@ -48,7 +49,10 @@ impl Keeper {
         let (Some(kind), Some(holding)) = (CredentialKind::from_name(kind), self.holding(app_id)) else { return };
         self.0.waiters.ring(&holding.key(kind));
         // What nobody has asked for here is not read either.
-        if holding.slot(kind).near.load().is_some() {
+        if let Some(near) = &*holding.slot(kind).near.load() {
+            if let Some((before, after)) = order {
+                near.learn(before, after);
+            }
             drop(self.begin_look(&holding, kind));
         }
     }

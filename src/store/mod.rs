@@ -14,6 +14,7 @@ use crate::clock::{Clock, UnixMillis};
 
 mod apps;
 mod file;
+mod fingerprint;
 mod memory;
 mod news;
 pub mod redis;
@@ -21,6 +22,7 @@ pub mod sql;
 
 pub use apps::{Apps, StoredApp};
 pub use file::FileStore;
+pub use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
 pub use sql::{SqlConfig, SqlStore};
@@ -48,7 +50,8 @@ pub trait Store: Apps + 'static {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// As [`Store::put`], unless something else has come there since the caller looked: `before` is the value that it saw, `None` =
-    /// none. `false`: a living record with another value is there, and stays. A write whose answer was lost may be repeated.
+    /// none. `false`: a living record with another value is there, and stays. A write whose answer was lost may be repeated. By this the
+    /// caller says that the new value came after `before`; a store that tells others what is written tells them that, too.
     fn replace<'a>(
         &'a self,
         key: &'a str,
@@ -88,6 +91,15 @@ pub trait Store: Apps + 'static {
 pub enum Changed {
     /// The record under this key was written, or the right to renew it given back.
     Key(Arc<str>),
+    /// A value was written under `key` that came after another one.
+    Renewed {
+        /// The record's key.
+        key: Arc<str>,
+        /// Of the value that was there before.
+        before: Fingerprint,
+        /// Of the value that came after it.
+        after: Fingerprint,
+    },
     /// Nobody listened for a while; anything may have changed.
     Perhaps,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsdkd::account::TokenApi;
 use jsdkd::clock::Clock;
-use jsdkd::store::{Changed, Store, StoreConfig, open, redis};
+use jsdkd::store::{Changed, Fingerprint, Store, StoreConfig, open, redis};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
@@ -34,6 +34,11 @@ pub(crate) async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key:
     false
 }
 
+/// What is told when "newer" is written over "new".
+pub(crate) fn newer(key: &str) -> Changed {
+    Changed::Renewed { key: key.into(), before: Fingerprint::of("new"), after: Fingerprint::of("newer") }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_write_is_told_and_what_we_write_is_not() {
     let server = RedisServer::start();
@@ -47,6 +52,8 @@ async fn what_others_write_is_told_and_what_we_write_is_not() {
     assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx3.token".into()));
     assert!(other.replace("wx4.token", None, &record("new", HOUR)).await.unwrap());
     assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
+    assert!(other.replace("wx4.token", Some(&"new".into()), &record("newer", HOUR)).await.unwrap());
+    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), newer("wx4.token"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

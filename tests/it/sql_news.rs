@@ -8,7 +8,7 @@ use jsdkd::clock::Clock;
 use jsdkd::store::Changed;
 use tokio::time::timeout;
 
-use crate::redis_news::{BY_ITSELF, hears};
+use crate::redis_news::{BY_ITSELF, hears, newer};
 use crate::sql_store::{bare, installed, sqlite};
 use crate::store_contract::record;
 use crate::support::databases::{self, DatabaseServer};
@@ -34,8 +34,9 @@ async fn what_others_do_to_a_credential_is_told_and_what_we_do_is_not() {
     other.release("wx5.token", "nobody").await.unwrap();
     other.release("wx5.token", "other").await.unwrap();
     other.put("wx6.card_ticket", &record("new", HOUR)).await.unwrap();
-    for key in ["wx3.ticket", "wx3.ticket", "wx4.card_ticket", "wx5.token", "wx6.card_ticket"] {
-        assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key(key.into()));
+    let told = |key: &str| Changed::Key(key.into());
+    for expected in [told("wx3.ticket"), newer("wx3.ticket"), told("wx4.card_ticket"), told("wx5.token"), told("wx6.card_ticket")] {
+        assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), expected);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jsdkd::clock::{Clock, SteadyMillis};
-use jsdkd::store::{Apps, Changed, Record, Store, StoreError, StoredApp};
+use jsdkd::store::{Apps, Changed, Fingerprint, Record, Store, StoreError, StoredApp};
 use jsdkd::wechat::{Request, WechatError, Wire};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -271,7 +271,7 @@ impl Store for ToStore {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
         let write = self.act("write", move |storage, now| storage.put(&name, &value, left, now));
-        write.inspect(|_| self.world.tell(self.process, key)).boxed()
+        write.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
     }
 
     fn replace<'a>(
@@ -281,9 +281,20 @@ impl Store for ToStore {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let changed = match before.map(|before| Fingerprint::of(before.expose_secret())) {
+            Some(before) if before != Fingerprint::of(&value) => {
+                Changed::Renewed { key: key.into(), before, after: Fingerprint::of(&value) }
+            }
+            _ => Changed::Key(key.into()),
+        };
         let before = before.map(|before| before.expose_secret().to_owned());
         let write = self.act("write", move |storage, now| storage.replace(&name, before.as_deref(), &value, left, now));
-        write.inspect(|_| self.world.tell(self.process, key)).boxed()
+        let tell = move |did: &Result<bool, StoreError>| {
+            if !matches!(did, Ok(false)) {
+                self.world.tell(self.process, &changed);
+            }
+        };
+        write.inspect(tell).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
@@ -303,7 +314,7 @@ impl Store for ToStore {
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let (name, owner) = (key.to_owned(), owner.to_owned());
         let release = self.act("release", move |storage, now| storage.release(&name, &owner, now));
-        release.inspect(|_| self.world.tell(self.process, key)).boxed()
+        release.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {

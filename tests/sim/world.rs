@@ -145,8 +145,8 @@ impl World {
         sleep(Duration::from_millis(way)).await;
     }
 
-    /// Tells everybody else that `writer` wrote `key`; now and then somebody does not hear it.
-    pub(crate) fn tell(self: &Arc<Self>, writer: Process, key: &str) {
+    /// Tells everybody else what `writer` has `changed`; now and then somebody does not hear it.
+    pub(crate) fn tell(self: &Arc<Self>, writer: Process, changed: &Changed) {
         let mut state = self.state();
         let lives: Vec<u32> = state.hosts.iter().map(|host| host.life).collect();
         state.listeners.retain(|(process, _)| lives[process.host] == process.life);
@@ -154,11 +154,11 @@ impl World {
             let (process, ear) = state.listeners[index].clone();
             let is_lost = state.dice.random_bool(0.05) || state.is(&Trouble::CutOff(process.host));
             if process != writer && !is_lost {
-                let (way, world, key) = (state.dice.random_range(0..20), Arc::clone(self), Arc::from(key));
+                let (way, world, changed) = (state.dice.random_range(0..20), Arc::clone(self), changed.clone());
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(way)).await;
                     world.alive(process).await;
-                    ear.send(Changed::Key(key)).ok();
+                    ear.send(changed).ok();
                 });
             }
         }

@@ -16,7 +16,7 @@ use self::names::Names;
 use self::script::{CLAIM, PUT, REFUND, RELEASE, REPLACE, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
-use super::news::{News, own_name, tidings};
+use super::news::{News, Tidings, own_name};
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::{Clock, SteadyMillis};
 
@@ -103,7 +103,7 @@ impl Store for RedisStore {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), Tidings::of(key).told_by(&self.name));
             let write = async |connection| {
                 let (text, (unit, amount)) = (text(&record.value)?, span(left));
                 eval::<i64>(connection, PUT, &place, &[&text, unit, &amount.to_string(), &channel, &tidings]).await
@@ -121,7 +121,11 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), tidings(&self.name, key));
+            let (place, channel, mut tidings) = (self.names.record(key), self.names.channel(), Tidings::of(key));
+            if let Some(before) = before {
+                tidings = tidings.with_order(before.expose_secret(), record.value.expose_secret());
+            }
+            let tidings = tidings.told_by(&self.name);
             let write = async |connection| {
                 // The empty text is no JSON, so nothing that we wrote.
                 let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
@@ -161,7 +165,7 @@ impl Store for RedisStore {
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let release = async move {
-            let (channel, tidings) = (self.names.channel(), tidings(&self.name, key));
+            let (channel, tidings) = (self.names.channel(), Tidings::of(key).told_by(&self.name));
             self.script("release", RELEASE, &self.names.lease(key), &[owner, &channel, &tidings]).await.map(drop)
         };
         release.boxed()
