@@ -130,3 +130,5 @@ impl NearCopy {
 
 // A field that makes a slot spill into a second cache line must be worth it.
 const _: () = assert!(size_of::<Slot>() == 64);
+// Nor a near copy, with the two counts of its `Arc`, into a third.
+const _: () = assert!(size_of::<NearCopy>() + 2 * size_of::<usize>() <= 128);

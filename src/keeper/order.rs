@@ -14,9 +14,9 @@ use crate::store::{Fingerprint, Record};
 /// What WeChat cuts off a life, and a store too.
 const WHOLE_SECOND: Duration = Duration::from_secs(1);
 
-/// The neighbours of a value in the order in which WeChat granted them, as far as they are known.
+/// The neighbours of a value in the order in which WeChat granted them, as far as they are known. Boxed, because no request looks at them.
 #[derive(Debug, Default)]
-pub(super) struct Order(Mutex<Neighbours>);
+pub(super) struct Order(Box<Mutex<Neighbours>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Neighbours {
