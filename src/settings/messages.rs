@@ -27,13 +27,13 @@ const MODES: [(&str, bool); 3] = [("plain", true), ("compatible", false), ("safe
 /// What the app at `at` does with its messages, if that is anything.
 pub(super) fn policy(at: &At<'_>) -> Option<MessagePolicy> {
     let takes_plain = at.get("mode").and_then(|mode| mode.word(&MODES)).unwrap_or_default();
-    let keys = at.get("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
-    if let (Some(mode), None, false) = (at.get("mode"), at.get("aesKey"), takes_plain) {
+    let keys = at.get_secret("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
+    if let (Some(mode), None, false) = (at.get("mode"), at.get_secret("aesKey"), takes_plain) {
         mode.fault("needs the app's aesKey, or nothing that WeChat sends could be opened");
     }
     let answers = at.get("messages").map(|messages| answers(&messages)).unwrap_or_default();
     for name in ["aesKey", "messages"] {
-        if let (Some(setting), None) = (at.get(name), at.get("token")) {
+        if let (Some(setting), None) = (at.get_secret(name), at.get_secret("token")) {
             setting.note("has no effect without the app's token, against which WeChat's deliveries are checked");
         }
     }
@@ -47,7 +47,7 @@ fn keys(at: &At<'_>) -> Vec<EnvelopeKey> {
         let key = EnvelopeKey::parse(&item.secret()?);
         key.map_err(|_| item.expected_secret("the 43 letters and digits of WeChat's EncodingAESKey")).ok()
     };
-    at.one_or_more().iter().filter_map(key).collect()
+    at.one_or_more().iter().filter(|item| !item.is_blank()).filter_map(key).collect()
 }
 
 fn answers(at: &At<'_>) -> Answers {

@@ -51,6 +51,7 @@ mod readme;
 mod readme_runs;
 mod realm_v2;
 mod redis_news;
+mod redis_options;
 mod redis_outage;
 mod redis_proxies;
 mod redis_store;

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
 use self::changes::{Claim, Refund, Release, Replace, Spend, Take};
-use self::dial::{Connection, Dialer};
+use self::connection::Connection;
+use self::dial::Dialer;
 use self::link::Link;
 use self::lock::Lock;
 use self::names::Names;
@@ -28,18 +29,22 @@ use crate::clock::Clock;
 mod capabilities;
 mod change;
 mod changes;
+mod connection;
 mod dial;
 mod fault;
+mod idle;
 mod link;
 mod lock;
 mod names;
 mod news;
 mod options;
 mod record;
+mod tls;
+mod tls_options;
 mod url;
 
-pub use options::from_options;
-pub use url::{from_address, from_nodes, from_url};
+pub use options::{UNKNOWN_OPTION, from_options};
+pub use url::{from_address, from_nodes, from_url, together};
 
 /// Keeps records in a Redis that other processes may share.
 pub struct RedisStore {
