@@ -40,6 +40,11 @@ impl OriginPolicy {
         Ok(Self { pattern: Some(pattern) })
     }
 
+    /// The whole expression that an origin is held to by `pattern`.
+    pub fn expression(pattern: &str) -> String {
+        anchored(pattern)
+    }
+
     /// Lets every origin in.
     pub fn any() -> Self {
         Self { pattern: None }

@@ -57,7 +57,8 @@ pub struct Forward {
 impl On {
     /// Reads `*`, `event`, `event:NAME` or a kind of message.
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(name) = text.strip_prefix("event:") {
+        let text = text.trim();
+        if let Some(name) = text.strip_prefix("event:").map(str::trim) {
             return (!name.is_empty()).then(|| Self::Event(name.to_ascii_lowercase()));
         }
         match text {

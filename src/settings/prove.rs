@@ -1,6 +1,6 @@
 //! From the layered tree to a proven `Config`: every section is read, whatever the others hold, so that all faults come together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::config::{Config, ServerConfig, WechatConfig};
@@ -9,10 +9,10 @@ use super::node::Node;
 use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, hub, realms, sources, wecom};
+use super::{accounts, cache, cors, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
-use crate::origin::OriginPolicy;
+use crate::wechat::address;
 
 const KNOWN: [&str; 15] = [
     "cors",
@@ -46,6 +46,9 @@ const SERVER: [&str; 11] = [
     "accessLog",
 ];
 
+/// The default, which need not be there.
+const USUAL_STATIC: &str = "static";
+
 /// More open files, and more ports to one address, no system has.
 const MOST: u32 = 1_000_000;
 
@@ -70,7 +73,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
-    let origins = origins(&root);
+    let origins = cors::origins(&root);
     let store = cache::store(&root, variables);
     let confirm_logins = root.get("login").and_then(|at| confirm(&at));
     let server = root.get("server").and_then(|at| server(&at));
@@ -115,22 +118,6 @@ fn confirm(login: &At<'_>) -> Option<bool> {
     if login.is_table(&["confirm"]) { login.get("confirm")?.boolean() } else { None }
 }
 
-fn origins(root: &At<'_>) -> Option<OriginPolicy> {
-    let cors = root.get("cors")?;
-    let items = cors.one_or_more();
-    let patterns: Option<Vec<String>> =
-        items.iter().map(|item| Some(item.text("a regular expression such as \"example\\\\.com\"")?.to_owned())).collect();
-    match OriginPolicy::new(&patterns?) {
-        Ok(policy) => Some(policy),
-        Err(faults) => {
-            for (index, fault) in faults {
-                items[index].expected(&format!("a regular expression: {fault}"));
-            }
-            None
-        }
-    }
-}
-
 fn server(at: &At<'_>) -> Option<ServerConfig> {
     if !at.is_table(&SERVER) {
         return None;
@@ -139,7 +126,13 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
     let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
     let public_url = at.get("publicUrl").map(|url| url.address());
-    let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
+    let static_dir = at.get("static").and_then(|dir| {
+        let path = dir.text("the path of a folder")?;
+        if path != USUAL_STATIC && !Path::new(path).is_dir() {
+            dir.note(format!("there is no folder {path:?}, so no NAME.txt will be found in it"));
+        }
+        Some(path)
+    });
     let trusted_proxies = at.get("trustedProxies").and_then(|proxies| trusted(&proxies));
     let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
     let max_connections = at.get("maxConnections").and_then(|most| most.number(1..=MOST));
@@ -169,7 +162,10 @@ fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
     let mut whole = true;
     for item in at.one_or_more() {
         let fits = matches!(item.node(), Node::Text(text) if proxies.add(text));
-        if !fits {
+        let text = if let Node::Text(text) = item.node() { text.trim() } else { "" };
+        if matches!(text, "*" | "0.0.0.0" | "::") {
+            item.expected("an address that somebody has, or a network; everybody is \"0.0.0.0/0\", \"::/0\"");
+        } else if !fits {
             item.expected("\"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"");
         }
         whole &= fits;
@@ -188,10 +184,10 @@ fn wechat(at: &At<'_>) -> Option<WechatConfig> {
             return None;
         }
         // Every address is read before the first faulty one decides.
-        let urls: Vec<_> = items.iter().map(|item| item.address()).collect();
+        let urls: Vec<_> = items.iter().map(|item| item.address().map(address::without_path_of_calls)).collect();
         urls.into_iter().collect::<Option<Vec<_>>>()
     });
-    let open = at.get("open").and_then(|open| open.address());
+    let open = at.get("open").and_then(|open| open.address()).map(address::without_path_of_calls);
     let timeout = at.get("timeout").and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
     Some(WechatConfig { api: api?, open: open?, timeout: timeout? })
 }

@@ -63,6 +63,7 @@ mod scan_login;
 mod scan_news;
 mod secrets;
 mod settings;
+mod settings_match;
 mod settings_messages;
 mod signals;
 mod smoke;

@@ -223,7 +223,9 @@ async fn a_body_that_is_a_text_is_sent_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_text_holds_is_cut_out_of_what_the_service_says() {
-    let service = Service::start(|asked, _| (400, json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) }).to_string()));
+    let service = Service::start(|asked, _| {
+        (400, json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) }).to_string())
+    });
     let app = with(json!({ "a": { "url": service.url, "method": "POST", "body": "id=me&key=s3cret+key" } })).await;
     let (_, words) = error(&app, "a").await;
     assert!(!words.contains("s3cret"), "{words}");
