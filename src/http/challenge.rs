@@ -21,14 +21,14 @@ const APP_ID: &str = "x-wechat-appid";
 pub(super) async fn root(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let params = Params::of(&req);
     match named_by_proxy(&req) {
-        Some(app_id) if params.has("signature") => checked(&*known(&state, app_id)?, &params),
+        Some(app_id) if params.has("signature") => checked(&*state.account(app_id).await?, &params),
         _ => Ok(HttpResponse::Ok().finish()),
     }
 }
 
 /// `GET /wechat/{appid}` and `/wechat`: the check; to anybody else a word, as wechat-server has it.
 pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let holding = addressed(&req, &state)?;
+    let holding = addressed(&req, &state).await?;
     let params = Params::of(&req);
     if !params.has("signature") {
         return Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).body("Hello World"));
@@ -49,12 +49,12 @@ fn checked(holding: &Holding, params: &Params<'_>) -> Result<HttpResponse, ApiEr
 }
 
 /// The account in the path, or the first one where the path names none.
-pub(super) fn addressed(req: &HttpRequest, state: &AppState) -> Result<Arc<Holding>, ApiError> {
+pub(super) async fn addressed(req: &HttpRequest, state: &AppState) -> Result<Arc<Holding>, ApiError> {
     match req.match_info().get("appid") {
-        Some(app_id) => known(state, app_id),
+        Some(app_id) => state.account(app_id).await,
         None => {
             let first = state.access().first_app.clone().ok_or(ApiError::UnknownApp)?;
-            known(state, first.as_str())
+            state.account(first.as_str()).await
         }
     }
 }
@@ -62,8 +62,4 @@ pub(super) fn addressed(req: &HttpRequest, state: &AppState) -> Result<Arc<Holdi
 /// The appid that a proxy put into a header.
 pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
     req.headers().get(APP_ID).and_then(|value| value.to_str().ok())
-}
-
-pub(super) fn known(state: &AppState, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-    state.keeper.holding(app_id).ok_or(ApiError::UnknownApp)
 }

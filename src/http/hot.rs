@@ -93,12 +93,12 @@ impl Hot {
         let (req, payload) = req.into_parts();
         let answer = match Self::of(req.method(), req.path()) {
             Some((Self::Config, app_id)) => jsapi_config::posted(app_id, state, &req, payload).await,
-            Some((Self::Query, app_id)) => match extract::query(state, &req, app_id) {
+            Some((Self::Query, app_id)) => match extract::query(state, &req, app_id).await {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),
             },
-            Some((Self::Push, app_id)) => match extract::account(state, app_id) {
-                Ok(account) => push::delivered(account.0, state, &req, payload).await,
+            Some((Self::Push, app_id)) => match state.account(app_id).await {
+                Ok(holding) => push::delivered(holding, state, &req, payload).await,
                 Err(unknown) => Err(unknown),
             },
             Some((Self::Hub(address), app_id)) => {

@@ -1,7 +1,6 @@
 //! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
 //! knows keys, values and scripts; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,12 +13,12 @@ use self::dial::{Connection, Dialer};
 use self::link::Link;
 use self::names::Names;
 use self::script::{CLAIM, PUT, REFUND, RELEASE, REPLACE, SPEND, TAKE, eval};
-use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
 use super::news::{News, Tidings, own_name};
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::{Clock, SteadyMillis};
 
+mod apps;
 mod dial;
 mod fault;
 mod link;
@@ -196,29 +195,6 @@ impl Store for RedisStore {
     }
 }
 
-impl Apps for RedisStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        async move {
-            let key = self.names.apps();
-            let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
-            Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
-        }
-        .boxed()
-    }
-
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let key = self.names.apps();
-            self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
-        }
-        .boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
-    }
-}
-
 /// What rests under a key and the milliseconds it has left (-1: for ever, -2: it is not there).
 struct Found {
     left: i64,
@@ -254,15 +230,6 @@ fn span(left: Duration) -> (&'static str, u64) {
         0 => ("PX", left.subsec_millis().max(1).into()),
         seconds => ("EX", seconds),
     }
-}
-
-async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
-    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
-}
-
-async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
-    let text = apps::to_json(app).map_err(|_| unwritable())?;
-    redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
 }
 
 fn unwritable() -> RedisError {
