@@ -7,7 +7,8 @@ use redis::RedisResult;
 
 use super::super::apps::{self, Apps, StoredApp};
 use super::dial::Connection;
-use super::{RedisStore, StoreError, failed, unwritable};
+use super::record::unwritable;
+use super::{RedisStore, StoreError, failed};
 
 impl Apps for RedisStore {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
