@@ -9,7 +9,7 @@ use actix_web::{Error, HttpResponse, web};
 use super::error::ApiError;
 use super::neighbours::{hub, tokenboy, wetoken};
 use super::state::AppState;
-use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
+use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push, push_faults};
 
 /// Which of them, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +99,10 @@ impl Hot {
             },
             Some((Self::Push, app_id)) => match extract::account(state, app_id) {
                 Ok(account) => push::delivered(account.0, state, &req, payload).await,
-                Err(unknown) => Err(unknown),
+                Err(unknown) => {
+                    push_faults::unknown_app(state, &req);
+                    Err(unknown)
+                }
             },
             Some((Self::Hub(address), app_id)) => {
                 let answer = address.answer(state, &req, app_id).await;
