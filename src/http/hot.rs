@@ -9,7 +9,7 @@ use actix_web::{Error, HttpResponse, web};
 use super::error::ApiError;
 use super::neighbours::{hub, tokenboy, wetoken};
 use super::state::AppState;
-use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
+use super::{CONFIG, PUSH, QUERY, challenge, extract, jsapi_config, jsapi_query, login, push};
 
 /// Which of them, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,7 +97,7 @@ impl Hot {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),
             },
-            Some((Self::Push, app_id)) => match state.account(app_id).await {
+            Some((Self::Push, app_id)) => match challenge::known(&req, state, app_id).await {
                 Ok(holding) => push::delivered(holding, state, &req, payload).await,
                 Err(unknown) => Err(unknown),
             },

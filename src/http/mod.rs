@@ -29,6 +29,7 @@ mod params;
 mod ping;
 mod public;
 mod push;
+mod push_faults;
 mod qrcode;
 mod script;
 mod state;

@@ -15,6 +15,7 @@ use super::crowd::{Crowd, Place};
 use super::error::ApiError;
 use super::log::Complaints;
 use super::neighbours::{Claims, Known};
+use super::push_faults::PushFaults;
 use crate::account::AppId;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
@@ -52,6 +53,8 @@ pub struct AppState {
     pub(super) crowd: Crowd,
     /// What the log has been told of lately.
     pub(super) complaints: Complaints,
+    /// Which faults of pushes were logged lately.
+    pub(super) push_faults: PushFaults,
 }
 
 /// Where those wait who ask for an account that is not known here.
@@ -159,7 +162,8 @@ impl AppState {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
         let complaints = Complaints::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints }
+        let push_faults = PushFaults::new(keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints, push_faults }
     }
 
     /// The account of `app_id`. One that is not known here may have been created by another instance a moment ago, so the store is asked
