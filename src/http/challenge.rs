@@ -22,14 +22,14 @@ const APP_ID: &str = "x-wechat-appid";
 pub(super) async fn root(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let params = Params::of(&req);
     match named_by_proxy(&req) {
-        Some(app_id) if params.has("signature") => checked(&*known(&req, &state, app_id)?, &params, &state, &req),
+        Some(app_id) if params.has("signature") => checked(&*known(&req, &state, app_id).await?, &params, &state, &req),
         _ => Ok(HttpResponse::Ok().finish()),
     }
 }
 
 /// `GET /wechat/{appid}` and `/wechat`: the check; to anybody else a word, as wechat-server has it.
 pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let holding = addressed(&req, &state)?;
+    let holding = addressed(&req, &state).await?;
     let params = Params::of(&req);
     if !params.has("signature") {
         return Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).body("Hello World"));
@@ -60,12 +60,12 @@ fn checked(holding: &Holding, params: &Params<'_>, state: &AppState, req: &HttpR
 }
 
 /// The account in the path, or the first one where the path names none.
-pub(super) fn addressed(req: &HttpRequest, state: &AppState) -> Result<Arc<Holding>, ApiError> {
+pub(super) async fn addressed(req: &HttpRequest, state: &AppState) -> Result<Arc<Holding>, ApiError> {
     match req.match_info().get("appid") {
-        Some(app_id) => known(req, state, app_id),
+        Some(app_id) => known(req, state, app_id).await,
         None => {
             let first = state.access().first_app.clone().ok_or(ApiError::UnknownApp)?;
-            known(req, state, first.as_str())
+            known(req, state, first.as_str()).await
         }
     }
 }
@@ -76,9 +76,10 @@ pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
 }
 
 /// The account of `app_id`.
-pub(super) fn known(req: &HttpRequest, state: &AppState, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-    state.keeper.holding(app_id).ok_or_else(|| {
+pub(super) async fn known(req: &HttpRequest, state: &AppState, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+    let known = state.account(app_id).await;
+    if matches!(known, Err(ApiError::UnknownApp)) {
         push_faults::unknown_app(state, req);
-        ApiError::UnknownApp
-    })
+    }
+    known
 }

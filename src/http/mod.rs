@@ -23,6 +23,7 @@ mod log;
 mod login;
 mod neighbours;
 mod oauth;
+mod own_host;
 mod page;
 mod params;
 mod ping;

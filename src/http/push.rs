@@ -21,14 +21,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `POST /wechat/{appid}` and `/wechat`.
 pub(super) async fn post(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    let holding = challenge::addressed(&req, &state)?;
+    let holding = challenge::addressed(&req, &state).await?;
     delivered(holding, &state, &req, payload.into_inner()).await
 }
 
 /// `POST /`, where a proxy names the app.
 pub(super) async fn root(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let app_id = challenge::named_by_proxy(&req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
-    let holding = challenge::known(&req, &state, app_id)?;
+    let holding = challenge::known(&req, &state, app_id).await?;
     delivered(holding, &state, &req, payload.into_inner()).await
 }
 

@@ -4,8 +4,10 @@
 
 mod backoff;
 mod browser;
+mod browser_attack;
 mod browser_login;
 mod browser_scan;
+mod caller_check;
 mod challenge;
 mod chaos_clock;
 mod chaos_leader;
@@ -86,4 +88,5 @@ mod wecom;
 mod wetoken;
 mod wetoken_apps;
 mod wetoken_code;
+mod wetoken_lookup;
 mod wetoken_settings;
