@@ -1,11 +1,13 @@
 //! `cors`, proven: what people write for an origin is understood, and a pattern that no origin can match is a fault with its cure.
 
-use regex_automata::Anchored;
-use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::util::primitives::StateID;
-use regex_automata::util::{start, syntax};
 use std::borrow::Cow;
 use std::collections::HashSet;
+
+use regex_automata::Anchored;
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::{start, syntax};
 use url::Url;
 
 use super::reader::At;
@@ -16,17 +18,20 @@ const EXPECTED: &str = "a regular expression such as \"example\\\\.com\"";
 /// Every origin that a browser sends, but for the ports that it leaves out.
 const ORIGIN: &str = r"^[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?:[0-9]|[0-79][0-9]|8[1-9]|[0-35-9][0-9]{2}|4[0-35-9][0-9]|44[0-24-9]|[0-9]{4,5}))?$";
 
-/// A pattern that needs more memory than this is not looked into.
-const LARGEST: usize = 4 << 20;
+/// A pattern whose automaton needs more memory than this is not looked into.
+const LARGEST: usize = 1 << 20;
 
 /// How many pairs of states are looked at.
-const MOST_PAIRS: usize = 200_000;
+const MOST_PAIRS: usize = 50_000;
+
+/// How many patterns are looked into beyond the first glance.
+const MOST_PATTERNS: usize = 32;
 
 pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     let cors = root.get("cors")?;
     let items = cors.one_or_more();
     let (mut patterns, mut places, mut whole) = (Vec::new(), Vec::new(), true);
-    let known = automaton(ORIGIN);
+    let mut reach = Reach { origin: automaton(ORIGIN), left: MOST_PATTERNS };
     for item in &items {
         let entries = item.text(EXPECTED).map(entries).unwrap_or_default();
         if entries.is_empty() {
@@ -39,7 +44,7 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
         for entry in entries {
             match understood(&entry) {
                 Ok(pattern) => {
-                    if !is_reachable(&pattern, known.as_ref()) {
+                    if !reach.has(&pattern) {
                         unreachable(item, &pattern);
                     }
                     patterns.push(pattern.into_owned());
@@ -167,21 +172,40 @@ fn quoted(pattern: &str) -> String {
     serde_json::Value::from(pattern).to_string()
 }
 
-/// Whether any origin at all matches. When that is not known, it is hoped.
-fn is_reachable(pattern: &str, origin: Option<&dense::DFA<Vec<u32>>>) -> bool {
-    let local = || automaton(&OriginPolicy::expression(pattern));
-    match (origin, local()) {
-        _ if pattern == "*" => true,
-        (Some(origin), Some(ours)) => meet(origin, &ours).unwrap_or(true),
-        _ => true,
+/// Finds out whether any origin at all matches a pattern. When that would take too long, it is hoped.
+struct Reach {
+    origin: Option<dense::DFA<Vec<u32>>>,
+    left: usize,
+}
+
+impl Reach {
+    fn has(&mut self, pattern: &str) -> bool {
+        // Most patterns are a host with its dots escaped.
+        let plain = pattern.replace('\\', "");
+        let plain = plain.trim_start_matches('^').trim_end_matches('$').trim_start_matches("//");
+        let is_usual = !plain.ends_with(":443") && !plain.ends_with(":80");
+        let is_own = |policy: OriginPolicy| {
+            let is_listed = |origin: &str| policy.allows_any() || policy.matches(origin);
+            is_listed(plain) || is_listed(&format!("https://{plain}"))
+        };
+        if self.left == 0 || is_usual && OriginPolicy::new(&[pattern.to_owned()]).is_ok_and(is_own) {
+            return true;
+        }
+        self.left -= 1;
+        match (&self.origin, automaton(&OriginPolicy::expression(pattern))) {
+            (Some(origin), Some(ours)) => meet(origin, &ours).unwrap_or(true),
+            _ => true,
+        }
     }
 }
 
 fn automaton(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
     let config = dense::Config::new().start_kind(StartKind::Anchored);
     let config = config.dfa_size_limit(Some(LARGEST)).determinize_size_limit(Some(LARGEST));
-    let syntax = syntax::Config::new().case_insensitive(true);
-    dense::Builder::new().configure(config).syntax(syntax).build(pattern).ok()
+    // Origins are ASCII; what a pattern says of other letters does not matter, and makes large automata.
+    let syntax = syntax::Config::new().case_insensitive(true).unicode(false).utf8(false);
+    let nfa = thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST));
+    dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(pattern).ok()
 }
 
 /// Whether both accept some text of ASCII; `None`: it would take too long to say.

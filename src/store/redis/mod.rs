@@ -1,12 +1,10 @@
 //! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
 //! knows keys, values and changes; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use redis::RedisResult;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -14,18 +12,17 @@ use tokio::time::timeout;
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
 use self::changes::{Claim, Refund, Release, Replace, Spend, Take};
-use self::connection::Connection;
 use self::dial::Dialer;
 use self::link::Link;
 use self::lock::Lock;
 use self::names::Names;
-use self::record::{Found, LONGEST, millis, span, unwritable};
-use super::apps::{self, Apps, StoredApp};
+use self::record::{Found, LONGEST, millis, span};
 use super::memory::locked;
 use super::news::{News, Tidings, own_name};
 use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::Clock;
 
+mod apps;
 mod capabilities;
 mod change;
 mod changes;
@@ -217,38 +214,6 @@ impl Store for RedisStore {
         self.link.close();
         ready(Ok(())).boxed()
     }
-}
-
-impl Apps for RedisStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        async move {
-            let key = self.names.apps();
-            let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
-            Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
-        }
-        .boxed()
-    }
-
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let key = self.names.apps();
-            self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
-        }
-        .boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
-    }
-}
-
-async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
-    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
-}
-
-async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
-    let text = apps::to_json(app).map_err(|_| unwritable())?;
-    redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(String) -> StoreError {
