@@ -23,6 +23,7 @@ mod demo_push;
 mod embed;
 mod errors;
 mod failover;
+mod file_journal;
 mod file_lock;
 mod file_store;
 mod flights;
