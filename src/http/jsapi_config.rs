@@ -55,7 +55,7 @@ async fn answer(
     req: &HttpRequest,
     request: ConfigRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let ticket = state.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let ticket = state.credential_for(req.head(), &holding, CredentialKind::JsapiTicket).await?;
     Ok(written(&[("appId", holding.account.app_id.as_str())], ticket.value(), state, req, request))
 }
 

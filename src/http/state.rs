@@ -7,18 +7,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::RequestHead;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::caller;
 use super::crowd::{Crowd, Place};
 use super::error::ApiError;
-use super::log::Complaints;
 use super::neighbours::{Claims, Known};
 use crate::account::AppId;
+use crate::client_network::ClientNetwork;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
 use crate::keeper::{Holding, Keeper, NearCopy};
+use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
@@ -50,8 +53,8 @@ pub struct AppState {
     pub(super) costly: Semaphore,
     /// Places for those who wait.
     pub(super) crowd: Crowd,
-    /// What the log has been told of lately.
-    pub(super) complaints: Complaints,
+    /// Bounds alike log lines.
+    pub(super) log_limit: LogLimit,
 }
 
 /// How many costly answers are worked out at once.
@@ -153,8 +156,8 @@ impl AppState {
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
-        let complaints = Complaints::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints }
+        let log_limit = LogLimit::new(keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, log_limit }
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.
@@ -162,18 +165,46 @@ impl AppState {
         match self.keeper.at_hand(holding, kind) {
             Some(near) => Ok(near),
             // Boxed, so that the many who need not wait do not carry the future of the few who must.
-            None => Box::pin(self.waited_for(holding, kind)).await,
+            None => Box::pin(self.waited_for(holding, kind, None)).await,
         }
     }
 
-    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
-        let _place = self.place(holding)?;
+    /// The same for a request that anybody can send.
+    pub(super) async fn credential_for(
+        &self,
+        stranger: &RequestHead,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+    ) -> Result<Arc<NearCopy>, ApiError> {
+        match self.keeper.at_hand(holding, kind) {
+            Some(near) => Ok(near),
+            None => Box::pin(self.waited_for(holding, kind, self.network(stranger))).await,
+        }
+    }
+
+    async fn waited_for(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        from: Option<ClientNetwork>,
+    ) -> Result<Arc<NearCopy>, ApiError> {
+        let _place = self.crowd.enter_from(holding.account.app_id.as_str(), from)?;
         Ok(self.keeper.credential(holding, kind).await?)
     }
 
     /// A place to wait for the account of `holding`.
     pub(super) fn place(&self, holding: &Holding) -> Result<Place, ApiError> {
         self.crowd.enter(holding.account.app_id.as_str())
+    }
+
+    /// The same for a request that anybody can send.
+    pub(super) fn place_for(&self, stranger: &RequestHead, holding: &Holding) -> Result<Place, ApiError> {
+        self.crowd.enter_from(holding.account.app_id.as_str(), self.network(stranger))
+    }
+
+    /// The network that a request comes from, if it is to be counted.
+    pub(super) fn network(&self, head: &RequestHead) -> Option<ClientNetwork> {
+        caller::address(head, self).and_then(ClientNetwork::of)
     }
 
     /// Who may call, now.
