@@ -33,6 +33,7 @@ mod hub;
 mod jsapi_body;
 mod jsapi_config;
 mod jsapi_query;
+mod login_floods;
 mod message_examples;
 mod message_forward;
 mod message_hostile;
