@@ -23,6 +23,9 @@ const SECRET_SEGMENTS: [&str; 2] = ["{uuid", "{text"];
 /// Marks a request that took its time on purpose.
 pub(super) struct Waited;
 
+/// Marks a request whose refusal is logged where it happened.
+pub(super) struct Logged;
+
 /// Logs an answer that took so long, if it is worth it.
 pub(super) fn tell(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let status = response.status().as_u16();
@@ -31,7 +34,8 @@ pub(super) fn tell(state: &AppState, response: &ServiceResponse<BoxBody>, took: 
     let weight = told.map_or(status, |(_, weight)| weight.as_u16());
     // Who finds no place to wait is told of by the crowd, many in one line.
     let crowded = told.is_some_and(|(code, _)| code == "overloaded");
-    let refused = matches!(weight, 401 | 403 | 500..) && !crowded;
+    let is_logged = response.request().extensions().contains::<Logged>();
+    let refused = matches!(weight, 401 | 403 | 500..) && !crowded && !is_logged;
     let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     let code = told.map_or("-", |(code, _)| code);
     let unlogged = match refused || slow {
