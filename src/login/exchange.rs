@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, LoginError, Logins, MINUTE};
+use super::{Failure, LoginError, Logins};
 use crate::client_network::ClientNetwork;
 use crate::clock::UnixMillis;
 use crate::signature::{fingerprint, random_id};
@@ -133,15 +133,10 @@ impl Logins {
 
     /// Counts one exchange more for the network of `from`, across all instances.
     pub(super) async fn count_exchange(&self, from: Option<IpAddr>) -> Result<(), LoginError> {
-        let Some(network) = from.and_then(ClientNetwork::of) else { return Ok(()) };
-        if self.0.records.spend(&format!("login.exchange.{network}"), A_MINUTE, MINUTE).await? {
-            return Ok(());
+        match from.and_then(ClientNetwork::of) {
+            Some(network) => self.count("exchange", network, A_MINUTE).await,
+            None => Ok(()),
         }
-        if let Some(unlogged) = self.0.log_limit.admit("exchanges") {
-            let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
-            tracing::warn!(%network, unlogged, "a client network brings too many codes; they are refused for a minute");
-        }
-        Err(LoginError::TooMany { retry_after: MINUTE })
     }
 }
 

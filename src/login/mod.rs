@@ -59,6 +59,9 @@ const PASSED_OVER: usize = 8;
 const SCANS_REFUSED: usize = 10_000;
 const ARRIVALS_REFUSED: usize = 1000;
 
+/// Networks over a limit that this process remembers, for a moment: they need not be counted on.
+const NETWORKS_REFUSED: usize = 10_000;
+
 /// For how long a refused code is remembered. It is dead by then. Source: 网页授权, code.
 const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 
@@ -95,6 +98,7 @@ struct Inner {
     arrivals: Together<Arrived>,
     refused_scans: Refusals<Scanned>,
     refused_arrivals: Refusals<Arrived>,
+    refused_networks: Refusals<()>,
 }
 
 impl Logins {
@@ -112,6 +116,7 @@ impl Logins {
             arrivals: Together::default(),
             refused_scans: Refusals::new(clock.clone(), SCANS_REFUSED, CODE_LIFE),
             refused_arrivals: Refusals::new(clock.clone(), ARRIVALS_REFUSED, SETTLED_LIFE),
+            refused_networks: Refusals::new(clock.clone(), NETWORKS_REFUSED, LOOK_AGAIN),
             clock,
         }))
     }
@@ -133,10 +138,8 @@ impl Logins {
     /// Counts the new record `key` of `life`, begun by `from`. Where there is no room the oldest unused one gives way.
     async fn admit(&self, key: Key, from: Option<IpAddr>, life: Duration) -> Result<(), LoginError> {
         let from = from.and_then(ClientNetwork::of);
-        if let Some(network) = from
-            && !self.0.records.spend(&format!("login.from.{network}"), BEGUN_A_MINUTE, MINUTE).await?
-        {
-            return Err(LoginError::TooMany { retry_after: MINUTE });
+        if let Some(network) = from {
+            self.count("from", network, BEGUN_A_MINUTE).await?;
         }
         for _ in 0..PASSED_OVER {
             match self.0.limits.admit(key, from, life) {
@@ -150,6 +153,24 @@ impl Logins {
             }
         }
         Err(LoginError::TooMany { retry_after: SETTLED_LIFE })
+    }
+
+    /// Counts one thing more that `network` does, of which it may do `limit` in a minute, across all instances.
+    async fn count(&self, what: &'static str, network: ClientNetwork, limit: u32) -> Result<(), LoginError> {
+        let key = format!("login.{what}.{network}");
+        let refused = || LoginError::TooMany { retry_after: MINUTE };
+        if self.0.refused_networks.recall(&[&key]).is_some() {
+            return Err(refused());
+        }
+        if self.0.records.spend(&key, limit, MINUTE).await? {
+            return Ok(());
+        }
+        self.0.refused_networks.remember(&[&key], ());
+        if let Some(unlogged) = self.0.log_limit.admit(what) {
+            let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
+            tracing::warn!(%network, key, limit, unlogged, "a client network has reached its limit for this minute; it is refused");
+        }
+        Err(refused())
     }
 
     /// Deletes the record unless it is in use: another instance may have seen its visitor.

@@ -22,6 +22,7 @@ use crate::scan_login::{Login, begin, behind_qrcode, scan};
 use crate::sql_store::{install, sqlite};
 use crate::support::app::{APP, Response, TestApp, lay};
 use crate::support::databases;
+use crate::support::fleet::figure;
 use crate::support::keeping::{account, client, eventually};
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::redis::RedisServer;
@@ -140,6 +141,7 @@ async fn a_flood_of_one_dead_code_costs_one_exchange_and_no_reads() {
     let before = commands(&redis);
     assert_eq!((flood(&first).await, flood(&second).await), (400, 400), "each is told what is known by now");
     let asked = commands(&redis) - before;
+    figure("commands to Redis for 800 requests at two instances with two dead codes", &asked);
     assert!(asked < 100, "{asked} commands for 800 requests");
     assert_eq!(scan(&first, &login, "Alice", Answer::Agree).await.status, 200);
 }

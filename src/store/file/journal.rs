@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Notify, watch};
 
 use super::lock::Lock;
-use super::{RETRY, Written, disk};
+use super::{GATHER, RETRY, Written, disk};
 use crate::clock::Clock;
 use crate::store::memory::{Records, locked};
 use crate::store::{OpenError, Record, StoreError, gives_way};
@@ -198,6 +198,8 @@ async fn write_changes(shared: Arc<Shared>, path: PathBuf, lock: Weak<Lock>, clo
             Err(error) => {
                 let fault = StoreError { backend: "file", operation: "write", cause: error.to_string() };
                 shared.written.send_replace(Written { version, fault: Some(fault) });
+                // The next try writes the whole journal, which not every caller may ask for.
+                tokio::time::sleep(GATHER).await;
             }
         }
     }
