@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -52,6 +53,8 @@ pub struct AppState {
     pub(super) crowd: Crowd,
     /// What the log has been told of lately.
     pub(super) complaints: Complaints,
+    /// Whether the log says already that a proxy contradicts itself about our address.
+    pub(super) address_warned: AtomicBool,
 }
 
 /// How many costly answers are worked out at once.
@@ -154,7 +157,8 @@ impl AppState {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
         let complaints = Complaints::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints }
+        let address_warned = AtomicBool::new(false);
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints, address_warned }
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::config::{Config, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::node::Node;
@@ -48,6 +50,9 @@ const SERVER: [&str; 11] = [
 
 /// More open files, and more ports to one address, no system has.
 const MOST: u32 = 1_000_000;
+
+/// Encoded into WeChat's address it has to fit into a QR code.
+const LONGEST_PUBLIC_URL: usize = 500;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -138,7 +143,7 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let bind = at.get("bind").and_then(|bind| bind.text("an address or host name to listen on"));
     let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
     let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
-    let public_url = at.get("publicUrl").map(|url| url.address());
+    let public_url = at.get("publicUrl").map(|url| public_url(&url));
     let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
     let trusted_proxies = at.get("trustedProxies").and_then(|proxies| trusted(&proxies));
     let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
@@ -162,6 +167,18 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
         shutdown_grace: shutdown_grace?,
         access_log: access_log?,
     })
+}
+
+fn public_url(at: &At<'_>) -> Option<Url> {
+    let url = at.address()?;
+    if url.as_str().len() > LONGEST_PUBLIC_URL {
+        at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so that no QR code holds an address below it"));
+        return None;
+    }
+    if matches!((url.scheme(), url.port()), ("https", Some(80)) | ("http", Some(443))) {
+        at.note("names the other scheme's port, at which no browser reaches it; leave the port out");
+    }
+    Some(url)
 }
 
 fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
