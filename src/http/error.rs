@@ -251,7 +251,7 @@ impl From<RealmError> for ApiError {
 impl From<RedirectError> for ApiError {
     fn from(error: RedirectError) -> Self {
         match error {
-            RedirectError::Malformed(_) => Self::InvalidRedirect(error),
+            RedirectError::Malformed(_) | RedirectError::TooLong(_) => Self::InvalidRedirect(error),
             RedirectError::NothingListed(_) | RedirectError::NotListed(_) => Self::RedirectNotAllowed(error),
         }
     }

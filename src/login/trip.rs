@@ -1,6 +1,7 @@
 //! One visitor's trip to WeChat and back (网页授权): the record that is made at departure, used once at the arrival of the same
 //! browser, and the one-time ticket by which a site learns who came.
 
+use std::iter;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::signature::{fingerprint, is_id, random_id};
 
 /// How long a visitor may stay with WeChat.
 const TRIP_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// Room for WeChat's code, which today has 32 characters.
+const LONGEST_CODE: usize = 128;
 
 /// What a site gets back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -49,6 +53,20 @@ pub struct Departure {
     pub mode: Mode,
     /// What the visitor is asked for.
     pub scope: Scope,
+}
+
+impl Departure {
+    /// Length in bytes of the longest address that this trip can return to.
+    pub fn longest_return(&self) -> usize {
+        let answer = match self.mode {
+            Mode::Login => random_id(),
+            Mode::Relay => "0".repeat(LONGEST_CODE),
+        };
+        let [word, state, _] = self.mode.names();
+        let pairs: Vec<_> = iter::once((word, answer.as_str())).chain(self.state.as_deref().map(|own| (state, own))).collect();
+        // Longer than any that tells of an error.
+        self.redirect.with(&self.mode.names(), &pairs).len()
+    }
 }
 
 /// What a visitor comes back with.

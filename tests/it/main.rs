@@ -42,6 +42,7 @@ mod nginx_login;
 mod oauth;
 mod oauth_arrival;
 mod oauth_begin;
+mod oauth_length;
 mod oauth_stores;
 mod original;
 mod overload;
