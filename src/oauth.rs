@@ -114,9 +114,25 @@ impl OauthPolicy {
         let origin = format!("{}/", url.origin().ascii_serialization());
         Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
     }
+
+    /// The first listed address, if all of them are on one site; else nothing says which site is meant.
+    pub fn only_site(&self) -> Option<Url> {
+        let first = self.sites.first()?.address()?;
+        let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
+        is_only.then_some(first)
+    }
 }
 
 impl Site {
+    /// The address that was listed.
+    fn address(&self) -> Option<Url> {
+        let mut path = self.segments.join("/");
+        if self.below_only && !path.is_empty() {
+            path.push('/');
+        }
+        format!("{}://{}:{}/{path}", self.scheme, self.host, self.port).parse().ok()
+    }
+
     /// Reads one entry of `oauth.redirects`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > LONGEST_SITE {
@@ -383,6 +399,21 @@ mod tests {
         }
         let long = format!("https://shop.example.com/?q={}", "商".repeat(3000));
         assert!(policy.admit(&policy.admit(&long).expect("no length is checked here").to_string()).is_ok());
+    }
+
+    #[test]
+    fn the_only_site_is_known_by_its_first_entry() {
+        let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
+        assert_eq!(only(&["https://shop.example.com/in"]).as_deref(), Some("https://shop.example.com/in"));
+        assert_eq!(
+            only(&["https://shop.example.com:8443/a/b/", "https://shop.example.com:8443/"]).as_deref(),
+            Some("https://shop.example.com:8443/a/b/")
+        );
+        assert_eq!(only(&["http://[::1]"]).as_deref(), Some("http://[::1]/"));
+        assert_eq!(
+            (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
-use crate::settings::{HubConfig, TrustedProxies, WecomCorp};
+use crate::settings::{HubConfig, LoginConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -71,6 +71,8 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
+    /// Who may begin a login by scan, and who is asked.
+    pub login: LoginConfig,
     /// The callers to whom `/token` answers.
     pub tokenboy: TrustedProxies,
     /// WeCom's corps, for whose pages we sign.
@@ -119,8 +121,6 @@ pub struct HttpOptions {
     pub public_url: Option<Url>,
     /// Where WeChat asks its users.
     pub open: Url,
-    /// Whether a person who scanned is asked before they are logged in.
-    pub confirm_logins: bool,
     /// What the demo's page tells its reader; `None` = no demo.
     pub demo: Option<Demo>,
 }

@@ -1,8 +1,8 @@
 //! What becomes of a visitor who logs in: on a trip to WeChat and back (`trip`), or by a phone that scans what a desktop shows
 //! (`scan`). It knows records, their lives and their bounds; it knows nothing of HTTP, of cookies or of pages.
 //!
-//! Reading order: `trip`, `scan`, then `records` (how they rest in the store), `visitor` (who a code stands for), `waiting` (polls that
-//! wait for a scan) and `limits` (how much strangers can make us hold).
+//! Reading order: `trip`, `scan` and its `picture`, then `records` (how they rest in the store), `visitor` (who a code stands for),
+//! `waiting` (polls that wait for a scan) and `limits` (how much strangers can make us hold).
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use crate::store::{Store, StoreError};
 use crate::wechat::WechatClient;
 
 mod limits;
+mod picture;
 mod records;
 mod scan;
 mod trip;
@@ -26,6 +27,7 @@ use limits::Limits;
 use records::Records;
 use waiting::Waiting;
 
+pub use picture::{Beginner, Begun};
 pub use scan::{Polled, Scanned};
 pub use trip::{Arrived, Departure, Mode, Stop};
 pub use visitor::Failure;

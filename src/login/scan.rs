@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::picture::{Beginner, Begun, picture_of, scan_key};
 use super::visitor::Visitor;
 use super::{Failure, LOOK_EVERY, LoginError, Logins};
 use crate::account::Account;
@@ -15,9 +16,6 @@ use crate::signature::{fingerprint, is_id, random_id};
 
 /// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
-
-/// What stands before a login's id in the name of its record.
-pub(super) const SCAN_KEYS: &str = "login.scan.";
 
 /// A code lives five minutes; nobody brings it after that. Source: 网页授权, code.
 const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
@@ -38,8 +36,11 @@ pub enum Scanned {
     Declined,
     /// No such login, or its hour is over.
     Unknown,
-    /// Somebody else was first.
-    Taken,
+    /// Somebody else was first at this site's QR code.
+    Taken {
+        /// The site, if it is still known.
+        site: Option<String>,
+    },
     /// No login came of it.
     Failed(Failure),
 }
@@ -68,6 +69,8 @@ struct Scan {
     app: String,
     /// Whose QR code it is, as a person knows it.
     site: String,
+    /// Whether a page began it.
+    by_page: bool,
     phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     person: Option<Person>,
@@ -94,26 +97,32 @@ struct Person {
 }
 
 impl Logins {
-    /// Begins a login at `app_id` for `site` and returns its id. `from` is the caller's address.
-    pub async fn open_scan(&self, app_id: &str, site: &str, from: Option<IpAddr>) -> Result<String, LoginError> {
-        let scan = Scan { app: app_id.to_owned(), site: site.to_owned(), phase: Phase::Waiting, person: None };
+    /// Begins a login at `app_id`. `from` is the caller's address.
+    pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Begun, LoginError> {
+        let (site, by_page) = match beginner {
+            Beginner::Page(origin) => (origin, true),
+            Beginner::BackEnd(site) => (site, false),
+        };
+        let scan = Scan { app: app_id.to_owned(), site, by_page, phase: Phase::Waiting, person: None };
         self.finish(async move |logins| {
             logins.admit(from, SCAN_LIFE).await?;
-            let id = random_id();
-            logins.0.records.put(&scan_key(&id), &scan, logins.after(SCAN_LIFE)).await?;
-            Ok(id)
+            let uuid = random_id();
+            let picture = picture_of(&uuid);
+            logins.0.records.put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE)).await?;
+            Ok(Begun { uuid, picture })
         })
         .await
     }
 
-    /// The account that a login is for; `None` when there is no such login.
+    /// The account that the login behind a picture is for; `None` when there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
         self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|(scan, _)| scan.app))).await
     }
 
-    /// A phone came back from WeChat with `code` for the login `id`. `confirm`: the person is asked before it counts.
-    pub async fn scanned(&self, account: Account, id: &str, code: &str, confirm: bool) -> Result<Scanned, LoginError> {
+    /// A phone came back from WeChat with `code` for the picture `id`. `confirm`: whether the person is asked before it counts; `None`:
+    /// if a page began the login.
+    pub async fn scanned(&self, account: Account, id: &str, code: &str, confirm: Option<bool>) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
         self.finish(async move |logins| logins.settle_scan(&account, &id, &code, confirm).await).await
     }
@@ -139,7 +148,11 @@ impl Logins {
     }
 
     /// What the desktop may know now, or as soon as there is something to know within `wait`.
-    pub async fn poll(&self, id: &str, wait: Duration) -> Result<Polled, LoginError> {
+    pub async fn poll(&self, uuid: &str, wait: Duration) -> Result<Polled, LoginError> {
+        if !is_id(uuid) {
+            return Ok(Polled::Unknown);
+        }
+        let id = &picture_of(uuid);
         let now = self.look(id).await?;
         if wait.is_zero() || now != Polled::Waiting {
             return Ok(now);
@@ -178,7 +191,7 @@ impl Logins {
         Ok(self.0.records.get(&scan_key(id)).await?)
     }
 
-    async fn settle_scan(&self, account: &Account, id: &str, code: &str, confirm: bool) -> Result<Scanned, LoginError> {
+    async fn settle_scan(&self, account: &Account, id: &str, code: &str, confirm: Option<bool>) -> Result<Scanned, LoginError> {
         let Some((scan, end)) = self.scan(id).await? else { return Ok(Scanned::Unknown) };
         if scan.app != account.app_id.as_str() {
             return Ok(Scanned::Unknown);
@@ -195,7 +208,7 @@ impl Logins {
         if !self.0.records.is_first(&scan_key(id), SCAN_LIFE).await? {
             return self.seen_by_second(id, &visitor.openid).await;
         }
-        let phase = if confirm { Phase::Asking } else { Phase::Done };
+        let phase = if confirm.unwrap_or(scan.by_page) { Phase::Asking } else { Phase::Done };
         let scan = Scan { phase, person: Some(Person::new(visitor, print)), ..scan };
         self.0.records.put(&scan_key(id), &scan, end).await?;
         self.0.waiting.ring(id);
@@ -207,7 +220,7 @@ impl Logins {
         let seen = self.person_within(id, self.0.wechat.timeout()).await?;
         Ok(match seen {
             Some(scan) if scan.person.as_ref().is_some_and(|person| person.code == print) => scan.seen(),
-            Some(_) => Scanned::Taken,
+            Some(scan) => Scanned::Taken { site: Some(scan.site) },
             None => Scanned::Failed(Failure::BadCode),
         })
     }
@@ -217,7 +230,7 @@ impl Logins {
         let seen = self.person_within(id, LOOK_AGAIN).await?;
         Ok(match seen {
             Some(scan) if scan.person.as_ref().is_some_and(|person| person.openid == openid) => scan.seen(),
-            _ => Scanned::Taken,
+            scan => Scanned::Taken { site: scan.map(|scan| scan.site) },
         })
     }
 
@@ -253,8 +266,4 @@ impl Person {
     fn new(visitor: Visitor, code: String) -> Self {
         Self { openid: visitor.openid, user: visitor.user, code, token: random_id() }
     }
-}
-
-fn scan_key(id: &str) -> String {
-    format!("{SCAN_KEYS}{id}")
 }

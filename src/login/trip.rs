@@ -89,8 +89,9 @@ pub struct Stop {
 pub enum Arrived {
     /// On to the site.
     To(String),
-    /// The trip is unknown, over, too old, or another browser's. Nothing was used up.
-    Unknown,
+    /// The trip is unknown, over, too old, or another browser's. Nothing was used up. If its record is still there, this is where it
+    /// began; without the site's `state` unless this is the trip's own browser, to which alone the site gave it.
+    Unknown(Option<Departure>),
     /// No login came of it; the departure can be repeated.
     Failed(Failure, Departure),
 }
@@ -168,9 +169,12 @@ impl Logins {
     }
 
     async fn arrived(&self, stop: &Stop) -> Result<Arrived, LoginError> {
-        let Some((trip, left)) = self.trip(stop).await? else { return Ok(Arrived::Unknown) };
+        let Some((trip, left)) = self.recorded(stop).await? else { return Ok(Arrived::Unknown(None)) };
         // A site that was taken off the list since gets no visitor any more.
-        let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown) };
+        let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown(None)) };
+        if !stop.is_of_browser(&trip) {
+            return Ok(Arrived::Unknown(Some(Trip { state: None, ..trip }.departure(redirect))));
+        }
         let code = fingerprint(stop.code.as_deref().unwrap_or_default()).text();
         let end = if let Some(end) = trip.end.clone() {
             Some(end)
@@ -181,8 +185,8 @@ impl Logins {
         };
         Ok(match end {
             // The same state with another code is no repetition.
-            Some(end) if end.code != code => Arrived::Unknown,
-            None => Arrived::Unknown,
+            Some(end) if end.code != code => Arrived::Unknown(Some(trip.departure(redirect))),
+            None => Arrived::Unknown(Some(trip.departure(redirect))),
             Some(End { result: Ok(address), .. }) => Arrived::To(address),
             Some(End { result: Err(failure), .. }) => Arrived::Failed(failure, trip.departure(redirect)),
         })
@@ -190,9 +194,16 @@ impl Logins {
 
     /// The trip that `stop` belongs to and the time it has left, if it is this account's and this browser's.
     async fn trip(&self, stop: &Stop) -> Result<Option<(Trip, Duration)>, LoginError> {
-        let Some(browser) = stop.browser.as_deref().filter(|_| is_id(&stop.state)) else { return Ok(None) };
+        Ok(self.recorded(stop).await?.filter(|(trip, _)| stop.is_of_browser(trip)))
+    }
+
+    /// The same for a trip of any browser.
+    async fn recorded(&self, stop: &Stop) -> Result<Option<(Trip, Duration)>, LoginError> {
+        if !is_id(&stop.state) {
+            return Ok(None);
+        }
         let Some((trip, end)) = self.0.records.get::<Trip>(&trip_key(&stop.state)).await? else { return Ok(None) };
-        let is_its_own = trip.app == stop.account.app_id.as_str() && fingerprint(browser).matches(&trip.browser);
+        let is_its_own = trip.app == stop.account.app_id.as_str();
         Ok(is_its_own.then_some((trip, self.0.records.left(end))))
     }
 
@@ -240,6 +251,13 @@ impl Logins {
             }
         }
         Ok(None)
+    }
+}
+
+impl Stop {
+    /// Whether the trip began in the browser that comes back.
+    fn is_of_browser(&self, trip: &Trip) -> bool {
+        self.browser.as_deref().is_some_and(|browser| fingerprint(browser).matches(&trip.browser))
     }
 }
 

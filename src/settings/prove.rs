@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::config::{Config, ServerConfig, WechatConfig};
+use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::node::Node;
 use super::proxies::TrustedProxies;
@@ -14,7 +14,7 @@ use super::variables::Variables;
 use super::{accounts, cache, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
-use crate::origin::OriginPolicy;
+use crate::origin::{OriginList, OriginPolicy};
 
 const KNOWN: [&str; 15] = [
     "cors",
@@ -77,7 +77,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
     let origins = origins(&root);
     let store = cache::store(&root, variables);
-    let confirm_logins = root.get("login").and_then(|at| confirm(&at));
+    let login = root.get("login").map_or_else(|| Some(LoginConfig::default()), |at| login(&at));
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
     Some(Config {
@@ -93,7 +93,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         origins: origins?,
         reserve: reserve?,
         keep: keep?,
-        confirm_logins: confirm_logins?,
+        login: login?,
         store: store?,
         server: server?,
         wechat: wechat?,
@@ -116,8 +116,27 @@ fn wetoken(root: &At<'_>) -> Option<Option<TrustedProxies>> {
     trusted(&allow).map(Some)
 }
 
-fn confirm(login: &At<'_>) -> Option<bool> {
-    if login.is_table(&["confirm"]) { login.get("confirm")?.boolean() } else { None }
+fn login(at: &At<'_>) -> Option<LoginConfig> {
+    if !at.is_table(&["confirm", "sites"]) {
+        return None;
+    }
+    let confirm = at.get("confirm").map(|confirm| confirm.boolean());
+    let sites = at.get("sites").map(|sites| {
+        const EXPECTED: &str = "an origin such as \"https://shop.example.com\"";
+        // Every entry is read before the first faulty one decides.
+        let items = sites.one_or_more();
+        let read = |item: &At<'_>| {
+            let read = OriginList::read(item.text(EXPECTED)?);
+            read.map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok()
+        };
+        let origins: Vec<_> = items.iter().map(read).collect();
+        origins.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let sites = match sites {
+        Some(sites) => OriginList::new(sites?),
+        None => OriginList::default(),
+    };
+    Some(LoginConfig { confirm: if let Some(confirm) = confirm { Some(confirm?) } else { None }, sites })
 }
 
 fn origins(root: &At<'_>) -> Option<OriginPolicy> {
