@@ -20,7 +20,7 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
         Some(named) => named.to_owned(),
         None => state.access().first_app.as_ref().ok_or(ApiError::UnknownApp)?.to_string(),
     };
-    let holding = state.keeper.holding(&app_id).ok_or(ApiError::UnknownApp)?;
+    let holding = state.account(&app_id).await?;
     let base = public::base(&req, &state)?;
     let beginner = beginner::of(&req, &state, &base)?;
     let _place = state.place(&holding)?;

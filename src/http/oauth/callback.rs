@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{beginning, browser};
 use crate::http::error::ApiError;
-use crate::http::extract::{self, KnownAccount};
+use crate::http::extract;
 use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
 use crate::http::state::AppState;
@@ -16,14 +16,16 @@ use crate::login::{Arrived, Stop};
 pub(in crate::http) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let base = public::base(&req, &state)?;
     let host = base.host_str().unwrap_or_default();
-    let Ok(KnownAccount(holding)) = extract::account(&state, extract::app_id(&req)) else {
+    let again = page::same(&req, &base);
+    let holding = match state.account(extract::app_id(&req)).await {
+        Ok(holding) => holding,
         // Taken out of the settings since: still a visitor's page.
-        return Ok(page::visitor(&req, Page::Expired(WayOn { host, ..WayOn::default() })));
+        Err(ApiError::UnknownApp) => return Ok(page::visitor(&req, Page::Expired(WayOn { host, ..WayOn::default() }))),
+        Err(_) => return Ok(page::crowded(&req, again.as_deref())),
     };
     let account = holding.account.clone();
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(&req);
-    let again = page::same(&req, &base);
     let site = policy.only_site();
     let lost = WayOn { again: None, site: site.as_ref(), host };
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
