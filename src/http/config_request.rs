@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_encoded_is_doubted_where_that_changed_it() {
+    fn an_unencoded_url_is_doubted_where_that_changed_it() {
         let doubt = |query: &str| {
             let request = ConfigRequest::from_query(query).expect("the parameters are read");
             request.doubt(request.url_or(None))

@@ -88,7 +88,7 @@ fn loads_late(server: &str, app: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_helper_that_is_loaded_late_signs_the_address_first_entered_on_an_iphone() {
+async fn a_helper_loaded_late_signs_the_entry_address_on_an_iphone() {
     let (server, app, _guard) = server().await;
     for (agent, expected) in [(IPHONE, "cart?a=1&b=%20"), (ANDROID, "item/7?c=2")] {
         let script = loads_late(&server, &app);

@@ -199,7 +199,7 @@ async fn a_referer_that_holds_an_origin_only_is_signed_with_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_not_encoded_in_a_get_is_signed_with_a_warning() {
+async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
     let app = TestApp::start().await;
     for (query, signed) in [
         ("url=https://a.cn/p?b=1&c=2", "https://a.cn/p?b=1"),

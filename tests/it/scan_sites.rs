@@ -96,7 +96,7 @@ async fn our_own_origin_is_the_public_one() {
 }
 
 #[tokio::test]
-async fn a_listed_site_needs_no_cors_for_its_logins_and_gets_nothing_else() {
+async fn a_listed_site_needs_no_cors_for_its_logins_alone() {
     let app = TestApp::with(json!({ "cors": ["other\\.example\\.com"], "login": { "sites": [SHOP] } })).await;
     let login = begin_from(&app, Some(SHOP)).await;
     let by_page = |method: Method, path: &str| app.request(method, path).header("origin", SHOP);

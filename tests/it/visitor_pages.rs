@@ -32,7 +32,7 @@ async fn begins_again(app: &TestApp, browser: &Browser<'_>, page: &Response) -> 
 }
 
 #[tokio::test]
-async fn a_lost_cookie_begins_again_without_the_state_of_another_browser() {
+async fn a_lost_cookie_begins_again_without_the_sites_state() {
     let app = TestApp::with(one_site()).await;
     for query in [format!("redirect={SITE}&state=own-1&scope=snsapi_userinfo"), format!("redirect={SITE}&state=own-1&mode=relay")] {
         let callback = Browser::new(&app).at_wechat(APP, &query, "Alice", Answer::Agree).await;
