@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_refusal_on_a_page_stays_a_page_and_any_other_is_put_into_the_envelope() {
-        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken { site: None }));
+        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken { site: "a" }));
         let content_type = |response: &ServiceResponse<BoxBody>| response.headers().get(header::CONTENT_TYPE).cloned();
         assert_eq!(content_type(&page), Some(HeaderValue::from_static("text/html; charset=utf-8")));
         for html in ["text/html; charset=utf-8", "text/html", "text/plain; charset=utf-8"] {

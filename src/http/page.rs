@@ -3,10 +3,11 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use url::Url;
 
+use super::state::AppState;
 use super::{NO_STORE, log};
 use crate::login::{Failure, LoginError};
 
@@ -34,7 +35,7 @@ pub(super) enum Page<'a> {
     /// The visitor said no to WeChat itself.
     Refused { again: Option<&'a str> },
     /// Somebody else has used this QR code, which `site` shows.
-    Taken { site: Option<&'a str> },
+    Taken { site: &'a str },
     /// A snapshot visit (快照页): WeChat gives nobody's true identity there.
     Snapshot { again: Option<&'a str> },
     /// WeChat or our storage is in trouble; `reference` is what to look for in the log.
@@ -57,6 +58,8 @@ pub(super) struct WayOn<'a> {
 pub(super) enum Trouble {
     /// 502: WeChat refused, or answered what cannot be read.
     Upstream,
+    /// 429: their network has brought too much.
+    TooMany,
     /// 503: our storage is away, or we are stopping.
     Here,
     /// 504: WeChat did not answer in time.
@@ -76,7 +79,7 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, CSP))
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .insert_header((header::VARY, "Accept-Language"));
-    if page.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(page.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
     }
     response.extensions_mut().insert(ForVisitors);
@@ -97,8 +100,14 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
 /// The page of a visitor whom we cannot serve now; the cause is for the log. `again` is where to try it once more.
 pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError, again: Option<&str>) -> HttpResponse {
     let reference = log::request_id(req);
-    tracing::warn!(%error, request_id = reference, "a visitor could not be served");
-    visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &reference })
+    let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
+    // Strangers can ask as often as they like, and what they have too much of is logged by the login's own limits.
+    let state = req.app_data::<web::Data<AppState>>().filter(|_| status == Trouble::Here);
+    if let Some(unlogged) = state.and_then(|state| state.log_limit.admit("visitor not served")) {
+        let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
+        tracing::warn!(%error, request_id = reference, unlogged, "a visitor could not be served");
+    }
+    visitor(req, Page::Trouble { status, again, reference: &reference })
 }
 
 /// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
@@ -120,6 +129,7 @@ impl Page<'_> {
             Self::Snapshot { .. } => StatusCode::FORBIDDEN,
             Self::Trouble { status, .. } => match status {
                 Trouble::Upstream => StatusCode::BAD_GATEWAY,
+                Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
                 Trouble::Here => StatusCode::SERVICE_UNAVAILABLE,
                 Trouble::Slow => StatusCode::GATEWAY_TIMEOUT,
             },
@@ -160,7 +170,7 @@ enum Sheet<'a> {
     #[template(path = "refused.html")]
     Refused { zh: bool, again: Option<&'a str> },
     #[template(path = "taken.html")]
-    Taken { zh: bool, site: Option<&'a str> },
+    Taken { zh: bool, site: &'a str },
     #[template(path = "snapshot.html")]
     Snapshot { zh: bool, again: Option<&'a str> },
     #[template(path = "trouble.html")]
@@ -213,7 +223,7 @@ mod tests {
             Page::Expired(WayOn { again, ..WayOn::default() }),
             Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }),
             Page::Refused { again },
-            Page::Taken { site: Some("https://shop.example.com") },
+            Page::Taken { site: "https://shop.example.com" },
             Page::Snapshot { again },
             Page::Trouble { status: Trouble::Here, again, reference: "r-1" },
         ]
@@ -257,7 +267,7 @@ mod tests {
             Page::Expired(WayOn { again, site: None, host: evil }),
             Page::Expired(WayOn { again: None, site: None, host: evil }),
             Page::Refused { again },
-            Page::Taken { site: Some(evil) },
+            Page::Taken { site: evil },
             Page::Snapshot { again },
         ] {
             for html in [page.html(true), page.html(false)] {
@@ -298,7 +308,7 @@ mod tests {
         for (page, name) in [
             (Page::Expired(WayOn { site: Some(&site), ..WayOn::default() }), "shop.example.com"),
             (Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }), "wx.example.com"),
-            (Page::Taken { site: Some("https://shop.example.com") }, "https://shop.example.com"),
+            (Page::Taken { site: "https://shop.example.com" }, "https://shop.example.com"),
         ] {
             for html in [page.html(true), page.html(false)] {
                 assert!(html.contains(&format!("<bdi>{name}</bdi>")), "{page:?}: {html}");
@@ -362,7 +372,7 @@ mod tests {
             assert_eq!(header(header::RETRY_AFTER).is_some(), status == 503, "{page:?}");
             assert!(header(header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.starts_with("default-src 'none';")));
         }
-        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504)] {
+        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504), (Trouble::TooMany, 429)] {
             assert_eq!(visitor(&req, Page::Trouble { status, again: None, reference: "r" }).status().as_u16(), number);
         }
     }

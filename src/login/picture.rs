@@ -7,7 +7,7 @@ pub(super) const SCAN_KEYS: &str = "login.scan.";
 
 /// A login that has begun: two ids, neither of which can be guessed from the other, since the one is a hash of the other's random bits.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Begun {
+pub struct Opened {
     /// What the login is asked for by. It is for whoever began the login alone.
     pub uuid: String,
     /// What the QR code shows to everybody who sees it. It opens nothing but the way to log in.

@@ -7,18 +7,24 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::picture::{Beginner, Begun, picture_of, scan_key};
+use super::exchange::Exchanges;
+use super::limits::Key;
+use super::picture::{Beginner, Opened, picture_of, scan_key};
+use super::records::Found;
+use super::refusals::print;
 use super::visitor::Visitor;
-use super::{Failure, LOOK_EVERY, LoginError, Logins};
+use super::{Failure, LOOK_AGAIN, LoginError, Logins};
 use crate::account::Account;
-use crate::clock::UnixMillis;
+use crate::client_network::ClientNetwork;
 use crate::signature::{fingerprint, is_id, random_id};
+
+mod settle;
 
 /// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
 
-/// A code lives five minutes; nobody brings it after that. Source: 网页授权, code.
-const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How often a change of a record is tried: each time it fails another one was made, of which a record allows few.
+const ROUNDS: usize = 100;
 
 /// What a visit by phone came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,15 +40,20 @@ pub enum Scanned {
     },
     /// The person said no.
     Declined,
-    /// No such login, or its hour is over.
+    /// No such login, its hour is over, or too many codes were brought for it.
     Unknown,
-    /// Somebody else was first at this site's QR code.
+    /// Somebody else was first.
     Taken {
-        /// The site, if it is still known.
-        site: Option<String>,
+        /// The site that shows the QR code.
+        site: String,
     },
-    /// No login came of it.
-    Failed(Failure),
+    /// No login came of it; the person may scan again.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The account that the login is for.
+        app_id: String,
+    },
 }
 
 /// What the desktop learns.
@@ -74,6 +85,8 @@ struct Scan {
     phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     person: Option<Person>,
+    #[serde(default, skip_serializing_if = "Exchanges::is_empty")]
+    exchanges: Exchanges,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,26 +103,25 @@ enum Phase {
 struct Person {
     openid: String,
     user: Map<String, Value>,
-    /// The fingerprint of the code they brought, for the phone that asks twice.
-    code: String,
     /// What the page that asks must send back.
     token: String,
 }
 
 impl Logins {
     /// Begins a login at `app_id`. `from` is the caller's address.
-    pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Begun, LoginError> {
+    pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Opened, LoginError> {
         let (site, by_page) = match beginner {
             Beginner::Page(origin) => (origin, true),
             Beginner::BackEnd(site) => (site, false),
         };
-        let scan = Scan { app: app_id.to_owned(), site, by_page, phase: Phase::Waiting, person: None };
+        let exchanges = Exchanges::default();
+        let scan = Scan { app: app_id.to_owned(), site, by_page, phase: Phase::Waiting, person: None, exchanges };
         self.finish(async move |logins| {
-            logins.admit(from, SCAN_LIFE).await?;
             let uuid = random_id();
             let picture = picture_of(&uuid);
+            logins.admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFE).await?;
             logins.0.records.put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE)).await?;
-            Ok(Begun { uuid, picture })
+            Ok(Opened { uuid, picture })
         })
         .await
     }
@@ -117,38 +129,52 @@ impl Logins {
     /// The account that the login behind a picture is for; `None` when there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
-        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|(scan, _)| scan.app))).await
+        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app))).await
     }
 
     /// A phone came back from WeChat with `code` for the picture `id`. `confirm`: whether the person is asked before it counts; `None`:
-    /// if a page began the login.
-    pub async fn scanned(&self, account: Account, id: &str, code: &str, confirm: Option<bool>) -> Result<Scanned, LoginError> {
+    /// if a page began the login. `from` is the phone's address.
+    pub async fn scanned(
+        &self,
+        account: Account,
+        id: &str,
+        code: &str,
+        confirm: Option<bool>,
+        from: Option<IpAddr>,
+    ) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
-        self.finish(async move |logins| logins.settle_scan(&account, &id, &code, confirm).await).await
+        let question = print(&[&id, &code]);
+        let settle = |logins: Self| async move { logins.settle_scan(&account, &id, &code, confirm, from).await };
+        self.0.scans.join(self, question, settle).await
+    }
+
+    /// What [`Logins::scanned`] comes to where this process has refused the same before.
+    pub fn refused_scan(&self, id: &str, code: &str) -> Option<Scanned> {
+        self.0.refused_scans.recall(&[id, code]).or_else(|| self.0.refused_scans.recall(&[id]))
     }
 
     /// The person's answer on the page that asked.
     pub async fn confirm(&self, id: &str, token: &str, yes: bool) -> Result<Scanned, LoginError> {
         let (id, token) = (id.to_owned(), fingerprint(token));
         self.finish(async move |logins| {
-            let Some((mut scan, end)) = logins.scan(&id).await? else { return Ok(Scanned::Unknown) };
-            let is_theirs = scan.person.as_ref().is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
-            match scan.phase {
-                _ if !is_theirs => return Ok(Scanned::Unknown),
-                Phase::Asking => {
+            let answered = |scan: &mut Scan| {
+                let is_theirs = scan.person.as_ref().is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
+                let is_answered = is_theirs && scan.phase == Phase::Asking;
+                if is_answered {
                     scan.phase = if yes { Phase::Done } else { Phase::Declined };
-                    logins.0.records.put(&scan_key(&id), &scan, end).await?;
-                    logins.0.waiting.ring(&id);
                 }
-                Phase::Waiting | Phase::Done | Phase::Declined => {}
-            }
+                (is_theirs, is_answered)
+            };
+            let Some((scan, true)) = logins.change_scan(&id, answered).await? else { return Ok(Scanned::Unknown) };
+            logins.0.waiting.ring(&id);
             Ok(scan.seen())
         })
         .await
     }
 
     /// What the desktop may know now, or as soon as there is something to know within `wait`.
-    pub async fn poll(&self, uuid: &str, wait: Duration) -> Result<Polled, LoginError> {
+    /// `from` is the caller's address.
+    pub async fn poll(&self, uuid: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
         if !is_id(uuid) {
             return Ok(Polled::Unknown);
         }
@@ -157,7 +183,9 @@ impl Logins {
         if wait.is_zero() || now != Polled::Waiting {
             return Ok(now);
         }
-        let Some(place) = self.0.waiting.sit(id) else { return Err(LoginError::TooMany { retry_after: LOOK_AGAIN }) };
+        let Some(place) = self.0.waiting.sit(id, from.and_then(ClientNetwork::of)) else {
+            return Err(LoginError::TooMany { retry_after: LOOK_AGAIN });
+        };
         let deadline = self.0.clock.steady().plus(wait);
         loop {
             // Listening begins before the look, so that no ring falls between the two.
@@ -176,7 +204,7 @@ impl Logins {
     async fn look(&self, id: &str) -> Result<Polled, LoginError> {
         let id = id.to_owned();
         let scan = self.finish(async move |logins| logins.scan(&id).await).await?;
-        Ok(match scan.map(|(scan, _)| scan) {
+        Ok(match scan.map(|found| found.record) {
             None => Polled::Unknown,
             Some(Scan { phase: Phase::Done, person: Some(person), app, .. }) => Polled::Done { app_id: app, user: person.user },
             Some(Scan { phase: Phase::Declined, .. }) => Polled::Declined,
@@ -184,71 +212,37 @@ impl Logins {
         })
     }
 
-    async fn scan(&self, id: &str) -> Result<Option<(Scan, UnixMillis)>, LoginError> {
+    async fn scan(&self, id: &str) -> Result<Option<Found<Scan>>, LoginError> {
         if !is_id(id) {
             return Ok(None);
         }
         Ok(self.0.records.get(&scan_key(id)).await?)
     }
 
-    async fn settle_scan(&self, account: &Account, id: &str, code: &str, confirm: Option<bool>) -> Result<Scanned, LoginError> {
-        let Some((scan, end)) = self.scan(id).await? else { return Ok(Scanned::Unknown) };
-        if scan.app != account.app_id.as_str() {
-            return Ok(Scanned::Unknown);
-        }
-        let print = fingerprint(&format!("{} {code}", account.app_id)).text();
-        // A phone asks twice with one code, which WeChat exchanges only once.
-        if !self.0.records.is_first(&format!("login.code.{print}"), CODE_LIFE).await? {
-            return self.seen_by_first(id, &print).await;
-        }
-        let visitor = match self.visitor(account, code).await {
-            Ok(visitor) => visitor,
-            Err(failure) => return Ok(Scanned::Failed(failure)),
-        };
-        if !self.0.records.is_first(&scan_key(id), SCAN_LIFE).await? {
-            return self.seen_by_second(id, &visitor.openid).await;
-        }
-        let phase = if confirm.unwrap_or(scan.by_page) { Phase::Asking } else { Phase::Done };
-        let scan = Scan { phase, person: Some(Person::new(visitor, print)), ..scan };
-        self.0.records.put(&scan_key(id), &scan, end).await?;
-        self.0.waiting.ring(id);
-        Ok(scan.seen())
-    }
-
-    /// What the first request with this code came to, as soon as that is known.
-    async fn seen_by_first(&self, id: &str, print: &str) -> Result<Scanned, LoginError> {
-        let seen = self.person_within(id, self.0.wechat.timeout()).await?;
-        Ok(match seen {
-            Some(scan) if scan.person.as_ref().is_some_and(|person| person.code == print) => scan.seen(),
-            Some(scan) => Scanned::Taken { site: Some(scan.site) },
-            None => Scanned::Failed(Failure::BadCode),
-        })
-    }
-
-    /// What somebody learns who comes after another person, or after themselves.
-    async fn seen_by_second(&self, id: &str, openid: &str) -> Result<Scanned, LoginError> {
-        let seen = self.person_within(id, LOOK_AGAIN).await?;
-        Ok(match seen {
-            Some(scan) if scan.person.as_ref().is_some_and(|person| person.openid == openid) => scan.seen(),
-            scan => Scanned::Taken { site: scan.map(|scan| scan.site) },
-        })
-    }
-
-    /// The login once somebody's name is in it.
-    async fn person_within(&self, id: &str, patience: Duration) -> Result<Option<Scan>, LoginError> {
-        let give_up = self.0.clock.steady().plus(patience);
-        loop {
-            match self.scan(id).await? {
-                Some((scan, _)) if scan.person.is_some() => return Ok(Some(scan)),
-                Some(_) if self.0.clock.steady() < give_up => tokio::time::sleep(LOOK_EVERY).await,
-                _ => return Ok(None),
+    /// Applies `change` to the login `id` so that no other change is lost, and returns the login as it is then with the result; `None` when
+    /// there is no such login. `change` also says whether it changed anything.
+    async fn change_scan<T>(&self, id: &str, change: impl Fn(&mut Scan) -> (T, bool)) -> Result<Option<(Scan, T)>, LoginError> {
+        for _ in 0..ROUNDS {
+            let Some(found) = self.scan(id).await? else { return Ok(None) };
+            let mut scan = found.record.clone();
+            let (result, is_changed) = change(&mut scan);
+            if !is_changed || self.0.records.replace(&scan_key(id), &found, &scan).await? {
+                return Ok(Some((scan, result)));
             }
         }
+        Err(LoginError::Lost)
+    }
+
+    /// Deletes the login unless somebody has scanned it.
+    pub(super) async fn give_up_scan(&self, id: &str) -> Result<bool, LoginError> {
+        if self.scan(id).await?.is_some_and(|found| found.record.person.is_some()) {
+            return Ok(false);
+        }
+        self.0.records.take::<Scan>(&scan_key(id)).await?;
+        self.0.waiting.ring(id);
+        Ok(true)
     }
 }
-
-/// How long a write of another request may take to be seen, and when a poll that found no place comes again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Scan {
     /// What the person who scanned is shown.
@@ -263,7 +257,7 @@ impl Scan {
 }
 
 impl Person {
-    fn new(visitor: Visitor, code: String) -> Self {
-        Self { openid: visitor.openid, user: visitor.user, code, token: random_id() }
+    fn new(visitor: Visitor) -> Self {
+        Self { openid: visitor.openid, user: visitor.user, token: random_id() }
     }
 }

@@ -131,11 +131,14 @@ async fn a_scan_that_brought_no_login_begins_again_at_wechat() {
         if let Some(fault) = fault {
             app.sandbox.fault(fault.on(EXCHANGE).times(1));
         }
-        let page = scan(&app, &login, "Alice", answer).await;
-        assert!(page.status.is_client_error() || page.status.is_server_error(), "{page:?}");
-        let again = button(&page).unwrap_or_else(|| panic!("no button: {}", page.body));
-        assert_eq!(again, login.at_wechat);
-        let callback = app.sandbox.visit(&again, "Alice", Answer::Agree).unwrap();
+        let callback = app.sandbox.visit(&login.at_wechat, "Alice", answer).unwrap();
+        // The second answer is a remembered refusal.
+        for _ in 0..2 {
+            let page = Browser::new(&app).open(&callback).await;
+            assert!(page.status.is_client_error() || page.status.is_server_error(), "{page:?}");
+            assert_eq!(button(&page).as_deref(), Some(login.at_wechat.as_str()), "{}", page.body);
+        }
+        let callback = app.sandbox.visit(&login.at_wechat, "Alice", Answer::Agree).unwrap();
         is_page(&Browser::new(&app).open(&callback).await, 200, "logged in");
     }
 }

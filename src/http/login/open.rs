@@ -10,7 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{JSON, NO_STORE, caller, public};
-use crate::login::Begun;
+use crate::login::Opened;
 use crate::oauth::Scope;
 use crate::wechat::authorize_url;
 
@@ -20,11 +20,11 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
         Some(named) => named.to_owned(),
         None => state.access().first_app.as_ref().ok_or(ApiError::UnknownApp)?.to_string(),
     };
-    let holding = state.account(&app_id).await?;
+    let holding = state.account_for(req.head(), &app_id).await?;
     let base = public::base(&req, &state)?;
     let beginner = beginner::of(&req, &state, &base)?;
-    let _place = state.place(&holding)?;
-    let Begun { uuid, picture } = state.logins.open_scan(&app_id, beginner, caller::address(req.head(), &state)).await?;
+    let _place = state.place_for(req.head(), &holding)?;
+    let Opened { uuid, picture } = state.logins.open_scan(&app_id, beginner, caller::address(req.head(), &state)).await?;
     // Encoded twice, and hence to be unescaped, as the original's clients have it: the path is decoded once on its way.
     let text = byte_serialize(at_wechat(&state, &base, &app_id, &picture).as_bytes()).collect::<String>().replace('%', "%25");
     let answer = serde_json::json!({

@@ -11,7 +11,7 @@ use crate::http::error::ApiError;
 use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, body, public};
+use crate::http::{NO_STORE, body, caller, public};
 use crate::login::Scanned;
 
 /// What the page that asks sends back. It knows the login by its picture; the uuid is the desktop's alone.
@@ -37,8 +37,13 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     let base = public::base(&req, &state)?;
     let params = Params::of(&req);
     let (Ok(Some(picture)), Ok(code)) = (params.one("state"), params.one("code")) else { return Ok(lost(&req, &base)) };
+    if let Some(refused) = code.filter(|_| *req.method() == Method::GET).and_then(|code| state.logins.refused_scan(picture, code)) {
+        return Ok(answer(&req, &state, &base, picture, &refused));
+    }
     let once_more = page::same(&req, &base);
-    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req, once_more.as_deref())) };
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::crowded(&req, once_more.as_deref()));
+    };
     let holding = match state.logins.app_of_scan(picture).await {
         Ok(None) => None,
         Ok(Some(app_id)) => state.account(&app_id).await.ok(),
@@ -49,11 +54,13 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         // A look logs nobody in.
         return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish());
     }
-    let again = at_wechat(&state, &base, holding.account.app_id.as_str(), picture);
-    let Some(code) = code else { return Ok(page::visitor(&req, Page::Refused { again: Some(&again) })) };
-    let confirm = state.access().login.confirm;
-    Ok(match state.logins.scanned(holding.account.clone(), picture, code, confirm).await {
-        Ok(scanned) => answer(&req, &base, picture, &scanned, Some(&again)),
+    let Some(code) = code else {
+        let again = at_wechat(&state, &base, holding.account.app_id.as_str(), picture);
+        return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
+    };
+    let (confirm, from) = (state.access().login.confirm, caller::address(req.head(), &state));
+    Ok(match state.logins.scanned(holding.account.clone(), picture, code, confirm, from).await {
+        Ok(scanned) => answer(&req, &state, &base, picture, &scanned),
         Err(error) => page::trouble_here(&req, &error, once_more.as_deref()),
     })
 }
@@ -75,9 +82,11 @@ pub(in crate::http) async fn post(
         url.query_pairs_mut().append_pair("state", &form.state);
         String::from(url)
     });
-    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req, again.as_deref())) };
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::crowded(&req, again.as_deref()));
+    };
     Ok(match state.logins.confirm(&form.state, &form.token, form.answer == "yes").await {
-        Ok(scanned) => answer(&req, &base, &form.state, &scanned, again.as_deref()),
+        Ok(scanned) => answer(&req, &state, &base, &form.state, &scanned),
         Err(error) => page::trouble_here(&req, &error, again.as_deref()),
     })
 }
@@ -87,13 +96,16 @@ fn lost(req: &HttpRequest, base: &Url) -> HttpResponse {
     page::visitor(req, Page::Expired(WayOn { host: base.host_str().unwrap_or_default(), ..WayOn::default() }))
 }
 
-fn answer(req: &HttpRequest, base: &Url, picture: &str, scanned: &Scanned, again: Option<&str>) -> HttpResponse {
+fn answer(req: &HttpRequest, state: &AppState, base: &Url, picture: &str, scanned: &Scanned) -> HttpResponse {
     match scanned {
         Scanned::Done => page::visitor(req, Page::Done),
         Scanned::Declined => page::visitor(req, Page::Declined),
         Scanned::Unknown => lost(req, base),
-        Scanned::Taken { site } => page::visitor(req, Page::Taken { site: site.as_deref() }),
-        Scanned::Failed(failure) => page::failed(req, *failure, again),
+        Scanned::Taken { site } => page::visitor(req, Page::Taken { site }),
+        Scanned::Failed { failure, app_id } => {
+            let again = at_wechat(state, base, app_id, picture);
+            page::failed(req, *failure, Some(&again))
+        }
         Scanned::Asks { site, token } => {
             let action = format!("{}{}", base.path().trim_end_matches('/'), CALLBACK);
             page::visitor(req, Page::Confirm { site, action: &action, token, login: picture })

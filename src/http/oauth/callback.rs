@@ -10,14 +10,14 @@ use crate::http::extract;
 use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, public};
+use crate::http::{NO_STORE, caller, public};
 use crate::login::{Arrived, Stop};
 
 pub(in crate::http) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let base = public::base(&req, &state)?;
     let host = base.host_str().unwrap_or_default();
     let again = page::same(&req, &base);
-    let holding = match state.account(extract::app_id(&req)).await {
+    let holding = match state.account_for(req.head(), extract::app_id(&req)).await {
         Ok(holding) => holding,
         // Taken out of the settings since: still a visitor's page.
         Err(ApiError::UnknownApp) => return Ok(page::visitor(&req, Page::Expired(WayOn { host, ..WayOn::default() }))),
@@ -31,8 +31,13 @@ pub(in crate::http) async fn get(state: web::Data<AppState>, req: HttpRequest) -
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(&req, Page::Expired(lost)));
     };
-    let stop = Stop { account, policy, state: trip.to_owned(), code: code.map(str::to_owned), browser: browser(&req, &base) };
-    let Ok(_place) = state.place(&holding) else { return Ok(page::crowded(&req, again.as_deref())) };
+    let (trip, code) = (trip.to_owned(), code.map(str::to_owned));
+    let from = caller::address(req.head(), &state);
+    let stop = Stop { account, policy, state: trip, code, browser: browser(&req, &base), from };
+    if let Some(refused) = state.logins.refused_arrival(&stop).filter(|_| *req.method() == Method::GET) {
+        return Ok(answer(&req, &base, &refused, lost));
+    }
+    let Ok(_place) = state.place_for(req.head(), &holding) else { return Ok(page::crowded(&req, again.as_deref())) };
     if *req.method() == Method::HEAD {
         // A look uses nothing up.
         return match state.logins.is_expected(stop).await {
