@@ -178,7 +178,10 @@ fn keeper_login_and_settings_do_not_know_each_other() {
 
 #[test]
 fn only_the_outer_rooms_know_actix() {
-    only_in(&["http/", "sandbox/", "server.rs"], &["actix_web", "actix_cors"]);
+    only_in(
+        &["http/", "sandbox/", "server.rs", "server/"],
+        &["actix_web", "actix_cors", "use actix_http", "use actix_server", "use actix_service"],
+    );
 }
 
 #[test]
