@@ -42,6 +42,10 @@ pub mod chance;
 mod clock;
 #[cfg(feature = "internals")]
 pub mod clock;
+#[cfg(not(feature = "internals"))]
+mod files;
+#[cfg(feature = "internals")]
+pub mod files;
 
 #[cfg(not(feature = "internals"))]
 mod account;

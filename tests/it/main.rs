@@ -28,6 +28,7 @@ mod file_lock;
 mod file_store;
 mod flights;
 mod fuzz;
+mod hanging_files;
 mod headers;
 mod hub;
 mod jsapi_body;

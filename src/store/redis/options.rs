@@ -7,6 +7,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::files::{self, FileError};
+
 use super::super::{RedisConfig, RedisTls, RedisTopology};
 use super::url::{checked, defaults, from_url, host, port};
 
@@ -118,8 +120,10 @@ pub(super) fn certificate(given: &str) -> Result<String, String> {
     if given.contains("-----BEGIN") {
         return Ok(given.to_owned());
     }
-    std::fs::read_to_string(Path::new(given))
-        .map_err(|error| format!("`ca` is neither PEM text nor a readable file: {}", error.kind()))
+    files::read_text(Path::new(given), files::SMALL).map_err(|error| match error {
+        FileError::Io(error) => format!("`ca` is neither PEM text nor a readable file: {}", error.kind()),
+        error => format!("the file of `ca` {error}"),
+    })
 }
 
 fn tls(value: &Value) -> Result<Option<RedisTls>, String> {
