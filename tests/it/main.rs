@@ -46,6 +46,7 @@ mod oauth_arrival;
 mod oauth_begin;
 mod oauth_stores;
 mod original;
+mod outgoing_proxy;
 mod overload;
 mod ping;
 mod pipelining;
