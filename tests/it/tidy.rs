@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and its rank: a room imports lower ranks and itself, nothing else.
-const RANKS: [(&str, u8); 25] = [
+const RANKS: [(&str, u8); 27] = [
     ("chance", 0),
+    ("client_network", 0),
     ("clock", 0),
     ("account", 0),
     ("files", 0),
@@ -13,6 +14,7 @@ const RANKS: [(&str, u8); 25] = [
     ("signature", 0),
     ("telemetry", 0),
     ("credential", 1),
+    ("log_limit", 1),
     ("oauth", 1),
     ("realm", 1),
     ("store", 2),
