@@ -9,8 +9,12 @@ use url::{Host, Url};
 
 use crate::account::AppId;
 
-/// A longer address is refused: its record rests in the store until the visitor comes back.
-const LONGEST_REDIRECT: usize = 2048;
+/// Longest address in bytes that visitors are sent back to, percent-encoded and with our own parameters. The headers of that answer
+/// have to fit into the 4 KiB that nginx gives them by default (`proxy_buffer_size`).
+pub const LONGEST_RETURN: usize = 3600;
+
+/// Longest entry of `oauth.redirects` in bytes.
+const LONGEST_SITE: usize = 2048;
 
 /// Decoding an address more often than this changes nothing that anybody would still follow.
 const DECODINGS: usize = 3;
@@ -69,11 +73,20 @@ pub struct OauthPolicy {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
     scheme: String,
-    host: Host<String>,
+    host: SiteHost,
     port: u16,
+    /// See [`spelled`].
     segments: Vec<String>,
     /// `/shop/` admits what lies below it, `/shop` also itself.
     below_only: bool,
+}
+
+/// The hosts of a site.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum SiteHost {
+    This(Host<String>),
+    /// One label, whichever, before this name.
+    OneLabelBefore(String),
 }
 
 /// An address that a policy has admitted. It is sent as it was parsed, so that no browser can read it otherwise than we did.
@@ -86,6 +99,11 @@ pub enum RedirectError {
     /// It is no address that every browser reads alike.
     #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
     Malformed(&'static str),
+    /// The visitor could not be sent back: proxies and browsers refuse longer addresses.
+    #[error(
+        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
+    )]
+    TooLong(usize),
     /// The account lists no site at all.
     #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
     NothingListed(String),
@@ -95,7 +113,8 @@ pub enum RedirectError {
 }
 
 impl OauthPolicy {
-    /// The address `text`, if it is well-formed and begins with one of the listed sites.
+    /// The address `text`, if it is well-formed and begins with one of the listed sites. Its length is not checked: that depends on
+    /// what is added to it.
     pub fn admit(&self, text: &str) -> Result<Redirect, RedirectError> {
         let url = parse(text).map_err(RedirectError::Malformed)?;
         if self.sites.iter().any(|site| site.covers(&url)) {
@@ -104,30 +123,114 @@ impl OauthPolicy {
         let origin = format!("{}/", url.origin().ascii_serialization());
         Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
     }
+
+    /// The first listed address, if all of them are on one site; else nothing says which site is meant.
+    pub fn only_site(&self) -> Option<Url> {
+        let first = self.sites.first()?.address()?;
+        let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
+        is_only.then_some(first)
+    }
 }
 
 impl Site {
+    /// The address that was listed.
+    fn address(&self) -> Option<Url> {
+        let mut path = self.segments.join("/");
+        if self.below_only && !path.is_empty() {
+            path.push('/');
+        }
+        format!("{}://{}:{}/{path}", self.scheme, self.host, self.port).parse().ok()
+    }
+
     /// Reads one entry of `oauth.redirects`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > LONGEST_SITE {
+            return Err("is longer than 2048 bytes");
+        }
         let url = parse(text)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err("has a query or a fragment, which are not compared");
         }
         let (host, port) = (url.host().ok_or("has no host")?.to_owned(), url.port_or_known_default().ok_or("has no port")?);
-        let mut segments: Vec<String> = url.path_segments().into_iter().flatten().map(str::to_owned).collect();
+        let mut segments: Vec<String> = url.path_segments().into_iter().flatten().map(spelled).collect();
+        // `/shop/*` is how others write `/shop/`.
+        if matches!(segments.last().map(String::as_str), Some("*" | "**")) {
+            segments.pop();
+            segments.push(String::new());
+        }
+        if segments.iter().any(|segment| segment.contains('*')) {
+            return Err("has a * in its path: write the path up to there, with a slash at its end");
+        }
         // The empty segment behind the last slash.
         let below_only = segments.pop_if(|last| last.is_empty()).is_some();
-        Ok(Self { scheme: url.scheme().to_owned(), host, port, segments, below_only })
+        Ok(Self { scheme: url.scheme().to_owned(), host: SiteHost::of(host)?, port, segments, below_only })
     }
 
     fn covers(&self, url: &Url) -> bool {
-        let same_host = url.host().is_some_and(|host| host.to_owned() == self.host);
-        if url.scheme() != self.scheme || !same_host || url.port_or_known_default() != Some(self.port) {
+        if url.scheme() != self.scheme
+            || !url.host().is_some_and(|host| self.host.covers(&host))
+            || url.port_or_known_default() != Some(self.port)
+        {
             return false;
         }
-        let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
-        let longer = segments.len() > self.segments.len();
-        segments.starts_with(&self.segments.iter().map(String::as_str).collect::<Vec<_>>()) && (longer || !self.below_only)
+        let segments: Vec<String> = url.path_segments().into_iter().flatten().map(spelled).collect();
+        segments.starts_with(&self.segments) && (segments.len() > self.segments.len() || !self.below_only)
+    }
+}
+
+/// A segment with its escapes in capitals, so that `%e5` and `%E5` are one.
+fn spelled(segment: &str) -> String {
+    let mut digits = 0;
+    let capital = |c: char| {
+        let capital = if digits > 0 { c.to_ascii_uppercase() } else { c };
+        digits = if c == '%' { 2_u8 } else { digits.saturating_sub(1) };
+        capital
+    };
+    segment.chars().map(capital).collect()
+}
+
+impl SiteHost {
+    fn of(host: Host<String>) -> Result<Self, &'static str> {
+        let Host::Domain(name) = &host else { return Ok(Self::This(host)) };
+        if name.ends_with('.') {
+            return Err("has a dot behind its host: leave it out");
+        }
+        if !name.contains('*') {
+            return Ok(Self::This(host));
+        }
+        match name.strip_prefix("*.") {
+            Some(rest) if rest.contains('*') => {
+                Err("has more than one * in its host: each stands for one label, so list the sites")
+            }
+            Some(rest) if is_shared(rest) => Err("has a * before a name under which strangers have sites: list the sites"),
+            Some(rest) => Ok(Self::OneLabelBefore(rest.to_owned())),
+            None => Err("has a * that is not the whole first label, as in https://*.example.com/: list the sites"),
+        }
+    }
+
+    fn covers(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Self::This(ours), host) => host.to_owned() == *ours,
+            (Self::OneLabelBefore(rest), Host::Domain(name)) => {
+                name.split_once('.').is_some_and(|(label, behind)| behind == rest && is_label(label))
+            }
+            (Self::OneLabelBefore(_), _) => false,
+        }
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// What stands for a registrar's second level in many countries: anybody may have a name below `com.cn`.
+const SECOND_LEVELS: [&str; 14] = ["com", "co", "net", "ne", "org", "or", "gov", "go", "edu", "ac", "mil", "idv", "biz", "info"];
+
+/// Whether everybody can have a name right below this one: a top level, or a registrar's second level.
+fn is_shared(name: &str) -> bool {
+    match name.rsplit_once('.') {
+        None => true,
+        Some((second, top)) => top.len() == 2 && SECOND_LEVELS.contains(&second),
     }
 }
 
@@ -159,9 +262,6 @@ impl fmt::Display for Redirect {
 
 /// `text` as an address without anything that two programs could read differently.
 fn parse(text: &str) -> Result<Url, &'static str> {
-    if text.len() > LONGEST_REDIRECT {
-        return Err("is longer than 2048 bytes");
-    }
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("holds a blank, a line break or a control character");
     }
@@ -363,6 +463,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_admitted_is_admitted_again_as_it_is_sent() {
+        let policy = policy(&["https://shop.example.com/"]);
+        for address in
+            ["https://shop.example.com/商/%E5%95%86?名=值#片", "https://SHOP.example.com:443/a b".replace(' ', "%20").as_str()]
+        {
+            let sent = policy.admit(address).expect("listed").to_string();
+            assert_eq!(policy.admit(&sent).map(|again| again.to_string()), Ok(sent));
+        }
+        let long = format!("https://shop.example.com/?q={}", "商".repeat(3000));
+        assert!(policy.admit(&policy.admit(&long).expect("no length is checked here").to_string()).is_ok());
+    }
+
+    #[test]
+    fn the_only_site_is_known_by_its_first_entry() {
+        let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
+        assert_eq!(only(&["https://shop.example.com/in"]).as_deref(), Some("https://shop.example.com/in"));
+        assert_eq!(
+            only(&["https://shop.example.com:8443/a/b/", "https://shop.example.com:8443/"]).as_deref(),
+            Some("https://shop.example.com:8443/a/b/")
+        );
+        assert_eq!(only(&["http://[::1]"]).as_deref(), Some("http://[::1]/"));
+        assert_eq!(
+            (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
+            (None, None, None)
+        );
+    }
+
+    #[test]
     fn a_site_is_a_plain_address() {
         for bad in [
             "shop.example.com",
@@ -376,6 +504,61 @@ mod tests {
         ] {
             assert!(Site::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        let https = ["https://a.example.com/", "https://A.EXAMPLE.com:443/x", "https://xn--fiqs8s.example.com/"];
+        let others = [
+            "https://example.com/",
+            "https://a.b.example.com/",
+            "http://a.example.com/",
+            "https://a.example.com:8443/",
+            "https://a.example.com.evil.org/",
+            "https://evil.org/.example.com/",
+            "https://evilexample.com/",
+            "https://.example.com/",
+            "https://*.example.com/",
+            "https://a.example.com./",
+            "https://evil.org#.example.com/",
+        ];
+        check("https://*.example.com/", &https, &others);
+        check("https://*.example.com", &https, &others);
+        check(
+            "https://*.Shop.example.com:8443/in/*",
+            &["https://a.shop.example.com:8443/in/x"],
+            &["https://a.shop.example.com:8443/out"],
+        );
+        for bad in [
+            "https://*/",
+            "https://*.com/",
+            "https://*.com.cn/",
+            "https://*.co.uk/",
+            "https://shop-*.example.com/",
+            "https://*shop.example.com/",
+            "https://a.*.example.com/",
+            "https://*.*.example.com/",
+            "https://*.10.0.0.1/",
+            "*://shop.example.com/",
+            "http*://shop.example.com/",
+            "https://shop.example.com:*/",
+            "https://shop.example.com/*/in",
+            "https://shop.example.com./",
+        ] {
+            assert!(Site::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_path_in_two_spellings_is_one() {
+        check("https://shop.example.com/%e5%95%86", &["https://shop.example.com/商", "https://shop.example.com/%E5%95%86/x"], &[]);
+        check("https://shop.example.com/商", &["https://shop.example.com/%e5%95%86"], &["https://shop.example.com/%e5"]);
+        check("https://商店.example/", &["https://xn--czrs0t.example/"], &[]);
+        check(
+            "https://shop.example.com/*",
+            &["https://shop.example.com/", "https://shop.example.com/a/b"],
+            &["https://a.shop.example.com/"],
+        );
     }
 
     #[test]
