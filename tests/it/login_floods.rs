@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use jsdkd::account::TokenApi;
 use jsdkd::clock::Clock;
-use jsdkd::login::{Beginner, LoginError, Logins, Opened, Polled, Scanned};
+use jsdkd::login::{Beginner, Logins, Opened, Polled, Scanned};
 use jsdkd::sandbox::{Answer, Fault};
 use jsdkd::store::{MemoryStore, Store};
 use reqwest::Method;
