@@ -43,6 +43,7 @@ mod oauth;
 mod oauth_arrival;
 mod oauth_begin;
 mod oauth_stores;
+mod openapi;
 mod original;
 mod overload;
 mod ping;
