@@ -7,11 +7,14 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 6] = [
+const PAIRS: [(&str, &str); 9] = [
     ("README.md", "README.zh-CN.md"),
+    ("docs/README.md", "docs/README.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
     ("docs/neighbours.md", "docs/neighbours.zh-CN.md"),
     ("docs/oauth.md", "docs/oauth.zh-CN.md"),
+    ("docs/proof.md", "docs/proof.zh-CN.md"),
+    ("docs/sandbox.md", "docs/sandbox.zh-CN.md"),
     ("docs/tokenboy.md", "docs/tokenboy.zh-CN.md"),
     ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
@@ -95,6 +98,20 @@ fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
     let run: Vec<&str> = shown.map(uncommented).collect();
     assert_eq!(run.len(), 5);
     for name in ["README.md", "README.zh-CN.md"] {
+        let text = page(name);
+        let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
+        assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");
+    }
+}
+
+#[test]
+fn the_sandbox_page_shows_the_example_of_the_crate() {
+    let source = page("src/embed/sandbox.rs");
+    let example = source.split("/// ```\n").nth(1).expect("an example");
+    let shown = example.lines().map(|line| line.trim_start_matches("///").trim_start());
+    let run: Vec<&str> = shown.filter(|line| !line.starts_with("# ")).map(uncommented).collect();
+    assert_eq!(run.len(), 6);
+    for name in ["docs/sandbox.md", "docs/sandbox.zh-CN.md"] {
         let text = page(name);
         let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
         assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");

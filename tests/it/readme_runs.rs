@@ -264,8 +264,36 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
+fn the_sandbox_page_is_a_script_that_runs() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/sandbox.md");
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let lines = blocks(&page, "sh").concat().replace("127.0.0.1:3031", &format!("127.0.0.1:{port}"));
+    let script = lines.replace("target/release/jsdkd sandbox &", &format!("{PROGRAM} sandbox --port {port} &"));
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in [
+        r#""ticket":""#,
+        r#"{"errcode":40125"#,
+        r#"{"errcode":40164"#,
+        r#"{"errcode":42001"#,
+        r#"{"errcode":40001"#,
+        r#""subscribe":1"#,
+        r#""scope":"snsapi_userinfo""#,
+        r#""content":"Hello""#,
+        r#""daily_quota":5"#,
+    ] {
+        assert!(answers.contains(part), "{part} in {told}");
+    }
+    assert!(!answers.contains(r#""error":"#), "{told}");
+}
+
+#[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md", "docs/wecom.md"] {
+    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/sandbox.md", "docs/tokenboy.md", "docs/wecom.md"]
+    {
         for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");
