@@ -20,7 +20,7 @@ mod news;
 pub mod redis;
 pub mod sql;
 
-pub use apps::{Apps, StoredApp};
+pub use apps::{Apps, Payment, StoredApp};
 pub use file::FileStore;
 pub use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
