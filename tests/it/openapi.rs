@@ -63,6 +63,23 @@ fn openapi_lists_exactly_the_routes_of_the_server() {
 }
 
 #[test]
+fn every_route_stands_on_a_page() {
+    let pages = ["routes.md", "neighbours.md", "tokenboy.md"]
+        .map(|page| fs::read_to_string(format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+    let pages = pages.concat();
+    let document = document();
+    for (path, method) in operations(&document) {
+        // wetoken's page writes its paths together, and the demo's are for its own page.
+        let tags = &document["paths"][&path][&method]["tags"];
+        if tags == &json!(["wetoken"]) || tags == &json!(["demo"]) || path == "/{name}.txt" {
+            continue;
+        }
+        let ends = ['`', '?'].map(|end| format!("{path}{end}"));
+        assert!(ends.iter().any(|text| pages.contains(text)), "no page has {path}");
+    }
+}
+
+#[test]
 fn openapi_is_valid() {
     oas3::from_yaml(text()).expect("OpenAPI 3.1");
     let Some(python) = Python::with("openapi", &PACKAGES, "import openapi_spec_validator, yaml") else { return };
