@@ -111,7 +111,10 @@ impl Forwarder {
 /// The body for a back end: to the letter if WeChat wrote it in the form that the back end asks for.
 fn written(message: &Message, clear: &[u8], wanted: As) -> Vec<u8> {
     match (message.form, wanted) {
-        (Form::Xml, As::Xml) | (Form::Json, As::Json) if !message.is_repaired => clear.to_vec(),
+        (Form::Xml, As::Xml) | (Form::Json, As::Json) if !message.is_repaired => {
+            // Many JSON parsers refuse a byte order mark.
+            clear.strip_prefix("\u{feff}".as_bytes()).unwrap_or(clear).to_vec()
+        }
         (_, As::Xml) => write::document(&message.fields, Form::Xml).into_bytes(),
         // XML has no numbers: every value is a text.
         (Form::Xml, As::Json) => message.fields.to_json().into_bytes(),

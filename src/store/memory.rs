@@ -23,11 +23,12 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store that begins with `initial`, as `cache: { memo: {…} }` allows.
     pub fn new(initial: BTreeMap<String, Record>, clock: Clock) -> Self {
-        let mut ends = Ends::default();
-        for (key, record) in &initial {
-            ends.note(key, record.expires_at);
+        let mut records = Records::default();
+        for (key, record) in initial {
+            records.ends.note(&key, record.expires_at);
+            records.by_key.insert(key, record);
         }
-        let records = Mutex::new(Records { by_key: initial, ends });
+        let records = Mutex::new(records);
         Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
     }
 
@@ -36,21 +37,42 @@ impl MemoryStore {
     }
 }
 
-#[derive(Debug)]
-struct Records {
+/// Records by key, without those that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Records {
     by_key: BTreeMap<String, Record>,
     ends: Ends,
 }
 
 impl Records {
-    fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
+    /// The record under `key`, if it has not ended.
+    pub(super) fn get(&self, key: &str, now: UnixMillis) -> Option<&Record> {
+        self.by_key.get(key).filter(|record| record.expires_at > now)
+    }
+
+    /// Writes over whatever was under `key`.
+    pub(super) fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
+        self.forget(now);
+        self.ends.note(key, record.expires_at);
+        self.by_key.insert(key.to_owned(), record.clone());
+    }
+
+    /// Removes the record under `key`, which may have ended.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Record> {
+        self.by_key.remove(key)
+    }
+
+    /// Drops what has ended.
+    pub(super) fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.ends.passed(now) {
             if self.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
                 self.by_key.remove(&key);
             }
         }
-        self.ends.note(key, record.expires_at);
-        self.by_key.insert(key.to_owned(), record.clone());
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.by_key.iter()
     }
 }
 
@@ -85,7 +107,7 @@ impl Store for MemoryStore {
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().by_key.get(key).filter(|record| record.expires_at > now).cloned())).boxed()
+        ready(Ok(self.records().get(key, now).cloned())).boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -100,8 +122,7 @@ impl Store for MemoryStore {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (now, mut records) = (self.clock.wall(), self.records());
-        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
-        let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+        let may = records.get(key, now).is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
         if may {
             records.write(key, record, now);
         }
@@ -110,7 +131,7 @@ impl Store for MemoryStore {
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().by_key.remove(key).filter(|record| record.expires_at > now))).boxed()
+        ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
     fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -49,7 +49,7 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
     let unreadable = sealed_json("{\"MsgType\":", SAFE, "n");
     let cases = [
         (PLAIN, ours.replace("signature=", "signature=0"), hi(), "wrong_token", "made with the app's token", "Token (令牌)"),
-        (PLAIN, plain_query(7200, "n"), hi(), "wrong_clock", "7200 s behind this machine's clock", "NTP"),
+        (PLAIN, plain_query(7200, "n"), hi(), "wrong_clock", " s behind this machine's clock", "NTP"),
         (PLAIN, ours.replace("nonce=n", "nonce="), hi(), "missing_parameter", "no nonce", "query string"),
         (PLAIN, format!("{ours}&{ours}"), hi(), "repeated_parameter", "more than once", "query string"),
         (PLAIN, ours.clone(), "{\"MsgType\":\"text\"".to_owned(), "unreadable_json", "not well-formed JSON", "数据格式"),
@@ -94,6 +94,8 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
         assert_eq!((of("level"), of("account.id"), of("kind"), of("caller")), ("WARN", *app, *kind, "127.0.0.1"), "{line}");
         assert!(of("fault").contains(fault) && of("cure").contains(cure), "{line}");
     }
+    let off = lines[1]["fault"].as_str().and_then(|fault| fault.split(' ').nth(3)?.parse::<u64>().ok());
+    assert!(off.is_some_and(|off| (7200..7260).contains(&off)), "{}", lines[1]);
     for secret in [TOKEN, AES_KEY, "nonce=", "signature="] {
         assert!(!server.out().contains(secret), "{secret}");
     }

@@ -88,14 +88,17 @@ async fn a_back_end_gets_the_form_that_it_asks_for() {
          <CreateTime>1409659813</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[hi <&> 你好]]></Content>\
          <MsgId>6838218298347397121</MsgId></xml>"
     );
+    let marked = hi(5);
+    assert_eq!(push(&as_json, &format!("\u{feff}{marked}")).await.body, "success");
+    assert_eq!(backend.received().pop().unwrap().body, marked, "but for a byte order mark");
     let strange = r#"{"MsgType":"event","a b":{"<x>":[1,{"":[]}]},"1":"\ud800","List":[[1],[2]],"t":true,"f":1.50}"#;
     for app in [&as_xml, &as_json] {
         assert_eq!(push(app, strange).await.body, "success");
     }
     let received = backend.received();
-    let xml = Message::parse(received[2].body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {}", received[2].body));
+    let xml = Message::parse(received[3].body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {}", received[3].body));
     assert_eq!((xml.fields.text("_1"), xml.fields.text("t"), xml.fields.text("f")), (Some("\u{fffd}"), Some("true"), Some("1.50")));
-    let json: Value = serde_json::from_str(&received[3].body).unwrap();
+    let json: Value = serde_json::from_str(&received[4].body).unwrap();
     assert_eq!((&json["1"], &json["List"]), (&json!("\u{fffd}"), &json!([{ "item": ["1"] }, { "item": ["2"] }])));
 }
 
