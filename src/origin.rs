@@ -40,6 +40,16 @@ impl OriginPolicy {
         Ok(Self { pattern: Some(pattern) })
     }
 
+    /// Whether `origin` is one, and an entry of the list matches it; that it is private does not count.
+    pub fn matches(&self, origin: &str) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| host_of(origin).is_some() && pattern.is_match(origin))
+    }
+
+    /// The whole expression that an origin is held to by `pattern`.
+    pub fn expression(pattern: &str) -> String {
+        anchored(pattern)
+    }
+
     /// Lets every origin in.
     pub fn any() -> Self {
         Self { pattern: None }

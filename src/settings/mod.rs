@@ -8,11 +8,13 @@ mod accounts;
 mod cache;
 mod callers;
 mod config;
+mod cors;
 mod environment;
 mod faults;
 mod find;
 mod hub;
 mod layers;
+mod lists;
 mod locate;
 mod messages;
 mod node;
@@ -84,7 +86,7 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-/// Reads and proves the settings. Nothing is started, and nothing but the file and the secrets' files is touched.
+/// Reads and proves the settings. Nothing is started. Only the file and the secrets' files are read.
 pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError> {
     match &source.written {
         Where::Nowhere => prove(None, source.strict, env, None),

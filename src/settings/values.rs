@@ -54,6 +54,17 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether an optional secret is absent though it is written: an empty text, or a variable that is set to nothing, as a compose file
+    /// passes it on. A variable that is not set at all was probably misspelt, and is a fault.
+    pub(super) fn is_blank(&self) -> bool {
+        match (self.node(), self.secret_reference()) {
+            (Node::Text(text), _) => text.is_empty(),
+            (Node::List(items), _) if !items.is_empty() => self.one_or_more().iter().all(At::is_blank),
+            (_, Some(("env", name))) => self.env().is_blank(name),
+            _ => false,
+        }
+    }
+
     /// `("env", NAME)` or `("file", PATH)` when this is the object that says where a secret is.
     pub(super) fn secret_reference(&self) -> Option<(&'a str, &'a str)> {
         match self.node() {

@@ -169,6 +169,12 @@ pub struct RedisConfig {
     pub tls: Option<RedisTls>,
     /// Bound on connecting and on every command.
     pub timeout: Duration,
+    /// The sentinels' own user, if they have another than the servers.
+    pub sentinel_username: Option<String>,
+    /// The sentinels' own password; without one the servers' is tried.
+    pub sentinel_password: Option<SecretString>,
+    /// Options that were given and have no effect, and why.
+    pub notes: Vec<(String, &'static str)>,
 }
 
 /// Choices of a TLS connection to Redis.
@@ -176,6 +182,10 @@ pub struct RedisConfig {
 pub struct RedisTls {
     /// PEM of the only authority to trust, instead of the system's.
     pub ca: Option<String>,
+    /// The name that is asked for and that the certificate must bear, instead of the host's.
+    pub server_name: Option<String>,
+    /// PEM of our own certificate and of its private key.
+    pub client: Option<(String, SecretString)>,
 }
 
 /// The arrangements of Redis servers that can be reached.
