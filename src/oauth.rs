@@ -9,8 +9,12 @@ use url::{Host, Url};
 
 use crate::account::AppId;
 
-/// A longer address is refused: its record rests in the store until the visitor comes back.
-const LONGEST_REDIRECT: usize = 2048;
+/// Longest address in bytes that visitors are sent back to, percent-encoded and with our own parameters. The headers of that answer
+/// have to fit into the 4 KiB that nginx gives them by default (`proxy_buffer_size`).
+pub const LONGEST_RETURN: usize = 3600;
+
+/// Longest entry of `oauth.redirects` in bytes.
+const LONGEST_SITE: usize = 2048;
 
 /// Decoding an address more often than this changes nothing that anybody would still follow.
 const DECODINGS: usize = 3;
@@ -95,6 +99,11 @@ pub enum RedirectError {
     /// It is no address that every browser reads alike.
     #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
     Malformed(&'static str),
+    /// The visitor could not be sent back: proxies and browsers refuse longer addresses.
+    #[error(
+        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
+    )]
+    TooLong(usize),
     /// The account lists no site at all.
     #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
     NothingListed(String),
@@ -104,7 +113,8 @@ pub enum RedirectError {
 }
 
 impl OauthPolicy {
-    /// The address `text`, if it is well-formed and begins with one of the listed sites.
+    /// The address `text`, if it is well-formed and begins with one of the listed sites. Its length is not checked: that depends on
+    /// what is added to it.
     pub fn admit(&self, text: &str) -> Result<Redirect, RedirectError> {
         let url = parse(text).map_err(RedirectError::Malformed)?;
         if self.sites.iter().any(|site| site.covers(&url)) {
@@ -113,11 +123,30 @@ impl OauthPolicy {
         let origin = format!("{}/", url.origin().ascii_serialization());
         Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
     }
+
+    /// The first listed address, if all of them are on one site; else nothing says which site is meant.
+    pub fn only_site(&self) -> Option<Url> {
+        let first = self.sites.first()?.address()?;
+        let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
+        is_only.then_some(first)
+    }
 }
 
 impl Site {
+    /// The address that was listed.
+    fn address(&self) -> Option<Url> {
+        let mut path = self.segments.join("/");
+        if self.below_only && !path.is_empty() {
+            path.push('/');
+        }
+        format!("{}://{}:{}/{path}", self.scheme, self.host, self.port).parse().ok()
+    }
+
     /// Reads one entry of `oauth.redirects`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > LONGEST_SITE {
+            return Err("is longer than 2048 bytes");
+        }
         let url = parse(text)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err("has a query or a fragment, which are not compared");
@@ -233,9 +262,6 @@ impl fmt::Display for Redirect {
 
 /// `text` as an address without anything that two programs could read differently.
 fn parse(text: &str) -> Result<Url, &'static str> {
-    if text.len() > LONGEST_REDIRECT {
-        return Err("is longer than 2048 bytes");
-    }
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("holds a blank, a line break or a control character");
     }
@@ -434,6 +460,34 @@ mod tests {
             &["http://127.0.0.1/", "http://localhost:8080/"],
         );
         check("http://[::1]:8080", &["http://[0:0::1]:8080/x"], &["http://[::2]:8080/"]);
+    }
+
+    #[test]
+    fn what_is_admitted_is_admitted_again_as_it_is_sent() {
+        let policy = policy(&["https://shop.example.com/"]);
+        for address in
+            ["https://shop.example.com/商/%E5%95%86?名=值#片", "https://SHOP.example.com:443/a b".replace(' ', "%20").as_str()]
+        {
+            let sent = policy.admit(address).expect("listed").to_string();
+            assert_eq!(policy.admit(&sent).map(|again| again.to_string()), Ok(sent));
+        }
+        let long = format!("https://shop.example.com/?q={}", "商".repeat(3000));
+        assert!(policy.admit(&policy.admit(&long).expect("no length is checked here").to_string()).is_ok());
+    }
+
+    #[test]
+    fn the_only_site_is_known_by_its_first_entry() {
+        let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
+        assert_eq!(only(&["https://shop.example.com/in"]).as_deref(), Some("https://shop.example.com/in"));
+        assert_eq!(
+            only(&["https://shop.example.com:8443/a/b/", "https://shop.example.com:8443/"]).as_deref(),
+            Some("https://shop.example.com:8443/a/b/")
+        );
+        assert_eq!(only(&["http://[::1]"]).as_deref(), Some("http://[::1]/"));
+        assert_eq!(
+            (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
+            (None, None, None)
+        );
     }
 
     #[test]

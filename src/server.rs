@@ -102,7 +102,6 @@ impl Server {
             access_log: config.server.access_log,
             public_url: config.server.public_url,
             open: config.wechat.open,
-            confirm_logins: config.confirm_logins,
             demo,
         };
         let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
@@ -184,6 +183,7 @@ fn access(config: &Config) -> Access {
         hub: config.hub.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
+        login: config.login.clone(),
         tokenboy: config.tokenboy.clone(),
         wecom: config.wecom.corps.clone(),
         wetoken: config.wetoken.clone(),
@@ -197,9 +197,8 @@ fn configured(mut config: Config) -> (Configured, Config) {
     (Configured { accounts, messages, reserve: config.reserve, stored: config.serves_stored_apps }, config)
 }
 
-/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is
-/// dropped, neither a request nor a
-/// credential.
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys, cors and login. Nothing is
+/// dropped, neither a request nor a credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 

@@ -32,7 +32,7 @@ mod wecom;
 
 use std::path::PathBuf;
 
-pub use self::config::{CallerPolicy, Config, HubConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
+pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;

@@ -109,6 +109,8 @@ async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
     let address = tab.until("document.querySelector('#by-hand[href]').href").await;
     phone.go(address.as_str().expect("an address")).await;
     phone.press("button.yes").await;
+    // Who scanned is asked, since a page began the login.
+    phone.press("button[value=yes]").await;
     let (state, text) = told(&tab, "scanned").await;
     assert!(state == "known" && text.contains("小明"), "{text}");
 
