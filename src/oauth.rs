@@ -133,13 +133,14 @@ impl OauthPolicy {
 }
 
 impl Site {
-    /// The address that was listed.
+    /// The address that was listed; `None` when it has many hosts.
     fn address(&self) -> Option<Url> {
+        let SiteHost::This(host) = &self.host else { return None };
         let mut path = self.segments.join("/");
         if self.below_only && !path.is_empty() {
             path.push('/');
         }
-        format!("{}://{}:{}/{path}", self.scheme, self.host, self.port).parse().ok()
+        format!("{}://{}:{}/{path}", self.scheme, host, self.port).parse().ok()
     }
 
     /// Reads one entry of `oauth.redirects`.
@@ -488,6 +489,7 @@ mod tests {
             (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
             (None, None, None)
         );
+        assert_eq!((only(&["https://*.example.com/"]), only(&["https://a.example.com/", "https://*.example.com/"])), (None, None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use super::error::ApiError;
 use super::oauth;
 use super::params::Params;
-use super::state::{AppState, Demo};
+use super::state::{AppState, Demo, LocalAddress};
 use super::{GET, JSON, NO_STORE, RouteEntry, entry, read};
 use crate::clock::UnixMillis;
 use crate::credential::CredentialKind;
@@ -52,13 +52,14 @@ async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResp
     let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
     let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
     // As the browser called us: forwarded headers count for nothing here, since a demo stands behind no proxy.
+    let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());
     let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let server = format!("http://{host}");
     let answer = serde_json::json!({
         "ticket": ticket.value().expose_secret(),
         "appid": demo.app_id,
         "sandbox": demo.sandbox,
-        "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, req.app_config().local_addr().port()))),
+        "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, port))),
         "curl": demo.curl_lines(&server, state.clock().wall()),
     });
     let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));

@@ -40,7 +40,7 @@ mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;
-pub use state::{Access, AppState, Demo, HttpOptions};
+pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -1,7 +1,7 @@
 //! What every request may look at: the keeper, who may call, and the settings of the server.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,6 +135,10 @@ pub struct HttpOptions {
     /// What the demo's page tells its reader; `None` = no demo.
     pub demo: Option<Demo>,
 }
+
+/// The address that an application is served at, which is part of its data.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalAddress(pub SocketAddr);
 
 /// The sample account and realm of a demo. Its secrets are no secrets: they are shown on a page.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ mod locate;
 mod messages;
 mod node;
 mod oauth;
+mod outgoing;
 mod presets;
 mod prove;
 mod proxies;
@@ -115,6 +116,7 @@ fn prove(written: Option<Written<'_>>, strict: bool, env: &Environment, file: Op
         }
     };
     let variables = Variables::read(env, written.is_none(), &reader);
+    outgoing::check(env, &reader);
     let tree = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
     let config = prove::prove(&Node::Table(tree), &variables, env, &reader);
     let (warnings, error) = faults::judge(reader.into_remarks(), written, strict, |path| variables.variable_of(path));

@@ -205,7 +205,12 @@ pub enum RedisTopology {
 pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
-        StoreConfig::File(path) => Arc::new(FileStore::open(path, clock.clone())?),
+        StoreConfig::File(path) => {
+            let (path, clock) = (path.clone(), clock.clone());
+            // A file may lie where nothing answers, and whoever waits for it here can be stopped.
+            let opened = tokio::task::spawn_blocking(move || FileStore::open(&path, clock)).await;
+            Arc::new(opened.map_err(|lost| OpenError::Misconfigured(format!("cache.file was not opened: {lost}")))??)
+        }
         StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
         StoreConfig::Sql(config) => Arc::new(SqlStore::open(config, clock)),
     })

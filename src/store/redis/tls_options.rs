@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::RedisTls;
 use super::options::UNKNOWN_OPTION;
+use crate::files::{self, FileError};
 
 /// Those with an effect, which may also stand in the `socket` of node_redis 4.
 const MEANT: [&str; 7] = ["ca", "cert", "key", "servername", "serverName", "rejectUnauthorized", "checkServerIdentity"];
@@ -163,6 +164,8 @@ pub(super) fn pem_text(name: &str, given: &str) -> Result<String, String> {
     if given.contains("-----BEGIN") {
         return Ok(given.to_owned());
     }
-    std::fs::read_to_string(Path::new(given))
-        .map_err(|error| format!("`{name}` is neither PEM text nor a readable file: {}", error.kind()))
+    files::read_text(Path::new(given), files::SMALL).map_err(|error| match error {
+        FileError::Io(error) => format!("`{name}` is neither PEM text nor a readable file: {}", error.kind()),
+        error => format!("the file of `{name}` {error}"),
+    })
 }
