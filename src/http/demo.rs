@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::oauth;
 use super::params::Params;
 use super::state::{AppState, Demo, LocalAddress};
-use super::{GET, JSON, NO_STORE, read, resource};
+use super::{GET, JSON, NO_STORE, RouteEntry, entry, read};
 use crate::clock::UnixMillis;
 use crate::credential::CredentialKind;
 use crate::signature;
@@ -21,15 +21,17 @@ const SCRIPT: &str = include_str!("../../static/demo.js");
 const LOGIN_SCRIPT: &str = include_str!("../../static/demo-login.js");
 const STYLE: &str = include_str!("../../static/demo.css");
 
-/// The demo's own addresses.
-pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.service(resource("/", GET).route(read().to(home)))
-        .service(resource("/demo.html", GET).route(read().to(|| asset(PAGE, "text/html; charset=utf-8"))))
-        .service(resource("/demo.js", GET).route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8"))))
-        .service(resource("/demo-login.js", GET).route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8"))))
-        .service(resource("/demo.css", GET).route(read().to(|| asset(STYLE, "text/css; charset=utf-8"))))
-        .service(resource("/demo/ticket", GET).route(read().to(ticket)))
-        .service(resource("/demo/user", GET).route(read().to(user)));
+/// The demo's own routes.
+pub(super) fn route_table() -> Vec<RouteEntry> {
+    vec![
+        entry("/", GET, |route| route.route(read().to(home))),
+        entry("/demo.html", GET, |route| route.route(read().to(|| asset(PAGE, "text/html; charset=utf-8")))),
+        entry("/demo.js", GET, |route| route.route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8")))),
+        entry("/demo-login.js", GET, |route| route.route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8")))),
+        entry("/demo.css", GET, |route| route.route(read().to(|| asset(STYLE, "text/css; charset=utf-8")))),
+        entry("/demo/ticket", GET, |route| route.route(read().to(ticket))),
+        entry("/demo/user", GET, |route| route.route(read().to(user))),
+    ]
 }
 
 async fn home() -> HttpResponse {

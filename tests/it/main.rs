@@ -53,6 +53,7 @@ mod oauth_arrival;
 mod oauth_begin;
 mod oauth_length;
 mod oauth_stores;
+mod openapi;
 mod original;
 mod outgoing_proxy;
 mod overload;

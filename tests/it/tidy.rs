@@ -261,7 +261,7 @@ fn nothing_is_public_that_is_not_promised() {
         "pub use secrecy::{ExposeSecret, SecretString};",
         "pub fn main() -> std::process::ExitCode {",
     ];
-    assert_eq!(public, promised, "a name more is a promise more: README.md and CHANGELOG.md must tell it");
+    assert_eq!(public, promised, "a new public name is a new promise: write it into docs/library.md and CHANGELOG.md");
     // What a stranger's program names must be ours, or a type of its own that it has from us.
     for source in sources().iter().filter(|source| source.room == "embed") {
         let signatures = source.code.lines().filter(|line| line.trim_start().starts_with("pub "));
