@@ -52,6 +52,8 @@ where
 {
     let accept = |socket: TcpStream| {
         capacity::bound_silence(&socket);
+        // Pipelined answers are written one by one, and each would wait until the client confirms the one before.
+        socket.set_nodelay(true).ok();
         let peer = socket.peer_addr().ok();
         ready(Ok((BoundedStream::new(socket), peer)))
     };

@@ -52,6 +52,24 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn a_pipelined_answer_does_not_wait_for_a_confirmation() {
+    let app = TestApp::start().await;
+    let mut connection = TcpStream::connect(app.address()).await.expect("the server listens");
+    let (two, mut answer) = ([get(1, false), get(2, false)].concat(), vec![0; 4096]);
+    let begun = Instant::now();
+    for _ in 0..100 {
+        connection.write_all(two.as_bytes()).await.expect("it is open");
+        let (mut length, ends) = (0, |answer: &[u8]| answer.ends_with(b"code2"));
+        while !ends(&answer[..length]) {
+            length += connection.read(&mut answer[length..]).await.expect("an answer");
+        }
+    }
+    // A confirmation comes after 40 ms.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_among_pipelined_requests_are_told_apart() {
     let app = TestApp::start().await;
     let config = |body: &str| {
