@@ -225,7 +225,7 @@ async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_appid_is_not_found_however_it_is_written() {
     let app = TestApp::start().await;
-    let long = "w".repeat(20_000);
+    let long = "w".repeat(15_000);
     for unknown in [
         "wxunknown",
         "WX0123456789ABCDEF",
