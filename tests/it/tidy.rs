@@ -276,7 +276,7 @@ fn nothing_is_public_that_is_not_promised() {
 #[test]
 fn the_architecture_page_names_every_room_and_is_short() {
     let page = include_str!("../../ARCHITECTURE.md");
-    assert!(page.lines().count() < 120, "{} lines", page.lines().count());
+    assert!(page.lines().count() < 150, "{} lines", page.lines().count());
     for source in sources() {
         let room = if source.name.contains('/') { format!("{}/", source.room) } else { source.name.clone() };
         assert!(page.contains(&room), "ARCHITECTURE.md does not name {room}");
