@@ -18,7 +18,7 @@ use super::neighbours::{Claims, Known};
 use crate::account::AppId;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, Keeper, NearCopy};
+use crate::keeper::{Holding, Keeper, Cached};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
@@ -158,17 +158,17 @@ impl AppState {
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.
-    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
-        match self.keeper.at_hand(holding, kind) {
+    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
+        match holding.credential(kind).at_hand() {
             Some(near) => Ok(near),
             // Boxed, so that the many who need not wait do not carry the future of the few who must.
             None => Box::pin(self.waited_for(holding, kind)).await,
         }
     }
 
-    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
+    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
         let _place = self.place(holding)?;
-        Ok(self.keeper.credential(holding, kind).await?)
+        Ok(holding.credential(kind).get().await?)
     }
 
     /// A place to wait for the account of `holding`.

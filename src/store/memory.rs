@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
+use super::companion::SUFFIX;
+use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they or the process end.
 #[derive(Debug)]
 pub struct MemoryStore {
-    records: Mutex<Records>,
+    records: Mutex<Held>,
     apps: Mutex<BTreeMap<String, StoredApp>>,
     permits: Permits,
     clock: Clock,
@@ -27,22 +28,22 @@ impl MemoryStore {
         for (key, record) in &initial {
             ends.note(key, record.expires_at);
         }
-        let records = Mutex::new(Records { by_key: initial, ends });
+        let records = Mutex::new(Held { by_key: initial, ends });
         Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
     }
 
-    fn records(&self) -> MutexGuard<'_, Records> {
+    fn records(&self) -> MutexGuard<'_, Held> {
         locked(&self.records)
     }
 }
 
 #[derive(Debug)]
-struct Records {
+struct Held {
     by_key: BTreeMap<String, Record>,
     ends: Ends,
 }
 
-impl Records {
+impl Held {
     fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
         for (end, key) in self.ends.passed(now) {
             if self.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
@@ -83,6 +84,70 @@ impl Store for MemoryStore {
         false
     }
 
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl VersionedRecords for MemoryStore {
+    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+        let (records, wall, steady) = (self.records(), self.clock.wall(), self.clock.steady());
+        let living = |key: &str| records.by_key.get(key).filter(|record| record.expires_at > wall);
+        let value = living(key).map(|record| (record.value.clone(), steady.plus(wall.until(record.expires_at))));
+        let companion = living(&format!("{key}{SUFFIX}")).map(|record| record.value.expose_secret().to_owned());
+        ready(Ok(Pair { value, companion })).boxed()
+    }
+
+    fn write_pair<'a>(
+        &'a self,
+        key: &'a str,
+        over: Option<&'a SecretString>,
+        new: NewCredential<'a>,
+        companion: &'a str,
+        kept: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (mut records, now) = (self.records(), self.clock.wall());
+        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
+        let is_free = found.is_none_or(|found| may_write(found.value.expose_secret(), over, new));
+        if is_free {
+            let expires_at = now.plus(self.clock.steady().until(new.ends));
+            records.write(key, &Record { value: new.value.clone(), expires_at }, now);
+            let beside = Record { value: companion.into(), expires_at: expires_at.plus(kept) };
+            records.write(&format!("{key}{SUFFIX}"), &beside, now);
+        }
+        ready(Ok(is_free)).boxed()
+    }
+
+    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+        let now = self.clock.wall();
+        self.records().write(&format!("{key}{SUFFIX}"), &Record { value: companion.into(), expires_at: now.plus(ttl) }, now);
+        ready(Ok(())).boxed()
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+        ready(Ok(Some(self.clock.wall()))).boxed()
+    }
+
+    fn return_lease<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn steady(&self) -> SteadyMillis {
+        self.clock.steady()
+    }
+}
+
+/// Whether a new value may be written over `found`.
+pub(super) fn may_write(found: &str, over: Option<&SecretString>, new: NewCredential<'_>) -> bool {
+    found == new.value.expose_secret() || over.is_some_and(|over| found == over.expose_secret())
+}
+
+impl Records for MemoryStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
         ready(Ok(self.records().by_key.get(key).filter(|record| record.expires_at > now).cloned())).boxed()
@@ -93,32 +158,9 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (now, mut records) = (self.clock.wall(), self.records());
-        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
-        let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
-        if may {
-            records.write(key, record, now);
-        }
-        ready(Ok(may)).boxed()
-    }
-
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
         ready(Ok(self.records().by_key.remove(key).filter(|record| record.expires_at > now))).boxed()
-    }
-
-    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(true)).boxed()
-    }
-
-    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -127,10 +169,6 @@ impl Store for MemoryStore {
 
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.permits.refund(key);
-        ready(Ok(())).boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }
 }
@@ -143,10 +181,6 @@ impl Apps for MemoryStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         locked(&self.apps).insert(app.app_id.clone(), app.clone());
         ready(Ok(())).boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
     }
 }
 
@@ -169,7 +203,7 @@ impl Permits {
         Self { taken: Mutex::default(), clock }
     }
 
-    /// See [`Store::spend`].
+    /// See [`Records::spend`].
     pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
         let now = self.clock.steady();
         let mut taken = locked(&self.taken);

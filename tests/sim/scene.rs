@@ -38,7 +38,8 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
 impl Scene {
     pub(crate) async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let near = keeper.credential(&keeper.holding(app).expect("a known account"), CredentialKind::AccessToken).await?;
+        let holding = keeper.holding(app).expect("a known account");
+        let near = holding.credential(CredentialKind::AccessToken).get().await?;
         Ok(number(near.value().expose_secret()))
     }
 
@@ -46,7 +47,7 @@ impl Scene {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
         let holding = keeper.holding(app).expect("a known account");
         let refused = SecretString::from(format!("v{refused}"));
-        Ok(number(keeper.rotate(&holding, CredentialKind::AccessToken, refused).await?.value().expose_secret()))
+        Ok(number(holding.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
     }
 
     pub(crate) fn begins(&self, trouble: Trouble) {

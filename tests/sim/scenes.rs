@@ -161,7 +161,7 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
             };
             let (_, keeper) = scene.fleet.on(1).expect("it runs");
             let holding = keeper.holding(BASIC).expect("a known account");
-            let (near, ()) = tokio::join!(keeper.credential(&holding, CredentialKind::AccessToken), moved);
+            let (near, ()) = tokio::join!(holding.credential(CredentialKind::AccessToken).get(), moved);
             let left = near.unwrap().left(keeper.clock());
             assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
         });

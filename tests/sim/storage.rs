@@ -16,6 +16,7 @@ pub(crate) struct Process {
 #[derive(Clone, Default)]
 struct Contents {
     records: BTreeMap<String, (String, u64)>,
+    companions: BTreeMap<String, (String, u64)>,
     claims: BTreeMap<String, Claim>,
     permits: BTreeMap<String, (u32, u64)>,
 }
@@ -63,13 +64,24 @@ impl Storage {
         self.change(now).records.insert(key.to_owned(), (value.to_owned(), now + left));
     }
 
-    pub(crate) fn replace(&mut self, key: &str, before: Option<&str>, value: &str, left: u64, now: u64) -> bool {
+    /// Writes a value and its companion, unless another value than `over` is there.
+    pub(crate) fn put_pair(&mut self, key: &str, over: Option<&str>, [value, companion]: [&str; 2], left: u64, now: u64) -> bool {
         let found = self.get(key, now).map(|(found, _)| found);
-        if found.is_some_and(|found| found != value && Some(found.as_str()) != before) {
+        if found.is_some_and(|found| found != value && Some(found.as_str()) != over) {
             return false;
         }
         self.put(key, value, left, now);
+        self.put_companion(key, companion, left + 3600 * SECOND, now);
         true
+    }
+
+    pub(crate) fn put_companion(&mut self, key: &str, companion: &str, left: u64, now: u64) {
+        self.change(now).companions.insert(key.to_owned(), (companion.to_owned(), now + left));
+    }
+
+    pub(crate) fn companion(&self, key: &str, now: u64) -> Option<String> {
+        let (companion, ends) = self.now.companions.get(key)?;
+        (*ends > now).then(|| companion.clone())
     }
 
     pub(crate) fn take(&mut self, key: &str, now: u64) -> Option<(String, u64)> {

@@ -19,7 +19,7 @@ pub(in crate::http) async fn get(
     req: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let base = public::base(&req, &state)?;
-    let account = holding.account.clone();
+    let account = crate::account::Account::clone(&holding.account);
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(&req);
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {

@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::memory::{Ends, Permits, locked};
-use super::{OpenError, Record, Store, StoreError, gives_way};
+use super::{OpenError, Record, Records, Store, StoreError};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
 mod apps;
+mod credentials;
 mod disk;
 mod lock;
 
@@ -167,6 +168,21 @@ impl Store for FileStore {
         false
     }
 
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let version = locked(&self.shared.state).version;
+            let settled = self.shared.written.borrow().clone();
+            if settled.version >= version && settled.fault.is_none() {
+                return Ok(());
+            }
+            // A last try, also for what could not be written before.
+            self.change("write", |_| ()).await
+        }
+        .boxed()
+    }
+}
+
+impl Records for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let state = locked(&self.shared.state);
         let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
@@ -177,27 +193,6 @@ impl Store for FileStore {
         async move {
             let text = written(record)?;
             self.change("write", |state| state.write(key, text, record.expires_at)).await
-        }
-        .boxed()
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let text = written(record)?;
-            self.change("write", |state| {
-                let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
-                let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
-                if may {
-                    state.write(key, text, record.expires_at);
-                }
-                may
-            })
-            .await
         }
         .boxed()
     }
@@ -213,14 +208,6 @@ impl Store for FileStore {
         .boxed()
     }
 
-    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(true)).boxed()
-    }
-
-    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         ready(Ok(self.permits.spend(key, limit, window))).boxed()
     }
@@ -228,19 +215,6 @@ impl Store for FileStore {
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.permits.refund(key);
         ready(Ok(())).boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move {
-            let version = locked(&self.shared.state).version;
-            let settled = self.shared.written.borrow().clone();
-            if settled.version >= version && settled.fault.is_none() {
-                return Ok(());
-            }
-            // A last try, also for what could not be written before.
-            self.change("write", |_| ()).await
-        }
-        .boxed()
     }
 }
 

@@ -13,13 +13,14 @@ use tokio::sync::broadcast;
 use self::dial::{Connection, Dialer};
 use self::link::Link;
 use self::names::Names;
-use self::script::{CLAIM, PUT, REFUND, RELEASE, REPLACE, SPEND, TAKE, eval};
+use self::script::{PUT, REFUND, SPEND, TAKE, eval};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
-use super::news::{News, Tidings, own_name};
-use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
+use super::news::{News, notice, own_name};
+use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::{Clock, SteadyMillis};
 
+mod credentials;
 mod dial;
 mod fault;
 mod link;
@@ -87,100 +88,13 @@ impl RedisStore {
     }
 
     async fn script(&self, operation: &'static str, code: &str, name: &str, args: &[&str]) -> Result<bool, StoreError> {
-        self.link.run(true, |connection| eval(connection, code, name, args)).await.map_err(failed(operation))
+        self.link.run(true, async |connection| eval(connection, code, &[name], args).await).await.map_err(failed(operation))
     }
 }
 
 impl Store for RedisStore {
     fn is_shared(&self) -> bool {
         true
-    }
-
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.read("read", key).boxed()
-    }
-
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), Tidings::of(key).told_by(&self.name));
-            let write = async |connection| {
-                let (text, (unit, amount)) = (text(&record.value)?, span(left));
-                eval::<i64>(connection, PUT, &place, &[&text, unit, &amount.to_string(), &channel, &tidings]).await
-            };
-            self.link.run(true, write).await.map(drop).map_err(failed("write"))
-        }
-        .boxed()
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, mut tidings) = (self.names.record(key), self.names.channel(), Tidings::of(key));
-            if let Some(before) = before {
-                tidings = tidings.with_order(before.expose_secret(), record.value.expose_secret());
-            }
-            let tidings = tidings.told_by(&self.name);
-            let write = async |connection| {
-                // The empty text is no JSON, so nothing that we wrote.
-                let (before, new) = (before.map_or(Ok(String::new()), text)?, text(&record.value)?);
-                let (unit, amount) = span(left);
-                eval(connection, REPLACE, &place, &[&before, &new, unit, &amount.to_string(), &channel, &tidings]).await
-            };
-            if self.link.run(true, write).await.map_err(failed("write"))? {
-                return Ok(true);
-            }
-            // What is there may be no record at all; that is nobody's.
-            match self.read("write", key).await? {
-                Some(_) => Ok(false),
-                None => self.put(key, record).await.map(|()| true),
-            }
-        }
-        .boxed()
-    }
-
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        async move {
-            // The taking itself must not be repeated when its answer is lost. A read, which may be, goes first and finds out
-            // whether the connection died while it was idle.
-            if self.read("take", key).await?.is_none() {
-                return Ok(None);
-            }
-            let (key, asked_at) = (self.names.record(key), self.clock.steady());
-            let found = self.link.run(false, |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &key, &[])).await;
-            let (left, text) = found.map_err(failed("take"))?;
-            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }, asked_at))
-        }
-        .boxed()
-    }
-
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.script("claim", CLAIM, &self.names.lease(key), &[owner, &millis(ttl)]).await }.boxed()
-    }
-
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = async move {
-            let (channel, tidings) = (self.names.channel(), Tidings::of(key).told_by(&self.name));
-            self.script("release", RELEASE, &self.names.lease(key), &[owner, &channel, &tidings]).await.map(drop)
-        };
-        release.boxed()
-    }
-
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let name = self.names.permits(key);
-            self.script("spend", SPEND, &name, &[&limit.to_string(), &millis(window)]).await
-        }
-        .boxed()
-    }
-
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.script("refund", REFUND, &self.names.permits(key), &[]).await.map(drop) }.boxed()
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
@@ -193,6 +107,52 @@ impl Store for RedisStore {
         locked(&self.news).take();
         self.link.close();
         ready(Ok(())).boxed()
+    }
+}
+
+impl Records for RedisStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.read("read", key).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
+            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), notice(&self.name, key));
+            let write = async |connection| {
+                let (text, (unit, amount)) = (text(&record.value)?, span(left));
+                eval::<i64>(connection, PUT, &[&place], &[&text, unit, &amount.to_string(), &channel, &tidings]).await
+            };
+            self.link.run(true, write).await.map(drop).map_err(failed("write"))
+        }
+        .boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            // The taking itself must not be repeated when its answer is lost. A read, which may be, goes first and finds out
+            // whether the connection died while it was idle.
+            if self.read("take", key).await?.is_none() {
+                return Ok(None);
+            }
+            let (key, asked_at) = (self.names.record(key), self.clock.steady());
+            let found = self.link.run(false, async |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &[&key], &[]).await).await;
+            let (left, text) = found.map_err(failed("take"))?;
+            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }, asked_at))
+        }
+        .boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let name = self.names.permits(key);
+            self.script("spend", SPEND, &name, &[&limit.to_string(), &millis(window)]).await
+        }
+        .boxed()
+    }
+
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.script("refund", REFUND, &self.names.permits(key), &[]).await.map(drop) }.boxed()
     }
 }
 
@@ -212,10 +172,6 @@ impl Apps for RedisStore {
             self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
         }
         .boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
     }
 }
 

@@ -8,22 +8,22 @@ use super::dial::Connection;
 pub(super) async fn eval<T: redis::FromRedisValue>(
     mut connection: Connection,
     code: &str,
-    key: &str,
+    keys: &[&str],
     args: &[&str],
 ) -> RedisResult<T> {
-    redis::cmd("EVAL").arg(code).arg(1).arg(key).arg(args).query_async(&mut connection).await
+    redis::cmd("EVAL").arg(code).arg(keys.len()).arg(keys).arg(args).query_async(&mut connection).await
 }
 
 /// Reads and deletes at once; older servers have no `GETDEL`.
 pub(super) const TAKE: &str =
     "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
 
-/// Writes unless a living value other than `ARGV[1]` (seen before) and `ARGV[2]` (the new one) is there. What is no string at all is
-/// none of ours.
-pub(super) const REPLACE: &str = "local found = redis.pcall('GET', KEYS[1]) \
+/// Writes a value and its companion unless a living value other than `ARGV[1]` (seen before) and `ARGV[2]` (the new one) is there. A key
+/// that is no string is none of ours.
+pub(super) const WRITE_PAIR: &str = "local found = redis.pcall('GET', KEYS[1]) \
     if type(found) == 'string' and found ~= ARGV[1] and found ~= ARGV[2] then return 0 end \
-    redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) \
-    redis.pcall('PUBLISH', ARGV[5], ARGV[6]) return 1";
+    redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6]) \
+    redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1";
 
 /// Writes and tells of it. An ACL may forbid the telling; then nobody hears.
 pub(super) const PUT: &str =
@@ -31,15 +31,16 @@ pub(super) const PUT: &str =
 
 /// An owner that asks again (because the first answer was lost on the way) is told that it has the claim. One that ends much later than
 /// claims do, because the server's clock was set back or somebody made it by hand, ends in time after all.
-pub(super) const CLAIM: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
+pub(super) const CLAIM: &str = "local time = redis.call('TIME') local now = time[1] * 1000 + math.floor(time[2] / 1000) \
+    if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return now end \
     local found, left = redis.pcall('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) \
-    if type(found) ~= 'string' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end \
+    if type(found) ~= 'string' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return now end \
     if found == ARGV[1] or left < 0 or left > 4 * tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
-    return found == ARGV[1] and 1 or 0";
+    return found == ARGV[1] and now or 0";
 
-/// Who waits for the claim is told that it is free.
-pub(super) const RELEASE: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) \
-    redis.pcall('PUBLISH', ARGV[2], ARGV[3]) return 1";
+/// Only its owner gives a lease back.
+pub(super) const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) return 1";
 
 /// Counts up to the limit and no further. What is no count, or lost its end, which nothing of ours can do, begins anew.
 pub(super) const SPEND: &str = "local found = redis.pcall('GET', KEYS[1]) \

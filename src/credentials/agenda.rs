@@ -68,11 +68,6 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.earlier.notified().await;
     }
 
-    /// Has whoever waits look again: a clock that was moved wakes no timer.
-    pub(crate) fn ring(&self) {
-        self.earlier.notify_one();
-    }
-
     /// Takes what is due by `now` off the list.
     pub(crate) fn take_due(&self, now: SteadyMillis) -> Vec<K> {
         let mut entries = self.entries();
