@@ -52,6 +52,7 @@ mod readme_runs;
 mod realm_v2;
 mod redis_news;
 mod redis_outage;
+mod redis_proxies;
 mod redis_store;
 mod refresh;
 mod rotate;

@@ -16,7 +16,7 @@ use crate::support::databases;
 use crate::support::redis::RedisServer;
 use crate::support::visitor::{Browser, returned};
 
-async fn app_with(cache: Value) -> TestApp {
+pub(crate) async fn app_with(cache: Value) -> TestApp {
     let mut settings = one_site();
     lay(&mut settings, json!({ "cache": cache }));
     TestApp::with(settings).await
@@ -27,7 +27,7 @@ async fn a_thousand_trips(cache: Value) {
     many_trips(cache, 1000).await;
 }
 
-async fn many_trips(cache: Value, many: usize) {
+pub(crate) async fn many_trips(cache: Value, many: usize) {
     // A busy machine may take longer for so many exchanges than WeChat's usual bound in these tests.
     let mut settings = one_site();
     lay(&mut settings, json!({ "cache": cache, "wechat": { "timeout": "60s" } }));
@@ -51,7 +51,7 @@ async fn many_trips(cache: Value, many: usize) {
 }
 
 /// Twenty back ends with one ticket: one gets the user.
-async fn one_of_twenty_redeems(app: TestApp) {
+pub(crate) async fn one_of_twenty_redeems(app: TestApp) {
     for _ in 0..5 {
         let back = Browser::new(&app).trip(APP, &format!("redirect={SITE}"), "Alice", Answer::Agree).await;
         let ticket = returned(&back, "ticket").unwrap();

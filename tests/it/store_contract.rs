@@ -69,6 +69,26 @@ async fn forgets_what_has_ended(store: &dyn Store) {
     assert_eq!(value(store.get("wx1.ended").await.unwrap()), None, "a write replaces, also with what has ended");
 }
 
+/// Whether `owner` has the lease on `key` now.
+pub(crate) async fn has_lease(store: &dyn Store, key: &str, owner: &str) -> bool {
+    store.acquire(key, owner, HOUR, 0).await.unwrap().lease.is_some()
+}
+
+/// Gives the lease of `owner` back, if it has it.
+pub(crate) async fn release(store: &dyn Store, key: &str, owner: &str) {
+    if let Some(lease) = store.acquire(key, owner, HOUR, 0).await.unwrap().lease {
+        store.release(&lease, None).await.unwrap();
+    }
+}
+
+/// Writes a credential as a renewal does. The lease is kept.
+pub(crate) async fn renews(store: &dyn Store, key: &str, value: &str) -> bool {
+    match store.acquire(key, "writer", HOUR, 0).await.unwrap().lease {
+        Some(lease) => commit(store, &lease, value, HOUR).await,
+        None => false,
+    }
+}
+
 /// Acquires the lease on `key`; the credential that is there comes with it.
 async fn acquire(store: &dyn Store, key: &str, owner: &str, ttl: Duration) -> Acquired {
     store.acquire(key, owner, ttl, 0).await.unwrap()
@@ -173,7 +193,8 @@ async fn grants_leases(store: &dyn Store, shared: bool) {
     let again = lease("a", HOUR).await.expect("an owner that asks again still has it");
     assert!(again.generation >= first.generation);
     assert_eq!(lease("b", HOUR).await.is_some(), !shared, "a lease is exclusive where others could write");
-    let stranger = Lease { owner: "b".to_owned(), ..first.clone() };
+    let mut stranger = first.clone();
+    stranger.owner = "b".to_owned();
     store.release(&stranger, None).await.unwrap();
     assert_eq!(lease("b", HOUR).await.is_some(), !shared, "only the owner releases");
     store.release(&first, None).await.unwrap();

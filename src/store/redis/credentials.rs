@@ -1,4 +1,5 @@
-//! Credentials in Redis: the value as the original writes it, and its companion under a key of ours in the same slot of a cluster.
+//! Credentials in Redis: the value as the original writes it, and its companion under a key of ours, in the same slot of a cluster. No change
+//! touches two keys, because proxies refuse scripts that do, so the companion is written first.
 
 use std::time::Duration;
 
@@ -7,48 +8,67 @@ use redis::RedisResult;
 use secrecy::SecretString;
 
 use super::super::companion::SUFFIX;
-use super::super::news::notice;
-use super::super::{NewCredential, Pair, StoreError, VersionedRecords};
+use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords};
+use super::changes::{Claim, Release, Replace};
 use super::dial::Connection;
-use super::script::{CLAIM, RELEASE, WRITE_PAIR, eval};
-use super::{LONGEST, RedisStore, failed, millis, read, span, text};
+use super::lock::Lock;
+use super::record::{self, LONGEST, millis, span};
+use super::{RedisStore, failed};
 use crate::clock::{SteadyMillis, UnixMillis};
 
 impl RedisStore {
-    /// Notifies the other processes. Without it they see the change when their cached copy has aged.
-    async fn announce(&self, key: &str) {
-        let (channel, notice) = (self.names.channel(), notice(&self.name, key));
-        let publish = async |mut connection: Connection| -> RedisResult<()> {
-            redis::cmd("PUBLISH").arg(&channel).arg(&notice).query_async(&mut connection).await
-        };
-        self.link.run(false, publish).await.ok();
+    fn companion_of(&self, key: &str) -> String {
+        self.names.record(&format!("{key}{SUFFIX}"))
     }
 
-    async fn discard(&self, place: &str) -> Result<(), StoreError> {
+    /// The server's clock. A proxy may refuse the question; then ours must do.
+    async fn now(&self) -> UnixMillis {
+        let ask = async |mut connection: Connection| -> RedisResult<(u64, u64)> {
+            redis::cmd("TIME").query_async(&mut connection).await
+        };
+        match self.link.run(true, ask).await {
+            Ok((seconds, micros)) => UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
+            Err(_) => self.clock.wall(),
+        }
+    }
+
+    /// Writes the value alone.
+    async fn replace(&self, key: &str, over: Option<&SecretString>, new: NewCredential<'_>) -> Result<bool, StoreError> {
+        let words = |value| record::text(value).map_err(|error| failed("write")(error.to_string()));
+        let replace = Replace {
+            // The empty text is no JSON, so nothing that we wrote.
+            before: over.map_or(Ok(String::new()), words)?,
+            new: words(new.value)?,
+            span: span(self.clock.steady().until(new.ends).min(LONGEST)),
+            lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
+        };
+        self.change("write", &self.names.record(key), replace).await
+    }
+
+    /// Deletes what is no record, and so nobody's.
+    async fn discard(&self, key: &str) -> Result<(), StoreError> {
+        let place = self.names.record(key);
         let discard = async |mut connection: Connection| -> RedisResult<()> {
-            redis::cmd("DEL").arg(place).query_async(&mut connection).await
+            redis::cmd("DEL").arg(&place).query_async(&mut connection).await
         };
         self.link.run(true, discard).await.map_err(failed("write"))
-    }
-
-    async fn companion(mut connection: Connection, name: &str) -> RedisResult<Option<String>> {
-        redis::cmd("GET").arg(name).query_async(&mut connection).await
     }
 }
 
 impl VersionedRecords for RedisStore {
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         async move {
-            let (place, beside) = (self.names.record(key), self.names.record(&format!("{key}{SUFFIX}")));
-            let asked_at = self.clock.steady();
-            let both = async |connection: Connection| {
-                let found = read(connection.clone(), &place).await?;
-                // What somebody else put under our name counts as absent.
-                Ok((found, Self::companion(connection, &beside).await.unwrap_or(None)))
+            let (place, beside, asked_at) = (self.names.record(key), self.companion_of(key), self.clock.steady());
+            let both = async |mut connection: Connection| {
+                let found = record::read(connection.clone(), &place).await?;
+                // A companion that is no text counts as absent.
+                let companion = redis::cmd("GET").arg(&beside).query_async::<Option<String>>(&mut connection).await;
+                Ok((found, companion.unwrap_or(None)))
             };
             let (found, companion) = self.link.run(true, both).await.map_err(failed("read"))?;
-            let record = self.record(&place, found, asked_at);
-            let ends = |record: &super::Record| self.clock.steady().plus(self.clock.wall().until(record.expires_at));
+            let (wall, steady) = (self.clock.wall(), self.clock.steady());
+            let ends = |record: &Record| steady.plus(wall.until(record.expires_at));
+            let record = found.record(&place, asked_at, &self.clock);
             Ok(Pair { value: record.map(|record| (record.value.clone(), ends(&record))), companion })
         }
         .boxed()
@@ -63,32 +83,23 @@ impl VersionedRecords for RedisStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            let (place, beside) = (self.names.record(key), self.names.record(&format!("{key}{SUFFIX}")));
-            let write = async |connection: Connection| -> RedisResult<bool> {
-                // The empty text is no JSON, so nothing that we wrote.
-                let (over, value) = (over.map_or(Ok(String::new()), text)?, text(new.value)?);
-                let left = self.clock.steady().until(new.ends).min(LONGEST);
-                let (unit, amount) = span(left);
-                let args = [&*over, &*value, unit, &amount.to_string(), companion, &millis(left + kept)];
-                eval(connection, WRITE_PAIR, &[&place, &beside], &args).await
-            };
-            let mut written = self.link.run(true, write).await.map_err(failed("write"))?;
-            if !written && self.read("write", key).await?.is_none() {
-                // It is no record at all, so it is nobody's.
-                self.discard(&place).await?;
-                written = self.link.run(true, write).await.map_err(failed("write"))?;
+            self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept).await?;
+            let mut is_written = self.replace(key, over, new).await?;
+            if !is_written && self.read("write", key).await?.is_none() {
+                self.discard(key).await?;
+                is_written = self.replace(key, over, new).await?;
             }
-            if written {
+            if is_written {
                 self.announce(key).await;
             }
-            Ok(written)
+            Ok(is_written)
         }
         .boxed()
     }
 
     fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let beside = self.names.record(&format!("{key}{SUFFIX}"));
+            let beside = self.companion_of(key);
             let write = async |mut connection: Connection| -> RedisResult<()> {
                 redis::cmd("SET").arg(&beside).arg(companion).arg("PX").arg(millis(ttl)).query_async(&mut connection).await
             };
@@ -104,19 +115,19 @@ impl VersionedRecords for RedisStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         async move {
-            let lease = self.names.lease(key);
-            let take = async |connection: Connection| eval::<u64>(connection, CLAIM, &[&lease], &[owner, &millis(ttl)]).await;
-            let now = self.link.run(true, take).await.map_err(failed("claim"))?;
-            Ok((now > 0).then_some(UnixMillis(now)))
+            let claim = Claim { owner, millis: millis(ttl) };
+            if !self.change("claim", &self.names.lease(key), claim).await? {
+                return Ok(None);
+            }
+            Ok(Some(self.now().await))
         }
         .boxed()
     }
 
     fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let lease = self.names.lease(key);
-            let give = async |connection: Connection| eval::<bool>(connection, RELEASE, &[&lease], &[owner]).await;
-            if self.link.run(true, give).await.map_err(failed("release"))? {
+            let release = Release { owner, margin: self.dialer.timeout() };
+            if self.change("release", &self.names.lease(key), release).await? {
                 self.announce(key).await;
             }
             Ok(())

@@ -7,6 +7,7 @@ use futures_util::future::{FutureExt, select_ok};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
@@ -19,30 +20,60 @@ use super::fault;
 
 /// A connection that many requests share; a clone is the same connection.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(super) struct Connection {
+    /// Tells this connection from those before and after it.
+    pub(super) number: u64,
+    wire: Wire,
+}
+
+#[derive(Clone)]
+pub(super) enum Wire {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
+impl Connection {
+    pub(super) fn new(number: u64, wire: Wire) -> Self {
+        Self { number, wire }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.wire, Wire::Cluster(_))
+    }
+
+    /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead node costs some notices, not all.
+    pub(super) async fn publish(&mut self, channel: &str, text: &str) -> RedisResult<()> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channel).arg(text);
+        match &mut self.wire {
+            Wire::Single(one) => command.query_async(one).await,
+            Wire::Cluster(many) => {
+                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                many.route_command(command, anywhere).await.map(drop)
+            }
+        }
+    }
+}
+
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Single(one) => one.req_packed_command(cmd),
-            Self::Cluster(many) => many.req_packed_command(cmd),
+        match &mut self.wire {
+            Wire::Single(one) => one.req_packed_command(cmd),
+            Wire::Cluster(many) => many.req_packed_command(cmd),
         }
     }
 
     fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Single(one) => one.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
+        match &mut self.wire {
+            Wire::Single(one) => one.req_packed_commands(pipeline, offset, count),
+            Wire::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
-        match self {
-            Self::Single(one) => one.get_db(),
-            Self::Cluster(many) => many.get_db(),
+        match &self.wire {
+            Wire::Single(one) => one.get_db(),
+            Wire::Cluster(many) => many.get_db(),
         }
     }
 }
@@ -91,24 +122,26 @@ impl Dialer {
         }
     }
 
-    pub(super) async fn dial(&self) -> RedisResult<Connection> {
+    pub(super) async fn dial(&self) -> RedisResult<Wire> {
         match &self.config.topology {
             RedisTopology::Cluster(nodes) => match self.cluster(nodes)?.get_async_connection().await {
-                Ok(connection) => Ok(Connection::Cluster(connection)),
+                Ok(connection) => Ok(Wire::Cluster(connection)),
                 // The crate says only that no node would do. What the first one says helps the operator more.
                 Err(error) => match self.reach(self.client(&nodes[0].0, nodes[0].1)?).await {
                     Err(said) => Err(said),
                     Ok(_) => Err(error),
                 },
             },
-            RedisTopology::Standalone(host, port) => self.reach(self.client(host, *port)?).await.map(Connection::Single),
+            RedisTopology::Standalone(host, port) => self.reach(self.client(host, *port)?).await.map(Wire::Single),
             RedisTopology::Unix(path) => {
-                self.reach(Client::open(ConnectionAddr::Unix(path.clone()))?).await.map(Connection::Single)
+                let info = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
+                let info = info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+                self.reach(Client::open(info)?).await.map(Wire::Single)
             }
             RedisTopology::Sentinel(nodes, master) => {
                 // All at once: a sentinel that hangs, or lags behind and names a former master, must not hold up the others.
                 let asked = nodes.iter().map(|(host, port)| self.through(host, *port, master).boxed());
-                select_ok(asked).await.map(|(connection, _)| Connection::Single(connection))
+                select_ok(asked).await.map(|(connection, _)| Wire::Single(connection))
             }
         }
     }
@@ -125,8 +158,8 @@ impl Dialer {
         match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
             Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master") => Ok(connection),
             Ok(_) => Err(RedisError::from((ErrorKind::Io, "the server that the sentinels name is not a master (yet)"))),
-            // An ACL may forbid the question; then the sentinel's word must do.
-            Err(error) if fault::code(&error).as_deref() == Some("NOPERM") => Ok(connection),
+            // An ACL or a renamed command may forbid the question; then the sentinel's word must do.
+            Err(error) if fault::is_refusal(&error) => Ok(connection),
             Err(error) => Err(error),
         }
     }
@@ -156,11 +189,12 @@ impl Dialer {
         let mut connection = self.connect(client).await?;
         self.authenticate(&mut connection).await?;
         if self.config.db != 0 {
-            redis::cmd("SELECT").arg(self.config.db).query_async::<()>(&mut connection).await?;
+            let selected = redis::cmd("SELECT").arg(self.config.db).query_async::<()>(&mut connection).await;
+            selected.map_err(|error| fault::of_select(error, self.config.db))?;
         }
         // A hanging server accepts connections (its system does), so only an answer proves that it is there.
         match redis::cmd("PING").query_async::<()>(&mut connection).await {
-            Err(error) if fault::code(&error).as_deref() != Some("NOPERM") => Err(error),
+            Err(error) if !fault::is_refusal(&error) => Err(error),
             _ => Ok(connection),
         }
     }
@@ -181,6 +215,7 @@ impl Dialer {
             Err(error) if self.config.username.is_some() && fault::knows_no_users(&error) => {
                 redis::cmd("AUTH").arg(password.expose_secret()).query_async(connection).await
             }
+            Err(error) if fault::quotes(&error, password.expose_secret()) => Err(fault::of_password()),
             answer => answer,
         }
     }

@@ -1,5 +1,5 @@
-//! What a fault of Redis means: in words that say what to do, and for the connection it came over. The words never quote what Redis
-//! said, since Redis quotes the arguments it was given, and never hold a password.
+//! What a fault of Redis means: in words that say what to do, and for the connection it came over. The words quote what the server
+//! said, without the arguments that it quotes itself, and never hold a password.
 
 use redis::{ErrorKind, RedisError};
 
@@ -33,9 +33,87 @@ pub(super) fn needs_no_password(error: &RedisError) -> bool {
     says(error, "without any password configured") || says(error, "no password is set")
 }
 
+/// Whether a key holds something else than the number that was to be counted up.
+pub(super) fn is_no_number(error: &RedisError) -> bool {
+    says(error, "not an integer")
+}
+
 /// Whether it is an old server's answer to a user's name.
 pub(super) fn knows_no_users(error: &RedisError) -> bool {
     says(error, "wrong number of arguments")
+}
+
+/// Error words that mean something else than "this command is not available here".
+const NO_REFUSALS: [&str; 16] = [
+    "NOAUTH",
+    "WRONGPASS",
+    "WRONGTYPE",
+    "READONLY",
+    "MASTERDOWN",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "LOADING",
+    "BUSY",
+    "MOVED",
+    "ASK",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "CROSSSLOT",
+    "EXECABORT",
+];
+
+/// Whether the server answered that it does not take this command, in whichever words: proxies have many.
+pub(super) fn is_refusal(error: &RedisError) -> bool {
+    code(error).is_some_and(|code| !NO_REFUSALS.contains(&code.as_str()))
+}
+
+/// Whether the connection ended instead of an answer.
+pub(super) fn is_lost(error: &RedisError) -> bool {
+    code(error).is_none() && error.is_connection_dropped() && !error.is_connection_refusal()
+}
+
+/// What the server said, in one short line. What may be one of our arguments is left out: what Redis lists as such, and whatever is as
+/// long as a token.
+pub(super) fn said(error: &RedisError) -> String {
+    let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, error)| error.clone()));
+    let Some(first) = first else { return error.category().to_owned() };
+    if !first.code().chars().all(|c| c.is_ascii_alphabetic()) {
+        return "an error of its own".to_owned();
+    }
+    let detail = first.details().unwrap_or_default();
+    let detail = ARGUMENTS.iter().filter_map(|words| detail.find(words)).min().map_or(detail, |at| &detail[..at]);
+    let is_short = |word: &&str| word.len() <= LONGEST_WORD;
+    let words = detail.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.map(|word| Some(word).filter(is_short).unwrap_or("…")).take(MOST_WORDS).collect();
+    format!("{} {}", first.code(), words.join(" ")).trim_end_matches([' ', ',']).to_owned()
+}
+
+/// How Redis begins the list of the arguments that it was given.
+const ARGUMENTS: [&str; 2] = ["with args", "args beginning"];
+
+/// Tokens, tickets and secrets are longer.
+const LONGEST_WORD: usize = 24;
+
+const MOST_WORDS: usize = 30;
+
+/// Whether the error repeats this text.
+pub(super) fn quotes(error: &RedisError, text: &str) -> bool {
+    !text.is_empty() && (says(error, text) || code(error).is_some_and(|code| code.contains(text)))
+}
+
+/// A refused password, in no words of the server's.
+pub(super) fn of_password() -> RedisError {
+    RedisError::from((ErrorKind::AuthenticationFailed, "the password was refused"))
+}
+
+/// The error of a `SELECT`. A server with fewer databases keeps its own error; one that knows no `SELECT` gets a plain one.
+pub(super) fn of_select(error: RedisError, db: i64) -> RedisError {
+    if !is_refusal(&error) || says(&error, "DB index") {
+        return error;
+    }
+    let words = format!("it has no database {db} (it said: {}): take `db` out, or use `prefix` to keep sites apart", said(&error));
+    RedisError::from((ErrorKind::InvalidClientConfig, "no such database", words))
 }
 
 fn says(error: &RedisError, words: &str) -> bool {
@@ -57,7 +135,7 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
         (Some("NOPERM"), _) => (
             Verdict::Sound,
             format!(
-                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +pttl +pexpire +eval +hset +hgetall"
+                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +decr +pttl +pexpire +eval +hset +hgetall +publish"
             ),
         ),
         (Some("READONLY"), _) => {
@@ -78,7 +156,7 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
         (Some("CLUSTERDOWN" | "TRYAGAIN"), _) => {
             (Verdict::Astray, format!("{place} has no master for a part of the keys just now"))
         }
-        (Some(other), _) => (Verdict::Sound, format!("{place} answered with the error {}", plain(other))),
+        (Some(_), _) => (Verdict::Sound, format!("{place} answered: {}", said(error))),
         (None, ErrorKind::MasterNameNotFoundBySentinel) => (Verdict::Astray, format!("no sentinel knows that master ({place})")),
         (None, _) if error.is_connection_refusal() => {
             (Verdict::Lost, format!("nothing listens at {place}: start Redis there or correct the address"))
@@ -88,6 +166,11 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
         (None, ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) => {
             (Verdict::Lost, format!("{place} cannot be reached: {error}"))
         }
+        (None, ErrorKind::InvalidClientConfig) if error.detail().is_some() => {
+            (Verdict::Astray, format!("{place}: {}", error.detail().unwrap_or_default()))
+        }
+        // Ours, found before anything was sent, or between two commands.
+        (None, ErrorKind::Client) => (Verdict::Sound, error.detail().map_or_else(|| error.to_string(), str::to_owned)),
         (None, ErrorKind::UnexpectedReturnType) => (Verdict::Sound, format!("{place} answered in an unexpected form")),
         (None, _) => (Verdict::Lost, format!("{place} failed: {}", error.category())),
     };
@@ -113,11 +196,6 @@ pub(super) fn silence(place: &str, timeout: std::time::Duration) -> String {
 
 fn refused_password(place: &str) -> String {
     format!("{place} refused the password: correct `password` (and `user`), or take them out if it has none")
-}
-
-/// Error words are upper-case by custom; whatever is not is somebody's text and stays out.
-fn plain(code: &str) -> &str {
-    if code.chars().all(|c| c.is_ascii_uppercase()) { code } else { "of its own" }
 }
 
 #[cfg(test)]

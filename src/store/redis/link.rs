@@ -19,6 +19,9 @@ use super::fault::{Verdict, judge, judge_in_cluster, silence};
 /// The least time from one attempt to connect to the next.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How many attempts may follow at once on a connection that ended: a proxy may close it for each kind of command that it does not take.
+const HASTY: u32 = 3;
+
 /// How long a caller waits for an attempt when the one before failed: long enough for a healthy server, short enough for a user.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -46,7 +49,7 @@ impl Link {
             loop {
                 let (number, connection) = core.connection().await?;
                 in_use = Some(number);
-                let judge = if matches!(connection, Connection::Cluster(_)) { judge_in_cluster } else { judge };
+                let judge = if connection.is_cluster() { judge_in_cluster } else { judge };
                 let error = match request(connection).await {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
@@ -77,6 +80,14 @@ impl Link {
             }
             Err(cause)
         })
+    }
+
+    /// The connection in use, if there is one. It does not connect.
+    pub(super) fn current(&self) -> Option<Connection> {
+        match &locked(&self.core.state).phase {
+            Phase::Up(_, connection) => Some(connection.clone()),
+            _ => None,
+        }
     }
 
     /// Drops the connection; later requests fail.
@@ -110,6 +121,8 @@ struct State {
     number: u64,
     /// Too little time has passed since the last attempt began.
     resting: bool,
+    /// How many attempts were made all the same, because a connection ended so soon.
+    hasty: u32,
     /// Why Redis is thought to be down; `None` as long as there is hope.
     down: Option<String>,
     /// Why the last connection ended, or the last attempt failed.
@@ -174,7 +187,7 @@ impl Core {
         // Each step of dialling is bounded by the timeout; this bounds their sum. A panic must not leave everyone waiting.
         let attempt = timeout(self.timeout.saturating_mul(3), AssertUnwindSafe(self.dialer.dial()).catch_unwind());
         let outcome = match attempt.await {
-            Ok(Ok(Ok(connection))) => Ok(connection),
+            Ok(Ok(Ok(wire))) => Ok(Connection::new(number, wire)),
             Ok(Ok(Err(error))) => Err(judge(&error, &self.place).words),
             Ok(Err(_)) => Err("connecting failed by a fault of ours".to_owned()),
             Err(_) => Err(silence(&self.place, self.timeout)),
@@ -183,7 +196,10 @@ impl Core {
         // Nobody may be waiting any more.
         let _ = tell.send(outcome);
         rest.await;
-        locked(&self.state).resting = false;
+        let mut state = locked(&self.state);
+        if state.number == number {
+            (state.resting, state.hasty) = (false, 0);
+        }
     }
 
     fn settle(&self, number: u64, outcome: Result<Connection, String>) {
@@ -211,7 +227,7 @@ impl Core {
     fn replace(self: &Arc<Self>, number: u64, cause: &str, hopeful: bool) -> bool {
         let mut state = locked(&self.state);
         let cluster = match &state.phase {
-            Phase::Up(current, connection) if *current == number => matches!(connection, Connection::Cluster(_)),
+            Phase::Up(current, connection) if *current == number => connection.is_cluster(),
             _ => return false,
         };
         if cluster {
@@ -223,6 +239,10 @@ impl Core {
             state.phase = Phase::Idle;
             if hopeful {
                 state.cause = cause.to_owned();
+                if state.hasty < HASTY {
+                    state.hasty += 1;
+                    state.resting = false;
+                }
             } else {
                 self.note_down(&mut state, cause);
             }

@@ -1,40 +1,44 @@
 //! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
-//! knows keys, values and scripts; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
+//! knows keys, values and changes; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use redis::{RedisError, RedisResult};
-use secrecy::{ExposeSecret, SecretString};
+use redis::RedisResult;
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 
+use self::capabilities::{Capabilities, Feature};
+use self::change::Change;
+use self::changes::{Refund, Spend, Take};
 use self::dial::{Connection, Dialer};
 use self::link::Link;
 use self::names::Names;
-use self::script::{PUT, REFUND, SPEND, TAKE, eval};
+use self::record::{Found, LONGEST, millis, span, unwritable};
 use super::apps::{self, Apps, StoredApp};
 use super::memory::locked;
 use super::news::{News, notice, own_name};
 use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
-use crate::clock::{Clock, SteadyMillis};
+use crate::clock::Clock;
 
+mod capabilities;
+mod change;
+mod changes;
 mod credentials;
 mod dial;
 mod fault;
 mod link;
+mod lock;
 mod names;
 mod news;
 mod options;
-mod script;
+mod record;
 mod url;
 
 pub use options::from_options;
 pub use url::{from_address, from_nodes, from_url};
-
-/// A hundred years: what is longer would overflow Redis's own clock.
-const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 
 /// Keeps records in a Redis that other processes may share.
 pub struct RedisStore {
@@ -44,6 +48,8 @@ pub struct RedisStore {
     clock: Clock,
     /// Tells what this process told from what others did.
     name: String,
+    /// Shared with the listener.
+    capabilities: Arc<Capabilities>,
     /// Begun when somebody wants to hear.
     news: Mutex<Option<News>>,
 }
@@ -52,43 +58,52 @@ impl RedisStore {
     /// Checks what can be checked without a network. A Redis that is down now is no error: the link finds it when it comes.
     pub fn open(config: &RedisConfig, clock: &Clock) -> Result<Self, OpenError> {
         let dialer = Arc::new(Dialer::new(config)?);
+        let capabilities = Arc::new(Capabilities::new(dialer.place(), clock.clone()));
         Ok(Self {
             link: Link::new(Arc::clone(&dialer)),
             dialer,
             names: Names::new(&config.prefix, matches!(config.topology, RedisTopology::Cluster(_))),
             clock: clock.clone(),
             name: own_name(),
+            capabilities,
             news: Mutex::default(),
         })
     }
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
         let (key, asked_at) = (self.names.record(key), self.clock.steady());
-        let found = self.link.run(true, |connection| read(connection, &key)).await;
-        Ok(self.record(&key, found.map_err(failed(operation))?, asked_at))
+        let found = self.link.run(true, |connection| record::read(connection, &key)).await;
+        Ok(found.map_err(failed(operation))?.record(&key, asked_at, &self.clock))
     }
 
-    /// What was found, as a record; `None` also for what someone else put there, which the next write replaces. What it has left counts from
-    /// the asking: the answer may have been long on its way, or this process held up.
-    fn record(&self, key: &str, found: Found, asked_at: SteadyMillis) -> Option<Record> {
-        let Found { left, text } = found;
-        let text = match text {
-            Text::Absent => return None,
-            Text::Bytes(text) => text,
-            Text::OtherType => return foreign(key, "not a string"),
-        };
-        // -2: the key came between the two commands. The next read finds it.
-        if left == -2 || left == 0 {
-            return None;
+    async fn change<C: Change>(&self, operation: &'static str, name: &str, change: C) -> Result<C::Outcome, StoreError> {
+        self.apply(true, operation, name, &change).await
+    }
+
+    async fn apply<C: Change>(
+        &self,
+        repeatable: bool,
+        operation: &'static str,
+        name: &str,
+        change: &C,
+    ) -> Result<C::Outcome, StoreError> {
+        let apply = |connection| change::apply(&self.capabilities, connection, name, change);
+        self.link.run(repeatable, apply).await.map_err(failed(operation))
+    }
+
+    /// Tells the other instances of a write that is done. Nothing depends on it, so it is short of patience and no fault of the write.
+    async fn announce(&self, key: &str) {
+        let Some(mut connection) = self.link.current() else { return };
+        let number = connection.number;
+        if !self.capabilities.allows(Feature::Publish, number) {
+            return;
         }
-        let Ok(left) = u64::try_from(left) else { return foreign(key, "without an expiry") };
-        let Ok(value) = serde_json::from_slice::<String>(&text) else { return foreign(key, "not a JSON string") };
-        let left = Duration::from_millis(left).saturating_sub(asked_at.until(self.clock.steady()));
-        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(left) })
-    }
-
-    async fn script(&self, operation: &'static str, code: &str, name: &str, args: &[&str]) -> Result<bool, StoreError> {
-        self.link.run(true, async |connection| eval(connection, code, &[name], args).await).await.map_err(failed(operation))
+        let (channel, text) = (self.names.channel(), notice(&self.name, key));
+        match timeout(self.dialer.timeout() / 4, connection.publish(&channel, &text)).await {
+            Ok(Ok(())) => self.capabilities.worked(Feature::Publish),
+            Ok(Err(error)) => self.capabilities.failed(Feature::Publish, number, &error),
+            Err(_) => {}
+        }
     }
 }
 
@@ -99,7 +114,7 @@ impl Store for RedisStore {
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         let mut news = locked(&self.news);
-        let begin = || news::listen(&self.dialer, self.names.channel(), &self.name);
+        let begin = || news::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
         Some(news.get_or_insert_with(begin).subscribe())
     }
 
@@ -118,12 +133,14 @@ impl Records for RedisStore {
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let (place, channel, tidings) = (self.names.record(key), self.names.channel(), notice(&self.name, key));
-            let write = async |connection| {
-                let (text, (unit, amount)) = (text(&record.value)?, span(left));
-                eval::<i64>(connection, PUT, &[&place], &[&text, unit, &amount.to_string(), &channel, &tidings]).await
+            let place = self.names.record(key);
+            let write = async |mut connection| {
+                let (text, (unit, amount)) = (record::text(&record.value)?, span(left));
+                redis::cmd("SET").arg(&place).arg(text).arg(unit).arg(amount).query_async::<()>(&mut connection).await
             };
-            self.link.run(true, write).await.map(drop).map_err(failed("write"))
+            self.link.run(true, write).await.map_err(failed("write"))?;
+            self.announce(key).await;
+            Ok(())
         }
         .boxed()
     }
@@ -136,23 +153,18 @@ impl Records for RedisStore {
                 return Ok(None);
             }
             let (key, asked_at) = (self.names.record(key), self.clock.steady());
-            let found = self.link.run(false, async |connection| eval::<(i64, Option<Vec<u8>>)>(connection, TAKE, &[&key], &[]).await).await;
-            let (left, text) = found.map_err(failed("take"))?;
-            Ok(self.record(&key, Found { left, text: text.map_or(Text::Absent, Text::Bytes) }, asked_at))
+            let found = Found::from(self.apply(false, "take", &key, &Take).await?);
+            Ok(found.record(&key, asked_at, &self.clock))
         }
         .boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let name = self.names.permits(key);
-            self.script("spend", SPEND, &name, &[&limit.to_string(), &millis(window)]).await
-        }
-        .boxed()
+        async move { self.change("spend", &self.names.permits(key), Spend { limit, millis: millis(window) }).await }.boxed()
     }
 
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.script("refund", REFUND, &self.names.permits(key), &[]).await.map(drop) }.boxed()
+        async move { self.change("refund", &self.names.permits(key), Refund).await.map(drop) }.boxed()
     }
 }
 
@@ -175,43 +187,6 @@ impl Apps for RedisStore {
     }
 }
 
-/// What rests under a key and the milliseconds it has left (-1: for ever, -2: it is not there).
-struct Found {
-    left: i64,
-    text: Text,
-}
-
-enum Text {
-    Absent,
-    Bytes(Vec<u8>),
-    OtherType,
-}
-
-/// The time left is asked first: when someone writes between the two commands, the new value gets the old value's shorter end, and
-/// never the old value the new end.
-async fn read(mut connection: Connection, key: &str) -> RedisResult<Found> {
-    let mut both = redis::pipe();
-    both.cmd("PTTL").arg(key).cmd("GET").arg(key);
-    match both.query_async::<(i64, Option<Vec<u8>>)>(&mut connection).await {
-        Ok((left, text)) => Ok(Found { left, text: text.map_or(Text::Absent, Text::Bytes) }),
-        Err(error) if fault::code(&error).as_deref() == Some("WRONGTYPE") => Ok(Found { left: -1, text: Text::OtherType }),
-        Err(error) => Err(error),
-    }
-}
-
-/// The value as the original's client writes it.
-fn text(value: &SecretString) -> RedisResult<String> {
-    serde_json::to_string(value.expose_secret()).map_err(|_| unwritable())
-}
-
-/// The end of a `SET key "…" EX ttl`. In whole seconds rounded down, so that a record never outlives its credential; a last part of a second in ms.
-fn span(left: Duration) -> (&'static str, u64) {
-    match left.as_secs() {
-        0 => ("PX", left.subsec_millis().max(1).into()),
-        seconds => ("EX", seconds),
-    }
-}
-
 async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
     redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
 }
@@ -219,20 +194,6 @@ async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMa
 async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
     let text = apps::to_json(app).map_err(|_| unwritable())?;
     redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
-}
-
-fn unwritable() -> RedisError {
-    RedisError::from((redis::ErrorKind::Client, "the value cannot be written as JSON"))
-}
-
-fn foreign(key: &str, what: &'static str) -> Option<Record> {
-    tracing::warn!(store.key = key, found = what, "redis holds something under our key that is not ours; it counts as absent");
-    None
-}
-
-/// Whole milliseconds, of which Redis wants at least one.
-fn millis(span: Duration) -> String {
-    span.min(LONGEST).as_millis().max(1).to_string()
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(String) -> StoreError {

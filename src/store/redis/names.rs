@@ -34,6 +34,11 @@ impl Names {
         self.ours("lease:", key)
     }
 
+    /// The lock that a conditional write of `key` holds on a server without scripts.
+    pub(super) fn lock(&self, key: &str) -> String {
+        self.ours("lock:", key)
+    }
+
     /// The permits named `key`.
     pub(super) fn permits(&self, key: &str) -> String {
         self.ours("spent:", key)
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(names.record("wx1.token"), "site:wx1.token");
         assert_eq!(names.record("wx1.token.pause"), "site:jsdkd:{site:wx1.token}.pause");
         assert_eq!(names.lease("wx1.token"), "site:jsdkd:lease:{site:wx1.token}");
+        assert_eq!(names.lock("wx1.token"), "site:jsdkd:lock:{site:wx1.token}");
         assert_eq!(names.permits("wx1.card_ticket.rotations.20000"), "site:jsdkd:spent:{site:wx1.card_ticket}.rotations.20000");
         assert_eq!(names.permits("source.work.forced"), "site:jsdkd:spent:{site:source.work}.forced");
     }

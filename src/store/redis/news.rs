@@ -9,27 +9,35 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Red
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
+use super::capabilities::{Capabilities, Feature};
 use super::dial::{Dialer, certificates, node, tcp};
+use super::fault;
 use crate::store::news::{Ear, News, QUIET};
 use crate::store::{RedisConfig, RedisTopology};
 
 /// Listens on `channel` to all but what `own` tells. Must be called on a tokio runtime.
-pub(super) fn listen(dialer: &Arc<Dialer>, channel: String, own: &str) -> News {
-    let (dialer, channel) = (Arc::clone(dialer), Arc::<str>::from(channel));
-    News::keep(own, move |ear| listen_once(Arc::clone(&dialer), Arc::clone(&channel), ear))
+pub(super) fn listen(dialer: &Arc<Dialer>, capabilities: &Arc<Capabilities>, channel: String, own: &str) -> News {
+    let (dialer, capabilities, channel) = (Arc::clone(dialer), Arc::clone(capabilities), Arc::<str>::from(channel));
+    News::keep(own, move |ear| listen_once(Arc::clone(&dialer), Arc::clone(&capabilities), Arc::clone(&channel), ear))
 }
 
-async fn listen_once(dialer: Arc<Dialer>, channel: Arc<str>, ear: Ear) -> bool {
-    let connected = timeout(dialer.timeout().saturating_mul(3), connect(&dialer, &channel)).await;
+async fn listen_once(dialer: Arc<Dialer>, capabilities: Arc<Capabilities>, channel: Arc<str>, ear: Ear) -> bool {
+    let connected = timeout(dialer.timeout().saturating_mul(3), connect(&dialer, &capabilities, &channel)).await;
     let Ok(Ok((sink, stream))) = connected else { return false };
     tracing::debug!(store.place = dialer.place(), "listening for what others write");
     hear(&dialer, sink, stream, &ear).await;
     true
 }
 
-async fn connect(dialer: &Dialer, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
+async fn connect(dialer: &Dialer, capabilities: &Capabilities, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
     let mut listening: PubSub = dialer.dial_listener().await?;
-    listening.subscribe(channel).await?;
+    match listening.subscribe(channel).await {
+        Ok(()) => capabilities.worked(Feature::Subscribe),
+        Err(error) => {
+            capabilities.failed(Feature::Subscribe, 0, &error);
+            return Err(error);
+        }
+    }
     Ok(listening.split())
 }
 
@@ -41,6 +49,8 @@ async fn hear(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, e
             Ok(None) => return,
             Err(_) => match timeout(dialer.timeout(), sink.ping::<()>()).await {
                 Ok(Ok(())) => {}
+                // Some proxies do not take it from a listener, and this is an answer, too.
+                Ok(Err(error)) if fault::is_refusal(&error) => {}
                 _ => return,
             },
         }

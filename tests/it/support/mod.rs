@@ -6,6 +6,7 @@ pub(crate) mod chromium;
 pub(crate) mod databases;
 pub(crate) mod devtools;
 pub(crate) mod faketime;
+pub(crate) mod filter;
 pub(crate) mod fleet;
 pub(crate) mod keeping;
 pub(crate) mod load;

@@ -1,0 +1,259 @@
+//! The changes that the store makes, each as a script and with plain commands. A script touches one key and publishes nothing: many
+//! proxies refuse a script that does.
+
+use std::time::Duration;
+
+use redis::RedisResult;
+
+use super::change::Change;
+use super::dial::Connection;
+use super::fault;
+use super::lock::Lock;
+
+/// The milliseconds that a key has left (-1: for ever, -2: it is not there) and what rests there.
+type Left = (i64, Option<Vec<u8>>);
+
+/// Reads and deletes at once; servers before 6.2 have no `GETDEL`.
+pub(super) struct Take;
+
+impl Change for Take {
+    type Outcome = Left;
+
+    const SCRIPT: &'static str =
+        "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
+
+    fn arguments(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Of all who read the record, the one whose `DEL` deletes it has it.
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<Left> {
+        let found = look(&mut connection, key).await?;
+        if found.1.is_none() {
+            return Ok(found);
+        }
+        let deleted: i64 = redis::cmd("DEL").arg(key).query_async(&mut connection).await?;
+        Ok(if deleted == 1 { found } else { (-2, None) })
+    }
+}
+
+/// Writes unless a living value other than `before` (seen before) and `new` is there. What is no string at all is none of ours.
+pub(super) struct Replace<'a> {
+    pub(super) before: String,
+    pub(super) new: String,
+    /// `EX` or `PX`, and how many of them.
+    pub(super) span: (&'static str, u64),
+    pub(super) lock: Lock<'a>,
+}
+
+impl Change for Replace<'_> {
+    type Outcome = bool;
+
+    const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
+        if type(found) == 'string' and found ~= ARGV[1] and found ~= ARGV[2] then return 0 end \
+        redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1";
+
+    fn arguments(&self) -> Vec<String> {
+        vec![self.before.clone(), self.new.clone(), self.span.0.to_owned(), self.span.1.to_string()]
+    }
+
+    /// Under a lock that all who write this way take, between reading and writing.
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
+        loop {
+            let mut held = self.lock.take(&mut connection).await?;
+            let found = match redis::cmd("GET").arg(key).query_async::<Option<Vec<u8>>>(&mut connection).await {
+                Err(error) if is_wrong_type(&error) => None,
+                found => found?,
+            };
+            let gives_way = found.is_none_or(|found| found == self.before.as_bytes() || found == self.new.as_bytes());
+            if gives_way && !held.is_sure() {
+                continue;
+            }
+            if gives_way {
+                let (unit, amount) = self.span;
+                redis::cmd("SET").arg(key).arg(&self.new).arg(unit).arg(amount).query_async::<()>(&mut connection).await?;
+            }
+            held.release(&mut connection).await;
+            return Ok(gives_way);
+        }
+    }
+}
+
+/// An owner that asks again (because the first answer was lost on the way) is told that it has the lease. One that ends much later than
+/// leases do, because the server's clock was set back or somebody made it by hand, ends in time after all.
+pub(super) struct Claim<'a> {
+    pub(super) owner: &'a str,
+    pub(super) millis: u64,
+}
+
+impl Change for Claim<'_> {
+    type Outcome = bool;
+
+    const SCRIPT: &'static str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
+        local found, left = redis.pcall('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) \
+        if type(found) ~= 'string' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end \
+        if found == ARGV[1] or left < 0 or left > 4 * tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
+        return found == ARGV[1] and 1 or 0";
+
+    fn arguments(&self) -> Vec<String> {
+        vec![self.owner.to_owned(), self.millis.to_string()]
+    }
+
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
+        // A second time if what was in the way has ended, or was no lease at all.
+        for _ in 0..2 {
+            if set_absent(&mut connection, key, self.owner, self.millis).await? {
+                return Ok(true);
+            }
+            let (left, found) = match look(&mut connection, key).await {
+                Err(error) if is_wrong_type(&error) => {
+                    redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+                    continue;
+                }
+                found => found?,
+            };
+            let Some(found) = found else { continue };
+            let is_ours = found == self.owner.as_bytes();
+            if is_ours || left < 0 || u64::try_from(left).is_ok_and(|left| left > self.millis.saturating_mul(4)) {
+                let mut prolong = redis::pipe();
+                prolong.cmd("PEXPIRE").arg(key).arg(self.millis).ignore().cmd("GET").arg(key);
+                // Read again: it may have ended and become another's in between.
+                let (found,) = prolong.query_async::<(Option<Vec<u8>>,)>(&mut connection).await?;
+                return Ok(is_ours && found.is_some_and(|found| found == self.owner.as_bytes()));
+            }
+            return Ok(false);
+        }
+        Ok(false)
+    }
+}
+
+/// Gives a lease back if `owner` has it.
+pub(super) struct Release<'a> {
+    pub(super) owner: &'a str,
+    /// How long a command may be under way.
+    pub(super) margin: Duration,
+}
+
+impl Change for Release<'_> {
+    type Outcome = bool;
+
+    const SCRIPT: &'static str = "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) return 1";
+
+    fn arguments(&self) -> Vec<String> {
+        vec![self.owner.to_owned()]
+    }
+
+    /// One that ends soon is left to end, because it could be another's by the time it is deleted.
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
+        let (left, found) = match look(&mut connection, key).await {
+            Err(error) if is_wrong_type(&error) => return Ok(false),
+            found => found?,
+        };
+        let is_safe = u64::try_from(left).is_ok_and(|left| Duration::from_millis(left) > self.margin);
+        if !is_safe || found.is_none_or(|found| found != self.owner.as_bytes()) {
+            return Ok(false);
+        }
+        redis::cmd("DEL").arg(key).query_async(&mut connection).await
+    }
+}
+
+/// Counts up to the limit and no further; the window begins with the first of them. What is no count, or lost its end, begins anew.
+pub(super) struct Spend {
+    pub(super) limit: u32,
+    pub(super) millis: u64,
+}
+
+impl Change for Spend {
+    type Outcome = bool;
+
+    const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
+        local count = type(found) == 'string' and tonumber(found) \
+        if not count then redis.call('DEL', KEYS[1]) count = 0 end \
+        if count >= tonumber(ARGV[1]) then return 0 end \
+        if redis.call('INCR', KEYS[1]) == 1 or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
+        return 1";
+
+    fn arguments(&self) -> Vec<String> {
+        vec![self.limit.to_string(), self.millis.to_string()]
+    }
+
+    /// `INCR` gives each of many a number of its own; who gets one above the limit takes it back.
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
+        if self.limit == 0 {
+            return Ok(false);
+        }
+        // With its end from the beginning, so that a process that dies in between leaves no count without one.
+        let count = async |connection: &mut Connection| {
+            set_absent(connection, key, "0", self.millis).await?;
+            redis::cmd("INCR").arg(key).query_async::<i64>(connection).await
+        };
+        let number = match count(&mut connection).await {
+            Err(error) if is_wrong_type(&error) || fault::is_no_number(&error) => {
+                redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+                count(&mut connection).await?
+            }
+            number => number?,
+        };
+        if number > i64::from(self.limit) {
+            redis::cmd("DECR").arg(key).query_async::<()>(&mut connection).await?;
+            return Ok(false);
+        }
+        let is_endless = number > 1 && redis::cmd("PTTL").arg(key).query_async::<i64>(&mut connection).await? < 0;
+        if number <= 1 || is_endless {
+            redis::cmd("PEXPIRE").arg(key).arg(self.millis).query_async::<()>(&mut connection).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// The window ends as it did; when nothing is left to count the next one begins with the next permit.
+pub(super) struct Refund;
+
+impl Change for Refund {
+    type Outcome = bool;
+
+    const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
+        local count = type(found) == 'string' and tonumber(found) \
+        if count and count > 1 then redis.call('DECR', KEYS[1]) else redis.call('DEL', KEYS[1]) end return 1";
+
+    fn arguments(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
+        let found = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
+        let count = match found {
+            Ok(None) => return Ok(true),
+            Ok(Some(text)) => text.parse::<i64>().unwrap_or(-1),
+            Err(error) if is_wrong_type(&error) => -1,
+            Err(error) => return Err(error),
+        };
+        let left = match count {
+            0 => return Ok(true),
+            1.. => redis::cmd("DECR").arg(key).query_async::<i64>(&mut connection).await?,
+            _ => -1,
+        };
+        if left < 0 {
+            redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// The time left is asked first, as in [`super::record::read`].
+async fn look(connection: &mut Connection, key: &str) -> RedisResult<Left> {
+    let mut both = redis::pipe();
+    both.cmd("PTTL").arg(key).cmd("GET").arg(key);
+    both.query_async(connection).await
+}
+
+/// Writes what ends after so many milliseconds, if nothing is there.
+pub(super) async fn set_absent(connection: &mut Connection, key: &str, text: &str, millis: u64) -> RedisResult<bool> {
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(text).arg("NX").arg("PX").arg(millis);
+    Ok(set.query_async::<Option<String>>(connection).await?.is_some())
+}
+
+fn is_wrong_type(error: &redis::RedisError) -> bool {
+    fault::code(error).as_deref() == Some("WRONGTYPE")
+}
