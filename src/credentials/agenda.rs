@@ -68,6 +68,11 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.earlier.notified().await;
     }
 
+    /// Has the waiting task look again: moving a clock wakes no timer.
+    pub(crate) fn wake(&self) {
+        self.earlier.notify_one();
+    }
+
     /// Takes what is due by `now` off the list.
     pub(crate) fn take_due(&self, now: SteadyMillis) -> Vec<K> {
         let mut entries = self.entries();

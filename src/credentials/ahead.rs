@@ -95,7 +95,8 @@ impl<S: Subject> Engine<S> {
         let (now, all) = (self.clock.steady(), self.all());
         let failed: BTreeSet<_> = all.iter().filter(|one| one.set_failure(None).is_some()).map(|one| one.key.clone()).collect();
         // A credential may wait for the pause of one that it needs.
-        let waits = |one: &Credential<S>| failed.contains(&one.key) || one.subject.load().needs().iter().any(|key| failed.contains(key));
+        let waits =
+            |one: &Credential<S>| failed.contains(&one.key) || one.subject.load().needs().iter().any(|key| failed.contains(key));
         for credential in all.iter().filter(|one| one.is_scheduled.load(Relaxed) && waits(one)) {
             credential.attend_no_later(now);
         }

@@ -70,8 +70,10 @@ impl<S: Subject> Credential<S> {
         let until = self.engine.clock.steady().plus(pause);
         self.set_failure(Some(Failure { cause: refusal.clone(), attempts, until }));
         let advice = refusal.advice().unwrap_or("none");
-        tracing::warn!(credential = %self.key, error = %refusal, advice, attempts, pause_ms = pause.as_millis() as u64,
-            "a renewal failed");
+        let (subject, pause_ms) = (self.subject.load(), pause.as_millis() as u64);
+        let names = subject.log_names();
+        tracing::warn!(account.id = names.account, credential.kind = names.kind, source.name = names.source,
+            error = %refusal, advice, attempts, pause_ms, "a renewal failed");
         let cause = serde_json::to_string(refusal).ok().filter(|_| is_shared(refusal))?;
         Some(Backoff { left: pause, attempts, cause })
     }

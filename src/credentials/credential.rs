@@ -83,8 +83,10 @@ impl<S: Subject> Credential<S> {
                 drop(self.begin_reading());
             }
         }
-        if cached.freshness_at(now, self.engine.clock.wall()) == Freshness::Expired {
-            return None;
+        match cached.freshness_at(now, self.engine.clock.wall()) {
+            Freshness::Expired => return None,
+            Freshness::Due if self.engine.wakes_when_due => self.engine.agenda.wake(),
+            Freshness::Due | Freshness::Fresh => {}
         }
         if !self.is_scheduled.load(Relaxed) {
             self.schedule(cached);
@@ -153,10 +155,7 @@ impl<S: Subject> Credential<S> {
     }
 
     /// Bounds `work` as every caller's wait is bounded.
-    pub(crate) async fn with_timeout<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error<S>>>,
-    ) -> Result<T, Error<S>> {
+    pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, Error<S>>>) -> Result<T, Error<S>> {
         let after = self.engine.timeout;
         let late = || RenewalError::TooSlow { key: self.key.clone(), after };
         tokio::time::timeout(after + GRACE, work).await.unwrap_or_else(|_| Err(late()))

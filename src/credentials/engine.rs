@@ -35,6 +35,7 @@ pub(crate) struct Engine<S: Subject> {
     /// The bound on a call to the service.
     pub(super) timeout: Duration,
     pub(super) agenda: Agenda<S::Key>,
+    pub(super) wakes_when_due: bool,
     pub(super) waiters: Waiters,
     pub(super) outage: Outage,
     /// How many renewals are under way, so that a stopping process can wait for them.
@@ -50,6 +51,9 @@ pub(crate) struct Parts {
     pub(crate) rng: Chance,
     /// The bound on a call to the service.
     pub(crate) timeout: Duration,
+    /// Whether a request that finds its credential due wakes the agenda, in case the clock was moved. Too dear where a credential is asked for
+    /// a hundred thousand times a second.
+    pub(crate) wakes_when_due: bool,
     /// Put behind a log line that names no credential.
     pub(crate) whose: &'static str,
 }
@@ -67,6 +71,7 @@ impl<S: Subject> Engine<S> {
             rng: parts.rng,
             timeout: parts.timeout,
             agenda: Agenda::default(),
+            wakes_when_due: parts.wakes_when_due,
             waiters: Waiters::default(),
             outage: Outage::of(parts.whose),
             renewing: watch::Sender::new(0),

@@ -35,4 +35,4 @@ pub use cached::Cached;
 pub use credential::Credential;
 pub(crate) use engine::{Engine, Parts};
 pub use error::{RenewalError, StoreFault};
-pub use subject::{Effect, Granted, Needed, Refusal, Subject};
+pub use subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};

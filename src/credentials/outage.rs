@@ -1,8 +1,8 @@
 //! Whether the store answers. Logs once when the store starts failing and once when it has recovered, and counts faults, so that a cached copy
 //! knows whether the store may have lost it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 

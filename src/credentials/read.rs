@@ -82,11 +82,7 @@ impl<S: Subject> Credential<S> {
 
     /// Brings the cached copy up to date with what the store showed, where `held` was the copy when the store was asked. Returns the copy
     /// that is valid now.
-    pub(super) fn apply(
-        self: &Arc<Self>,
-        held: Option<Arc<Cached>>,
-        stored: Option<StoredCredential>,
-    ) -> Option<Arc<Cached>> {
+    pub(super) fn apply(self: &Arc<Self>, held: Option<Arc<Cached>>, stored: Option<StoredCredential>) -> Option<Arc<Cached>> {
         let (engine, now) = (&self.engine, self.engine.clock.steady());
         if !self.holds(&held) {
             // A renewal ended while the store was being read.
@@ -95,9 +91,9 @@ impl<S: Subject> Credential<S> {
         let stored = stored.filter(|stored| stored.ends > now && self.subject.load().accepts(stored.value.expose_secret()));
         let faults = engine.outage.faults();
         // An expired copy only recognizes its own value, should the store keep it longer.
-        let compared = held.as_ref().filter(|held| {
-            !held.is_over(&engine.clock) || stored.as_ref().is_some_and(|stored| held.is_value(&stored.value))
-        });
+        let compared = held
+            .as_ref()
+            .filter(|held| !held.is_over(&engine.clock) || stored.as_ref().is_some_and(|stored| held.is_value(&stored.value)));
         match (reconcile(compared.map(|held| held.held(faults)), stored.as_ref()), stored) {
             (Decision::Keep, Some(stored)) => self.confirm(&held, &stored, faults),
             (Decision::Keep, None) => {}

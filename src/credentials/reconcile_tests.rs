@@ -50,12 +50,7 @@ fn decide(held: Option<&Copy>, stored: Option<&Copy>) -> Decision {
 }
 
 fn stored_as(copy: &Copy) -> StoredCredential {
-    StoredCredential {
-        value: copy.value.as_str().into(),
-        ends: SteadyMillis(copy.ends),
-        version: copy.version,
-        lifetime: None,
-    }
+    StoredCredential { value: copy.value.as_str().into(), ends: SteadyMillis(copy.ends), version: copy.version, lifetime: None }
 }
 
 #[test]

@@ -34,7 +34,16 @@ impl<S: Subject> Credential<S> {
             Ok(granted) => {
                 let expires_in = granted.expires_in.as_secs();
                 let cached = self.settle(granted, asked_at, right).await;
-                tracing::info!(credential = %self.key, why = reason.name(), expires_in, duration_ms, "renewed");
+                let names = subject.log_names();
+                tracing::info!(
+                    account.id = names.account,
+                    credential.kind = names.kind,
+                    source.name = names.source,
+                    why = reason.name(),
+                    expires_in,
+                    duration_ms,
+                    "renewed"
+                );
                 Settled::Granted(cached)
             }
             Err(refusal) => {

@@ -46,6 +46,9 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// The credential whose key in the store this is, if it may be one of this engine's.
     fn key_of(store_key: &str) -> Option<Self::Key>;
 
+    /// Its names in the log.
+    fn log_names(&self) -> LogNames<'_>;
+
     /// The outage to survive: renewal begins this long before the end.
     fn reserve(&self) -> Duration;
 
@@ -87,6 +90,17 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn accepts(&self, stored: &str) -> bool {
         !stored.is_empty()
     }
+}
+
+/// The fields by which log lines name a credential.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogNames<'a> {
+    /// `account.id`.
+    pub account: Option<&'a str>,
+    /// `credential.kind`.
+    pub kind: Option<&'a str>,
+    /// `source.name`.
+    pub source: Option<&'a str>,
 }
 
 /// What renewing a credential does to the value before.

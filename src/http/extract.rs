@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, Cached};
+use crate::keeper::{Cached, Holding};
 use crate::realm::{Accept, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.

@@ -18,7 +18,7 @@ use super::neighbours::{Claims, Known};
 use crate::account::AppId;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, Keeper, Cached};
+use crate::keeper::{Cached, Holding, Keeper};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;

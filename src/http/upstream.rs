@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use crate::keeper::KeeperError;
 use crate::credentials::StoreFault;
+use crate::keeper::KeeperError;
 use crate::sources::{SourceError, UpstreamError};
 use crate::wechat::{Call, Errcode};
 

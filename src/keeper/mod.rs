@@ -74,7 +74,8 @@ impl Keeper {
         rng: Chance,
     ) -> Self {
         let shared = Arc::clone(&store);
-        let engine = Engine::new(Parts { store: shared, clock, keep, rng, timeout: wechat.timeout(), whose: "" });
+        let engine =
+            Engine::new(Parts { store: shared, clock, keep, rng, timeout: wechat.timeout(), wakes_when_due: false, whose: "" });
         let keeper = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, store, wechat, keep }));
         keeper.set_accounts(accounts);
         keeper

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::account::{Account, AppId, TokenApi};
 use crate::credential::{CredentialKey, CredentialKind, FULL_LIFETIME};
-use crate::credentials::{Effect, Granted, Needed, Refusal, Subject};
+use crate::credentials::{Effect, Granted, LogNames, Needed, Refusal, Subject};
 use crate::wechat::{Grant, Kind, WechatClient, WechatError};
 
 /// On the stable endpoint `expires_in` is the rest of a lifetime, and never below this on WeChat's own servers.
@@ -58,6 +58,10 @@ impl Subject for WechatSubject {
     fn key_of(store_key: &str) -> Option<CredentialKey> {
         let (app_id, kind) = store_key.split_once('.')?;
         Some(CredentialKey { app_id: AppId::parse(app_id).ok()?, kind: CredentialKind::from_name(kind)? })
+    }
+
+    fn log_names(&self) -> LogNames<'_> {
+        LogNames { account: Some(self.account.app_id.as_str()), kind: Some(self.kind.name()), source: None }
     }
 
     fn reserve(&self) -> Duration {

@@ -66,7 +66,7 @@ impl Sources {
     /// run for anything to be renewed ahead.
     pub fn new(set: SourceSet, store: Arc<dyn Store>, clock: Clock, keep: Keep, timeout: Duration) -> Result<Self, ClientError> {
         let rng = Chance::system();
-        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, whose: " for the sources" });
+        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, wakes_when_due: true, whose: " for the sources" });
         let wire = Arc::new(Wire::new(timeout)?);
         let sources = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, wire, keep }));
         sources.set(set);

@@ -9,7 +9,7 @@ use super::error::UpstreamError;
 use super::object;
 use super::source::Source;
 use super::wire::Wire;
-use crate::credentials::{Effect, Granted, Needed, Refusal, Subject};
+use crate::credentials::{Effect, Granted, LogNames, Needed, Refusal, Subject};
 use crate::wechat::Kind;
 
 /// Put before a source's name to get its key in the store.
@@ -35,6 +35,10 @@ impl Subject for SourceSubject {
 
     fn key_of(store_key: &str) -> Option<String> {
         store_key.strip_prefix(PREFIX).map(str::to_owned)
+    }
+
+    fn log_names(&self) -> LogNames<'_> {
+        LogNames { source: Some(&self.source.name), ..LogNames::default() }
     }
 
     fn reserve(&self) -> Duration {

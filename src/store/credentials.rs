@@ -10,7 +10,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
 use super::companion::{Companion, Pause};
-use super::fingerprint::Fingerprint;
 use crate::clock::{SteadyMillis, UnixMillis};
 
 /// How long a companion outlives its value, so that a value that has just expired is still recognized.
@@ -74,8 +73,8 @@ pub struct Lease {
     granted_at: UnixMillis,
     /// Our clock when the store's answer arrived.
     received_at: SteadyMillis,
-    /// The value that was there. Another value found at the write means that two renewals crossed.
-    seen: Option<Fingerprint>,
+    /// What was there. Another value found at the write means that two renewals crossed.
+    seen: Pair,
 }
 
 /// The answer to [`CredentialStore::acquire`].
@@ -126,11 +125,7 @@ pub trait CredentialStore: Send + Sync {
 
     /// Writes what was fetched under `lease`: only over a lower generation, and only over the value that was there when the lease was granted.
     /// A write whose answer was lost may be repeated.
-    fn commit<'a>(
-        &'a self,
-        lease: &'a Lease,
-        new: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    fn commit<'a>(&'a self, lease: &'a Lease, new: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>>;
 
     /// Writes back, without a lease, what the store has lost: only over a lower generation of ours, never over a foreign value.
     fn restore<'a>(&'a self, key: &'a str, lost: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>>;
@@ -198,7 +193,8 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
         async move {
             let granted_at = self.take_lease(key, owner, ttl).await?;
             let received_at = self.steady();
-            let (current, companion) = current(&self.read_pair(key).await?);
+            let seen = self.read_pair(key).await?;
+            let (current, companion) = current(&seen);
             let Some(granted_at) = granted_at else { return Ok(Acquired { lease: None, current, backoff: None }) };
             let lease = Lease {
                 key: key.to_owned(),
@@ -206,20 +202,26 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
                 generation: (companion.highest().max(at_least) + 1).max(granted_at.0),
                 granted_at,
                 received_at,
-                seen: current.as_ref().map(|current| Fingerprint::of(current.value.expose_secret())),
+                seen,
             };
             Ok(Acquired { backoff: companion.backoff(granted_at), lease: Some(lease), current })
         }
         .boxed()
     }
 
-    fn commit<'a>(
-        &'a self,
-        lease: &'a Lease,
-        new: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
-        let may_replace = |found: &StoredCredential| lease.seen == Some(Fingerprint::of(found.value.expose_secret()));
-        write(self, &lease.key, new, may_replace).boxed()
+    fn commit<'a>(&'a self, lease: &'a Lease, new: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        async move {
+            let (seen, companion) = current(&lease.seen);
+            let seen = seen.map(|seen| seen.value);
+            let text = companion.committed(seen.as_ref(), &new).text();
+            // Nearly always the store still holds what was there when the lease was granted.
+            if self.write_pair(&lease.key, seen.as_ref(), new, &text, KEPT_LONGER).await? {
+                return Ok(Committed::Stored);
+            }
+            let was_seen = |found: &StoredCredential| seen.as_ref().is_some_and(|seen| is_same(seen, &found.value));
+            write(self, &lease.key, new, was_seen).await
+        }
+        .boxed()
     }
 
     fn restore<'a>(&'a self, key: &'a str, lost: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>> {
@@ -253,7 +255,7 @@ async fn write<T: VersionedRecords + ?Sized>(
         let (current, companion) = current(&store.read_pair(key).await?);
         let over = match current {
             // Ours already, perhaps with another end: a write whose answer was lost, or that took long.
-            Some(found) if found.value.expose_secret() == new.value.expose_secret() => {
+            Some(found) if is_same(&found.value, new.value) => {
                 if !found.version.is_foreign && found.version.generation > new.generation {
                     return Ok(Committed::Stored);
                 }
@@ -274,6 +276,10 @@ async fn write<T: VersionedRecords + ?Sized>(
         }
     }
     Ok(Committed::Superseded(None))
+}
+
+fn is_same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
 }
 
 /// What `pair` says, and its companion.

@@ -124,12 +124,7 @@ impl VersionedRecords for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    fn take_lease<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         ready(Ok(Some(self.clock.wall()))).boxed()
     }
 

@@ -80,6 +80,11 @@ pub trait Records: Send + Sync {
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
+/// The fingerprint by which a companion names `value`.
+pub fn fingerprint_of(value: &str) -> String {
+    fingerprint::Fingerprint::of(value).to_string()
+}
+
 /// Something that another process did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {

@@ -154,8 +154,7 @@ async fn instances_with_and_without_scripts_share_one_redis() {
         release(&**one, "wx1.token", "one").await;
         assert!(has_lease(&**other, "wx1.token", "other").await);
         assert!(renews(&**one, "wx2.token", "a").await && renews(&**other, "wx2.token", "b").await);
-        assert_eq!(value(one.get("wx2.token").await.unwrap()).as_deref(), Some("b"));
-        assert_eq!(value(one.take("wx1.token").await.unwrap()).as_deref(), Some("b"));
+        assert_eq!(value(one.take("wx2.token").await.unwrap()).as_deref(), Some("b"));
         for (spender, granted) in [(one, true), (other, true), (one, false), (other, false)] {
             assert_eq!(spender.spend("wx1.rotate", 2, HOUR).await.unwrap(), granted);
         }

@@ -25,7 +25,7 @@ pub(crate) struct Scene {
 pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let plan = Plan { seed: 1, days: 1, hosts };
+        let plan = Plan { seed: 1, days: 1, hosts, is_strange: false };
         let world = Arc::new(World::new(plan.seed, hosts, 0));
         let fleet = Arc::new(Fleet::new(&world, &plan));
         world.state().judge.calm_is(true);

@@ -36,6 +36,8 @@ pub(crate) struct Storage {
     now: Contents,
     /// What it was after each change of the last moments.
     before: VecDeque<(u64, Contents)>,
+    /// What it was, every few minutes of the last hours.
+    backups: VecDeque<(u64, Contents)>,
     leases: u64,
     /// When a value gave way to one that WeChat had granted before it.
     pub(crate) set_back: Option<String>,
@@ -82,6 +84,27 @@ impl Storage {
     pub(crate) fn companion(&self, key: &str, now: u64) -> Option<String> {
         let (companion, ends) = self.now.companions.get(key)?;
         (*ends > now).then(|| companion.clone())
+    }
+
+    /// The store is restored from a backup of `age` ago: leases and permits too.
+    pub(crate) fn set_back_by(&mut self, age: u64, now: u64) {
+        let backup = self.backups.iter().rev().find(|(at, _)| at + age <= now);
+        if let Some((_, contents)) = backup {
+            self.now = contents.clone();
+        }
+        self.before.clear();
+    }
+
+    pub(crate) fn lose_companion(&mut self, key: &str, now: u64) {
+        self.change(now).companions.remove(key);
+    }
+
+    /// Gives the companion's newest entry the fingerprint of `value`, so that it has the generation of another value.
+    pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
+        let Some(text) = self.companion(key, now) else { return };
+        let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        companion["versions"][0]["fingerprint"] = jsdkd::store::fingerprint_of(value).into();
+        self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 
     pub(crate) fn take(&mut self, key: &str, now: u64) -> Option<(String, u64)> {
@@ -153,6 +176,12 @@ impl Storage {
             self.before.pop_front();
         }
         self.before.push_back((now, self.now.clone()));
+        if self.backups.back().is_none_or(|(at, _)| at + 300 * SECOND < now) {
+            self.backups.push_back((now, self.now.clone()));
+            while self.backups.len() > 100 {
+                self.backups.pop_front();
+            }
+        }
         &mut self.now
     }
 }

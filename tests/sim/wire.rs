@@ -296,9 +296,8 @@ impl VersionedRecords for ToStore {
         let (name, value, companion) = (key.to_owned(), new.value.expose_secret().to_owned(), companion.to_owned());
         let over = over.map(|over| over.expose_secret().to_owned());
         let left = millis(self.clock.steady().until(new.ends));
-        let write = self.act("write", move |storage, now| {
-            storage.put_pair(&name, over.as_deref(), [&value, &companion], left, now)
-        });
+        let write =
+            self.act("write", move |storage, now| storage.put_pair(&name, over.as_deref(), [&value, &companion], left, now));
         let tell = move |did: &Result<bool, StoreError>| {
             if !matches!(did, Ok(false)) {
                 self.world.tell(self.process, &Changed::Key(key.into()));
@@ -319,10 +318,8 @@ impl VersionedRecords for ToStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         let (key, owner, ttl, process) = (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
-        self.act("claim", move |storage, now| {
-            storage.claim(&key, &owner, process, ttl, now).then(|| UnixMillis(BEGINNING + now))
-        })
-        .boxed()
+        self.act("claim", move |storage, now| storage.claim(&key, &owner, process, ttl, now).then(|| UnixMillis(BEGINNING + now)))
+            .boxed()
     }
 
     fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {

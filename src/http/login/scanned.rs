@@ -53,7 +53,8 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         let again = at_wechat(&state, &base, holding.account.app_id.as_str(), uuid);
         return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
     };
-    let scanned = state.logins.scanned(crate::account::Account::clone(&holding.account), uuid, code, state.options.confirm_logins).await;
+    let scanned =
+        state.logins.scanned(crate::account::Account::clone(&holding.account), uuid, code, state.options.confirm_logins).await;
     answer(&req, &state, uuid, scanned)
 }
 

@@ -63,12 +63,7 @@ impl VersionedRecords for FileStore {
         .boxed()
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    fn take_lease<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         ready(Ok(Some(self.clock.wall()))).boxed()
     }
 

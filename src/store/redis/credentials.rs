@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, join};
 use redis::RedisResult;
 use secrecy::SecretString;
 
@@ -23,9 +23,8 @@ impl RedisStore {
 
     /// The server's clock. A proxy may refuse the question; then ours must do.
     async fn now(&self) -> UnixMillis {
-        let ask = async |mut connection: Connection| -> RedisResult<(u64, u64)> {
-            redis::cmd("TIME").query_async(&mut connection).await
-        };
+        let ask =
+            async |mut connection: Connection| -> RedisResult<(u64, u64)> { redis::cmd("TIME").query_async(&mut connection).await };
         match self.link.run(true, ask).await {
             Ok((seconds, micros)) => UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
             Err(_) => self.clock.wall(),
@@ -60,10 +59,13 @@ impl VersionedRecords for RedisStore {
         async move {
             let (place, beside, asked_at) = (self.names.record(key), self.companion_of(key), self.clock.steady());
             let both = async |mut connection: Connection| {
-                let found = record::read(connection.clone(), &place).await?;
+                // Sent together; the value's is the first on its way.
+                let mut get = redis::cmd("GET");
+                get.arg(&beside);
+                let value = record::read(connection.clone(), &place);
+                let (found, companion) = join(value, get.query_async::<Option<String>>(&mut connection)).await;
                 // A companion that is no text counts as absent.
-                let companion = redis::cmd("GET").arg(&beside).query_async::<Option<String>>(&mut connection).await;
-                Ok((found, companion.unwrap_or(None)))
+                Ok((found?, companion.unwrap_or(None)))
             };
             let (found, companion) = self.link.run(true, both).await.map_err(failed("read"))?;
             let (wall, steady) = (self.clock.wall(), self.clock.steady());
@@ -83,8 +85,11 @@ impl VersionedRecords for RedisStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept).await?;
-            let mut is_written = self.replace(key, over, new).await?;
+            // Sent together; the companion's is the first on its way.
+            let beside = self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
+            let (beside, is_written) = join(beside, self.replace(key, over, new)).await;
+            beside?;
+            let mut is_written = is_written?;
             if !is_written && self.read("write", key).await?.is_none() {
                 self.discard(key).await?;
                 is_written = self.replace(key, over, new).await?;
@@ -116,10 +121,9 @@ impl VersionedRecords for RedisStore {
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         async move {
             let claim = Claim { owner, millis: millis(ttl) };
-            if !self.change("claim", &self.names.lease(key), claim).await? {
-                return Ok(None);
-            }
-            Ok(Some(self.now().await))
+            let lease = self.names.lease(key);
+            let (is_granted, now) = join(self.change("claim", &lease, claim), self.now()).await;
+            Ok(is_granted?.then_some(now))
         }
         .boxed()
     }

@@ -230,7 +230,6 @@ impl Apps for SqlStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         self.run("write", move |mut session| async move { Ok((wetoken::put_app(&mut session, app).await?, session)) }).boxed()
     }
-
 }
 
 impl Users for SqlStore {
