@@ -33,6 +33,13 @@ pub struct Realm {
     pub algorithm: Algorithm,
 }
 
+impl Realm {
+    /// Whether `app` is on its list of apps.
+    pub fn may_ask(&self, app: &str) -> bool {
+        self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+}
+
 /// The signatures that a realm accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Algorithm {
@@ -121,15 +128,21 @@ impl Realms {
         now: UnixMillis,
         accept: Accept,
     ) -> Result<VerifiedQuery<'a>, RealmError> {
+        let (realm, query) = self.signed(request, now, accept)?;
+        if realm.may_ask(app) { Ok(query) } else { Err(RealmError::NotItsApp) }
+    }
+
+    /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`] itself.
+    pub fn signed<'a>(
+        &self,
+        request: &SignedRequest<'a>,
+        now: UnixMillis,
+        accept: Accept,
+    ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
         let query = SignedQuery::parse(request.raw_query)?;
         let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
-        if query.get("ts").and_then(parse_ts).is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS) {
-            return Err(RealmError::Expired { now });
-        }
-        if realm.apps.as_ref().is_some_and(|apps| !apps.contains(app)) {
-            return Err(RealmError::NotItsApp);
-        }
-        Ok(VerifiedQuery(query))
+        let is_fresh = query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS);
+        if is_fresh { Ok((realm, VerifiedQuery(query))) } else { Err(RealmError::Expired { now }) }
     }
 
     /// The realm that signed the query. An unknown one costs the same work as a wrong signature.

@@ -24,6 +24,7 @@ use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
 
 mod capacity;
+mod openings;
 
 /// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -83,6 +84,7 @@ impl Server {
         registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
         let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
+        openings::tell(&[], &openings::of(&access, !config.sources.is_empty()));
         // Two, because whoever asks /token may have all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
@@ -91,6 +93,7 @@ impl Server {
         let listening = tokio::spawn(logins.clone().listen(stopped));
         let refreshers = ahead.into_iter().chain(looking).chain([listening]).collect();
         let options = HttpOptions {
+            hosts: config.server.hosts,
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
             body_limit: config.server.body_limit,
@@ -190,7 +193,7 @@ fn access(config: &Config) -> Access {
 /// What the registry takes from the settings, and the rest of them.
 fn configured(mut config: Config) -> (Configured, Config) {
     let (accounts, messages) = (std::mem::take(&mut config.accounts), std::mem::take(&mut config.messages));
-    (Configured { accounts, messages, reserve: config.reserve, stored: config.wetoken.is_some() }, config)
+    (Configured { accounts, messages, reserve: config.reserve, stored: config.serves_stored_apps }, config)
 }
 
 /// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is
@@ -204,10 +207,13 @@ impl Reloader {
     pub fn apply(&self, config: Config) {
         let access = access(&config);
         let (configured, config) = configured(config);
+        let after = openings::of(&access, !config.sources.is_empty());
+        let had_sources = !self.0.sources.is_empty();
         self.0.registry.set(configured);
         self.0.sources.set(config.sources);
         self.0.wecom.set(config.wecom.sources);
-        self.0.set_access(access);
+        let before = openings::of(&self.0.set_access(access), had_sources);
+        openings::tell(&before, &after);
     }
 
     /// How many accounts are served now.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::settings::{self, Environment, Source};
+use crate::store::StoreConfig;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -24,6 +25,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 println!("warning: {warning}");
+            }
+            if matches!(loaded.config.store, StoreConfig::Sql(_)) && loaded.config.wetoken.is_none() {
+                println!(
+                    "note: without a section wetoken the addresses of micro-plat/wetoken are not served; wetoken: {{}} opens them"
+                );
             }
             let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());
             let corps = loaded.config.wecom.corps.values().map(|corp| corp.agents.len()).sum();

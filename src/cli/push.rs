@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::account::AppId;
 use crate::sandbox::{self, Push, PushAnswer, PushMode, Pushed};
 use crate::settings::Environment;
+use crate::wechat::message::Form;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use secrecy::SecretString;
@@ -51,9 +52,15 @@ pub(super) struct Arguments {
     /// An element of the message; may be given more than once, and with dots for one inside others: ScanCodeInfo.ScanResult=1.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field, requires = "kind")]
     fields: Vec<(String, String)>,
+    /// How the message is written; JSON is answered in JSON.
+    #[arg(long, value_name = "FORMAT", requires = "kind")]
+    format: Option<Format>,
     /// The file with the raw XML of --push xml.
     #[arg(long, value_name = "FILE", requires = "kind")]
     xml: Option<PathBuf>,
+    /// The file with the raw JSON of --push json.
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    json: Option<PathBuf>,
     /// Send it three times in all while nobody answers, as WeChat does.
     #[arg(long, requires = "kind")]
     repeat: bool,
@@ -72,6 +79,13 @@ enum Kind {
     Link,
     Event,
     Xml,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Xml,
+    Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -91,7 +105,7 @@ impl Arguments {
 /// Sends it to the account of `app_id` and tells by the exit code whether WeChat would be content.
 pub(super) fn run(arguments: &Arguments, app_id: &str) -> anyhow::Result<ExitCode> {
     let push = prepared(arguments, app_id)?;
-    println!("Sending to {} ({}):\n{}", push.url, push.mode, shown(&push.xml()));
+    println!("Sending to {} ({}):\n{}", push.url, push.mode, shown(&push.clear()));
     let answer = super::runtime()?.block_on(sandbox::push(&push))?;
     tell(&answer);
     Ok(if answer.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -115,6 +129,9 @@ fn prepared(arguments: &Arguments, app_id: &str) -> anyhow::Result<Push> {
     if push.mode != PushMode::Plain && push.aes_key.is_none() {
         bail!("give the EncodingAESKey with --aes-key or in JSDKD_AES_KEY; only plain mode needs none");
     }
+    if let Some(Format::Json) = arguments.format {
+        push.form = Form::Json;
+    }
     if let Some(openid) = &arguments.from {
         push.openid.clone_from(openid);
     }
@@ -136,6 +153,7 @@ fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
         Kind::Link => Pushed::link("A link", "Where it leads", "https://www.example.com/"),
         Kind::Event => Pushed::event(arguments.event.as_deref().context("say which event with --event, such as subscribe")?),
         Kind::Xml => raw(arguments.xml.as_deref().context("say which file with --xml")?)?,
+        Kind::Json => raw(arguments.json.as_deref().context("say which file with --json")?)?,
     };
     let message = match &arguments.event_key {
         Some(key) => message.key(key),
@@ -151,13 +169,14 @@ fn misplaced(arguments: &Arguments, kind: Kind) -> anyhow::Result<()> {
         (arguments.event.is_some(), "--event", Kind::Event, "event"),
         (arguments.event_key.is_some(), "--event-key", Kind::Event, "event"),
         (arguments.xml.is_some(), "--xml", Kind::Xml, "xml"),
+        (arguments.json.is_some(), "--json", Kind::Json, "json"),
     ] {
         if is_given && kind != owner {
             bail!("{option} belongs to --push {name}");
         }
     }
-    if kind == Kind::Xml && !arguments.fields.is_empty() {
-        bail!("--field does not belong to --push xml, which is sent as it is");
+    if matches!(kind, Kind::Xml | Kind::Json) && (!arguments.fields.is_empty() || arguments.format.is_some()) {
+        bail!("--field and --format do not belong to --push xml and --push json, which are sent as they are");
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ use super::push;
       export JSDKD_TOKEN=...   # and JSDKD_AES_KEY=... if messages are encrypted\n  \
       jsdkd sandbox --push text --content hi --app wx0123456789abcdef --to http://127.0.0.1/wechat\n  \
       jsdkd sandbox --push event --event SCAN --event-key 123 --field Ticket=T --to http://127.0.0.1\n  \
+      jsdkd sandbox --push text --content hi --format json --to http://127.0.0.1/wechat\n  \
       jsdkd sandbox --push xml --xml message.xml --mode safe --repeat --to http://127.0.0.1/wechat")]
 pub(super) struct Arguments {
     /// The port to listen on; 0 = any free one.

@@ -183,7 +183,9 @@ impl<S: Subject> Credential<S> {
     /// A value that was fetched without a lease, or that another program wrote, gets a generation of ours now.
     async fn write_back_first(&self, unsaved: &Cached) -> Result<(Committed, u64), crate::store::StoreError> {
         let (store, key) = (&self.engine.store, self.subject.load().store_key());
-        let acquired = store.acquire(&key, &self.engine.owner, self.engine.timeout, 0).await?;
+        // Another owner than a renewal's, which may run at the same time: neither may use or release the other's lease.
+        let owner = format!("{}.w", self.owner());
+        let acquired = store.acquire(&key, &owner, self.engine.timeout, 0).await?;
         let Some(lease) = acquired.lease else { return Ok((Committed::Superseded(acquired.current), 0)) };
         let is_free = acquired.current.as_ref().is_none_or(|current| unsaved.is_value(&current.value));
         let written = match is_free {

@@ -1,7 +1,7 @@
 //! The handle on one credential, and what a request gets from it: the cached copy, else the store's value, else a new one.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Credential<S: Subject> {
     pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
     /// By when a call that was not answered must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
+    /// Counts the releases that were not answered.
+    pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,
     pub(super) reading: SingleFlight<Result<Option<Arc<Cached>>, StoreFault>>,
 }
@@ -62,6 +64,7 @@ impl<S: Subject> Credential<S> {
             subject: ArcSwap::from_pointee(subject),
             failure: Mutex::default(),
             unanswered_until: AtomicU64::new(0),
+            lost_releases: AtomicU32::new(0),
             renewal: SingleFlight::default(),
             reading: SingleFlight::default(),
         }

@@ -1,6 +1,7 @@
 //! The right to renew one credential, across all instances: asked for, waited for, and not used when too little of it is left.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cached::Cached;
@@ -86,7 +87,8 @@ impl<S: Subject> Credential<S> {
         held: Option<&Arc<Cached>>,
     ) -> Result<Acquired, StoreFault> {
         let (engine, at_least) = (&self.engine, held.map_or(0, |held| held.version.generation));
-        let asking = engine.store.acquire(key, &engine.owner, lasts, at_least);
+        let owner = self.owner();
+        let asking = engine.store.acquire(key, &owner, lasts, at_least);
         if !(self.subject.load().can_ask_freely() && matches!(reason, Reason::Missing)) {
             return Ok(asking.await?);
         }
@@ -108,9 +110,16 @@ impl<S: Subject> Credential<S> {
         }
     }
 
+    /// Under which name leases are taken: another one after each release that was not answered. Such a release may arrive late, and must not
+    /// release a lease that was granted since.
+    pub(super) fn owner(&self) -> String {
+        format!("{}.{}", self.engine.owner, self.lost_releases.load(Relaxed))
+    }
+
     /// Gives the lease back. One that cannot be given back ends by itself.
     pub(super) async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) {
         if let Err(error) = self.engine.store.release(lease, backoff).await {
+            self.lost_releases.fetch_add(1, Relaxed);
             tracing::debug!(%error, credential = %self.key, "the lease could not be released; it expires by itself");
         }
     }

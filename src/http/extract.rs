@@ -1,12 +1,12 @@
 //! What a handler may rely on, as types: an account that exists, a query that was signed. A handler that takes one cannot run
 //! without it.
 
-use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::future::{FutureExt, LocalBoxFuture};
 use secrecy::SecretString;
 
 use super::error::ApiError;
@@ -20,10 +20,11 @@ pub(super) struct KnownAccount(pub(super) Arc<Holding>);
 
 impl FromRequest for KnownAccount {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(account(state(req), app_id(req)))
+        let req = req.clone();
+        async move { account(state(&req), app_id(&req)).await }.boxed_local()
     }
 }
 
@@ -51,10 +52,11 @@ impl CredentialQuery {
 
 impl FromRequest for CredentialQuery {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(query(state(req), req, app_id(req)))
+        let req = req.clone();
+        async move { query(state(&req), &req, app_id(&req)).await }.boxed_local()
     }
 }
 
@@ -67,17 +69,18 @@ pub(super) struct SignedForAccount {
 
 impl FromRequest for SignedForAccount {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(signed(state(req), req))
+        let req = req.clone();
+        async move { signed(state(&req), &req).await }.boxed_local()
     }
 }
 
-fn signed(state: &AppState, req: &HttpRequest) -> Result<SignedForAccount, ApiError> {
+async fn signed(state: &AppState, req: &HttpRequest) -> Result<SignedForAccount, ApiError> {
     let app_id = app_id(req);
     let query = state.access().realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::V2Only)?.into_owned();
-    Ok(SignedForAccount { holding: account(state, app_id)?.0, query, method: req.method().clone() })
+    Ok(SignedForAccount { holding: account(state, app_id).await?.0, query, method: req.method().clone() })
 }
 
 /// The parts that a signature covers; none of the signed addresses takes a body.
@@ -86,15 +89,14 @@ fn as_signed(req: &HttpRequest) -> SignedRequest<'_> {
 }
 
 /// The account of `app_id`.
-pub(super) fn account(state: &AppState, app_id: &str) -> Result<KnownAccount, ApiError> {
-    state.keeper.holding(app_id).map(KnownAccount).ok_or(ApiError::UnknownApp)
+pub(super) async fn account(state: &AppState, app_id: &str) -> Result<KnownAccount, ApiError> {
+    state.account(app_id).await.map(KnownAccount)
 }
 
 /// The proven query that `req` is, at the address of `app_id`.
-pub(super) fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result<CredentialQuery, ApiError> {
-    let access = state.access();
-    let query = access.realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::AnyVersion)?;
-    let holding = account(state, app_id)?.0;
+pub(super) async fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result<CredentialQuery, ApiError> {
+    let query = state.access().realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::AnyVersion)?;
+    let holding = state.account(app_id).await?;
     let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
     Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
 }

@@ -9,7 +9,7 @@ use actix_web::{Error, HttpResponse, web};
 use super::error::ApiError;
 use super::neighbours::{hub, tokenboy, wetoken};
 use super::state::AppState;
-use super::{CONFIG, PUSH, QUERY, extract, jsapi_config, jsapi_query, login, push};
+use super::{CONFIG, PUSH, QUERY, challenge, extract, jsapi_config, jsapi_query, login, push};
 
 /// Which of them, or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,12 +93,12 @@ impl Hot {
         let (req, payload) = req.into_parts();
         let answer = match Self::of(req.method(), req.path()) {
             Some((Self::Config, app_id)) => jsapi_config::posted(app_id, state, &req, payload).await,
-            Some((Self::Query, app_id)) => match extract::query(state, &req, app_id) {
+            Some((Self::Query, app_id)) => match extract::query(state, &req, app_id).await {
                 Ok(query) => jsapi_query::asked(query, state).await,
                 Err(refused) => Err(refused),
             },
-            Some((Self::Push, app_id)) => match extract::account(state, app_id) {
-                Ok(account) => push::delivered(account.0, state, &req, payload).await,
+            Some((Self::Push, app_id)) => match challenge::known(&req, state, app_id).await {
+                Ok(holding) => push::delivered(holding, state, &req, payload).await,
                 Err(unknown) => Err(unknown),
             },
             Some((Self::Hub(address), app_id)) => {

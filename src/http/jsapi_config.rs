@@ -1,6 +1,8 @@
 //! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`. A corpid of WeCom's is told from an appid
 //! only where no account is found, so that it costs accounts nothing.
 
+use std::sync::Arc;
+
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -8,10 +10,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::config_request::ConfigRequest;
 use super::error::ApiError;
-use super::extract::{self, KnownAccount};
+use super::extract;
 use super::state::AppState;
 use super::{JSON, NO_STORE, body, wecom_config};
 use crate::credential::CredentialKind;
+use crate::keeper::Holding;
 use crate::signature::{self, Hex};
 
 /// Says why the signature will not do, should it be used: an empty address is signed.
@@ -25,7 +28,7 @@ pub(super) async fn post(state: web::Data<AppState>, req: HttpRequest, payload: 
 
 /// The answer to a `POST`.
 pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let Ok(account) = extract::account(state, app_id) else {
+    let Some(account) = account(state, app_id).await? else {
         return Box::pin(wecom_config::post(app_id, state, req, payload)).await;
     };
     refuse_agent(req)?;
@@ -36,9 +39,18 @@ pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, pa
 /// `GET`: the same in the query, for a front end that would rather not preflight.
 pub(super) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let app_id = extract::app_id(&req);
-    let Ok(account) = extract::account(&state, app_id) else { return wecom_config::get(app_id, &state, &req).await };
+    let Some(account) = account(&state, app_id).await? else { return wecom_config::get(app_id, &state, &req).await };
     refuse_agent(&req)?;
     answer(account, &state, &req, ConfigRequest::from_query(req.query_string())?).await
+}
+
+/// The account of `app_id`; `None` where it is a corp of WeCom's, for which no store is asked.
+async fn account(state: &AppState, app_id: &str) -> Result<Option<Arc<Holding>>, ApiError> {
+    match state.keeper.holding(app_id) {
+        None if state.access().wecom.contains_key(app_id) => Ok(None),
+        None => state.account(app_id).await.map(Some),
+        known => Ok(known),
+    }
 }
 
 /// What WeCom's pages ask for, asked of an account that has no applications.
@@ -50,7 +62,7 @@ fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
 }
 
 async fn answer(
-    KnownAccount(holding): KnownAccount,
+    holding: Arc<Holding>,
     state: &AppState,
     req: &HttpRequest,
     request: ConfigRequest,

@@ -31,6 +31,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Marks a request that took its time on purpose.
 pub(super) struct Waited;
 
+/// Marks a request whose refusal is logged where it happened.
+pub(super) struct Logged;
+
 /// Logs an answer that took so long, if it is worth it.
 pub(super) fn tell(state: &AppState, response: &ServiceResponse<BoxBody>, took: Duration) {
     let status = response.status().as_u16();
@@ -39,7 +42,8 @@ pub(super) fn tell(state: &AppState, response: &ServiceResponse<BoxBody>, took: 
     let weight = told.map_or(status, |(_, weight)| weight.as_u16());
     // Who finds no place to wait is told of by the crowd, many in one line.
     let crowded = told.is_some_and(|(code, _)| code == "overloaded");
-    let refused = matches!(weight, 401 | 403 | 500..) && !crowded;
+    let is_logged = response.request().extensions().contains::<Logged>();
+    let refused = matches!(weight, 401 | 403 | 500..) && !crowded && !is_logged;
     let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     let code = told.map_or("-", |(code, _)| code);
     let unlogged = match refused || slow {
@@ -103,6 +107,11 @@ struct Said {
 impl Complaints {
     pub(super) fn new(clock: Clock) -> Self {
         Self { clock, kinds: Mutex::default() }
+    }
+
+    /// Whether one line more of this kind may be told.
+    pub(super) fn has_room(&self, kind: &'static str) -> bool {
+        self.may_be_said(kind).is_some()
     }
 
     /// Whether one line more of this kind may be told, and how many were not since the last one that was.

@@ -15,6 +15,7 @@ use super::crowd::{Crowd, Place};
 use super::error::ApiError;
 use super::log::Complaints;
 use super::neighbours::{Claims, Known};
+use super::push_faults::PushFaults;
 use crate::account::AppId;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
@@ -25,7 +26,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
-use crate::settings::{HubConfig, TrustedProxies, WecomCorp};
+use crate::settings::{CallerPolicy, HubConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -52,7 +53,12 @@ pub struct AppState {
     pub(super) crowd: Crowd,
     /// What the log has been told of lately.
     pub(super) complaints: Complaints,
+    /// Which faults of pushes were logged lately.
+    pub(super) push_faults: PushFaults,
 }
+
+/// Where those wait who ask for an account that is not known here.
+const LOOKUP: &str = "unknown app";
 
 /// How many costly answers are worked out at once.
 const COSTLY_AT_ONCE: usize = 2;
@@ -69,11 +75,11 @@ pub struct Access {
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
     /// The callers to whom `/token` answers.
-    pub tokenboy: TrustedProxies,
+    pub tokenboy: CallerPolicy,
     /// WeCom's corps, for whose pages we sign.
     pub wecom: BTreeMap<AppId, WecomCorp>,
     /// The callers to whom wetoken's addresses answer; `None` = there are none.
-    pub wetoken: Option<TrustedProxies>,
+    pub wetoken: Option<CallerPolicy>,
     /// The account that is meant where none is named: the first in the settings.
     pub first_app: Option<AppId>,
 }
@@ -104,6 +110,8 @@ impl Deref for Admission {
 pub struct HttpOptions {
     /// Where `NAME.txt` files lie.
     pub static_dir: PathBuf,
+    /// Host names of ours beside that of `public_url`; web pages of any other are not answered at addresses for programs.
+    pub hosts: Vec<String>,
     /// The proxies whose forwarded headers count.
     pub trusted_proxies: TrustedProxies,
     /// The largest body in bytes.
@@ -154,7 +162,22 @@ impl AppState {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
         let complaints = Complaints::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints }
+        let push_faults = PushFaults::new(keeper.clock().clone());
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints, push_faults }
+    }
+
+    /// The account of `app_id`. One that is not known here may have been created by another instance a moment ago, so the store is asked
+    /// once before it is refused.
+    pub(super) async fn account(&self, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+        match self.keeper.holding(app_id) {
+            Some(holding) => Ok(holding),
+            // Boxed, so that the many who ask for a known account do not carry the future of the few who do not.
+            None => Box::pin(self.looked_up(app_id)).await,
+        }
+    }
+
+    async fn looked_up(&self, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+        self.crowd.unless_done(LOOKUP, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.
@@ -181,9 +204,9 @@ impl AppState {
         self.access.load()
     }
 
-    /// Replaces who may call, from the next request on.
-    pub fn set_access(&self, access: Access) {
-        self.access.store(Arc::new(Admission::of(access)));
+    /// Replaces who may call, from the next request on; returns who could before.
+    pub fn set_access(&self, access: Access) -> Access {
+        self.access.swap(Arc::new(Admission::of(access))).access.clone()
     }
 
     /// The one clock.

@@ -1,19 +1,18 @@
-//! Whether a delivery is WeChat's own, and what is in it. Every refusal is one and the same: which check failed would help whoever
+//! Whether a delivery is WeChat's own, and what is in it. A refusal says why for the log alone: which check failed would help whoever
 //! forges one. Pure: the time and the request are arguments.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::MessagePolicy;
+use super::fault::{PushFault, TOLERANCE};
 use crate::account::Account;
 use crate::clock::{UnixMillis, UnixSeconds};
 use crate::signature;
 use crate::wechat::crypt::{self, EnvelopeKey};
-use crate::wechat::message::{Envelope, Message, sealed_reply};
-
-/// How far a delivery's timestamp may be from our clock, either way.
-const TOLERANCE_MS: u64 = 5 * 60 * 1000;
+use crate::wechat::message::{Body, Envelope, Form, Message, MessageError, sealed_reply_as};
 
 /// What came: the parameters of the query, and the body.
 #[derive(Clone, Copy, Debug)]
@@ -32,56 +31,53 @@ pub struct Push<'a> {
     pub body: &'a [u8],
 }
 
-/// Not WeChat's, or not to be read: no more is said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the delivery is refused")]
-pub struct Refused;
-
 /// A delivery that was believed.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     /// What it says.
     pub message: Message,
-    /// The message in the clear.
-    pub xml: Cow<'a, [u8]>,
+    /// The message in the clear, as it came.
+    pub clear: Cow<'a, [u8]>,
     /// How its answer is to be written.
     pub seal: Seal<'a>,
 }
 
-/// How the answer to a delivery is written: encrypted if that was.
+/// How the answer to a delivery is written: encrypted if that was, and in its form.
 #[derive(Clone, Copy, Debug)]
 pub struct Seal<'a> {
     /// The key that opened the delivery; `None` when it came in the clear.
     key: Option<&'a EnvelopeKey>,
     nonce: &'a str,
+    /// The form of what goes over the wire.
+    pub form: Form,
 }
 
 impl<'a> Delivery<'a> {
-    /// Opens what was pushed to `account`.
-    pub fn open(account: &Account, policy: &'a MessagePolicy, push: &Push<'a>, now: UnixMillis) -> Result<Self, Refused> {
-        let token = account.push_token.as_ref().ok_or(Refused)?.expose_secret();
-        let sent: u64 = push.timestamp.parse().map_err(|_| Refused)?;
-        if UnixSeconds(sent).millis().0.abs_diff(now.0) > TOLERANCE_MS {
-            return Err(Refused);
-        }
-        let plain = signature::push(token, push.timestamp, push.nonce);
-        if push.signature.is_some_and(|claimed| !plain.matches(claimed)) {
-            return Err(Refused);
-        }
+    /// Opens what was pushed to `account`. Who sent it is proven before anything else of it is looked at.
+    pub fn open(account: &Account, policy: &'a MessagePolicy, push: &Push<'a>, now: UnixMillis) -> Result<Self, PushFault> {
+        let token = account.push_token.as_ref().ok_or(PushFault::NoToken)?.expose_secret();
         let is_sealed = push.encrypt_type.is_some_and(|kind| kind.eq_ignore_ascii_case("aes"));
-        let (xml, key) = if is_sealed {
-            let (xml, key) = unseal(account, policy, push, token)?;
-            (Cow::Owned(xml), Some(key))
-        } else {
-            // What covers nothing but the address must at least be there.
-            let allowed = policy.keys.is_empty() || policy.takes_plain;
-            if !allowed || push.signature.is_none() {
-                return Err(Refused);
+        check_signature(token, push, is_sealed)?;
+        let envelope = is_sealed.then(|| envelope(token, push)).transpose()?;
+        let sent = check_clock(push, now)?;
+        let (clear, key, form) = match envelope {
+            Some(envelope) => {
+                let (clear, key) = unseal(account, policy, &envelope)?;
+                (Cow::Owned(clear), Some(key), envelope.form)
             }
-            (Cow::Borrowed(push.body), None)
+            // The plain signature covers nothing but the address.
+            None if policy.keys.is_empty() || policy.takes_plain => (Cow::Borrowed(push.body), None, Form::of(push.body)),
+            None => return Err(PushFault::Clear),
         };
-        let message = Message::parse(&xml).map_err(|_| Refused)?;
-        Ok(Self { message, xml, seal: Seal { key, nonce: push.nonce } })
+        let mut message = Message::parse(&clear).map_err(|error| unreadable(&clear, error))?;
+        let says_nothing_else = matches!(&message.body, Body::Unknown { msg_type } if msg_type.is_empty());
+        if !is_sealed && says_nothing_else && message.fields.get("Encrypt").is_some() {
+            return Err(PushFault::MissingParameter("encrypt_type"));
+        }
+        if message.created.0 == 0 {
+            message.created = sent;
+        }
+        Ok(Self { message, clear, seal: Seal { key, nonce: push.nonce, form } })
     }
 }
 
@@ -90,21 +86,55 @@ impl Seal<'_> {
     pub fn close<'r>(&self, account: &Account, reply: &'r str, now: UnixSeconds) -> Cow<'r, str> {
         let (Some(key), Some(token)) = (self.key, &account.push_token) else { return Cow::Borrowed(reply) };
         let encrypt = key.encrypt(&account.app_id, reply.as_bytes(), rand::random());
-        Cow::Owned(sealed_reply(token.expose_secret(), &encrypt, now, self.nonce))
+        Cow::Owned(sealed_reply_as(self.form, token.expose_secret(), &encrypt, now, self.nonce))
     }
 }
 
-fn unseal<'a>(
-    account: &Account,
-    policy: &'a MessagePolicy,
-    push: &Push<'_>,
-    token: &str,
-) -> Result<(Vec<u8>, &'a EnvelopeKey), Refused> {
-    let envelope = Envelope::parse(push.body).map_err(|_| Refused)?;
-    let claimed = push.msg_signature.ok_or(Refused)?;
-    if !crypt::signature(token, push.timestamp, push.nonce, &envelope.encrypt).matches(claimed) {
-        return Err(Refused);
+/// `signature` is there in every mode; an encrypted delivery is proven by `msg_signature` alone.
+fn check_signature(token: &str, push: &Push<'_>, is_sealed: bool) -> Result<(), PushFault> {
+    for (name, value) in [("timestamp", push.timestamp), ("nonce", push.nonce)] {
+        if value.is_empty() {
+            return Err(PushFault::MissingParameter(name));
+        }
     }
-    let opened = policy.keys.iter().find_map(|key| Some((key.decrypt(&account.app_id, &envelope.encrypt).ok()?, key)));
-    opened.ok_or(Refused)
+    match push.signature {
+        Some(claimed) if signature::push(token, push.timestamp, push.nonce).matches(claimed) => Ok(()),
+        Some(_) => Err(PushFault::WrongToken),
+        None if is_sealed => Ok(()),
+        None => Err(PushFault::MissingParameter("signature")),
+    }
+}
+
+fn check_clock(push: &Push<'_>, now: UnixMillis) -> Result<UnixSeconds, PushFault> {
+    let sent: u64 = push.timestamp.parse().map_err(|_| PushFault::MissingParameter("timestamp"))?;
+    let (sent, now_ms) = (UnixSeconds(sent), now.0);
+    let off = Duration::from_millis(sent.millis().0.abs_diff(now_ms));
+    if off > TOLERANCE {
+        return Err(PushFault::WrongClock { off, is_ahead: sent.millis().0 > now_ms });
+    }
+    Ok(sent)
+}
+
+/// The envelope, once its signature is right.
+fn envelope(token: &str, push: &Push<'_>) -> Result<Envelope, PushFault> {
+    let claimed = push.msg_signature.ok_or(PushFault::MissingParameter("msg_signature"))?;
+    let envelope = Envelope::parse(push.body).map_err(|error| unreadable(push.body, error))?;
+    if crypt::signature(token, push.timestamp, push.nonce, &envelope.encrypt).matches(claimed) {
+        return Ok(envelope);
+    }
+    Err(if push.signature.is_some() { PushFault::AlteredEnvelope } else { PushFault::WrongToken })
+}
+
+fn unseal<'a>(account: &Account, policy: &'a MessagePolicy, envelope: &Envelope) -> Result<(Vec<u8>, &'a EnvelopeKey), PushFault> {
+    let (app_id, encrypt) = (&account.app_id, &envelope.encrypt);
+    if policy.keys.is_empty() {
+        return Err(PushFault::NoKey);
+    }
+    let opened = policy.keys.iter().find_map(|key| Some((key.decrypt(app_id, encrypt).ok()?, key)));
+    let foreign = || policy.keys.iter().find_map(|key| key.foreign_app_id(encrypt));
+    opened.ok_or_else(|| foreign().map_or(PushFault::WrongKey, PushFault::WrongApp))
+}
+
+fn unreadable(body: &[u8], error: MessageError) -> PushFault {
+    if body.trim_ascii().is_empty() { PushFault::NoBody } else { PushFault::Unreadable { form: Form::of(body), error } }
 }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::forward::Forwarder;
+use super::forward::{ForwardError, Forwarder};
 use super::recent::{Case, REMEMBERED, Recent};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, late};
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::keeper::{Holding, Keeper};
 use crate::store::{Record, Store, StoreError};
 use crate::wechat::ClientError;
-use crate::wechat::message::{Message, Reply};
+use crate::wechat::message::{Message, ReceivedReply, Reply, ReplyError};
 
 /// WeChat waits five seconds; the half is for the way. Source: 接收普通消息.
 const DEADLINE: Duration = Duration::from_millis(4500);
@@ -36,8 +36,8 @@ pub enum Answer {
     Nothing,
     /// An empty body, which means the same.
     Silence,
-    /// A reply, in the clear.
-    Xml(Arc<str>),
+    /// A reply in the clear, in the form of the delivery.
+    Reply(Arc<str>),
 }
 
 /// A cheap handle on the inbox of all accounts.
@@ -59,7 +59,8 @@ struct Inner {
 struct Job {
     holding: Arc<Holding>,
     message: Message,
-    xml: Vec<u8>,
+    /// The message in the clear, as it came.
+    clear: Vec<u8>,
     forward: Arc<Forward>,
 }
 
@@ -87,7 +88,8 @@ impl Inbox {
             Wanted::Reply(reply) => written(&holding.account, &reply, &delivery.message),
             Wanted::Forward(forward) => {
                 let (forward, place) = (Arc::clone(forward), admit()?);
-                let job = Job { holding: Arc::clone(holding), xml: delivery.xml.into_owned(), message: delivery.message, forward };
+                let job =
+                    Job { holding: Arc::clone(holding), clear: delivery.clear.into_owned(), message: delivery.message, forward };
                 self.hand_on(job, place).await
             }
         })
@@ -138,39 +140,47 @@ impl Inbox {
         let (answering, silent): (Vec<_>, Vec<_>) = job.forward.targets.iter().partition(|target| target.answers);
         let silent = join_all(silent.into_iter().map(|target| self.ask(job, target, patience)));
         let answering = async {
-            let xml = match answering.first() {
+            let received = match answering.first() {
                 Some(target) => self.ask(job, target, patience).await,
                 None => None,
             };
-            self.conclude(job, key, case, xml.map_or(Answer::Nothing, |xml| Answer::Xml(xml.into()))).await;
+            self.conclude(job, key, case, received).await;
         };
         join(answering, silent).await;
     }
 
-    async fn conclude(&self, job: &Job, key: &str, case: &Case, answer: Answer) {
+    async fn conclude(&self, job: &Job, key: &str, case: &Case, received: Option<ReceivedReply>) {
+        let answer = received.as_ref().map_or(Answer::Nothing, |received| Answer::Reply(received.text.as_str().into()));
         let in_time = case.settle(&answer);
         if self.0.store.is_shared()
             && let Err(error) = self.tell_others(key, &answer).await
         {
             tracing::warn!(account.id = %job.holding.account.app_id, %error, "other instances do not learn an answer");
         }
-        if let (false, true, Answer::Xml(xml)) = (in_time, job.forward.push_late, &answer) {
-            self.push_late(job, xml).await;
+        if let (false, true, Some(received)) = (in_time, job.forward.push_late, &received) {
+            self.push_late(job, received.reply.as_ref()).await;
         }
     }
 
-    async fn ask(&self, job: &Job, target: &Target, patience: Duration) -> Option<String> {
+    async fn ask(&self, job: &Job, target: &Target, patience: Duration) -> Option<ReceivedReply> {
         let (account, now) = (&job.holding.account, self.0.clock.wall().seconds());
-        let handed = self.0.forwarder.hand_to(target, account, &job.message, &job.xml, now, patience).await;
+        let handed = self.0.forwarder.hand_to(target, account, &job.message, &job.clear, now, patience).await;
         handed.unwrap_or_else(|error| {
-            let host = target.url.host_str().unwrap_or_default();
-            tracing::warn!(account.id = %account.app_id, backend = host, %error, "a back end took no message");
+            // Without its path and query, which may hold secrets.
+            let url = &target.url;
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let backend = format!("{}{port}", url.host_str().unwrap_or_default());
+            let message = match error {
+                ForwardError::Reply(_) => "a back end's reply was dropped; the follower sees nothing",
+                _ => "a back end took no message",
+            };
+            tracing::warn!(account.id = %account.app_id, backend, %error, "{message}");
             None
         })
     }
 
     async fn tell_others(&self, key: &str, answer: &Answer) -> Result<(), StoreError> {
-        let text = if let Answer::Xml(xml) = answer { xml } else { "" };
+        let text = if let Answer::Reply(text) = answer { text } else { "" };
         let record = Record { value: SecretString::from(text), expires_at: self.0.clock.wall().plus(REMEMBERED) };
         self.0.store.put(key, &record).await
     }
@@ -181,16 +191,16 @@ impl Inbox {
         while self.0.clock.steady() < give_up {
             match self.0.store.get(key).await {
                 Ok(Some(record)) if record.value.expose_secret().is_empty() => return Answer::Nothing,
-                Ok(Some(record)) => return Answer::Xml(record.value.expose_secret().into()),
+                Ok(Some(record)) => return Answer::Reply(record.value.expose_secret().into()),
                 Ok(None) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
         Answer::Nothing
     }
 
-    async fn push_late(&self, job: &Job, xml: &str) {
+    async fn push_late(&self, job: &Job, reply: Option<&Reply>) {
         let account = &job.holding.account;
-        let Some(message) = late::as_custom_message(xml, &job.message.from) else {
+        let Some(message) = reply.and_then(|reply| late::as_custom_message(reply, &job.message.from)) else {
             tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
             return;
         };
@@ -212,10 +222,12 @@ impl Drop for UnderWay<'_> {
 
 /// A rule's reply. It is dated as its message is, so that a repeated delivery gets the first answer to the letter.
 fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
-    match reply.to_xml(message, message.created) {
-        Ok(xml) => Answer::Xml(xml.into()),
+    match reply.write(message, message.created) {
+        Ok(text) => Answer::Reply(text.into()),
+        // A rule for everything meets pushes that nobody waits for.
+        Err(ReplyError::NoRecipient) => Answer::Nothing,
         Err(error) => {
-            tracing::warn!(account.id = %account.app_id, %error, "a rule's reply says nothing");
+            tracing::warn!(account.id = %account.app_id, %error, "a rule's reply was dropped; the follower sees nothing");
             Answer::Nothing
         }
     }

@@ -1,6 +1,6 @@
-//! What becomes of a message that WeChat pushes: it is believed or refused (`delivery`), answered by the account's rules (`rule`,
-//! `template`, `echo`) or handed to a back end (`inbox`, `forward`), once, however often it is delivered. It knows nothing of
-//! routes; what a message is and how it is encrypted is `wechat`'s.
+//! What becomes of a message that WeChat pushes: it is believed or refused (`delivery`, `fault`), answered by the account's rules
+//! (`rule`, `template`, `echo`) or handed to a back end (`inbox`, `forward`, `answer`), once, however often it is delivered. It knows
+//! nothing of routes; what a message is and how it is encrypted is `wechat`'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +8,10 @@ use std::sync::Arc;
 use crate::account::AppId;
 use crate::wechat::crypt::EnvelopeKey;
 
+mod answer;
 mod delivery;
 mod echo;
+mod fault;
 mod forward;
 mod inbox;
 mod late;
@@ -17,7 +19,8 @@ mod recent;
 mod rule;
 mod template;
 
-pub use delivery::{Delivery, Push, Refused, Seal};
+pub use delivery::{Delivery, Push, Seal};
+pub use fault::PushFault;
 pub use forward::{As, Target};
 pub use inbox::{Answer, Inbox};
 pub use rule::{Action, Forward, On, Rule};

@@ -30,8 +30,10 @@ pub enum On {
     Anything,
     /// `event`: any event.
     AnyEvent,
-    /// `event:NAME`, in any case.
+    /// `event:NAME`: that `Event` or, of a push without one, that `InfoType`, in any case.
     Event(String),
+    /// `info:NAME`: that `InfoType`, in any case.
+    Info(String),
     /// A kind of message.
     Kind(&'static str),
 }
@@ -55,10 +57,11 @@ pub struct Forward {
 }
 
 impl On {
-    /// Reads `*`, `event`, `event:NAME` or a kind of message.
+    /// Reads `*`, `event`, `event:NAME`, `info:NAME` or a kind of message.
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(name) = text.strip_prefix("event:") {
-            return (!name.is_empty()).then(|| Self::Event(name.to_ascii_lowercase()));
+        if let Some((kind @ ("event" | "info"), name)) = text.split_once(':') {
+            let name = Some(name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
+            return name.map(if kind == "event" { Self::Event } else { Self::Info });
         }
         match text {
             "*" => Some(Self::Anything),
@@ -72,7 +75,12 @@ impl On {
         match self {
             Self::Anything => true,
             Self::AnyEvent => message.is_event(),
-            Self::Event(name) => message.is_event() && field("Event").eq_ignore_ascii_case(name),
+            Self::Event(name) => match &message.body {
+                Body::Event(_) => field("Event").eq_ignore_ascii_case(name),
+                Body::Info { name: own } => own.eq_ignore_ascii_case(name),
+                _ => false,
+            },
+            Self::Info(name) => field("InfoType").eq_ignore_ascii_case(name),
             Self::Kind(kind) => field("MsgType").eq_ignore_ascii_case(kind),
         }
     }
@@ -92,6 +100,8 @@ impl MessagePolicy {
     pub(super) fn wants(&self, message: &Message) -> Wanted<'_> {
         match &self.answers {
             Answers::Nothing => Wanted::Nothing,
+            // A component's pushes want the word.
+            Answers::Echo if !message.can_be_answered() => Wanted::Nothing,
             Answers::Echo => echo::reply(message).map_or(Wanted::Silence, |reply| Wanted::Reply(Box::new(reply))),
             Answers::Rules(rules) => rules.iter().find_map(|rule| rule.wants(message)).unwrap_or(Wanted::Nothing),
         }
@@ -184,9 +194,33 @@ mod tests {
     }
 
     #[test]
+    fn a_push_without_a_type_is_known_by_its_own_name() {
+        let fits = |on: &str, body: &str| On::parse(on).expect("a kind").fits(&Message::parse(body.as_bytes()).expect("a message"));
+        let ticket = "<xml><AppId>wx1</AppId><InfoType>component_verify_ticket</InfoType></xml>";
+        let paid = r#"{"Event":"xpay_goods_deliver_notify","OutTradeNo":"1"}"#;
+        for on in ["*", "event", "event:Component_verify_ticket", "info:component_verify_ticket"] {
+            assert!(fits(on, ticket), "{on}");
+        }
+        for on in ["*", "event", "event:xpay_goods_deliver_notify"] {
+            assert!(fits(on, paid), "{on}");
+        }
+        for (on, body) in [
+            ("info:component_verify_ticket", paid),
+            ("info:unauthorized", ticket),
+            ("event:unauthorized", ticket),
+            ("text", ticket),
+            ("event", r#"{"AppId":"wx1"}"#),
+        ] {
+            assert!(!fits(on, body), "{on} {body}");
+        }
+        assert!(fits("*", r#"{"AppId":"wx1"}"#));
+    }
+
+    #[test]
     fn a_kind_is_one_of_wechats() {
         assert_eq!(On::parse("event:Subscribe"), Some(On::Event("subscribe".to_owned())));
-        for wrong in ["", "txt", "event:", "Text", "**"] {
+        assert_eq!(On::parse("info:Component_Verify_Ticket"), Some(On::Info("component_verify_ticket".to_owned())));
+        for wrong in ["", "txt", "event:", "info:", "info", "Text", "**"] {
             assert_eq!(On::parse(wrong), None, "{wrong}");
         }
     }

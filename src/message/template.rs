@@ -1,5 +1,5 @@
-//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the message in any spelling of its
-//! name (`{event_key}`, `{EventKey}`, `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
+//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the message by its own spelling or
+//! another one (`{trace_id}`, `{event_key}`, `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
 
 use regex::{Captures, Regex};
 
@@ -32,7 +32,7 @@ pub enum TemplateError {
     NoGroup(usize),
 }
 
-/// The names of fields that people would rather write.
+/// The names of fields that people would rather write. A field of that very name comes first.
 const ALIASES: [(&str, &str); 4] = [("from", "FromUserName"), ("to", "ToUserName"), ("type", "MsgType"), ("time", "CreateTime")];
 
 impl Template {
@@ -66,7 +66,7 @@ impl Template {
         for piece in &self.0 {
             text.push_str(match piece {
                 Piece::Text(plain) => plain,
-                Piece::Field(path) => message.fields.lookup(path).unwrap_or_default(),
+                Piece::Field(path) => field(message, path).unwrap_or_default(),
                 Piece::Group(number) => caught.and_then(|caught| caught.get(*number)).map_or("", |group| group.as_str()),
             });
         }
@@ -85,24 +85,19 @@ impl Piece {
         if let Some(number) = group {
             return Ok(Self::Group(number));
         }
-        let is_path = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        let is_path = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'));
         if !is_path {
             return Err(TemplateError::NoName(name.to_owned()));
         }
-        let alias = ALIASES.iter().find(|(alias, _)| name.eq_ignore_ascii_case(alias)).map(|(_, field)| (*field).to_owned());
-        Ok(Self::Field(alias.unwrap_or_else(|| field_name(name))))
+        Ok(Self::Field(name.to_owned()))
     }
 }
 
-/// WeChat's fields have underscores only where everything is small (`publish_id`); `event_key` is somebody's `EventKey`.
-fn field_name(name: &str) -> String {
-    const WITH_UNDERSCORES: [&str; 8] =
-        ["location_x", "location_y", "publish_id", "publish_status", "article_id", "article_detail", "article_url", "fail_idx"];
-    let plain = |part: &str| {
-        let keep = WITH_UNDERSCORES.iter().any(|known| part.eq_ignore_ascii_case(known));
-        if keep { part.to_owned() } else { part.replace('_', "") }
-    };
-    name.split('.').map(plain).collect::<Vec<_>>().join(".")
+/// The field that is meant by `name`.
+fn field<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
+    let alias = ALIASES.iter().find(|(alias, _)| name.eq_ignore_ascii_case(alias));
+    let aliased = || message.fields.text(alias?.1);
+    message.fields.text(name).or_else(aliased).or_else(|| message.fields.lookup(name))
 }
 
 /// A reply whose texts are templates.
@@ -207,7 +202,8 @@ mod tests {
     fn message() -> Message {
         let xml = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oUser</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>\
                    <Event>scancode_push</Event><EventKey>key 1</EventKey><Location_X>1.5</Location_X>\
-                   <ScanCodeInfo><ScanResult>result</ScanResult></ScanCodeInfo><Content>{1} 你好</Content></xml>";
+                   <ScanCodeInfo><ScanResult>result</ScanResult></ScanCodeInfo><Content>{1} 你好</Content><debug_str>d</debug_str>\
+                   <order_info><order_id>o</order_id></order_info><pay><id>A</id></pay><pay><id>B</id></pay></xml>";
         Message::parse(xml.as_bytes()).expect("a message")
     }
 
@@ -220,6 +216,7 @@ mod tests {
         assert_eq!(fill("{from} {to} {type} {event}"), "oUser gh_1 event scancode_push");
         assert_eq!(fill("{event_key} {EventKey} {EVENTKEY} { event_key }"), "key 1 key 1 key 1 key 1");
         assert_eq!(fill("{ScanCodeInfo.ScanResult} {scan_code_info.scan_result} {location_x}"), "result result 1.5");
+        assert_eq!(fill("{debug_str} {DebugStr} {order_info.order_id} {pay.0.id} {pay.1.id} {pay.id}"), "d d o A B A");
         assert_eq!(fill("[{absent}] {{content}} {content}"), "[] {content} {1} 你好", "what a user wrote is filled in, not read");
     }
 

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Registry;
 use crate::account::{AppId, AppIdError};
-use crate::store::{StoreError, StoredApp};
+use crate::store::{Payment, StoreError, StoredApp};
 use crate::wechat::crypt::{EnvelopeKey, EnvelopeKeyError};
 
 /// Longer than a store takes to read and write an app; only a dead maker's claim gets so old.
@@ -17,6 +17,9 @@ const LONGEST_SECRET: usize = 128;
 
 /// Source: WeChat, 填写服务器配置: a token has 3 to 32 characters.
 const LONGEST_TOKEN: usize = 32;
+
+/// What wetoken's table has room for in each of its other columns.
+const LONGEST_OTHER: usize = 64;
 
 /// An app as a caller asks for it.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct NewApp {
     pub aes_key: Option<SecretString>,
     /// The template by which codes are sent to its followers.
     pub template_id: Option<String>,
+    /// What is kept for other programs.
+    pub payment: Payment,
 }
 
 /// Why an app was not made.
@@ -49,6 +54,12 @@ pub enum CreateError {
         name: &'static str,
         /// How long it may be.
         longest: usize,
+    },
+    /// A text that is kept for other programs and does not fit.
+    #[error("{name}: expected at most {LONGEST_OTHER} printable characters")]
+    Other {
+        /// Which.
+        name: &'static str,
     },
     /// There is one, in the settings or in the store, or it is being made right now.
     #[error("{0} already exists")]
@@ -133,10 +144,28 @@ impl NewApp {
         if let Some(aes_key) = &self.aes_key {
             EnvelopeKey::parse(aes_key)?;
         }
-        let Self { secret, token, aes_key, template_id, .. } = self;
-        let app = StoredApp { app_id: app_id.to_string(), secret, token: Some(token), aes_key, template_id };
+        for (name, text) in others(&self) {
+            let length = text.map_or(0, |text| text.chars().count());
+            if length > LONGEST_OTHER || text.is_some_and(|text| text.contains(char::is_control)) {
+                return Err(CreateError::Other { name });
+            }
+        }
+        let Self { secret, token, aes_key, template_id, payment, .. } = self;
+        let app = StoredApp { app_id: app_id.to_string(), secret, token: Some(token), aes_key, template_id, payment };
         Ok((app_id, app))
     }
+}
+
+/// The texts that mean nothing here, by the names that callers know.
+fn others(app: &NewApp) -> [(&'static str, Option<&str>); 5] {
+    let Payment { mchid, pay_key, sub_appid, sub_mchid } = &app.payment;
+    [
+        ("wcode_template_id", app.template_id.as_deref()),
+        ("mchid", mchid.as_deref()),
+        ("payKey", pay_key.as_ref().map(|key| key.expose_secret())),
+        ("subAppid", sub_appid.as_deref()),
+        ("subMchid", sub_mchid.as_deref()),
+    ]
 }
 
 /// The caller learns that the store failed, the operator why.
@@ -151,7 +180,14 @@ mod tests {
 
     fn app(app_id: &str, secret: &str, token: &str, aes_key: Option<&str>) -> Result<StoredApp, String> {
         let aes_key = aes_key.map(Into::into);
-        let app = NewApp { app_id: app_id.to_owned(), secret: secret.into(), token: token.into(), aes_key, template_id: None };
+        let app = NewApp {
+            app_id: app_id.to_owned(),
+            secret: secret.into(),
+            token: token.into(),
+            aes_key,
+            template_id: None,
+            payment: Payment::default(),
+        };
         app.proven().map(|(_, app)| app).map_err(|error| error.to_string())
     }
 

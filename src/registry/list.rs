@@ -67,6 +67,15 @@ impl List {
         !served(&self.ids, &before).eq(served(&self.ids, &self.apps))
     }
 
+    /// Adds an app that the store holds; whether the keeper should hear of it.
+    pub(super) fn add(&mut self, app_id: AppId, app: StoredApp) -> bool {
+        let mut found: BTreeMap<AppId, StoredApp> = BTreeMap::from([(app_id.clone(), app)]);
+        let before = self.apps.remove(&app_id).map(|app| BTreeMap::from([(app_id, app)])).unwrap_or_default();
+        let is_news = !served(&self.ids, &before).eq(served(&self.ids, &found));
+        self.apps.append(&mut found);
+        is_news
+    }
+
     /// All accounts, and what they do with their messages.
     pub(super) fn merged(&mut self) -> (Vec<Account>, MessagePolicies) {
         let configured = &mut self.configured;
@@ -103,7 +112,14 @@ mod tests {
     use super::*;
 
     fn app(app_id: &str, secret: &str) -> StoredApp {
-        StoredApp { app_id: app_id.to_owned(), secret: secret.into(), token: None, aes_key: None, template_id: None }
+        StoredApp {
+            app_id: app_id.to_owned(),
+            secret: secret.into(),
+            token: None,
+            aes_key: None,
+            template_id: None,
+            payment: Default::default(),
+        }
     }
 
     fn list(stored: bool) -> List {

@@ -1,7 +1,8 @@
 //! Which accounts there are: those of the settings, and beside them the apps that rest in the store. It gives the keeper the merged
 //! list, looks after what other instances have made, and makes apps itself. It knows neither how settings are written nor routes.
 //!
-//! Reading order: `list` (what is merged), this file (who keeps it true), `create` (one more app), `code` (what is sent in an app's name).
+//! Reading order: `list` (what is merged), this file (who keeps it true), `create` (one more app), `lookup` (one
+//! that somebody asks for before it is known here), `code` (what is sent in an app's name).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,12 +19,16 @@ use crate::store::{Store, StoreError, StoredApp};
 mod code;
 mod create;
 mod list;
+mod lookup;
 
 pub use code::{Code, CodeError};
 pub use create::{CreateError, NewApp};
 pub use list::Configured;
 
+pub use crate::store::Payment;
+
 use list::List;
+use lookup::Lookups;
 
 /// How often a shared store is asked for apps that others have made, so that all instances serve them within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -44,6 +49,8 @@ struct Inner {
     messages: ArcSwap<MessagePolicies>,
     /// Rung when the settings have changed.
     bell: Notify,
+    /// Appids that were not known here when somebody asked.
+    lookups: Lookups,
     /// The apps that are being made here, in small letters.
     making: watch::Sender<BTreeSet<String>>,
     runtime: Handle,
@@ -69,6 +76,7 @@ impl Registry {
             state: Mutex::default(),
             messages: ArcSwap::default(),
             bell: Notify::new(),
+            lookups: Lookups::default(),
             making: watch::Sender::default(),
             runtime: Handle::current(),
         }));

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::push::PushMode;
 use crate::account::AppId;
 use crate::wechat::crypt::{self, EnvelopeKey};
-use crate::wechat::message::{Fields, Message, MessageError, Value, elements};
+use crate::wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};
 
 /// What WeChat writes into the chat when a message server does not answer, or answers otherwise than it may.
 /// Source: WeChat, 被动回复用户消息.
@@ -20,8 +20,11 @@ pub enum Trouble {
     #[error("the answer has the HTTP status {0}, not 200")]
     Status(u16),
     /// JSON, HTML or anything else.
-    #[error("the answer is neither `success`, nor empty, nor the XML of a reply: {0}")]
+    #[error("the answer is neither `success`, nor empty, nor a reply: {0}")]
     Shape(MessageError),
+    /// XML to JSON, or the other way round.
+    #[error("the answer is not written as the push was: JSON is answered in JSON, and XML in XML")]
+    Form,
     /// More than any reply needs.
     #[error("the answer is longer than any reply")]
     TooLong,
@@ -46,6 +49,9 @@ pub enum Trouble {
     /// A `MsgType` that no reply has.
     #[error("there is no reply of the MsgType {0:?}")]
     UnknownType(String),
+    /// A text beyond WeChat's limit.
+    #[error("the reply's Content is longer than 2048 bytes")]
+    LongText,
     /// An `ArticleCount` that is not the number of the articles.
     #[error("the reply's ArticleCount is not the number of its articles")]
     ArticleCount,
@@ -59,6 +65,7 @@ pub(super) struct Judge<'a> {
     /// Of a push that was encrypted.
     pub(super) key: Option<&'a EnvelopeKey>,
     pub(super) mode: PushMode,
+    pub(super) form: Form,
     /// What was sent, if it was a message at all.
     pub(super) sent: Option<Message>,
 }
@@ -72,7 +79,7 @@ impl Judge<'_> {
         if is_receipt(body) {
             return Ok(None);
         }
-        let fields = elements(body).map_err(Trouble::Shape)?;
+        let fields = self.read(body)?;
         let reply = match (fields.get("Encrypt"), self.key) {
             (None, _) if self.mode == PushMode::Safe => return Err(Trouble::Clear),
             (None, _) => fields,
@@ -80,12 +87,21 @@ impl Judge<'_> {
             (Some(_), Some(key)) => match self.open(&fields, key)? {
                 // Nothing documents it, but there are SDKs that encrypt `success` too.
                 inside if is_receipt(&inside) => return Ok(None),
-                inside => elements(&inside).map_err(Trouble::Shape)?,
+                inside => self.read(&inside)?,
             },
         };
         self.address(&reply)?;
         content(&reply)?;
         Ok(Some(reply))
+    }
+
+    /// The elements of a document in the form of the push. We mend what others send; whether WeChat would, nobody knows.
+    fn read(&self, body: &[u8]) -> Result<Fields, Trouble> {
+        match document(body).map_err(Trouble::Shape)? {
+            Document { repaired: Some(fault), .. } => Err(Trouble::Shape(fault)),
+            Document { form, .. } if form != self.form => Err(Trouble::Form),
+            Document { fields, .. } => Ok(fields),
+        }
     }
 
     fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, Trouble> {
@@ -122,7 +138,11 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
         found.filter(|text| !text.is_empty()).map(|_| ()).ok_or(Trouble::Missing(path))
     };
     match required(reply, "MsgType")? {
-        "text" => required(reply, "Content").map(|_| ()),
+        "text" => match required(reply, "Content")? {
+            content if content.trim().is_empty() => Err(Trouble::Missing("Content")),
+            content if content.len() > 2048 => Err(Trouble::LongText),
+            _ => Ok(()),
+        },
         "image" => inside("Image", "MediaId", "Image.MediaId"),
         "voice" => inside("Voice", "MediaId", "Voice.MediaId"),
         "video" => inside("Video", "MediaId", "Video.MediaId"),
@@ -135,8 +155,13 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
 
 fn articles(reply: &Fields) -> Result<(), Trouble> {
     let count: usize = required(reply, "ArticleCount")?.trim().parse().map_err(|_| Trouble::Missing("ArticleCount"))?;
-    let articles = reply.get("Articles").and_then(Value::as_fields).ok_or(Trouble::Missing("Articles"))?;
-    if count == articles.all("item").count() { Ok(()) } else { Err(Trouble::ArticleCount) }
+    // In JSON they may be a list at once.
+    let articles: usize = reply.all("Articles").filter_map(Value::as_fields).map(|list| list.all("item").count().max(1)).sum();
+    match articles {
+        0 => Err(Trouble::Missing("Articles")),
+        articles if articles == count => Ok(()),
+        _ => Err(Trouble::ArticleCount),
+    }
 }
 
 fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Trouble> {
@@ -147,7 +172,7 @@ fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Troub
 mod tests {
     use super::*;
     use crate::clock::UnixSeconds;
-    use crate::wechat::message::{Article, Music, Reply, sealed_reply};
+    use crate::wechat::message::{Article, Music, Reply, sealed_reply, sealed_reply_as};
 
     const NOW: UnixSeconds = UnixSeconds(1_409_659_814);
 
@@ -168,7 +193,15 @@ mod tests {
     fn judge(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, Trouble> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let key = (mode != PushMode::Plain).then_some(&key);
-        Judge { token: &token, app_id: &app_id, key, mode, sent: Some(message()) }.judge(status, body.as_bytes())
+        let (form, sent) = (Form::Xml, Some(message()));
+        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(status, body.as_bytes())
+    }
+
+    fn judge_json(mode: PushMode, body: &str) -> Result<Option<Fields>, Trouble> {
+        let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
+        let (form, sent) = (Form::Json, Some(message()));
+        let key = (mode != PushMode::Plain).then_some(&key);
+        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(200, body.as_bytes())
     }
 
     fn hello() -> String {
@@ -221,7 +254,8 @@ mod tests {
     #[test]
     fn every_reply_that_we_write_is_taken() {
         let id = || "M".to_owned();
-        let articles = |count| (0..count).map(|_| Article::default()).collect();
+        let article = || Article { title: "T".to_owned(), ..Article::default() };
+        let articles = |count| (0..count).map(|_| article()).collect();
         for reply in [
             Reply::Image { media_id: id() },
             Reply::Voice { media_id: id() },
@@ -244,7 +278,11 @@ mod tests {
         for (body, trouble) in [
             ("SUCCESS".to_owned(), Trouble::Shape(MessageError::Malformed)),
             ("success\n".to_owned(), Trouble::Shape(MessageError::Malformed)),
-            (r#"{"errcode":0}"#.to_owned(), Trouble::Shape(MessageError::Malformed)),
+            (r#"{"errcode":0}"#.to_owned(), Trouble::Form),
+            (hello().replace("Hello", "\u{8}"), Trouble::Shape(MessageError::Character)),
+            (hello().replace("<![CDATA[Hello]]>", "&nbsp;"), Trouble::Shape(MessageError::Entity)),
+            (hello().replace("Hello", &"x".repeat(2049)), Trouble::LongText),
+            (hello().replace("Hello", " "), Trouble::Missing("Content")),
             ("<html><body>502</body></html>".to_owned(), Trouble::Shape(MessageError::NotAMessage)),
             (hello().replace("[o1]", "[o2]"), Trouble::Misdirected("ToUserName", "came from")),
             (hello().replace("[gh_1]", "[gh_2]"), Trouble::Misdirected("FromUserName", "was for")),
@@ -256,5 +294,25 @@ mod tests {
         ] {
             assert_eq!(judge(PushMode::Plain, 200, &body), Err(trouble), "{body}");
         }
+    }
+    #[test]
+    fn a_push_in_json_is_answered_in_json() {
+        let asked = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1,"MsgType":"event","Event":"CLICK"}"#;
+        let asked = Message::parse(asked.as_bytes()).expect("a message");
+        let reply = Reply::Text { content: "Hello".to_owned() }.write(&asked, NOW).expect("a reply");
+        let sealed = |form, inside: &str| {
+            sealed_reply_as(form, "QDG6eK", &key().encrypt(&app(), inside.as_bytes(), *b"0123456789abcdef"), NOW, "1372623149")
+        };
+        assert!(matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))), "{reply}");
+        assert_eq!(judge_json(PushMode::Plain, "success"), Ok(None));
+        assert!(matches!(judge_json(PushMode::Safe, &sealed(Form::Json, &reply)), Ok(Some(_))));
+        assert_eq!(judge_json(PushMode::Plain, &hello()), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Json, &hello())), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &reply), Err(Trouble::Clear));
+        assert_eq!(judge_json(PushMode::Plain, r#"{"errcode":0}"#), Err(Trouble::Missing("ToUserName")));
+        assert_eq!(judge_json(PushMode::Plain, &reply.replace("Hello", "")), Err(Trouble::Missing("Content")));
+        let news = Reply::News(vec![Article { title: "T".to_owned(), ..Article::default() }]).write(&asked, NOW).expect("a reply");
+        assert!(matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))), "{news}");
     }
 }

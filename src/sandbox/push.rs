@@ -10,14 +10,13 @@ use url::Url;
 
 use super::judge::{Judge, Trouble, UNAVAILABLE};
 use super::mint;
-use super::pushed::{Head, Pushed};
+use super::pushed::{Head, Pushed, beside, envelope};
 use super::visit::SAMPLES;
 use crate::account::AppId;
 use crate::clock::{Clock, UnixSeconds};
 use crate::signature;
 use crate::wechat::crypt::{self, EnvelopeKey, EnvelopeKeyError};
-use crate::wechat::message::write::Xml;
-use crate::wechat::message::{Fields, Message};
+use crate::wechat::message::{Fields, Form, Message};
 use crate::wechat::{chain, is_loopback};
 
 /// How long WeChat waits for a whole answer.
@@ -76,6 +75,8 @@ pub struct Push {
     pub aes_key: Option<SecretString>,
     /// How the message is encrypted.
     pub mode: PushMode,
+    /// How it is written (数据格式); raw text keeps its own form.
+    pub form: Form,
     /// The message.
     pub message: Pushed,
     /// Who sends it.
@@ -164,6 +165,7 @@ impl Push {
             tries: 1,
             aes_key: None,
             mode: PushMode::Plain,
+            form: Form::Xml,
             url,
             token,
             app_id,
@@ -178,8 +180,13 @@ impl Push {
     }
 
     /// The message in the clear.
-    pub fn xml(&self) -> String {
-        self.message.write(&Head { to: &self.to, from: &self.openid, created: self.created, msg_id: &self.msg_id })
+    pub fn clear(&self) -> String {
+        let head = Head { to: &self.to, from: &self.openid, created: self.created, msg_id: &self.msg_id };
+        self.message.write(&head, self.form())
+    }
+
+    fn form(&self) -> Form {
+        self.message.form().unwrap_or(self.form)
     }
 
     fn key(&self) -> Result<Option<EnvelopeKey>, PushError> {
@@ -193,13 +200,17 @@ impl Push {
     async fn deliver(&self, client: &Client, key: Option<&EnvelopeKey>) -> Result<PushAnswer, PushError> {
         let (url, body) = self.delivery(key);
         // WeChat's own headers, by which some firewalls know it.
-        let request = client.post(url).header("content-type", "text/xml").header("pragma", "no-cache").body(body);
+        let content_type = match self.form() {
+            Form::Xml => "text/xml",
+            Form::Json => "application/json",
+        };
+        let request = client.post(url).header("content-type", content_type).header("pragma", "no-cache").body(body);
         let (clock, timed_out) = (Clock::system(), PushError::TimedOut { after: self.deadline });
         let began = clock.steady();
         let answer = tokio::time::timeout(self.deadline, exchange(request)).await.map_err(|_| timed_out)?;
         let (status, body) = answer.map_err(|error| PushError::Unreachable { cause: chain(&error.without_url()) })?;
-        let sent = Message::parse(self.xml().as_bytes()).ok();
-        let judge = Judge { token: &self.token, app_id: &self.app_id, key, mode: self.mode, sent };
+        let sent = Message::parse(self.clear().as_bytes()).ok();
+        let judge = Judge { token: &self.token, app_id: &self.app_id, key, mode: self.mode, form: self.form(), sent };
         let judged = if body.len() > LONGEST_BODY { Err(Trouble::TooLong) } else { judge.judge(status, &body) };
         Ok(PushAnswer {
             status,
@@ -216,7 +227,7 @@ impl Push {
     fn delivery(&self, key: Option<&EnvelopeKey>) -> (Url, String) {
         let timestamp = self.timestamp.unwrap_or_else(|| Clock::system().wall().seconds()).to_string();
         let nonce = self.nonce.clone().unwrap_or_else(mint::nonce);
-        let (token, clear) = (self.token.expose_secret(), self.xml());
+        let (token, clear) = (self.token.expose_secret(), self.clear());
         let mut url = self.url.clone();
         let signature = signature::push(token, &timestamp, &nonce).text();
         let parameters =
@@ -226,15 +237,9 @@ impl Push {
         let encrypt = key.encrypt(&self.app_id, clear.as_bytes(), rand::random());
         let signature = crypt::signature(token, &timestamp, &nonce, &encrypt).text();
         url.query_pairs_mut().append_pair("encrypt_type", "aes").append_pair("msg_signature", &signature);
-        let body = if self.mode == PushMode::Safe { self.envelope(&encrypt) } else { beside(&clear, &encrypt) };
+        let is_safe = self.mode == PushMode::Safe;
+        let body = if is_safe { envelope(&self.to, &encrypt, self.form()) } else { beside(&clear, &encrypt) };
         (url, body)
-    }
-
-    fn envelope(&self, encrypt: &str) -> String {
-        let mut xml = Xml::new();
-        xml.text("ToUserName", &self.to);
-        xml.text("Encrypt", encrypt);
-        xml.finish()
     }
 }
 
@@ -258,12 +263,6 @@ impl fmt::Display for PushMode {
             Self::Safe => "safe",
         })
     }
-}
-
-/// The clear message with what is encrypted as the last of its elements.
-fn beside(clear: &str, encrypt: &str) -> String {
-    let end = clear.rfind("</xml>").unwrap_or(clear.len());
-    format!("{}<Encrypt><![CDATA[{encrypt}]]></Encrypt>{}", &clear[..end], &clear[end..])
 }
 
 fn client(url: &Url) -> Result<Client, PushError> {
@@ -315,13 +314,16 @@ mod tests {
         let (url, body) = push.delivery(None);
         let signature = "899cf89e464efb63f54ddac96b0a0a235f53aa78";
         assert_eq!(url.query(), Some(format!("a=b&signature={signature}&timestamp=1714037059&nonce=486452656&openid=o1").as_str()));
-        assert_eq!(body, push.xml());
+        assert_eq!(body, push.clear());
     }
 
     #[test]
     fn a_sealed_message_is_signed_and_only_in_compatible_mode_stands_in_the_clear_too() {
-        for (mode, stands_clear) in [(PushMode::Compatible, true), (PushMode::Safe, false)] {
-            let push = hello(mode);
+        let modes = [(PushMode::Compatible, true), (PushMode::Safe, false)];
+        for (mode, stands_clear, form) in
+            modes.iter().flat_map(|(mode, clear)| [Form::Xml, Form::Json].map(|form| (*mode, *clear, form)))
+        {
+            let push = Push { form, ..hello(mode) };
             let key = push.key().expect("a good key").expect("a key");
             let (url, body) = push.delivery(Some(&key));
             let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
@@ -329,8 +331,9 @@ mod tests {
                 ["timestamp", "nonce", "msg_signature"].map(|name| parameter(&url, name).expect("a parameter"));
             assert!(crypt::signature("QDG6eK", &timestamp, &nonce, &envelope.encrypt).matches(&signature));
             assert_eq!((parameter(&url, "encrypt_type").as_deref(), envelope.to.as_deref()), (Some("aes"), Some(push.to.as_str())));
-            assert_eq!(key.decrypt(&push.app_id, &envelope.encrypt).as_deref(), Ok(push.xml().as_bytes()));
-            assert_eq!(Message::parse(body.as_bytes()).is_ok(), stands_clear, "{body}");
+            assert_eq!(key.decrypt(&push.app_id, &envelope.encrypt).as_deref(), Ok(push.clear().as_bytes()));
+            let outside = Message::parse(body.as_bytes()).expect("a document");
+            assert_eq!((outside.fields.text("Content").is_some(), outside.form), (stands_clear, form), "{body}");
         }
         assert_eq!(beside("no end", "E"), "no end<Encrypt><![CDATA[E]]></Encrypt>");
     }

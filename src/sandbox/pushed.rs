@@ -1,28 +1,11 @@
-//! What a user writes or does, as the XML that WeChat pushes: a builder for every documented kind, and raw XML for any other. Pure: it
-//! knows neither where a message goes nor how it is encrypted.
+//! What a user writes or does, as the XML or JSON that WeChat pushes: a builder for every documented kind, and raw text for any other.
+//! Pure: it knows neither where a message goes nor how it is encrypted.
 
 use crate::clock::UnixSeconds;
-use crate::wechat::message::write::Xml;
+use crate::wechat::message::{Fields, Form, Value, write};
 
-/// Elements that WeChat writes without CDATA, when there is a number in them.
-const BARE: [&str; 16] = [
-    "CreateTime",
-    "MsgId",
-    "MsgID",
-    "Location_X",
-    "Location_Y",
-    "Scale",
-    "Latitude",
-    "Longitude",
-    "Precision",
-    "Count",
-    "TotalCount",
-    "FilterCount",
-    "SentCount",
-    "ErrorCount",
-    "ArticleIdx",
-    "CheckState",
-];
+/// The containers of subscribe-message events in XML. In JSON their lists stand at the top.
+const SUBSCRIBE_EVENTS: [&str; 3] = ["SubscribeMsgPopupEvent", "SubscribeMsgChangeEvent", "SubscribeMsgSentEvent"];
 
 /// One message or event, without who sends it and when.
 ///
@@ -114,6 +97,19 @@ impl Pushed {
         Self(Content::Raw(raw.into()))
     }
 
+    /// The same for JSON.
+    pub fn json(raw: impl Into<String>) -> Self {
+        Self(Content::Raw(raw.into()))
+    }
+
+    /// The form of raw text; `None` if it can be written in either.
+    pub(super) fn form(&self) -> Option<Form> {
+        match &self.0 {
+            Content::Elements { .. } => None,
+            Content::Raw(raw) => Some(Form::of(raw.as_bytes())),
+        }
+    }
+
     /// Sets the `EventKey`.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
@@ -133,10 +129,10 @@ impl Pushed {
     }
 
     /// The message in the clear.
-    pub(super) fn write(&self, head: &Head<'_>) -> String {
+    pub(super) fn write(&self, head: &Head<'_>, form: Form) -> String {
         let (msg_type, inside) = match &self.0 {
             Content::Elements { msg_type, inside } => (msg_type, inside),
-            Content::Raw(xml) => return xml.clone(),
+            Content::Raw(raw) => return raw.clone(),
         };
         let mut all = Elements::default();
         let created = head.created.to_string();
@@ -153,9 +149,7 @@ impl Pushed {
         if msg_type != "event" && !all.has("MsgId") {
             all.set("MsgId", head.msg_id);
         }
-        let mut xml = Xml::new();
-        all.write(&mut xml);
-        xml.finish()
+        write::document(&all.fields(form), form)
     }
 }
 
@@ -183,19 +177,39 @@ impl Elements {
         self.0.iter().any(|(own, _)| own == name)
     }
 
-    fn write(&self, xml: &mut Xml) {
+    fn fields(&self, form: Form) -> Fields {
+        let mut fields = Fields::default();
         for (name, element) in &self.0 {
             match element {
-                Element::Elements(inside) => xml.nested(name, |xml| inside.write(xml)),
-                Element::Text(text) if BARE.contains(&name.as_str()) && is_number(text) => xml.number(name, text),
-                Element::Text(text) => xml.text(name, text),
+                Element::Text(text) => fields.push_text(name, &**text),
+                Element::Elements(inside) if form == Form::Json && SUBSCRIBE_EVENTS.contains(&name.as_str()) => {
+                    for (name, value) in inside.fields(form).iter() {
+                        fields.push(name.to_owned(), value.clone());
+                    }
+                }
+                Element::Elements(inside) => fields.push(name.clone(), Value::Fields(inside.fields(form))),
             }
         }
+        fields
     }
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+/// The body of a push in safe mode.
+pub(super) fn envelope(to: &str, encrypt: &str, form: Form) -> String {
+    let mut fields = Fields::default();
+    fields.push_text("ToUserName", to);
+    fields.push_text("Encrypt", encrypt);
+    write::document(&fields, form)
+}
+
+/// The clear message with what is encrypted as the last of its elements.
+pub(super) fn beside(clear: &str, encrypt: &str) -> String {
+    let (end, element) = match Form::of(clear.as_bytes()) {
+        Form::Xml => ("</xml>", format!("<Encrypt><![CDATA[{encrypt}]]></Encrypt>")),
+        Form::Json => ("}", format!(r#","Encrypt":"{encrypt}""#)),
+    };
+    let end = clear.rfind(end).unwrap_or(clear.len());
+    format!("{}{element}{}", &clear[..end], &clear[end..])
 }
 
 #[cfg(test)]
@@ -207,8 +221,15 @@ mod tests {
 
     #[track_caller]
     fn read(pushed: &Pushed) -> Message {
-        let xml = pushed.write(&HEAD);
-        Message::parse(xml.as_bytes()).unwrap_or_else(|error| panic!("{error}: {xml}"))
+        read_as(Form::Xml, pushed)
+    }
+
+    #[track_caller]
+    fn read_as(form: Form, pushed: &Pushed) -> Message {
+        let text = pushed.write(&HEAD, form);
+        let message = Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!((message.form, message.is_repaired), (form, false), "{text}");
+        message
     }
 
     #[test]
@@ -217,10 +238,10 @@ mod tests {
                      <CreateTime>1348831860</CreateTime>";
         let text = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[this is a test]]></Content>\
                     <MsgId>6838218298347397120</MsgId></xml>";
-        assert_eq!(Pushed::text("this is a test").write(&HEAD), format!("{start}{text}"));
+        assert_eq!(Pushed::text("this is a test").write(&HEAD, Form::Xml), format!("{start}{text}"));
         let event = "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[CLICK]]></Event><EventKey><![CDATA[K]]></EventKey></xml>";
-        assert_eq!(Pushed::event("CLICK").key("K").write(&HEAD), format!("{start}{event}"), "an event has no MsgId");
-        assert_eq!(Pushed::xml("<any>thing").write(&HEAD), "<any>thing");
+        assert_eq!(Pushed::event("CLICK").key("K").write(&HEAD, Form::Xml), format!("{start}{event}"), "an event has no MsgId");
+        assert_eq!(Pushed::xml("<any>thing").write(&HEAD, Form::Xml), "<any>thing");
     }
 
     #[test]
@@ -259,9 +280,11 @@ mod tests {
             ),
             (Pushed::of("novel"), Body::Unknown { msg_type: s("novel") }),
         ] {
-            let message = read(&pushed);
-            assert_eq!(message.body, body);
-            assert_eq!(message.id.as_ref().map(MsgId::as_str), (!message.is_event()).then_some(HEAD.msg_id));
+            for form in [Form::Xml, Form::Json] {
+                let message = read_as(form, &pushed);
+                assert_eq!(message.body, body);
+                assert_eq!(message.id.as_ref().map(MsgId::as_str), (!message.is_event()).then_some(HEAD.msg_id));
+            }
         }
     }
 
@@ -276,7 +299,7 @@ mod tests {
             pushed.field(&at("TemplateId"), id).field(&at("SubscribeStatusString"), "accept")
         });
         assert_eq!(
-            list.write(&HEAD).split("</Event>").nth(1),
+            list.write(&HEAD, Form::Xml).split("</Event>").nth(1),
             Some(
                 "<SubscribeMsgPopupEvent>\
                  <List><TemplateId><![CDATA[A]]></TemplateId><SubscribeStatusString><![CDATA[accept]]></SubscribeStatusString></List>\
@@ -284,5 +307,20 @@ mod tests {
                  </SubscribeMsgPopupEvent></xml>"
             )
         );
+    }
+    #[test]
+    fn json_is_written_as_wechat_writes_it() {
+        let head = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860,"MsgType":"#;
+        let popup = ["A", "B"].into_iter().fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
+            pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id)
+        });
+        for (pushed, rest) in [
+            (Pushed::text("a\"你"), r#""text","Content":"a\"你","MsgId":6838218298347397120}"#),
+            (Pushed::event("CLICK").key("1"), r#""event","Event":"CLICK","EventKey":"1"}"#),
+            (popup, r#""event","Event":"subscribe_msg_popup_event","List":[{"TemplateId":"A"},{"TemplateId":"B"}]}"#),
+        ] {
+            assert_eq!(pushed.write(&HEAD, Form::Json), format!("{head}{rest}"));
+        }
+        assert_eq!(Pushed::json("{any").write(&HEAD, Form::Xml), "{any");
     }
 }

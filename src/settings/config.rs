@@ -30,9 +30,11 @@ pub struct Config {
     /// WeCom's applications.
     pub wecom: WecomConfig,
     /// The callers to whom `/token` answers.
-    pub tokenboy: TrustedProxies,
-    /// The callers to whom the addresses of micro-plat/wetoken answer, and whether apps of the store are served; `None` = neither is.
-    pub wetoken: Option<TrustedProxies>,
+    pub tokenboy: CallerPolicy,
+    /// The callers to whom the addresses of micro-plat/wetoken answer; `None` = there are no such addresses.
+    pub wetoken: Option<CallerPolicy>,
+    /// Whether apps that rest in the store are served beside `accounts`.
+    pub serves_stored_apps: bool,
     /// Who may query credentials.
     pub realms: Realms,
     /// The token hub's side; `None` = it is not served.
@@ -51,6 +53,15 @@ pub struct Config {
     pub server: ServerConfig,
     /// WeChat's side.
     pub wechat: WechatConfig,
+}
+
+/// Which callers a neighbour's addresses answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerPolicy {
+    /// The networks they call from.
+    pub allow: TrustedProxies,
+    /// The realm that must have signed their requests with version 2 as well; `None` = no signature is needed.
+    pub realm: Option<String>,
 }
 
 /// What is served as waynecraig/wechat-token-hub does.
@@ -91,6 +102,8 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How browsers reach us; its path ends in `/`, so that `join` extends it.
     pub public_url: Option<Url>,
+    /// Names beside that of `public_url` by which programs reach us.
+    pub hosts: Vec<String>,
     /// The folder of WeChat's check files.
     pub static_dir: PathBuf,
     /// Whose forwarded headers count.

@@ -15,8 +15,7 @@ use crate::wechat::crypt::EnvelopeKey;
 const RULE: [&str; 6] = ["on", "match", "reply", "forward", "as", "late"];
 const TARGET: [&str; 3] = ["url", "as", "answers"];
 const REPLIES: [&str; 7] = ["text", "image", "voice", "video", "music", "news", "transfer_customer_service"];
-const KINDS: &str =
-    "\"*\", \"event\", \"event:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage";
+const KINDS: &str = "\"*\", \"event\", \"event:NAME\", \"info:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage";
 
 /// How a message is written for a back end.
 const WRITTEN: [(&str, As); 2] = [("xml", As::Xml), ("json", As::Json)];

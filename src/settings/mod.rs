@@ -6,6 +6,7 @@
 
 mod accounts;
 mod cache;
+mod callers;
 mod config;
 mod environment;
 mod faults;
@@ -29,11 +30,11 @@ mod wecom;
 
 use std::path::PathBuf;
 
-pub use self::config::{Config, HubConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
+pub use self::config::{CallerPolicy, Config, HubConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
-pub use self::proxies::TrustedProxies;
+pub use self::proxies::{Reach, TrustedProxies};
 
 use self::faults::{About, Weight, Written};
 use self::node::{Document, Node};

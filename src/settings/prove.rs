@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::config::{Config, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::node::Node;
-use super::proxies::TrustedProxies;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, hub, realms, sources, wecom};
+use super::{accounts, cache, callers, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
 use crate::origin::OriginPolicy;
@@ -32,11 +31,12 @@ const KNOWN: [&str; 15] = [
     "wecom",
 ];
 
-const SERVER: [&str; 11] = [
+const SERVER: [&str; 12] = [
     "bind",
     "port",
     "workers",
     "publicUrl",
+    "hosts",
     "static",
     "trustedProxies",
     "bodyLimit",
@@ -59,14 +59,14 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
     let sources = sources::sources(&root, reserve.unwrap_or_default());
-    let wetoken = wetoken(&root);
+    let wetoken = callers::wetoken(&root);
     // A store that holds apps is something to serve, also while it holds none yet.
     let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
     let other =
         ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty())) || holds_apps;
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
-    let tokenboy = root.get("tokenboy").and_then(|at| callers(&at));
+    let tokenboy = callers::tokenboy(&root);
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
@@ -83,6 +83,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         wecom,
         tokenboy: tokenboy?,
         wetoken: wetoken?,
+        serves_stored_apps: holds_apps,
         realms,
         hub,
         origins: origins?,
@@ -93,22 +94,6 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         server: server?,
         wechat: wechat?,
     })
-}
-
-/// The callers that a neighbour without signatures of its own answers to.
-fn callers(at: &At<'_>) -> Option<TrustedProxies> {
-    if at.is_table(&["allow"]) { trusted(&at.get("allow")?) } else { None }
-}
-
-/// The callers of wetoken's addresses, which its section or a database of apps opens; `None` after a fault.
-fn wetoken(root: &At<'_>) -> Option<Option<TrustedProxies>> {
-    let section = root.get("wetoken");
-    let Some(section) = &section else { return Some(cache::is_sql(root).then(TrustedProxies::nearby)) };
-    if !section.is_table(&["allow"]) {
-        return None;
-    }
-    let Some(allow) = section.get("allow") else { return Some(Some(TrustedProxies::nearby())) };
-    trusted(&allow).map(Some)
 }
 
 fn confirm(login: &At<'_>) -> Option<bool> {
@@ -139,8 +124,9 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
     let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
     let public_url = at.get("publicUrl").map(|url| url.address());
+    let hosts = at.get("hosts").map_or(Some(Vec::new()), |hosts| callers::hosts(&hosts));
     let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
-    let trusted_proxies = at.get("trustedProxies").and_then(|proxies| trusted(&proxies));
+    let trusted_proxies = at.get("trustedProxies").and_then(|proxies| callers::trusted(&proxies));
     let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
     let max_connections = at.get("maxConnections").and_then(|most| most.number(1..=MOST));
     let max_waiting = at.get("maxWaiting").and_then(|most| most.number(1..=MOST));
@@ -154,6 +140,7 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
             Some(url) => Some(url?),
             None => None,
         },
+        hosts: hosts?,
         static_dir: PathBuf::from(static_dir?),
         trusted_proxies: trusted_proxies?,
         body_limit: usize::try_from(body_limit?).ok()?,
@@ -162,19 +149,6 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
         shutdown_grace: shutdown_grace?,
         access_log: access_log?,
     })
-}
-
-fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
-    let mut proxies = TrustedProxies::default();
-    let mut whole = true;
-    for item in at.one_or_more() {
-        let fits = matches!(item.node(), Node::Text(text) if proxies.add(text));
-        if !fits {
-            item.expected("\"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"");
-        }
-        whole &= fits;
-    }
-    whole.then_some(proxies)
 }
 
 fn wechat(at: &At<'_>) -> Option<WechatConfig> {

@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 24] = [
+const SETTINGS: [(&str, Kind); 27] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -32,12 +32,15 @@ const SETTINGS: [(&str, Kind); 24] = [
     ("keep", Kind::Text),
     ("login.confirm", Kind::Bool),
     ("tokenboy.allow", Kind::List),
+    ("tokenboy.realm", Kind::Text),
     ("wetoken.allow", Kind::List),
+    ("wetoken.realm", Kind::Text),
     ("hub.app", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
     ("server.workers", Kind::Number),
     ("server.publicUrl", Kind::Text),
+    ("server.hosts", Kind::List),
     ("server.static", Kind::Text),
     ("server.trustedProxies", Kind::List),
     ("server.bodyLimit", Kind::Text),

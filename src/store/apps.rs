@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,21 @@ pub struct StoredApp {
     pub aes_key: Option<SecretString>,
     /// The template by which codes are sent to its followers.
     pub template_id: Option<String>,
+    /// What other programs need to be paid through it; kept for them and never used here.
+    pub payment: Payment,
+}
+
+/// The fields of WeChat Pay that micro-plat/wetoken keeps with an app.
+#[derive(Clone, Debug, Default)]
+pub struct Payment {
+    /// The merchant's number.
+    pub mchid: Option<String>,
+    /// The merchant's key.
+    pub pay_key: Option<SecretString>,
+    /// The appid of a sub-merchant.
+    pub sub_appid: Option<String>,
+    /// The number of a sub-merchant.
+    pub sub_mchid: Option<String>,
 }
 
 /// The apps of a store. They do not end.
@@ -29,7 +44,12 @@ pub trait Apps: Send + Sync {
     /// All of them, by appid.
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>>;
 
-    /// Writes `app` over whatever there was under its appid.
+    /// The one of that appid.
+    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+        async move { Ok(self.apps().await?.into_iter().find(|app| app.app_id == app_id)) }.boxed()
+    }
+
+    /// Writes `app` over whatever there was under its appid. A database keeps the payment fields that `app` does not have.
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
@@ -51,6 +71,14 @@ struct Written<'a> {
     aes_key: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     template_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    mchid: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pay_key: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sub_appid: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sub_mchid: Option<Cow<'a, str>>,
 }
 
 /// The app as JSON; it holds the secrets.
@@ -61,6 +89,10 @@ pub(super) fn to_json(app: &StoredApp) -> serde_json::Result<String> {
         token: shown(&app.token),
         aes_key: shown(&app.aes_key),
         template_id: app.template_id.as_deref().map(Into::into),
+        mchid: app.payment.mchid.as_deref().map(Into::into),
+        pay_key: shown(&app.payment.pay_key),
+        sub_appid: app.payment.sub_appid.as_deref().map(Into::into),
+        sub_mchid: app.payment.sub_mchid.as_deref().map(Into::into),
     })
 }
 
@@ -76,5 +108,11 @@ pub(super) fn from_json(app_id: &str, text: &str) -> Option<StoredApp> {
         token: app.token.as_deref().map(Into::into),
         aes_key: app.aes_key.as_deref().map(Into::into),
         template_id: app.template_id.map(Cow::into_owned),
+        payment: Payment {
+            mchid: app.mchid.map(Cow::into_owned),
+            pay_key: app.pay_key.as_deref().map(Into::into),
+            sub_appid: app.sub_appid.map(Cow::into_owned),
+            sub_mchid: app.sub_mchid.map(Cow::into_owned),
+        },
     })
 }

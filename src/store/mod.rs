@@ -22,7 +22,7 @@ mod news;
 pub mod redis;
 pub mod sql;
 
-pub use apps::{Apps, StoredApp, Users};
+pub use apps::{Apps, Payment, StoredApp, Users};
 pub use credentials::{
     Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, Pair, StoredCredential, Version, VersionedRecords,
 };

@@ -117,6 +117,25 @@ impl EnvelopeKey {
         Ok(bytes)
     }
 
+    /// The appid inside an `Encrypt` that [`decrypt`](Self::decrypt) refuses because it was meant for another account; `None` if this
+    /// is not its key. For the operator's log: its answer must not reach whoever sent the envelope.
+    pub fn foreign_app_id(&self, encrypt: &str) -> Option<String> {
+        let mut bytes = STANDARD.decode(encrypt).ok()?;
+        let (blocks, rest) = Block::<Aes256>::slice_as_chunks_mut(&mut bytes);
+        if !rest.is_empty() {
+            return None;
+        }
+        let (key, iv) = self.parts();
+        cbc::Decryptor::<Aes256>::new(key, iv).decrypt_blocks(blocks);
+        let padding = usize::from(*bytes.last()?);
+        let (bare, pad) = bytes.split_at_checked(bytes.len().checked_sub(padding)?)?;
+        let (length, rest) = bare.get(HEAD - 4..)?.split_first_chunk::<4>()?;
+        let app_id = rest.get(u32::from_be_bytes(*length) as usize..)?;
+        let is_whole = (1..=PAD).contains(&padding) && pad.iter().all(|byte| usize::from(*byte) == padding);
+        let is_app_id = (1..=64).contains(&app_id.len()) && app_id.iter().all(u8::is_ascii_graphic);
+        (is_whole && is_app_id).then(|| String::from_utf8_lossy(app_id).into_owned())
+    }
+
     /// The key, and the first half of it as the initial vector of every message.
     fn parts(&self) -> (&Key<Aes256>, &Block<Aes256>) {
         let key = self.0.expose_secret();
@@ -235,6 +254,8 @@ mod tests {
             assert_eq!(key(KEY).decrypt(&other_app, &encrypt), Err(EnvelopeError), "{length}");
             assert_eq!(key(KEY).decrypt(&longer, &encrypt), Err(EnvelopeError), "{length}");
             assert_eq!(other_key.decrypt(&app(), &encrypt), Err(EnvelopeError), "{length}");
+            assert_eq!(key(KEY).foreign_app_id(&encrypt).as_deref(), Some(app().as_str()), "{length}");
+            assert_eq!(other_key.foreign_app_id(&encrypt), None, "{length}");
         }
     }
 

@@ -12,7 +12,7 @@ mod targets;
 const LASTING: Duration = Duration::from_secs(2);
 
 /// Pieces that mean something to one of the parsers.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 40] = [
     "{",
     "}",
     "[",
@@ -49,6 +49,10 @@ const WORDS: [&str; 36] = [
     "&#x1;",
     "&lt;",
     "\r\n",
+    "&nbsp;",
+    "\u{8}",
+    "<MsgType>",
+    "\"MsgType\":",
 ];
 
 /// Feeds `target` spoiled copies of `good` until the time is over.
@@ -127,6 +131,11 @@ fn whatever_is_pushed_it_is_a_message_that_can_be_answered_or_refused_without_be
         "<xml><ToUserName>a</ToUserName><FromUserName>b</FromUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>\
          <Event>subscribe_msg_popup_event</Event><SubscribeMsgPopupEvent><List><TemplateId>marker</TemplateId></List><List><A/></List>\
          </SubscribeMsgPopupEvent></xml>",
+        r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860,"MsgType":"text","Content":"marker\ud83d\ude00","MsgId":6838218298347397121}"#,
+        r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":"1","MsgType":"event","Event":"wxa_media_check","trace_id":"marker",
+            "detail":[{"strategy":"content_model","label":100,"prob":90.5},{"x":[[null],[true]]}],"result":{"suggest":"risky"}}"#,
+        r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1.5,"MsgType":"news","ArticleCount":1,"Articles":{"item":[{"Title":"marker"}]}}"#,
+        "<xml><AppId>marker</AppId><InfoType>component_verify_ticket</InfoType></xml>",
     ];
     run(targets::message, &good);
 }
@@ -138,6 +147,7 @@ fn no_envelope_opens_by_chance_and_each_gives_back_what_was_put_in() {
         "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ==",
         "<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX\
          +Z1pg2X9Ztp0SYg==]]></Encrypt></xml>",
+        r#"{"ToUserName":"gh_1","Encrypt":"sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ=="}"#,
         "1372623149",
         "",
     ];

@@ -4,8 +4,10 @@
 
 mod backoff;
 mod browser;
+mod browser_attack;
 mod browser_login;
 mod browser_scan;
+mod caller_check;
 mod challenge;
 mod chaos_clock;
 mod chaos_leader;
@@ -33,8 +35,11 @@ mod jsapi_body;
 mod jsapi_config;
 mod jsapi_query;
 mod message_examples;
+mod message_faults;
 mod message_forward;
 mod message_hostile;
+mod message_json;
+mod message_replies;
 mod messages;
 mod near_copy;
 mod nginx;
@@ -83,4 +88,5 @@ mod wecom;
 mod wetoken;
 mod wetoken_apps;
 mod wetoken_code;
+mod wetoken_lookup;
 mod wetoken_settings;

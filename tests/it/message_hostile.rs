@@ -1,6 +1,5 @@
 //! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings nothing down.
 
-use reqwest::Method;
 use serde_json::json;
 
 use crate::messages::with;
@@ -36,7 +35,6 @@ async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
         file,
         deep,
         wide,
-        text("hi", 1).replace("oUser", "o\u{0}User"),
         text("hi", 1).replace("</xml>", ""),
         message("<MsgType>text</MsgType><MsgType>event</MsgType>"),
         "x".repeat(10 * 1024 * 1024),
@@ -44,9 +42,6 @@ async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
         let answer = deliver(&app, "/wechat", &query, &body).await;
         assert_eq!(refusal(&answer), wrong, "{}", &body[..body.len().min(80)]);
     }
-    let request = app.request(Method::POST, &format!("/wechat?{query}"));
-    let bytes = [b"<xml><ToUserName>", &[0xff, 0xfe][..], b"</ToUserName></xml>"].concat();
-    assert_eq!(refusal(&app.send(request.body(bytes)).await), wrong);
     for query in [
         String::new(),
         "signature=&timestamp=&nonce=".to_owned(),

@@ -12,7 +12,7 @@ use jsdkd::clock::UnixSeconds;
 use jsdkd::sandbox::{Push, PushError, PushMode, Pushed, Trouble, UNAVAILABLE, push};
 use jsdkd::signature;
 use jsdkd::wechat::crypt::{self, EnvelopeKey};
-use jsdkd::wechat::message::{Body, Envelope, Message, MessageError, Reply, sealed_reply};
+use jsdkd::wechat::message::{Body, Envelope, Form, Message, MessageError, Reply, sealed_reply_as};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,10 +58,10 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
         Body::Text { content, .. } => content.clone(),
         other => format!("{other:?}"),
     };
-    let reply = Reply::Text { content: format!("You said {said}") }.to_xml(&message, NOW).unwrap();
+    let reply = Reply::Text { content: format!("You said {said}") }.write(&message, NOW).unwrap();
     let sealed = |token: &str, app: &str| {
         let app = AppId::parse(app).unwrap();
-        sealed_reply(token, &key().encrypt(&app, reply.as_bytes(), rand::random()), NOW, nonce)
+        sealed_reply_as(message.form, token, &key().encrypt(&app, reply.as_bytes(), rand::random()), NOW, nonce)
     };
     let ok = |body: String| HttpResponse::Ok().content_type("application/xml").body(body);
     match request.path() {
@@ -108,6 +108,24 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
 }
 
 #[tokio::test]
+async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
+    let (server, _guard) = standin::serve(message_server);
+    for mode in MODES {
+        let mut hello = to(server, "/echo", mode, Pushed::text("你好 \" & <b>"));
+        hello.form = Form::Json;
+        assert!(hello.clear().starts_with(r#"{"ToUserName":"gh_"#), "{}", hello.clear());
+        let answer = push(&hello).await.unwrap();
+        assert!(answer.is_success() && answer.body.starts_with('{'), "{answer:?}");
+        assert_eq!(answer.body.contains("\"Encrypt\""), mode != PushMode::Plain, "the body is as it came: {answer:?}");
+        assert_eq!(answer.reply.expect("a reply").text("Content"), Some("You said 你好 \" & <b>"));
+    }
+    let raw = r#"{"ToUserName":"gh_1","FromUserName":"oRaw","CreateTime":1,"MsgType":"text","Content":"raw"}"#;
+    let mut raw = to(server, "/echo", PushMode::Safe, Pushed::json(raw));
+    raw.openid = "oRaw".to_owned();
+    assert_eq!(push(&raw).await.unwrap().reply.expect("a reply").text("Content"), Some("You said raw"));
+}
+
+#[tokio::test]
 async fn who_when_and_which_can_be_chosen() {
     let (server, _guard) = standin::serve(message_server);
     let mut chosen = to(server, "/echo", PushMode::Safe, Pushed::event("SCAN").key("7").field("Ticket", "T"));
@@ -116,7 +134,7 @@ async fn who_when_and_which_can_be_chosen() {
     let reply = push(&chosen).await.unwrap().reply.expect("a reply");
     assert_eq!((reply.text("ToUserName"), reply.text("FromUserName")), (Some("oSomebody"), Some("gh_somewhere")));
     assert_eq!(reply.text("Content"), Some(r#"You said Event(Scan { scene: "7", ticket: Some("T") })"#));
-    let sent = Message::parse(chosen.xml().as_bytes()).unwrap();
+    let sent = Message::parse(chosen.clear().as_bytes()).unwrap();
     assert_eq!((sent.created, sent.id), (UnixSeconds(77), None));
 }
 
@@ -174,7 +192,7 @@ async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
     let (answer, (heads, bodies)) = tokio::join!(push(&repeated), server);
     let answer = answer.unwrap();
     assert!(answer.is_success() && answer.tries == 3, "{answer:?}");
-    assert!(bodies.iter().all(|body| *body == repeated.xml()), "{bodies:?}");
+    assert!(bodies.iter().all(|body| *body == repeated.clear()), "{bodies:?}");
     let mut nonces = heads.each_ref().map(|head| head.split("nonce=").nth(1).unwrap().split('&').next().unwrap());
     nonces.sort_unstable();
     assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2], "{nonces:?}");
@@ -235,6 +253,10 @@ async fn the_command_prints_what_was_sent_and_the_answer() {
         assert!(!ended.out.contains(TOKEN) && !ended.out.contains(KEY), "{ended:?}");
         assert_eq!(ended.out.contains("(safe)"), rest.contains(&key[0]) && !rest.contains(&"--mode"), "{ended:?}");
     }
+    let json = pushed(&echo, "text", &["--format", "json", "--content", "你好", key[0], key[1]]).await;
+    for part in [r#""Content":"你好""#, r#"{"Encrypt":""#, "WeChat takes it", "You said 你好"] {
+        assert!(json.code == Some(0) && json.out.contains(part), "{part}: {json:?}");
+    }
     let success = pushed(&format!("http://{server}/success"), "event", &["--event", "unsubscribe"]).await;
     assert!(success.code == Some(0) && success.out.contains("says nothing to the user"), "{success:?}");
 }
@@ -283,6 +305,10 @@ async fn the_command_says_what_it_needs() {
         (&["--push", "event", to[0], to[1], "--token", "t"], 1, "--event"),
         (&["--push", "xml", to[0], to[1], "--token", "t"], 1, "--xml"),
         (&["--push", "xml", to[0], to[1], "--token", "t", "--xml", "absent.xml"], 1, "absent.xml"),
+        (&["--push", "json", to[0], to[1], "--token", "t"], 1, "--json"),
+        (&["--push", "text", to[0], to[1], "--token", "t", "--json", "a.json"], 1, "--json belongs to --push json"),
+        (&["--push", "xml", to[0], to[1], "--token", "t", "--format", "json", "--xml", "a.xml"], 1, "--format"),
+        (&["--push", "text", to[0], to[1], "--format", "yaml"], 2, "json"),
         (&["--push", "image", to[0], to[1], "--token", "t", "--content", "c"], 1, "--content"),
         (&["--push", "text", to[0], to[1], "--token", "t", "--mode", "safe"], 1, "EncodingAESKey"),
         (&["--app", "wx_without_secret"], 2, "APPID:SECRET"),

@@ -32,12 +32,13 @@ fn rules_of_every_kind_are_taken() {
           { on: 'event', reply: { news: { title: 'T' } } },
           { on: 'location', reply: { transfer_customer_service: true } },
           { on: 'shortvideo', reply: { transfer_customer_service: 'kf2001@gh' } },
+          { on: 'info:component_verify_ticket', forward: 'http://backend:8080/tickets' },
           { on: 'miniprogrampage', forward: 'http://backend:8080/hook?a=1', late: 'push' },
           { on: '*', forward: ['http://a/', { url: 'https://b/', as: 'json', answers: true }], as: 'xml', late: 'drop' },
         ]",
     ));
     assert_eq!(loaded.warnings, Vec::<String>::new());
-    assert!(matches!(&loaded.config.messages.of("wx1").answers, Answers::Rules(rules) if rules.len() == 11));
+    assert!(matches!(&loaded.config.messages.of("wx1").answers, Answers::Rules(rules) if rules.len() == 12));
     assert!(matches!(good(&app("messages: 'echo'")).config.messages.of("wx1").answers, Answers::Echo));
     assert!(matches!(good(&app("")).config.messages.of("wx1").answers, Answers::Nothing));
 }
@@ -69,14 +70,14 @@ fn every_fault_of_a_rule_is_named() {
     assert_eq!(
         rule_faults("{ on: 'txt', match: 'a(b', reply: { text: 'x' } }"),
         [
-            "[0].on: found \"txt\", expected \"*\", \"event\", \"event:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage; did you mean \"text\"?",
+            "[0].on: found \"txt\", expected \"*\", \"event\", \"event:NAME\", \"info:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage; did you mean \"text\"?",
             "[0].match: found \"a(b\", expected a regular expression: unclosed group",
         ]
     );
     assert_eq!(
         rule_faults("{ reply: { text: 'x' }, forward: 'http://a/' }, { on: '*' }, 5"),
         [
-            "[0].on: missing, expected \"*\", \"event\", \"event:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage",
+            "[0].on: missing, expected \"*\", \"event\", \"event:NAME\", \"info:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage",
             "[0]: a rule either replies or forwards: write two rules, or one of the two",
             "[1]: does nothing: expected reply: { text: \"…\" } or forward: \"http://…\"",
             "[2]: found a number, expected an object {…}",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsdkd::clock::Clock;
-use jsdkd::store::{Acquired, Backoff, Committed, Lease, NewCredential, Record, Store, StoreConfig, StoredApp, open, redis};
+use jsdkd::store::{
+    Acquired, Backoff, Committed, Lease, NewCredential, Payment, Record, Store, StoreConfig, StoredApp, open, redis,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::support::redis::{RedisCluster, RedisServer};
@@ -256,12 +258,33 @@ async fn keeps_apps(store: &dyn Store) {
     if let Some(users) = store.users() {
         assert_eq!(users.find_user("wx1", "nobody").await.unwrap(), None);
     }
+
+    let found = async |app_id: &str| store.find_app(app_id).await.unwrap().map(|app| app.secret.expose_secret().to_owned());
+    assert_eq!((found("wx2").await.as_deref(), found("wx3").await, found("WX2").await), (Some("second"), None, None));
+    let mut paid = app("wx3", "third", None);
+    paid.payment = Payment {
+        mchid: Some("1900000109".to_owned()),
+        pay_key: Some("pay-key".into()),
+        sub_appid: Some("wx-sub".to_owned()),
+        sub_mchid: None,
+    };
+    store.put_app(&paid).await.unwrap();
+    let Payment { mchid, pay_key, sub_appid, sub_mchid } = store.find_app("wx3").await.unwrap().expect("it was written").payment;
+    assert_eq!((mchid.as_deref(), sub_appid.as_deref(), sub_mchid), (Some("1900000109"), Some("wx-sub"), None));
+    assert_eq!(pay_key.as_ref().map(|key| key.expose_secret()), Some("pay-key"));
 }
 
 /// An app that has either all of what may be absent or nothing of it.
 pub(crate) fn app(app_id: &str, secret: &str, more: Option<&str>) -> StoredApp {
     let (token, aes_key) = (more.map(Into::into), more.map(Into::into));
-    StoredApp { app_id: app_id.to_owned(), secret: secret.into(), token, aes_key, template_id: more.map(Into::into) }
+    StoredApp {
+        app_id: app_id.to_owned(),
+        secret: secret.into(),
+        token,
+        aes_key,
+        template_id: more.map(Into::into),
+        payment: Payment::default(),
+    }
 }
 
 async fn shown(store: &dyn Store) -> Vec<String> {

@@ -10,8 +10,10 @@ use crate::settings::{faults, good};
 fn sources_alone_are_something_to_serve() {
     let loaded = good("{ sources: { a: { url: 'http://x/' } } }");
     assert_eq!((loaded.config.accounts.len(), loaded.config.sources.len(), loaded.warnings.len()), (0, 1, 0));
-    assert!(loaded.config.tokenboy.contains([127, 0, 0, 1].into()) && loaded.config.tokenboy.contains([10, 0, 0, 1].into()));
-    assert!(!loaded.config.tokenboy.contains([8, 8, 8, 8].into()));
+    assert!(
+        loaded.config.tokenboy.allow.contains([127, 0, 0, 1].into()) && loaded.config.tokenboy.allow.contains([10, 0, 0, 1].into())
+    );
+    assert!(!loaded.config.tokenboy.allow.contains([8, 8, 8, 8].into()));
     for nothing in ["{ sources: {} }", "{ sources: null, token_sources: {} }", "{ sources: {}, apps: [] }"] {
         assert!(faults(nothing).contains("nothing to serve"), "{nothing}");
     }

@@ -64,7 +64,7 @@ async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
     let installed = run(folder.path(), &["install"], &[("JSDKD__CACHE__SQL", &url)]).await;
     assert_eq!(installed.code, Some(0), "a database in a variable suffices: {installed:?}");
 
-    let over = json!({ "apps": null, "realms": null, "cache": { "sql": url } });
+    let over = json!({ "apps": null, "realms": null, "wetoken": {}, "cache": { "sql": url } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
     granted(&server.get("/wx-old/wechat/token/get").await, "access_token");
     succeeded(&server.get(CREATE).await);
@@ -94,8 +94,7 @@ async fn what_wetoken_stored_is_told_without_a_call_to_wechat() {
     install(&database.url()).await;
     insert(&database, "wechat_access_token", "access_token", "left-by-wetoken", 6599);
     insert(&database, "wechat_jsapi_ticket", "ticket", "ticket-of-wetoken", 6599);
-    // The section itself is not needed.
-    let app = TestApp::with(json!({ "cache": { "sql": database.url() } })).await;
+    let app = with(json!({ "cache": { "sql": database.url() } })).await;
     for (path, member, value) in [
         ("token/query", "access_token", "left-by-wetoken"),
         ("token/get", "access_token", "left-by-wetoken"),
@@ -311,5 +310,102 @@ async fn a_new_app_has_a_message_server_too() {
     assert_eq!(pushing::deliver(&app, &address, &query, &body).await.body, "success");
     let plain = pushing::deliver(&app, &address, &pushing::plain_query(0, "n-2"), &pushing::text("hi", 2)).await;
     plain.problem(401, "bad_push_signature");
+    app.stop().await;
+}
+
+/// Everything that wetoken's own form has.
+const ALL: [(&str, &str); 8] = [
+    ("appid", NEW),
+    ("secret", SECRET),
+    ("token", "t1"),
+    ("aesKey", pushing::AES_KEY),
+    ("mchid", "1900000109"),
+    ("payKey", "8934e7d15453e97507ef794cf7b0519d"),
+    ("subAppid", "wx8888888888888888"),
+    ("subMchid", "1900000110"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_fields_are_written_as_wetoken_writes_them() {
+    let Some(database) = databases::mariadb() else { return };
+    create_wetokens_tables(&database);
+    install(&database.url()).await;
+    let app = without_apps(json!({ "cache": { "sql": database.url() } })).await;
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(ALL).finish();
+    let post = async |kind: &str, body: String| {
+        app.send(app.request(Method::POST, "/wechat/app/create").header("content-type", kind).body(body)).await
+    };
+    let json = Value::Object(ALL.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()).to_string();
+    let columns = "appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id";
+    let row = |app_id: &str| database.sql(&format!("SELECT {columns} FROM wechat_app_info WHERE appid = '{app_id}'"));
+    let expected = |app_id: &str| ALL.iter().map(|(_, value)| value.replace(NEW, app_id) + "\t").collect::<String>() + "NULL";
+    succeeded(&app.get(&format!("/wechat/app/create?{query}")).await);
+    succeeded(&post("application/x-www-form-urlencoded", query.replace(NEW, "wx-form")).await);
+    succeeded(&post("application/json", json.replace(NEW, "wx-json")).await);
+    for app_id in [NEW, "wx-form", "wx-json"] {
+        assert_eq!(row(app_id), expected(app_id));
+    }
+    // What the row of a prepared app has stays, and what is said goes before it.
+    database.sql(
+        "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid)
+         VALUES ('wx-prepared', '', '', '', 'm1', 'p1', 's1', '')",
+    );
+    succeeded(&post("application/json", r#"{"appid":"wx-prepared","secret":"s","token":"t","mchid":1900000109}"#.to_owned()).await);
+    assert_eq!(row("wx-prepared"), "wx-prepared\ts\tt\t\t1900000109\tp1\ts1\t\tNULL");
+    for name in ["mchid", "payKey", "subAppid", "subMchid", "wcode_template_id"] {
+        let long = format!("appid=wx-long&secret=s&token=t&{name}={}", "x".repeat(65));
+        assert_eq!(
+            refused(&post("application/x-www-form-urlencoded", long).await, 400),
+            format!("{name}: expected at most 64 printable characters")
+        );
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_fields_rest_in_the_file_and_in_redis() {
+    let (folder, redis) = (folder(), RedisServer::start());
+    let file = folder.path().join("cache.json");
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(ALL).finish();
+    for cache in [json!({ "file": file }), json!({ "redis": redis.url() })] {
+        let app = without_apps(json!({ "cache": cache })).await;
+        succeeded(&app.get(&format!("/wechat/app/create?{query}")).await);
+        app.stop().await;
+    }
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let redis: Value = serde_json::from_str(&redis.cli(&["HGET", "jsdkd:apps", NEW])).unwrap();
+    for (name, value) in &ALL[1..] {
+        assert_eq!((&kept["jsdkd.apps"][NEW][name], &redis[name]), (&json!(value), &json!(value)), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_read_wherever_a_form_is() {
+    let app = without_apps(json!({})).await;
+    let post = async |path: &str, body: &str| {
+        let request = app.request(Method::POST, path).header("content-type", "application/json; charset=utf-8");
+        app.send(request.body(body.to_owned())).await
+    };
+    let create = json!({ "appid": NEW, "secret": SECRET, "token": "t1", "wcode_template_id": "T1", "more": null }).to_string();
+    succeeded(&post("/wechat/app/create", &create).await);
+    let (value, _) = granted(&token(&app).await, "access_token");
+    assert_eq!(granted(&post("/token/query", &json!({ "appid": NEW }).to_string()).await, "access_token").0, value);
+    let openid = app.sandbox.follow(NEW, "Alice", true).unwrap();
+    let code = json!({ "user_name": openid, "system_name": "商城", "code": 4711 }).to_string();
+    succeeded(&post(&format!("/wx/{NEW}/wxcode/send"), &code).await);
+    assert_eq!(app.sandbox.sent(NEW)[0]["data"]["keyword1"]["value"], "4711");
+    for (body, told) in [
+        ("[1]", "the body is no JSON object"),
+        ("{\"appid\":", "the body is no JSON object"),
+        ("{}", "appid is missing"),
+        (r#"{"appid":"wx1","appid":"wx2"}"#, "appid is given more than once"),
+        (r#"{"appid":{"a":1}}"#, "appid must be a text"),
+    ] {
+        assert!(refused(&post("/wechat/app/create", body).await, 400).starts_with(told), "{body}");
+    }
+    let large = app.request(Method::POST, "/wechat/app/create").header("content-type", "application/json");
+    assert!(
+        refused(&app.send(large.body(format!("{{\"appid\":\"{}\"}}", "x".repeat(200_000)))).await, 400).contains("larger than")
+    );
     app.stop().await;
 }

@@ -58,7 +58,7 @@ async fn with_a_database_the_user_is_looked_up_by_name() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
-    let app = TestApp::with(json!({ "cache": { "sql": database.url() } })).await;
+    let app = with(json!({ "cache": { "sql": database.url() } })).await;
     let openid = app.sandbox.follow(APP, "Alice", true).unwrap();
     database
         .sql(&format!("INSERT INTO wechat_user_info (appid, openid, user_name, status) VALUES ('{APP}', '{openid}', '小明', 0)"));

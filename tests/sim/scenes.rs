@@ -222,7 +222,8 @@ fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
         scene.token(0, BASIC).await.unwrap();
         scene.pass(3 * SECOND).await;
         let kept = scene.kept_for(BASIC);
-        assert!(kept <= left - 3 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
+        // A store's whole seconds may be rounded differently the second time.
+        assert!(kept <= left - 2 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
     });
 }
 

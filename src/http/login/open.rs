@@ -19,7 +19,7 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
         Some(named) => named.to_owned(),
         None => state.access().first_app.as_ref().ok_or(ApiError::UnknownApp)?.to_string(),
     };
-    let holding = state.keeper.holding(&app_id).ok_or(ApiError::UnknownApp)?;
+    let holding = state.account(&app_id).await?;
     let base = public::base(&req, &state)?;
     let _place = state.place(&holding)?;
     let uuid = state.logins.open_scan(&app_id, &site(&req, &base), caller::address(req.head(), &state)).await?;

@@ -40,7 +40,8 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req)) };
     let known = state.logins.app_of_scan(uuid).await;
     let holding = match known {
-        Ok(app_id) => app_id.and_then(|app_id| state.keeper.holding(&app_id)),
+        Ok(None) => None,
+        Ok(Some(app_id)) => state.account(&app_id).await.ok(),
         Err(error) => return Ok(page::trouble_here(&req, &error)),
     };
     let Some(holding) = holding else { return Ok(page::visitor(&req, Page::Expired { again: None })) };

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Shaped;
 use super::bearer::{self, Claims};
 use super::known::Known;
+use crate::account::AppId;
 use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::CREDENTIAL_EXPIRES_IN;
@@ -79,14 +80,15 @@ impl Address {
         };
         drop(access);
         let answer = match admitted {
-            Ok(Ok(asked)) => asked.answer(state).await,
+            Ok(Ok(usual)) => self.granted(state, req, usual.as_ref().map_or(app_id, AppId::as_str)).await,
             Ok(Err(told)) => Ok(told),
             Err(error) => Err(error),
         };
         answer.map_err(|error| Shaped { error, shape }.into())
     }
 
-    /// What is asked for, once the caller is known: before that nobody learns anything.
+    /// Lets a caller in who holds one of the keys; before that nobody learns anything. `Some`: the app that is meant, where the path names
+    /// none.
     fn admitted(
         self,
         hub: &HubConfig,
@@ -94,20 +96,23 @@ impl Address {
         state: &AppState,
         req: &HttpRequest,
         app_id: &str,
-    ) -> Result<Asked, ApiError> {
+    ) -> Result<Option<AppId>, ApiError> {
         let token = bearer::token(req.headers()).ok_or(ApiError::Unauthorized)?;
         if !bearer::holds(token, |kid| hub.keys.get(kid), known, state.clock().wall()) {
             return Err(ApiError::Unauthorized);
         }
-        let app_id = if app_id.is_empty() { hub.app.as_str() } else { app_id };
-        let holding = extract::account(state, app_id)?.0;
+        Ok(app_id.is_empty().then(|| hub.app.clone()))
+    }
+
+    async fn granted(self, state: &AppState, req: &HttpRequest, app_id: &str) -> Result<HttpResponse, ApiError> {
+        let holding = state.account(app_id).await?;
         let params = Params::of(req);
         let (kind, rotate) = match self.asks {
             Asks::Token => (CredentialKind::AccessToken, "rotate_token"),
             Asks::Ticket => (ticket(&params)?, "rotate_ticket"),
         };
         let rotate = params.one(rotate)?.map(SecretString::from);
-        Ok(Asked(extract::CredentialQuery { holding, kind, rotate }))
+        written(extract::CredentialQuery { holding, kind, rotate }, state).await
     }
 }
 
@@ -117,19 +122,15 @@ fn ticket(params: &Params<'_>) -> Result<CredentialKind, ApiError> {
     kind.ok_or_else(|| ApiError::MalformedQuery("type is missing; it must be jsapi or wx_card".to_owned()))
 }
 
-struct Asked(extract::CredentialQuery);
-
-impl Asked {
-    async fn answer(self, state: &AppState) -> Result<HttpResponse, ApiError> {
-        let credential = self.0.credential(state).await?;
-        let left = credential.left(state.clock()).as_secs();
-        let mut response = HttpResponse::Ok();
-        response
-            .insert_header((header::CONTENT_TYPE, TEXT))
-            .insert_header((header::CACHE_CONTROL, NO_STORE))
-            .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
-        Ok(response.body(credential.value().expose_secret().to_owned()))
-    }
+async fn written(query: extract::CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
+    let credential = query.credential(state).await?;
+    let left = credential.left(state.clock()).as_secs();
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, TEXT))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
+    Ok(response.body(credential.value().expose_secret().to_owned()))
 }
 
 /// An error as the hub tells it: a line of text, and 500 for everything that befalls a credential. The hub itself refuses nobody for want of

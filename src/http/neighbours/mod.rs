@@ -9,9 +9,10 @@ use actix_web::{HttpResponse, ResponseError};
 use super::error::ApiError;
 
 pub(super) mod bearer;
+mod browser;
+mod caller_check;
 pub(super) mod hub;
 mod known;
-mod networks;
 pub(super) mod tokenboy;
 pub(super) mod wetoken;
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::OwnShape;
-use super::networks::{self, Outside};
+use super::caller_check::{self, Effect, Outside};
 use crate::http::state::AppState;
 use crate::http::upstream::name;
 use crate::http::{JSON, NO_STORE};
@@ -28,12 +28,9 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
 
 /// The answer to whoever asks.
 pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpResponse {
-    if let Err(outside) = networks::let_in(req, state, &state.access().tokenboy) {
-        let told = match outside {
-            Outside::Page => "pages are not answered here; ask from a program",
-            Outside::Stranger => "this address is not among tokenboy.allow in the settings",
-        };
-        return failed(StatusCode::FORBIDDEN, told, None);
+    if let Err(outside) = let_in(req, state) {
+        let status = if matches!(outside, Outside::Signature(_)) { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        return failed(status, &outside.message("tokenboy"), None);
     }
     // Tornado takes the last of several and trims it.
     let pairs = url::form_urlencoded::parse(req.query_string().as_bytes());
@@ -47,6 +44,13 @@ pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpRe
         Some(Ok(object)) => answer(StatusCode::OK, object.expose_secret().to_owned()),
         Some(Err(error)) => refused(&error),
     }
+}
+
+fn let_in(req: &HttpRequest, state: &AppState) -> Result<(), Outside> {
+    let access = state.access();
+    caller_check::check(req, state, &access.tokenboy, Effect::Reads)?;
+    // A source is no app, so a realm's list of apps says nothing of it.
+    caller_check::check_signature(req, b"", &access.tokenboy, &access.realms, None, state.clock().wall())
 }
 
 fn answer(status: StatusCode, body: String) -> HttpResponse {

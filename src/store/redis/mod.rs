@@ -1,28 +1,26 @@
 //! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
 //! knows keys, values and changes; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use redis::RedisResult;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
 use self::changes::{Refund, Spend, Take};
-use self::dial::{Connection, Dialer};
+use self::dial::Dialer;
 use self::link::Link;
 use self::names::Names;
-use self::record::{Found, LONGEST, millis, span, unwritable};
-use super::apps::{self, Apps, StoredApp};
+use self::record::{Found, LONGEST, millis, span};
 use super::memory::locked;
 use super::news::{News, notice, own_name};
 use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::Clock;
 
+mod apps;
 mod capabilities;
 mod change;
 mod changes;
@@ -166,34 +164,6 @@ impl Records for RedisStore {
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move { self.change("refund", &self.names.permits(key), Refund).await.map(drop) }.boxed()
     }
-}
-
-impl Apps for RedisStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        async move {
-            let key = self.names.apps();
-            let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
-            Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
-        }
-        .boxed()
-    }
-
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let key = self.names.apps();
-            self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
-        }
-        .boxed()
-    }
-}
-
-async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
-    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
-}
-
-async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
-    let text = apps::to_json(app).map_err(|_| unwritable())?;
-    redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(String) -> StoreError {

@@ -227,6 +227,10 @@ impl Apps for SqlStore {
         self.run("read", |mut session| async move { Ok((wetoken::apps(&mut session).await?, session)) }).boxed()
     }
 
+    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+        self.run("read", move |mut session| async move { Ok((wetoken::find_app(&mut session, app_id).await?, session)) }).boxed()
+    }
+
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         self.run("write", move |mut session| async move { Ok((wetoken::put_app(&mut session, app).await?, session)) }).boxed()
     }

@@ -1,10 +1,10 @@
 //! The tables of micro-plat/wetoken, as they are: a credential is a row of its account's, apps and users are rows too. A row that
 //! wetoken wrote is a record to us, and what we write is a row to it; whole seconds, in the server's local time on MySQL.
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::Result;
 
-use super::super::StoredApp;
+use super::super::{Payment, StoredApp};
 use super::Found;
 use super::driver::Arg::{self, Number, Text};
 use super::driver::Cell;
@@ -94,15 +94,27 @@ impl CredentialRow<'_> {
     }
 }
 
+/// What is read of an app, in the order of [`app`].
+const APP: &str = "appid, secret, token, aes_key, wcode_template_id, mchid, pay_key, sub_appid, sub_mchid";
+
 /// All apps that have a secret.
 pub(super) async fn apps(session: &mut Session) -> Result<Vec<StoredApp>> {
-    let question = "SELECT appid, secret, token, aes_key, wcode_template_id FROM wechat_app_info WHERE secret <> '' ORDER BY appid";
-    let rows = session.rows(question, &[]).await?;
-    Ok(rows.into_iter().filter_map(|cells| app(<[Cell; 5]>::try_from(cells).ok()?)).collect())
+    let question = format!("SELECT {APP} FROM wechat_app_info WHERE secret <> '' ORDER BY appid");
+    let rows = session.rows(&question, &[]).await?;
+    Ok(rows.into_iter().filter_map(|cells| app(cells.try_into().ok()?)).collect())
+}
+
+/// The app of that appid, if it has a secret.
+pub(super) async fn find_app(session: &mut Session, app_id: &str) -> Result<Option<StoredApp>> {
+    let question = format!("SELECT {APP} FROM wechat_app_info WHERE appid = ? AND secret <> ''");
+    let found = session.row(&question, &[Text(app_id)]).await?.and_then(app);
+    // MySQL's usual collations take `WX1` for `wx1`.
+    Ok(found.filter(|app| app.app_id == app_id))
 }
 
 /// wetoken's columns are never null: what an app does not have is an empty text there.
-fn app([app_id, secret, token, aes_key, template_id]: [Cell; 5]) -> Option<StoredApp> {
+fn app(cells: [Cell; 9]) -> Option<StoredApp> {
+    let [app_id, secret, token, aes_key, template_id, mchid, pay_key, sub_appid, sub_mchid] = cells;
     let filled = |cell: Cell| cell.text().filter(|text| !text.is_empty());
     Some(StoredApp {
         app_id: app_id.text()?,
@@ -110,26 +122,53 @@ fn app([app_id, secret, token, aes_key, template_id]: [Cell; 5]) -> Option<Store
         token: filled(token).map(Into::into),
         aes_key: filled(aes_key).map(Into::into),
         template_id: filled(template_id),
+        payment: Payment {
+            mchid: filled(mchid),
+            pay_key: filled(pay_key).map(Into::into),
+            sub_appid: filled(sub_appid),
+            sub_mchid: filled(sub_mchid),
+        },
     })
 }
 
-/// Writes what is ours to say of an app; the columns of payment are left as they are, and so is the template of a row that is no app
-/// yet, because it has no secret.
+/// Writes what `app` says. In a row that is there, payment columns of which it says nothing are left as they are, and so is the template
+/// of a row that is no app yet, because it has no secret.
 pub(super) async fn put_app(session: &mut Session, app: &StoredApp) -> Result<()> {
     let prepared = match app.template_id {
         Some(_) => None,
         None => prepared_template(session, &app.app_id).await?,
     };
     let template_id = app.template_id.as_deref().or(prepared.as_deref());
-    let over = session.dialect().over("appid", &["appid", "secret", "token", "aes_key", "update_time", "wcode_template_id"]);
+    let shown =
+        |secret: &'_ Option<SecretString>| secret.as_ref().map_or(String::new(), |secret| secret.expose_secret().to_owned());
+    let (token, aes_key, pay_key) = (shown(&app.token), shown(&app.aes_key), shown(&app.payment.pay_key));
+    let Payment { mchid, sub_appid, sub_mchid, .. } = &app.payment;
+    let payment = [
+        ("mchid", mchid.as_deref().unwrap_or_default()),
+        ("pay_key", pay_key.as_str()),
+        ("sub_appid", sub_appid.as_deref().unwrap_or_default()),
+        ("sub_mchid", sub_mchid.as_deref().unwrap_or_default()),
+    ];
+    let mut written = vec!["appid", "secret", "token", "aes_key", "update_time", "wcode_template_id"];
+    written.extend(payment.iter().filter(|(_, value)| !value.is_empty()).map(|(column, _)| *column));
+    let over = session.dialect().over("appid", &written);
     let statement = format!(
         "INSERT INTO wechat_app_info \
          (appid, secret, token, aes_key, update_time, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id) \
-         VALUES (?, ?, ?, ?, {{moment}}, '', '', '', '', ?) {over}"
+         VALUES (?, ?, ?, ?, {{moment}}, ?, ?, ?, ?, ?) {over}"
     );
-    let token = app.token.as_ref().map_or("", |token| token.expose_secret());
-    let aes_key = app.aes_key.as_ref().map_or("", |aes_key| aes_key.expose_secret());
-    let args = [Text(&app.app_id), Text(app.secret.expose_secret()), Text(token), Text(aes_key), Arg::from(template_id)];
+    let [mchid, pay_key, sub_appid, sub_mchid] = payment.map(|(_, value)| Text(value));
+    let args = [
+        Text(&app.app_id),
+        Text(app.secret.expose_secret()),
+        Text(&token),
+        Text(&aes_key),
+        mchid,
+        pay_key,
+        sub_appid,
+        sub_mchid,
+        Arg::from(template_id),
+    ];
     session.execute(&statement, &args).await.map(drop)
 }
 

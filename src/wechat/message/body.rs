@@ -78,8 +78,13 @@ pub enum Body {
         /// By which the picture is fetched as temporary material.
         thumb_media_id: String,
     },
-    /// `event`
+    /// `event`, or a push with an `Event` and no `MsgType`.
     Event(Event),
+    /// A push with an `InfoType` and no `MsgType`, such as a component's tickets (授权事件).
+    Info {
+        /// The `InfoType`.
+        name: String,
+    },
     /// Any other; all there is to it stands in [`Message::fields`](super::Message::fields).
     Unknown {
         /// What it is called.
@@ -97,9 +102,10 @@ pub struct Point {
 }
 
 impl Body {
-    /// The body of a message of this `msg_type`, whatever its case.
+    /// The body of a message of this `msg_type`, whatever its case. Without a type, `Event` and `InfoType` say what it is.
     pub(super) fn read(msg_type: &str, fields: &Fields) -> Self {
         let string = |name| fields.string(name);
+        let named = |name| fields.text(name).is_some_and(|text| !text.trim().is_empty());
         match msg_type.to_ascii_lowercase().as_str() {
             "text" => Self::Text { content: string("Content"), menu_id: fields.optional("bizmsgmenuid") },
             "image" => Self::Image { pic_url: string("PicUrl"), media_id: string("MediaId") },
@@ -126,6 +132,8 @@ impl Body {
                 thumb_media_id: string("ThumbMediaId"),
             },
             "event" => Self::Event(Event::read(fields)),
+            "" if named("Event") => Self::Event(Event::read(fields)),
+            "" if named("InfoType") => Self::Info { name: string("InfoType").trim().to_owned() },
             _ => Self::Unknown { msg_type: msg_type.to_owned() },
         }
     }

@@ -1,7 +1,9 @@
-//! The XML around what is encrypted, in both directions. What is inside, and the encryption itself, is for others.
+//! The XML or JSON around what is encrypted, in both directions. What is inside, and the encryption itself, is for others.
+
+use serde_json::json;
 
 use super::write::{Xml, legal};
-use super::{MessageError, elements};
+use super::{Document, Form, MessageError, document};
 use crate::clock::UnixSeconds;
 use crate::wechat::crypt;
 
@@ -46,15 +48,17 @@ pub struct Envelope {
     pub to: Option<String>,
     /// The encrypted message, as it was signed.
     pub encrypt: String,
+    /// How it is written, and so how its answer is.
+    pub form: Form,
 }
 
 impl Envelope {
     /// Parses the body of a push whose `encrypt_type` is `aes`.
-    pub fn parse(xml: &[u8]) -> Result<Self, MessageError> {
-        let fields = elements(xml)?;
+    pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
+        let Document { fields, form, .. } = document(body)?;
         let encrypt = fields.text("Encrypt").map(str::trim).filter(|encrypt| !encrypt.is_empty());
         let encrypt = encrypt.ok_or(MessageError::Missing("Encrypt"))?.to_owned();
-        Ok(Self { to: fields.optional("ToUserName"), encrypt })
+        Ok(Self { to: fields.optional("ToUserName"), encrypt, form })
     }
 }
 
@@ -71,6 +75,18 @@ pub fn sealed_reply(token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -
     xml.finish()
 }
 
+/// An encrypted answer in this form.
+/// Source: WeChat, 消息加解密说明; it shows these names in JSON, too.
+pub fn sealed_reply_as(form: Form, token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -> String {
+    match form {
+        Form::Xml => sealed_reply(token, encrypt, now, nonce),
+        Form::Json => {
+            let signature = crypt::signature(token, &now.to_string(), nonce, encrypt).text();
+            json!({ "Encrypt": encrypt, "MsgSignature": signature, "TimeStamp": now.0, "Nonce": nonce }).to_string()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,9 +96,10 @@ mod tests {
         let safe = "<xml>\n  <ToUserName><![CDATA[gh_1]]></ToUserName>\n  <Encrypt>\n<![CDATA[abc+/=]]>\n</Encrypt>\n</xml>";
         let compatible = "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>\
                           <MsgType>text</MsgType><Content>x</Content><Encrypt> abc+/= </Encrypt></xml>";
-        let meant = Envelope { to: Some("gh_1".to_owned()), encrypt: "abc+/=".to_owned() };
-        for xml in [safe, compatible] {
-            assert_eq!(Envelope::parse(xml.as_bytes()).as_ref(), Ok(&meant), "{xml}");
+        let json = " {\"ToUserName\": \"gh_1\", \"FromUserName\": \"o1\", \"Encrypt\": \"abc+\\/=\"}\n";
+        for (body, form) in [(safe, Form::Xml), (compatible, Form::Xml), (json, Form::Json)] {
+            let meant = Envelope { to: Some("gh_1".to_owned()), encrypt: "abc+/=".to_owned(), form };
+            assert_eq!(Envelope::parse(body.as_bytes()), Ok(meant), "{body}");
         }
     }
 
@@ -93,6 +110,9 @@ mod tests {
             ("<xml><Encrypt> </Encrypt></xml>", MessageError::Missing("Encrypt")),
             ("<xml><Encrypt><a>1</a></Encrypt></xml>", MessageError::Missing("Encrypt")),
             ("<xml><Encrypt>a</Encrypt><Encrypt>b</Encrypt></xml>", MessageError::Repeated("Encrypt")),
+            ("{\"ToUserName\":\"gh_1\"}", MessageError::Missing("Encrypt")),
+            ("{\"Encrypt\":{\"a\":1}}", MessageError::Missing("Encrypt")),
+            ("{\"Encrypt\":[\"a\",\"b\"]}", MessageError::Repeated("Encrypt")),
             (
                 "<xml><ToUserName>a</ToUserName><ToUserName>b</ToUserName><Encrypt>b</Encrypt></xml>",
                 MessageError::Repeated("ToUserName"),
@@ -112,5 +132,11 @@ mod tests {
         );
         assert_eq!(sealed_reply("AAAAA", encrypt, UnixSeconds(1_713_424_427), "415670741"), meant);
         assert_eq!(sealed_reply("AAAAA", encrypt, UnixSeconds(1_713_424_427), "4156\u{0}70741"), meant);
+        let json: serde_json::Value =
+            serde_json::from_str(&sealed_reply_as(Form::Json, "AAAAA", encrypt, UnixSeconds(1_713_424_427), "415670741"))
+                .expect("JSON");
+        let signature = "1b9339964ed2e271e7c7b6ff2b0ef902fc94dea1";
+        let meant = json!({ "Encrypt": encrypt, "MsgSignature": signature, "TimeStamp": 1_713_424_427, "Nonce": "415670741" });
+        assert_eq!(json, meant);
     }
 }

@@ -153,11 +153,9 @@ impl Event {
             }
             "masssendjobfinish" => Self::MassSendJobFinish(Box::new(MassSendReport::read(fields))),
             "publishjobfinish" => Self::PublishJobFinish(Box::new(PublishReport::read(fields.inner("PublishEventInfo")))),
-            "subscribe_msg_popup_event" => Self::SubscribeMsgPopup(SubscribeMessage::list(fields.inner("SubscribeMsgPopupEvent"))),
-            "subscribe_msg_change_event" => {
-                Self::SubscribeMsgChange(SubscribeMessage::list(fields.inner("SubscribeMsgChangeEvent")))
-            }
-            "subscribe_msg_sent_event" => Self::SubscribeMsgSent(SubscribeMessage::list(fields.inner("SubscribeMsgSentEvent"))),
+            "subscribe_msg_popup_event" => Self::SubscribeMsgPopup(SubscribeMessage::list(fields, "SubscribeMsgPopupEvent")),
+            "subscribe_msg_change_event" => Self::SubscribeMsgChange(SubscribeMessage::list(fields, "SubscribeMsgChangeEvent")),
+            "subscribe_msg_sent_event" => Self::SubscribeMsgSent(SubscribeMessage::list(fields, "SubscribeMsgSentEvent")),
             _ => Self::Unknown { name: name.to_owned() },
         }
     }
@@ -183,7 +181,8 @@ impl ScanCode {
 impl Pictures {
     fn read(fields: &Fields) -> Self {
         let info = fields.inner("SendPicsInfo");
-        let md5 = info.inner("PicList").inners("item").filter_map(|item| item.get("PicMd5Sum").and_then(Value::as_text));
+        let items = info.entries("PicList", "item").into_iter();
+        let md5 = items.filter_map(|item| item.get("PicMd5Sum").and_then(Value::as_text));
         Self { key: fields.string("EventKey"), count: info.number("Count"), md5: md5.map(str::to_owned).collect() }
     }
 }

@@ -1,6 +1,7 @@
 //! The elements of a message as they came: names, texts and what is nested in what, in the order of the document. It knows neither
-//! XML nor which names WeChat uses.
+//! XML nor JSON nor which names WeChat uses.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use serde::ser::SerializeMap;
@@ -44,16 +45,17 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The text at `path`, which is a name or several with dots between them (`ScanCodeInfo.ScanResult`), without regard to case:
-    /// how people write a name into a template.
-    pub fn lookup(&self, path: &str) -> Option<&str> {
-        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        let (_, value) = self.iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
-        match (value, rest) {
-            (Value::Text(text), None) => Some(text),
-            (Value::Fields(fields), Some(rest)) => fields.lookup(rest),
-            _ => None,
+    /// The values of each name, in the order in which the names first appear.
+    pub(super) fn grouped(&self) -> Vec<(&str, Vec<&Value>)> {
+        let (mut groups, mut places) = (Vec::<(&str, Vec<&Value>)>::new(), HashMap::new());
+        for (name, value) in self.iter() {
+            let place = *places.entry(name).or_insert_with(|| {
+                groups.push((name, Vec::new()));
+                groups.len() - 1
+            });
+            groups[place].1.push(value);
         }
+        groups
     }
 
     /// The same as JSON, in the order of the document. Every text is a string, because XML has no numbers and a `MsgId` has more
@@ -62,11 +64,16 @@ impl Fields {
         serde_json::to_string(self).expect("strings, arrays and string keys are JSON")
     }
 
-    pub(super) fn push(&mut self, name: String, value: Value) {
+    pub(crate) fn push(&mut self, name: String, value: Value) {
         self.0.push((name, value));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Adds a text.
+    pub(crate) fn push_text(&mut self, name: &str, text: impl Into<String>) {
+        self.push(name.to_owned(), Value::Text(text.into()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -94,6 +101,15 @@ impl Fields {
     pub(super) fn inners<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Self> {
         self.all(name).filter_map(Value::as_fields)
     }
+
+    /// The entries of the list called `name`: `entry` elements inside it as XML writes them, or the items of a JSON list.
+    pub(super) fn entries<'a>(&'a self, name: &str, entry: &str) -> Vec<&'a Self> {
+        let inside = self.inners(name).flat_map(|list| match list.get(entry) {
+            Some(_) => list.inners(entry).collect(),
+            None => vec![list],
+        });
+        inside.collect()
+    }
 }
 
 impl Value {
@@ -117,12 +133,11 @@ impl Value {
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (at, (name, value)) in self.0.iter().enumerate() {
-            if self.0[..at].iter().any(|(earlier, _)| earlier == name) {
-                continue;
+        for (name, values) in self.grouped() {
+            match values.as_slice() {
+                [value] => map.serialize_entry(name, value)?,
+                values => map.serialize_entry(name, values)?,
             }
-            let same: Vec<&Value> = self.all(name).collect();
-            if same.len() > 1 { map.serialize_entry(name, &same)? } else { map.serialize_entry(name, value)? }
         }
         map.end()
     }
@@ -143,7 +158,7 @@ mod tests {
     use crate::wechat::message::parse;
 
     fn fields(inside: &str) -> Fields {
-        parse::fields(format!("<xml>{inside}</xml>").as_bytes()).expect("a message")
+        parse::fields(&format!("<xml>{inside}</xml>")).expect("a message").0
     }
 
     #[test]
@@ -152,16 +167,5 @@ mod tests {
             fields("<Z>1</Z><List><B>x</B></List><A/><List><B>\"y\"</B><C>&#1234;</C></List><D><E>12345678901234567890</E></D>");
         let json = r#"{"Z":"1","List":[{"B":"x"},{"B":"\"y\"","C":"Ӓ"}],"A":"","D":{"E":"12345678901234567890"}}"#;
         assert_eq!(fields.to_json(), json);
-    }
-
-    #[test]
-    fn a_name_is_found_exactly_and_a_path_in_any_case() {
-        let fields = fields("<Content>a</Content><ScanCodeInfo><ScanResult>b</ScanResult></ScanCodeInfo><Content>c</Content>");
-        assert_eq!((fields.text("Content"), fields.text("content")), (Some("a"), None));
-        assert_eq!(fields.all("Content").filter_map(Value::as_text).collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!((fields.lookup("content"), fields.lookup("scancodeinfo.SCANRESULT")), (Some("a"), Some("b")));
-        for nowhere in ["", ".", "ScanCodeInfo", "Content.x", "ScanCodeInfo.", "ScanCodeInfo.Other", ".Content"] {
-            assert_eq!(fields.lookup(nowhere), None, "{nowhere:?}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! What WeChat pushes to an account's message server, and what may be answered: XML on one side, typed values on the other. It
-//! knows no HTTP, decides nothing about an answer, and leaves encryption to [`crypt`](super::crypt).
+//! What WeChat pushes to an account's message server, and what may be answered: XML or JSON on one side, typed values on the other.
+//! It knows no HTTP, decides nothing about an answer, and leaves encryption to [`crypt`](super::crypt).
 //!
 //! A message in the clear is parsed and answered:
 //!
@@ -24,35 +24,40 @@
 //!
 //! An encrypted one comes in an [`Envelope`], and so does the answer to it; see there.
 
-use sha2::{Digest, Sha256};
-
 use crate::clock::UnixSeconds;
-use crate::signature::Hex;
 
 mod body;
 mod envelope;
 mod event;
 mod fields;
+mod fingerprint;
+mod form;
+mod json;
+mod lookup;
 mod parse;
+mod read_reply;
 mod reply;
 mod report;
 pub(crate) mod write;
 
 pub use body::{Body, Point};
-pub use envelope::{Envelope, sealed_reply};
+pub use envelope::{Envelope, sealed_reply, sealed_reply_as};
 pub use event::{Event, Pictures, ScanCode};
 pub use fields::{Fields, Value};
+pub(crate) use form::Document;
+pub use form::Form;
+pub use read_reply::ReceivedReply;
 pub use reply::{Article, Music, Reply, ReplyError};
 pub use report::{ArticleUrl, CopyrightCheck, MassSendReport, PublishReport, SubscribeMessage, TemplateOutcome};
 
 /// One push of WeChat's: a user's message, or an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Which account it is for, by its original id (`gh_…`), not its appid.
+    /// Which account it is for, by its original id (`gh_…`), not its appid. Empty in pushes that name none.
     pub to: String,
-    /// Who sent it: the user's openid.
+    /// Who sent it: the user's openid. Empty in pushes that no user caused.
     pub from: String,
-    /// When it was sent.
+    /// When it was sent; 0 if it does not say.
     pub created: UnixSeconds,
     /// A message's number; events have none.
     pub id: Option<MsgId>,
@@ -62,6 +67,10 @@ pub struct Message {
     pub article: Option<FromArticle>,
     /// Every element as it came, for what [`Body`] has no name for, for templates and for handing it on.
     pub fields: Fields,
+    /// How it was written.
+    pub form: Form,
+    /// Whether something in it had to be replaced to read it, so that its bytes are not to be handed on.
+    pub is_repaired: bool,
 }
 
 /// The number of a message. It has up to 64 bits, and mini programs have some that are no numbers.
@@ -77,15 +86,21 @@ pub struct FromArticle {
     pub index: Option<u32>,
 }
 
-/// Why bytes are no message. It never repeats what stands in them.
+/// Why bytes are no message, or what had to be replaced before they could be read as one. It never repeats what stands in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// Not UTF-8.
+    /// Bytes that are not UTF-8.
     #[error("the message is not UTF-8")]
     NotUtf8,
+    /// A character that XML cannot carry.
+    #[error("the message has a control character")]
+    Character,
     /// Not well-formed, or text where none belongs.
     #[error("the message is not well-formed XML")]
     Malformed,
+    /// Not JSON.
+    #[error("the message is not well-formed JSON")]
+    MalformedJson,
     /// A `DOCTYPE`, with which entities are defined.
     #[error("the message has a document type definition")]
     TypeDefinition,
@@ -93,15 +108,15 @@ pub enum MessageError {
     #[error("the message refers to an unknown entity or character")]
     Entity,
     /// Elements in elements in elements.
-    #[error("the message's elements are nested too deeply")]
+    #[error("the message is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// More elements than any message of WeChat's.
-    #[error("the message has too many elements")]
+    #[error("the message has more than {MAX_ELEMENTS} elements")]
     TooManyElements,
-    /// XML, but no `<xml>` with elements in it.
-    #[error("the message is not an <xml> element with others inside")]
+    /// Well-formed, but no `<xml>` with elements in it and no object with members.
+    #[error("the message is neither an <xml> element with others inside nor a JSON object with members")]
     NotAMessage,
-    /// Without this there is no telling who wants what.
+    /// An element that must be there.
     #[error("the message has no {0}, or one that cannot be read")]
     Missing(&'static str),
     /// Two readers could take it for two different messages.
@@ -109,54 +124,42 @@ pub enum MessageError {
     Repeated(&'static str),
 }
 
-/// What decides who wants what and must not stand there twice: in the clear nothing covers the body, so one reader could go by the
-/// first and the next by the last. Other names may repeat; WeChat's lists are written so.
-const ONCE: [&str; 9] = ["ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey", "Encrypt"];
+/// The deepest nesting that is read. The deepest of WeChat's messages, an article of a mass sending, has five levels.
+const MAX_DEPTH: usize = 32;
+
+/// The most elements, members and list items that are read. The report on a mass sending of eight articles has about a hundred.
+const MAX_ELEMENTS: usize = 4096;
+
+/// Names that must not repeat. In the clear nothing covers the body, so one reader could go by the first and the next by the last.
+/// Other names may repeat: WeChat's lists are written so.
+const ONCE: [&str; 10] =
+    ["ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey", "InfoType", "Encrypt"];
 
 impl Message {
-    /// Parses a push in the clear, or the inside of an encrypted one. A kind that is not known is no error, because WeChat adds new
-    /// ones and wants `success` for them too.
-    pub fn parse(xml: &[u8]) -> Result<Self, MessageError> {
-        let fields = elements(xml)?;
-        let required = |name| {
-            let text = fields.text(name).map(str::trim).filter(|text| !text.is_empty());
-            text.map(str::to_owned).ok_or(MessageError::Missing(name))
-        };
-        let (to, from) = (required("ToUserName")?, required("FromUserName")?);
-        let created = required("CreateTime")?.parse().map_err(|_| MessageError::Missing("CreateTime"))?;
-        let body = Body::read(&required("MsgType")?, &fields);
-        let id = fields.text("MsgId").map(str::trim).filter(|id| !id.is_empty()).map(|id| MsgId(id.to_owned()));
+    /// Parses a push in the clear, or the inside of an encrypted one.
+    ///
+    /// A kind that is not known is no error, and neither is a push without sender, recipient or type: WeChat wants `success` for
+    /// them, too.
+    pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
+        let Document { fields, form, repaired } = document(body)?;
+        let trimmed = |name| fields.text(name).map(str::trim).unwrap_or_default().to_owned();
+        let (to, from) = (trimmed("ToUserName"), trimmed("FromUserName"));
+        let created = fields.text("CreateTime").and_then(seconds).unwrap_or_default();
+        let content = Body::read(&trimmed("MsgType"), &fields);
+        let id = Some(trimmed("MsgId")).filter(|id| !id.is_empty()).map(MsgId);
         let article = fields.optional("MsgDataId").map(|data_id| FromArticle { data_id, index: fields.number("Idx") });
-        Ok(Self { to, from, created: UnixSeconds(created), id, body, article, fields })
+        let created = UnixSeconds(created);
+        Ok(Self { to, from, created, id, body: content, article, fields, form, is_repaired: repaired.is_some() })
     }
 
-    /// The same for every delivery of this message and for no other: WeChat repeats what was not answered in time.
-    ///
-    /// Made of the `MsgId` where there is one. Events have none and are told apart by sender and time; to that come `Event` and
-    /// `EventKey`, and the `MsgID` of reports, of which one user can cause two in a second.
-    /// Source: WeChat, 接收普通消息 and 接收事件推送 (关于重试的消息排重).
-    pub fn dedup_key(&self) -> String {
-        let text = |name| self.fields.text(name).unwrap_or_default();
-        let created = self.created.to_string();
-        let parts = match &self.id {
-            Some(id) => vec!["message", &self.to, &self.from, id.as_str()],
-            None => {
-                let kind = [text("MsgType"), text("Event"), text("EventKey"), text("MsgID")];
-                [&["event", &self.to, &self.from, &created][..], &kind].concat()
-            }
-        };
-        let mut sha256 = Sha256::new();
-        for part in parts {
-            // Its length first, so that no two lists of parts make one text.
-            sha256.update((part.len() as u64).to_be_bytes());
-            sha256.update(part);
-        }
-        Hex::<32>::from(<[u8; 32]>::from(sha256.finalize())).text()
+    /// Whether it says from whom it came and to whom, so that there is a way back.
+    pub fn can_be_answered(&self) -> bool {
+        !self.from.is_empty() && !self.to.is_empty()
     }
 
     /// Whether it is an event, rather than something that the user wrote.
     pub fn is_event(&self) -> bool {
-        matches!(self.body, Body::Event(_))
+        matches!(self.body, Body::Event(_) | Body::Info { .. })
     }
 }
 
@@ -167,13 +170,20 @@ impl MsgId {
     }
 }
 
-/// The elements of `xml`, once nothing that must be unique is there twice.
-pub(crate) fn elements(xml: &[u8]) -> Result<Fields, MessageError> {
-    let fields = parse::fields(xml)?;
-    match ONCE.iter().find(|name| fields.all(name).nth(1).is_some()) {
+/// Reads `body`, and checks that nothing that must be unique is there twice.
+pub(crate) fn document(body: &[u8]) -> Result<Document, MessageError> {
+    let document = Document::read(body)?;
+    match ONCE.iter().find(|name| document.fields.all(name).nth(1).is_some()) {
         Some(name) => Err(MessageError::Repeated(name)),
-        None => Ok(fields),
+        None => Ok(document),
     }
+}
+
+/// Whole seconds in `text`. Some programs write a fraction, and JSON may write `1.7e9`.
+fn seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let fraction = || text.parse::<f64>().ok().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
+    text.parse().ok().or_else(fraction)
 }
 
 /// Whether XML 1.0 lets a document have `c` in it.

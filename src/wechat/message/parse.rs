@@ -1,23 +1,21 @@
-//! From the bytes of a push to its elements. XML as WeChat writes it and nothing more: no type definitions, no entities but the
-//! five that XML predefines, and bounds on depth and number. It knows no names.
+//! From the text of an XML push to its elements: no type definitions, no entities but the five that XML predefines, and bounds on
+//! depth and number. Text that is not clean is mended rather than refused. It knows no names.
+
+use std::borrow::Cow;
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::MessageError;
 use super::fields::{Fields, Value};
+use super::form::replaced;
+use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
-/// The deepest of WeChat's messages, an article of a mass sending, has five.
-const MAX_DEPTH: usize = 8;
-
-/// The longest, the report on a mass sending of eight articles, has about a hundred.
-const MAX_ELEMENTS: usize = 512;
-
-/// The elements inside the root of `xml`. How long `xml` may be is for whoever received it; the work is proportional to its length.
-pub(super) fn fields(xml: &[u8]) -> Result<Fields, MessageError> {
-    let text = std::str::from_utf8(xml).map_err(|_| MessageError::NotUtf8)?;
-    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+/// The elements inside the root of `xml`, and what had to be replaced to read them.
+pub(super) fn fields(xml: &str) -> Result<(Fields, Option<MessageError>), MessageError> {
+    let mut reader = Reader::from_str(xml);
+    // An ampersand that nobody escaped is an ampersand.
+    reader.config_mut().allow_dangling_amp = true;
     let mut tree = Tree::default();
     loop {
         match reader.read_event().map_err(|_| MessageError::Malformed)? {
@@ -27,8 +25,20 @@ pub(super) fn fields(xml: &[u8]) -> Result<Fields, MessageError> {
                 tree.close()?;
             }
             Event::End(_) => tree.close()?,
-            Event::Text(text) => tree.text(&text.xml10_content())?,
-            Event::GeneralRef(reference) => tree.text(character(&reference)?.encode_utf8(&mut [0; 4]))?,
+            Event::Text(text) => {
+                let text = text.xml10_content();
+                if text.contains('&') {
+                    tree.repaired.get_or_insert(MessageError::Entity);
+                }
+                tree.text(&text)?;
+            }
+            Event::GeneralRef(reference) => match character(&reference) {
+                Some(character) => tree.text(character.encode_utf8(&mut [0; 4]))?,
+                None => {
+                    tree.repaired.get_or_insert(MessageError::Entity);
+                    tree.text(&instead_of(&reference))?;
+                }
+            },
             Event::CData(text) => tree.cdata(&text.xml10_content())?,
             Event::DocType(_) => return Err(MessageError::TypeDefinition),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
@@ -43,6 +53,8 @@ struct Tree {
     open: Vec<Element>,
     elements: usize,
     root: Option<Fields>,
+    /// The first thing that had to be replaced.
+    repaired: Option<MessageError>,
 }
 
 /// An element that is not closed yet.
@@ -103,7 +115,13 @@ impl Tree {
             element.text.truncate(end);
         }
         let value = if element.fields.is_empty() {
-            Value::Text(element.text)
+            match replaced(&element.text) {
+                Cow::Borrowed(_) => Value::Text(element.text),
+                Cow::Owned(text) => {
+                    self.repaired.get_or_insert(MessageError::Character);
+                    Value::Text(text)
+                }
+            }
         } else if is_blank(&element.text) {
             Value::Fields(element.fields)
         } else {
@@ -118,19 +136,27 @@ impl Tree {
         Ok(())
     }
 
-    fn finish(self) -> Result<Fields, MessageError> {
-        if self.open.is_empty() { self.root.ok_or(MessageError::NotAMessage) } else { Err(MessageError::Malformed) }
+    fn finish(self) -> Result<(Fields, Option<MessageError>), MessageError> {
+        if !self.open.is_empty() {
+            return Err(MessageError::Malformed);
+        }
+        Ok((self.root.ok_or(MessageError::NotAMessage)?, self.repaired))
     }
 }
 
-/// What a reference like `&lt;` or `&#x4f60;` stands for.
-fn character(reference: &BytesRef<'_>) -> Result<char, MessageError> {
-    let character = match reference.resolve_char_ref() {
+/// What a reference like `&lt;` or `&#x4f60;` stands for, if that is a character.
+fn character(reference: &BytesRef<'_>) -> Option<char> {
+    match reference.resolve_char_ref() {
         Ok(None) => resolve_xml_entity(reference).and_then(|text| text.chars().next()),
-        Ok(character) => character.filter(|character| super::is_xml_char(*character)),
+        Ok(character) => character,
         Err(_) => None,
-    };
-    character.ok_or(MessageError::Entity)
+    }
+}
+
+/// What is read for a reference that stands for nothing: a number that is no character is U+FFFD; a name such as `&nbsp;` is the text
+/// that somebody forgot to escape.
+fn instead_of(reference: &BytesRef<'_>) -> String {
+    if reference.starts_with('#') { "\u{fffd}".to_owned() } else { format!("&{};", &**reference) }
 }
 
 /// White space as XML means it.
@@ -149,7 +175,7 @@ mod tests {
 
     #[track_caller]
     fn content(inside: &str) -> String {
-        let fields = fields(format!("<xml><Content>{inside}</Content></xml>").as_bytes()).expect("a message");
+        let (fields, _) = fields(&format!("<xml><Content>{inside}</Content></xml>")).expect("a message");
         fields.text("Content").expect("a text").to_owned()
     }
 
@@ -169,20 +195,27 @@ mod tests {
             ("<![CDATA[a]]]]><![CDATA[>b]]>", "a]]>b"),
             ("x <![CDATA[y]]> z", "x y z"),
             ("a<!-- c -->b", "ab"),
-            ("<![CDATA[a\u{8}b]]>", "a\u{8}b"),
+            ("<![CDATA[a\u{8}b]]>", "a\u{fffd}b"),
+            ("a\u{0}b\u{1f}\u{ffff}", "a\u{fffd}b\u{fffd}\u{fffd}"),
+            ("a&#0;b&#1;&#xd800;&#x110000;&#;&#x;", "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            ("a&nbsp;b &copy;", "a&nbsp;b &copy;"),
+            ("?a=1&b=2", "?a=1&b=2"),
+            ("a & b&", "a & b&"),
+            ("&;", "&;"),
         ] {
             assert_eq!(content(written), meant, "{written:?}");
         }
     }
 
     #[test]
-    fn layout_declaration_attributes_and_a_byte_order_mark_do_not_matter() {
+    fn layout_declaration_and_attributes_do_not_matter() {
         for document in [
             "<xml><A>1</A><B><C/></B></xml>",
-            "\u{feff}<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n  <A x='1'>1</A>\n\t<B>\r\n<C></C> </B>\n</xml>\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<xml>\n  <A x='1'>1</A>\n\t<B>\r\n<C></C> </B>\n</xml>\n",
             "<!-- a --><xml ><A>1</A ><?b c?><B><C /></B></xml><!-- d -->",
         ] {
-            assert_eq!(fields(document.as_bytes()).expect("a message").to_json(), r#"{"A":"1","B":{"C":""}}"#, "{document}");
+            let (fields, repaired) = fields(document).expect("a message");
+            assert_eq!((fields.to_json().as_str(), repaired), (r#"{"A":"1","B":{"C":""}}"#, None), "{document}");
         }
     }
 
@@ -200,14 +233,6 @@ mod tests {
             ("<!doctype xml [<!ENTITY a \"b\">]><xml><A>&a;</A></xml>", TypeDefinition),
             ("<xml><!DOCTYPE a><A>1</A></xml>", TypeDefinition),
             ("<!ENTITY a \"b\"><xml><A>1</A></xml>", Malformed),
-            ("<xml><A>&a;</A></xml>", Entity),
-            ("<xml><A>&nbsp;</A></xml>", Entity),
-            ("<xml><A>&#0;</A></xml>", Entity),
-            ("<xml><A>&#1;</A></xml>", Entity),
-            ("<xml><A>&#xd800;</A></xml>", Entity),
-            ("<xml><A>&#x110000;</A></xml>", Entity),
-            ("<xml><A>&;</A></xml>", Entity),
-            ("<xml><A>a & b</A></xml>", Malformed),
             ("<xml><A>1</B></xml>", Malformed),
             ("<xml><A>1</xml>", Malformed),
             ("<xml><A>1</A>", Malformed),
@@ -223,18 +248,28 @@ mod tests {
             ("<xml><>1</></xml>", Malformed),
             ("<xml><a\"b>1</a\"b></xml>", Malformed),
         ] {
-            assert_eq!(fields(document.as_bytes()).err(), Some(error), "{document}");
+            assert_eq!(fields(document).err(), Some(error), "{document}");
         }
-        assert_eq!(fields(b"<xml><A>\xff</A></xml>").err(), Some(NotUtf8));
     }
 
     #[test]
     fn depth_and_number_are_bounded_wherever_they_grow() {
         let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
-        assert!(fields(nested(MAX_DEPTH).as_bytes()).is_ok());
-        assert_eq!(fields(nested(MAX_DEPTH + 1).as_bytes()).err(), Some(MessageError::TooDeep));
+        assert!(fields(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(fields(&nested(MAX_DEPTH + 1)).err(), Some(MessageError::TooDeep));
         let listed = |number: usize| format!("<xml>{}</xml>", "<a/>".repeat(number - 1));
-        assert!(fields(listed(MAX_ELEMENTS).as_bytes()).is_ok());
-        assert_eq!(fields(listed(MAX_ELEMENTS + 1).as_bytes()).err(), Some(MessageError::TooManyElements));
+        assert!(fields(&listed(MAX_ELEMENTS)).is_ok());
+        assert_eq!(fields(&listed(MAX_ELEMENTS + 1)).err(), Some(MessageError::TooManyElements));
+    }
+    #[test]
+    fn what_had_to_be_replaced_is_told() {
+        let repaired = |inside: &str| fields(&format!("<xml><A>{inside}</A></xml>")).expect("a message").1;
+        for clean in ["a", "&lt;&#22909;", "<![CDATA[a & b]]>", ""] {
+            assert_eq!(repaired(clean), None, "{clean}");
+        }
+        for entity in ["a & b", "&nbsp;", "&#0;", "&#xd800;"] {
+            assert!(repaired(entity).is_some(), "{entity}");
+        }
+        assert_eq!(repaired("a\u{8}"), Some(MessageError::Character));
     }
 }

@@ -101,7 +101,7 @@ impl TemplateOutcome {
 impl MassSendReport {
     pub(super) fn read(fields: &Fields) -> Self {
         let copyright = fields.get("CopyrightCheckResult").and_then(Value::as_fields);
-        let articles = fields.inner("ArticleUrlResult").inner("ResultList").inners("item");
+        let articles = fields.inner("ArticleUrlResult").entries("ResultList", "item").into_iter();
         Self {
             msg_id: fields.string("MsgID"),
             status: fields.string("Status"),
@@ -111,7 +111,7 @@ impl MassSendReport {
             failed: fields.number("ErrorCount"),
             copyright: copyright.map(|check| CopyrightCheck {
                 state: check.number("CheckState"),
-                items: check.inner("ResultList").inners("item").cloned().collect(),
+                items: check.entries("ResultList", "item").into_iter().cloned().collect(),
             }),
             articles: articles.map(|item| ArticleUrl::read(item, "ArticleIdx", "ArticleUrl")).collect(),
         }
@@ -139,8 +139,8 @@ impl PublishReport {
 }
 
 impl SubscribeMessage {
-    /// Each `List` is one of them.
-    pub(super) fn list(event: &Fields) -> Vec<Self> {
+    /// Each `List` is one of them. XML has them inside `container`, JSON beside `Event`.
+    pub(super) fn list(event: &Fields, container: &str) -> Vec<Self> {
         let read = |entry: &Fields| Self {
             template_id: entry.string("TemplateId"),
             answer: entry.optional("SubscribeStatusString"),
@@ -149,6 +149,8 @@ impl SubscribeMessage {
             error_code: entry.optional("ErrorCode"),
             error_status: entry.optional("ErrorStatus"),
         };
-        event.inners("List").map(read).collect()
+        let inside = event.entries(container, "List");
+        let entries = if inside.is_empty() { event.inners("List").collect() } else { inside };
+        entries.into_iter().map(read).collect()
     }
 }

@@ -245,23 +245,113 @@ fn an_unknown_kind_keeps_all_its_fields() {
 }
 
 #[test]
-fn who_to_whom_when_and_what_must_stand_there_once() {
+fn who_to_whom_when_and_what_stand_there_once_at_most() {
     let whole = push("<MsgType>text</MsgType><Content>secret words</Content><MsgId>1</MsgId>");
     for name in ["ToUserName", "FromUserName", "CreateTime", "MsgType"] {
-        let without = whole.replace(&format!("<{name}>"), "<X>").replace(&format!("</{name}>"), "</X>");
-        assert_eq!(Message::parse(without.as_bytes()), Err(MessageError::Missing(name)));
-        let empty = without.replace("</xml>", &format!("<{name}> </{name}></xml>"));
-        assert_eq!(Message::parse(empty.as_bytes()), Err(MessageError::Missing(name)));
         let twice = whole.replace("</xml>", &format!("<{name}>1</{name}></xml>"));
         let error = Message::parse(twice.as_bytes()).expect_err("two of them");
         assert_eq!(error, MessageError::Repeated(name));
         assert_eq!(error.to_string(), format!("the message has more than one {name}"));
-    }
-    for created in ["", "x", "-1", "1.5", "99999999999999999999"] {
-        let xml = whole.replace("1348831860", created);
-        assert_eq!(Message::parse(xml.as_bytes()), Err(MessageError::Missing("CreateTime")), "{created}");
+        let listed = format!(r#"{{"{name}":["a","b"]}}"#);
+        assert_eq!(Message::parse(listed.as_bytes()), Err(MessageError::Repeated(name)));
+        let json_twice = format!(r#"{{"{name}":"a","{name}":"b"}}"#);
+        assert_eq!(Message::parse(json_twice.as_bytes()), Err(MessageError::Repeated(name)));
     }
     assert_eq!(Message::parse(whole.replace("</Content>", "</Content><Content>x</Content>").as_bytes()).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn a_push_without_sender_recipient_or_type_is_a_message() {
+    let whole = push("<MsgType>text</MsgType><Content>x</Content>");
+    for (name, empty) in [("ToUserName", false), ("FromUserName", false), ("ToUserName", true), ("FromUserName", true)] {
+        let without = whole.replace(&format!("<{name}>"), "<X>").replace(&format!("</{name}>"), "</X>");
+        let blank = without.replace("</xml>", &format!("<{name}> </{name}></xml>"));
+        let message = Message::parse(if empty { blank } else { without }.as_bytes()).expect("a message");
+        assert!(!message.can_be_answered() && matches!(message.body, Body::Text { .. }), "{name}");
+    }
+    let of = |body: &str| Message::parse(body.as_bytes()).expect("a message").body;
+    let info = Body::Info { name: s("component_verify_ticket") };
+    assert_eq!(of("<xml><AppId>wx1</AppId><InfoType><![CDATA[component_verify_ticket]]></InfoType></xml>"), info);
+    assert_eq!(of(r#"{"AppId":"wx1","InfoType":"component_verify_ticket"}"#), info);
+    assert_eq!(of("<xml><Event>CLICK</Event><EventKey>K</EventKey></xml>"), Body::Event(Event::Click { key: s("K") }));
+    assert_eq!(of("<xml><AppId>wx1</AppId></xml>"), Body::Unknown { msg_type: s("") });
+}
+
+#[test]
+fn a_date_is_read_in_whatever_way_it_is_written() {
+    let created = |text: &str| {
+        let body = push("<MsgType>text</MsgType>").replace("1348831860", text);
+        Message::parse(body.as_bytes()).expect("a message").created.0
+    };
+    for (text, meant) in [(" 7 ", 7), ("1700000000.123", 1_700_000_000), ("1.7e9", 1_700_000_000)] {
+        assert_eq!(created(text), meant, "{text}");
+    }
+    for text in ["", "x", "-1", "NaN", "inf", "99999999999999999999", "2026-01-02T03:04:05Z"] {
+        assert_eq!(created(text), 0, "{text}");
+    }
+}
+
+#[test]
+fn a_message_in_json_is_the_same_value() {
+    let head = r#""ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860"#;
+    let parse = |inside: &str| {
+        let message = Message::parse(format!("{{{head},{inside}}}").as_bytes());
+        message.unwrap_or_else(|error| panic!("{error}: {inside}"))
+    };
+    let text = parse(r#""MsgType":"text","Content":"你\u597d","MsgId":6838218298347397121"#);
+    assert_eq!((text.to.as_str(), text.from.as_str(), text.created.0, text.form), ("gh_1", "o1", 1_348_831_860, Form::Json));
+    assert_eq!(text.id.as_ref().map(MsgId::as_str), Some("6838218298347397121"), "beyond what a float holds");
+    assert_eq!(text.body, Body::Text { content: s("你好"), menu_id: None });
+    assert_eq!(
+        parse(r#""MsgType":"location","Location_X":23.134521,"Location_Y":"-113.358803","Scale":20,"Label":null"#).body,
+        Body::Location { point: Some(Point { latitude: 23.134521, longitude: -113.358803 }), scale: Some(20), label: s("") }
+    );
+    let pictures = || Event::PicWeixin(Pictures { key: s("K"), count: Some(2), md5: vec![s("a"), s("b")] });
+    for list in [
+        r#"{"item":[{"PicMd5Sum":"a"},{"PicMd5Sum":"b"}]}"#,
+        r#"[{"PicMd5Sum":"a"},{"PicMd5Sum":"b"}]"#,
+        r#"[{"item":{"PicMd5Sum":"a"}},{"item":{"PicMd5Sum":"b"}}]"#,
+    ] {
+        let event =
+            format!(r#""MsgType":"event","Event":"pic_weixin","EventKey":"K","SendPicsInfo":{{"Count":2,"PicList":{list}}}"#);
+        assert_eq!(parse(&event).body, Body::Event(pictures()), "{list}");
+    }
+}
+
+#[test]
+fn events_about_subscribed_messages_are_read_as_json_has_them() {
+    let ids = |inside: &str| {
+        let body = format!(r#"{{"MsgType":"event",{inside}}}"#);
+        match Message::parse(body.as_bytes()).expect("a message").body {
+            Body::Event(Event::SubscribeMsgPopup(list) | Event::SubscribeMsgChange(list) | Event::SubscribeMsgSent(list)) => {
+                list.into_iter().map(|message| message.template_id).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (name, container) in [
+        ("subscribe_msg_popup_event", "SubscribeMsgPopupEvent"),
+        ("subscribe_msg_change_event", "SubscribeMsgChangeEvent"),
+        ("subscribe_msg_sent_event", "SubscribeMsgSentEvent"),
+    ] {
+        let one = r#"{"TemplateId":"A","SubscribeStatusString":"accept"}"#;
+        let two = r#"[{"TemplateId":"A"},{"TemplateId":"B"}]"#;
+        for list in [
+            format!(r#""Event":"{name}","List":{one}"#),
+            format!(r#""Event":"{name}","List":[{one}]"#),
+            format!(r#""Event":"{name}","{container}":{{"List":{one}}}"#),
+            format!(r#""Event":"{name}","{container}":[{one}]"#),
+        ] {
+            assert_eq!(ids(&list), ["A"], "{list}");
+        }
+        for list in [
+            format!(r#""Event":"{name}","List":{two}"#),
+            format!(r#""Event":"{name}","{container}":{{"List":{two}}}"#),
+            format!(r#""Event":"{name}","{container}":{two}"#),
+        ] {
+            assert_eq!(ids(&list), ["A", "B"], "{list}");
+        }
+    }
 }
 
 #[test]
@@ -270,18 +360,53 @@ fn a_repeated_delivery_has_the_key_of_the_first_and_nothing_else_has() {
     let text = |id: &str| format!("<MsgType>text</MsgType><Content>a</Content><MsgId>{id}</MsgId>");
     let click = |key: &str| format!("<MsgType>event</MsgType><Event>CLICK</Event><EventKey>{key}</EventKey>");
     let finish = |id: &str| format!("<MsgType>event</MsgType><Event>TEMPLATESENDJOBFINISH</Event><MsgID>{id}</MsgID>");
-    for inside in [text("1"), click("a"), finish("1")] {
+    let check = |trace: &str| format!("<MsgType>event</MsgType><Event>wxa_media_check</Event><trace_id>{trace}</trace_id>");
+    let card = |code: &str| format!("<MsgType>event</MsgType><Event>user_get_card</Event><UserCardCode>{code}</UserCardCode>");
+    let sent = |id: &str| {
+        format!(
+            "<MsgType>event</MsgType><Event>subscribe_msg_sent_event</Event>\
+             <SubscribeMsgSentEvent><List><TemplateId>A</TemplateId><MsgID>{id}</MsgID></List></SubscribeMsgSentEvent>"
+        )
+    };
+    for inside in [text("1"), click("a"), finish("1"), check("T1"), sent("1")] {
         assert_eq!(key(&inside), key(&inside.replace("><", ">\n<")));
+        let cdata =
+            inside.replace("<MsgType>event<", "<MsgType><![CDATA[event]]><").replace("<Event>CLICK<", "<Event><![CDATA[CLICK]]><");
+        assert_eq!(key(&inside), key(&cdata));
     }
+    assert_eq!(key("<MsgType>a</MsgType><B>1</B><C>2</C>"), key("<C>2</C><B>1</B><MsgType>a</MsgType>"), "names in another order");
+    let json = |text: &str| Message::parse(text.as_bytes()).expect("a message").dedup_key();
+    assert_eq!(json(r#"{"Event":"E","List":[{"Id":1}]}"#), json("{ \"List\" : [ {\"Id\":1} ],\n\"Event\":\"\\u0045\" }"));
     let mut keys = vec![
         key(&text("1")),
         key(&text("2")),
+        key(&text("1").replace(">a<", ">b<")),
         key(&click("a")),
         key(&click("b")),
         key(&click("a").replace("CLICK", "VIEW")),
         key("<MsgType>event</MsgType><Event>CLICKa</Event><EventKey></EventKey>"),
         key(&finish("1")),
         key(&finish("2")),
+        key(&check("T1")),
+        key(&check("T2")),
+        key(&card("1")),
+        key(&card("2")),
+        key(&sent("1")),
+        key(&sent("2")),
+        key(&sent("1").replace("</List>", "</List><List><MsgID>2</MsgID></List>")),
+        key("<A><B>1</B></A><C>2</C>"),
+        key("<A><B>1</B><C>2</C></A>"),
+        key("<A>1</A><A>2</A>"),
+        key("<A>2</A><A>1</A>"),
+        key("<A>1</A>"),
+        json(r#"{"Event":"E","trace_id":"T1"}"#),
+        json(r#"{"Event":"E","trace_id":"T2"}"#),
+        json(r#"{"Event":"E","detail":[{"label":1},{"label":2}]}"#),
+        json(r#"{"Event":"E","detail":[{"label":2},{"label":1}]}"#),
+        json(r#"{"Event":"E","n":9007199254740993}"#),
+        json(r#"{"Event":"E","n":9007199254740992}"#),
+        Message::parse(b"<xml><Event>E</Event></xml>").expect("a message").dedup_key(),
+        json(r#"{"Event":"E"}"#),
     ];
     for (from, to) in [("o1", "o2"), ("gh_1", "gh_2"), ("1348831860", "1348831861")] {
         let other = push(&click("a")).replace(from, to);

@@ -8,7 +8,9 @@ use jsdkd::realm::{Accept, Algorithm, Realm, RealmError, Realms, SignedRequest};
 use jsdkd::settings::{self, Environment, Source};
 use jsdkd::signature;
 use jsdkd::wechat::crypt::{self, EnvelopeKey};
-use jsdkd::wechat::message::{Body, Envelope, Event, Message, Reply, ReplyError, sealed_reply};
+use jsdkd::wechat::message::{
+    Body, Envelope, Event, Form, Message, ReceivedReply, Reply, ReplyError, sealed_reply, sealed_reply_as,
+};
 use secrecy::SecretString;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -92,7 +94,8 @@ pub fn settings(data: &[u8]) {
     }
 }
 
-/// The XML of a push: it is a message or refused without a word of it, its JSON is JSON, and an answer to it says what was meant.
+/// The XML or JSON of a push: it is a message or refused without a word of it, its JSON is JSON, and an answer to it says what was
+/// meant. As a back end's answer it is a reply that says the same in the form of the message, or refused.
 pub fn message(data: &[u8]) {
     let message = match Message::parse(data) {
         Ok(message) => message,
@@ -101,9 +104,14 @@ pub fn message(data: &[u8]) {
             return;
         }
     };
-    assert!(!message.to.is_empty() && !message.from.is_empty());
+    assert_eq!(message.form, Form::of(data));
     let Ok(Value::Object(json)) = serde_json::from_str(&message.fields.to_json()) else { panic!("not an object") };
     assert_eq!(json.get("FromUserName").and_then(Value::as_str), message.fields.text("FromUserName"));
+    for (name, _) in message.fields.iter().take(8) {
+        message.fields.lookup(name);
+        message.fields.lookup(&format!("{name}.0.{name}"));
+    }
+    received(&message, data);
     assert_eq!(message.dedup_key(), Message::parse(data).expect("the same").dedup_key());
     match &message.body {
         Body::Text { content, .. } => echo(&message, content),
@@ -112,26 +120,49 @@ pub fn message(data: &[u8]) {
     }
 }
 
+/// Reads `data` as what a back end answers to the one whom it is for.
+fn received(message: &Message, data: &[u8]) {
+    let asked = |form| {
+        let (to, from) = (&message.from, &message.to);
+        let text = match form {
+            Form::Xml => format!("<xml><ToUserName>{to}</ToUserName><FromUserName>{from}</FromUserName></xml>"),
+            Form::Json => serde_json::json!({ "ToUserName": to, "FromUserName": from }).to_string(),
+        };
+        Message::parse(text.as_bytes()).ok().filter(|asked| (&asked.to, &asked.from) == (to, from))
+    };
+    let text = String::from_utf8_lossy(data);
+    for asked in [Form::Xml, Form::Json].into_iter().filter_map(asked) {
+        match ReceivedReply::read(&text, &asked) {
+            Ok(reply) => {
+                let again = ReceivedReply::read(&reply.text, &asked).unwrap_or_else(|error| panic!("{error}: {}", reply.text));
+                assert_eq!(again.text, reply.text, "what goes on is to the letter");
+                assert_eq!(Form::of(reply.text.as_bytes()), asked.form);
+            }
+            Err(refused) => assert!(!refused.to_string().contains("marker") || matches!(refused, ReplyError::UnknownType(_))),
+        }
+    }
+}
+
 /// Answers `message` with `content`, and reads the answer as WeChat would.
 fn echo(message: &Message, content: &str) {
     let now = UnixSeconds(1_409_659_814);
-    let sent = match (Reply::Text { content: content.to_owned() }).to_xml(message, now) {
-        Ok(xml) => Message::parse(xml.as_bytes()),
+    let reply = Reply::Text { content: content.to_owned() };
+    let sent = match reply.write(message, now) {
+        Ok(text) => Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}")),
         Err(refused) => {
-            assert_eq!(refused, ReplyError::Empty("Content"));
+            assert!(
+                matches!(refused, ReplyError::Empty("Content") | ReplyError::TooLong(_) | ReplyError::NoRecipient),
+                "{refused}"
+            );
             return;
         }
     };
-    // An id made of nothing but what XML cannot carry is the one thing that cannot be answered.
-    let Ok(sent) = sent else { return };
     let Body::Text { content: arrived, .. } = sent.body else { panic!("another kind: {:?}", sent.body) };
-    let carried = |text: &str| {
-        text.chars()
-            .filter(|c| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'))
-            .collect::<String>()
-    };
-    assert_eq!(arrived, carried(content).replace("\r\n", "\n").replace('\r', "\n"));
-    assert_eq!(sent.created, now);
+    // Line ends are the one thing about a text that XML does not keep; what it cannot carry was replaced already.
+    let kept = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+    let arrived = if sent.form == Form::Xml { arrived } else { kept(&arrived) };
+    assert_eq!(arrived, kept(content));
+    assert_eq!((sent.created, sent.form, sent.is_repaired), (now, message.form, false));
 }
 
 /// An envelope: none that is for another app opens, whatever is put into one comes out as it was, and a stranger's nonce stays text.
@@ -151,6 +182,11 @@ pub fn envelope(data: &[u8]) {
     let sealed = sealed_reply("QDG6eK", &encrypt, UnixSeconds(1_409_659_814), &text);
     let opened = Envelope::parse(sealed.as_bytes()).expect("our own envelope");
     assert_eq!(opened.encrypt, encrypt);
+    let sealed_json = sealed_reply_as(Form::Json, "QDG6eK", &encrypt, UnixSeconds(1_409_659_814), &text);
+    let opened = Envelope::parse(sealed_json.as_bytes()).expect("our own envelope");
+    assert_eq!((opened.encrypt.as_str(), opened.form), (encrypt.as_str(), Form::Json));
+    let signed = crypt::signature("QDG6eK", "1409659814", &text, &encrypt).text();
+    assert!(sealed_json.contains(&format!("\"MsgSignature\":\"{signed}\"")), "{sealed_json}");
     // Line ends are the one thing about a nonce that XML does not keep.
     if !text.contains(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')) {
         let signed = crypt::signature("QDG6eK", "1409659814", &text, &encrypt).text();

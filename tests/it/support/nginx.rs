@@ -33,11 +33,29 @@ impl Nginx {
         panic!("nginx did not start in five attempts; its words are above");
     }
 
+    /// Starts nginx with nothing but a `proxy_pass` to `upstream` and `directives`, on its port for http; `None` where it is not installed.
+    pub(crate) async fn bare(upstream: SocketAddr, directives: &str) -> Option<Self> {
+        let nginx = programs::require("nginx")?;
+        for _ in 0..5 {
+            let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
+            let server = format!("server {{ listen {http}; location / {{ proxy_pass http://{upstream}; {directives} }} }}\n");
+            fs::write(folder.path().join("jsdkd.conf"), format!("access_log off;\n{server}")).unwrap();
+            if let Some(running) = Self::run(&nginx, folder, http, http).await {
+                return Some(running);
+            }
+        }
+        panic!("nginx did not start in five attempts; its words are above");
+    }
+
     async fn try_start(nginx: &Path, openssl: &Path, upstream: SocketAddr) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let (http, https) = (free_port(), free_port());
         certify(openssl, folder.path());
         fs::write(folder.path().join("jsdkd.conf"), adapted(folder.path(), upstream, http, https)).unwrap();
+        Self::run(nginx, folder, http, https).await
+    }
+
+    async fn run(nginx: &Path, folder: tempfile::TempDir, http: SocketAddr, https: SocketAddr) -> Option<Self> {
         fs::write(folder.path().join("nginx.conf"), frame(folder.path())).unwrap();
         let mut child = Command::new(nginx)
             .arg("-p")

@@ -7,6 +7,7 @@ use jsdkd::wechat::crypt::{self, EnvelopeKey};
 use jsdkd::wechat::message::{Envelope, Message};
 use reqwest::Method;
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::app::{APP, Response, TestApp};
 
@@ -52,14 +53,23 @@ pub(crate) fn app_id(text: &str) -> AppId {
 
 /// An encrypted delivery of `xml`: its query and its body.
 pub(crate) fn sealed(xml: &str, app: &str, nonce: &str) -> (String, String) {
-    let encrypt = key().encrypt(&app_id(app), xml.as_bytes(), rand::random());
+    let (query, encrypt) = encrypted(xml, app, nonce);
+    (query, format!("<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>"))
+}
+
+/// The same as an account whose console says JSON sends it.
+pub(crate) fn sealed_json(json: &str, app: &str, nonce: &str) -> (String, String) {
+    let (query, encrypt) = encrypted(json, app, nonce);
+    (query, json!({ "ToUserName": "gh_1", "Encrypt": encrypt }).to_string())
+}
+
+fn encrypted(text: &str, app: &str, nonce: &str) -> (String, String) {
+    let encrypt = key().encrypt(&app_id(app), text.as_bytes(), rand::random());
     let timestamp = timestamp(0);
     let signature = signature::push(TOKEN, &timestamp, nonce).text();
     let msg_signature = crypt::signature(TOKEN, &timestamp, nonce, &encrypt).text();
-    (
-        format!("signature={signature}&timestamp={timestamp}&nonce={nonce}&encrypt_type=aes&msg_signature={msg_signature}"),
-        format!("<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>"),
-    )
+    let query = format!("signature={signature}&timestamp={timestamp}&nonce={nonce}&encrypt_type=aes&msg_signature={msg_signature}");
+    (query, encrypt)
 }
 
 /// Sends a delivery to `path`.
@@ -99,4 +109,22 @@ pub(crate) fn opened(response: &Response, app: &str) -> String {
     let signature = crypt::signature(TOKEN, &fields("TimeStamp"), &fields("Nonce"), &envelope.encrypt);
     assert!(signature.matches(&fields("MsgSignature")));
     String::from_utf8(key().decrypt(&app_id(app), &envelope.encrypt).expect("our key opens it")).expect("text")
+}
+
+/// The reply in the clear to a delivery in JSON.
+#[track_caller]
+pub(crate) fn json_reply(response: &Response) -> Value {
+    assert_eq!((response.status.as_u16(), response.header("content-type")), (200, "application/json"), "{}", response.body);
+    serde_json::from_str(&response.body).unwrap_or_else(|error| panic!("{error}: {}", response.body))
+}
+
+/// The reply inside an encrypted JSON answer, whose signature is checked.
+#[track_caller]
+pub(crate) fn opened_json(response: &Response, app: &str) -> Value {
+    let envelope = json_reply(response);
+    let of = |name: &str| envelope[name].as_str().unwrap_or_else(|| panic!("no {name}: {envelope}"));
+    let timestamp = envelope["TimeStamp"].as_u64().expect("a number").to_string();
+    assert!(crypt::signature(TOKEN, &timestamp, of("Nonce"), of("Encrypt")).matches(of("MsgSignature")), "{envelope}");
+    let clear = key().decrypt(&app_id(app), of("Encrypt")).expect("our key opens it");
+    serde_json::from_slice(&clear).expect("JSON inside")
 }

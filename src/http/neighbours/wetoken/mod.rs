@@ -1,22 +1,22 @@
 //! micro-plat/wetoken's contract: an account's token or ticket with its end, a new account, a code to a follower, for programs in the
 //! networks of `wetoken.allow`. Every answer has status 200 and an `errcode`, by any method, as it is there. Without the settings'
-//! section or a database of apps there are no such addresses.
+//! section there are no such addresses.
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 
-use super::networks;
+use super::caller_check::{self, Effect};
 use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::push_escaped;
-use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{GET_AND_POST, JSON, NO_STORE, extract};
+use crate::http::{GET_AND_POST, JSON, NO_STORE, body};
 use crate::keeper::Cached;
-use crate::registry::{Code, NewApp};
+use crate::registry::{Code, NewApp, Payment};
 use date::LocalDate;
 use fields::Fields;
 
@@ -102,51 +102,85 @@ impl Address {
         app_id: &str,
     ) -> Result<HttpResponse, actix_web::Error> {
         // Nothing of the guard is held while a credential is waited for.
-        let admitted = match &state.access().wetoken {
-            None => return Err(ApiError::NotFound.into()),
-            Some(_) if *req.method() == Method::OPTIONS => {
+        let must_sign = {
+            let access = state.access();
+            let policy = access.wetoken.as_ref().ok_or(ApiError::NotFound)?;
+            if *req.method() == Method::OPTIONS {
                 return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, GET_AND_POST)).finish());
             }
-            Some(allow) => networks::let_in(req, state, allow),
+            caller_check::check(req, state, policy, self.asks.effect()).map_err(Refused::Outside)?;
+            policy.realm.is_some()
         };
-        admitted.map_err(Refused::Outside)?;
         match self.asks {
-            Get(kind) => credential(state, app_id, kind).await.map_err(Into::into),
-            // Those who send or make something cost little beside what they do.
-            asks => Box::pin(asks.answer(state, req, payload, app_id)).await.map_err(Into::into),
+            Get(kind) if !must_sign => credential(state, app_id, kind).await.map_err(Into::into),
+            // What else is asked for is rare, or costs little beside its signature.
+            asks => Box::pin(asks.answer(state, req, payload, app_id, must_sign)).await.map_err(Into::into),
         }
     }
 }
 
 impl Asks {
-    async fn answer(self, state: &AppState, req: &HttpRequest, payload: Payload, app_id: &str) -> Result<HttpResponse, Refused> {
-        let only_looks = *req.method() == Method::HEAD;
+    fn effect(self) -> Effect {
         match self {
-            Get(kind) => credential(state, app_id, kind).await,
+            Get(_) | Query(_) => Effect::Reads,
+            Refresh(_) | Create | Send => Effect::Changes,
+        }
+    }
+
+    async fn answer(
+        self,
+        state: &AppState,
+        req: &HttpRequest,
+        payload: Payload,
+        app_id: &str,
+        must_sign: bool,
+    ) -> Result<HttpResponse, Refused> {
+        let only_looks = *req.method() == Method::HEAD;
+        let has_fields = matches!(self, Create | Send) || app_id.is_empty();
+        let reads_body = must_sign || (has_fields && !only_looks && Fields::are_in_body(req));
+        let body = if reads_body { body::raw(req, payload, state).await? } else { Bytes::new() };
+        let fields = if has_fields { Fields::of(req, &body) } else { Ok(Fields::default()) };
+        let named = fields.as_ref().ok().and_then(|fields| fields.one("appid").ok().flatten());
+        let app_id = if app_id.is_empty() { named.unwrap_or_default().to_owned() } else { app_id.to_owned() };
+        if must_sign {
+            check_signature(state, req, &body, &app_id)?;
+        }
+        let fields = fields?;
+        match self {
+            Get(kind) => credential(state, &app_id, kind).await,
             Query(kind) => {
-                let params = Params::of(req);
-                let app_id = if app_id.is_empty() { params.one("appid")?.ok_or(Refused::Missing("appid"))? } else { app_id };
-                let holding = extract::account(state, app_id)?.0;
+                if app_id.is_empty() {
+                    fields.need("appid")?;
+                }
+                let holding = state.account(&app_id).await?;
                 let _place = state.place(&holding)?;
                 let found = holding.credential(kind).stored().await.map_err(ApiError::from)?;
                 written(state, kind, &*found.ok_or(Refused::NothingStored)?)
             }
-            Refresh(kind) if only_looks => credential(state, app_id, kind).await,
+            Refresh(kind) if only_looks => credential(state, &app_id, kind).await,
             Refresh(kind) => {
-                let holding = extract::account(state, app_id)?.0;
+                let holding = state.account(&app_id).await?;
                 let _place = state.place(&holding)?;
                 written(state, kind, &*holding.credential(kind).refresh().await.map_err(ApiError::from)?)
             }
             // Whoever follows links to see what is there must change nothing by it.
             Create | Send if only_looks => Err(Refused::OnlyLooks),
-            Create => create(state, &Fields::of(state, req, payload).await?).await,
-            Send => send(state, &Fields::of(state, req, payload).await?, app_id).await,
+            Create => create(state, &fields).await,
+            Send => send(state, &fields, &app_id).await,
         }
     }
 }
 
+/// Where the settings name a realm, only what that realm signed is answered; its list of apps counts.
+fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], app_id: &str) -> Result<(), Refused> {
+    let access = state.access();
+    let policy = access.wetoken.as_ref().ok_or(ApiError::NotFound)?;
+    let app = Some(app_id).filter(|app_id| !app_id.is_empty());
+    caller_check::check_signature(req, body, policy, &access.realms, app, state.clock().wall()).map_err(Refused::Outside)
+}
+
 async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {
-    let holding = extract::account(state, app_id)?.0;
+    let holding = state.account(app_id).await?;
     written(state, kind, &*state.credential(&holding, kind).await?)
 }
 
@@ -160,6 +194,12 @@ async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refus
         token: fields.need("token")?.into(),
         aes_key: fields.one("aesKey")?.map(Into::into),
         template_id: fields.one("wcode_template_id")?.map(Into::into),
+        payment: Payment {
+            mchid: fields.one("mchid")?.map(Into::into),
+            pay_key: fields.one("payKey")?.map(Into::into),
+            sub_appid: fields.one("subAppid")?.map(Into::into),
+            sub_mchid: fields.one("subMchid")?.map(Into::into),
+        },
     };
     let _place = state.crowd.enter(CREATION)?;
     state.registry.create(app).await?;
@@ -169,7 +209,7 @@ async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refus
 async fn send(state: &AppState, fields: &Fields, app_id: &str) -> Result<HttpResponse, Refused> {
     let [user_name, system_name, code] = ["user_name", "system_name", "code"].map(|name| fields.need(name).map(str::to_owned));
     let code = Code { user_name: user_name?, system_name: system_name?, code: code? };
-    let holding = extract::account(state, app_id)?.0;
+    let holding = state.account(app_id).await?;
     let _place = state.place(&holding)?;
     state.registry.send_code(&holding, code).await?;
     Ok(success())

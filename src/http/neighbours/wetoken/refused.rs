@@ -4,22 +4,23 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use super::super::networks::Outside;
+use super::super::caller_check::Outside;
 use crate::http::error::ApiError;
 use crate::registry::{CodeError, CreateError};
 
 /// A refusal; its `Display` is the errmsg.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum Refused {
-    #[error("{}", match .0 {
-        Outside::Page => "pages are not answered here; ask from a program",
-        Outside::Stranger => "this address is not among wetoken.allow in the settings",
-    })]
+    #[error("{}", .0.message("wetoken"))]
     Outside(Outside),
     #[error("{0} is missing")]
     Missing(&'static str),
     #[error("{0} is given more than once")]
     Repeated(&'static str),
+    #[error("the body is no JSON object; send one such as {{\"appid\": \"wx…\"}}, or a form")]
+    NoObject,
+    #[error("{0} must be a text")]
+    NoText(String),
     #[error("nothing that still lives is stored; ask at token/get or ticket/get, which fetch it")]
     NothingStored,
     #[error("HEAD only looks, and nothing was done; send GET or POST")]

@@ -1,0 +1,128 @@
+//! An appid that is not known here: another instance may have created the app a moment ago, so the store is asked for it once. A miss is
+//! remembered for a second. What strangers can make us ask and remember is bounded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::Registry;
+use crate::account::AppId;
+use crate::clock::SteadyMillis;
+use crate::keeper::Holding;
+use crate::store::StoredApp;
+
+/// How long a miss is remembered. All apps are read twice in that time, so that nothing is missed for longer.
+const MISS_TTL: Duration = Duration::from_secs(1);
+
+/// How long a caller waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most appids that are looked up or remembered at once, and so the most lookups in a second. Beyond it an unknown appid is refused
+/// without a lookup.
+const CAPACITY: usize = 256;
+
+/// The most lookups that the store works on at once, so that they leave its connections to renewals.
+const CONCURRENCY: usize = 2;
+
+/// The lookups of the last second.
+pub(super) struct Lookups {
+    by_app: Mutex<HashMap<AppId, Lookup>>,
+    permits: Semaphore,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { by_app: Mutex::default(), permits: Semaphore::new(CONCURRENCY) }
+    }
+}
+
+enum Lookup {
+    /// Nothing is ever sent; it ends when the lookup does.
+    Running(watch::Receiver<()>),
+    Missed(SteadyMillis),
+}
+
+impl Lookup {
+    fn is_over(&self, now: SteadyMillis) -> bool {
+        match self {
+            Self::Running(ended) => ended.has_changed().is_err(),
+            Self::Missed(at) => at.until(now) >= MISS_TTL,
+        }
+    }
+}
+
+impl Registry {
+    /// The account of an appid that the keeper does not know, if the store has it. Callers who ask for the same appid share one lookup. A
+    /// store that fails or is slow counts as a miss; what it holds is served as soon as it can be read again.
+    pub async fn look_up(&self, app_id: &str) -> Option<Arc<Holding>> {
+        if !self.0.store.is_shared() || !self.state().list.holds_stored() {
+            return None;
+        }
+        let app_id = AppId::parse(app_id).ok()?;
+        let mut lookup = self.begin_lookup(&app_id)?;
+        timeout(TIMEOUT, lookup.changed()).await.ok();
+        self.0.keeper.holding(app_id.as_str())
+    }
+
+    /// Joins the lookup of `app_id` or begins it; `None` if it has just been missed, or if there are too many.
+    fn begin_lookup(&self, app_id: &AppId) -> Option<watch::Receiver<()>> {
+        let now = self.0.keeper.clock().steady();
+        let mut lookups = self.0.lookups.by_app.lock().unwrap_or_else(PoisonError::into_inner);
+        match lookups.get(app_id) {
+            Some(lookup) if lookup.is_over(now) => {}
+            Some(Lookup::Running(ended)) => return Some(ended.clone()),
+            Some(Lookup::Missed(_)) => return None,
+            None => {
+                if lookups.len() >= CAPACITY {
+                    lookups.retain(|_, lookup| !lookup.is_over(now));
+                }
+                if lookups.len() >= CAPACITY {
+                    return None;
+                }
+            }
+        }
+        let (running, ended) = watch::channel(());
+        lookups.insert(app_id.clone(), Lookup::Running(ended.clone()));
+        let (registry, app_id) = (self.clone(), app_id.clone());
+        self.0.runtime.spawn(async move {
+            registry.run_lookup(app_id).await;
+            drop(running);
+        });
+        Some(ended)
+    }
+
+    async fn run_lookup(&self, app_id: AppId) {
+        // When nobody waits any more, nobody needs the answer.
+        let found = match timeout(TIMEOUT, self.0.lookups.permits.acquire()).await {
+            Ok(Ok(_permit)) => self.0.store.find_app(app_id.as_str()).await.ok().flatten(),
+            _ => None,
+        };
+        let is_found = found.is_some();
+        if let Some(app) = found {
+            self.add(app_id.clone(), app);
+        }
+        let now = self.0.keeper.clock().steady();
+        let mut lookups = self.0.lookups.by_app.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_found {
+            lookups.remove(&app_id);
+        } else {
+            lookups.insert(app_id, Lookup::Missed(now));
+        }
+    }
+
+    /// Serves an app that the store holds.
+    fn add(&self, app_id: AppId, app: StoredApp) {
+        let mut state = self.state();
+        // A reload may have ended this meanwhile.
+        if !state.list.holds_stored() {
+            return;
+        }
+        state.version += 1;
+        if state.list.add(app_id, app) {
+            self.publish(&mut state);
+        }
+    }
+}
