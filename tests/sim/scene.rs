@@ -43,6 +43,13 @@ impl Scene {
         Ok(number(near.value().expose_secret()))
     }
 
+    pub(crate) async fn ticket(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let holding = keeper.holding(app).expect("a known account");
+        let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
+        Ok(number(ticket.value().expose_secret()))
+    }
+
     pub(crate) async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
         let holding = keeper.holding(app).expect("a known account");
