@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join};
 use redis::RedisResult;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
+use super::super::memory::may_write;
 use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords};
 use super::changes::{Claim, Release, Replace};
 use super::dial::Connection;
@@ -85,6 +86,11 @@ impl VersionedRecords for RedisStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
+            // A write that cannot succeed must not replace the companion of what is there.
+            let found = self.read("write", key).await?;
+            if found.is_some_and(|found| !may_write(found.value.expose_secret(), over, new)) {
+                return Ok(false);
+            }
             // Sent together; the companion's is the first on its way.
             let beside = self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
             let (beside, is_written) = join(beside, self.replace(key, over, new)).await;
