@@ -39,6 +39,10 @@ mod chance;
 #[cfg(feature = "internals")]
 pub mod chance;
 #[cfg(not(feature = "internals"))]
+mod client_network;
+#[cfg(feature = "internals")]
+pub mod client_network;
+#[cfg(not(feature = "internals"))]
 mod clock;
 #[cfg(feature = "internals")]
 pub mod clock;
@@ -60,6 +64,10 @@ mod signature;
 #[cfg(feature = "internals")]
 pub mod signature;
 
+#[cfg(not(feature = "internals"))]
+mod log_limit;
+#[cfg(feature = "internals")]
+pub mod log_limit;
 #[cfg(not(feature = "internals"))]
 mod oauth;
 #[cfg(feature = "internals")]

@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt};
 use super::crowd::Crowd;
 use super::error::ApiError;
 use super::state::AppState;
+use crate::client_network::ClientNetwork;
 
 /// A body that is still not whole after this long is given up, so that nobody holds a connection for ever.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -30,12 +31,13 @@ pub(super) async fn json(req: &HttpRequest, payload: Payload, state: &AppState) 
 
 /// The whole body, whatever it is, of at most `server.bodyLimit` bytes.
 pub(super) async fn raw(req: &HttpRequest, payload: Payload, state: &AppState) -> Result<Bytes, ApiError> {
-    in_time(PATIENCE, &state.crowd, whole(req, payload, state.options.body_limit)).await
+    in_time(PATIENCE, &state.crowd, || state.network(req.head()), whole(req, payload, state.options.body_limit)).await
 }
 
 async fn in_time(
     patience: Duration,
     crowd: &Crowd,
+    from: impl FnOnce() -> Option<ClientNetwork>,
     body: impl Future<Output = Result<Bytes, ApiError>>,
 ) -> Result<Bytes, ApiError> {
     let mut body = pin!(body);
@@ -54,7 +56,7 @@ async fn in_time(
         Some(read) => read,
         None => {
             // What is here of unfinished bodies is held, and so there are only so many.
-            let _place = crowd.enter(BODIES)?;
+            let _place = crowd.enter_from(BODIES, from())?;
             tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout))
         }
     }
@@ -141,7 +143,7 @@ mod tests {
         let req = TestRequest::default().to_http_request();
         let stalled = whole(&req, first.chain(stream::pending()), 10);
         let crowd = Crowd::new(1, Clock::system());
-        assert!(matches!(in_time(Duration::from_millis(20), &crowd, stalled).await, Err(ApiError::RequestTimeout)));
+        assert!(matches!(in_time(Duration::from_millis(20), &crowd, || None, stalled).await, Err(ApiError::RequestTimeout)));
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
 
 /// The account of `app_id`.
 pub(super) async fn known(req: &HttpRequest, state: &AppState, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-    let known = state.account(app_id).await;
+    let known = state.account_for(req.head(), app_id).await;
     if matches!(known, Err(ApiError::UnknownApp)) {
         push_faults::unknown_app(state, req);
     }

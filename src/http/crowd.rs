@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::error::ApiError;
+use crate::client_network::{ClientNetwork, Shares};
 use crate::clock::{Clock, SteadyMillis};
 
 /// One account has this part of all places, so that its trouble leaves the others theirs.
@@ -16,6 +17,9 @@ const SHARES: usize = 10;
 
 /// Refusals are told together: a line for each would cost more than what they save.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// One client network has this part of a name's places, so that a stranger leaves the others theirs.
+const NETWORK_SHARES: usize = 4;
 
 /// A cheap handle on all places.
 #[derive(Clone)]
@@ -30,10 +34,17 @@ struct Inner {
 #[derive(Default)]
 struct Inside {
     all: usize,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<String, Waiting>,
     /// Refusals that no line has told of yet.
     untold: u64,
     told: Option<SteadyMillis>,
+}
+
+/// Those who wait under one name.
+#[derive(Default)]
+struct Waiting {
+    taken: usize,
+    networks: Shares,
 }
 
 /// A place among those who wait; given back when dropped.
@@ -41,6 +52,7 @@ struct Inside {
 pub(super) struct Place {
     crowd: Crowd,
     name: String,
+    from: Option<ClientNetwork>,
 }
 
 impl Crowd {
@@ -50,33 +62,50 @@ impl Crowd {
 
     /// A place to wait, for the account or the errand `name`.
     pub(super) fn enter(&self, name: &str) -> Result<Place, ApiError> {
+        self.enter_from(name, None)
+    }
+
+    /// The same for a stranger, whose network has only so many of them.
+    pub(super) fn enter_from(&self, name: &str, from: Option<ClientNetwork>) -> Result<Place, ApiError> {
         let mut inside = self.inside();
-        let taken = inside.by_name.get(name).copied().unwrap_or_default();
-        if inside.all >= self.0.most || taken >= self.0.most.div_ceil(SHARES) {
+        let share = self.0.most.div_ceil(SHARES);
+        let waiting = inside.by_name.get(name);
+        let taken = waiting.map_or(0, |waiting| waiting.taken);
+        let exhausted = waiting.and_then(|waiting| waiting.networks.exhausted(from, share.div_ceil(NETWORK_SHARES)));
+        if inside.all >= self.0.most || taken >= share || exhausted.is_some() {
             inside.untold += 1;
-            let (all, untold) = (inside.all, inside.untold);
+            let (all, refused) = (inside.all, inside.untold);
             if self.is_time_to_tell(&mut inside) {
                 drop(inside);
-                tracing::warn!(name, waiting = taken, waiting_in_all = all, refused = untold, "overloaded");
+                let network = exhausted.map(tracing::field::display);
+                tracing::warn!(name, network, waiting = taken, waiting_in_all = all, refused, "overloaded");
             }
             return Err(ApiError::Overloaded);
         }
         inside.all += 1;
-        match inside.by_name.get_mut(name) {
-            Some(taken) => *taken += 1,
-            None => drop(inside.by_name.insert(name.to_owned(), 1)),
+        if !inside.by_name.contains_key(name) {
+            inside.by_name.insert(name.to_owned(), Waiting::default());
         }
-        Ok(Place { crowd: self.clone(), name: name.to_owned() })
+        if let Some(waiting) = inside.by_name.get_mut(name) {
+            waiting.taken += 1;
+            waiting.networks.enter(from);
+        }
+        Ok(Place { crowd: self.clone(), name: name.to_owned(), from })
     }
 
-    /// What `work` comes to. It needs a place only if it is not done when it is first looked at.
-    pub(super) async fn unless_done<T>(&self, name: &str, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    /// What `work` comes to. It needs a place only if it is not done when it is first looked at; then `from` says whose place.
+    pub(super) async fn unless_done<T>(
+        &self,
+        name: &str,
+        from: impl FnOnce() -> Option<ClientNetwork>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ApiError> {
         let mut work = pin!(work);
         let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
         if let Poll::Ready(done) = first {
             return Ok(done);
         }
-        let _place = self.enter(name)?;
+        let _place = self.enter_from(name, from())?;
         Ok(work.await)
     }
 
@@ -98,9 +127,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.crowd.inside();
         inside.all -= 1;
-        if let Some(taken) = inside.by_name.get_mut(&self.name) {
-            *taken -= 1;
-            if *taken == 0 {
+        if let Some(waiting) = inside.by_name.get_mut(&self.name) {
+            waiting.taken -= 1;
+            waiting.networks.leave(self.from);
+            if waiting.taken == 0 {
                 inside.by_name.remove(&self.name);
             }
         }
@@ -137,12 +167,30 @@ mod tests {
         assert!(crowd.enter("wx1").is_ok());
     }
 
+    #[test]
+    fn one_client_network_has_a_quarter_of_a_names_places() {
+        let crowd = crowd(400);
+        let network = |address: &str| ClientNetwork::of(address.parse().expect("an address"));
+        let enter = |address: &str| crowd.enter_from("body", network(address));
+        let mut held: Vec<_> = (0..10).map(|number| enter(&format!("2001:db8:1:{number}::1")).expect("a place")).collect();
+        assert!(matches!(enter("2001:db8:1:ff::1"), Err(ApiError::Overloaded)), "ten /64s of one /56 are one network");
+        assert!(crowd.enter_from("qrcode", network("2001:db8:1::1")).is_ok(), "its places elsewhere are others");
+        held.extend((0..10).map(|number| enter(&format!("2001:db8:1:1{number}0::1")).expect("a place")));
+        assert!(enter("2001:db8:1:ff00::1").is_err(), "a /48 has no more than half");
+        held.extend((0..20).map(|_| enter("10.0.0.1").expect("a place")));
+        assert!(enter("198.51.100.7").is_err(), "all are taken");
+        held.drain(..20);
+        assert!(enter("2001:db8:1:ff::1").is_ok());
+        drop(held);
+        assert!(crowd.inside().by_name.is_empty());
+    }
+
     #[tokio::test]
     async fn what_is_done_at_once_needs_no_place() {
         let crowd = crowd(1);
         let _taken = crowd.enter("wx1").expect("a place");
-        assert_eq!(crowd.unless_done("wx1", async { 1 }).await.ok(), Some(1));
-        assert!(crowd.unless_done("wx1", std::future::pending::<()>()).await.is_err());
+        assert_eq!(crowd.unless_done("wx1", || None, async { 1 }).await.ok(), Some(1));
+        assert!(crowd.unless_done("wx1", || None, std::future::pending::<()>()).await.is_err());
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub enum ApiError {
     #[error("the person who scanned chose not to log in; begin another login with POST /login")]
     LoginDeclined,
     /// Strangers can make us hold only so much.
-    #[error("too many logins have been begun; try again after the time in Retry-After")]
+    #[error("too many logins are under way; try again after the time in Retry-After")]
     TooManyLogins {
         /// When to try again.
         retry_after: Duration,

@@ -24,7 +24,7 @@ impl FromRequest for KnownAccount {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let req = req.clone();
-        async move { account(state(&req), app_id(&req)).await }.boxed_local()
+        async move { state(&req).account_for(req.head(), app_id(&req)).await.map(Self) }.boxed_local()
     }
 }
 

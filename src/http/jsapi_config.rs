@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
@@ -28,7 +28,7 @@ pub(super) async fn post(state: web::Data<AppState>, req: HttpRequest, payload: 
 
 /// The answer to a `POST`.
 pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let Some(account) = account(state, app_id).await? else {
+    let Some(account) = account(req.head(), state, app_id).await? else {
         return Box::pin(wecom_config::post(app_id, state, req, payload)).await;
     };
     refuse_agent(req)?;
@@ -39,16 +39,16 @@ pub(super) async fn posted(app_id: &str, state: &AppState, req: &HttpRequest, pa
 /// `GET`: the same in the query, for a front end that would rather not preflight.
 pub(super) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let app_id = extract::app_id(&req);
-    let Some(account) = account(&state, app_id).await? else { return wecom_config::get(app_id, &state, &req).await };
+    let Some(account) = account(req.head(), &state, app_id).await? else { return wecom_config::get(app_id, &state, &req).await };
     refuse_agent(&req)?;
     answer(account, &state, &req, ConfigRequest::from_query(req.query_string())?).await
 }
 
 /// The account of `app_id`; `None` where it is a corp of WeCom's, for which no store is asked.
-async fn account(state: &AppState, app_id: &str) -> Result<Option<Arc<Holding>>, ApiError> {
+async fn account(head: &RequestHead, state: &AppState, app_id: &str) -> Result<Option<Arc<Holding>>, ApiError> {
     match state.keeper.holding(app_id) {
         None if state.access().wecom.contains_key(app_id) => Ok(None),
-        None => state.account(app_id).await.map(Some),
+        None => state.account_for(head, app_id).await.map(Some),
         known => Ok(known),
     }
 }
@@ -67,7 +67,7 @@ async fn answer(
     req: &HttpRequest,
     request: ConfigRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let ticket = state.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let ticket = state.credential_for(req.head(), &holding, CredentialKind::JsapiTicket).await?;
     Ok(written(&[("appId", holding.account.app_id.as_str())], ticket.value(), state, req, request))
 }
 

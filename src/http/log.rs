@@ -1,8 +1,6 @@
 //! What the log says of requests: refusals and slow ones always, every request when asked for. Of many alike the first of each second are told,
 //! and how many more there were: an outage, or somebody who guesses signatures, must not fill a disk. Never a query string: it carries signatures.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
@@ -16,17 +14,11 @@ use super::error::ApiError;
 use super::hot::Hot;
 use super::neighbours::{Shaped, wetoken};
 use super::state::{AppState, SLOW};
-use crate::clock::{Clock, SteadyMillis};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What stands in the pattern of an address whose path opens something.
 const SECRET_SEGMENTS: [&str; 2] = ["{uuid", "{text"];
-
-/// So many lines of one kind are told in a second.
-const LINES: u32 = 20;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Marks a request that took its time on purpose.
 pub(super) struct Waited;
@@ -47,7 +39,7 @@ pub(super) fn tell(state: &AppState, response: &ServiceResponse<BoxBody>, took: 
     let slow = took >= SLOW && !response.request().extensions().contains::<Waited>();
     let code = told.map_or("-", |(code, _)| code);
     let unlogged = match refused || slow {
-        true => match state.complaints.may_be_said(if refused { code } else { "slow" }) {
+        true => match state.log_limit.admit(if refused { code } else { "slow" }) {
             Some(unlogged) => Some(unlogged).filter(|unlogged| *unlogged > 0),
             None => return,
         },
@@ -91,64 +83,11 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
 
 struct RequestId(String);
 
-/// How many lines of each kind were told in this second. The kinds are codes of ours, of which there are few.
-pub(super) struct Complaints {
-    clock: Clock,
-    kinds: Mutex<HashMap<&'static str, Said>>,
-}
-
-#[derive(Default)]
-struct Said {
-    since: SteadyMillis,
-    lines: u32,
-    unlogged: u64,
-}
-
-impl Complaints {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, kinds: Mutex::default() }
-    }
-
-    /// Whether one line more of this kind may be told.
-    pub(super) fn has_room(&self, kind: &'static str) -> bool {
-        self.may_be_said(kind).is_some()
-    }
-
-    /// Whether one line more of this kind may be told, and how many were not since the last one that was.
-    fn may_be_said(&self, kind: &'static str) -> Option<u64> {
-        let now = self.clock.steady();
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = kinds.entry(kind).or_default();
-        if said.lines > 0 && said.since.until(now) < SECOND {
-            if said.lines == LINES {
-                said.unlogged += 1;
-                return None;
-            }
-            said.lines += 1;
-        } else {
-            (said.since, said.lines) = (now, 1);
-        }
-        Some(std::mem::take(&mut said.unlogged))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-    use crate::clock::UnixMillis;
-
-    #[test]
-    fn of_many_alike_the_first_of_each_second_are_told_and_how_many_more_there_were() {
-        let clock = Clock::manual(UnixMillis(0));
-        let complaints = Complaints::new(clock.clone());
-        let told = (0..1000).filter(|_| complaints.may_be_said("cooling_down").is_some()).count();
-        assert_eq!(told, 20);
-        assert_eq!(complaints.may_be_said("upstream_refused"), Some(0), "another kind");
-        clock.advance(SECOND);
-        assert_eq!((complaints.may_be_said("cooling_down"), complaints.may_be_said("cooling_down")), (Some(980), Some(0)));
-    }
 
     #[test]
     fn a_request_has_one_name_however_often_it_is_asked_for() {

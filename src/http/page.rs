@@ -3,9 +3,10 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
+use super::state::AppState;
 use super::{NO_STORE, log};
 use crate::login::{Failure, LoginError};
 
@@ -45,6 +46,8 @@ pub(super) enum Page<'a> {
 pub(super) enum Trouble {
     /// 502: WeChat refused, or answered what cannot be read.
     Upstream,
+    /// 429: their network has brought too much.
+    TooMany,
     /// 503: our storage is away, or we are stopping.
     Here,
     /// 504: WeChat did not answer in time.
@@ -64,7 +67,7 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, CSP))
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .insert_header((header::VARY, "Accept-Language"));
-    if page.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(page.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
     }
     response.extensions_mut().insert(ForVisitors);
@@ -85,8 +88,14 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
 /// The page of a visitor whom we cannot serve now; the cause is for the log.
 pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpResponse {
     let reference = log::request_id(req);
-    tracing::warn!(%error, request_id = reference, "a visitor could not be served");
-    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &reference })
+    let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
+    // Strangers can ask as often as they like, and what they have too much of is logged by the login's own limits.
+    let state = req.app_data::<web::Data<AppState>>().filter(|_| status == Trouble::Here);
+    if let Some(unlogged) = state.and_then(|state| state.log_limit.admit("visitor not served")) {
+        let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
+        tracing::warn!(%error, request_id = reference, unlogged, "a visitor could not be served");
+    }
+    visitor(req, Page::Trouble { status, again: None, reference: &reference })
 }
 
 /// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
@@ -102,6 +111,7 @@ impl Page<'_> {
             Self::Snapshot => StatusCode::FORBIDDEN,
             Self::Trouble { status, .. } => match status {
                 Trouble::Upstream => StatusCode::BAD_GATEWAY,
+                Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
                 Trouble::Here => StatusCode::SERVICE_UNAVAILABLE,
                 Trouble::Slow => StatusCode::GATEWAY_TIMEOUT,
             },
@@ -302,7 +312,7 @@ mod tests {
             assert_eq!(header(header::RETRY_AFTER).is_some(), status == 503, "{page:?}");
             assert!(header(header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.starts_with("default-src 'none';")));
         }
-        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504)] {
+        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504), (Trouble::TooMany, 429)] {
             assert_eq!(visitor(&req, Page::Trouble { status, again: None, reference: "r" }).status().as_u16(), number);
         }
     }

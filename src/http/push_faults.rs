@@ -35,7 +35,7 @@ struct Last {
 pub(super) fn refused(state: &AppState, req: &HttpRequest, app_id: &AppId, fault: &PushFault) {
     // The generic line on refusals would say the same with less in it.
     req.extensions_mut().insert(Logged);
-    let has_room = || state.complaints.has_room(fault.kind());
+    let has_room = || state.log_limit.admit(fault.kind()).is_some();
     let Some(unlogged) = state.push_faults.may_be_logged(Some(app_id), fault.kind(), has_room) else { return };
     let caller = caller::address(req.head(), state).map(|address| address.to_string());
     let (caller, request_id) = (caller.as_deref().unwrap_or("-"), log::request_id(req));

@@ -40,7 +40,7 @@ pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<
         None => (raw, Form::Png),
     };
     let text = text(raw, is_escaped_twice(req.query_string()))?;
-    let _place = state.crowd.enter(DRAWING)?;
+    let _place = state.crowd.enter_from(DRAWING, state.network(req.head()))?;
     let _turn = state.costly.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
     // A large code takes some milliseconds, which the other requests of this worker need not wait.
     let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));

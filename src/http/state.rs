@@ -7,19 +7,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::RequestHead;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::caller;
 use super::crowd::{Crowd, Place};
 use super::error::ApiError;
-use super::log::Complaints;
 use super::neighbours::{Claims, Known};
 use super::push_faults::PushFaults;
 use crate::account::AppId;
+use crate::client_network::ClientNetwork;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
 use crate::keeper::{Cached, Holding, Keeper};
+use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::oauth::OauthPolicies;
@@ -51,8 +54,8 @@ pub struct AppState {
     pub(super) costly: Semaphore,
     /// Places for those who wait.
     pub(super) crowd: Crowd,
-    /// What the log has been told of lately.
-    pub(super) complaints: Complaints,
+    /// Bounds alike log lines.
+    pub(super) log_limit: LogLimit,
     /// Which faults of pushes were logged lately.
     pub(super) push_faults: PushFaults,
 }
@@ -161,9 +164,9 @@ impl AppState {
     ) -> Self {
         let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
-        let complaints = Complaints::new(keeper.clock().clone());
+        let log_limit = LogLimit::new(keeper.clock().clone());
         let push_faults = PushFaults::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, complaints, push_faults }
+        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, log_limit, push_faults }
     }
 
     /// The account of `app_id`. One that is not known here may have been created by another instance a moment ago, so the store is asked
@@ -172,12 +175,20 @@ impl AppState {
         match self.keeper.holding(app_id) {
             Some(holding) => Ok(holding),
             // Boxed, so that the many who ask for a known account do not carry the future of the few who do not.
-            None => Box::pin(self.looked_up(app_id)).await,
+            None => Box::pin(self.looked_up(app_id, None)).await,
         }
     }
 
-    async fn looked_up(&self, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-        self.crowd.unless_done(LOOKUP, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
+    /// The same for a request that anybody can send.
+    pub(super) async fn account_for(&self, stranger: &RequestHead, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+        match self.keeper.holding(app_id) {
+            Some(holding) => Ok(holding),
+            None => Box::pin(self.looked_up(app_id, self.network(stranger))).await,
+        }
+    }
+
+    async fn looked_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<Holding>, ApiError> {
+        self.crowd.unless_done(LOOKUP, || from, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.
@@ -185,18 +196,46 @@ impl AppState {
         match holding.credential(kind).at_hand() {
             Some(near) => Ok(near),
             // Boxed, so that the many who need not wait do not carry the future of the few who must.
-            None => Box::pin(self.waited_for(holding, kind)).await,
+            None => Box::pin(self.waited_for(holding, kind, None)).await,
         }
     }
 
-    async fn waited_for(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
-        let _place = self.place(holding)?;
+    /// The same for a request that anybody can send.
+    pub(super) async fn credential_for(
+        &self,
+        stranger: &RequestHead,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+    ) -> Result<Arc<Cached>, ApiError> {
+        match holding.credential(kind).at_hand() {
+            Some(near) => Ok(near),
+            None => Box::pin(self.waited_for(holding, kind, self.network(stranger))).await,
+        }
+    }
+
+    async fn waited_for(
+        &self,
+        holding: &Arc<Holding>,
+        kind: CredentialKind,
+        from: Option<ClientNetwork>,
+    ) -> Result<Arc<Cached>, ApiError> {
+        let _place = self.crowd.enter_from(holding.account.app_id.as_str(), from)?;
         Ok(holding.credential(kind).get().await?)
     }
 
     /// A place to wait for the account of `holding`.
     pub(super) fn place(&self, holding: &Holding) -> Result<Place, ApiError> {
         self.crowd.enter(holding.account.app_id.as_str())
+    }
+
+    /// The same for a request that anybody can send.
+    pub(super) fn place_for(&self, stranger: &RequestHead, holding: &Holding) -> Result<Place, ApiError> {
+        self.crowd.enter_from(holding.account.app_id.as_str(), self.network(stranger))
+    }
+
+    /// The network that a request comes from, if it is to be counted.
+    pub(super) fn network(&self, head: &RequestHead) -> Option<ClientNetwork> {
+        caller::address(head, self).and_then(ClientNetwork::of)
     }
 
     /// Who may call, now.

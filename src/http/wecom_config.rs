@@ -66,7 +66,11 @@ impl Wanted {
 
     async fn signed(self, state: &AppState, req: &HttpRequest, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
         // Gone since it was looked up: a reload took it away.
-        let object = state.crowd.unless_done(&self.ticket, state.wecom.object(&self.ticket)).await?.ok_or(ApiError::UnknownApp)?;
+        let object = state
+            .crowd
+            .unless_done(&self.ticket, || state.network(req.head()), state.wecom.object(&self.ticket))
+            .await?
+            .ok_or(ApiError::UnknownApp)?;
         let ticket = object.and_then(|object| ticket(&object, &self.ticket)).map_err(ApiError::Wecom)?;
         Ok(match &self.agentid {
             None => jsapi_config::written(&[("appId", &self.corpid)], &ticket, state, req, request),

@@ -1,54 +1,125 @@
-//! How much strangers can make us hold: records that live at the same time, and new ones a minute for one public address.
+//! How many records of logins this process keeps under way: in all, and for one client network. Where there is no room the oldest record
+//! that nobody has used gives way. It knows which records there are, and nothing of what is in them.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::client_network::{ClientNetwork, Shares, levels};
 use crate::clock::Clock;
 
 /// Records begun in this process that may live at once.
-const LIVE: usize = 100_000;
+const MOST: usize = 100_000;
 
-/// New records for one public address within [`MINUTE`].
-const A_MINUTE: u32 = 600;
+/// One client network may hold this part of them.
+const NETWORK_SHARES: usize = 10;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// A record, by its kind and its id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Key {
+    Trip(u128),
+    Scan(u128),
+}
 
-/// The records that live, by the second in which they end.
+impl Key {
+    /// The number that an id of 32 hex digits is.
+    pub(super) fn number(id: &str) -> u128 {
+        u128::from_str_radix(id, 16).unwrap_or_default()
+    }
+
+    pub(super) fn id(self) -> String {
+        let (Self::Trip(number) | Self::Scan(number)) = self;
+        format!("{number:032x}")
+    }
+}
+
+/// Whether there is room for one more record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Room {
+    /// It is counted now.
+    Made,
+    /// Not until this one, the oldest that nobody has used, is given up. It counts as used from now on, so that nobody else picks it.
+    InsteadOf(Key),
+    /// No, and every record is in use.
+    None,
+}
+
+/// The records under way.
 pub(super) struct Limits {
     live: Mutex<Live>,
     clock: Clock,
+    most: usize,
 }
 
+/// The records by a number that tells the order in which they were begun.
 #[derive(Default)]
 struct Live {
-    ends: BTreeMap<u64, usize>,
-    count: usize,
+    entries: BTreeMap<u64, Entry>,
+    numbers: HashMap<Key, u64>,
+    /// By the second in which they end.
+    ends: BTreeSet<(u64, u64)>,
+    unused: BTreeSet<u64>,
+    unused_of: BTreeSet<(ClientNetwork, u64)>,
+    networks: Shares,
+    begun: u64,
+}
+
+struct Entry {
+    key: Key,
+    end: u64,
+    from: Option<ClientNetwork>,
 }
 
 impl Limits {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { live: Mutex::default(), clock }
+        Self { live: Mutex::default(), clock, most: MOST }
     }
 
-    /// Counts one more record that lives for `life`, unless there are too many.
-    pub(super) fn admit(&self, life: Duration) -> bool {
+    /// Counts a new record that lives for `life`, if there is room.
+    pub(super) fn admit(&self, key: Key, from: Option<ClientNetwork>, life: Duration) -> Room {
+        let share = self.most.div_ceil(NETWORK_SHARES);
         self.change(|live, now| {
-            let room = live.count < LIVE;
-            if room {
-                live.add(now + life.as_secs());
-            }
-            room
+            let oldest = match live.networks.exhausted(from, share) {
+                Some(network) => live.unused_of.range((network, 0)..=(network, u64::MAX)).next().map(|(_, number)| *number),
+                None if live.entries.len() >= self.most => live.unused.first().copied(),
+                None => {
+                    live.add(key, now + life.as_secs(), from);
+                    return Room::Made;
+                }
+            };
+            let Some(number) = oldest else { return Room::None };
+            live.mark_used(number);
+            live.entries.get(&number).map_or(Room::None, |entry| Room::InsteadOf(entry.key))
         })
     }
 
-    /// A record that had `left` to live now has `life`, since its login is over.
-    pub(super) fn settle(&self, left: Duration, life: Duration) {
+    /// A record that somebody has used does not give way to others.
+    pub(super) fn mark_used(&self, key: Key) {
+        self.change(|live, _| {
+            if let Some(number) = live.numbers.get(&key).copied() {
+                live.mark_used(number);
+            }
+        });
+    }
+
+    /// A used record has `life` left, since its login is over.
+    pub(super) fn settle(&self, key: Key, life: Duration) {
         self.change(|live, now| {
-            // Begun by another instance, it was never counted here.
-            if live.remove(now + left.as_secs()) {
-                live.add(now + life.as_secs());
+            let Some(number) = live.numbers.get(&key).copied() else { return };
+            live.mark_used(number);
+            if let Some(entry) = live.entries.get_mut(&number) {
+                live.ends.remove(&(entry.end, number));
+                entry.end = now + life.as_secs();
+                live.ends.insert((entry.end, number));
+            }
+        });
+    }
+
+    /// A record that is gone counts no more.
+    pub(super) fn forget(&self, key: Key) {
+        self.change(|live, _| {
+            if let Some(number) = live.numbers.get(&key).copied() {
+                live.remove(number);
             }
         });
     }
@@ -56,41 +127,41 @@ impl Limits {
     fn change<T>(&self, change: impl FnOnce(&mut Live, u64) -> T) -> T {
         let now = self.clock.steady().0 / 1000;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let living = live.ends.split_off(&now);
-        let ended: usize = std::mem::replace(&mut live.ends, living).values().sum();
-        live.count -= ended;
+        while let Some((_, number)) = live.ends.first().copied().filter(|(end, _)| *end < now) {
+            live.remove(number);
+        }
         change(&mut live, now)
     }
 }
 
 impl Live {
-    fn add(&mut self, end: u64) {
-        *self.ends.entry(end).or_default() += 1;
-        self.count += 1;
+    fn add(&mut self, key: Key, end: u64, from: Option<ClientNetwork>) {
+        let number = self.begun;
+        self.begun += 1;
+        self.entries.insert(number, Entry { key, end, from });
+        self.numbers.insert(key, number);
+        self.ends.insert((end, number));
+        self.unused.insert(number);
+        self.unused_of.extend(levels(from).map(|network| (network, number)));
+        self.networks.enter(from);
     }
 
-    /// Takes one away that ends at about `end`: the store and this book round differently.
-    fn remove(&mut self, end: u64) -> bool {
-        let Some((&end, count)) = self.ends.range_mut(end.saturating_sub(1)..=end + 2).next() else { return false };
-        *count -= 1;
-        if *count == 0 {
-            self.ends.remove(&end);
+    fn mark_used(&mut self, number: u64) {
+        self.unused.remove(&number);
+        let from = self.entries.get(&number).and_then(|entry| entry.from);
+        for network in levels(from) {
+            self.unused_of.remove(&(network, number));
         }
-        self.count -= 1;
-        true
     }
-}
 
-/// The key, limit and window that bound `address`; a private one is a neighbour or a proxy of the operator's own and has no bound. One
-/// subscriber has a whole /64 of IPv6.
-pub(super) fn bound_of(address: IpAddr) -> Option<(String, u32, Duration)> {
-    let who = match address.to_canonical() {
-        IpAddr::V4(v4) if v4.is_private() || v4.is_loopback() || v4.is_link_local() => return None,
-        IpAddr::V6(v6) if v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() => return None,
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).to_string(),
-    };
-    Some((format!("login.from.{who}"), A_MINUTE, MINUTE))
+    fn remove(&mut self, number: u64) {
+        self.mark_used(number);
+        if let Some(entry) = self.entries.remove(&number) {
+            self.numbers.remove(&entry.key);
+            self.ends.remove(&(entry.end, number));
+            self.networks.leave(entry.from);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,43 +169,81 @@ mod tests {
     use super::*;
     use crate::clock::UnixMillis;
 
-    #[test]
-    fn records_beyond_the_bound_are_refused_until_others_end() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Room for a hundred.
+    fn limits() -> (Limits, Clock) {
         let clock = Clock::manual(UnixMillis(0));
-        let limits = Limits::new(clock.clone());
-        let (short, long) = (Duration::from_secs(10), Duration::from_secs(100));
-        assert_eq!((0..LIVE).filter(|number| limits.admit(if number % 2 == 0 { short } else { long })).count(), LIVE);
-        assert!(!limits.admit(short));
-        clock.advance(Duration::from_secs(11));
-        assert_eq!((0..LIVE).filter(|_| limits.admit(long)).count(), LIVE / 2, "the half that ended made room");
-        assert!(!limits.admit(short));
+        (Limits { most: 100, ..Limits::new(clock.clone()) }, clock)
+    }
+
+    fn network(address: &str) -> Option<ClientNetwork> {
+        ClientNetwork::of(address.parse().expect("an address"))
+    }
+
+    fn fill(limits: &Limits, numbers: std::ops::Range<u128>, from: Option<ClientNetwork>, life: Duration) -> usize {
+        numbers.filter(|number| limits.admit(Key::Scan(*number), from, life) == Room::Made).count()
+    }
+
+    fn is_empty(limits: &Limits) -> bool {
+        limits.change(|live, _| {
+            let gone = [live.entries.len(), live.numbers.len(), live.ends.len(), live.unused.len(), live.unused_of.len()];
+            gone == [0; 5] && live.networks.is_empty()
+        })
     }
 
     #[test]
-    fn a_login_that_is_over_makes_room() {
-        let clock = Clock::manual(UnixMillis(0));
-        let limits = Limits::new(clock.clone());
-        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
-        assert!((0..LIVE).all(|_| limits.admit(hour)));
-        clock.advance(Duration::from_secs(5));
-        for _ in 0..100 {
-            limits.settle(hour - Duration::from_secs(5), minute);
+    fn a_full_pool_gives_its_oldest_unused_record_up() {
+        let (limits, _) = limits();
+        assert_eq!(fill(&limits, 0..100, None, HOUR), 100);
+        limits.mark_used(Key::Scan(0));
+        limits.settle(Key::Scan(1), HOUR);
+        let newcomer = Key::Trip(7);
+        for oldest in [2, 3] {
+            assert_eq!(limits.admit(newcomer, None, MINUTE), Room::InsteadOf(Key::Scan(oldest)));
         }
-        assert!(!limits.admit(hour), "a settled record still lives for a minute");
-        limits.settle(Duration::from_secs(7), minute);
-        clock.advance(minute * 2);
-        assert_eq!((0..200).filter(|_| limits.admit(hour)).count(), 100);
+        limits.forget(Key::Scan(2));
+        assert_eq!(limits.admit(newcomer, None, MINUTE), Room::Made);
+        (4..100).for_each(|number| limits.mark_used(Key::Scan(number)));
+        assert_eq!(limits.admit(Key::Trip(8), None, MINUTE), Room::InsteadOf(newcomer));
+        assert_eq!(limits.admit(Key::Trip(8), None, MINUTE), Room::None, "every record is in use");
     }
 
     #[test]
-    fn only_public_addresses_are_bound_and_ipv6_by_subscriber() {
-        let key = |address: &str| bound_of(address.parse().expect("an address")).map(|(key, ..)| key);
-        for own in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"] {
-            assert_eq!(key(own), None, "{own}");
-        }
-        assert_eq!(key("203.0.113.7").as_deref(), Some("login.from.203.0.113.7"));
-        assert_eq!(key("::ffff:203.0.113.7"), key("203.0.113.7"));
-        assert_eq!(key("2001:db8:1:2:3:4:5:6"), key("2001:db8:1:2:ffff::1"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    fn a_network_has_a_tenth_and_a_site_twice_as_much() {
+        let (limits, _) = limits();
+        let hers = network("2001:db8:1:1::1");
+        assert_eq!(fill(&limits, 0..5, hers, HOUR) + fill(&limits, 5..10, network("2001:db8:1:2::1"), HOUR), 10);
+        assert_eq!(limits.admit(Key::Scan(10), hers, HOUR), Room::InsteadOf(Key::Scan(0)), "one of its own gives way");
+        assert_eq!(fill(&limits, 20..30, network("2001:db8:1:ff00::1"), HOUR), 10);
+        let third = network("2001:db8:1:aa00::1");
+        assert_eq!(limits.admit(Key::Scan(30), third, HOUR), Room::InsteadOf(Key::Scan(1)), "the site has all it may have");
+        assert_eq!(fill(&limits, 40..120, None, HOUR), 80, "own back ends have what is left");
+        assert_eq!(
+            limits.admit(Key::Scan(120), network("203.0.113.7"), HOUR),
+            Room::InsteadOf(Key::Scan(2)),
+            "others still find room"
+        );
+    }
+
+    #[test]
+    fn records_that_ended_make_room_and_leave_nothing() {
+        let (limits, clock) = limits();
+        assert_eq!(fill(&limits, 0..10, network("203.0.113.7"), MINUTE) + fill(&limits, 10..100, None, HOUR), 100);
+        clock.advance(MINUTE * 2);
+        assert_eq!(fill(&limits, 100..110, network("203.0.113.7"), MINUTE), 10);
+        limits.settle(Key::Scan(10), MINUTE);
+        limits.settle(Key::Scan(5), MINUTE);
+        clock.advance(MINUTE * 2);
+        assert_eq!(fill(&limits, 200..211, None, MINUTE), 11);
+        clock.advance(HOUR * 2);
+        assert!(is_empty(&limits));
+    }
+
+    #[test]
+    fn a_key_is_its_id() {
+        let id = "00c0ffee00000000000000000000cafe";
+        assert_eq!(Key::Scan(Key::number(id)).id(), id);
     }
 }

@@ -9,18 +9,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::store::{Changed, Record, Store, StoreError};
 
 /// The store, as logins use it.
 pub(super) struct Records {
     store: Arc<dyn Store>,
-    clock: Clock,
+}
+
+/// A record as it was found.
+pub(super) struct Found<T> {
+    pub(super) record: T,
+    written: Record,
 }
 
 impl Records {
-    pub(super) fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { store, clock }
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
     }
 
     /// Whether another process may change what rests here.
@@ -33,19 +38,20 @@ impl Records {
         self.store.changes()
     }
 
-    /// The living record and its end.
-    pub(super) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, UnixMillis)>, StoreError> {
+    /// The living record.
+    pub(super) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Found<T>>, StoreError> {
         let found = self.store.get(key).await?;
-        Ok(found.and_then(|record| Some((read(key, &record)?, record.expires_at))))
+        Ok(found.and_then(|record| Some(Found { record: read(key, &record)?, written: record })))
     }
 
     pub(super) async fn put<T: Serialize>(&self, key: &str, record: &T, expires_at: UnixMillis) -> Result<(), StoreError> {
-        let text = serde_json::to_string(record).map_err(|error| StoreError {
-            backend: "login",
-            operation: "write",
-            cause: error.to_string(),
-        })?;
-        self.store.put(key, &Record { value: SecretString::from(text), expires_at }).await
+        self.store.put(key, &Record { value: text(record)?, expires_at }).await
+    }
+
+    /// Writes `record` with the end of `found`, unless something else was written under `key` since that was found.
+    pub(super) async fn replace<T: Serialize>(&self, key: &str, found: &Found<T>, record: &T) -> Result<bool, StoreError> {
+        let new = Record { value: text(record)?, expires_at: found.written.expires_at };
+        self.store.replace(key, Some(&found.written.value), &new).await
     }
 
     /// Reads and deletes at once: of many takers one gets it.
@@ -53,19 +59,15 @@ impl Records {
         Ok(self.store.take(key).await?.and_then(|record| read(key, &record)))
     }
 
-    /// `true` for the first who asks within `window`, across all instances.
-    pub(super) async fn is_first(&self, key: &str, window: Duration) -> Result<bool, StoreError> {
-        self.spend(key, 1, window).await
-    }
-
+    /// Takes one of `limit` permits, which come back after `window`; all instances draw on them.
     pub(super) async fn spend(&self, key: &str, limit: u32, window: Duration) -> Result<bool, StoreError> {
         self.store.spend(key, limit, window).await
     }
+}
 
-    /// How long until `end`.
-    pub(super) fn left(&self, end: UnixMillis) -> Duration {
-        self.clock.wall().until(end)
-    }
+fn text<T: Serialize>(record: &T) -> Result<SecretString, StoreError> {
+    let failed = |error: serde_json::Error| StoreError { backend: "login", operation: "write", cause: error.to_string() };
+    serde_json::to_string(record).map(SecretString::from).map_err(failed)
 }
 
 fn read<T: DeserializeOwned>(key: &str, record: &Record) -> Option<T> {

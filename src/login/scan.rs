@@ -7,11 +7,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exchange::Exchanges;
+use super::limits::Key;
+use super::records::Found;
+use super::refusals::print;
 use super::visitor::Visitor;
-use super::{Failure, LOOK_EVERY, LoginError, Logins};
+use super::{Failure, LOOK_AGAIN, LoginError, Logins};
 use crate::account::Account;
-use crate::clock::UnixMillis;
+use crate::client_network::ClientNetwork;
 use crate::signature::{fingerprint, is_id, random_id};
+
+mod settle;
 
 /// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
@@ -19,8 +25,8 @@ const SCAN_LIFE: Duration = Duration::from_secs(3600);
 /// What stands before a login's id in the name of its record.
 pub(super) const SCAN_KEYS: &str = "login.scan.";
 
-/// A code lives five minutes; nobody brings it after that. Source: 网页授权, code.
-const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How often a change of a record is tried: each time it fails another one was made, of which a record allows few.
+const ROUNDS: usize = 100;
 
 /// What a visit by phone came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +42,7 @@ pub enum Scanned {
     },
     /// The person said no.
     Declined,
-    /// No such login, or its hour is over.
+    /// No such login, its hour is over, or too many codes were brought for it.
     Unknown,
     /// Somebody else was first.
     Taken,
@@ -71,6 +77,8 @@ struct Scan {
     phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     person: Option<Person>,
+    #[serde(default, skip_serializing_if = "Exchanges::is_empty")]
+    exchanges: Exchanges,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +95,6 @@ enum Phase {
 struct Person {
     openid: String,
     user: Map<String, Value>,
-    /// The fingerprint of the code they brought, for the phone that asks twice.
-    code: String,
     /// What the page that asks must send back.
     token: String,
 }
@@ -96,10 +102,16 @@ struct Person {
 impl Logins {
     /// Begins a login at `app_id` for `site` and returns its id. `from` is the caller's address.
     pub async fn open_scan(&self, app_id: &str, site: &str, from: Option<IpAddr>) -> Result<String, LoginError> {
-        let scan = Scan { app: app_id.to_owned(), site: site.to_owned(), phase: Phase::Waiting, person: None };
+        let scan = Scan {
+            app: app_id.to_owned(),
+            site: site.to_owned(),
+            phase: Phase::Waiting,
+            person: None,
+            exchanges: Exchanges::default(),
+        };
         self.finish(async move |logins| {
-            logins.admit(from, SCAN_LIFE).await?;
             let id = random_id();
+            logins.admit(Key::Scan(Key::number(&id)), from, SCAN_LIFE).await?;
             logins.0.records.put(&scan_key(&id), &scan, logins.after(SCAN_LIFE)).await?;
             Ok(id)
         })
@@ -109,42 +121,59 @@ impl Logins {
     /// The account that a login is for; `None` when there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
-        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|(scan, _)| scan.app))).await
+        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app))).await
     }
 
-    /// A phone came back from WeChat with `code` for the login `id`. `confirm`: the person is asked before it counts.
-    pub async fn scanned(&self, account: Account, id: &str, code: &str, confirm: bool) -> Result<Scanned, LoginError> {
+    /// A phone came back from WeChat with `code` for the login `id`. `confirm`: the person is asked before it counts. `from` is the phone's
+    /// address.
+    pub async fn scanned(
+        &self,
+        account: Account,
+        id: &str,
+        code: &str,
+        confirm: bool,
+        from: Option<IpAddr>,
+    ) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
-        self.finish(async move |logins| logins.settle_scan(&account, &id, &code, confirm).await).await
+        let question = print(&[&id, &code]);
+        let settle = |logins: Self| async move { logins.settle_scan(&account, &id, &code, confirm, from).await };
+        self.0.scans.join(self, question, settle).await
+    }
+
+    /// What [`Logins::scanned`] comes to where this process has refused the same before.
+    pub fn refused_scan(&self, id: &str, code: &str) -> Option<Scanned> {
+        self.0.refused_scans.recall(&[id, code]).or_else(|| self.0.refused_scans.recall(&[id]))
     }
 
     /// The person's answer on the page that asked.
     pub async fn confirm(&self, id: &str, token: &str, yes: bool) -> Result<Scanned, LoginError> {
         let (id, token) = (id.to_owned(), fingerprint(token));
         self.finish(async move |logins| {
-            let Some((mut scan, end)) = logins.scan(&id).await? else { return Ok(Scanned::Unknown) };
-            let is_theirs = scan.person.as_ref().is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
-            match scan.phase {
-                _ if !is_theirs => return Ok(Scanned::Unknown),
-                Phase::Asking => {
+            let answered = |scan: &mut Scan| {
+                let is_theirs = scan.person.as_ref().is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
+                let is_answered = is_theirs && scan.phase == Phase::Asking;
+                if is_answered {
                     scan.phase = if yes { Phase::Done } else { Phase::Declined };
-                    logins.0.records.put(&scan_key(&id), &scan, end).await?;
-                    logins.0.waiting.ring(&id);
                 }
-                Phase::Waiting | Phase::Done | Phase::Declined => {}
-            }
+                (is_theirs, is_answered)
+            };
+            let Some((scan, true)) = logins.change_scan(&id, answered).await? else { return Ok(Scanned::Unknown) };
+            logins.0.waiting.ring(&id);
             Ok(scan.seen())
         })
         .await
     }
 
     /// What the desktop may know now, or as soon as there is something to know within `wait`.
-    pub async fn poll(&self, id: &str, wait: Duration) -> Result<Polled, LoginError> {
+    /// `from` is the caller's address.
+    pub async fn poll(&self, id: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
         let now = self.look(id).await?;
         if wait.is_zero() || now != Polled::Waiting {
             return Ok(now);
         }
-        let Some(place) = self.0.waiting.sit(id) else { return Err(LoginError::TooMany { retry_after: LOOK_AGAIN }) };
+        let Some(place) = self.0.waiting.sit(id, from.and_then(ClientNetwork::of)) else {
+            return Err(LoginError::TooMany { retry_after: LOOK_AGAIN });
+        };
         let deadline = self.0.clock.steady().plus(wait);
         loop {
             // Listening begins before the look, so that no ring falls between the two.
@@ -163,7 +192,7 @@ impl Logins {
     async fn look(&self, id: &str) -> Result<Polled, LoginError> {
         let id = id.to_owned();
         let scan = self.finish(async move |logins| logins.scan(&id).await).await?;
-        Ok(match scan.map(|(scan, _)| scan) {
+        Ok(match scan.map(|found| found.record) {
             None => Polled::Unknown,
             Some(Scan { phase: Phase::Done, person: Some(person), app, .. }) => Polled::Done { app_id: app, user: person.user },
             Some(Scan { phase: Phase::Declined, .. }) => Polled::Declined,
@@ -171,71 +200,37 @@ impl Logins {
         })
     }
 
-    async fn scan(&self, id: &str) -> Result<Option<(Scan, UnixMillis)>, LoginError> {
+    async fn scan(&self, id: &str) -> Result<Option<Found<Scan>>, LoginError> {
         if !is_id(id) {
             return Ok(None);
         }
         Ok(self.0.records.get(&scan_key(id)).await?)
     }
 
-    async fn settle_scan(&self, account: &Account, id: &str, code: &str, confirm: bool) -> Result<Scanned, LoginError> {
-        let Some((scan, end)) = self.scan(id).await? else { return Ok(Scanned::Unknown) };
-        if scan.app != account.app_id.as_str() {
-            return Ok(Scanned::Unknown);
-        }
-        let print = fingerprint(&format!("{} {code}", account.app_id)).text();
-        // A phone asks twice with one code, which WeChat exchanges only once.
-        if !self.0.records.is_first(&format!("login.code.{print}"), CODE_LIFE).await? {
-            return self.seen_by_first(id, &print).await;
-        }
-        let visitor = match self.visitor(account, code).await {
-            Ok(visitor) => visitor,
-            Err(failure) => return Ok(Scanned::Failed(failure)),
-        };
-        if !self.0.records.is_first(&scan_key(id), SCAN_LIFE).await? {
-            return self.seen_by_second(id, &visitor.openid).await;
-        }
-        let phase = if confirm { Phase::Asking } else { Phase::Done };
-        let scan = Scan { phase, person: Some(Person::new(visitor, print)), ..scan };
-        self.0.records.put(&scan_key(id), &scan, end).await?;
-        self.0.waiting.ring(id);
-        Ok(scan.seen())
-    }
-
-    /// What the first request with this code came to, as soon as that is known.
-    async fn seen_by_first(&self, id: &str, print: &str) -> Result<Scanned, LoginError> {
-        let seen = self.person_within(id, self.0.wechat.timeout()).await?;
-        Ok(match seen {
-            Some(scan) if scan.person.as_ref().is_some_and(|person| person.code == print) => scan.seen(),
-            Some(_) => Scanned::Taken,
-            None => Scanned::Failed(Failure::BadCode),
-        })
-    }
-
-    /// What somebody learns who comes after another person, or after themselves.
-    async fn seen_by_second(&self, id: &str, openid: &str) -> Result<Scanned, LoginError> {
-        let seen = self.person_within(id, LOOK_AGAIN).await?;
-        Ok(match seen {
-            Some(scan) if scan.person.as_ref().is_some_and(|person| person.openid == openid) => scan.seen(),
-            _ => Scanned::Taken,
-        })
-    }
-
-    /// The login once somebody's name is in it.
-    async fn person_within(&self, id: &str, patience: Duration) -> Result<Option<Scan>, LoginError> {
-        let give_up = self.0.clock.steady().plus(patience);
-        loop {
-            match self.scan(id).await? {
-                Some((scan, _)) if scan.person.is_some() => return Ok(Some(scan)),
-                Some(_) if self.0.clock.steady() < give_up => tokio::time::sleep(LOOK_EVERY).await,
-                _ => return Ok(None),
+    /// Applies `change` to the login `id` so that no other change is lost, and returns the login as it is then with the result; `None` when
+    /// there is no such login. `change` also says whether it changed anything.
+    async fn change_scan<T>(&self, id: &str, change: impl Fn(&mut Scan) -> (T, bool)) -> Result<Option<(Scan, T)>, LoginError> {
+        for _ in 0..ROUNDS {
+            let Some(found) = self.scan(id).await? else { return Ok(None) };
+            let mut scan = found.record.clone();
+            let (result, is_changed) = change(&mut scan);
+            if !is_changed || self.0.records.replace(&scan_key(id), &found, &scan).await? {
+                return Ok(Some((scan, result)));
             }
         }
+        Err(LoginError::Lost)
+    }
+
+    /// Deletes the login unless somebody has scanned it.
+    pub(super) async fn give_up_scan(&self, id: &str) -> Result<bool, LoginError> {
+        if self.scan(id).await?.is_some_and(|found| found.record.person.is_some()) {
+            return Ok(false);
+        }
+        self.0.records.take::<Scan>(&scan_key(id)).await?;
+        self.0.waiting.ring(id);
+        Ok(true)
     }
 }
-
-/// How long a write of another request may take to be seen, and when a poll that found no place comes again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Scan {
     /// What the person who scanned is shown.
@@ -250,8 +245,8 @@ impl Scan {
 }
 
 impl Person {
-    fn new(visitor: Visitor, code: String) -> Self {
-        Self { openid: visitor.openid, user: visitor.user, code, token: random_id() }
+    fn new(visitor: Visitor) -> Self {
+        Self { openid: visitor.openid, user: visitor.user, token: random_id() }
     }
 }
 

@@ -7,6 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exchange::Begun;
+use super::limits::Key;
+use super::records::Found;
+use super::refusals::print;
 use super::{Failure, LOOK_EVERY, LoginError, Logins, SETTLED_LIFE};
 use crate::account::Account;
 use crate::oauth::{OauthPolicy, Redirect, Scope};
@@ -64,6 +68,8 @@ pub struct Stop {
     pub code: Option<String>,
     /// What the browser was given at departure.
     pub browser: Option<String>,
+    /// The caller's address.
+    pub from: Option<IpAddr>,
 }
 
 /// Where an arrival leads.
@@ -88,6 +94,9 @@ struct Trip {
     scope: String,
     /// The fingerprint of what binds it to its browser.
     browser: String,
+    /// The arrival that is being dealt with, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    begun: Option<Begun>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End>,
 }
@@ -110,11 +119,12 @@ impl Logins {
             mode: departure.mode,
             scope: departure.scope.name().to_owned(),
             browser: fingerprint(browser).text(),
+            begun: None,
             end: None,
         };
         self.finish(async move |logins| {
-            logins.admit(from, TRIP_LIFE).await?;
             let id = random_id();
+            logins.admit(Key::Trip(Key::number(&id)), from, TRIP_LIFE).await?;
             logins.0.records.put(&trip_key(&id), &trip, logins.after(TRIP_LIFE)).await?;
             Ok(id)
         })
@@ -123,7 +133,12 @@ impl Logins {
 
     /// Ends a trip: the first arrival of its browser exchanges the code, whoever brings the same code within a minute gets the same.
     pub async fn arrive(&self, stop: Stop) -> Result<Arrived, LoginError> {
-        self.finish(async move |logins| logins.arrived(&stop).await).await
+        self.0.arrivals.join(self, print(&stop.question()), |logins| async move { logins.arrived(&stop).await }).await
+    }
+
+    /// What [`Logins::arrive`] comes to where this process has refused the same before.
+    pub fn refused_arrival(&self, stop: &Stop) -> Option<Arrived> {
+        self.0.refused_arrivals.recall(&stop.question())
     }
 
     /// Whether [`Logins::arrive`] would know the trip; uses nothing up.
@@ -150,36 +165,59 @@ impl Logins {
     }
 
     async fn arrived(&self, stop: &Stop) -> Result<Arrived, LoginError> {
-        let Some((trip, left)) = self.trip(stop).await? else { return Ok(Arrived::Unknown) };
-        // A site that was taken off the list since gets no visitor any more.
-        let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown) };
-        let code = fingerprint(stop.code.as_deref().unwrap_or_default()).text();
-        let end = if let Some(end) = trip.end.clone() {
-            Some(end)
-        } else if self.0.records.is_first(&trip_key(&stop.state), TRIP_LIFE + SETTLED_LIFE).await? {
-            Some(self.end(stop, trip.clone(), &redirect, code.clone(), left).await?)
-        } else {
-            self.end_of_another(stop).await?
-        };
-        Ok(match end {
-            // The same state with another code is no repetition.
-            Some(end) if end.code != code => Arrived::Unknown,
-            None => Arrived::Unknown,
-            Some(End { result: Ok(address), .. }) => Arrived::To(address),
-            Some(End { result: Err(failure), .. }) => Arrived::Failed(failure, trip.departure(redirect)),
-        })
+        let (clock, code) = (&self.0.clock, fingerprint(stop.code.as_deref().unwrap_or_default()).text());
+        let (give_up, mut is_counted) = (clock.steady().plus(self.exchange_patience()), false);
+        loop {
+            let Some(found) = self.trip(stop).await? else { return Ok(Arrived::Unknown) };
+            let trip = found.record.clone();
+            // A site that was taken off the list since gets no visitor any more.
+            let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown) };
+            let end = match (&trip.end, &trip.begun) {
+                (Some(end), _) => end.clone(),
+                // The same state with another code is no repetition.
+                (None, Some(begun)) if !begun.is_of(&code) => return Ok(Arrived::Unknown),
+                (None, Some(begun)) if begun.is_lost(clock.wall()) || clock.steady() >= give_up => {
+                    End { code: code.clone(), result: Err(Failure::TimedOut) }
+                }
+                // Another instance deals with it.
+                (None, Some(_)) => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                (None, None) => {
+                    if !is_counted && trip.mode == Mode::Login && stop.code.is_some() {
+                        self.count_exchange(stop.from).await?;
+                        is_counted = true;
+                    }
+                    let begun = Trip { begun: Some(Begun::new(&code, clock.wall())), ..trip.clone() };
+                    if !self.0.records.replace(&trip_key(&stop.state), &found, &begun).await? {
+                        continue;
+                    }
+                    self.end(stop, begun, &redirect, code.clone()).await?
+                }
+            };
+            return Ok(match end {
+                End { code: brought, .. } if brought != code => Arrived::Unknown,
+                End { result: Ok(address), .. } => Arrived::To(address),
+                End { result: Err(failure), .. } => {
+                    let failed = Arrived::Failed(failure, trip.departure(redirect));
+                    self.0.refused_arrivals.remember(&stop.question(), failed.clone());
+                    failed
+                }
+            });
+        }
     }
 
-    /// The trip that `stop` belongs to and the time it has left, if it is this account's and this browser's.
-    async fn trip(&self, stop: &Stop) -> Result<Option<(Trip, Duration)>, LoginError> {
+    /// The trip that `stop` belongs to, if it is this account's and this browser's.
+    async fn trip(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
         let Some(browser) = stop.browser.as_deref().filter(|_| is_id(&stop.state)) else { return Ok(None) };
-        let Some((trip, end)) = self.0.records.get::<Trip>(&trip_key(&stop.state)).await? else { return Ok(None) };
-        let is_its_own = trip.app == stop.account.app_id.as_str() && fingerprint(browser).matches(&trip.browser);
-        Ok(is_its_own.then_some((trip, self.0.records.left(end))))
+        let found = self.0.records.get::<Trip>(&trip_key(&stop.state)).await?;
+        let is_its_own = |trip: &Trip| trip.app == stop.account.app_id.as_str() && fingerprint(browser).matches(&trip.browser);
+        Ok(found.filter(|found| is_its_own(&found.record)))
     }
 
     /// Does what the arrival is for, and remembers how it ended.
-    async fn end(&self, stop: &Stop, mut trip: Trip, redirect: &Redirect, code: String, left: Duration) -> Result<End, LoginError> {
+    async fn end(&self, stop: &Stop, mut trip: Trip, redirect: &Redirect, code: String) -> Result<End, LoginError> {
         let mut pairs = Vec::new();
         let ticket;
         match (stop.code.as_deref(), trip.mode) {
@@ -193,7 +231,7 @@ impl Logins {
                     pairs.push(("ticket", &ticket));
                 }
                 Err(Failure::Snapshot) => pairs.push(("error", "snapshot_user")),
-                Err(failure) => return self.remember(stop, trip, End { code, result: Err(failure) }, left).await,
+                Err(failure) => return self.remember(stop, trip, End { code, result: Err(failure) }).await,
             },
         }
         let state = trip.state.take();
@@ -201,27 +239,32 @@ impl Logins {
             pairs.push(("state", state));
         }
         let address = redirect.with(&trip.mode.names(), &pairs);
-        self.remember(stop, Trip { state, ..trip }, End { code, result: Ok(address) }, left).await
+        self.remember(stop, Trip { state, ..trip }, End { code, result: Ok(address) }).await
     }
 
-    async fn remember(&self, stop: &Stop, trip: Trip, end: End, left: Duration) -> Result<End, LoginError> {
+    async fn remember(&self, stop: &Stop, trip: Trip, end: End) -> Result<End, LoginError> {
         let settled = Trip { end: Some(end.clone()), ..trip };
         self.0.records.put(&trip_key(&stop.state), &settled, self.after(SETTLED_LIFE)).await?;
-        self.0.limits.settle(left, SETTLED_LIFE);
+        self.0.limits.settle(Key::Trip(Key::number(&stop.state)), SETTLED_LIFE);
         Ok(end)
     }
 
-    /// The end that another arrival of the same trip is about to bring about.
-    async fn end_of_another(&self, stop: &Stop) -> Result<Option<End>, LoginError> {
-        let give_up = self.0.clock.steady().plus(self.0.wechat.timeout());
-        while self.0.clock.steady() < give_up {
-            match self.trip(stop).await? {
-                None => return Ok(None),
-                Some((Trip { end: Some(end), .. }, _)) => return Ok(Some(end)),
-                Some(_) => tokio::time::sleep(LOOK_EVERY).await,
-            }
+    /// Deletes the trip unless its visitor has come back.
+    pub(super) async fn give_up_trip(&self, id: &str) -> Result<bool, LoginError> {
+        let found = self.0.records.get::<Trip>(&trip_key(id)).await?;
+        if found.is_some_and(|found| found.record.begun.is_some() || found.record.end.is_some()) {
+            return Ok(false);
         }
-        Ok(None)
+        self.0.records.take::<Trip>(&trip_key(id)).await?;
+        Ok(true)
+    }
+}
+
+impl Stop {
+    /// What is asked: who asks the same is answered the same.
+    fn question(&self) -> [&str; 4] {
+        let [code, browser] = [&self.code, &self.browser].map(|text| text.as_deref().unwrap_or_default());
+        [self.account.app_id.as_str(), &self.state, code, browser]
     }
 }
 

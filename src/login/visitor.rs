@@ -38,7 +38,7 @@ impl Logins {
         let timeout = self.0.wechat.timeout();
         let met = tokio::time::timeout(timeout, self.meet(account, code)).await;
         met.unwrap_or(Err(WechatError::TimedOut { after: timeout }))
-            .map_err(|error| told(account, &error))?
+            .map_err(|error| self.told(account, &error))?
             .ok_or(Failure::Snapshot)
     }
 
@@ -60,20 +60,33 @@ impl Logins {
         }
         Ok(Some(Visitor { openid: grant.openid, user }))
     }
+
+    /// Logs a failure and says what it means to the visitor. Anybody can bring a code, so alike lines are limited.
+    fn told(&self, account: &Account, error: &WechatError) -> Failure {
+        let failure = match (error, error.kind()) {
+            (_, Kind::Visitor) => Failure::BadCode,
+            (WechatError::TimedOut { .. }, _) => Failure::TimedOut,
+            _ => Failure::Upstream,
+        };
+        if let Some(unlogged) = self.0.log_limit.admit(failure.name()) {
+            let (advice, unlogged) = (error.advice().unwrap_or("-"), Some(unlogged).filter(|unlogged| *unlogged > 0));
+            tracing::warn!(account.id = %account.app_id, %error, advice, unlogged, "a visitor's code was not exchanged");
+        }
+        failure
+    }
+}
+
+impl Failure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BadCode => "bad code",
+            Self::Snapshot => "snapshot",
+            Self::Upstream => "upstream",
+            Self::TimedOut => "timed out",
+        }
+    }
 }
 
 fn agreed_to_all(grant: &VisitorGrant) -> bool {
     grant.scope.split(',').any(|scope| scope.trim() == Scope::UserInfo.name())
-}
-
-/// Logs a failure, once, and says what it means to the visitor.
-fn told(account: &Account, error: &WechatError) -> Failure {
-    let failure = match (error, error.kind()) {
-        (_, Kind::Visitor) => Failure::BadCode,
-        (WechatError::TimedOut { .. }, _) => Failure::TimedOut,
-        _ => Failure::Upstream,
-    };
-    let advice = error.advice().unwrap_or("-");
-    tracing::warn!(account.id = %account.app_id, %error, advice, "a visitor's code was not exchanged");
-    failure
 }

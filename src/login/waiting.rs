@@ -10,10 +10,14 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use super::Logins;
 use super::scan::SCAN_KEYS;
+use crate::client_network::{ClientNetwork, Shares};
 use crate::store::Changed;
 
 /// Polls that may wait at once.
 const MOST: usize = 10_000;
+
+/// One client network may hold this part of them.
+const NETWORK_SHARES: usize = 4;
 
 /// How often a poll looks whether another instance has seen the scan: more seldom the more of them wait, so that all together ask the
 /// store no more than a few thousand times a second.
@@ -52,6 +56,7 @@ pub(super) struct Waiting {
 struct Seats {
     by_id: HashMap<String, Seat>,
     taken: usize,
+    networks: Shares,
 }
 
 /// The polls that wait for one scan.
@@ -65,20 +70,22 @@ struct Seat {
 pub(super) struct Place<'a> {
     waiting: &'a Waiting,
     id: String,
+    from: Option<ClientNetwork>,
     pub(super) bell: Arc<Notify>,
 }
 
 impl Waiting {
-    /// A place to wait for `id`; `None` when all are taken.
-    pub(super) fn sit(&self, id: &str) -> Option<Place<'_>> {
+    /// A place to wait for `id`; `None` when all are taken, or all that `from` may have.
+    pub(super) fn sit(&self, id: &str, from: Option<ClientNetwork>) -> Option<Place<'_>> {
         let mut seats = self.seats();
-        if seats.taken >= MOST {
+        if seats.taken >= MOST || seats.networks.exhausted(from, MOST / NETWORK_SHARES).is_some() {
             return None;
         }
         seats.taken += 1;
+        seats.networks.enter(from);
         let seat = seats.by_id.entry(id.to_owned()).or_default();
         seat.sitting += 1;
-        Some(Place { waiting: self, id: id.to_owned(), bell: Arc::clone(&seat.bell) })
+        Some(Place { waiting: self, id: id.to_owned(), from, bell: Arc::clone(&seat.bell) })
     }
 
     /// Wakes those who wait for `id`.
@@ -115,6 +122,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut seats = self.waiting.seats();
         seats.taken -= 1;
+        seats.networks.leave(self.from);
         if let Some(seat) = seats.by_id.get_mut(&self.id) {
             seat.sitting -= 1;
             if seat.sitting == 0 {
@@ -131,18 +139,31 @@ mod tests {
     #[test]
     fn the_places_are_bounded_and_come_back() {
         let waiting = Waiting::default();
-        let places: Vec<_> = (0..MOST).map(|number| waiting.sit(&(number % 7).to_string()).expect("a place")).collect();
-        assert!(waiting.sit("late").is_none());
+        let places: Vec<_> = (0..MOST).map(|number| waiting.sit(&(number % 7).to_string(), None).expect("a place")).collect();
+        assert!(waiting.sit("late", None).is_none());
         assert!(waiting.next_look() > LOOK_EVERY * 10);
         drop(places);
-        assert!(waiting.sit("late").is_some());
+        assert!(waiting.sit("late", None).is_some());
         assert!(waiting.seats().by_id.is_empty(), "nobody is remembered who does not wait");
+    }
+
+    #[test]
+    fn one_client_network_holds_a_quarter_of_the_polls() {
+        let waiting = Waiting::default();
+        let network = |address: &str| ClientNetwork::of(address.parse().expect("an address"));
+        let from = |number: usize| network(&format!("2001:db8:1:{:x}::{number:x}", number % 256));
+        let places: Vec<_> = (0..MOST / 4).map(|number| waiting.sit("a", from(number)).expect("a place")).collect();
+        assert!(waiting.sit("b", from(7)).is_none() && waiting.sit("b", network("203.0.113.7")).is_some());
+        let own: Vec<_> = (0..MOST * 3 / 4).map(|_| waiting.sit("c", network("10.0.0.1")).expect("a place")).collect();
+        assert!(waiting.sit("c", None).is_none());
+        drop((places, own));
+        assert!(waiting.seats().networks.is_empty() && waiting.sit("b", from(7)).is_some());
     }
 
     #[tokio::test]
     async fn a_ring_between_looking_and_waiting_is_heard() {
         let waiting = Waiting::default();
-        let place = waiting.sit("a").expect("a place");
+        let place = waiting.sit("a", None).expect("a place");
         let mut ring = std::pin::pin!(place.bell.notified());
         ring.as_mut().enable();
         waiting.ring("a");
@@ -152,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_ring_is_heard_by_those_alone_whom_it_is_for() {
         let waiting = Waiting::default();
-        let (hers, his) = (waiting.sit("a").expect("a place"), waiting.sit("b").expect("a place"));
+        let (hers, his) = (waiting.sit("a", None).expect("a place"), waiting.sit("b", None).expect("a place"));
         let (mut for_her, mut for_him) = (std::pin::pin!(hers.bell.notified()), std::pin::pin!(his.bell.notified()));
         assert!(!for_her.as_mut().enable() && !for_him.as_mut().enable());
         waiting.ring("b");

@@ -9,13 +9,13 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
-use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
+use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they or the process end.
 #[derive(Debug)]
 pub struct MemoryStore {
-    records: Mutex<Held>,
+    records: Mutex<RecordMap>,
     apps: Mutex<BTreeMap<String, StoredApp>>,
     permits: Permits,
     clock: Clock,
@@ -24,34 +24,56 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store that begins with `initial`, as `cache: { memo: {…} }` allows.
     pub fn new(initial: BTreeMap<String, Record>, clock: Clock) -> Self {
-        let mut ends = Ends::default();
-        for (key, record) in &initial {
-            ends.note(key, record.expires_at);
+        let mut records = RecordMap::default();
+        for (key, record) in initial {
+            records.ends.note(&key, record.expires_at);
+            records.by_key.insert(key, record);
         }
-        let records = Mutex::new(Held { by_key: initial, ends });
+        let records = Mutex::new(records);
         Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
     }
 
-    fn records(&self) -> MutexGuard<'_, Held> {
+    fn records(&self) -> MutexGuard<'_, RecordMap> {
         locked(&self.records)
     }
 }
 
-#[derive(Debug)]
-struct Held {
+/// Records by key, without those that have ended.
+#[derive(Debug, Default)]
+pub(super) struct RecordMap {
     by_key: BTreeMap<String, Record>,
     ends: Ends,
 }
 
-impl Held {
-    fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
+impl RecordMap {
+    /// The record under `key`, if it has not ended.
+    pub(super) fn get(&self, key: &str, now: UnixMillis) -> Option<&Record> {
+        self.by_key.get(key).filter(|record| record.expires_at > now)
+    }
+
+    /// Writes over whatever was under `key`.
+    pub(super) fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
+        self.forget(now);
+        self.ends.note(key, record.expires_at);
+        self.by_key.insert(key.to_owned(), record.clone());
+    }
+
+    /// Removes the record under `key`, which may have ended.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Record> {
+        self.by_key.remove(key)
+    }
+
+    /// Drops what has ended.
+    pub(super) fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.ends.passed(now) {
             if self.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
                 self.by_key.remove(&key);
             }
         }
-        self.ends.note(key, record.expires_at);
-        self.by_key.insert(key.to_owned(), record.clone());
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.by_key.iter()
     }
 }
 
@@ -108,7 +130,7 @@ impl VersionedRecords for MemoryStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (mut records, now) = (self.records(), self.clock.wall());
         let found = records.by_key.get(key).filter(|found| found.expires_at > now);
-        let is_free = found.is_none_or(|found| may_write(found.value.expose_secret(), over, new));
+        let is_free = found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
         if is_free {
             let expires_at = now.plus(self.clock.steady().until(new.ends));
             records.write(key, &Record { value: new.value.clone(), expires_at }, now);
@@ -137,15 +159,10 @@ impl VersionedRecords for MemoryStore {
     }
 }
 
-/// Whether a new value may be written over `found`.
-pub(super) fn may_write(found: &str, over: Option<&SecretString>, new: NewCredential<'_>) -> bool {
-    found == new.value.expose_secret() || over.is_some_and(|over| found == over.expose_secret())
-}
-
 impl Records for MemoryStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().by_key.get(key).filter(|record| record.expires_at > now).cloned())).boxed()
+        ready(Ok(self.records().get(key, now).cloned())).boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -153,9 +170,23 @@ impl Records for MemoryStore {
         ready(Ok(())).boxed()
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (now, mut records) = (self.clock.wall(), self.records());
+        let may = records.get(key, now).is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+        if may {
+            records.write(key, record, now);
+        }
+        ready(Ok(may)).boxed()
+    }
+
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().by_key.remove(key).filter(|record| record.expires_at > now))).boxed()
+        ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::broadcast;
 
 use crate::clock::{Clock, UnixMillis};
@@ -68,6 +68,15 @@ pub trait Records: Send + Sync {
     /// Writes `record` under `key`, over whatever was there. When this returns the record would survive a crash of ours.
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// As [`Records::put`], unless something else has come there since the caller looked: `before` is the value that it saw, `None` = none.
+    /// `false`: a record with another value is there, and stays. A write whose answer was lost may be repeated.
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
     /// Reads and deletes at once: of two callers at most one gets the record.
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
@@ -104,6 +113,11 @@ pub struct StoreError {
     pub operation: &'static str,
     /// The cause in words.
     pub cause: String,
+}
+
+/// Whether a record of the value `found` may give way to one of `new`, for who saw `before`; see [`Records::replace`].
+fn gives_way(found: &str, before: Option<&SecretString>, new: &SecretString) -> bool {
+    found == new.expose_secret() || before.is_some_and(|before| found == before.expose_secret())
 }
 
 /// Why a store could not be opened at start.

@@ -196,6 +196,19 @@ impl Records for Brittle {
         .boxed()
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.fault("write")?;
+            self.records.replace(key, before, record).await
+        }
+        .boxed()
+    }
+
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         async move {
             self.fault("take")?;

@@ -175,7 +175,7 @@ async fn a_caller_who_rotates_all_the_time_holds_nobody_else_up() {
 }
 
 /// A connection that has sent `bytes` and no more.
-async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
+pub(crate) async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
     let mut connection = TcpStream::connect(server).await.expect("the server listens");
     connection.write_all(bytes.as_bytes()).await.expect("a fresh connection");
     connection
@@ -197,7 +197,7 @@ async fn first(connection: &mut TcpStream) -> String {
 }
 
 /// The head of a `POST` with a body of 100 bytes, and the first of them.
-fn half_a_post(path: &str, content_type: &str) -> String {
+pub(crate) fn half_a_post(path: &str, content_type: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {content_type}\r\ncontent-length: 100\r\n\r\n{{")
 }
 

@@ -79,7 +79,7 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     let polls: FuturesUnordered<_> = (0..POLLS)
         .map(|number| {
             let (logins, id) = (logins.clone(), ids[number % ids.len()].clone());
-            tokio::spawn(async move { logins.poll(&id, Duration::from_secs(60)).await.unwrap() })
+            tokio::spawn(async move { logins.poll(&id, Duration::from_secs(60), None).await.unwrap() })
         })
         .collect();
     eventually("all polls wait", async || reads(&redis) >= before + 2 * POLLS as u64).await;

@@ -29,6 +29,7 @@ pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
     assert_eq!(store.is_shared(), shared);
     keeps_records(&*store).await;
     forgets_what_has_ended(&*store).await;
+    replaces_only_what_was_seen(&store).await;
     commits_only_over_a_lower_generation(&store).await;
     keeps_a_backoff(&*store).await;
     hands_out_once(&store).await;
@@ -114,7 +115,7 @@ async fn loaded(store: &dyn Store, key: &str) -> Option<(String, u64, bool)> {
 
 async fn commits_only_over_a_lower_generation(store: &Arc<dyn Store>) {
     // A record of ours and, in a database, a row of wetoken's.
-    for key in ["wx1.card_ticket", "wx3.token"] {
+    for key in ["wx1.card_ticket", "wx6.token"] {
         assert!(loaded(&**store, key).await.is_none());
         let first = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
         assert!(commit(&**store, &first, "v1", HOUR).await);
@@ -170,6 +171,37 @@ async fn keeps_a_backoff(store: &dyn Store) {
     let after = acquire(store, "wx5.token", "c", HOUR).await;
     assert_eq!(after.backoff, None, "a success ends it");
     store.release(&after.lease.expect("it is free"), None).await.unwrap();
+}
+
+async fn replaces_only_what_was_seen(store: &Arc<dyn Store>) {
+    // A record of ours and, in a database, a row of wetoken's.
+    for key in ["wx1.seen", "wx3.token"] {
+        let replace = async |before: Option<&str>, new, left| {
+            store.replace(key, before.map(SecretString::from).as_ref(), &record(new, left)).await.unwrap()
+        };
+        let now = async || value(store.get(key).await.unwrap());
+        assert!(replace(None, "a", HOUR).await, "nothing is there");
+        assert!(!replace(None, "b", HOUR).await, "who saw nothing writes over nothing");
+        assert!(!replace(Some("z"), "b", HOUR).await, "nor who saw something else");
+        assert_eq!(now().await.as_deref(), Some("a"));
+        assert!(replace(Some("a"), "b", HOUR).await);
+        assert!(replace(Some("a"), "b", HOUR).await, "a write whose answer was lost is repeated");
+        assert_eq!(now().await.as_deref(), Some("b"));
+        assert!(store.take(key).await.unwrap().is_some());
+        assert!(replace(Some("b"), "c", SHORT * 4).await, "what is gone is in nobody's way");
+        tokio::time::sleep(SHORT * 5).await;
+        assert!(replace(Some("x"), "d", HOUR).await, "nor what has ended");
+        let rivals = (0..20).map(|number| {
+            let store = Arc::clone(store);
+            let new = record(&format!("r{number}"), HOUR);
+            tokio::spawn(async move { store.replace(key, Some(&SecretString::from("d")), &new).await.unwrap() })
+        });
+        let mut written = 0;
+        for rival in rivals.collect::<Vec<_>>() {
+            written += u32::from(rival.await.unwrap());
+        }
+        assert_eq!(written, 1, "of many who saw the same, one writes");
+    }
 }
 
 async fn hands_out_once(store: &Arc<dyn Store>) {

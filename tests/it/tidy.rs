@@ -4,14 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and its rank: a room imports lower ranks and itself, nothing else.
-const RANKS: [(&str, u8); 24] = [
+const RANKS: [(&str, u8); 26] = [
     ("chance", 0),
+    ("client_network", 0),
     ("clock", 0),
     ("account", 0),
     ("origin", 0),
     ("signature", 0),
     ("telemetry", 0),
     ("credential", 1),
+    ("log_limit", 1),
     ("oauth", 1),
     ("realm", 1),
     ("store", 2),

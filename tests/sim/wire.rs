@@ -349,6 +349,25 @@ impl Records for ToStore {
         write.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let before = before.map(|before| before.expose_secret().to_owned());
+        self.act("write", move |storage, now| {
+            let found = storage.get(&name, now).map(|(found, _)| found);
+            let is_free = found.is_none_or(|found| found == value || Some(found) == before);
+            if is_free {
+                storage.put(&name, &value, left, now);
+            }
+            is_free
+        })
+        .boxed()
+    }
+
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
         async move {

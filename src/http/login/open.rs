@@ -19,9 +19,9 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
         Some(named) => named.to_owned(),
         None => state.access().first_app.as_ref().ok_or(ApiError::UnknownApp)?.to_string(),
     };
-    let holding = state.account(&app_id).await?;
+    let holding = state.account_for(req.head(), &app_id).await?;
     let base = public::base(&req, &state)?;
-    let _place = state.place(&holding)?;
+    let _place = state.place_for(req.head(), &holding)?;
     let uuid = state.logins.open_scan(&app_id, &site(&req, &base), caller::address(req.head(), &state)).await?;
     // Encoded twice, and hence to be unescaped, as the original's clients have it: the path is decoded once on its way.
     let text = byte_serialize(at_wechat(&state, &base, &app_id, &uuid).as_bytes()).collect::<String>().replace('%', "%25");

@@ -11,7 +11,7 @@ use crate::http::error::ApiError;
 use crate::http::log::Waited;
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{JSON, NO_STORE};
+use crate::http::{JSON, NO_STORE, caller};
 use crate::login::Polled;
 
 /// The longest that a poll is held: proxies give up a silent connection after a minute or less.
@@ -31,8 +31,8 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         req.extensions_mut().insert(Waited);
     }
     // Those who wait for a scan have places of their own.
-    let _place = if wait.is_zero() { Some(state.crowd.enter(LOGINS)?) } else { None };
-    let polled = state.logins.poll(uuid, wait).await?;
+    let _place = if wait.is_zero() { Some(state.crowd.enter_from(LOGINS, state.network(req.head()))?) } else { None };
+    let polled = state.logins.poll(uuid, wait, caller::address(req.head(), &state)).await?;
     let (app_id, user) = match polled {
         Polled::Unknown => return Err(ApiError::UnknownLogin),
         Polled::Waiting => return Err(ApiError::NotScannedYet),

@@ -10,7 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::page::{self, Page};
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, body, public};
+use crate::http::{NO_STORE, body, caller, public};
 use crate::login::{LoginError, Scanned};
 
 /// What the page that asks sends back.
@@ -37,7 +37,10 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     let (Ok(Some(uuid)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(&req, Page::Expired { again: None }));
     };
-    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req)) };
+    if let Some(refused) = code.filter(|_| *req.method() == Method::GET).and_then(|code| state.logins.refused_scan(uuid, code)) {
+        return answer(&req, &state, uuid, Ok(refused));
+    }
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else { return Ok(page::crowded(&req)) };
     let known = state.logins.app_of_scan(uuid).await;
     let holding = match known {
         Ok(None) => None,
@@ -54,8 +57,11 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         let again = at_wechat(&state, &base, holding.account.app_id.as_str(), uuid);
         return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
     };
-    let scanned =
-        state.logins.scanned(crate::account::Account::clone(&holding.account), uuid, code, state.options.confirm_logins).await;
+    let from = caller::address(req.head(), &state);
+    let scanned = state
+        .logins
+        .scanned(crate::account::Account::clone(&holding.account), uuid, code, state.options.confirm_logins, from)
+        .await;
     answer(&req, &state, uuid, scanned)
 }
 
@@ -70,7 +76,7 @@ pub(in crate::http) async fn post(
         Err(_) => None,
     };
     let Some(form) = form else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
-    let Ok(_place) = state.crowd.enter(LOGINS) else { return Ok(page::crowded(&req)) };
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else { return Ok(page::crowded(&req)) };
     let scanned = state.logins.confirm(&form.uuid, &form.token, form.answer == "yes").await;
     answer(&req, &state, &form.uuid, scanned)
 }

@@ -35,7 +35,7 @@ pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpRe
     // Tornado takes the last of several and trims it.
     let pairs = url::form_urlencoded::parse(req.query_string().as_bytes());
     let name = pairs.filter(|(name, _)| name == "name").last().map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    let object = match state.crowd.unless_done(&format!("source {name}"), state.sources.object(&name)).await {
+    let object = match state.crowd.unless_done(&format!("source {name}"), || None, state.sources.object(&name)).await {
         Ok(object) => object,
         Err(error) => return failed(error.code().1, &error.to_string(), Some(CROWD_RETRY)),
     };

@@ -40,7 +40,7 @@ pub(in crate::http) async fn get(
         random_id()
     } else {
         let cookie = binding(&req, &base);
-        let _place = state.place(&holding)?;
+        let _place = state.place_for(req.head(), &holding)?;
         let trip = state.logins.depart(departure, cookie.value(), caller::address(req.head(), &state)).await?;
         response.cookie(cookie);
         trip

@@ -10,7 +10,7 @@ use crate::http::extract::KnownAccount;
 use crate::http::page::{self, Page};
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, public};
+use crate::http::{NO_STORE, caller, public};
 use crate::login::{Arrived, Stop};
 
 pub(in crate::http) async fn get(
@@ -25,8 +25,13 @@ pub(in crate::http) async fn get(
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(&req, Page::Expired { again: None }));
     };
-    let stop = Stop { account, policy, state: trip.to_owned(), code: code.map(str::to_owned), browser: browser(&req, &base) };
-    let Ok(_place) = state.place(&holding) else { return Ok(page::crowded(&req)) };
+    let (trip, code) = (trip.to_owned(), code.map(str::to_owned));
+    let from = caller::address(req.head(), &state);
+    let stop = Stop { account, policy, state: trip, code, browser: browser(&req, &base), from };
+    if let Some(refused) = state.logins.refused_arrival(&stop).filter(|_| *req.method() == Method::GET) {
+        return Ok(answer(&req, &base, &refused));
+    }
+    let Ok(_place) = state.place_for(req.head(), &holding) else { return Ok(page::crowded(&req)) };
     if *req.method() == Method::HEAD {
         // A look uses nothing up.
         return match state.logins.is_expected(stop).await {

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::super::apps::{self, Apps, StoredApp};
 use super::super::memory::locked;
-use super::{Entries, FileStore, StoreError};
+use super::entry::Entries;
+use super::{FileStore, StoreError};
 
 /// No appid has a dot, and no record of an account this name.
 const ENTRY: &str = "jsdkd.apps";

@@ -7,8 +7,8 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
-use super::super::memory::{locked, may_write};
-use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords};
+use super::super::memory::locked;
+use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
 use super::{FileStore, State, written};
 use crate::clock::{SteadyMillis, UnixMillis};
 
@@ -42,7 +42,7 @@ impl VersionedRecords for FileStore {
             let beside = written(&Record { value: companion.into(), expires_at: end.plus(kept) })?;
             self.change("write", |state| {
                 let found = self.found(state, key);
-                let is_free = found.is_none_or(|found| may_write(found.value.expose_secret(), over, new));
+                let is_free = found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
                 if is_free {
                     state.write(key, text, end);
                     state.write(&format!("{key}{SUFFIX}"), beside, end.plus(kept));

@@ -4,17 +4,18 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Entries;
+use super::entry::Entries;
 use crate::clock::Clock;
 use crate::store::OpenError;
 
-/// Replaces the file at `path` by one with `text`, or leaves it as it was. A temporary file is made with mode 0600.
-pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Replaces the file at `path` by one with `text`, or leaves it as it was. A temporary file is made with mode 0600. Returns the new file, to
+/// be written on at its end.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<File> {
     let directory = directory(path);
     let mut aside = tempfile::Builder::new().prefix(&leftover_prefix(path)).suffix(".tmp").tempfile_in(directory)?;
     aside.write_all(text)?;
     aside.as_file().sync_all()?;
-    aside.persist(path).map_err(|error| match error.error.kind() {
+    let file = aside.persist(path).map_err(|error| match error.error.kind() {
         io::ErrorKind::ResourceBusy => io::Error::other(format!(
             "{} is a mount point and cannot be replaced: mount its directory instead of the file",
             path.display()
@@ -22,7 +23,8 @@ pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         _ => error.error,
     })?;
     // The rename itself lives in the directory.
-    File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()?;
+    Ok(file)
 }
 
 /// The file that is really meant: a link is followed, so that the rename replaces its target and not the link.
@@ -59,15 +61,21 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
         return Ok(Entries::new());
     }
     serde_json::from_slice(&bytes).or_else(|error| {
-        let seconds = i64::try_from(clock.wall().seconds().0).unwrap_or(i64::MAX);
-        let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y%m%dT%H%M%SZ");
-        let aside = unused(sibling(path, &format!(".corrupt-{time}")));
-        fs::rename(path, &aside)
-            .map_err(|rename| OpenError::Misconfigured(format!("{} is damaged and cannot be moved aside: {rename}", path.display())))?;
+        let aside = set_aside(path, clock)?;
         // The parser's message tells line and column and quotes nothing.
         tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is torn or not ours; it was moved aside and the cache begins empty");
         Ok(Entries::new())
     })
+}
+
+/// Moves a damaged file to `NAME.corrupt-<time>` and returns where it is now.
+pub(super) fn set_aside(path: &Path, clock: &Clock) -> Result<PathBuf, OpenError> {
+    let seconds = i64::try_from(clock.wall().seconds().0).unwrap_or(i64::MAX);
+    let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y%m%dT%H%M%SZ");
+    let aside = unused(sibling(path, &format!(".corrupt-{time}")));
+    let moved = fs::rename(path, &aside);
+    moved.map_err(|error| OpenError::Misconfigured(format!("{} is damaged and cannot be moved aside: {error}", path.display())))?;
+    Ok(aside)
 }
 
 /// `path`, or `path-2`, `path-3` …: an earlier damaged file is evidence too.

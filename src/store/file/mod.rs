@@ -1,8 +1,9 @@
 //! Records in one JSON file, in the original's own form: `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not
 //! ours are kept as they stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at any moment
-//! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change.
+//! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change. Records of logins, which strangers
+//! can have us write, lie in a journal of their own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -10,19 +11,22 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::memory::{Ends, Permits, locked};
-use super::{OpenError, Record, Records, Store, StoreError};
+use super::{OpenError, Record, Records, Store, StoreError, gives_way};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
 mod apps;
 mod credentials;
 mod disk;
+mod entry;
+mod journal;
 mod lock;
 
+use entry::{Entries, Entry, written, written_end};
+use journal::Journal;
 use lock::Lock;
 
 /// The shortest time between two rewrites of the file.
@@ -31,21 +35,11 @@ const GATHER: Duration = Duration::from_millis(50);
 /// How long after a failed rewrite the next one is tried, should nothing else change.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// All entries of the file by key, each as the text it has in the file.
-type Entries = BTreeMap<String, Box<RawValue>>;
-
-/// One record in the original's form.
-#[derive(Serialize, Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    value: std::borrow::Cow<'a, str>,
-    __expires: u64,
-}
-
 /// Keeps records in one file that no other process may share.
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
+    logins: Journal,
     permits: Permits,
     clock: Clock,
     writer: tokio::task::JoinHandle<()>,
@@ -91,18 +85,6 @@ impl State {
     }
 }
 
-/// `record` in the original's form.
-fn written(record: &Record) -> Result<Box<RawValue>, StoreError> {
-    let entry = Entry { value: record.value.expose_secret().into(), __expires: record.expires_at.seconds().0 };
-    let failed = |error: serde_json::Error| StoreError { backend: "file", operation: "write", cause: error.to_string() };
-    serde_json::value::to_raw_value(&entry).map_err(failed)
-}
-
-/// The end of an entry in the original's form.
-fn written_end(text: &RawValue) -> Option<UnixMillis> {
-    serde_json::from_str::<Entry<'_>>(text.get()).ok().map(|entry| UnixSeconds(entry.__expires).millis())
-}
-
 /// The entries' texts hold the values.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,15 +104,21 @@ impl FileStore {
         let path = disk::resolve(path)?;
         let lock = Arc::new(Lock::take(&path)?);
         disk::remove_leftovers(&path);
-        let entries = disk::read(&path, &clock)?;
+        let mut entries = disk::read(&path, &clock)?;
+        let moved = entry::take_out(&mut entries, journal::holds, clock.wall());
+        let must_write = !moved.is_empty();
+        let logins = Journal::open(&path, moved, &lock, clock.clone())?;
         let mut order = Ends::default();
         for (key, text) in &entries {
             written_end(text).into_iter().for_each(|end| order.note(key, end));
         }
-        let state = Mutex::new(State { entries, order, ..State::default() });
+        let state = Mutex::new(State { entries, order, version: u64::from(must_write), ..State::default() });
         let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
+        if must_write {
+            shared.changed.notify_one();
+        }
         let writer = tokio::spawn(write_changes(Arc::clone(&shared), Arc::downgrade(&lock), clock.clone()));
-        Ok(Self { shared, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
+        Ok(Self { shared, logins, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
     }
 
     fn living(&self, text: &RawValue, exact_end: Option<UnixMillis>) -> Option<Record> {
@@ -170,13 +158,14 @@ impl Store for FileStore {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
+            let logins = self.logins.close().await;
             let version = locked(&self.shared.state).version;
             let settled = self.shared.written.borrow().clone();
             if settled.version >= version && settled.fault.is_none() {
-                return Ok(());
+                return logins;
             }
             // A last try, also for what could not be written before.
-            self.change("write", |_| ()).await
+            self.change("write", |_| ()).await.and(logins)
         }
         .boxed()
     }
@@ -184,12 +173,18 @@ impl Store for FileStore {
 
 impl Records for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        if journal::holds(key) {
+            return ready(Ok(self.logins.get(key))).boxed();
+        }
         let state = locked(&self.shared.state);
         let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
         ready(Ok(found)).boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        if journal::holds(key) {
+            return self.logins.put(key, record).boxed();
+        }
         async move {
             let text = written(record)?;
             self.change("write", |state| state.write(key, text, record.expires_at)).await
@@ -197,7 +192,34 @@ impl Records for FileStore {
         .boxed()
     }
 
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        if journal::holds(key) {
+            return self.logins.replace(key, before, record).boxed();
+        }
+        async move {
+            let text = written(record)?;
+            self.change("write", |state| {
+                let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+                let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+                if may {
+                    state.write(key, text, record.expires_at);
+                }
+                may
+            })
+            .await
+        }
+        .boxed()
+    }
+
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        if journal::holds(key) {
+            return self.logins.take(key).boxed();
+        }
         async move {
             if !locked(&self.shared.state).entries.contains_key(key) {
                 return Ok(None);
@@ -237,7 +259,7 @@ async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
         let path = shared.path.clone();
         let write = move || {
             lock.keep()?;
-            disk::replace(&path, &text?)
+            disk::replace(&path, &text?).map(drop)
         };
         let written = tokio::task::spawn_blocking(write).await;
         let fault = match written {

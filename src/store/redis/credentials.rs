@@ -8,12 +8,10 @@ use redis::RedisResult;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
-use super::super::memory::may_write;
-use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords};
-use super::changes::{Claim, Release, Replace};
+use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
+use super::changes::{Claim, Release};
 use super::dial::Connection;
-use super::lock::Lock;
-use super::record::{self, LONGEST, millis, span};
+use super::record::{self, millis};
 use super::{RedisStore, failed};
 use crate::clock::{SteadyMillis, UnixMillis};
 
@@ -30,19 +28,6 @@ impl RedisStore {
             Ok((seconds, micros)) => UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
             Err(_) => self.clock.wall(),
         }
-    }
-
-    /// Writes the value alone.
-    async fn replace(&self, key: &str, over: Option<&SecretString>, new: NewCredential<'_>) -> Result<bool, StoreError> {
-        let words = |value| record::text(value).map_err(|error| failed("write")(error.to_string()));
-        let replace = Replace {
-            // The empty text is no JSON, so nothing that we wrote.
-            before: over.map_or(Ok(String::new()), words)?,
-            new: words(new.value)?,
-            span: span(self.clock.steady().until(new.ends).min(LONGEST)),
-            lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
-        };
-        self.change("write", &self.names.record(key), replace).await
     }
 
     /// Deletes what is no record, and so nobody's.
@@ -88,17 +73,18 @@ impl VersionedRecords for RedisStore {
         async move {
             // A write that cannot succeed must not replace the companion of what is there.
             let found = self.read("write", key).await?;
-            if found.is_some_and(|found| !may_write(found.value.expose_secret(), over, new)) {
+            if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
                 return Ok(false);
             }
             // Sent together; the companion's is the first on its way.
             let beside = self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
-            let (beside, is_written) = join(beside, self.replace(key, over, new)).await;
+            let (beside, is_written) =
+                join(beside, self.write_over(key, over, new.value, self.clock.steady().until(new.ends))).await;
             beside?;
             let mut is_written = is_written?;
             if !is_written && self.read("write", key).await?.is_none() {
                 self.discard(key).await?;
-                is_written = self.replace(key, over, new).await?;
+                is_written = self.write_over(key, over, new.value, self.clock.steady().until(new.ends)).await?;
             }
             if is_written {
                 self.announce(key).await;

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
-use self::changes::{Refund, Spend, Take};
+use self::changes::{Refund, Replace, Spend, Take};
 use self::dial::Dialer;
 use self::link::Link;
+use self::lock::Lock;
 use self::names::Names;
 use self::record::{Found, LONGEST, millis, span};
 use super::memory::locked;
@@ -89,6 +91,25 @@ impl RedisStore {
         self.link.run(repeatable, apply).await.map_err(failed(operation))
     }
 
+    /// Writes `value` for `left` unless a living value other than `before` and itself is there.
+    async fn write_over(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        value: &SecretString,
+        left: Duration,
+    ) -> Result<bool, StoreError> {
+        let words = |value| record::text(value).map_err(|error| failed("write")(error.to_string()));
+        let replace = Replace {
+            // The empty text is no JSON, so nothing that we wrote.
+            before: before.map_or(Ok(String::new()), words)?,
+            new: words(value)?,
+            span: span(left.min(LONGEST)),
+            lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
+        };
+        self.change("write", &self.names.record(key), replace).await
+    }
+
     /// Tells the other instances of a write that is done. Nothing depends on it, so it is short of patience and no fault of the write.
     async fn announce(&self, key: &str) {
         let Some(mut connection) = self.link.current() else { return };
@@ -139,6 +160,27 @@ impl Records for RedisStore {
             self.link.run(true, write).await.map_err(failed("write"))?;
             self.announce(key).await;
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            let left = self.clock.wall().until(record.expires_at);
+            if self.write_over(key, before, &record.value, left).await? {
+                self.announce(key).await;
+                return Ok(true);
+            }
+            // What is there may be no record at all; that is nobody's.
+            match self.read("write", key).await? {
+                Some(_) => Ok(false),
+                None => self.put(key, record).await.map(|()| true),
+            }
         }
         .boxed()
     }

@@ -7,8 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
-use super::super::memory::may_write;
-use super::super::{NewCredential, Pair, StoreError, VersionedRecords};
+use super::super::{NewCredential, Pair, StoreError, VersionedRecords, gives_way};
 use super::{Found, SqlStore, millis, records, wetoken};
 use crate::clock::{SteadyMillis, UnixMillis};
 
@@ -43,7 +42,7 @@ impl VersionedRecords for SqlStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let write = move |mut session| async move {
-            let may = |found: &str| may_write(found, over, new);
+            let may = |found: &str| gives_way(found, over, new.value);
             let found = match wetoken::row_of(key) {
                 Some(row) => row.read(&mut session).await?,
                 None => records::read(&mut session, key).await?,

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use self::driver::Cell;
 use self::news::Bulletin;
 use self::session::{Database, Session};
-use super::{Apps, Changed, Record, Records, Store, StoreError, StoredApp, Users};
+use super::{Apps, Changed, Record, Records, Store, StoreError, StoredApp, Users, gives_way};
 use crate::clock::{Clock, SteadyMillis};
 
 mod credentials;
@@ -191,6 +191,26 @@ impl Records for SqlStore {
             Ok(((), session))
         };
         self.run("write", write).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let replace = move |mut session| async move {
+            let left = millis(self.clock.wall().until(record.expires_at));
+            let may = |found: &str| gives_way(found, before, &record.value);
+            let value = record.value.expose_secret();
+            let written = match wetoken::row_of(key) {
+                Some(row) => row.replace(&mut session, may, value, left).await?,
+                None => records::replace(&mut session, key, may, value, left).await?,
+            };
+            self.sweep(&mut session).await;
+            Ok((written, session))
+        };
+        self.run("write", replace).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {

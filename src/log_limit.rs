@@ -1,0 +1,67 @@
+//! A limit on alike log lines: of each kind the first of a second are written, and how many more there were. An outage, or somebody who
+//! guesses signatures, must not fill a disk.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, SteadyMillis};
+
+/// Lines of one kind in a second.
+const LINES: u32 = 20;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many lines of each kind were written in this second. The kinds are words of ours, of which there are few.
+pub struct LogLimit {
+    clock: Clock,
+    kinds: Mutex<HashMap<&'static str, Written>>,
+}
+
+#[derive(Default)]
+struct Written {
+    since: SteadyMillis,
+    lines: u32,
+    unlogged: u64,
+}
+
+impl LogLimit {
+    /// A limit that has seen nothing yet.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, kinds: Mutex::default() }
+    }
+
+    /// Counts a line of this kind. `Some`: it may be written, and so many were not since the last one that was.
+    pub fn admit(&self, kind: &'static str) -> Option<u64> {
+        let now = self.clock.steady();
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = kinds.entry(kind).or_default();
+        if written.lines > 0 && written.since.until(now) < SECOND {
+            if written.lines == LINES {
+                written.unlogged += 1;
+                return None;
+            }
+            written.lines += 1;
+        } else {
+            (written.since, written.lines) = (now, 1);
+        }
+        Some(std::mem::take(&mut written.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    #[test]
+    fn the_first_of_each_second_are_written_and_the_rest_counted() {
+        let clock = Clock::manual(UnixMillis(0));
+        let limit = LogLimit::new(clock.clone());
+        let written = (0..1000).filter(|_| limit.admit("cooling_down").is_some()).count();
+        assert_eq!(written, 20);
+        assert_eq!(limit.admit("upstream_refused"), Some(0), "another kind");
+        clock.advance(SECOND);
+        assert_eq!((limit.admit("cooling_down"), limit.admit("cooling_down")), (Some(980), Some(0)));
+    }
+}

@@ -1,0 +1,88 @@
+//! Refusals that this process remembers, so that whoever asks the same again costs neither a look into the store nor a place to wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, SteadyMillis};
+use crate::signature::fingerprint;
+
+/// The latest refusals; the oldest are forgotten first.
+pub(super) struct Refusals<T> {
+    kept: Mutex<Kept<T>>,
+    clock: Clock,
+    most: usize,
+    life: Duration,
+}
+
+struct Kept<T> {
+    by_question: HashMap<String, T>,
+    order: VecDeque<(SteadyMillis, String)>,
+}
+
+impl<T: Clone> Refusals<T> {
+    /// Remembers at most `most` refusals, each for `life`.
+    pub(super) fn new(clock: Clock, most: usize, life: Duration) -> Self {
+        let kept = Kept { by_question: HashMap::new(), order: VecDeque::new() };
+        Self { kept: Mutex::new(kept), clock, most, life }
+    }
+
+    pub(super) fn remember(&self, question: &[&str], refusal: T) {
+        let (question, now) = (print(question), self.clock.steady());
+        let mut kept = self.kept();
+        if let Some(before) = kept.by_question.get_mut(&question) {
+            *before = refusal;
+            return;
+        }
+        while kept.order.len() >= self.most || kept.order.front().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, oldest)) = kept.order.pop_front() {
+                kept.by_question.remove(&oldest);
+            }
+        }
+        kept.by_question.insert(question.clone(), refusal);
+        kept.order.push_back((now.plus(self.life), question));
+    }
+
+    pub(super) fn recall(&self, question: &[&str]) -> Option<T> {
+        let (question, now) = (print(question), self.clock.steady());
+        let mut kept = self.kept();
+        while kept.order.front().is_some_and(|(end, _)| *end <= now) {
+            if let Some((_, oldest)) = kept.order.pop_front() {
+                kept.by_question.remove(&oldest);
+            }
+        }
+        kept.by_question.get(&question).cloned()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One text for all parts of a question, of one length however long they are.
+pub(super) fn print(question: &[&str]) -> String {
+    fingerprint(&serde_json::json!(question).to_string()).text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    #[test]
+    fn refusals_are_remembered_for_their_time_and_up_to_their_number() {
+        let clock = Clock::manual(UnixMillis(0));
+        let refusals = Refusals::new(clock.clone(), 3, Duration::from_secs(10));
+        for number in 0..4 {
+            refusals.remember(&["uuid", &number.to_string()], number);
+        }
+        refusals.remember(&["uuid", "3"], 3);
+        let all =
+            |refusals: &Refusals<i32>| (0..4).map(|number| refusals.recall(&["uuid", &number.to_string()])).collect::<Vec<_>>();
+        assert_eq!(all(&refusals), [None, Some(1), Some(2), Some(3)]);
+        assert_eq!(refusals.recall(&["uui", "d1"]), None, "a question is its parts");
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(all(&refusals), [None; 4]);
+        assert!(refusals.kept().by_question.is_empty());
+    }
+}
