@@ -9,8 +9,9 @@
 //! | a value | the same value | keep |
 //! | a value of which we know the end from the service | the same value, kept longer | write back |
 //! | a value of ours | another value of ours, lower generation | write back: the store lost a write |
-//! | a value that the store never confirmed | another value, not known to be lower | suspect |
-//! | a value | another value, higher generation | replace |
+//! | a value of ours | another value of ours, higher generation | replace |
+//! | a value that was fetched without a lease | another value | suspect |
+//! | a value that the store never confirmed | a foreign value | suspect |
 //! | a value of ours | a foreign value, written over it | replace |
 //! | a foreign value | another foreign value, seen at the same generation | replace |
 //! | a value of ours | another value of ours, same generation | suspect |
@@ -67,6 +68,10 @@ pub(crate) fn reconcile(held: Option<Held<'_>>, stored: Option<&StoredCredential
     let are_both_ours = !ours.is_foreign && !theirs.is_foreign;
     if are_both_ours && theirs.generation < ours.generation {
         return Decision::WriteBack;
+    }
+    if are_both_ours && ours.generation > 0 && theirs.generation > ours.generation {
+        // A lease is granted once the one before has ended, so its value is later, whether or not ours was ever stored.
+        return Decision::Replace;
     }
     let is_later = theirs.generation > ours.generation || theirs.generation == ours.generation && theirs.is_foreign;
     if is_later && !held.is_unsaved { Decision::Replace } else { Decision::Suspect }

@@ -72,7 +72,7 @@ fn every_row_of_the_table_holds() {
         ("an older value of ours", Some(ours("b", 6)), Some(ours("a", 5)), WriteBack),
         ("an older value of ours, ours unsaved", Some(unsaved(ours("b", 6))), Some(ours("a", 5)), WriteBack),
         ("a later value of ours", Some(ours("a", 5)), Some(ours("b", 6)), Replace),
-        ("a later value, ours never confirmed", Some(unsaved(ours("a", 5))), Some(ours("b", 6)), Suspect),
+        ("a later value, ours never confirmed", Some(unsaved(ours("a", 5))), Some(ours("b", 6)), Replace),
         ("another value at the same generation", Some(ours("a", 5)), Some(ours("b", 5)), Suspect),
         ("a foreign value over ours", Some(ours("a", 5)), Some(foreign("x", 5)), Replace),
         ("a foreign value over ours, unsaved", Some(unsaved(ours("a", 5))), Some(foreign("x", 5)), Suspect),

@@ -63,7 +63,7 @@ fn no_listening(command: &[String]) -> Treatment {
 
 /// What the plainest of proxies take.
 fn is_plain(command: &[String]) -> bool {
-    let plain = ["GET", "SET", "DEL", "INCR", "DECR", "PTTL", "PEXPIRE", "EXISTS", "HGETALL", "HSET", "AUTH", "QUIT"];
+    let plain = ["GET", "SET", "DEL", "INCR", "DECR", "PTTL", "PEXPIRE", "EXISTS", "HGET", "HGETALL", "HSET", "AUTH", "QUIT"];
     plain.contains(&command[0].as_str())
 }
 
