@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
 use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
+use super::capabilities::Feature;
 use super::changes::{Claim, Release};
 use super::dial::Connection;
 use super::record::{self, millis};
@@ -20,10 +21,15 @@ impl RedisStore {
         self.names.record(&format!("{key}{SUFFIX}"))
     }
 
-    /// The server's clock. A proxy may refuse the question; then ours must do.
+    /// The server's clock. The plainest proxies end the connection on a question that they do not know, so it is asked only where scripts work;
+    /// elsewhere our clock must do.
     async fn now(&self) -> UnixMillis {
-        let ask =
-            async |mut connection: Connection| -> RedisResult<(u64, u64)> { redis::cmd("TIME").query_async(&mut connection).await };
+        if !self.capabilities.is_known_to_work(Feature::Scripts) {
+            return self.clock.wall();
+        }
+        let ask = async |mut connection: Connection| -> RedisResult<(u64, u64)> {
+            redis::cmd("TIME").query_async(&mut connection).await
+        };
         match self.link.run(true, ask).await {
             Ok((seconds, micros)) => UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
             Err(_) => self.clock.wall(),
