@@ -3,6 +3,8 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
+# jemalloc is built with it.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 
 # The dependencies get a layer of their own, built behind empty sources: a change of ours does not build theirs again.
 # rust-toolchain.toml stays outside, or rustup would fetch the linters that no image needs.

@@ -46,6 +46,10 @@ pub mod client_network;
 mod clock;
 #[cfg(feature = "internals")]
 pub mod clock;
+#[cfg(not(feature = "internals"))]
+mod files;
+#[cfg(feature = "internals")]
+pub mod files;
 
 #[cfg(not(feature = "internals"))]
 mod account;

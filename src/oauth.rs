@@ -5,12 +5,17 @@ use std::collections::HashMap;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::Url;
 
 use crate::account::AppId;
 
-/// A longer address is refused: its record rests in the store until the visitor comes back.
-const LONGEST_REDIRECT: usize = 2048;
+mod site;
+
+pub use site::Site;
+
+/// Longest address in bytes that visitors are sent back to, percent-encoded and with our own parameters. The headers of that answer
+/// have to fit into the 4 KiB that nginx gives them by default (`proxy_buffer_size`).
+pub const LONGEST_RETURN: usize = 3600;
 
 /// Decoding an address more often than this changes nothing that anybody would still follow.
 const DECODINGS: usize = 3;
@@ -65,17 +70,6 @@ pub struct OauthPolicy {
     pub scope: Scope,
 }
 
-/// A place whose addresses are allowed: scheme, host, port and the first segments of the path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Site {
-    scheme: String,
-    host: Host<String>,
-    port: u16,
-    segments: Vec<String>,
-    /// `/shop/` admits what lies below it, `/shop` also itself.
-    below_only: bool,
-}
-
 /// An address that a policy has admitted. It is sent as it was parsed, so that no browser can read it otherwise than we did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Redirect(Url);
@@ -86,6 +80,11 @@ pub enum RedirectError {
     /// It is no address that every browser reads alike.
     #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
     Malformed(&'static str),
+    /// The visitor could not be sent back: proxies and browsers refuse longer addresses.
+    #[error(
+        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
+    )]
+    TooLong(usize),
     /// The account lists no site at all.
     #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
     NothingListed(String),
@@ -95,7 +94,8 @@ pub enum RedirectError {
 }
 
 impl OauthPolicy {
-    /// The address `text`, if it is well-formed and begins with one of the listed sites.
+    /// The address `text`, if it is well-formed and begins with one of the listed sites. Its length is not checked: that depends on
+    /// what is added to it.
     pub fn admit(&self, text: &str) -> Result<Redirect, RedirectError> {
         let url = parse(text).map_err(RedirectError::Malformed)?;
         if self.sites.iter().any(|site| site.covers(&url)) {
@@ -104,30 +104,12 @@ impl OauthPolicy {
         let origin = format!("{}/", url.origin().ascii_serialization());
         Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
     }
-}
 
-impl Site {
-    /// Reads one entry of `oauth.redirects`.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let url = parse(text)?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("has a query or a fragment, which are not compared");
-        }
-        let (host, port) = (url.host().ok_or("has no host")?.to_owned(), url.port_or_known_default().ok_or("has no port")?);
-        let mut segments: Vec<String> = url.path_segments().into_iter().flatten().map(str::to_owned).collect();
-        // The empty segment behind the last slash.
-        let below_only = segments.pop_if(|last| last.is_empty()).is_some();
-        Ok(Self { scheme: url.scheme().to_owned(), host, port, segments, below_only })
-    }
-
-    fn covers(&self, url: &Url) -> bool {
-        let same_host = url.host().is_some_and(|host| host.to_owned() == self.host);
-        if url.scheme() != self.scheme || !same_host || url.port_or_known_default() != Some(self.port) {
-            return false;
-        }
-        let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
-        let longer = segments.len() > self.segments.len();
-        segments.starts_with(&self.segments.iter().map(String::as_str).collect::<Vec<_>>()) && (longer || !self.below_only)
+    /// The first listed address, if all of them are on one site; else nothing says which site is meant.
+    pub fn only_site(&self) -> Option<Url> {
+        let first = self.sites.first()?.address()?;
+        let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
+        is_only.then_some(first)
     }
 }
 
@@ -159,9 +141,6 @@ impl fmt::Display for Redirect {
 
 /// `text` as an address without anything that two programs could read differently.
 fn parse(text: &str) -> Result<Url, &'static str> {
-    if text.len() > LONGEST_REDIRECT {
-        return Err("is longer than 2048 bytes");
-    }
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("holds a blank, a line break or a control character");
     }
@@ -363,6 +342,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_admitted_is_admitted_again_as_it_is_sent() {
+        let policy = policy(&["https://shop.example.com/"]);
+        for address in
+            ["https://shop.example.com/商/%E5%95%86?名=值#片", "https://SHOP.example.com:443/a b".replace(' ', "%20").as_str()]
+        {
+            let sent = policy.admit(address).expect("listed").to_string();
+            assert_eq!(policy.admit(&sent).map(|again| again.to_string()), Ok(sent));
+        }
+        let long = format!("https://shop.example.com/?q={}", "商".repeat(3000));
+        assert!(policy.admit(&policy.admit(&long).expect("no length is checked here").to_string()).is_ok());
+    }
+
+    #[test]
+    fn the_only_site_is_known_by_its_first_entry() {
+        let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
+        assert_eq!(only(&["https://shop.example.com/in"]).as_deref(), Some("https://shop.example.com/in"));
+        assert_eq!(
+            only(&["https://shop.example.com:8443/a/b/", "https://shop.example.com:8443/"]).as_deref(),
+            Some("https://shop.example.com:8443/a/b/")
+        );
+        assert_eq!(only(&["http://[::1]"]).as_deref(), Some("http://[::1]/"));
+        assert_eq!(
+            (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
+            (None, None, None)
+        );
+        assert_eq!((only(&["https://*.example.com/"]), only(&["https://a.example.com/", "https://*.example.com/"])), (None, None));
+    }
+
+    #[test]
     fn a_site_is_a_plain_address() {
         for bad in [
             "shop.example.com",
@@ -376,6 +384,61 @@ mod tests {
         ] {
             assert!(Site::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        let https = ["https://a.example.com/", "https://A.EXAMPLE.com:443/x", "https://xn--fiqs8s.example.com/"];
+        let others = [
+            "https://example.com/",
+            "https://a.b.example.com/",
+            "http://a.example.com/",
+            "https://a.example.com:8443/",
+            "https://a.example.com.evil.org/",
+            "https://evil.org/.example.com/",
+            "https://evilexample.com/",
+            "https://.example.com/",
+            "https://*.example.com/",
+            "https://a.example.com./",
+            "https://evil.org#.example.com/",
+        ];
+        check("https://*.example.com/", &https, &others);
+        check("https://*.example.com", &https, &others);
+        check(
+            "https://*.Shop.example.com:8443/in/*",
+            &["https://a.shop.example.com:8443/in/x"],
+            &["https://a.shop.example.com:8443/out"],
+        );
+        for bad in [
+            "https://*/",
+            "https://*.com/",
+            "https://*.com.cn/",
+            "https://*.co.uk/",
+            "https://shop-*.example.com/",
+            "https://*shop.example.com/",
+            "https://a.*.example.com/",
+            "https://*.*.example.com/",
+            "https://*.10.0.0.1/",
+            "*://shop.example.com/",
+            "http*://shop.example.com/",
+            "https://shop.example.com:*/",
+            "https://shop.example.com/*/in",
+            "https://shop.example.com./",
+        ] {
+            assert!(Site::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_path_in_two_spellings_is_one() {
+        check("https://shop.example.com/%e5%95%86", &["https://shop.example.com/商", "https://shop.example.com/%E5%95%86/x"], &[]);
+        check("https://shop.example.com/商", &["https://shop.example.com/%e5%95%86"], &["https://shop.example.com/%e5"]);
+        check("https://商店.example/", &["https://xn--czrs0t.example/"], &[]);
+        check(
+            "https://shop.example.com/*",
+            &["https://shop.example.com/", "https://shop.example.com/a/b"],
+            &["https://a.shop.example.com/"],
+        );
     }
 
     #[test]

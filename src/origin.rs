@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use regex::{Regex, RegexBuilder};
+use url::Url;
 
 /// What may stand before a pattern's match: a part of the scheme, or everything up to the start of the host or of one of its
 /// labels. So `example\.com` never begins in the middle of `notexample.com`.
@@ -11,11 +12,25 @@ const BEFORE: &str = r"^(?-u:[a-z0-9+.-]*(?::/{0,2}|://(?:[a-z0-9_-]+\.)+)?)";
 /// What may stand behind a pattern's match: nothing but a port that the pattern itself left open.
 const BEHIND: &str = r"(?-u::[0-9]+)?$";
 
+/// Origins that nobody lists: a pattern that matches one of them means any site, or any of a top-level domain.
+const NOBODYS: [&str; 8] = [
+    "https://nobody.invalid",
+    "http://nobody.invalid",
+    "https://a.nobody.invalid:8443",
+    "http://nobody.invalid:8080",
+    "https://www.nobody-has-this-name.com",
+    "https://www.nobody-has-this-name.cn",
+    "https://www.nobody-has-this-name.org",
+    "https://www.nobody-has-this-name.net",
+];
+
 /// The `cors` list. A host that is private, reserved or `localhost` is always let in.
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
     /// `None`: any origin.
     pattern: Option<Regex>,
+    /// The entries that do not match any origin; `None`: there are none.
+    named: Option<Regex>,
 }
 
 impl OriginPolicy {
@@ -31,18 +46,32 @@ impl OriginPolicy {
         if !faults.is_empty() {
             return Err(faults);
         }
-        if patterns.is_empty() || patterns.iter().any(|pattern| pattern == "*") {
-            return Ok(Self::any());
-        }
-        let branches: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
-        let pattern = compile(&anchored(&branches.join("|")))
-            .map_err(|fault| vec![(0, format!("together with the others: {}", in_words(&fault)))])?;
-        Ok(Self { pattern: Some(pattern) })
+        let listed: Vec<&str> = patterns.iter().map(String::as_str).filter(|pattern| *pattern != "*").collect();
+        let named: Vec<&str> = listed.iter().copied().filter(|pattern| !matches_any(pattern)).collect();
+        let is_any = patterns.is_empty() || listed.len() < patterns.len();
+        let pattern = if is_any { None } else { together(&listed)? };
+        let named = if pattern.is_some() && named.len() == listed.len() { pattern.clone() } else { together(&named)? };
+        Ok(Self { pattern, named })
+    }
+
+    /// Whether `origin` is one, and an entry of the list matches it; that it is private does not count.
+    pub fn matches(&self, origin: &str) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| host_of(origin).is_some() && pattern.is_match(origin))
+    }
+
+    /// The whole expression that an origin is held to by `pattern`.
+    pub fn expression(pattern: &str) -> String {
+        anchored(pattern)
     }
 
     /// Lets every origin in.
     pub fn any() -> Self {
-        Self { pattern: None }
+        Self { pattern: None, named: None }
+    }
+
+    /// Whether an entry that does not match any origin lets `origin` in, or its host is private or `localhost`.
+    pub fn names(&self, origin: &str) -> bool {
+        host_of(origin).is_some_and(|host| is_local(host) || self.named.as_ref().is_some_and(|named| named.is_match(origin)))
     }
 
     /// Whether every origin is let in, so that an answer need not vary by origin.
@@ -55,6 +84,21 @@ impl OriginPolicy {
         let Some(pattern) = &self.pattern else { return true };
         host_of(origin).is_some_and(|host| is_local(host) || pattern.is_match(origin))
     }
+}
+
+/// One expression for all `patterns`; `None` when there are none.
+fn together(patterns: &[&str]) -> Result<Option<Regex>, Vec<(usize, String)>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let branches: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
+    let pattern = compile(&anchored(&branches.join("|")));
+    pattern.map(Some).map_err(|fault| vec![(0, format!("together with the others: {}", in_words(&fault)))])
+}
+
+fn matches_any(pattern: &str) -> bool {
+    let pattern = compile(&anchored(&format!("(?:{pattern})")));
+    pattern.is_ok_and(|pattern| NOBODYS.iter().any(|origin| pattern.is_match(origin)))
 }
 
 /// The pattern bound to a label's start and the host's end from inside the expression, so that a first match which breaks the rule
@@ -156,6 +200,46 @@ fn v6_is_local(ip: Ipv6Addr) -> bool {
         || documentation
 }
 
+/// Origins listed one by one, such as `https://shop.example.com`, as browsers write them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OriginList(Vec<String>);
+
+impl OriginList {
+    /// A list of what [`OriginList::read`] has read.
+    pub fn new(origins: Vec<String>) -> Self {
+        Self(origins)
+    }
+
+    /// `text` as a browser writes it; a slash at the end may be left. The error completes the sentence "it …".
+    pub fn read(text: &str) -> Result<String, &'static str> {
+        let scheme = ["https://", "http://"].into_iter().find(|scheme| starts_with(text, scheme));
+        let scheme = scheme.ok_or("does not begin with https:// or http://")?;
+        let rest = &text[scheme.len()..];
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        if host.contains('*') {
+            return Err("has a wildcard, which is not taken here; list each origin");
+        }
+        if host.contains('@') {
+            return Err("has a user before its host");
+        }
+        if host.contains(['/', '?', '#', '\\']) {
+            return Err("goes on behind the host and the port; leave that out");
+        }
+        let url =
+            Url::parse(&format!("{scheme}{host}")).ok().filter(|_| !host.contains('%')).ok_or("has no host that can be read")?;
+        Ok(url.origin().ascii_serialization())
+    }
+
+    /// Whether a page of `origin` is listed.
+    pub fn contains(&self, origin: &str) -> bool {
+        !self.0.is_empty() && Self::read(origin).is_ok_and(|origin| self.0.contains(&origin))
+    }
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +338,78 @@ mod tests {
         for anyone in [policy(&[]), policy(&["*"]), policy(&[r"example\.com", "*"])] {
             assert!(anyone.allows_any() && odd.iter().all(|origin| anyone.allows(origin)));
         }
+    }
+
+    #[test]
+    fn only_what_does_not_match_any_origin_names_one() {
+        for any in [
+            &[][..],
+            &["*"],
+            &[".*"],
+            &[".+"],
+            &["^https?://.*$"],
+            &["[^/]+"],
+            &["https://.*", "http:.*"],
+            &["(.*)", "*"],
+            &[r".*\.com"],
+            &[r"https://.*\.[a-z]{2,3}"],
+        ] {
+            let policy = policy(any);
+            for origin in ["https://shop.example.com", "http://example.com:8080", "null", ""] {
+                assert!(!policy.names(origin), "{any:?} {origin}");
+            }
+            assert!(
+                policy.allows("https://shop.example.com")
+                    && policy.names("http://localhost:3000")
+                    && policy.names("http://10.1.2.3")
+            );
+        }
+        for named in [
+            &[r"shop\.example\.com"][..],
+            &[r"shop\.example\.com", "*"],
+            &[".*", r"example\.com"],
+            &[r"^https://.*\.example\.com$"],
+        ] {
+            let policy = policy(named);
+            assert!(policy.names("https://shop.example.com"), "{named:?}");
+            assert!(!policy.names("https://evil.org") && !policy.names("null"), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_read_as_browsers_write_it() {
+        for (text, origin) in [
+            ("https://shop.example.com", "https://shop.example.com"),
+            ("HTTPS://Shop.Example.com:443/", "https://shop.example.com"),
+            ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+            ("https://商店.example", "https://xn--czrs0t.example"),
+            ("http://[0:0::1]:81", "http://[::1]:81"),
+        ] {
+            assert_eq!(OriginList::read(text).as_deref(), Ok(origin));
+            assert!(OriginList::new(vec![origin.to_owned()]).contains(text));
+        }
+        for (text, why) in [
+            ("shop.example.com", "does not begin"),
+            ("*", "does not begin"),
+            ("null", "does not begin"),
+            ("", "does not begin"),
+            ("ftp://a.example", "does not begin"),
+            ("https://*.example.com", "wildcard"),
+            ("https://u@a.example", "user"),
+            ("https://a.example/shop", "goes on"),
+            ("https://a.example//", "goes on"),
+            ("https://a.example?x", "goes on"),
+            ("https://a.example/#x", "goes on"),
+            ("https:///a.example", "goes on"),
+            ("https://a\\b", "goes on"),
+            ("https://", "no host"),
+            ("https://a b", "no host"),
+            ("https://a:99999", "no host"),
+            ("https://a%2eb", "no host"),
+        ] {
+            assert!(OriginList::read(text).is_err_and(|told| told.contains(why)), "{text}: {:?}", OriginList::read(text));
+        }
+        assert!(!OriginList::default().contains("https://shop.example.com"));
     }
 
     #[test]

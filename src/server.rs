@@ -3,12 +3,13 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::{HttpServer, web};
+use actix_server::ServerHandle;
+use actix_service::IntoServiceFactory;
+use actix_web::web;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -24,13 +25,8 @@ use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
 
 mod capacity;
+mod connection;
 mod openings;
-
-/// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// The headers of a request must arrive within this time.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,25 +97,27 @@ impl Server {
             access_log: config.server.access_log,
             public_url: config.server.public_url,
             open: config.wechat.open,
-            confirm_logins: config.confirm_logins,
             demo,
         };
         let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
-        let shared = state.clone();
-        let mut server = HttpServer::new(move || http::create_app(shared.clone()))
-            .max_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))
-            .on_connect(|connection, _| connection.downcast_ref().into_iter().for_each(capacity::bound_silence))
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(HEADERS_WITHIN)
+        let mut server = actix_server::Server::build()
+            .max_concurrent_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))
             .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))
             .disable_signals();
         if config.server.workers > 0 {
             server = server.workers(config.server.workers);
         }
         let wanted = wanted_address(&config.server.bind, config.server.port);
-        let server = server.bind(&wanted).map_err(|source| StartError::Bind { address: wanted.clone(), source })?;
-        let nowhere = || StartError::Bind { address: wanted, source: io::ErrorKind::AddrNotAvailable.into() };
-        let address = server.addrs().first().copied().ok_or_else(nowhere)?;
+        let refused = |source| StartError::Bind { address: wanted.clone(), source };
+        let listeners = connection::listen(&wanted).map_err(refused)?;
+        let address = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable.into()).and_then(TcpListener::local_addr);
+        let address = address.map_err(refused)?;
+        for listener in listeners {
+            let (shared, shutdown) = (state.clone(), server.graceful_shutdown_signal());
+            let local = http::LocalAddress(listener.local_addr().map_err(refused)?);
+            let app = move || http::create_app(shared.clone()).app_data(local).into_factory();
+            server = server.listen("http", listener, move || connection::service(app(), shutdown.clone())).map_err(refused)?;
+        }
         let running = server.run();
         let handle = running.handle();
         Ok(Self { address, state, http: tokio::spawn(running), handle, refreshers, stop, grace: config.server.shutdown_grace })
@@ -183,6 +181,7 @@ fn access(config: &Config) -> Access {
         hub: config.hub.clone(),
         origins: config.origins.clone(),
         oauth: config.oauth.clone(),
+        login: config.login.clone(),
         tokenboy: config.tokenboy.clone(),
         wecom: config.wecom.corps.clone(),
         wetoken: config.wetoken.clone(),
@@ -196,9 +195,8 @@ fn configured(mut config: Config) -> (Configured, Config) {
     (Configured { accounts, messages, reserve: config.reserve, stored: config.serves_stored_apps }, config)
 }
 
-/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys and cors. Nothing is
-/// dropped, neither a request nor a
-/// credential.
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys, cors and login. Nothing is
+/// dropped, neither a request nor a credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 

@@ -4,8 +4,12 @@
    jsdkd.scan({element, appid, size, alt, onstate, server})                         {user, uuid, app_id}; has a cancel() */
 (function (window, document) {
   'use strict';
-  // iOS signs the address first entered, Android the current one.
+  // iOS signs the address first entered, Android the current one. A router may have been faster.
   var entered = location.href;
+  try {
+    var entry = performance.getEntriesByType('navigation')[0].name;
+    if (!entry.indexOf(location.origin + '/')) entered = entry;
+  } catch (e) {}
   var ios = window.__wxjs_is_wkwebview || /iP(hone|ad|od)/.test(navigator.userAgent);
   var script = document.currentScript || document.querySelector('script[src*="jsdkd"]');
   var home = script && script.src.replace(/[?#].*/, '').replace(/\/[^\/]*$/, '');
@@ -46,7 +50,7 @@
       debug: o.debug
     });
 
-    // The same page needs no second signature.
+    // One signature a page.
     if (last.wx === wx && last.key === to + text) return last.promise;
     var mine = last = { wx: wx, key: to + text };
     return mine.promise = new Promise(function (resolve, reject) {
@@ -74,7 +78,7 @@
         waiting = 'WeChat: is the page open in it?';
         wx.config(answer);
         wx.error(function (e) { fail('wx.config: ' + e.errMsg, { code: 'wx_error', errMsg: e.errMsg }); });
-        // From the second config on, ready fires at once: leave an error time to come.
+        // From the second config on ready fires at once: leave an error time to come.
         var early = true;
         wx.ready(function () {
           setTimeout(function () {
@@ -88,7 +92,7 @@
   }
 
   /* login: out to WeChat and back to a page that calls login again, which then gets what it came back with. The state proves that
-     the way out began in this tab, and says when: 'jsdkd.TIME.RANDOM'. Going round and round is what every check here is against. */
+     the way out began in this tab, and says when: 'jsdkd.TIME.RANDOM'. */
   var KEPT = 'jsdkd.login';
   var reasons = {
     access_denied: 'the visitor did not agree',
@@ -173,7 +177,7 @@
     throw failure(reasons[code] || code, { code: code });
   }
 
-  // Takes out of the address what came back, unless a router was faster. The page's own query and its # stay to the letter.
+  // Takes out of the address what came back, unless a router was faster. The page's own query and # stay to the letter.
   function strip(state, names) {
     if (parameter('state') !== state) return;
     var own = location.search.slice(1).split('&').filter(function (pair) { return names.indexOf(pair.split('=')[0]) < 0; });
@@ -182,7 +186,7 @@
   }
 
   /* scan: shows a QR code in `element` until somebody has scanned it, and another when it has grown old. `onstate` hears 'loading',
-     'waiting' (with the server's {uuid, app_id, query_url, qrcode_url}) and 'retrying'. */
+     'waiting' (with the server's {uuid, app_id, query_url, qrcode_url}), 'retrying'. */
   function scan(o) {
     var box = typeof o.element === 'string' ? document.querySelector(o.element) : o.element;
     var tell = o.onstate || function () {};
@@ -227,7 +231,7 @@
       });
     }
 
-    // What will pass is tried again, quietly; what will not is the page's to know.
+    // What will pass is tried again; what will not is the page's to know.
     function trouble(again, status, answer) {
       if (status >= 400 && status < 500 && status !== 408 && status !== 429) {
         return end(failure(answer.detail || 'the server answered ' + status, answer));

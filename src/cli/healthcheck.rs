@@ -19,7 +19,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let base = arguments.url.clone().unwrap_or_else(configured);
     super::runtime()?.block_on(async {
         let url = format!("{}/ping", base.trim_end_matches('/'));
-        let client = super::client(Duration::from_secs(3))?;
+        let client = super::client(Duration::from_secs(3), &url.parse().with_context(|| format!("{url} is no address"))?)?;
         let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
         let body = answer.text().await?;
         ensure!(body.starts_with("{\"pong\":"), "{url} is not a jsdkd");

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use url::Url;
+
+use crate::wechat::is_loopback;
 
 mod check;
 mod completions;
@@ -100,10 +103,11 @@ fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(2).thread_name("jsdkd-keeper").enable_all().build()?)
 }
 
-/// A client for one request of a command.
-fn client(timeout: std::time::Duration) -> anyhow::Result<reqwest::Client> {
+/// A client for one request of a command to `url`. No proxy leads to this machine.
+fn client(timeout: std::time::Duration, url: &Url) -> anyhow::Result<reqwest::Client> {
     rustls::crypto::ring::default_provider().install_default().ok();
-    Ok(reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?)
+    let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
+    Ok(if is_loopback(url) { client.no_proxy() } else { client }.build()?)
 }
 
 /// The signals that ask the process to stop: SIGTERM, or SIGINT from Ctrl-C. One that comes after [`Stop::listen`] is not lost,

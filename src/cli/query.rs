@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn ask(url: Url, timeout: Duration) -> anyhow::Result<String> {
     // The address carries the signature, so it is kept out of the message.
-    let answer = super::client(timeout)?.get(url).send().await.map_err(reqwest::Error::without_url);
+    let answer = super::client(timeout, &url)?.get(url).send().await.map_err(reqwest::Error::without_url);
     let answer = answer.context("the server does not answer")?;
     answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")
 }

@@ -2,13 +2,17 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use crate::server::{Reloader, Server, StartError};
 use crate::settings::{self, Environment, Loaded, Source};
 use crate::store::OpenError;
 use crate::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -18,14 +22,35 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
 }
 
+/// After this long it is logged that the settings are still being read.
+const READING_TAKES_LONG: Duration = Duration::from_secs(10);
+
 /// Serves until asked to stop.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
+    let code = runtime.block_on(started(arguments.config.clone()));
+    // All has been closed. What still hangs in the system, such as a look-up of a name or a file, is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// Reads the settings and serves.
+async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     // Before anything else: a signal that comes early must find its handler.
-    let signals = runtime.block_on(async { Signals::listen() })?;
+    let Signals { stop, reload: hangup } = Signals::listen()?;
+    let mut stop = pin!(stop.asked());
     let env = Environment::from_process();
-    let source = Source::file(settings::find_file(arguments.config.as_deref(), &env));
-    let loaded = match settings::load(&source, &env) {
+    let variables = env.clone();
+    let reading = aside(move || {
+        let source = Source::file(settings::find_file(named.as_deref(), &variables));
+        (settings::load(&source, &variables), source)
+    });
+    let (loaded, source) = tokio::select! {
+        biased;
+        read = reading => read?,
+        () = &mut stop => return Ok(stopped_early(&env)),
+    };
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}\njsdkd: the settings have faults; nothing was started");
@@ -33,7 +58,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let _written = telemetry::start(env.get("RUST_LOG"));
-    runtime.block_on(serve(loaded, signals, &source, &env))
+    serve(loaded, stop, hangup, &source, &env).await
+}
+
+/// Runs `work` on a thread of its own, which is never waited for: a file may lie where nothing answers, and then no signal ends it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let (done, result) = oneshot::channel();
+    // Nobody waits for the result when the process is being stopped.
+    thread::Builder::new().name("jsdkd-settings".to_owned()).spawn(move || done.send(work()).ok())?;
+    Ok(result.await?)
+}
+
+/// A stop before there is anything to stop.
+fn stopped_early(env: &Environment) -> ExitCode {
+    let _written = telemetry::start(env.get("RUST_LOG"));
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
 }
 
 /// What the process is told while it runs.
@@ -48,11 +88,24 @@ impl Signals {
     }
 }
 
-async fn serve(mut loaded: Loaded, signals: Signals, source: &Source, env: &Environment) -> anyhow::Result<ExitCode> {
-    let Signals { stop, reload: mut hangup } = signals;
+async fn serve(
+    mut loaded: Loaded,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    mut hangup: Signal,
+    source: &Source,
+    env: &Environment,
+) -> anyhow::Result<ExitCode> {
     warn(&loaded);
     let file = loaded.file.take().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
-    let server = match Server::bind(loaded.config).await {
+    let bound = tokio::select! {
+        biased;
+        bound = Server::bind(loaded.config) => bound,
+        () = &mut stop => {
+            tracing::info!("stopped");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let server = match bound {
         Ok(server) => server,
         Err(error) => return refused(error),
     };
@@ -61,11 +114,11 @@ async fn serve(mut loaded: Loaded, signals: Signals, source: &Source, env: &Envi
     tracing::info!(%address, accounts, settings = file, version = env!("CARGO_PKG_VERSION"), "listening");
     let reloads = async {
         while hangup.recv().await.is_some() {
-            reload(&reloader, source, env);
+            reload(&reloader, source, env).await;
         }
     };
     tokio::select! {
-        ended = server.run_until(stop.asked()) => ended?,
+        ended = server.run_until(stop) => ended?,
         () = reloads => {}
     }
     tracing::info!("stopped");
@@ -84,8 +137,21 @@ fn refused(error: StartError) -> anyhow::Result<ExitCode> {
 }
 
 /// SIGHUP: faulty settings change nothing and are reported.
-fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
-    match settings::load(source, env) {
+async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
+    let (source, env) = (source.clone(), env.clone());
+    let mut reading = pin!(aside(move || settings::load(&source, &env)));
+    let read = match tokio::time::timeout(READING_TAKES_LONG, &mut reading).await {
+        Ok(read) => read,
+        Err(_) => {
+            tracing::warn!("the settings are still being read; is one of their files on a mount that hangs?");
+            reading.await
+        }
+    };
+    let loaded = match read {
+        Ok(loaded) => loaded,
+        Err(error) => return tracing::error!(%error, "the settings were not read; nothing was changed"),
+    };
+    match loaded {
         Ok(loaded) => {
             warn(&loaded);
             reloader.apply(loaded.config);
@@ -102,5 +168,29 @@ fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
 fn warn(loaded: &Loaded) {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_hangs_in_the_system_delays_no_stop() {
+        let runtime = crate::cli::runtime().expect("a runtime");
+        let stopped = runtime.block_on(async {
+            let hung = aside(|| {
+                loop {
+                    thread::park();
+                }
+            });
+            let stop = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! {
+                read = hung => read.is_err(),
+                () = stop => true,
+            }
+        });
+        runtime.shutdown_background();
+        assert!(stopped);
     }
 }

@@ -8,6 +8,21 @@ use crate::sandbox::{RunningSandbox, Sandbox as Fake, SandboxOptions};
 /// A truthful fake of WeChat's API on a free port of this machine, in a thread of its own: give its address to
 /// [`Builder::api`](crate::Builder::api). It ends when it is dropped. What can go wrong with WeChat is told to it over HTTP, under
 /// `/sandbox/`; `jsdkd sandbox --help` lists how.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use secrecy::ExposeSecret;
+/// let wechat = jsdkd::Sandbox::start("wxdemo0000000001", "demo-app-secret").await?;
+/// let credentials = jsdkd::Credentials::builder().account("wxdemo0000000001", "demo-app-secret").api(wechat.url()).start().await?;
+/// let token = credentials.access_token("wxdemo0000000001").await?;
+/// assert!(wechat.accepts(token.value().expose_secret()));
+/// assert_eq!(wechat.calls("/cgi-bin/token"), 1);
+/// wechat.void_token("wxdemo0000000001"); // As another program that fetches a token does.
+/// # assert!(!wechat.accepts(token.value().expose_secret()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Sandbox {
     fake: Fake,

@@ -21,6 +21,9 @@ pub(super) const AGENT_FIELDS: [&str; 5] = ["corpid", "agentid", "timestamp", "n
 /// Names of `GET` parameters that are lists in `wx.config`.
 const LISTS: [&str; 2] = ["jsApiList", "openTagList"];
 
+/// Parameters of a `GET` that are ours or that `wx.config` knows. Any other one behind an address that is not encoded may be its rest.
+const KNOWN: [&str; 7] = ["url", "jsApiList", "openTagList", "debug", "beta", "type", "agentid"];
+
 /// Room for our four fields, so that the answer is written without a second allocation.
 const OUR_ROOM: usize = 224;
 
@@ -31,6 +34,19 @@ pub struct ConfigRequest {
     echo: String,
     /// The address to sign, as sent up to `#`.
     url: Option<String>,
+    /// Whether the address was sent in a query without being encoded, in a way that changed it.
+    is_altered: bool,
+}
+
+/// Why the address that is signed may not be the page's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Doubt {
+    /// There is none.
+    Missing,
+    /// The `Referer` that stands in for it holds an origin only, as browsers send it across origins.
+    OriginOnly,
+    /// It was sent in a query without being encoded: an `&` has ended it, or `%` and `+` in it were decoded.
+    Altered,
 }
 
 impl ConfigRequest {
@@ -43,7 +59,7 @@ impl ConfigRequest {
     pub(super) fn from_body_without(body: &[u8], ours: &[&str]) -> Result<Self, ApiError> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii().is_empty() {
-            return Ok(Self { echo: "{".to_owned(), url: None });
+            return Ok(Self { echo: "{".to_owned(), url: None, is_altered: false });
         }
         let text = std::str::from_utf8(body).map_err(|_| ApiError::InvalidJson("it is not UTF-8".to_owned()))?;
         if let Some(found) = not_an_object(text) {
@@ -55,7 +71,7 @@ impl ConfigRequest {
         let echo = json.deserialize_map(EchoVisitor { room: body.len() + OUR_ROOM, ours });
         let (echo, url) =
             echo.and_then(|echo| json.end().map(|()| echo)).map_err(|error| ApiError::InvalidJson(error.to_string()))?;
-        Ok(Self { echo, url: url.map(url_in_json).transpose()? })
+        Ok(Self { echo, url: url.map(url_in_json).transpose()?, is_altered: false })
     }
 
     /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
@@ -68,14 +84,20 @@ impl ConfigRequest {
         let mut fields: Vec<(String, Value)> = Vec::new();
         // Found by hash, because a stranger may send thousands of names.
         let mut places: HashMap<String, usize> = HashMap::new();
-        let mut url = None;
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let (mut url, mut is_bare, mut is_altered) = (None, false, false);
+        for raw in query.split('&') {
+            let Some((name, value)) = url::form_urlencoded::parse(raw.as_bytes()).next() else { continue };
             if ours.contains(&name.as_ref()) || name.is_empty() {
                 continue;
             }
             if name == "url" {
-                url = Some(url_as_sent(&value)?);
+                let signed = url_as_sent(&value)?;
+                is_bare = raw.contains("://");
+                // A browser's address holds neither; there was a %XX or a + in it.
+                is_altered = is_bare && signed.contains(|c: char| !c.is_ascii() || c.is_whitespace());
+                url = Some(signed);
             }
+            is_altered |= is_bare && !KNOWN.contains(&name.as_ref());
             let value: Value = if LISTS.contains(&name.as_ref()) {
                 value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             } else if name == "debug" && (value == "true" || value == "false") {
@@ -97,7 +119,16 @@ impl ConfigRequest {
         for (name, value) in fields {
             echo.push_str(&format!("{}:{value},", Value::from(name)));
         }
-        Ok(Self { echo, url })
+        Ok(Self { echo, url, is_altered })
+    }
+
+    /// Why `url`, which [`ConfigRequest::url_or`] has chosen, may not be the page's address.
+    pub(super) fn doubt(&self, url: &str) -> Option<Doubt> {
+        match &self.url {
+            Some(_) => self.is_altered.then_some(Doubt::Altered),
+            None if url.is_empty() => Some(Doubt::Missing),
+            None => is_origin_only(url).then_some(Doubt::OriginOnly),
+        }
     }
 
     /// The address to sign: the caller's, else the `Referer` if it is a full address. Empty means neither.
@@ -200,6 +231,12 @@ fn is_http(url: &str) -> bool {
     })
 }
 
+/// Whether nothing but a slash stands behind the host of `url`.
+fn is_origin_only(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    host.find(['/', '?']).is_none_or(|end| &host[end..] == "/")
+}
+
 fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
     text.as_bytes().get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
 }
@@ -283,6 +320,50 @@ mod tests {
         let lists = ConfigRequest::from_query("jsApiList=a,,%20b&openTagList=&jsApiList=c").expect("the parameters are read");
         assert_eq!(lists.echo, r#"{"jsApiList":["a","b","c"],"openTagList":[],"#);
         assert_eq!(ConfigRequest::from_query("").expect("no parameters are fine").echo, "{");
+    }
+
+    #[test]
+    fn an_unencoded_url_is_doubted_where_that_changed_it() {
+        let doubt = |query: &str| {
+            let request = ConfigRequest::from_query(query).expect("the parameters are read");
+            request.doubt(request.url_or(None))
+        };
+        for query in [
+            "url=https://a.cn/?b=1&c=2",
+            "url=https://a.cn/?b=1&c=2&jsApiList=x",
+            "jsApiList=x&debug=true&url=https://a.cn/?b=1&c",
+            "url=https://a.cn/&c=2",
+            "url=https://a.cn/?q=%20",
+            "url=https://a.cn/?q=a+b",
+            "url=https://a.cn/%E5%BE%AE",
+        ] {
+            assert_eq!(doubt(query), Some(Doubt::Altered), "{query}");
+        }
+        for query in [
+            "url=https%3A%2F%2Fa.cn%2F%3Fb%3D1%26c%3D2&any=1",
+            "url=https%253A%252F%252Fa.cn%252F&any=1",
+            "url=https://a.cn/?b=1&jsApiList=x&openTagList=y&debug=true&beta=1&appId=x&timestamp=1&=nameless",
+            "any=1&url=https://a.cn/",
+            "url=https://a.cn/&any=1&url=https%3A%2F%2Fa.cn%2F",
+            "url=https://a.cn/%3Fb%3D1%26c%3D2",
+        ] {
+            assert_eq!(doubt(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_referer_without_a_path_is_doubted() {
+        let request = ConfigRequest::from_body(b"{}").expect("an empty object is read");
+        let doubt = |referer: &str| request.doubt(request.url_or(Some(referer)));
+        for origin in ["https://a.cn/", "https://a.cn", "http://a.cn:8080/", "https://[::1]/", "https://a.cn/#x"] {
+            assert_eq!(doubt(origin), Some(Doubt::OriginOnly), "{origin}");
+        }
+        for page in ["https://a.cn/x", "https://a.cn/?x", "https://a.cn?x", "https://a.cn//"] {
+            assert_eq!(doubt(page), None, "{page}");
+        }
+        assert_eq!((doubt("about:blank"), doubt("")), (Some(Doubt::Missing), Some(Doubt::Missing)));
+        let own = ConfigRequest::from_body(br#"{"url":"https://a.cn/"}"#).expect("an object");
+        assert_eq!(own.doubt(own.url_or(None)), None);
     }
 
     proptest! {

@@ -10,8 +10,8 @@ use secrecy::ExposeSecret;
 use super::error::ApiError;
 use super::oauth;
 use super::params::Params;
-use super::state::{AppState, Demo};
-use super::{GET, JSON, NO_STORE, read, resource};
+use super::state::{AppState, Demo, LocalAddress};
+use super::{GET, JSON, NO_STORE, RouteEntry, entry, read};
 use crate::clock::UnixMillis;
 use crate::credential::CredentialKind;
 use crate::signature;
@@ -21,15 +21,17 @@ const SCRIPT: &str = include_str!("../../static/demo.js");
 const LOGIN_SCRIPT: &str = include_str!("../../static/demo-login.js");
 const STYLE: &str = include_str!("../../static/demo.css");
 
-/// The demo's own addresses.
-pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.service(resource("/", GET).route(read().to(home)))
-        .service(resource("/demo.html", GET).route(read().to(|| asset(PAGE, "text/html; charset=utf-8"))))
-        .service(resource("/demo.js", GET).route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8"))))
-        .service(resource("/demo-login.js", GET).route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8"))))
-        .service(resource("/demo.css", GET).route(read().to(|| asset(STYLE, "text/css; charset=utf-8"))))
-        .service(resource("/demo/ticket", GET).route(read().to(ticket)))
-        .service(resource("/demo/user", GET).route(read().to(user)));
+/// The demo's own routes.
+pub(super) fn route_table() -> Vec<RouteEntry> {
+    vec![
+        entry("/", GET, |route| route.route(read().to(home))),
+        entry("/demo.html", GET, |route| route.route(read().to(|| asset(PAGE, "text/html; charset=utf-8")))),
+        entry("/demo.js", GET, |route| route.route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8")))),
+        entry("/demo-login.js", GET, |route| route.route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8")))),
+        entry("/demo.css", GET, |route| route.route(read().to(|| asset(STYLE, "text/css; charset=utf-8")))),
+        entry("/demo/ticket", GET, |route| route.route(read().to(ticket))),
+        entry("/demo/user", GET, |route| route.route(read().to(user))),
+    ]
 }
 
 async fn home() -> HttpResponse {
@@ -50,13 +52,14 @@ async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResp
     let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
     let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
     // As the browser called us: forwarded headers count for nothing here, since a demo stands behind no proxy.
+    let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());
     let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let server = format!("http://{host}");
     let answer = serde_json::json!({
         "ticket": ticket.value().expose_secret(),
         "appid": demo.app_id,
         "sandbox": demo.sandbox,
-        "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, req.app_config().local_addr().port()))),
+        "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, port))),
         "curl": demo.curl_lines(&server, state.clock().wall()),
     });
     let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));

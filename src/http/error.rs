@@ -76,6 +76,11 @@ pub enum ApiError {
     /// CORS.
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
+    /// A page of another site begins a login by scan.
+    #[error(
+        "pages of {0} may not begin a login by scan; add the page's origin to login.sites in the settings, or call POST /login in the back end"
+    )]
+    SiteNotAllowed(String),
     /// No such account.
     #[error("no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings")]
     UnknownApp,
@@ -157,7 +162,7 @@ impl ApiError {
             Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
             Self::RealmNotAllowed => ("realm_not_allowed", StatusCode::FORBIDDEN),
-            Self::OriginNotAllowed => ("origin_not_allowed", StatusCode::FORBIDDEN),
+            Self::OriginNotAllowed | Self::SiteNotAllowed(_) => ("origin_not_allowed", StatusCode::FORBIDDEN),
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
             Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
             Self::UnknownLogin => ("unknown_login", StatusCode::NOT_FOUND),
@@ -251,7 +256,7 @@ impl From<RealmError> for ApiError {
 impl From<RedirectError> for ApiError {
     fn from(error: RedirectError) -> Self {
         match error {
-            RedirectError::Malformed(_) => Self::InvalidRedirect(error),
+            RedirectError::Malformed(_) | RedirectError::TooLong(_) => Self::InvalidRedirect(error),
             RedirectError::NothingListed(_) | RedirectError::NotListed(_) => Self::RedirectNotAllowed(error),
         }
     }

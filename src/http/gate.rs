@@ -10,6 +10,7 @@ use actix_web::{Error, ResponseError, web};
 
 use super::error::{ApiError, PROBLEM_JSON};
 use super::hot::Hot;
+use super::login::beginner::lets_in;
 use super::neighbours::OwnShape;
 use super::page::ForVisitors;
 use super::state::AppState;
@@ -42,14 +43,15 @@ where
     let begun = state.clock().steady();
     let origin = req.headers().get(header::ORIGIN);
     let crosses = origin.is_some();
-    let way = if origin.is_some_and(|origin| !let_in(&state, origin)) && !is_own_form(&req) {
-        Way::Refused(req)
-    } else if !crosses && Hot::of(req.method(), req.path()).is_some() {
-        // Without an Origin there is nothing for CORS to do either.
-        Way::Hot(req)
-    } else {
-        Way::Routed(inner.call(req))
-    };
+    let way =
+        if origin.is_some_and(|origin| !let_in(&state, origin) && !lets_in(req.request(), &state, origin)) && !is_own_form(&req) {
+            Way::Refused(req)
+        } else if !crosses && Hot::of(req.method(), req.path()).is_some() {
+            // Without an Origin there is nothing for CORS to do either.
+            Way::Hot(req)
+        } else {
+            Way::Routed(inner.call(req))
+        };
     let hot = matches!(way, Way::Hot(_));
     async move {
         let mut response = match way {
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_refusal_on_a_page_stays_a_page_and_any_other_is_put_into_the_envelope() {
-        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken));
+        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken { site: "a" }));
         let content_type = |response: &ServiceResponse<BoxBody>| response.headers().get(header::CONTENT_TYPE).cloned();
         assert_eq!(content_type(&page), Some(HeaderValue::from_static("text/html; charset=utf-8")));
         for html in ["text/html; charset=utf-8", "text/html", "text/plain; charset=utf-8"] {

@@ -8,7 +8,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config_request::ConfigRequest;
+use super::config_request::{ConfigRequest, Doubt};
 use super::error::ApiError;
 use super::extract;
 use super::state::AppState;
@@ -17,9 +17,18 @@ use crate::credential::CredentialKind;
 use crate::keeper::Holding;
 use crate::signature::{self, Hex};
 
-/// Says why the signature will not do, should it be used: an empty address is signed.
-const NO_URL: HeaderValue =
-    HeaderValue::from_static("199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\"");
+/// What the caller is told of an address that may not be the page's.
+fn warning(doubt: Doubt) -> HeaderValue {
+    HeaderValue::from_static(match doubt {
+        Doubt::Missing => "199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\"",
+        Doubt::OriginOnly => {
+            "199 jsdkd \"no url was sent and the Referer holds an origin only: that is signed, which is right for the site's root alone; send url\""
+        }
+        Doubt::Altered => {
+            "199 jsdkd \"url is not percent-encoded: an & ends it, and %XX and + in it are decoded, so another address than the page's may be signed; send encodeURIComponent(url)\""
+        }
+    })
+}
 
 /// `POST`: a JSON object in the body.
 pub(super) async fn post(state: web::Data<AppState>, req: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
@@ -82,7 +91,7 @@ pub(super) fn written(
     let nonce = Hex::from(rand::random::<[u8; 16]>()).text();
     let timestamp = state.clock().wall().seconds().0;
     let url = request.url_or(req.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok()));
-    let (signature, url_is_empty) = (signature::jsapi(ticket.expose_secret(), &nonce, timestamp, url), url.is_empty());
+    let (signature, doubt) = (signature::jsapi(ticket.expose_secret(), &nonce, timestamp, url), request.doubt(url));
     // Ours come last, so that no field of the caller's can replace them.
     let mut json = request.into_echo();
     for (name, id) in ids {
@@ -99,8 +108,8 @@ pub(super) fn written(
     json.push_str("\"}");
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
-    if url_is_empty {
-        response.insert_header((header::WARNING, NO_URL));
+    if let Some(doubt) = doubt {
+        response.insert_header((header::WARNING, warning(doubt)));
     }
     response.body(json)
 }

@@ -40,7 +40,7 @@ mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;
-pub use state::{Access, AppState, Demo, HttpOptions};
+pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -83,67 +83,82 @@ pub fn create_app(
         .wrap_fn(move |req, inner| gate::pass(at_the_gate.clone(), req, inner))
 }
 
-/// The route table: the only list of addresses. Each is served as it stands here; behind them all, and so at no cost to them, also
-/// in any case and with a slash at the end, as the original's framework did.
+/// One route: where it is, which methods `Allow` names, and what answers them.
+struct RouteEntry {
+    path: String,
+    allow: &'static str,
+    handlers: Box<dyn Fn(Resource) -> Resource>,
+}
+
+fn entry(path: &str, allow: &'static str, handlers: impl Fn(Resource) -> Resource + 'static) -> RouteEntry {
+    RouteEntry { path: path.to_owned(), allow, handlers: Box::new(handlers) }
+}
+
+/// The path and the `Allow` of every route: those of the server, then those that `jsdkd demo` adds.
+pub fn list_routes() -> Vec<(String, &'static str)> {
+    let entries = route_table().into_iter().chain(demo::route_table());
+    entries.map(|entry| (entry.path, entry.allow)).collect()
+}
+
+/// The route table: the only list of paths, in the order in which the router tries them.
+fn route_table() -> Vec<RouteEntry> {
+    let mut table = vec![
+        entry(QUERY, GET, |route| route.route(read().to(jsapi_query::get))),
+        entry(CONFIG, GET_AND_POST, |route| route.route(web::post().to(jsapi_config::post)).route(read().to(jsapi_config::get))),
+        entry(&format!("/oauth/{APP}/callback"), GET, |route| route.route(read().to(oauth::callback::get))),
+        entry(&format!("/oauth/{APP}/user"), GET, |route| route.route(read().to(oauth::user::get))),
+        entry(&format!("/oauth/{APP}"), GET, |route| route.route(read().to(oauth::begin::get))),
+        entry(&format!("/users/{APP}/{OPENID}"), GET, |route| route.route(read().to(users::get))),
+        entry("/login", POST, |route| route.route(web::post().to(login::open::post))),
+        entry(&format!("/login/{UUID}"), GET, |route| route.route(read().to(login::poll::get))),
+        entry(login::CALLBACK, GET_AND_POST, |route| {
+            route.route(read().to(login::scanned::get)).route(web::post().to(login::scanned::post))
+        }),
+        entry("/wechat", GET_AND_POST, |route| route.route(read().to(challenge::get)).route(web::post().to(push::post))),
+        entry(&format!("/wechat/{APP}"), GET_AND_POST, |route| {
+            route.route(read().to(challenge::get)).route(web::post().to(push::post))
+        }),
+    ];
+    // These two groups answer every method themselves: without their settings they do not exist.
+    table.extend(
+        neighbours::hub::ADDRESSES.map(|address| {
+            entry(address.path, GET, move |route| route.route(web::to(move |req, state| address.routed(req, state))))
+        }),
+    );
+    table.extend(neighbours::wetoken::ADDRESSES.map(|address| {
+        let routed = move |req, state, payload| address.routed(req, state, payload);
+        entry(address.path, GET_AND_POST, move |route| route.route(web::to(routed)))
+    }));
+    table.extend([
+        entry("/ping", GET, |route| route.route(read().to(ping::get))),
+        entry("/jsdkd.js", GET, |route| route.route(read().to(script::get))),
+        entry("/qrcode/{text:.*}", GET, |route| route.route(read().to(qrcode::get))),
+        entry(neighbours::tokenboy::TOKEN, GET, |route| {
+            route.guard(guard::fn_guard(has_sources)).route(read().to(neighbours::tokenboy::get))
+        }),
+    ]);
+    table
+}
+
+/// Without sources the path does not exist, also after a reload.
+fn has_sources(request: &guard::GuardContext<'_>) -> bool {
+    request.app_data::<web::Data<AppState>>().is_some_and(|state| !state.sources.is_empty())
+}
+
+/// Registers every route as it is written in the table, then a second time in any letter case and with an optional slash at the end,
+/// as the original's framework accepted them. The second spelling comes last, so that the first costs nothing extra.
 fn routes(app: &mut web::ServiceConfig, demo: bool) {
-    if demo {
-        app.configure(demo::routes);
-    }
-    let spellings: [fn(&str) -> String; 2] = [str::to_owned, loosely];
-    for spelled in spellings {
-        app.service(resource(&spelled(QUERY), GET).route(read().to(jsapi_query::get)))
-            .service(
-                resource(&spelled(CONFIG), GET_AND_POST)
-                    .route(web::post().to(jsapi_config::post))
-                    .route(read().to(jsapi_config::get)),
-            )
-            .service(resource(&spelled(&format!("/oauth/{APP}/callback")), GET).route(read().to(oauth::callback::get)))
-            .service(resource(&spelled(&format!("/oauth/{APP}/user")), GET).route(read().to(oauth::user::get)))
-            .service(resource(&spelled(&format!("/oauth/{APP}")), GET).route(read().to(oauth::begin::get)))
-            .service(resource(&spelled(&format!("/users/{APP}/{OPENID}")), GET).route(read().to(users::get)))
-            .service(resource(&spelled("/login"), POST).route(web::post().to(login::open::post)))
-            .service(resource(&spelled(&format!("/login/{UUID}")), GET).route(read().to(login::poll::get)))
-            .service(
-                resource(&spelled(login::CALLBACK), GET_AND_POST)
-                    .route(read().to(login::scanned::get))
-                    .route(web::post().to(login::scanned::post)),
-            )
-            .service(resource(&spelled("/wechat"), GET_AND_POST).route(read().to(challenge::get)).route(web::post().to(push::post)))
-            .service(
-                resource(&spelled(&format!("/wechat/{APP}")), GET_AND_POST)
-                    .route(read().to(challenge::get))
-                    .route(web::post().to(push::post)),
-            )
-            .configure(|app| hub(app, spelled))
-            .configure(|app| wetoken(app, spelled))
-            .service(resource(&spelled("/ping"), GET).route(read().to(ping::get)))
-            .service(resource(&spelled("/jsdkd.js"), GET).route(read().to(script::get)))
-            .service(resource(&spelled("/qrcode/{text:.*}"), GET).route(read().to(qrcode::get)));
-    }
-    // Without sources the address does not exist, also after a reload.
-    let has_sources = |request: &guard::GuardContext<'_>| {
-        request.app_data::<web::Data<AppState>>().is_some_and(|state| !state.sources.is_empty())
+    let register = |app: &mut web::ServiceConfig, path: &str, entry: &RouteEntry| {
+        app.service((entry.handlers)(resource(path, entry.allow)));
     };
-    for spelling in spellings {
-        let token = resource(&spelling(neighbours::tokenboy::TOKEN), GET).guard(guard::fn_guard(has_sources));
-        app.service(token.route(read().to(neighbours::tokenboy::get)));
+    if demo {
+        demo::route_table().iter().for_each(|entry| register(app, &entry.path, entry));
     }
+    let table = route_table();
+    table.iter().for_each(|entry| register(app, &entry.path, entry));
+    table.iter().for_each(|entry| register(app, &loosely(&entry.path), entry));
     let root = resource("/", GET).route(read().to(challenge::root)).route(web::post().to(push::root));
     app.service(root).default_service(web::to(verify_file::any));
-}
-
-/// Every method is the hub's own to answer, because without a key there is nothing at its addresses.
-fn hub(app: &mut web::ServiceConfig, spelled: fn(&str) -> String) {
-    for address in neighbours::hub::ADDRESSES {
-        app.route(&spelled(address.path), web::to(move |req, state| address.routed(req, state)));
-    }
-}
-
-/// wetoken's framework answers by any method.
-fn wetoken(app: &mut web::ServiceConfig, spelled: fn(&str) -> String) {
-    for address in neighbours::wetoken::ADDRESSES {
-        app.route(&spelled(address.path), web::to(move |req, state, payload| address.routed(req, state, payload)));
-    }
 }
 
 /// The pattern of `path` with its words in any case and perhaps a slash at the end.

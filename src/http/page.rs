@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use url::Url;
 
 use super::state::AppState;
 use super::{NO_STORE, log};
@@ -25,20 +26,31 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(super) enum Page<'a> {
     /// A scan login is done: the rest happens on the computer.
     Done,
-    /// "Log in to SITE?", a form with `token`, `uuid` and `answer` (`yes` or `no`) for `action`.
-    Confirm { site: &'a str, action: &'a str, token: &'a str, uuid: &'a str },
+    /// "Log in to SITE?", a form with `token`, `state` (the login by its picture) and `answer` (`yes` or `no`) for `action`.
+    Confirm { site: &'a str, action: &'a str, token: &'a str, login: &'a str },
     /// The visitor said no to [`Page::Confirm`].
     Declined,
-    /// The link is unknown, used, too old, or another browser's; `again` is where to begin anew.
-    Expired { again: Option<&'a str> },
+    /// The link is unknown, used, too old, or another browser's.
+    Expired(WayOn<'a>),
     /// The visitor said no to WeChat itself.
     Refused { again: Option<&'a str> },
-    /// Somebody else has used this QR code.
-    Taken,
+    /// Somebody else has used this QR code, which `site` shows.
+    Taken { site: &'a str },
     /// A snapshot visit (快照页): WeChat gives nobody's true identity there.
-    Snapshot,
+    Snapshot { again: Option<&'a str> },
     /// WeChat or our storage is in trouble; `reference` is what to look for in the log.
     Trouble { status: Trouble, again: Option<&'a str>, reference: &'a str },
+}
+
+/// How a visitor goes on from a page: by the first of these that is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WayOn<'a> {
+    /// Where the login begins again.
+    pub(super) again: Option<&'a str>,
+    /// The site that the login was for.
+    pub(super) site: Option<&'a Url>,
+    /// Our own name.
+    pub(super) host: &'a str,
 }
 
 /// Whose trouble, as a status.
@@ -77,16 +89,16 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
 /// The page of a visitor whose code brought no login; `again` is where to begin anew.
 pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -> HttpResponse {
     let status = match failure {
-        Failure::BadCode => return visitor(req, Page::Expired { again }),
-        Failure::Snapshot => return visitor(req, Page::Snapshot),
+        Failure::BadCode => return visitor(req, Page::Expired(WayOn { again, ..WayOn::default() })),
+        Failure::Snapshot => return visitor(req, Page::Snapshot { again }),
         Failure::Upstream => Trouble::Upstream,
         Failure::TimedOut => Trouble::Slow,
     };
     visitor(req, Page::Trouble { status, again, reference: &log::request_id(req) })
 }
 
-/// The page of a visitor whom we cannot serve now; the cause is for the log.
-pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpResponse {
+/// The page of a visitor whom we cannot serve now; the cause is for the log. `again` is where to try it once more.
+pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError, again: Option<&str>) -> HttpResponse {
     let reference = log::request_id(req);
     let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
     // Strangers can ask as often as they like, and what they have too much of is logged by the login's own limits.
@@ -95,20 +107,26 @@ pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError) -> HttpRespons
         let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
         tracing::warn!(%error, request_id = reference, unlogged, "a visitor could not be served");
     }
-    visitor(req, Page::Trouble { status, again: None, reference: &reference })
+    visitor(req, Page::Trouble { status, again, reference: &reference })
 }
 
 /// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
-pub(super) fn crowded(req: &HttpRequest) -> HttpResponse {
-    visitor(req, Page::Trouble { status: Trouble::Here, again: None, reference: &log::request_id(req) })
+pub(super) fn crowded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
+    visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &log::request_id(req) })
+}
+
+/// The address of `req` below `base`, for a visitor who may simply try once more.
+pub(super) fn same(req: &HttpRequest, base: &Url) -> Option<String> {
+    let path = req.uri().path_and_query()?.as_str();
+    base.join(path.trim_start_matches('/')).ok().filter(|url| url.origin() == base.origin()).map(String::from)
 }
 
 impl Page<'_> {
     fn status(&self) -> StatusCode {
         match self {
             Self::Done | Self::Confirm { .. } | Self::Declined => StatusCode::OK,
-            Self::Expired { .. } | Self::Refused { .. } | Self::Taken => StatusCode::BAD_REQUEST,
-            Self::Snapshot => StatusCode::FORBIDDEN,
+            Self::Expired(_) | Self::Refused { .. } | Self::Taken { .. } => StatusCode::BAD_REQUEST,
+            Self::Snapshot { .. } => StatusCode::FORBIDDEN,
             Self::Trouble { status, .. } => match status {
                 Trouble::Upstream => StatusCode::BAD_GATEWAY,
                 Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
@@ -121,12 +139,17 @@ impl Page<'_> {
     fn html(&self, zh: bool) -> String {
         let sheet = match *self {
             Self::Done => Sheet::Done { zh },
-            Self::Confirm { site, action, token, uuid } => Sheet::Confirm { zh, site, action, token, uuid },
+            Self::Confirm { site, action, token, login } => Sheet::Confirm { zh, site, action, token, login },
             Self::Declined => Sheet::Declined { zh },
-            Self::Expired { again } => Sheet::Expired { zh, again: followable(again) },
+            Self::Expired(WayOn { again, site, host }) => Sheet::Expired {
+                zh,
+                again: followable(again),
+                site: site.map(Url::as_str),
+                name: site.and_then(Url::host_str).unwrap_or(host),
+            },
             Self::Refused { again } => Sheet::Refused { zh, again: followable(again) },
-            Self::Taken => Sheet::Taken { zh },
-            Self::Snapshot => Sheet::Snapshot { zh },
+            Self::Taken { site } => Sheet::Taken { zh, site },
+            Self::Snapshot { again } => Sheet::Snapshot { zh, again: followable(again) },
             Self::Trouble { again, reference, .. } => Sheet::Trouble { zh, again: followable(again), reference },
         };
         sheet.render().expect("text is written into a String, which takes it all")
@@ -139,17 +162,17 @@ enum Sheet<'a> {
     #[template(path = "done.html")]
     Done { zh: bool },
     #[template(path = "confirm.html")]
-    Confirm { zh: bool, site: &'a str, action: &'a str, token: &'a str, uuid: &'a str },
+    Confirm { zh: bool, site: &'a str, action: &'a str, token: &'a str, login: &'a str },
     #[template(path = "declined.html")]
     Declined { zh: bool },
     #[template(path = "expired.html")]
-    Expired { zh: bool, again: Option<&'a str> },
+    Expired { zh: bool, again: Option<&'a str>, site: Option<&'a str>, name: &'a str },
     #[template(path = "refused.html")]
     Refused { zh: bool, again: Option<&'a str> },
     #[template(path = "taken.html")]
-    Taken { zh: bool },
+    Taken { zh: bool, site: &'a str },
     #[template(path = "snapshot.html")]
-    Snapshot { zh: bool },
+    Snapshot { zh: bool, again: Option<&'a str> },
     #[template(path = "trouble.html")]
     Trouble { zh: bool, again: Option<&'a str>, reference: &'a str },
 }
@@ -185,17 +208,23 @@ mod tests {
 
     use super::*;
 
+    const AGAIN: Option<&str> = Some("/oauth/wx1?redirect=https%3A%2F%2Fa.example&state=1");
+
+    fn again<'a>(again: &'a str) -> WayOn<'a> {
+        WayOn { again: Some(again), ..WayOn::default() }
+    }
+
     fn every_page<'a>() -> [Page<'a>; 9] {
-        let again = Some("/oauth/wx1?redirect=https%3A%2F%2Fa.example&state=1");
+        let again = AGAIN;
         [
             Page::Done,
-            Page::Confirm { site: "shop.example.com", action: "/login/confirm", token: "t-1", uuid: "u-1" },
+            Page::Confirm { site: "shop.example.com", action: "/login/confirm", token: "t-1", login: "u-1" },
             Page::Declined,
-            Page::Expired { again },
-            Page::Expired { again: None },
+            Page::Expired(WayOn { again, ..WayOn::default() }),
+            Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }),
             Page::Refused { again },
-            Page::Taken,
-            Page::Snapshot,
+            Page::Taken { site: "https://shop.example.com" },
+            Page::Snapshot { again },
             Page::Trouble { status: Trouble::Here, again, reference: "r-1" },
         ]
     }
@@ -233,37 +262,68 @@ mod tests {
         let evil = r#"<script>alert(1)</script>"'&"#;
         let again = Some(r#"/a?b="><script>&c"#);
         for page in [
-            Page::Confirm { site: evil, action: evil, token: evil, uuid: evil },
+            Page::Confirm { site: evil, action: evil, token: evil, login: evil },
             Page::Trouble { status: Trouble::Slow, again, reference: evil },
-            Page::Expired { again },
+            Page::Expired(WayOn { again, site: None, host: evil }),
+            Page::Expired(WayOn { again: None, site: None, host: evil }),
             Page::Refused { again },
+            Page::Taken { site: evil },
+            Page::Snapshot { again },
         ] {
             for html in [page.html(true), page.html(false)] {
                 assert!(!html.contains("<script"), "{html}");
             }
         }
-        let html = Page::Confirm { site: evil, action: evil, token: evil, uuid: evil }.html(true);
+        let html = Page::Confirm { site: evil, action: evil, token: evil, login: evil }.html(true);
         assert_eq!(html.matches("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;").count(), 4, "{html}");
     }
 
     #[test]
     fn a_link_leads_to_a_web_address_or_is_left_out() {
         for good in ["/oauth/wx1?redirect=a", "https://shop.example.com/", "http://localhost/"] {
-            assert!(Page::Expired { again: Some(good) }.html(true).contains(&format!(r#"href="{good}""#)), "{good}");
+            assert!(Page::Expired(again(good)).html(true).contains(&format!(r#"href="{good}""#)), "{good}");
         }
         for bad in ["javascript:alert(1)", "//evil.org", "/\\evil.org", "data:text/html,x", "", "https:evil"] {
-            assert!(!Page::Expired { again: Some(bad) }.html(true).contains("href"), "{bad}");
+            assert!(!Page::Expired(again(bad)).html(true).contains("href"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_dead_end_leads_on_or_names_the_site() {
+        let site: Url = "https://shop.example.com:8443/in".parse().expect("an address");
+        let button = |page: Page<'_>, href: &str| {
+            for html in [page.html(true), page.html(false)] {
+                assert!(html.contains(&format!(r#"<a class="button" href="{href}""#)), "{page:?}: {html}");
+            }
+        };
+        for page in [
+            Page::Expired(WayOn { site: Some(&site), ..again("/a") }),
+            Page::Refused { again: Some("/a") },
+            Page::Snapshot { again: Some("/a") },
+            Page::Trouble { status: Trouble::Here, again: Some("/a"), reference: "r" },
+        ] {
+            button(page, "/a");
+        }
+        button(Page::Expired(WayOn { site: Some(&site), ..WayOn::default() }), site.as_str());
+        for (page, name) in [
+            (Page::Expired(WayOn { site: Some(&site), ..WayOn::default() }), "shop.example.com"),
+            (Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }), "wx.example.com"),
+            (Page::Taken { site: "https://shop.example.com" }, "https://shop.example.com"),
+        ] {
+            for html in [page.html(true), page.html(false)] {
+                assert!(html.contains(&format!("<bdi>{name}</bdi>")), "{page:?}: {html}");
+            }
         }
     }
 
     #[test]
     fn the_form_carries_what_it_was_given_and_asks_yes_or_no() {
-        let page = Page::Confirm { site: "商店.example", action: "/login/confirm", token: "t-1", uuid: "u-1" };
+        let page = Page::Confirm { site: "商店.example", action: "/login/confirm", token: "t-1", login: "u-1" };
         for html in [page.html(true), page.html(false)] {
             for part in [
                 r#"<form class="act" method="post" action="/login/confirm">"#,
                 r#"<input type="hidden" name="token" value="t-1">"#,
-                r#"<input type="hidden" name="uuid" value="u-1">"#,
+                r#"<input type="hidden" name="state" value="u-1">"#,
                 r#"name="answer" value="yes">"#,
                 r#"name="answer" value="no">"#,
                 "商店.example",

@@ -1,10 +1,11 @@
 //! What every request may look at: the keeper, who may call, and the settings of the server.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_web::dev::RequestHead;
@@ -29,7 +30,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
-use crate::settings::{CallerPolicy, HubConfig, TrustedProxies, WecomCorp};
+use crate::settings::{CallerPolicy, HubConfig, LoginConfig, TrustedProxies, WecomCorp};
 use crate::sources::Sources;
 
 /// Built once by the server, shared by all workers.
@@ -56,6 +57,8 @@ pub struct AppState {
     pub(super) crowd: Crowd,
     /// Bounds alike log lines.
     pub(super) log_limit: LogLimit,
+    /// Whether the log says already that a proxy contradicts itself about our address.
+    pub(super) address_warned: AtomicBool,
     /// Which faults of pushes were logged lately.
     pub(super) push_faults: PushFaults,
 }
@@ -77,6 +80,8 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
+    /// Who may begin a login by scan, and who is asked.
+    pub login: LoginConfig,
     /// The callers to whom `/token` answers.
     pub tokenboy: CallerPolicy,
     /// WeCom's corps, for whose pages we sign.
@@ -127,11 +132,13 @@ pub struct HttpOptions {
     pub public_url: Option<Url>,
     /// Where WeChat asks its users.
     pub open: Url,
-    /// Whether a person who scanned is asked before they are logged in.
-    pub confirm_logins: bool,
     /// What the demo's page tells its reader; `None` = no demo.
     pub demo: Option<Demo>,
 }
+
+/// The address that an application is served at, which is part of its data.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalAddress(pub SocketAddr);
 
 /// The sample account and realm of a demo. Its secrets are no secrets: they are shown on a page.
 #[derive(Clone, Debug)]
@@ -166,7 +173,21 @@ impl AppState {
         let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
         let log_limit = LogLimit::new(keeper.clock().clone());
         let push_faults = PushFaults::new(keeper.clock().clone());
-        Self { keeper, logins, inbox, registry, access, sources, wecom, options, costly, crowd, log_limit, push_faults }
+        Self {
+            keeper,
+            logins,
+            inbox,
+            registry,
+            access,
+            sources,
+            wecom,
+            options,
+            costly,
+            crowd,
+            log_limit,
+            address_warned: AtomicBool::new(false),
+            push_faults,
+        }
     }
 
     /// The account of `app_id`. One that is not known here may have been created by another instance a moment ago, so the store is asked

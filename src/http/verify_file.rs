@@ -2,6 +2,7 @@
 //! any path and in any case; any other `NAME.txt` at the root is a file that somebody put into `server.static`.
 
 use std::io;
+use std::time::Duration;
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -9,9 +10,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::ApiError;
 use super::state::AppState;
 use super::{GET, TEXT, other_method};
+use crate::files::{self, FileError};
 
 /// A check file is a line of text; nothing larger is served.
 const LARGEST: u64 = 64 * 1024;
+
+/// Reading one takes no longer, unless the file system hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where those wait whose check file is being read.
+const READING: &str = "check file";
 
 /// Answers whatever no other route has: a check file, or 404.
 pub(super) async fn any(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -50,14 +58,21 @@ fn is_text_file(name: &str) -> bool {
 
 async fn file(state: &AppState, name: String) -> Result<Vec<u8>, ApiError> {
     let path = state.options.static_dir.join(name);
-    let read = move || -> io::Result<Vec<u8>> {
-        let about = std::fs::metadata(&path)?;
-        if !about.is_file() || about.len() > LARGEST { Err(io::ErrorKind::NotFound.into()) } else { std::fs::read(&path) }
+    // A thread that hangs, as on a mount that does not answer, keeps its place, so that there are only so many.
+    let place = state.crowd.enter(READING)?;
+    let read = web::block(move || {
+        let _place = place;
+        files::read(&path, LARGEST)
+    });
+    let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
+        tracing::error!(timeout = ?PATIENCE, "server.static does not answer; is it on a mount that hangs?");
+        return Err(ApiError::Internal);
     };
-    match web::block(read).await.map_err(|_| ApiError::ShuttingDown)? {
+    match read.map_err(|_| ApiError::ShuttingDown)? {
         Ok(text) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ApiError::NotFound),
-        Err(error) => {
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(ApiError::NotFound),
+        Err(FileError::NotRegular(_) | FileError::TooLarge(_)) => Err(ApiError::NotFound),
+        Err(FileError::Io(error)) => {
             tracing::error!(%error, "a check file cannot be read");
             Err(ApiError::Internal)
         }

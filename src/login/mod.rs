@@ -1,8 +1,8 @@
 //! What becomes of a visitor who logs in: on a trip to WeChat and back (`trip`), or by a phone that scans what a desktop shows
 //! (`scan`). It knows records, their lives and their bounds; it knows nothing of HTTP, of cookies or of pages.
 //!
-//! Reading order: `trip`, `scan`, then `records` (how they rest in the store), `exchange` (how often a code is brought to WeChat), `visitor`
-//! (who a code stands for), `together` and `refusals` (what many ask at once or again), `waiting` (polls that wait for a scan) and `limits`
+//! Reading order: `departure`, `trip`, `scan` and its `picture`, then `records` (how they rest in the store), `exchange` (how often a code is brought
+//! to WeChat), `visitor` (who a code stands for), `together` and `refusals` (what many ask at once or again), `waiting` (polls that wait for a scan) and `limits`
 //! (how many records strangers can make us keep).
 
 use std::future::Future;
@@ -18,8 +18,10 @@ use crate::log_limit::LogLimit;
 use crate::store::{Store, StoreError};
 use crate::wechat::WechatClient;
 
+mod departure;
 mod exchange;
 mod limits;
+mod picture;
 mod records;
 mod refusals;
 mod scan;
@@ -34,8 +36,10 @@ use refusals::Refusals;
 use together::Together;
 use waiting::Waiting;
 
+pub use departure::{Departure, Mode};
+pub use picture::{Beginner, Opened};
 pub use scan::{Polled, Scanned};
-pub use trip::{Arrived, Departure, Mode, Stop};
+pub use trip::{Arrived, Stop};
 pub use visitor::Failure;
 
 /// Until a settled record is dropped, and how long a one-time ticket lives: WeChat's browser sometimes asks twice.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::exchange::Exchanges;
 use super::limits::Key;
+use super::picture::{Beginner, Opened, picture_of, scan_key};
 use super::records::Found;
 use super::refusals::print;
 use super::visitor::Visitor;
@@ -21,9 +22,6 @@ mod settle;
 
 /// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
-
-/// What stands before a login's id in the name of its record.
-pub(super) const SCAN_KEYS: &str = "login.scan.";
 
 /// How often a change of a record is tried: each time it fails another one was made, of which a record allows few.
 const ROUNDS: usize = 100;
@@ -45,9 +43,17 @@ pub enum Scanned {
     /// No such login, its hour is over, or too many codes were brought for it.
     Unknown,
     /// Somebody else was first.
-    Taken,
-    /// No login came of it.
-    Failed(Failure),
+    Taken {
+        /// The site that shows the QR code.
+        site: String,
+    },
+    /// No login came of it; the person may scan again.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The account that the login is for.
+        app_id: String,
+    },
 }
 
 /// What the desktop learns.
@@ -74,6 +80,8 @@ struct Scan {
     app: String,
     /// Whose QR code it is, as a person knows it.
     site: String,
+    /// Whether a page began it.
+    by_page: bool,
     phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
     person: Option<Person>,
@@ -100,38 +108,38 @@ struct Person {
 }
 
 impl Logins {
-    /// Begins a login at `app_id` for `site` and returns its id. `from` is the caller's address.
-    pub async fn open_scan(&self, app_id: &str, site: &str, from: Option<IpAddr>) -> Result<String, LoginError> {
-        let scan = Scan {
-            app: app_id.to_owned(),
-            site: site.to_owned(),
-            phase: Phase::Waiting,
-            person: None,
-            exchanges: Exchanges::default(),
+    /// Begins a login at `app_id`. `from` is the caller's address.
+    pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Opened, LoginError> {
+        let (site, by_page) = match beginner {
+            Beginner::Page(origin) => (origin, true),
+            Beginner::BackEnd(site) => (site, false),
         };
+        let exchanges = Exchanges::default();
+        let scan = Scan { app: app_id.to_owned(), site, by_page, phase: Phase::Waiting, person: None, exchanges };
         self.finish(async move |logins| {
-            let id = random_id();
-            logins.admit(Key::Scan(Key::number(&id)), from, SCAN_LIFE).await?;
-            logins.0.records.put(&scan_key(&id), &scan, logins.after(SCAN_LIFE)).await?;
-            Ok(id)
+            let uuid = random_id();
+            let picture = picture_of(&uuid);
+            logins.admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFE).await?;
+            logins.0.records.put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE)).await?;
+            Ok(Opened { uuid, picture })
         })
         .await
     }
 
-    /// The account that a login is for; `None` when there is no such login.
+    /// The account that the login behind a picture is for; `None` when there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
         self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app))).await
     }
 
-    /// A phone came back from WeChat with `code` for the login `id`. `confirm`: the person is asked before it counts. `from` is the phone's
-    /// address.
+    /// A phone came back from WeChat with `code` for the picture `id`. `confirm`: whether the person is asked before it counts; `None`:
+    /// if a page began the login. `from` is the phone's address.
     pub async fn scanned(
         &self,
         account: Account,
         id: &str,
         code: &str,
-        confirm: bool,
+        confirm: Option<bool>,
         from: Option<IpAddr>,
     ) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
@@ -166,7 +174,11 @@ impl Logins {
 
     /// What the desktop may know now, or as soon as there is something to know within `wait`.
     /// `from` is the caller's address.
-    pub async fn poll(&self, id: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
+    pub async fn poll(&self, uuid: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
+        if !is_id(uuid) {
+            return Ok(Polled::Unknown);
+        }
+        let id = &picture_of(uuid);
         let now = self.look(id).await?;
         if wait.is_zero() || now != Polled::Waiting {
             return Ok(now);
@@ -248,8 +260,4 @@ impl Person {
     fn new(visitor: Visitor) -> Self {
         Self { openid: visitor.openid, user: visitor.user, token: random_id() }
     }
-}
-
-fn scan_key(id: &str) -> String {
-    format!("{SCAN_KEYS}{id}")
 }

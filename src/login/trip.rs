@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::departure::{Departure, Mode};
 use super::exchange::Begun;
 use super::limits::Key;
 use super::records::Found;
@@ -18,42 +19,6 @@ use crate::signature::{fingerprint, is_id, random_id};
 
 /// How long a visitor may stay with WeChat.
 const TRIP_LIFE: Duration = Duration::from_secs(10 * 60);
-
-/// What a site gets back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// A ticket, for which its back end gets the user from us.
-    #[default]
-    Login,
-    /// WeChat's own code, which its back end exchanges by itself.
-    Relay,
-}
-
-impl Mode {
-    /// The names that this mode writes into the query of the address it returns to.
-    fn names(self) -> [&'static str; 3] {
-        match self {
-            Self::Login => ["ticket", "state", "error"],
-            Self::Relay => ["code", "state", "error"],
-        }
-    }
-}
-
-/// What a visitor sets out with.
-#[derive(Clone, Debug)]
-pub struct Departure {
-    /// The account that asks.
-    pub app_id: String,
-    /// Where the visitor returns to.
-    pub redirect: Redirect,
-    /// The site's own state, which comes back to it.
-    pub state: Option<String>,
-    /// What the site gets back.
-    pub mode: Mode,
-    /// What the visitor is asked for.
-    pub scope: Scope,
-}
 
 /// What a visitor comes back with.
 #[derive(Clone, Debug)]
@@ -77,8 +42,9 @@ pub struct Stop {
 pub enum Arrived {
     /// On to the site.
     To(String),
-    /// The trip is unknown, over, too old, or another browser's. Nothing was used up.
-    Unknown,
+    /// The trip is unknown, over, too old, or another browser's. Nothing was used up. If its record is still there, this is where it
+    /// began; without the site's `state` unless this is the trip's own browser, to which alone the site gave it.
+    Unknown(Option<Departure>),
     /// No login came of it; the departure can be repeated.
     Failed(Failure, Departure),
 }
@@ -168,14 +134,19 @@ impl Logins {
         let (clock, code) = (&self.0.clock, fingerprint(stop.code.as_deref().unwrap_or_default()).text());
         let (give_up, mut is_counted) = (clock.steady().plus(self.exchange_patience()), false);
         loop {
-            let Some(found) = self.trip(stop).await? else { return Ok(Arrived::Unknown) };
+            let Some(found) = self.recorded(stop).await? else { return Ok(Arrived::Unknown(None)) };
             let trip = found.record.clone();
             // A site that was taken off the list since gets no visitor any more.
-            let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown) };
+            let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown(None)) };
+            if !stop.is_of_browser(&trip) {
+                return Ok(Arrived::Unknown(Some(Trip { state: None, ..trip }.departure(redirect))));
+            }
             let end = match (&trip.end, &trip.begun) {
                 (Some(end), _) => end.clone(),
                 // The same state with another code is no repetition.
-                (None, Some(begun)) if !begun.is_of(&code) => return Ok(Arrived::Unknown),
+                (None, Some(begun)) if !begun.is_of(&code) => {
+                    return Ok(Arrived::Unknown(Some(trip.clone().departure(redirect))));
+                }
                 (None, Some(begun)) if begun.is_lost(clock.wall()) || clock.steady() >= give_up => {
                     End { code: code.clone(), result: Err(Failure::TimedOut) }
                 }
@@ -197,7 +168,7 @@ impl Logins {
                 }
             };
             return Ok(match end {
-                End { code: brought, .. } if brought != code => Arrived::Unknown,
+                End { code: brought, .. } if brought != code => Arrived::Unknown(Some(trip.departure(redirect))),
                 End { result: Ok(address), .. } => Arrived::To(address),
                 End { result: Err(failure), .. } => {
                     let failed = Arrived::Failed(failure, trip.departure(redirect));
@@ -210,10 +181,16 @@ impl Logins {
 
     /// The trip that `stop` belongs to, if it is this account's and this browser's.
     async fn trip(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
-        let Some(browser) = stop.browser.as_deref().filter(|_| is_id(&stop.state)) else { return Ok(None) };
+        Ok(self.recorded(stop).await?.filter(|found| stop.is_of_browser(&found.record)))
+    }
+
+    /// The same for a trip of any browser.
+    async fn recorded(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
+        if !is_id(&stop.state) {
+            return Ok(None);
+        }
         let found = self.0.records.get::<Trip>(&trip_key(&stop.state)).await?;
-        let is_its_own = |trip: &Trip| trip.app == stop.account.app_id.as_str() && fingerprint(browser).matches(&trip.browser);
-        Ok(found.filter(|found| is_its_own(&found.record)))
+        Ok(found.filter(|found| found.record.app == stop.account.app_id.as_str()))
     }
 
     /// Does what the arrival is for, and remembers how it ended.
@@ -265,6 +242,13 @@ impl Stop {
     fn question(&self) -> [&str; 4] {
         let [code, browser] = [&self.code, &self.browser].map(|text| text.as_deref().unwrap_or_default());
         [self.account.app_id.as_str(), &self.state, code, browser]
+    }
+}
+
+impl Stop {
+    /// Whether the trip began in the browser that comes back.
+    fn is_of_browser(&self, trip: &Trip) -> bool {
+        self.browser.as_deref().is_some_and(|browser| fingerprint(browser).matches(&trip.browser))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::Logins;
-use super::scan::SCAN_KEYS;
+use super::picture::SCAN_KEYS;
 use crate::client_network::{ClientNetwork, Shares};
 use crate::store::Changed;
 

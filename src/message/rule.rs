@@ -59,6 +59,7 @@ pub struct Forward {
 impl On {
     /// Reads `*`, `event`, `event:NAME`, `info:NAME` or a kind of message.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
         if let Some((kind @ ("event" | "info"), name)) = text.split_once(':') {
             let name = Some(name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
             return name.map(if kind == "event" { Self::Event } else { Self::Info });

@@ -92,7 +92,7 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
         app_id(&key, text)
     });
     let secret = at.need("secret", "the account's AppSecret").and_then(|secret| secret.secret());
-    let push_token = at.get("token").and_then(|token| token.secret());
+    let push_token = at.get_secret("token").and_then(|token| token.secret());
     let token_api = at.get("tokenApi").and_then(|api| api.word(&[("basic", TokenApi::Basic), ("stable", TokenApi::Stable)]));
     let token_api = token_api.unwrap_or_default();
     let (usual, most) = if token_api == TokenApi::Stable { STABLE_ROTATIONS } else { BASIC_ROTATIONS };

@@ -83,24 +83,36 @@ fn unix_seconds(at: &At<'_>) -> Option<UnixSeconds> {
 /// An address (`bare`: `host:port`), a list of addresses, or the options object of the original's client. All of it counts as secret.
 fn redis_config(at: &At<'_>, bare: bool) -> Option<RedisConfig> {
     let said = |fault: String| at.fault(fault);
+    let noted = |config: RedisConfig| {
+        for (name, why) in &config.notes {
+            remark(at, name, why);
+        }
+        config
+    };
     if at.secret_reference().is_some() {
-        return redis::from_url(at.secret()?.expose_secret()).map_err(said).ok();
+        return redis::from_url(at.secret()?.expose_secret()).map_err(said).ok().map(noted);
     }
     match at.node() {
         Node::Text(text) if bare => redis::from_address(text).map_err(said).ok(),
-        Node::Text(text) if !text.is_empty() => redis::from_url(text).map_err(said).ok(),
+        Node::Text(text) if !text.is_empty() => redis::from_url(text).map_err(said).ok().map(noted),
         // The original's client takes a bare port for one on this machine.
         Node::Int(port) => redis::from_url(&port.to_string()).map_err(said).ok(),
         Node::List(items) if !items.is_empty() => {
-            let node = |item: At<'_>| match item.node() {
-                Node::Text(_) => item.secret().map(|text| text.expose_secret().to_owned()),
+            // An address, or an object as ioredis has it: { host, port }.
+            let node = |(index, item): (usize, At<'_>)| match item.node() {
+                Node::Text(_) => {
+                    let config = redis::from_url(item.secret()?.expose_secret());
+                    config.map_err(|fault| said(format!("node {}: {fault}", index + 1))).ok().map(noted)
+                }
+                Node::Table(_) => from_options(&item),
                 _ => {
                     item.expected_secret("an address such as redis://127.0.0.1:6379");
                     None
                 }
             };
-            let nodes: Option<Vec<String>> = at.items()?.map(node).collect();
-            redis::from_nodes(nodes?.iter().map(String::as_str).collect()).map_err(said).ok()
+            // Every node is read before the first faulty one decides.
+            let nodes: Vec<Option<RedisConfig>> = at.items()?.enumerate().map(node).collect();
+            redis::together(nodes.into_iter().collect::<Option<_>>()?).map_err(said).ok()
         }
         Node::Table(_) => from_options(at),
         _ => {
@@ -113,14 +125,16 @@ fn redis_config(at: &At<'_>, bare: bool) -> Option<RedisConfig> {
 fn from_options(at: &At<'_>) -> Option<RedisConfig> {
     let mut options = Map::new();
     for (name, member) in at.members() {
-        let value = match name {
-            "url" | "password" | "auth_pass" | "user" | "username" => Value::String(member.secret()?.expose_secret().to_owned()),
-            _ => member.node().to_json(),
-        };
-        options.insert(name.to_owned(), value);
+        options.insert(name.to_owned(), resolved(&member)?);
     }
     let faults = match redis::from_options(&options) {
-        Ok(config) => return Some(config),
+        Ok(config) => {
+            for (name, why) in &config.notes {
+                let option = name.split('.').next().and_then(|name| at.get(name));
+                remark(option.as_ref().unwrap_or(at), name, why);
+            }
+            return Some(config);
+        }
         Err(faults) => faults,
     };
     for (name, message) in faults {
@@ -132,6 +146,24 @@ fn from_options(at: &At<'_>) -> Option<RedisConfig> {
     None
 }
 
+fn remark(at: &At<'_>, option: &str, why: &str) {
+    let message = format!("{option} has no effect here: {why}");
+    if why == redis::UNKNOWN_OPTION { at.unknown(message) } else { at.note(message) }
+}
+
+/// A value with the secrets in it that it points to; a blank one is absent.
+fn resolved(at: &At<'_>) -> Option<Value> {
+    Some(match at.node() {
+        Node::Table(_) if at.is_blank() => Value::Null,
+        Node::Table(_) if at.secret_reference().is_some() => Value::String(at.secret()?.expose_secret().to_owned()),
+        Node::Table(_) => {
+            let members = at.members().map(|(name, member)| Some((name.to_owned(), resolved(&member)?)));
+            Value::Object(members.collect::<Option<_>>()?)
+        }
+        _ => at.node().to_json(),
+    })
+}
+
 /// An address, or an object that keeps the password apart from it. All of it counts as secret.
 fn sql_config(at: &At<'_>) -> Option<SqlConfig> {
     let read = |at: &At<'_>| sql::from_url(at.secret()?.expose_secret()).map_err(|fault| at.fault(fault)).ok();
@@ -139,7 +171,10 @@ fn sql_config(at: &At<'_>) -> Option<SqlConfig> {
         Node::Table(_) if at.secret_reference().is_none() => {
             at.is_table(&["url", "password", "timeout"]);
             let config = at.need("url", "an address such as \"mysql://user@host/database\"").and_then(|url| read(&url));
-            let password = at.get("password").map(|password| password.secret());
+            let password = at.get_secret("password").map(|password| match password.node() {
+                Node::Int(number) => Some(number.to_string().into()),
+                _ => password.secret(),
+            });
             let bound = at.get("timeout").map(|bound| bound.duration(sql::TIMEOUTS));
             let mut config = config?;
             if let Some(password) = password {

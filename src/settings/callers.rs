@@ -57,7 +57,10 @@ pub(super) fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
     let mut whole = true;
     for item in at.one_or_more() {
         let fits = matches!(item.node(), Node::Text(text) if proxies.add(text));
-        if !fits {
+        let text = if let Node::Text(text) = item.node() { text.trim() } else { "" };
+        if matches!(text, "*" | "0.0.0.0" | "::") {
+            item.expected("an address that somebody has, or a network; everybody is \"0.0.0.0/0\", \"::/0\"");
+        } else if !fits {
             item.expected("\"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"");
         }
         whole &= fits;

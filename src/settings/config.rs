@@ -11,7 +11,7 @@ use super::proxies::TrustedProxies;
 use crate::account::{Account, AppId, Keep};
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
-use crate::origin::OriginPolicy;
+use crate::origin::{OriginList, OriginPolicy};
 use crate::realm::Realms;
 use crate::sources::SourceSet;
 use crate::store::StoreConfig;
@@ -45,14 +45,23 @@ pub struct Config {
     pub reserve: Duration,
     /// Which credentials are renewed ahead.
     pub keep: Keep,
-    /// Whether a person who scanned is asked before they are logged in.
-    pub confirm_logins: bool,
+    /// Logins by scan.
+    pub login: LoginConfig,
     /// Where credentials rest.
     pub store: StoreConfig,
     /// Our own side of the network.
     pub server: ServerConfig,
     /// WeChat's side.
     pub wechat: WechatConfig,
+}
+
+/// Who may begin a login by scan, and who is asked whether they mean it.
+#[derive(Clone, Debug, Default)]
+pub struct LoginConfig {
+    /// Whether a person who scanned is asked first; `None` = if a page began the login.
+    pub confirm: Option<bool>,
+    /// The origins whose pages may begin one, beside our own, private ones, and those that `cors` names.
+    pub sites: OriginList,
 }
 
 /// Which callers a neighbour's addresses answer.

@@ -1,11 +1,14 @@
 //! The environment as a value: the only place of the program that reads it, so that tests can hand in their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Variables by name. One that is set to nothing counts as unset, as it does in a compose file that passes an absent one on.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    values: BTreeMap<String, String>,
+    blank: BTreeSet<String>,
+}
 
 impl Environment {
     /// The variables of this process; those that are not Unicode are none of ours.
@@ -17,26 +20,39 @@ impl Environment {
 
     /// The value of `name`, unless it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Whether `name` is set to nothing, rather than unset.
+    pub(super) fn is_blank(&self, name: &str) -> bool {
+        self.blank.contains(name)
     }
 
     /// The variables whose names begin with `prefix`.
     pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(variables: T) -> Self {
-        let pairs = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self(pairs.filter(|(_, value): &(String, String)| !value.is_empty()).collect())
+        let mut env = Self::default();
+        for (name, value) in variables {
+            let (name, value): (String, String) = (name.into(), value.into());
+            if value.is_empty() {
+                env.blank.insert(name);
+            } else {
+                env.values.insert(name, value);
+            }
+        }
+        env
     }
 }
 
 impl fmt::Debug for Environment {
     /// Names only: any value may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
@@ -48,6 +64,7 @@ mod tests {
     fn a_variable_set_to_nothing_is_unset_and_no_value_is_shown() {
         let env: Environment = [("A", ""), ("B", "hidden")].into_iter().collect();
         assert_eq!((env.get("A"), env.get("B"), env.get("C")), (None, Some("hidden"), None));
+        assert!(env.is_blank("A") && !env.is_blank("B") && !env.is_blank("C"));
         assert_eq!(format!("{env:?}"), "{\"B\"}");
     }
 }

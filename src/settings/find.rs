@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::faults::SettingsError;
+use crate::files;
 
 /// The name that is looked for when nobody names a file.
 const USUAL: &str = "jsdkd.json";
@@ -25,7 +26,7 @@ pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
     if path.is_dir() {
         return Err(fail("found a directory, expected a file; docker makes one when the file to mount does not exist".to_owned()));
     }
-    let bytes = std::fs::read(path).map_err(|fault| fail(format!("cannot be read: {fault}")))?;
+    let bytes = files::read(path, files::SMALL).map_err(|fault| fail(fault.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| fail("found a text that is not UTF-8; save it as UTF-8".to_owned()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

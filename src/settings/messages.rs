@@ -26,13 +26,13 @@ const MODES: [(&str, bool); 3] = [("plain", true), ("compatible", false), ("safe
 /// What the app at `at` does with its messages, if that is anything.
 pub(super) fn policy(at: &At<'_>) -> Option<MessagePolicy> {
     let takes_plain = at.get("mode").and_then(|mode| mode.word(&MODES)).unwrap_or_default();
-    let keys = at.get("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
-    if let (Some(mode), None, false) = (at.get("mode"), at.get("aesKey"), takes_plain) {
+    let keys = at.get_secret("aesKey").map(|keys| self::keys(&keys)).unwrap_or_default();
+    if let (Some(mode), None, false) = (at.get("mode"), at.get_secret("aesKey"), takes_plain) {
         mode.fault("needs the app's aesKey, or nothing that WeChat sends could be opened");
     }
     let answers = at.get("messages").map(|messages| answers(&messages)).unwrap_or_default();
     for name in ["aesKey", "messages"] {
-        if let (Some(setting), None) = (at.get(name), at.get("token")) {
+        if let (Some(setting), None) = (at.get_secret(name), at.get_secret("token")) {
             setting.note("has no effect without the app's token, against which WeChat's deliveries are checked");
         }
     }
@@ -46,19 +46,43 @@ fn keys(at: &At<'_>) -> Vec<EnvelopeKey> {
         let key = EnvelopeKey::parse(&item.secret()?);
         key.map_err(|_| item.expected_secret("the 43 letters and digits of WeChat's EncodingAESKey")).ok()
     };
-    at.one_or_more().iter().filter_map(key).collect()
+    at.one_or_more().iter().filter(|item| !item.is_blank()).filter_map(key).collect()
 }
 
 fn answers(at: &At<'_>) -> Answers {
     match at.node() {
         Node::Text(text) if text == "echo" => Answers::Echo,
-        Node::List(_) => Answers::Rules(at.items().into_iter().flatten().filter_map(|item| rule(&item)).collect()),
+        Node::List(_) => Answers::Rules(rules(at)),
         _ => {
             at.expected("\"echo\", or a list of rules: [{ on: \"text\", reply: { text: \"…\" } }]");
             Answers::Nothing
         }
     }
 }
+
+fn rules(at: &At<'_>) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for item in at.items().into_iter().flatten() {
+        let Some(rule) = rule(&item) else { continue };
+        if let Some(first) = rules.iter().position(|earlier| takes_all_of(earlier, &rule)) {
+            item.note(format!("never comes to its turn: rule {} takes all that this one is for; put it behind", first + 1));
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// Whether nothing that `later` is for is left by `earlier`.
+fn takes_all_of(earlier: &Rule, later: &Rule) -> bool {
+    let is_wider = match (&earlier.on, &later.on) {
+        (On::Anything, _) | (On::AnyEvent, On::Event(_)) => true,
+        (one, other) => one == other,
+    };
+    earlier.matches.is_none() && is_wider
+}
+
+/// Messages in which there is nothing for `match` to look at.
+const WORDLESS: [&str; 4] = ["image", "video", "shortvideo", "miniprogrampage"];
 
 fn rule(at: &At<'_>) -> Option<Rule> {
     if !at.is_table(&RULE) {
@@ -74,6 +98,12 @@ fn rule(at: &At<'_>) -> Option<Rule> {
         parsed
     });
     let matches = at.get("match").map(|matches| expression(&matches));
+    if let (Some(On::Kind(kind)), Some(Some(expression)), Some(place)) = (&on, &matches, at.get("match"))
+        && WORDLESS.contains(kind)
+        && !expression.is_match("")
+    {
+        place.note(format!("never matches: a message of the kind {kind} has no words; leave `match` out"));
+    }
     // A group that a faulty expression lacks would be remarked on top of its own fault.
     let expression = matches.as_ref().and_then(Option::as_ref);
     let action = match (at.get("reply"), at.get("forward")) {

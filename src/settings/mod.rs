@@ -8,15 +8,18 @@ mod accounts;
 mod cache;
 mod callers;
 mod config;
+mod cors;
 mod environment;
 mod faults;
 mod find;
 mod hub;
 mod layers;
+mod lists;
 mod locate;
 mod messages;
 mod node;
 mod oauth;
+mod outgoing;
 mod presets;
 mod prove;
 mod proxies;
@@ -30,7 +33,7 @@ mod wecom;
 
 use std::path::PathBuf;
 
-pub use self::config::{CallerPolicy, Config, HubConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
+pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
@@ -84,7 +87,7 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-/// Reads and proves the settings. Nothing is started, and nothing but the file and the secrets' files is touched.
+/// Reads and proves the settings. Nothing is started. Only the file and the secrets' files are read.
 pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError> {
     match &source.written {
         Where::Nowhere => prove(None, source.strict, env, None),
@@ -113,6 +116,7 @@ fn prove(written: Option<Written<'_>>, strict: bool, env: &Environment, file: Op
         }
     };
     let variables = Variables::read(env, written.is_none(), &reader);
+    outgoing::check(env, &reader);
     let tree = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
     let config = prove::prove(&Node::Table(tree), &variables, env, &reader);
     let (warnings, error) = faults::judge(reader.into_remarks(), written, strict, |path| variables.variable_of(path));

@@ -1,5 +1,6 @@
 //! `oauth` of an app, proven into a policy.
 
+use super::lists;
 use super::reader::At;
 use crate::oauth::{OauthPolicy, Scope, Site};
 
@@ -11,10 +12,23 @@ pub(super) fn policy(at: &At<'_>) -> OauthPolicy {
     let scope = at.get("scope").and_then(|scope| scope.word(&Scope::NAMES)).unwrap_or_default();
     let redirects = at.get("redirects");
     let items = redirects.as_ref().map(At::one_or_more).unwrap_or_default();
-    let sites = items.iter().filter_map(|item| {
-        const EXPECTED: &str = "a site such as \"https://shop.example.com/\"";
-        let text = item.text(EXPECTED)?;
-        Site::parse(text).map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok()
-    });
+    let sites = items.iter().flat_map(sites);
     OauthPolicy { sites: sites.collect(), scope }
+}
+
+/// The sites of one entry, which is one but for those who write several into one text.
+fn sites(item: &At<'_>) -> Vec<Site> {
+    const EXPECTED: &str = "a site such as \"https://shop.example.com/\"";
+    let Some(text) = item.text(EXPECTED) else { return Vec::new() };
+    let is_address = |rest: &str| {
+        ["https://", "http://"]
+            .iter()
+            .any(|scheme| rest.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)))
+    };
+    let texts = lists::items(text, is_address);
+    if texts.is_empty() {
+        item.expected(EXPECTED);
+    }
+    let site = |text| Site::parse(text).map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok();
+    texts.into_iter().filter_map(site).collect()
 }

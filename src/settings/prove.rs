@@ -1,17 +1,20 @@
 //! From the layered tree to a proven `Config`: every section is read, whatever the others hold, so that all faults come together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::config::{Config, ServerConfig, WechatConfig};
+use url::Url;
+
+use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::node::Node;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, callers, hub, realms, sources, wecom};
+use super::{accounts, cache, callers, cors, hub, realms, sources, wecom};
 use crate::account::AppId;
 use crate::account::Keep;
-use crate::origin::OriginPolicy;
+use crate::origin::OriginList;
+use crate::wechat::address;
 
 const KNOWN: [&str; 15] = [
     "cors",
@@ -46,8 +49,14 @@ const SERVER: [&str; 12] = [
     "accessLog",
 ];
 
+/// The default, which need not be there.
+const USUAL_STATIC: &str = "static";
+
 /// More open files, and more ports to one address, no system has.
 const MOST: u32 = 1_000_000;
+
+/// Encoded into WeChat's address it has to fit into a QR code.
+const LONGEST_PUBLIC_URL: usize = 500;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -70,9 +79,9 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
     let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
-    let origins = origins(&root);
+    let origins = cors::origins(&root);
     let store = cache::store(&root, variables);
-    let confirm_logins = root.get("login").and_then(|at| confirm(&at));
+    let login = root.get("login").map_or_else(|| Some(LoginConfig::default()), |at| login(&at));
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
     Some(Config {
@@ -89,31 +98,34 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
         origins: origins?,
         reserve: reserve?,
         keep: keep?,
-        confirm_logins: confirm_logins?,
+        login: login?,
         store: store?,
         server: server?,
         wechat: wechat?,
     })
 }
 
-fn confirm(login: &At<'_>) -> Option<bool> {
-    if login.is_table(&["confirm"]) { login.get("confirm")?.boolean() } else { None }
-}
-
-fn origins(root: &At<'_>) -> Option<OriginPolicy> {
-    let cors = root.get("cors")?;
-    let items = cors.one_or_more();
-    let patterns: Option<Vec<String>> =
-        items.iter().map(|item| Some(item.text("a regular expression such as \"example\\\\.com\"")?.to_owned())).collect();
-    match OriginPolicy::new(&patterns?) {
-        Ok(policy) => Some(policy),
-        Err(faults) => {
-            for (index, fault) in faults {
-                items[index].expected(&format!("a regular expression: {fault}"));
-            }
-            None
-        }
+fn login(at: &At<'_>) -> Option<LoginConfig> {
+    if !at.is_table(&["confirm", "sites"]) {
+        return None;
     }
+    let confirm = at.get("confirm").map(|confirm| confirm.boolean());
+    let sites = at.get("sites").map(|sites| {
+        const EXPECTED: &str = "an origin such as \"https://shop.example.com\"";
+        // Every entry is read before the first faulty one decides.
+        let items = sites.one_or_more();
+        let read = |item: &At<'_>| {
+            let read = OriginList::read(item.text(EXPECTED)?);
+            read.map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok()
+        };
+        let origins: Vec<_> = items.iter().map(read).collect();
+        origins.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let sites = match sites {
+        Some(sites) => OriginList::new(sites?),
+        None => OriginList::default(),
+    };
+    Some(LoginConfig { confirm: if let Some(confirm) = confirm { Some(confirm?) } else { None }, sites })
 }
 
 fn server(at: &At<'_>) -> Option<ServerConfig> {
@@ -123,9 +135,15 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let bind = at.get("bind").and_then(|bind| bind.text("an address or host name to listen on"));
     let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
     let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
-    let public_url = at.get("publicUrl").map(|url| url.address());
+    let public_url = at.get("publicUrl").map(|url| public_url(&url));
     let hosts = at.get("hosts").map_or(Some(Vec::new()), |hosts| callers::hosts(&hosts));
-    let static_dir = at.get("static").and_then(|dir| dir.text("the path of a folder"));
+    let static_dir = at.get("static").and_then(|dir| {
+        let path = dir.text("the path of a folder")?;
+        if path != USUAL_STATIC && !Path::new(path).is_dir() {
+            dir.note(format!("there is no folder {path:?}, so no NAME.txt will be found in it"));
+        }
+        Some(path)
+    });
     let trusted_proxies = at.get("trustedProxies").and_then(|proxies| callers::trusted(&proxies));
     let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
     let max_connections = at.get("maxConnections").and_then(|most| most.number(1..=MOST));
@@ -151,6 +169,18 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     })
 }
 
+fn public_url(at: &At<'_>) -> Option<Url> {
+    let url = at.address()?;
+    if url.as_str().len() > LONGEST_PUBLIC_URL {
+        at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so that no QR code holds an address below it"));
+        return None;
+    }
+    if matches!((url.scheme(), url.port()), ("https", Some(80)) | ("http", Some(443))) {
+        at.note("names the other scheme's port, at which no browser reaches it; leave the port out");
+    }
+    Some(url)
+}
+
 fn wechat(at: &At<'_>) -> Option<WechatConfig> {
     if !at.is_table(&["api", "open", "timeout"]) {
         return None;
@@ -162,10 +192,10 @@ fn wechat(at: &At<'_>) -> Option<WechatConfig> {
             return None;
         }
         // Every address is read before the first faulty one decides.
-        let urls: Vec<_> = items.iter().map(|item| item.address()).collect();
+        let urls: Vec<_> = items.iter().map(|item| item.address().map(address::without_path_of_calls)).collect();
         urls.into_iter().collect::<Option<Vec<_>>>()
     });
-    let open = at.get("open").and_then(|open| open.address());
+    let open = at.get("open").and_then(|open| open.address()).map(address::without_path_of_calls);
     let timeout = at.get("timeout").and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
     Some(WechatConfig { api: api?, open: open?, timeout: timeout? })
 }

@@ -87,6 +87,11 @@ impl<'a> At<'a> {
         self.reader.remark(About::Path(self.path()), Weight::Note, message);
     }
 
+    /// Notes a word that nobody knows: a warning, and a fault when strict.
+    pub(super) fn unknown(&self, message: impl Into<String>) {
+        self.reader.remark(About::Path(self.path()), Weight::Unknown, message);
+    }
+
     /// Whether this is an object; its members outside `known` are warned of.
     pub(super) fn is_table(&self, known: &[&str]) -> bool {
         let Node::Table(entries) = self.node else {
@@ -103,6 +108,11 @@ impl<'a> At<'a> {
     /// The member `key`, unless it is absent or null.
     pub(super) fn get(&'a self, key: &'a str) -> Option<At<'a>> {
         self.node.get(key).filter(|node| **node != Node::Null).map(|node| Self { node, place: Place::Key(self, key), ..*self })
+    }
+
+    /// The optional secret `key`, unless it is absent, null or blank.
+    pub(super) fn get_secret(&'a self, key: &'a str) -> Option<At<'a>> {
+        self.get(key).filter(|secret| !secret.is_blank())
     }
 
     /// The member `key`; its absence is a fault.

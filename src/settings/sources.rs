@@ -127,18 +127,23 @@ fn url(at: &At<'_>, preset: Option<&Preset>) -> Option<secrecy::SecretString> {
 fn sent(at: &At<'_>, preset: Option<&Preset>, method: Option<&Method>, reads: Reads<'_>) -> (Vec<(String, Template)>, Payload) {
     let mut args = at.get("args").map(|at| reads.pairs(&at)).unwrap_or_default();
     let form = at.get("form").map(|at| reads.pairs(&at));
-    let json = at.get("body").and_then(|at| reads.json(&at));
+    let body = at.get("body").and_then(|at| reads.body(&at));
     if let (Some(body), true) = (at.get("body"), form.is_some()) {
-        body.fault("a source sends either body (JSON) or form, not both");
+        body.fault("a source sends either body or form, not both");
+    }
+    for body in ["body", "form"].iter().filter_map(|name| at.get(name)) {
+        if at.get("method").is_none() && preset.is_none() {
+            body.note("is sent with GET, because no method is written; most services want method: \"POST\"");
+        }
     }
     let place = preset.map(|preset| preset.place);
     let usual = preset.map(|preset| filled(at, preset, reads)).unwrap_or_default();
-    let body = match (form, json, place) {
+    let body = match (form, body, place) {
         (Some(mut form), _, place) => {
             form.extend(usual.into_iter().filter(|_| place == Some(Place::Form)));
             Payload::Form(form)
         }
-        (_, Some(json), _) => Payload::Json(json),
+        (_, Some(body), _) => body,
         (_, _, Some(Place::Form)) => Payload::Form(usual),
         (_, _, Some(Place::Json)) => {
             Payload::Json(JsonTemplate::Table(usual.into_iter().map(|(name, text)| (name, JsonTemplate::Text(text))).collect()))
@@ -265,6 +270,15 @@ impl Reads<'_> {
     fn check(self, at: &At<'_>, name: &str) {
         if !self.0.contains(&name) {
             at.fault(format!("no source is called {name:?}{}", did_you_mean(name, self.0)));
+        }
+    }
+
+    /// A text is sent as it is, everything else as JSON.
+    fn body(self, at: &At<'_>) -> Option<Payload> {
+        match at.node() {
+            Node::Text(_) => self.template(at).map(Payload::Text),
+            _ if at.secret_reference().is_some() => self.template(at).map(Payload::Text),
+            _ => self.json(at).map(Payload::Json),
         }
     }
 

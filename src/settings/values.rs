@@ -2,6 +2,7 @@
 //! what it should be.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
+use crate::files;
 
 impl<'a> At<'a> {
     /// A text that is not empty.
@@ -34,7 +36,7 @@ impl<'a> At<'a> {
                 }
                 value.map(SecretString::from)
             }
-            (_, Some((_, file))) => match std::fs::read_to_string(file) {
+            (_, Some((_, file))) => match files::read_text(Path::new(file), files::SMALL) {
                 Ok(text) => {
                     let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
                     if line.is_empty() {
@@ -43,7 +45,7 @@ impl<'a> At<'a> {
                     (!line.is_empty()).then(|| line.into())
                 }
                 Err(fault) => {
-                    self.fault(format!("the file {file} cannot be read: {fault}"));
+                    self.fault(format!("the file {file} {fault}"));
                     None
                 }
             },
@@ -51,6 +53,17 @@ impl<'a> At<'a> {
                 self.expected_secret(EXPECTED);
                 None
             }
+        }
+    }
+
+    /// Whether an optional secret is absent though it is written: an empty text, or a variable that is set to nothing, as a compose file
+    /// passes it on. A variable that is not set at all was probably misspelt, and is a fault.
+    pub(super) fn is_blank(&self) -> bool {
+        match (self.node(), self.secret_reference()) {
+            (Node::Text(text), _) => text.is_empty(),
+            (Node::List(items), _) if !items.is_empty() => self.one_or_more().iter().all(At::is_blank),
+            (_, Some(("env", name))) => self.env().is_blank(name),
+            _ => false,
         }
     }
 

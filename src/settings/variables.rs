@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 27] = [
+const SETTINGS: [(&str, Kind); 28] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -31,6 +31,7 @@ const SETTINGS: [(&str, Kind); 27] = [
     ("reserve", Kind::Text),
     ("keep", Kind::Text),
     ("login.confirm", Kind::Bool),
+    ("login.sites", Kind::List),
     ("tokenboy.allow", Kind::List),
     ("tokenboy.realm", Kind::Text),
     ("wetoken.allow", Kind::List),

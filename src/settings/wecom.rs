@@ -68,7 +68,7 @@ fn application(at: &At<'_>, accounts: &[Account]) -> Option<Application> {
     let corpid = at.need("corpid", "the corp's id (企业ID)").and_then(|at| corpid(&at, accounts));
     let agentid = at.need("agentid", "the application's AgentId").and_then(|at| agentid(&at));
     let secret = at.need("secret", "the application's Secret").and_then(|secret| secret.secret());
-    let api = at.get("api").map(|api| api.address());
+    let api = at.get("api").map(|api| api.address().map(address::without_path_of_calls));
     let api = match api {
         Some(api) => Some(api?),
         None => None,

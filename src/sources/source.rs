@@ -45,6 +45,8 @@ pub enum Payload {
     Form(Vec<(String, Template)>),
     /// A JSON value.
     Json(JsonTemplate),
+    /// A text, sent as it is. It is a form unless the headers say otherwise, and then what fills its places is encoded for one.
+    Text(Template),
 }
 
 /// A JSON value whose texts are templates.
@@ -91,8 +93,10 @@ impl Source {
         for (_, template) in &self.headers {
             needs.extend(template.sources());
         }
-        if let Payload::Json(json) = &self.body {
-            json.note_needs(&mut needs);
+        match &self.body {
+            Payload::Json(json) => json.note_needs(&mut needs),
+            Payload::Text(text) => needs.extend(text.sources()),
+            Payload::Form(_) | Payload::None => {}
         }
         needs
     }

@@ -1,6 +1,7 @@
 //! Texts with places in them that another source's answer fills: `{{results.weixin.access_token}}`. All of it may be secret.
 
 use secrecy::SecretString;
+use url::form_urlencoded::byte_serialize;
 
 /// A text with places.
 #[derive(Clone, Debug)]
@@ -74,6 +75,11 @@ impl Template {
             Piece::Field { source, .. } => Some(source.as_str()),
             Piece::Text(_) => None,
         })
+    }
+
+    /// As [`Template::fill`], for a form: what fills a place is encoded, the text around it is as it stands.
+    pub(super) fn fill_form(&self, field: impl Fn(&str, &[String]) -> Option<String>) -> Result<Vec<SecretString>, Unfilled> {
+        self.fill(|source, path| Some(byte_serialize(field(source, path)?.as_bytes()).collect()))
     }
 
     /// The parts of the text, its places filled by `field`, which is given a source and a path. They come one by one, because each

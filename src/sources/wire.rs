@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::error::UpstreamError;
 use super::object;
@@ -67,26 +67,31 @@ impl Wire {
         }
         let client = if is_loopback(&url) { &self.inside } else { &self.outside };
         let mut request = client.request(source.method.clone(), url);
-        let (media, body) = match &source.body {
-            Payload::None => (None, None),
-            Payload::Form(form) => {
-                let pairs = filling.pairs(form)?;
-                let mut text = url::form_urlencoded::Serializer::new(String::new());
-                text.extend_pairs(pairs.iter().map(|(name, value)| (name, value.expose_secret())));
-                (Some("application/x-www-form-urlencoded"), Some(text.finish()))
-            }
-            Payload::Json(json) => (Some("application/json"), Some(filling.json(json)?.to_string())),
-        };
         let mut headers = reqwest::header::HeaderMap::new();
-        if let Some(media) = media {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-        }
         for (name, template) in &source.headers {
             let value = filling.text(template)?;
             let value = HeaderValue::from_str(value.expose_secret());
             let mut value = value.map_err(|_| unsendable(&format!("the header {name} would hold what no header may")))?;
             value.set_sensitive(true);
             headers.insert(name, value);
+        }
+        let (media, body) = match &source.body {
+            Payload::None => (None, None),
+            Payload::Form(form) => {
+                let pairs = filling.pairs(form)?;
+                let mut text = form_urlencoded::Serializer::new(String::new());
+                text.extend_pairs(pairs.iter().map(|(name, value)| (name, value.expose_secret())));
+                (Some(FORM), Some(text.finish()))
+            }
+            Payload::Json(json) => (Some("application/json"), Some(filling.json(json)?.to_string())),
+            Payload::Text(template) => {
+                let media = headers.get(CONTENT_TYPE);
+                let is_form = media.is_none_or(|media| media.as_bytes().to_ascii_lowercase().starts_with(FORM.as_bytes()));
+                (Some(FORM), Some(filling.body(template, is_form)?))
+            }
+        };
+        if let Some(media) = media {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(media));
         }
         request = request.headers(headers);
         Ok(match body {
@@ -96,12 +101,18 @@ impl Wire {
     }
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// What may be secret in an address: whoever takes a key there takes it in one of these.
 fn secrets_of(url: &Url) -> Vec<SecretString> {
     let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= LONGEST_WORD);
     let plain = |part| SecretString::from(percent_decode_str(part).decode_utf8_lossy().into_owned());
     let shown = segments.chain(url.password()).map(plain);
     shown.chain(url.query_pairs().map(|(_, value)| value.into_owned().into())).collect()
+}
+
+fn unfilled(Unfilled { source, path }: Unfilled) -> UpstreamError {
+    UpstreamError::Unfilled { source_name: source, field: path }
 }
 
 /// A part of a path that is longer is hardly a word of the service's own.
@@ -114,13 +125,26 @@ struct Filling<'r> {
 }
 
 impl Filling<'_> {
+    fn field(&self, source: &str, path: &[String]) -> Option<String> {
+        let cached = self.results.get(source)?;
+        object::field(cached.value().expose_secret(), path).and_then(object::as_text)
+    }
+
+    /// A whole body. Of a form each value may be a secret of its own.
+    fn body(&mut self, template: &Template, is_form: bool) -> Result<String, UpstreamError> {
+        let field = |source: &str, path: &[String]| self.field(source, path);
+        let parts = if is_form { template.fill_form(field) } else { template.fill(field) };
+        let text: String = parts.map_err(unfilled)?.iter().map(SecretString::expose_secret).collect();
+        if is_form {
+            self.sent.extend(form_urlencoded::parse(text.as_bytes()).map(|(_, value)| value.into_owned().into()));
+        }
+        // The places once more, for a body that is no form.
+        self.text(template)?;
+        Ok(text)
+    }
+
     fn text(&mut self, template: &Template) -> Result<SecretString, UpstreamError> {
-        let field = |source: &str, path: &[String]| {
-            let cached = self.results.get(source)?;
-            object::field(cached.value().expose_secret(), path).and_then(object::as_text)
-        };
-        let unfilled = |Unfilled { source, path }| UpstreamError::Unfilled { source_name: source, field: path };
-        let parts = template.fill(field).map_err(unfilled)?;
+        let parts = template.fill(|source, path| self.field(source, path)).map_err(unfilled)?;
         let text: String = parts.iter().map(SecretString::expose_secret).collect();
         self.sent.extend(parts);
         Ok(text.into())

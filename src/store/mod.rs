@@ -161,6 +161,12 @@ pub struct RedisConfig {
     pub tls: Option<RedisTls>,
     /// Bound on connecting and on every command.
     pub timeout: Duration,
+    /// The sentinels' own user, if they have another than the servers.
+    pub sentinel_username: Option<String>,
+    /// The sentinels' own password; without one the servers' is tried.
+    pub sentinel_password: Option<SecretString>,
+    /// Options that were given and have no effect, and why.
+    pub notes: Vec<(String, &'static str)>,
 }
 
 /// Choices of a TLS connection to Redis.
@@ -168,6 +174,10 @@ pub struct RedisConfig {
 pub struct RedisTls {
     /// PEM of the only authority to trust, instead of the system's.
     pub ca: Option<String>,
+    /// The name that is asked for and that the certificate must bear, instead of the host's.
+    pub server_name: Option<String>,
+    /// PEM of our own certificate and of its private key.
+    pub client: Option<(String, SecretString)>,
 }
 
 /// The arrangements of Redis servers that can be reached.
@@ -187,7 +197,12 @@ pub enum RedisTopology {
 pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
-        StoreConfig::File(path) => Arc::new(FileStore::open(path, clock.clone())?),
+        StoreConfig::File(path) => {
+            let (path, clock) = (path.clone(), clock.clone());
+            // A file may lie where nothing answers, and whoever waits for it here can be stopped.
+            let opened = tokio::task::spawn_blocking(move || FileStore::open(&path, clock)).await;
+            Arc::new(opened.map_err(|lost| OpenError::Misconfigured(format!("cache.file was not opened: {lost}")))??)
+        }
         StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
         StoreConfig::Sql(config) => Arc::new(SqlStore::open(config, clock)),
     })

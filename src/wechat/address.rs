@@ -11,6 +11,15 @@ pub fn at(base: Option<&Url>, usual: &str) -> Option<Url> {
     }
 }
 
+/// `base` without the beginning of the path that every call to WeChat has, which some people write with the host.
+pub fn without_path_of_calls(mut base: Url) -> Url {
+    const PATHS: [&str; 4] = ["/cgi-bin/", "/connect/oauth2/authorize/", "/connect/oauth2/", "/connect/"];
+    if let Some(path) = PATHS.iter().find_map(|path| base.path().strip_suffix(path).map(|before| format!("{before}/"))) {
+        base.set_path(&path);
+    }
+    base
+}
+
 /// WeCom's access_token of one application. Source: 企业微信, 获取access_token.
 pub const WECOM_TOKEN: &str = "https://qyapi.weixin.qq.com/cgi-bin/gettoken";
 

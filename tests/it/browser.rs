@@ -8,6 +8,9 @@ use super::support::page::{HELPER, Visit};
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49";
 const ANDROID: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/122.0 Mobile Safari/537.36 MicroMessenger/8.0.49";
 
+/// A script that does nothing, in the place of the helper.
+const NOTHING: &str = "data:text/javascript,0";
+
 /// A visit to a shop's page, of an origin that the server lets in, which loads the helper from the server.
 async fn shop(user_agent: Option<&str>, server: &str, script: &str) -> Option<Value> {
     let helper = format!("{server}/jsdkd.js");
@@ -71,6 +74,59 @@ async fn an_iphone_keeps_the_address_first_entered_and_one_signature() {
     let late = format!("history.pushState(null, '', '/item/7'); tell(jsdkd.config({{ appid: '{app}' }}))");
     let Some(report) = shop(Some(IPHONE), &server, &late).await else { return };
     assert_eq!(signed(&report), ["cart?a=1&b=%20"]);
+}
+
+/// A page whose router moves before the helper is loaded, as a bundle or a lazy route does.
+fn loads_late(server: &str, app: &str) -> String {
+    format!(
+        "history.replaceState(null, '', '/home#/a'); history.pushState({{}}, '', '/item/7?c=2#x');
+         var late = document.createElement('script');
+         late.src = '{server}/jsdkd.js';
+         late.onload = function () {{ tell(jsdkd.config({{ appid: '{app}' }})); }};
+         document.body.appendChild(late);"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_loaded_late_signs_the_entry_address_on_an_iphone() {
+    let (server, app, _guard) = server().await;
+    for (agent, expected) in [(IPHONE, "cart?a=1&b=%20"), (ANDROID, "item/7?c=2")] {
+        let script = loads_late(&server, &app);
+        let visit = Visit {
+            host: "shop.example.com",
+            path: "/cart?a=1&b=%20#/top",
+            user_agent: Some(agent),
+            helper: NOTHING,
+            script: &script,
+        };
+        let Some(report) = visit.report().await else { return };
+        assert_eq!((report["resolved"].as_bool(), signed(&report)), (Some(true), vec![expected]), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_a_record_of_its_entry_signs_what_it_has() {
+    let (server, app, _guard) = server().await;
+    for broken in [
+        "performance.getEntriesByType = undefined",
+        "performance.getEntriesByType = function () { return []; }",
+        "performance.getEntriesByType = function () { return [{ name: 'document' }]; }",
+    ] {
+        let script = format!("{broken}; {}", loads_late(&server, &app));
+        let visit = Visit { host: "shop.example.com", path: "/cart", user_agent: Some(IPHONE), helper: NOTHING, script: &script };
+        let Some(report) = visit.report().await else { return };
+        assert_eq!(signed(&report), ["item/7?c=2"], "{broken}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_to_the_page_is_not_its_entry() {
+    let (server, app, _guard) = server().await;
+    let script = loads_late(&server, &app);
+    let visit =
+        Visit { host: "shop.example.com", path: "/moved-to/cart?a=1", user_agent: Some(IPHONE), helper: NOTHING, script: &script };
+    let Some(report) = visit.report().await else { return };
+    assert_eq!(signed(&report), ["cart?a=1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

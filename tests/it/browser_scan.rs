@@ -11,10 +11,9 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use jsdkd::sandbox::Answer;
 use serde_json::{Value, json};
 
-use crate::support::app::{APP, TestApp};
+use crate::support::app::{APP, TestApp, config_of};
 use crate::support::devtools::{Devtools, Tab};
 use crate::support::page::{HELPER, Serving, site};
-use crate::support::visitor::Browser;
 
 /// A page's script that scans with `options` and keeps what it hears.
 fn scanning(options: &str) -> String {
@@ -60,8 +59,12 @@ async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_w
     assert_eq!(picture, json!(["微信扫码登录 Scan with WeChat to log in", 240, 240]));
 
     let authorize = read(&tab.picture("#qr img").await);
-    let callback = app.sandbox.visit(&authorize, "小红", Answer::Agree).unwrap();
-    assert_eq!(Browser::new(&app).open(&callback).await.status, 200);
+    // Who scanned is asked, since a page began the login.
+    let phone = browser.tab().await;
+    phone.go(&app.sandbox.visit(&authorize, "小红", Answer::Agree).unwrap()).await;
+    let named = phone.until("document.querySelector('h1 bdi') && document.querySelector('h1 bdi').innerText").await;
+    assert_eq!(named, format!("http://shop.example.com:{port}"));
+    phone.press("button[value=yes]").await;
     let came = outcome(&tab).await;
     assert_eq!((&came["got"]["user"]["nickname"], &came["got"]["app_id"]), (&json!("小红"), &json!(APP)), "{came}");
     assert_eq!(came["got"]["uuid"].as_str().map(str::len), Some(32));
@@ -94,6 +97,27 @@ async fn what_will_not_pass_rejects_with_the_servers_words() {
     let (port, _serving) = site(&format!("{}/jsdkd.js", app.url), &scanning("element: '#elsewhere'"));
     tab.go(&format!("http://localhost:{port}/")).await;
     assert_eq!(outcome(&tab).await["code"], "no_element");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
+    let Some(browser) = Devtools::start().await else { return };
+    let app = TestApp::start().await;
+    let (port, _serving) = site(&format!("{}/jsdkd.js", app.url), &scanning(""));
+    let tab = browser.tab().await;
+    tab.go(&format!("http://shop.example.com:{port}/")).await;
+    let came = outcome(&tab).await;
+    assert_eq!(came["code"], "origin_not_allowed");
+    assert!(came["message"].as_str().is_some_and(|message| message.contains("login.sites")), "{came}");
+    // A form needs no answer to have done its harm.
+    tab.value(&format!("var f = document.createElement('form'); f.method = 'post'; f.action = '{}/login'; document.body.appendChild(f); f.submit()", app.url)).await;
+    let told = tab.until("location.pathname === '/login' && document.body.innerText").await;
+    assert!(told.as_str().is_some_and(|told| told.contains("origin_not_allowed")), "{told}");
+
+    let listed = json!({ "login": { "sites": [format!("http://shop.example.com:{port}")] }, "cors": ["other\\.example\\.com"] });
+    app.reloader.apply(config_of(&app.sandbox, listed));
+    tab.go(&format!("http://shop.example.com:{port}/")).await;
+    tab.until(SHOWN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

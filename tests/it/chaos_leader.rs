@@ -1,5 +1,5 @@
 //! Scenes of chaos: the one of three processes that holds the right to renew dies, stands still beyond its lease, or writes late. What
-//! they measure stands in README's "What happens when".
+//! they measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 

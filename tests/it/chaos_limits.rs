@@ -1,5 +1,5 @@
 //! Scenes of chaos: a process whose disk is full or cannot be written, and one that has no file descriptors left. What they measure
-//! stands in README's "What happens when".
+//! stands in docs/failures.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! Scenes of chaos: three processes share a real Redis that restarts, dies, hangs or is far away, or that one of them has lost. What
-//! they measure stands in README's "What happens when".
+//! they measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! Scenes of chaos: three processes share a real MariaDB that dies, that one of them has lost, or whose rows another session keeps
-//! locked. What they measure stands in README's "What happens when".
+//! locked. What they measure stands in docs/failures.md.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Scenes of chaos: three processes on a Redis that has a second server in reserve: sentinels, and a cluster with and without a
-//! replica, and the server that holds the credential dies. What they measure stands in README's "What happens when".
+//! replica, and the server that holds the credential dies. What they measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 

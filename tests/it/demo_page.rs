@@ -45,6 +45,34 @@ async fn the_demo_page_computes_the_same_signature_as_the_server() {
     assert_eq!(state.await, "equal");
 }
 
+/// Language, README and its picture.
+const PICTURES: [(&str, &str, &str); 2] =
+    [("en", "README.md", "docs/demo.png"), ("zh-CN", "README.zh-CN.md", "docs/demo.zh-CN.png")];
+
+/// `cargo test --test it the_pictures -- --ignored`, after a change of the page. It needs a font with Chinese characters.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes into docs/"]
+async fn the_pictures_of_the_readmes_are_taken() {
+    let browser = Devtools::start().await.expect("Chromium");
+    let demo = Demo::start(&[]).await;
+    for (language, _, picture) in PICTURES {
+        let tab = browser.tab().await;
+        demo.show(&tab, "").await;
+        tab.press(&format!("nav button[data-lang={language}]")).await;
+        tab.until("document.getElementById('verdict').dataset.state === 'equal'").await;
+        tab.value("document.getElementById('address').value = 'https://shop.example.com/?id=7'").await;
+        tab.press("#form button").await;
+        tab.until(
+            "document.getElementById('in-url').innerText === 'https://shop.example.com/?id=7' \
+             && document.getElementById('verdict').dataset.state === 'equal'",
+        )
+        .await;
+        tab.value("document.documentElement.style.scrollbarWidth = 'none'; scrollTo(0, 0)").await;
+        let png = tab.window_picture(840, 620).await;
+        std::fs::write(format!("{}/{picture}", env!("CARGO_MANIFEST_DIR")), png).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
     let Some(browser) = Devtools::start().await else { return };
@@ -81,6 +109,8 @@ async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
     let address = tab.until("document.querySelector('#by-hand[href]').href").await;
     phone.go(address.as_str().expect("an address")).await;
     phone.press("button.yes").await;
+    // Who scanned is asked, since a page began the login.
+    phone.press("button[value=yes]").await;
     let (state, text) = told(&tab, "scanned").await;
     assert!(state == "known" && text.contains("小明"), "{text}");
 

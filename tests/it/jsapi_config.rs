@@ -177,9 +177,55 @@ async fn without_a_url_a_full_referer_is_signed_else_nothing_and_a_warning_says_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_referer_that_holds_an_origin_only_is_signed_with_a_warning() {
+    let app = TestApp::start().await;
+    for (referer, signed) in
+        [("https://a.cn/", "https://a.cn/"), ("http://a.cn:8080/", "http://a.cn:8080/"), ("https://a.cn", "https://a.cn")]
+    {
+        for method in [Method::POST, Method::GET] {
+            let answer = app.send(app.request(method.clone(), PATH).header("referer", referer)).await;
+            assert_signed(&app, &answer.json(), signed);
+            assert!(
+                answer.header("warning").starts_with("199 jsdkd \"no url was sent and the Referer holds an origin only"),
+                "{answer:?}"
+            );
+            // What the page itself sends is not doubted.
+            let url = json!({ "url": referer }).to_string();
+            let own =
+                app.request(Method::POST, PATH).header("referer", referer).header("content-type", "application/json").body(url);
+            assert_eq!(app.send(own).await.header("warning"), "");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
+    let app = TestApp::start().await;
+    for (query, signed) in [
+        ("url=https://a.cn/p?b=1&c=2", "https://a.cn/p?b=1"),
+        ("jsApiList=x&url=https://a.cn/p?b=1&c=2&debug=true", "https://a.cn/p?b=1"),
+        ("url=https://a.cn/p?b=1&c", "https://a.cn/p?b=1"),
+        ("url=https://a.cn/p?q=a+b", "https://a.cn/p?q=a b"),
+        ("url=https://a.cn/p?q=%E5%BE%AE", "https://a.cn/p?q=微"),
+    ] {
+        let answer = app.get(&format!("{PATH}?{query}")).await;
+        assert_signed(&app, &answer.json(), signed);
+        assert!(answer.header("warning").contains("encodeURIComponent"), "{query}: {answer:?}");
+    }
+    for query in [
+        "url=https%3A%2F%2Fa.cn%2Fp%3Fb%3D1%26c%3D2",
+        "url=https%3A%2F%2Fa.cn%2Fp%3Fb%3D1%26c%3D2&any=1",
+        "url=https://a.cn/p?b=1&jsApiList=a,b&openTagList=c&debug=true",
+        "any=1&url=https://a.cn/p",
+    ] {
+        assert_eq!(app.get(&format!("{PATH}?{query}")).await.header("warning"), "", "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_appid_is_not_found_however_it_is_written() {
     let app = TestApp::start().await;
-    let long = "w".repeat(20_000);
+    let long = "w".repeat(15_000);
     for unknown in [
         "wxunknown",
         "WX0123456789ABCDEF",

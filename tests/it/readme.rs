@@ -1,5 +1,5 @@
-//! README.md and README.zh-CN.md, and the pages in docs/, are one truth in two languages: they name the same things, section by
-//! section.
+//! The pages in two languages: README and everything in docs/. They name the same things, section by section, they agree with the
+//! program, and their links lead somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,11 +7,22 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 6] = [
+const PAIRS: [(&str, &str); 17] = [
     ("README.md", "README.zh-CN.md"),
+    ("docs/README.md", "docs/README.zh-CN.md"),
+    ("docs/errors.md", "docs/errors.zh-CN.md"),
+    ("docs/failures.md", "docs/failures.zh-CN.md"),
+    ("docs/library.md", "docs/library.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
+    ("docs/moving.md", "docs/moving.zh-CN.md"),
     ("docs/neighbours.md", "docs/neighbours.zh-CN.md"),
     ("docs/oauth.md", "docs/oauth.zh-CN.md"),
+    ("docs/operating.md", "docs/operating.zh-CN.md"),
+    ("docs/proof.md", "docs/proof.zh-CN.md"),
+    ("docs/routes.md", "docs/routes.zh-CN.md"),
+    ("docs/sandbox.md", "docs/sandbox.zh-CN.md"),
+    ("docs/settings.md", "docs/settings.zh-CN.md"),
+    ("docs/signing.md", "docs/signing.zh-CN.md"),
     ("docs/tokenboy.md", "docs/tokenboy.zh-CN.md"),
     ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
@@ -48,15 +59,20 @@ fn sections(page: &str) -> Vec<Section> {
                 code.push('\n');
             }
         } else if line.starts_with("## ") {
-            all.push(Section::default());
+            all.push(Section { named: names(line).collect(), ..Section::default() });
         } else {
             section.tables += usize::from(line.starts_with("| ---"));
             section.rows.extend(subject(line).map(str::to_owned));
-            section.named.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+            section.named.extend(names(line));
         }
     }
     assert!(block.is_none(), "a code block is not closed");
     all
+}
+
+/// What stands in backticks in a line.
+fn names(line: &str) -> impl Iterator<Item = String> + '_ {
+    line.split('`').skip(1).step_by(2).map(str::to_owned)
 }
 
 /// The first cell of a table's row, if it is one name in backticks and nothing else.
@@ -70,6 +86,32 @@ fn uncommented(line: &str) -> &str {
     let start = [" // ", " # "].iter().filter_map(|mark| line.find(mark)).min().unwrap_or(line.len());
     let code = line[..start].trim_end();
     if code.starts_with("# ") || code.starts_with("// ") { "" } else { code }
+}
+
+#[test]
+fn every_page_of_docs_is_in_both_languages_and_in_the_contents() {
+    let named: BTreeSet<String> = PAIRS.iter().flat_map(|(english, chinese)| [*english, *chinese]).map(str::to_owned).collect();
+    for entry in fs::read_dir(format!("{}/docs", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
+        assert!(named.contains(&format!("docs/{name}")), "docs/{name} is not compared with its other language");
+        let contents = if name.ends_with(".zh-CN.md") { "docs/README.zh-CN.md" } else { "docs/README.md" };
+        let is_listed = page(contents).contains(&format!("]({name})"));
+        assert!(is_listed || contents.ends_with(&name), "{contents} does not list {name}");
+    }
+}
+
+#[test]
+fn the_readmes_are_short_and_show_the_demo() {
+    for (name, picture) in [("README.md", "docs/demo.png"), ("README.zh-CN.md", "docs/demo.zh-CN.png")] {
+        let text = page(name);
+        assert!(text.lines().count() < 200, "{name} has {} lines", text.lines().count());
+        assert!(text.contains(&format!("]({picture})")), "{name} does not show {picture}");
+        let bytes = fs::read(format!("{}/{picture}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() < 100_000, "{picture} has {} bytes", bytes.len());
+    }
 }
 
 #[test]
@@ -94,7 +136,21 @@ fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
     let shown = example.lines().map(|line| line.trim_start_matches("//!").trim_start()).filter(|line| !line.starts_with("# "));
     let run: Vec<&str> = shown.map(uncommented).collect();
     assert_eq!(run.len(), 5);
-    for name in ["README.md", "README.zh-CN.md"] {
+    for name in ["docs/library.md", "docs/library.zh-CN.md"] {
+        let text = page(name);
+        let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
+        assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");
+    }
+}
+
+#[test]
+fn the_sandbox_page_shows_the_example_of_the_crate() {
+    let source = page("src/embed/sandbox.rs");
+    let example = source.split("/// ```\n").nth(1).expect("an example");
+    let shown = example.lines().map(|line| line.trim_start_matches("///").trim_start());
+    let run: Vec<&str> = shown.filter(|line| !line.starts_with("# ")).map(uncommented).collect();
+    assert_eq!(run.len(), 6);
+    for name in ["docs/sandbox.md", "docs/sandbox.zh-CN.md"] {
         let text = page(name);
         let block = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of Rust");
         assert_eq!(block.lines().map(uncommented).collect::<Vec<_>>(), run, "{name}");
@@ -119,7 +175,7 @@ fn the_tables_of_errors_are_the_programs_own() {
     });
     let codes: BTreeSet<(String, u16)> = codes.collect();
     assert!(codes.len() > 20, "the source is written otherwise than this test expects: {codes:?}");
-    for name in ["README.md", "README.zh-CN.md"] {
+    for name in ["docs/errors.md", "docs/errors.zh-CN.md"] {
         let told: BTreeSet<(String, u16)> = page(name).lines().filter_map(error_row).collect();
         assert_eq!(told, codes, "{name}");
     }
@@ -137,7 +193,7 @@ fn every_default_stands_in_the_table_of_settings() {
     let defaults: serde_json::Value = json5::from_str(&page("config/default.json5")).unwrap();
     let mut settings = Vec::new();
     flatten("", &defaults, &mut settings);
-    for name in ["README.md", "README.zh-CN.md"] {
+    for name in ["docs/settings.md", "docs/settings.zh-CN.md"] {
         let text = page(name);
         for (setting, values) in &settings {
             let start = format!("| `{setting}` |");
@@ -167,7 +223,7 @@ fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<Str
 #[test]
 fn the_links_of_the_pages_lead_somewhere() {
     let pages = PAIRS.iter().flat_map(|(english, chinese)| [*english, *chinese]);
-    for name in pages.chain(["CONTRIBUTING.md", "CHANGELOG.md"]) {
+    for name in pages.chain(["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md"]) {
         let text = page(name);
         let folder = name.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

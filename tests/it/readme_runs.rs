@@ -1,4 +1,4 @@
-//! The lines of README.md and of the pages in docs/ that a newcomer would paste, run as they stand but for the ports.
+//! The lines of README.md and of the pages in docs/ that a reader would paste, run as they stand but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -109,14 +109,14 @@ fn told(script: &str, ran: &Output) -> String {
 }
 
 #[test]
-fn every_line_of_the_readme_works_against_the_demo() {
+fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
     let Some(bash) = bash() else { return };
     let demo = Running::start(|port| jsdkd(&["demo", "--port", &port.to_string()]));
-    let page = read("README.md");
-    let blocks = asking(&page);
-    assert!(blocks.len() > 8, "{blocks:?}");
+    let pages = ["README.md", "docs/routes.md", "docs/errors.md", "docs/signing.md"].map(read).concat();
+    let blocks = asking(&pages);
+    assert!(blocks.len() > 12, "{blocks:?}");
     for block in blocks {
-        // The section on errors shows one; everywhere else an error is a fault of the page.
+        // The page about errors shows one; everywhere else an error is a fault of the page.
         let shows_an_error = block.contains("/jsapi/wxunknown/");
         let script = demo
             .at(3030, block)
@@ -264,8 +264,45 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
+fn the_sandbox_page_is_a_script_that_runs() {
+    let Some(bash) = bash() else { return };
+    let page = read("docs/sandbox.md");
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let lines = blocks(&page, "sh").concat().replace("127.0.0.1:3031", &format!("127.0.0.1:{port}"));
+    let script = lines.replace("target/release/jsdkd sandbox &", &format!("{PROGRAM} sandbox --port {port} &"));
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers = String::from_utf8_lossy(&ran.stdout);
+    for part in [
+        r#""ticket":""#,
+        r#"{"errcode":40125"#,
+        r#"{"errcode":40164"#,
+        r#"{"errcode":42001"#,
+        r#"{"errcode":40001"#,
+        r#""subscribe":1"#,
+        r#""scope":"snsapi_userinfo""#,
+        r#""content":"Hello""#,
+        r#""daily_quota":5"#,
+    ] {
+        assert!(answers.contains(part), "{part} in {told}");
+    }
+    assert!(!answers.contains(r#""error":"#), "{told}");
+}
+
+#[test]
 fn the_settings_of_the_pages_hold() {
-    for page in ["docs/messages.md", "docs/neighbours.md", "docs/oauth.md", "docs/tokenboy.md", "docs/wecom.md"] {
+    for page in [
+        "README.md",
+        "docs/messages.md",
+        "docs/neighbours.md",
+        "docs/oauth.md",
+        "docs/routes.md",
+        "docs/sandbox.md",
+        "docs/settings.md",
+        "docs/tokenboy.md",
+        "docs/wecom.md",
+    ] {
         for block in blocks(&read(page), "js") {
             let folder = tempfile::tempdir().unwrap();
             let settings = folder.path().join("jsdkd.json");
@@ -275,7 +312,9 @@ fn the_settings_of_the_pages_hold() {
             let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
             let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
             let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
-            let keys = keys.into_iter().chain(["CORP_SECRET", "CRM_SECRET", "OTHER_KEY"].map(|name| (name, "s")));
+            let keys = keys
+                .into_iter()
+                .chain(["CORP_SECRET", "CRM_SECRET", "OTHER_KEY", "R123_SECRET", "WX_SECRET"].map(|name| (name, "s")));
             let ran = check.envs(keys).output().unwrap();
             assert!(ran.status.success(), "{}", told(block, &ran));
         }

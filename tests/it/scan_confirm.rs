@@ -5,7 +5,7 @@ use jsdkd::sandbox::Answer;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::scan_login::{Login, begin, scan};
+use crate::scan_login::{Login, begin, begin_from, scan};
 use crate::support::app::{Response, TestApp};
 
 async fn asking() -> TestApp {
@@ -13,16 +13,16 @@ async fn asking() -> TestApp {
 }
 
 /// The value of a hidden field of the page's form.
-fn field(page: &Response, name: &str) -> String {
+pub(crate) fn field(page: &Response, name: &str) -> String {
     let input = page.body.split('<').find(|tag| tag.starts_with("input") && tag.contains(&format!("name=\"{name}\"")));
     let input = input.unwrap_or_else(|| panic!("no field {name}: {}", page.body));
     input.split("value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a value").to_owned()
 }
 
 /// Sends the page's form as a browser does: without a referrer its origin is `null`.
-async fn say(app: &TestApp, uuid: &str, token: &str, answer: &str) -> Response {
+pub(crate) async fn say(app: &TestApp, picture: &str, token: &str, answer: &str) -> Response {
     let request = app.request(Method::POST, "/wechat/weblogin").header("origin", "null").header("accept-language", "en");
-    let form = format!("uuid={uuid}&token={token}&answer={answer}");
+    let form = format!("state={picture}&token={token}&answer={answer}");
     app.send(request.header("content-type", "application/x-www-form-urlencoded").body(form)).await
 }
 
@@ -39,15 +39,15 @@ async fn yes_logs_in_and_no_does_not() {
     let (login, page) = scanned(&app).await;
     assert!(page.body.contains("127.0.0.1"), "the site is named: {}", page.body);
     app.get(&login.query).await.problem(404, "not_scanned_yet");
-    assert_eq!(say(&app, &login.uuid, &field(&page, "token"), "yes").await.status, 200);
+    assert_eq!(say(&app, &login.picture, &field(&page, "token"), "yes").await.status, 200);
     assert_eq!(app.get(&login.query).await.json()["user"]["nickname"].as_str(), Some("Alice"));
-    assert_eq!(say(&app, &login.uuid, &field(&page, "token"), "no").await.status, 200, "too late");
+    assert_eq!(say(&app, &login.picture, &field(&page, "token"), "no").await.status, 200, "too late");
     assert_eq!(app.get(&login.query).await.status, 200);
 
     let (login, page) = scanned(&app).await;
     let path = format!("{}?wait=20s", login.query);
     let token = field(&page, "token");
-    let (told, said) = tokio::join!(app.get(&path), say(&app, &login.uuid, &token, "no"));
+    let (told, said) = tokio::join!(app.get(&path), say(&app, &login.picture, &token, "no"));
     assert_eq!(said.status, 200);
     told.problem(404, "login_declined");
 }
@@ -56,15 +56,16 @@ async fn yes_logs_in_and_no_does_not() {
 async fn only_the_page_that_asked_can_answer() {
     let app = asking().await;
     let (login, page) = scanned(&app).await;
-    for (uuid, token) in [
-        (login.uuid.as_str(), ""),
-        (login.uuid.as_str(), "00000000000000000000000000000000"),
+    for (picture, token) in [
+        (login.picture.as_str(), ""),
+        (login.uuid.as_str(), field(&page, "token").as_str()),
+        (login.picture.as_str(), "00000000000000000000000000000000"),
         ("00000000000000000000000000000000", field(&page, "token").as_str()),
-        (begin(&app).await.uuid.as_str(), field(&page, "token").as_str()),
+        (begin(&app).await.picture.as_str(), field(&page, "token").as_str()),
     ] {
-        assert_eq!(say(&app, uuid, token, "yes").await.status, 400);
+        assert_eq!(say(&app, picture, token, "yes").await.status, 400);
     }
-    for body in ["", "uuid=x", "{}"] {
+    for body in ["", "state=x", "{}"] {
         let request = app.request(Method::POST, "/wechat/weblogin").header("content-type", "application/x-www-form-urlencoded");
         assert_eq!(app.send(request.body(body)).await.status, 400, "{body}");
     }
@@ -74,15 +75,31 @@ async fn only_the_page_that_asked_can_answer() {
 #[tokio::test]
 async fn the_page_that_asked_for_the_code_is_the_site_that_is_named() {
     let app = asking().await;
-    let request = app.request(Method::POST, "/login").header("origin", "https://shop.example.com");
-    let begun = app.send(request).await;
-    assert_eq!(begun.header("access-control-allow-origin"), "https://shop.example.com");
-    let uuid = serde_json::from_str::<serde_json::Value>(&begun.body).unwrap()["uuid"].as_str().unwrap().to_owned();
-    let own = begin(&app).await;
-    let login = Login { query: format!("/login/{uuid}"), at_wechat: own.at_wechat.replace(&own.uuid, &uuid), uuid };
-    assert!(scan(&app, &login, "Alice", Answer::Agree).await.body.contains("shop.example.com"));
+    let login = begin_from(&app, Some("https://shop.example.com")).await;
+    let page = scan(&app, &login, "Alice", Answer::Agree).await;
+    assert!(page.body.contains("<bdi>https://shop.example.com</bdi>") && !page.body.contains(&login.uuid), "{}", page.body);
+    assert_eq!(field(&page, "state"), login.picture);
     let evil = app.send(app.request(Method::POST, "/login").header("origin", "https://evil.org")).await;
     evil.problem(403, "origin_not_allowed");
+}
+
+#[tokio::test]
+async fn a_login_asks_by_who_began_it_unless_the_settings_say() {
+    let page = Some("https://shop.example.com");
+    for (confirm, by_page, by_back_end) in [(json!(null), true, false), (json!(true), true, true), (json!(false), false, false)] {
+        let app = TestApp::with(json!({ "login": { "confirm": confirm, "sites": page } })).await;
+        for (origin, asks) in [(page, by_page), (Some("http://192.168.1.5:8080"), by_page), (None, by_back_end)] {
+            let login = begin_from(&app, origin).await;
+            let seen = scan(&app, &login, "Alice", Answer::Agree).await;
+            assert_eq!((seen.status.as_u16(), seen.body.contains("<form")), (200, asks), "{confirm} {origin:?}");
+            assert_eq!(app.get(&login.query).await.status.as_u16(), if asks { 404 } else { 200 });
+            if asks {
+                assert!(seen.body.contains(origin.unwrap_or("127.0.0.1")), "{}", seen.body);
+                assert_eq!(say(&app, &login.picture, &field(&seen, "token"), "yes").await.status, 200);
+                assert_eq!(app.get(&login.query).await.json()["user"]["nickname"], "Alice");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use crate::oauth::EXCHANGE;
 use crate::support::app::{APP, Response, TestApp};
 use crate::support::redis::RedisServer;
-use crate::support::visitor::Browser;
+use crate::support::visitor::{Browser, parameter};
 
 /// What `POST /login` answered.
 pub(crate) struct Login {
     pub(crate) uuid: String,
+    /// What the QR code calls it.
+    pub(crate) picture: String,
     /// The path of `query_url`.
     pub(crate) query: String,
     /// The address that the QR code leads to.
@@ -24,7 +26,13 @@ pub(crate) struct Login {
 
 /// Begins a login and checks the shape of the answer.
 pub(crate) async fn begin(app: &TestApp) -> Login {
-    let begun = app.send(app.request(Method::POST, "/login")).await;
+    begin_from(app, None).await
+}
+
+/// The same by a page of `origin`, else by a back end.
+pub(crate) async fn begin_from(app: &TestApp, origin: Option<&str>) -> Login {
+    let request = app.request(Method::POST, "/login");
+    let begun = app.send(origin.into_iter().fold(request, |request, origin| request.header("origin", origin))).await;
     assert_eq!((begun.status.as_u16(), begun.header("cache-control")), (201, "no-store"), "{}", begun.body);
     let answer: Value = serde_json::from_str(&begun.body).unwrap();
     let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
@@ -33,7 +41,13 @@ pub(crate) async fn begin(app: &TestApp) -> Login {
     assert!(uuid.len() == 32 && uuid.bytes().all(|byte| byte.is_ascii_hexdigit()), "{uuid}");
     assert_eq!(text("query_url"), format!("{}/login/{uuid}", app.url));
     let at_wechat = behind_qrcode(&text("qrcode_url"));
-    Login { query: format!("/login/{uuid}"), uuid, at_wechat }
+    let picture = parameter(&at_wechat, "state").expect("a state");
+    assert!(picture.len() == 32 && picture.bytes().all(|byte| byte.is_ascii_hexdigit()) && picture != uuid, "{picture}");
+    assert!(
+        !begun.body.replace(&format!("/login/{uuid}"), "").replacen(&uuid, "", 1).contains(&uuid),
+        "the picture holds the uuid"
+    );
+    Login { query: format!("/login/{uuid}"), uuid, picture, at_wechat }
 }
 
 /// The text that a QR code's address shows: the path decoded once by HTTP, and once more for `unescape=true`.
@@ -51,7 +65,7 @@ pub(crate) async fn scan(app: &TestApp, login: &Login, visitor: &str, answer: An
 }
 
 #[track_caller]
-fn is_page(page: &Response, status: u16, words: &str) {
+pub(crate) fn is_page(page: &Response, status: u16, words: &str) {
     assert_eq!((page.status.as_u16(), page.header("content-type")), (status, "text/html; charset=utf-8"), "{}", page.body);
     assert!(page.body.contains(words), "{words:?} in {}", page.body);
     assert!(!page.body.contains("<script") && page.header("cache-control") == "no-store");
@@ -67,7 +81,7 @@ async fn a_phone_logs_a_desktop_in() {
         format!(
             "{}/connect/oauth2/authorize?appid={APP}&redirect_uri={callback}&response_type=code&scope=snsapi_userinfo&state={}#wechat_redirect",
             app.sandbox.url(),
-            login.uuid
+            login.picture
         )
     );
     app.get(&login.query).await.problem(404, "not_scanned_yet");
@@ -175,6 +189,7 @@ async fn what_is_no_login_at_the_phone_is_a_page_and_the_desktop_goes_on_waiting
     let login = begin(&app).await;
     is_page(&scan(&app, &login, "Alice", Answer::Refuse).await, 400, "href");
     is_page(&scan(&app, &login, "Alice", Answer::Snapshot).await, 403, "snapshot");
+    assert!(scan(&app, &login, "Alice", Answer::Snapshot).await.body.contains("使用完整服务"));
     for (fault, status) in
         [(Fault::errcode(40029, "invalid code"), 400), (Fault::errcode(-1, "system error"), 502), (Fault::reset(), 502)]
     {

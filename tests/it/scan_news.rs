@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jsdkd::clock::Clock;
-use jsdkd::login::{Logins, Polled};
+use jsdkd::login::{Beginner, Logins, Polled};
 use jsdkd::sandbox::Answer;
 use jsdkd::store::{StoreConfig, open, redis};
 use reqwest::Method;
@@ -73,7 +73,8 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     let login = begin(&app).await;
     let mut ids = vec![login.uuid.clone()];
     for _ in 1..100 {
-        ids.push(logins.open_scan(APP, "shop.example.com", None).await.unwrap());
+        let beginner = Beginner::BackEnd("shop.example.com".to_owned());
+        ids.push(logins.open_scan(APP, beginner, None).await.unwrap().uuid);
     }
     let before = reads(&redis);
     let polls: FuturesUnordered<_> = (0..POLLS)

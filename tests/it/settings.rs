@@ -543,7 +543,11 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
         config.oauth.of("wx1").admit("https://a.example/x").is_ok() && config.oauth.of("wx2").admit("https://a.example/x").is_err()
     );
     assert_eq!((config.oauth.of("wx1").scope, config.oauth.of("wx2").scope), (Scope::UserInfo, Scope::Base));
-    assert!(!config.confirm_logins && good(&format!("{{ {APPS}, login: {{ confirm: true }} }}")).config.confirm_logins);
+    let confirm = |text: &str| good(&format!("{{ {APPS}, login: {text} }}")).config.login.confirm;
+    assert_eq!(
+        (config.login.confirm, confirm("{ confirm: true }"), confirm("{ confirm: false }"), confirm("{}")),
+        (None, Some(true), Some(false), None)
+    );
     let expected = "a site such as \"https://shop.example.com/\"";
     assert_eq!(
         faults(
@@ -556,6 +560,36 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
              jsdkd.json:1:100 apps[0].oauth.scope: found \"snsapi_userinf\", expected \"snsapi_base\" or \"snsapi_userinfo\"; did you mean \"snsapi_userinfo\"?\n\
              jsdkd.json:1:139 login.confirm: found 1, expected true or false"
         )
+    );
+}
+
+#[test]
+fn the_sites_whose_pages_begin_logins_are_origins() {
+    let config = good(&format!("{{ {APPS}, login: {{ sites: ['https://Shop.example.com/', 'http://10.0.0.1:8080'] }} }}")).config;
+    assert!(config.login.sites.contains("https://shop.example.com") && config.login.sites.contains("http://10.0.0.1:8080"));
+    assert!(!config.login.sites.contains("http://shop.example.com") && !config.login.sites.contains("null"));
+    let one = load_with(&format!("{{ {APPS} }}"), &[("JSDKD__LOGIN__SITES", "https://a.example,https://b.example")])
+        .expect("good")
+        .config;
+    assert!(one.login.sites.contains("https://b.example") && !one.login.sites.contains("https://c.example"));
+    let expected = "expected an origin such as \"https://shop.example.com\"";
+    assert_eq!(
+        faults(&format!(
+            "{{ {APPS}, login: {{ sites: ['*', 'https://*.example.com', 'https://a.example/in', 5, 'a.example'] }} }}"
+        )),
+        format!(
+            "jsdkd.json:1:58 login.sites[0]: found \"*\", {expected}: it does not begin with https:// or http://\n\
+             jsdkd.json:1:63 login.sites[1]: found \"https://*.example.com\", {expected}: it has a wildcard, which is not taken here; list each origin\n\
+             jsdkd.json:1:88 login.sites[2]: found \"https://a.example/in\", {expected}: it goes on behind the host and the port; leave that out\n\
+             jsdkd.json:1:112 login.sites[3]: found 5, {expected}\n\
+             jsdkd.json:1:115 login.sites[4]: found \"a.example\", {expected}: it does not begin with https:// or http://"
+        )
+    );
+    let told =
+        load_with(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com:80' }} }}"), &[]).expect("good").warnings;
+    assert!(format!("{told:?}").contains("the other scheme's port"), "{told:?}");
+    assert!(
+        faults(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com/{}' }} }}", "a".repeat(500))).contains("QR code")
     );
 }
 

@@ -183,6 +183,55 @@ async fn what_is_asked_is_what_is_written() {
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_a_text_is_sent_as_it_is() {
+    let service = Service::start(|_, _| (200, json!({ "errcode": 0, "t": "a+b/c=&d", "expires_in": 7200 }).to_string()));
+    let url = |path: &str| format!("{}{path}", service.url);
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "client_id=x&client_secret=s%2Bt\n").unwrap();
+    let text = "grant_type=client_credentials&scope=a+b";
+    let xml = json!({ "Content-Type": "text/xml" });
+    let app = with(json!({
+        "first": { "url": url("/first") },
+        "form": { "url": url("/form"), "method": "POST", "body": text },
+        "places": { "url": url("/places"), "method": "POST", "body": "a=1&t={{results.first.t}}&b=%20" },
+        "xml": { "url": url("/xml"), "method": "POST", "body": "<t>{{results.first.t}}</t>", "headers": xml },
+        "json": { "url": url("/json"), "method": "PUT", "body": r#"{"n":1.0, "t":"{{results.first.t}}"}"#, "headers": { "content-type": "application/json; charset=utf-8" } },
+        "charset": { "url": url("/charset"), "method": "POST", "body": "t={{results.first.t}}", "headers": { "content-type": "Application/x-www-form-urlencoded; charset=utf-8" } },
+        "file": { "url": url("/file"), "method": "POST", "body": { "file": secret.path() } },
+        "list": { "url": url("/list"), "method": "POST", "body": [text] },
+        "number": { "url": url("/number"), "method": "POST", "body": 5 },
+    }))
+    .await;
+    let form = "application/x-www-form-urlencoded";
+    for (name, media, body) in [
+        ("form", form, text),
+        ("places", form, "a=1&t=a%2Bb%2Fc%3D%26d&b=%20"),
+        ("xml", "text/xml", "<t>a+b/c=&d</t>"),
+        ("json", "application/json; charset=utf-8", r#"{"n":1.0, "t":"a+b/c=&d"}"#),
+        ("charset", "Application/x-www-form-urlencoded; charset=utf-8", "t=a%2Bb%2Fc%3D%26d"),
+        ("file", form, "client_id=x&client_secret=s%2Bt"),
+        ("list", "application/json", r#"["grant_type=client_credentials&scope=a+b"]"#),
+        ("number", "application/json", "5"),
+    ] {
+        app.get(&format!("/token?name={name}")).await.json();
+        let asked = service.asked().into_iter().find(|asked| asked.path == format!("/{name}")).expect("it was asked");
+        assert_eq!((asked.content_type.as_str(), asked.body.as_str()), (media, body), "{name}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_text_holds_is_cut_out_of_what_the_service_says() {
+    let service = Service::start(|asked, _| {
+        (400, json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) }).to_string())
+    });
+    let app = with(json!({ "a": { "url": service.url, "method": "POST", "body": "id=me&key=s3cret+key" } })).await;
+    let (_, words) = error(&app, "a").await;
+    assert!(!words.contains("s3cret"), "{words}");
+    app.stop().await;
+}
+
 /// A service whose `/token` grants and whose `/ticket` takes none but the last token that it granted.
 fn chained() -> Service {
     Service::start(|asked, number| match asked.path.as_str() {

@@ -88,7 +88,7 @@ fn every_fault_is_named_at_its_place_and_no_secret_is_shown() {
         "jsdkd.json:5:8 sources.d.preset: found \"wecon\", expected \"wecom\" or",
         "jsdkd.json:6:3 sources.e.corpsecret: missing, expected what the preset needs",
         "jsdkd.json:7:38 sources.f.token: no source is called \"wexin\"; did you mean \"weixin\"?",
-        "jsdkd.json:8:26 sources.g.body: a source sends either body (JSON) or form, not both",
+        "jsdkd.json:8:26 sources.g.body: a source sends either body or form, not both",
         "jsdkd.json:8:44 sources.g.form.a: the variable NO_SUCH is not set",
         "jsdkd.json:9:3 sources.weixin: found a text, expected an object",
         "jsdkd.json:10:24 tokenboy.allow[0]: found \"lan\", expected",

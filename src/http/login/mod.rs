@@ -1,6 +1,7 @@
-//! Login by scanning, as the clients of haowang1013/wechat-server know it: a desktop begins (`open`) and asks (`poll`), a phone comes
+//! Login by scanning, as the clients of haowang1013/wechat-server know it: a desktop begins (`open`, if it may: `beginner`) and asks (`poll`), a phone comes
 //! by from WeChat (`scanned`).
 
+pub(super) mod beginner;
 pub(super) mod open;
 pub(super) mod poll;
 pub(super) mod scanned;

@@ -1,15 +1,16 @@
 //! `POST /login`: begins a login and says where its QR code is and where to ask for its end.
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 
-use super::CALLBACK;
+use super::{CALLBACK, beginner};
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{JSON, NO_STORE, caller, public};
+use crate::login::Opened;
 use crate::oauth::Scope;
 use crate::wechat::authorize_url;
 
@@ -21,10 +22,11 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
     };
     let holding = state.account_for(req.head(), &app_id).await?;
     let base = public::base(&req, &state)?;
+    let beginner = beginner::of(&req, &state, &base)?;
     let _place = state.place_for(req.head(), &holding)?;
-    let uuid = state.logins.open_scan(&app_id, &site(&req, &base), caller::address(req.head(), &state)).await?;
+    let Opened { uuid, picture } = state.logins.open_scan(&app_id, beginner, caller::address(req.head(), &state)).await?;
     // Encoded twice, and hence to be unescaped, as the original's clients have it: the path is decoded once on its way.
-    let text = byte_serialize(at_wechat(&state, &base, &app_id, &uuid).as_bytes()).collect::<String>().replace('%', "%25");
+    let text = byte_serialize(at_wechat(&state, &base, &app_id, &picture).as_bytes()).collect::<String>().replace('%', "%25");
     let answer = serde_json::json!({
         "uuid": uuid,
         "app_id": app_id,
@@ -36,18 +38,7 @@ pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) 
 }
 
 /// Where the phone is to go.
-pub(super) fn at_wechat(state: &AppState, base: &Url, app_id: &str, uuid: &str) -> String {
+pub(super) fn at_wechat(state: &AppState, base: &Url, app_id: &str, picture: &str) -> String {
     let callback = format!("{base}{}", CALLBACK.trim_start_matches('/'));
-    authorize_url(&state.options.open, app_id, &callback, Scope::UserInfo.name(), uuid)
-}
-
-/// The site that shows the QR code, as a person knows it: the page that asked, else ourselves.
-fn site(req: &HttpRequest, base: &Url) -> String {
-    let origin = req.headers().get(header::ORIGIN).map(HeaderValue::to_str);
-    let page = origin.and_then(|origin| origin.ok()?.parse::<Url>().ok());
-    let of = |url: &Url| {
-        let host = url.host_str()?;
-        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
-    };
-    page.as_ref().and_then(of).or_else(|| of(base)).unwrap_or_default()
+    authorize_url(&state.options.open, app_id, &callback, Scope::UserInfo.name(), picture)
 }

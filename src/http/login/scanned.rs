@@ -3,19 +3,20 @@
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
+use url::Url;
 
 use super::open::at_wechat;
 use super::{CALLBACK, LOGINS};
 use crate::http::error::ApiError;
-use crate::http::page::{self, Page};
+use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{NO_STORE, body, caller, public};
-use crate::login::{LoginError, Scanned};
+use crate::login::Scanned;
 
-/// What the page that asks sends back.
+/// What the page that asks sends back. It knows the login by its picture; the uuid is the desktop's alone.
 struct Answer {
-    uuid: String,
+    state: String,
     token: String,
     answer: String,
 }
@@ -28,41 +29,40 @@ impl Answer {
             let value = values.next()?.into_owned();
             values.next().is_none().then_some(value)
         };
-        Some(Self { uuid: one("uuid")?, token: one("token")?, answer: one("answer")? })
+        Some(Self { state: one("state")?, token: one("token")?, answer: one("answer")? })
     }
 }
 
 pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let base = public::base(&req, &state)?;
     let params = Params::of(&req);
-    let (Ok(Some(uuid)), Ok(code)) = (params.one("state"), params.one("code")) else {
-        return Ok(page::visitor(&req, Page::Expired { again: None }));
-    };
-    if let Some(refused) = code.filter(|_| *req.method() == Method::GET).and_then(|code| state.logins.refused_scan(uuid, code)) {
-        return answer(&req, &state, uuid, Ok(refused));
+    let (Ok(Some(picture)), Ok(code)) = (params.one("state"), params.one("code")) else { return Ok(lost(&req, &base)) };
+    if let Some(refused) = code.filter(|_| *req.method() == Method::GET).and_then(|code| state.logins.refused_scan(picture, code)) {
+        return Ok(answer(&req, &state, &base, picture, &refused));
     }
-    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else { return Ok(page::crowded(&req)) };
-    let known = state.logins.app_of_scan(uuid).await;
-    let holding = match known {
+    let once_more = page::same(&req, &base);
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::crowded(&req, once_more.as_deref()));
+    };
+    let holding = match state.logins.app_of_scan(picture).await {
         Ok(None) => None,
         Ok(Some(app_id)) => state.account(&app_id).await.ok(),
-        Err(error) => return Ok(page::trouble_here(&req, &error)),
+        Err(error) => return Ok(page::trouble_here(&req, &error, once_more.as_deref())),
     };
-    let Some(holding) = holding else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
+    let Some(holding) = holding else { return Ok(lost(&req, &base)) };
     if *req.method() == Method::HEAD {
         // A look logs nobody in.
         return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish());
     }
     let Some(code) = code else {
-        let base = public::base(&req, &state)?;
-        let again = at_wechat(&state, &base, holding.account.app_id.as_str(), uuid);
+        let again = at_wechat(&state, &base, holding.account.app_id.as_str(), picture);
         return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
     };
-    let from = caller::address(req.head(), &state);
-    let scanned = state
-        .logins
-        .scanned(crate::account::Account::clone(&holding.account), uuid, code, state.options.confirm_logins, from)
-        .await;
-    answer(&req, &state, uuid, scanned)
+    let (confirm, from) = (state.access().login.confirm, caller::address(req.head(), &state));
+    Ok(match state.logins.scanned(crate::account::Account::clone(&holding.account), picture, code, confirm, from).await {
+        Ok(scanned) => answer(&req, &state, &base, picture, &scanned),
+        Err(error) => page::trouble_here(&req, &error, once_more.as_deref()),
+    })
 }
 
 pub(in crate::http) async fn post(
@@ -70,28 +70,45 @@ pub(in crate::http) async fn post(
     state: web::Data<AppState>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let base = public::base(&req, &state)?;
     let form = match body::raw(&req, payload.into_inner(), &state).await {
         Ok(form) => Answer::read(&form),
-        Err(ApiError::Overloaded) => return Ok(page::crowded(&req)),
+        Err(ApiError::Overloaded) => return Ok(page::crowded(&req, None)),
         Err(_) => None,
     };
-    let Some(form) = form else { return Ok(page::visitor(&req, Page::Expired { again: None })) };
-    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else { return Ok(page::crowded(&req)) };
-    let scanned = state.logins.confirm(&form.uuid, &form.token, form.answer == "yes").await;
-    answer(&req, &state, &form.uuid, scanned)
+    let Some(form) = form else { return Ok(lost(&req, &base)) };
+    // From there WeChat brings the person back to the question.
+    let again = base.join(CALLBACK.trim_start_matches('/')).ok().map(|mut url| {
+        url.query_pairs_mut().append_pair("state", &form.state);
+        String::from(url)
+    });
+    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::crowded(&req, again.as_deref()));
+    };
+    Ok(match state.logins.confirm(&form.state, &form.token, form.answer == "yes").await {
+        Ok(scanned) => answer(&req, &state, &base, &form.state, &scanned),
+        Err(error) => page::trouble_here(&req, &error, again.as_deref()),
+    })
 }
 
-fn answer(req: &HttpRequest, state: &AppState, uuid: &str, scanned: Result<Scanned, LoginError>) -> Result<HttpResponse, ApiError> {
-    Ok(match scanned {
-        Err(error) => page::trouble_here(req, &error),
-        Ok(Scanned::Done) => page::visitor(req, Page::Done),
-        Ok(Scanned::Declined) => page::visitor(req, Page::Declined),
-        Ok(Scanned::Unknown) => page::visitor(req, Page::Expired { again: None }),
-        Ok(Scanned::Taken) => page::visitor(req, Page::Taken),
-        Ok(Scanned::Failed(failure)) => page::failed(req, failure, None),
-        Ok(Scanned::Asks { site, token }) => {
-            let action = format!("{}{}", public::base(req, state)?.path().trim_end_matches('/'), CALLBACK);
-            page::visitor(req, Page::Confirm { site: &site, action: &action, token: &token, uuid })
+/// The page of a person whose login is not known: nothing says at which site it began.
+fn lost(req: &HttpRequest, base: &Url) -> HttpResponse {
+    page::visitor(req, Page::Expired(WayOn { host: base.host_str().unwrap_or_default(), ..WayOn::default() }))
+}
+
+fn answer(req: &HttpRequest, state: &AppState, base: &Url, picture: &str, scanned: &Scanned) -> HttpResponse {
+    match scanned {
+        Scanned::Done => page::visitor(req, Page::Done),
+        Scanned::Declined => page::visitor(req, Page::Declined),
+        Scanned::Unknown => lost(req, base),
+        Scanned::Taken { site } => page::visitor(req, Page::Taken { site }),
+        Scanned::Failed { failure, app_id } => {
+            let again = at_wechat(state, base, app_id, picture);
+            page::failed(req, *failure, Some(&again))
         }
-    })
+        Scanned::Asks { site, token } => {
+            let action = format!("{}{}", base.path().trim_end_matches('/'), CALLBACK);
+            page::visitor(req, Page::Confirm { site, action: &action, token, login: picture })
+        }
+    }
 }

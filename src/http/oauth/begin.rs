@@ -11,7 +11,7 @@ use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{caller, public};
 use crate::login::{Departure, Mode};
-use crate::oauth::Scope;
+use crate::oauth::{LONGEST_RETURN, RedirectError, Scope};
 use crate::signature::random_id;
 use crate::wechat::authorize_url;
 
@@ -60,5 +60,9 @@ fn departure(app_id: &str, state: &AppState, params: &Params<'_>) -> Result<Depa
     let redirect = params.one("redirect")?.ok_or_else(|| {
         ApiError::MalformedQuery("redirect is missing: the address to return to, percent-encoded once".to_owned())
     })?;
-    Ok(Departure { app_id: app_id.to_owned(), redirect: policy.admit(redirect)?, state: own_state, mode, scope })
+    let departure = Departure { app_id: app_id.to_owned(), redirect: policy.admit(redirect)?, state: own_state, mode, scope };
+    match departure.longest_return() {
+        sent if sent > LONGEST_RETURN => Err(RedirectError::TooLong(sent).into()),
+        _ => Ok(departure),
+    }
 }

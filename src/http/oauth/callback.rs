@@ -6,53 +6,63 @@ use url::Url;
 
 use super::{beginning, browser};
 use crate::http::error::ApiError;
-use crate::http::extract::KnownAccount;
-use crate::http::page::{self, Page};
+use crate::http::extract;
+use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{NO_STORE, caller, public};
 use crate::login::{Arrived, Stop};
 
-pub(in crate::http) async fn get(
-    KnownAccount(holding): KnownAccount,
-    state: web::Data<AppState>,
-    req: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(in crate::http) async fn get(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let base = public::base(&req, &state)?;
+    let host = base.host_str().unwrap_or_default();
+    let again = page::same(&req, &base);
+    let holding = match state.account_for(req.head(), extract::app_id(&req)).await {
+        Ok(holding) => holding,
+        // Taken out of the settings since: still a visitor's page.
+        Err(ApiError::UnknownApp) => return Ok(page::visitor(&req, Page::Expired(WayOn { host, ..WayOn::default() }))),
+        Err(_) => return Ok(page::crowded(&req, again.as_deref())),
+    };
     let account = crate::account::Account::clone(&holding.account);
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(&req);
+    let site = policy.only_site();
+    let lost = WayOn { again: None, site: site.as_ref(), host };
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
-        return Ok(page::visitor(&req, Page::Expired { again: None }));
+        return Ok(page::visitor(&req, Page::Expired(lost)));
     };
     let (trip, code) = (trip.to_owned(), code.map(str::to_owned));
     let from = caller::address(req.head(), &state);
     let stop = Stop { account, policy, state: trip, code, browser: browser(&req, &base), from };
     if let Some(refused) = state.logins.refused_arrival(&stop).filter(|_| *req.method() == Method::GET) {
-        return Ok(answer(&req, &base, &refused));
+        return Ok(answer(&req, &base, &refused, lost));
     }
-    let Ok(_place) = state.place_for(req.head(), &holding) else { return Ok(page::crowded(&req)) };
+    let Ok(_place) = state.place_for(req.head(), &holding) else { return Ok(page::crowded(&req, again.as_deref())) };
     if *req.method() == Method::HEAD {
         // A look uses nothing up.
         return match state.logins.is_expected(stop).await {
             Ok(true) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish()),
-            Ok(false) => Ok(page::visitor(&req, Page::Expired { again: None })),
-            Err(error) => Ok(page::trouble_here(&req, &error)),
+            Ok(false) => Ok(page::visitor(&req, Page::Expired(lost))),
+            Err(error) => Ok(page::trouble_here(&req, &error, again.as_deref())),
         };
     }
     Ok(match state.logins.arrive(stop).await {
-        Ok(arrived) => answer(&req, &base, &arrived),
-        Err(error) => page::trouble_here(&req, &error),
+        Ok(arrived) => answer(&req, &base, &arrived, lost),
+        Err(error) => page::trouble_here(&req, &error, again.as_deref()),
     })
 }
 
-fn answer(req: &HttpRequest, base: &Url, arrived: &Arrived) -> HttpResponse {
+/// `lost` is for a visitor whose trip is not known any more.
+fn answer(req: &HttpRequest, base: &Url, arrived: &Arrived, lost: WayOn<'_>) -> HttpResponse {
     match arrived {
         Arrived::To(address) => HttpResponse::Found()
             .insert_header((header::LOCATION, address.as_str()))
             .insert_header((header::CACHE_CONTROL, NO_STORE))
             .finish(),
-        Arrived::Unknown => page::visitor(req, Page::Expired { again: None }),
+        Arrived::Unknown(departure) => {
+            let again = departure.as_ref().and_then(|departure| beginning(base, departure));
+            page::visitor(req, Page::Expired(WayOn { again: again.as_deref(), ..lost }))
+        }
         Arrived::Failed(failure, departure) => {
             let again = beginning(base, departure);
             page::failed(req, *failure, again.as_deref())

@@ -15,7 +15,7 @@ impl Logins {
         account: &Account,
         id: &str,
         code: &str,
-        confirm: bool,
+        confirm: Option<bool>,
         from: Option<IpAddr>,
     ) -> Result<Scanned, LoginError> {
         let print = print_of(account.app_id.as_str(), code);
@@ -30,7 +30,7 @@ impl Logins {
                 (Ok(visitor), Some(person)) if visitor.openid == person.openid => Outcome::Theirs,
                 (Ok(_), Some(_)) => Outcome::Another,
                 (Ok(visitor), None) => {
-                    scan.phase = if confirm { Phase::Asking } else { Phase::Done };
+                    scan.phase = if confirm.unwrap_or(scan.by_page) { Phase::Asking } else { Phase::Done };
                     scan.person = Some(Person::new(visitor.clone()));
                     Outcome::Theirs
                 }
@@ -80,9 +80,9 @@ impl Logins {
                     tokio::time::sleep(LOOK_EVERY).await;
                     continue;
                 }
-                Known::UnderWay | Known::Lost => Scanned::Failed(Failure::TimedOut),
+                Known::UnderWay | Known::Lost => scan.after(Outcome::Failed(Failure::TimedOut)),
                 Known::Concluded(outcome) => scan.after(outcome),
-                Known::TooMany if scan.person.is_some() => Scanned::Taken,
+                Known::TooMany if scan.person.is_some() => scan.after(Outcome::Another),
                 Known::TooMany => {
                     if scan.exchanges.are_over() {
                         self.0.refused_scans.remember(&[id], Scanned::Unknown);
@@ -94,7 +94,7 @@ impl Logins {
     }
 
     fn remember_refusal(&self, id: &str, code: &str, scanned: &Scanned) {
-        if matches!(scanned, Scanned::Failed(_)) {
+        if matches!(scanned, Scanned::Failed { .. }) {
             self.0.refused_scans.remember(&[id, code], scanned.clone());
         }
     }
@@ -104,9 +104,9 @@ impl Scan {
     /// What somebody is shown whose code came to `outcome`.
     fn after(&self, outcome: Outcome) -> Scanned {
         match outcome {
-            Outcome::Failed(failure) => Scanned::Failed(failure),
+            Outcome::Failed(failure) => Scanned::Failed { failure, app_id: self.app.clone() },
             Outcome::Theirs => self.seen(),
-            Outcome::Another => Scanned::Taken,
+            Outcome::Another => Scanned::Taken { site: self.site.clone() },
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The cache file on disk: found, read, replaced. It knows nothing of records.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::entry::Entries;
 use crate::clock::Clock;
+use crate::files::{self, FileError};
 use crate::store::OpenError;
 
 /// Replaces the file at `path` by one with `text`, or leaves it as it was. A temporary file is made with mode 0600. Returns the new file, to
@@ -31,7 +32,13 @@ pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<File> {
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let misconfigured = |why: String| OpenError::Misconfigured(format!("cache.file {}: {why}", path.display()));
     if let Ok(real) = path.canonicalize() {
-        return if real.is_dir() { Err(misconfigured("is a directory; name a file in it".to_owned())) } else { Ok(real) };
+        return if real.is_dir() {
+            Err(misconfigured("is a directory; name a file in it".to_owned()))
+        } else if !real.is_file() {
+            Err(misconfigured("is no regular file; name one, which need not exist".to_owned()))
+        } else {
+            Ok(real)
+        };
     }
     let name = path.file_name().ok_or_else(|| misconfigured("names no file".to_owned()))?;
     let directory = directory(path).canonicalize();
@@ -52,12 +59,8 @@ pub(super) fn remove_leftovers(path: &Path) {
 
 /// Reads the file. An empty one is an empty cache; what cannot be read as a JSON object is moved aside, never overwritten.
 pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
-        Err(error) => return Err(OpenError::Misconfigured(format!("{} cannot be read: {error}", path.display()))),
-    };
-    if bytes.trim_ascii().is_empty() {
+    let bytes = contents(path)?;
+    if bytes.is_empty() {
         return Ok(Entries::new());
     }
     serde_json::from_slice(&bytes).or_else(|error| {
@@ -66,6 +69,18 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
         tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is torn or not ours; it was moved aside and the cache begins empty");
         Ok(Entries::new())
     })
+}
+
+/// What the file at `path` holds; nothing if it is absent or blank.
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>, OpenError> {
+    let mut bytes = Vec::new();
+    match files::open(path).and_then(|mut file| Ok(file.read_to_end(&mut bytes)?)) {
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(OpenError::Misconfigured(format!("{} {error}", path.display()))),
+        Ok(_) if bytes.trim_ascii().is_empty() => bytes.clear(),
+        Ok(_) => {}
+    }
+    Ok(bytes)
 }
 
 /// Moves a damaged file to `NAME.corrupt-<time>` and returns where it is now.

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::disk::sibling;
+use crate::files;
 use crate::store::OpenError;
 
 /// Goes with the process, however it ends.
@@ -62,7 +63,10 @@ impl Lock {
 }
 
 fn try_take(beside: &Path) -> Result<File, fs::TryLockError> {
-    let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(fs::TryLockError::Error)?;
+    // A FIFO of that name would be waited for.
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(files::non_blocking());
+    let file = options.open(beside).map_err(fs::TryLockError::Error)?;
     file.try_lock()?;
     Ok(file)
 }

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use redis::RedisResult;
 
 use super::super::apps::{self, Apps, StoredApp};
-use super::dial::Connection;
+use super::connection::Connection;
 use super::record::unwritable;
 use super::{RedisStore, StoreError, failed};
 

@@ -4,7 +4,7 @@
 use redis::{FromRedisValue, RedisResult};
 
 use super::capabilities::{Capabilities, Feature};
-use super::dial::Connection;
+use super::connection::Connection;
 use super::fault;
 
 /// A change of one key, in both of its forms. They leave the same behind, so that instances with and without scripts may share a Redis.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::RedisResult;
 
 use super::change::Change;
-use super::dial::Connection;
+use super::connection::Connection;
 use super::fault;
 use super::lock::Lock;
 

@@ -11,7 +11,7 @@ use super::super::companion::SUFFIX;
 use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
 use super::capabilities::Feature;
 use super::changes::{Claim, Release};
-use super::dial::Connection;
+use super::connection::Connection;
 use super::record::{self, millis};
 use super::{RedisStore, failed};
 use crate::clock::{SteadyMillis, UnixMillis};
@@ -27,9 +27,8 @@ impl RedisStore {
         if !self.capabilities.is_known_to_work(Feature::Scripts) {
             return self.clock.wall();
         }
-        let ask = async |mut connection: Connection| -> RedisResult<(u64, u64)> {
-            redis::cmd("TIME").query_async(&mut connection).await
-        };
+        let ask =
+            async |mut connection: Connection| -> RedisResult<(u64, u64)> { redis::cmd("TIME").query_async(&mut connection).await };
         match self.link.run(true, ask).await {
             Ok((seconds, micros)) => UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)),
             Err(_) => self.clock.wall(),

@@ -4,79 +4,18 @@
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, select_ok};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::super::{OpenError, RedisConfig, RedisTls, RedisTopology};
-use super::fault;
-
-/// A connection that many requests share; a clone is the same connection.
-#[derive(Clone)]
-pub(super) struct Connection {
-    /// Tells this connection from those before and after it.
-    pub(super) number: u64,
-    wire: Wire,
-}
-
-#[derive(Clone)]
-pub(super) enum Wire {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    pub(super) fn new(number: u64, wire: Wire) -> Self {
-        Self { number, wire }
-    }
-
-    pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.wire, Wire::Cluster(_))
-    }
-
-    /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead node costs some notices, not all.
-    pub(super) async fn publish(&mut self, channel: &str, text: &str) -> RedisResult<()> {
-        let mut command = redis::cmd("PUBLISH");
-        command.arg(channel).arg(text);
-        match &mut self.wire {
-            Wire::Single(one) => command.query_async(one).await,
-            Wire::Cluster(many) => {
-                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                many.route_command(command, anywhere).await.map(drop)
-            }
-        }
-    }
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match &mut self.wire {
-            Wire::Single(one) => one.req_packed_command(cmd),
-            Wire::Cluster(many) => many.req_packed_command(cmd),
-        }
-    }
-
-    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
-        match &mut self.wire {
-            Wire::Single(one) => one.req_packed_commands(pipeline, offset, count),
-            Wire::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match &self.wire {
-            Wire::Single(one) => one.get_db(),
-            Wire::Cluster(many) => many.get_db(),
-        }
-    }
-}
+use super::connection::Wire;
+use super::{fault, tls};
 
 /// Everything a connection needs, checked.
 pub(super) struct Dialer {
@@ -95,6 +34,9 @@ impl Dialer {
             RedisTopology::Sentinel(_, master) if master.is_empty() => {
                 return Err(misconfigured("the sentinels' master is not named"));
             }
+            RedisTopology::Cluster(_) if config.tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) => {
+                return Err(misconfigured("`servername` is one name, and a cluster has many"));
+            }
             RedisTopology::Cluster(_) if config.db != 0 => return Err(misconfigured("a cluster has only the database 0")),
             _ if ca.is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE")) => {
                 return Err(misconfigured("`ca` holds no certificate in PEM form"));
@@ -104,6 +46,7 @@ impl Dialer {
             RedisTopology::Cluster(nodes) => dialer.cluster(nodes).map(drop),
             RedisTopology::Unix(_) => Ok(()),
         }
+        .and_then(|()| config.tls.as_ref().map_or(Ok(()), |choices| tls::config(choices).map(drop)))
         // Only a certificate can be at fault here, so the text holds nothing secret.
         .map_err(|error| misconfigured(&error.to_string()))?;
         Ok(dialer)
@@ -127,16 +70,16 @@ impl Dialer {
             RedisTopology::Cluster(nodes) => match self.cluster(nodes)?.get_async_connection().await {
                 Ok(connection) => Ok(Wire::Cluster(connection)),
                 // The crate says only that no node would do. What the first one says helps the operator more.
-                Err(error) => match self.reach(self.client(&nodes[0].0, nodes[0].1)?).await {
+                Err(error) => match self.reach(&nodes[0].0, nodes[0].1).await {
                     Err(said) => Err(said),
                     Ok(_) => Err(error),
                 },
             },
-            RedisTopology::Standalone(host, port) => self.reach(self.client(host, *port)?).await.map(Wire::Single),
+            RedisTopology::Standalone(host, port) => self.reach(host, *port).await.map(Wire::Single),
             RedisTopology::Unix(path) => {
                 let info = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
                 let info = info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
-                self.reach(Client::open(info)?).await.map(Wire::Single)
+                self.greet(self.connect(Client::open(info)?).await?).await.map(Wire::Single)
             }
             RedisTopology::Sentinel(nodes, master) => {
                 // All at once: a sentinel that hangs, or lags behind and names a former master, must not hold up the others.
@@ -154,7 +97,7 @@ impl Dialer {
     /// A connection to the master that this sentinel names, once that server agrees.
     async fn through(&self, host: &str, port: u16, master: &str) -> RedisResult<MultiplexedConnection> {
         let (host, port) = self.named_master(host, port, master).await?;
-        let mut connection = self.reach(self.client(&host, port)?).await?;
+        let mut connection = self.reach(&host, port).await?;
         match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
             Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master") => Ok(connection),
             Ok(_) => Err(RedisError::from((ErrorKind::Io, "the server that the sentinels name is not a master (yet)"))),
@@ -173,9 +116,13 @@ impl Dialer {
     }
 
     async fn ask(&self, host: &str, port: u16, master: &str, identified: bool) -> RedisResult<(String, u16)> {
-        let mut sentinel = self.connect(self.client(host, port)?).await?;
+        let mut sentinel = self.connect_to(host, port).await?;
         if identified {
-            self.authenticate(&mut sentinel).await?;
+            let RedisConfig { sentinel_username, sentinel_password, username, password, .. } = &self.config;
+            let own = sentinel_password.as_ref().map(|password| (sentinel_username, password));
+            if let Some((username, password)) = own.or(password.as_ref().map(|password| (username, password))) {
+                self.authenticate(&mut sentinel, username.as_deref(), password).await?;
+            }
         }
         let mut question = redis::cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(master);
@@ -185,9 +132,14 @@ impl Dialer {
 
     /// A connection to the data, with our name given and our database chosen. The crate would do both as it connects, but keep to
     /// itself why a server refused.
-    async fn reach(&self, client: Client) -> RedisResult<MultiplexedConnection> {
-        let mut connection = self.connect(client).await?;
-        self.authenticate(&mut connection).await?;
+    async fn reach(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+        self.greet(self.connect_to(host, port).await?).await
+    }
+
+    async fn greet(&self, mut connection: MultiplexedConnection) -> RedisResult<MultiplexedConnection> {
+        if let Some(password) = &self.config.password {
+            self.authenticate(&mut connection, self.config.username.as_deref(), password).await?;
+        }
         if self.config.db != 0 {
             let selected = redis::cmd("SELECT").arg(self.config.db).query_async::<()>(&mut connection).await;
             selected.map_err(|error| fault::of_select(error, self.config.db))?;
@@ -199,12 +151,14 @@ impl Dialer {
         }
     }
 
-    async fn authenticate(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let Some(password) = &self.config.password else { return Ok(()) };
+    async fn authenticate(
+        &self,
+        connection: &mut MultiplexedConnection,
+        username: Option<&str>,
+        password: &SecretString,
+    ) -> RedisResult<()> {
         let mut auth = redis::cmd("AUTH");
-        if let Some(username) = &self.config.username {
-            auth.arg(username);
-        }
+        auth.arg(username);
         match auth.arg(password.expose_secret()).query_async::<()>(connection).await {
             // The original's client connects all the same, so a site may well have been running like this.
             Err(error) if fault::needs_no_password(&error) => {
@@ -212,7 +166,7 @@ impl Dialer {
                 Ok(())
             }
             // Servers before 6 know no users, only a password.
-            Err(error) if self.config.username.is_some() && fault::knows_no_users(&error) => {
+            Err(error) if username.is_some() && fault::knows_no_users(&error) => {
                 redis::cmd("AUTH").arg(password.expose_secret()).query_async(connection).await
             }
             Err(error) if fault::quotes(&error, password.expose_secret()) => Err(fault::of_password()),
@@ -220,10 +174,29 @@ impl Dialer {
         }
     }
 
+    async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+        let Some((tls, name)) = self.other_name() else { return self.connect(self.client(host, port)?).await };
+        let stream = tls::connect(host, port, name, tls, self.config.timeout).await?;
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, self.patience()).await?;
+        // Ends with the last clone of the connection.
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
     async fn connect(&self, client: Client) -> RedisResult<MultiplexedConnection> {
-        // The caller bounds the requests; the connection must not give up earlier by a default of its own.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.config.timeout)).set_response_timeout(None);
-        client.get_multiplexed_async_connection_with_config(&config).await
+        client.get_multiplexed_async_connection_with_config(&self.patience()).await
+    }
+
+    /// The caller bounds the requests; the connection must not give up earlier by a default of its own.
+    fn patience(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new().set_connection_timeout(Some(self.config.timeout)).set_response_timeout(None)
+    }
+
+    /// The name that the server's certificate bears, if it is another than the host's.
+    pub(super) fn other_name(&self) -> Option<(&RedisTls, &str)> {
+        let tls = self.config.tls.as_ref()?;
+        Some((tls, tls.server_name.as_deref()?))
     }
 
     fn client(&self, host: &str, port: u16) -> RedisResult<Client> {
@@ -271,7 +244,11 @@ pub(super) fn node(host: &str, port: u16, tls: &Option<RedisTls>) -> RedisResult
 }
 
 pub(super) fn certificates(tls: &RedisTls) -> TlsCertificates {
-    TlsCertificates { client_tls: None, root_cert: tls.ca.as_ref().map(|pem| pem.as_bytes().to_vec()) }
+    let client_tls = tls.client.as_ref().map(|(cert, key)| ClientTlsConfig {
+        client_cert: cert.as_bytes().to_vec(),
+        client_key: key.expose_secret().as_bytes().to_vec(),
+    });
+    TlsCertificates { client_tls, root_cert: tls.ca.as_ref().map(|pem| pem.as_bytes().to_vec()) }
 }
 
 /// What is sent goes out at once, and a peer that vanished without a word is noticed by the system too.

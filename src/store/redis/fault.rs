@@ -135,7 +135,7 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
         (Some("NOPERM"), _) => (
             Verdict::Sound,
             format!(
-                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +decr +pttl +pexpire +eval +hset +hgetall +publish"
+                "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +decr +pttl +pexpire +eval +hset +hget +hgetall +publish"
             ),
         ),
         (Some("READONLY"), _) => {

@@ -13,7 +13,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::super::memory::locked;
-use super::dial::{Connection, Dialer};
+use super::connection::Connection;
+use super::dial::Dialer;
 use super::fault::{Verdict, judge, judge_in_cluster, silence};
 
 /// The least time from one attempt to connect to the next.

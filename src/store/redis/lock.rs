@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::sleep;
 
 use super::changes::set_absent;
-use super::dial::Connection;
+use super::connection::Connection;
 use crate::clock::{Clock, SteadyMillis};
 
 /// One lock; take it as often as you like.

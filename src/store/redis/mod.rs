@@ -26,19 +26,23 @@ mod apps;
 mod capabilities;
 mod change;
 mod changes;
+mod connection;
 mod credentials;
 mod dial;
 mod fault;
+mod idle;
 mod link;
 mod lock;
 mod names;
 mod news;
 mod options;
 mod record;
+mod tls;
+mod tls_options;
 mod url;
 
-pub use options::from_options;
-pub use url::{from_address, from_nodes, from_url};
+pub use options::{UNKNOWN_OPTION, from_options};
+pub use url::{from_address, from_nodes, from_url, together};
 
 /// Keeps records in a Redis that other processes may share.
 pub struct RedisStore {

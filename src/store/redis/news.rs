@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::capabilities::{Capabilities, Feature};
 use super::dial::{Dialer, certificates, node, tcp};
-use super::fault;
+use super::{fault, tls};
 use crate::store::news::{Ear, News, QUIET};
 use crate::store::{RedisConfig, RedisTopology};
 
@@ -80,6 +80,9 @@ impl Dialer {
 
     async fn listener(&self, host: &str, port: u16) -> RedisResult<PubSub> {
         let RedisConfig { tls, timeout, .. } = &self.config;
+        if let Some((tls, name)) = self.other_name() {
+            return PubSub::new(&self.identity(), tls::connect(host, port, name, tls, *timeout).await?).await;
+        }
         let info = node(host, port, tls)?.set_tcp_settings(tcp(*timeout)).set_redis_settings(self.identity());
         let client = match tls {
             None => Client::open(info)?,

@@ -1,44 +1,40 @@
-//! The options object of the original's client (node_redis 3), and the same names in an address's query. Options that tune that
-//! client and mean nothing here are accepted in silence. It opens no connection.
+//! The options objects of node_redis and ioredis, and the same names in an address's query. An option that has no effect here is noted,
+//! one that would be dangerous to leave out is a fault. It opens no connection.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::super::{RedisConfig, RedisTls, RedisTopology};
-use super::url::{checked, defaults, from_url, host, port};
+use super::super::{RedisConfig, RedisTopology};
+use super::idle;
+use super::tls_options;
+use super::url::{checked, defaults, from_url, host, list, port};
+
+/// Why an option that nobody knows has no effect.
+pub const UNKNOWN_OPTION: &str = "it is no option of a Redis client that we know";
 
 /// Where the server is: read last and in this order, so that a socket's path wins over a host, as in the original's client.
-const PLACE: [&str; 3] = ["host", "port", "path"];
+const PLACE: [&str; 5] = ["host", "port", "path", "sentinels", "name"];
 
-const MEANT: [&str; 8] = ["user", "username", "password", "auth_pass", "db", "prefix", "tls", "timeout"];
-
-/// They tune the original's client; ours needs no such advice.
-const TUNING: [&str; 22] = [
-    "retry_strategy",
-    "connect_timeout",
-    "string_numbers",
-    "enable_offline_queue",
-    "no_ready_check",
-    "socket_keepalive",
-    "socket_initial_delay",
-    "socket_initialdelay",
-    "socket_nodelay",
-    "family",
-    "detect_buffers",
-    "return_buffers",
-    "retry_unfulfilled_commands",
-    "retry_max_delay",
-    "retry_delay",
-    "retry_backoff",
-    "max_attempts",
-    "parser",
-    "rename_commands",
-    "disable_resubscribing",
-    "command_queue_high_water",
-    "command_queue_low_water",
+const MEANT: [&str; 17] = [
+    "user",
+    "username",
+    "password",
+    "auth_pass",
+    "db",
+    "database",
+    "prefix",
+    "keyPrefix",
+    "tls",
+    "ssl",
+    "socket",
+    "commandTimeout",
+    "timeout",
+    "sentinelUsername",
+    "sentinelPassword",
+    "role",
+    "master",
 ];
 
 /// Reads the object; every fault is returned, under the key it belongs to.
@@ -46,6 +42,7 @@ pub fn from_options(options: &Map<String, Value>) -> Result<RedisConfig, Vec<(St
     let mut faults = Vec::new();
     let mut config = match options.get("url") {
         None | Some(Value::Null) => defaults(),
+        Some(Value::String(url)) if url.is_empty() => defaults(),
         Some(Value::String(url)) => from_url(url).unwrap_or_else(|fault| {
             faults.push(("url".to_owned(), fault));
             defaults()
@@ -56,8 +53,10 @@ pub fn from_options(options: &Map<String, Value>) -> Result<RedisConfig, Vec<(St
         }
     };
     let choices = options.iter().filter(|(key, _)| *key != "url" && !PLACE.contains(&key.as_str()));
+    // Ours goes before theirs.
+    let (ours, choices): (Vec<_>, Vec<_>) = choices.partition(|(key, _)| *key == "timeout");
     let place = PLACE.iter().filter_map(|key| options.get_key_value(*key));
-    for (key, value) in choices.chain(place) {
+    for (key, value) in choices.into_iter().chain(ours).chain(place) {
         if let Err(fault) = set(&mut config, key, value) {
             faults.push((key.clone(), fault));
         }
@@ -65,89 +64,136 @@ pub fn from_options(options: &Map<String, Value>) -> Result<RedisConfig, Vec<(St
     if !faults.is_empty() {
         return Err(faults);
     }
-    let blamed = if config.db != 0 { "db" } else { "tls" };
+    let blamed = match &config.topology {
+        RedisTopology::Sentinel(_, name) if name.is_empty() => "name",
+        _ if config.db != 0 => "db",
+        _ => "tls",
+    };
     checked(config).map_err(|fault| vec![(blamed.to_owned(), fault)])
 }
 
 /// Whether the name may be repeated in a message.
 pub(super) fn is_known(key: &str) -> bool {
-    PLACE.contains(&key) || MEANT.contains(&key) || TUNING.contains(&key)
+    PLACE.contains(&key) || MEANT.contains(&key) || idle::reason(key).is_some() || tls_options::is_check(key)
 }
 
 /// Applies one option; the fault does not repeat its value.
 pub(super) fn set(config: &mut RedisConfig, key: &str, value: &Value) -> Result<(), String> {
-    if value.is_null() && is_known(key) {
-        return Ok(());
+    // What is empty is not set: templates and compose files pass on what is absent.
+    if value.is_null() || value.as_str() == Some("") || (value == &Value::Bool(false) && key.contains("pass")) {
+        return if is_known(key) { Ok(()) } else { unknown(config, key) };
     }
     match key {
-        "host" => match &mut config.topology {
-            RedisTopology::Standalone(place, _) => {
-                let (name, number) = host(&text(value)?, 0)?;
-                if number != 0 {
-                    return Err("expected a host alone; its port goes under `port`".to_owned());
-                }
-                *place = name;
+        "host" => {
+            let (name, number) = host(&text(value)?, 0)?;
+            if number != 0 {
+                return Err("expected a host alone; its port goes under `port`".to_owned());
             }
-            _ => return Err("`url` says already where the servers are".to_owned()),
-        },
-        "port" => match &mut config.topology {
-            RedisTopology::Standalone(_, number) => *number = port(&text(value)?)?,
-            _ => return Err("`url` says already where the servers are".to_owned()),
-        },
-        "path" => config.topology = RedisTopology::Unix(PathBuf::from(filled(value)?)),
-        "user" | "username" => config.username = Some(text(value)?).filter(|user| !user.is_empty()),
-        "auth_pass" if config.password.is_some() => {}
-        "password" | "auth_pass" => {
-            config.password = Some(text(value)?).filter(|password| !password.is_empty()).map(SecretString::from);
+            *standalone(config)?.0 = name;
         }
-        "db" => {
-            let db = text(value)?.parse::<u32>().map_err(|_| "expected the number of a database, 0 or more")?;
+        "port" => *standalone(config)?.1 = port(&text(value)?)?,
+        "path" => config.topology = RedisTopology::Unix(text(value)?.into()),
+        "sentinels" => config.topology = RedisTopology::Sentinel(sentinels(value)?, String::new()),
+        "name" | "master" => match &mut config.topology {
+            RedisTopology::Sentinel(_, master) => *master = text(value)?,
+            _ => note(config, key, "it names a connection, and is not sent"),
+        },
+        "role" if value == "master" => {}
+        "role" => return Err("only the master takes writes: leave `role` out".to_owned()),
+        "user" | "username" => config.username = Some(text(value)?),
+        "sentinelUsername" => config.sentinel_username = Some(text(value)?),
+        "auth_pass" if config.password.is_some() => {}
+        "password" | "auth_pass" => config.password = Some(SecretString::from(text(value)?)),
+        "sentinelPassword" => config.sentinel_password = Some(SecretString::from(text(value)?)),
+        "db" | "database" => {
+            let db = text(value)?.trim().parse::<u32>().map_err(|_| "expected the number of a database, 0 or more")?;
             config.db = db.into();
         }
-        "prefix" => config.prefix = text(value)?,
-        "tls" => config.tls = tls(value)?,
-        "timeout" => config.timeout = duration(value)?,
-        key if TUNING.contains(&key) => {}
-        _ => return Err(format!("unknown option; known are url, {}, {}", PLACE.join(", "), MEANT.join(", "))),
+        "prefix" | "keyPrefix" => config.prefix = text(value)?,
+        "tls" | "ssl" => {
+            let (tls, notes) = tls_options::tls(value)?;
+            config.tls = tls;
+            config.notes.extend(notes.into_iter().map(|(option, why)| (format!("{key}.{option}"), why)));
+        }
+        "socket" => socket(config, value)?,
+        "timeout" | "commandTimeout" => config.timeout = duration(value)?,
+        _ if tls_options::is_check(key) => tls_options::keep_checking(key, value)?,
+        _ => match idle::reason(key) {
+            Some(why) => note(config, key, why),
+            None => return unknown(config, key),
+        },
     }
     Ok(())
 }
 
-/// The text of a certificate, given itself or as a file's path.
-pub(super) fn certificate(given: &str) -> Result<String, String> {
-    if given.contains("-----BEGIN") {
-        return Ok(given.to_owned());
-    }
-    std::fs::read_to_string(Path::new(given))
-        .map_err(|error| format!("`ca` is neither PEM text nor a readable file: {}", error.kind()))
+fn note(config: &mut RedisConfig, key: &str, why: &'static str) {
+    config.notes.push((key.to_owned(), why));
 }
 
-fn tls(value: &Value) -> Result<Option<RedisTls>, String> {
-    let choices = match value {
-        Value::Bool(on) => return Ok(on.then(RedisTls::default)),
-        Value::Object(choices) => choices,
-        _ => return Err("expected true, false or an object like { ca: \"…\" }".to_owned()),
-    };
-    let mut tls = RedisTls::default();
-    for (key, value) in choices {
-        match (key.as_str(), value) {
-            (_, Value::Null) | ("rejectUnauthorized", Value::Bool(true)) => {}
-            ("rejectUnauthorized", _) => {
-                return Err(
-                    "certificates are always checked; give the authority's as `ca` instead of `rejectUnauthorized`".to_owned()
-                );
-            }
-            ("ca", Value::String(given)) => tls.ca = Some(certificate(given)?),
-            ("ca", Value::Array(several)) => {
-                let all: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
-                let all = all.ok_or("expected `ca` to be a string or a list of strings")?;
-                tls.ca = Some(all.into_iter().map(certificate).collect::<Result<Vec<_>, _>>()?.join("\n"));
-            }
-            ("ca", _) => return Err("expected `ca` to be a string or a list of strings".to_owned()),
-            _ => return Err("unknown option of tls; known is ca".to_owned()),
+/// A word that is nearly one of ours was probably meant to be it, and the server would be asked in another way than its owner wants.
+fn unknown(config: &mut RedisConfig, key: &str) -> Result<(), String> {
+    let names = PLACE.iter().chain(&MEANT).copied();
+    let near = names.filter(|name| strsim::damerau_levenshtein(&key.to_lowercase(), &name.to_lowercase()) <= name.len() / 4).min();
+    match near {
+        Some(name) => Err(format!("unknown option; did you mean `{name}`?")),
+        None => {
+            note(config, key, UNKNOWN_OPTION);
+            Ok(())
         }
     }
-    Ok(Some(tls))
+}
+
+fn standalone(config: &mut RedisConfig) -> Result<(&mut String, &mut u16), String> {
+    match &mut config.topology {
+        RedisTopology::Standalone(place, number) => Ok((place, number)),
+        _ => Err("`url` says already where the servers are".to_owned()),
+    }
+}
+
+/// node_redis 4 has the address and TLS in an object of their own.
+fn socket(config: &mut RedisConfig, value: &Value) -> Result<(), String> {
+    let options = value.as_object().ok_or("expected an object like { host: \"…\", port: 6379, tls: true }")?;
+    let (tls, place): (Vec<_>, Vec<_>) = options.iter().partition(|(key, _)| tls_options::is_known(key) || *key == "tls");
+    let inside = |key: &str, fault: String| format!("`{key}`: {fault}");
+    // `path` after `host`, as in the object itself; what is unknown is noted.
+    let ordered = PLACE.iter().filter_map(|key| options.get_key_value(*key));
+    let others = place.iter().filter(|(key, _)| !PLACE.contains(&key.as_str())).copied();
+    for (key, value) in others.chain(ordered) {
+        match key.as_str() {
+            "host" | "port" | "path" => set(config, key, value).map_err(|fault| inside(key, fault))?,
+            _ if tls_options::is_check(key) => tls_options::keep_checking(key, value).map_err(|fault| inside(key, fault))?,
+            _ => note(config, &format!("socket.{key}"), idle::reason(key).unwrap_or(UNKNOWN_OPTION)),
+        }
+    }
+    let is_on = options.get("tls").is_some_and(|tls| !matches!(tls, Value::Null | Value::Bool(false)));
+    for (key, value) in &tls {
+        tls_options::keep_checking(key, value).map_err(|fault| inside(key, fault))?;
+    }
+    if is_on {
+        let mut merged = options.get("tls").and_then(Value::as_object).cloned().unwrap_or_default();
+        merged.extend(tls.into_iter().filter(|(key, _)| *key != "tls").map(|(key, value)| (key.clone(), value.clone())));
+        let (tls, notes) = tls_options::tls(&Value::Object(merged))?;
+        config.tls = tls;
+        config.notes.extend(notes.into_iter().map(|(option, why)| (format!("socket.{option}"), why)));
+    }
+    Ok(())
+}
+
+/// A list of `{ host, port }`, as ioredis has it, or of addresses.
+fn sentinels(value: &Value) -> Result<Vec<(String, u16)>, String> {
+    const EXPECTED: &str = "expected a list like [{ host: \"…\", port: 26379 }]";
+    const PORT: u16 = 26379;
+    let items = value.as_array().filter(|items| !items.is_empty()).ok_or(EXPECTED)?;
+    let node = |item: &Value| match item {
+        Value::String(text) => list(text, PORT).map(|mut nodes| nodes.remove(0)),
+        Value::Object(node) => {
+            let name = node.get("host").ok_or(EXPECTED).and_then(|host| host.as_str().ok_or(EXPECTED))?;
+            let number = node.get("port").filter(|port| !port.is_null());
+            Ok((host(name, 0)?.0, number.map_or(Ok(PORT), |number| port(&text(number)?))?))
+        }
+        _ => Err(EXPECTED.to_owned()),
+    };
+    items.iter().map(node).collect()
 }
 
 fn duration(value: &Value) -> Result<Duration, String> {
@@ -166,8 +212,4 @@ fn text(value: &Value) -> Result<String, String> {
         Value::Number(number) => Ok(number.to_string()),
         _ => Err("expected a string or a number".to_owned()),
     }
-}
-
-fn filled(value: &Value) -> Result<String, String> {
-    text(value).ok().filter(|text| !text.is_empty()).ok_or_else(|| "expected a path".to_owned())
 }

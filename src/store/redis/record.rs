@@ -6,7 +6,7 @@ use redis::{RedisError, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::Record;
-use super::dial::Connection;
+use super::connection::Connection;
 use super::fault;
 use crate::clock::{Clock, SteadyMillis};
 

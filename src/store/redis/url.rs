@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::super::{RedisConfig, RedisTls, RedisTopology};
-use super::options;
+use super::{options, tls_options};
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -79,12 +79,23 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
     }
     for (key, value) in pairs {
         match key.as_str() {
-            "host" | "port" | "path" | "url" | "tls" => return Err(format!("`{key}` belongs before the question mark")),
-            "ca" if tls => config.tls = Some(RedisTls { ca: Some(options::certificate(&value)?) }),
-            "ca" => return Err("`ca` has a meaning with rediss:// only".to_owned()),
+            "host" | "port" | "path" | "url" | "tls" | "ssl" | "socket" | "sentinels" => {
+                return Err(format!("`{key}` belongs before the question mark"));
+            }
+            "ca" | "cert" | "key" | "servername" => {
+                let choices = config.tls.as_mut().ok_or_else(|| format!("`{key}` has a meaning with rediss:// only"))?;
+                match key.as_str() {
+                    "servername" => choices.server_name = tls_options::server_name(&value).map(Some)?,
+                    "ca" => choices.ca = Some(tls_options::pem_text(&key, &value)?),
+                    _ => return Err(format!("`{key}` goes into an object: {{ url: \"…\", tls: {{ cert: \"…\", key: \"…\" }} }}")),
+                }
+            }
             _ => {
                 // An unknown key might be a piece of a password that was not encoded.
                 let known = if options::is_known(&key) { key.as_str() } else { "an option after the question mark" };
+                if !options::is_known(&key) {
+                    return Err(format!("{known} is unknown"));
+                }
                 options::set(&mut config, &key, &Value::from(value)).map_err(|fault| format!("{known}: {fault}"))?;
             }
         }
@@ -94,10 +105,16 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
 
 /// Reads several addresses, which together are a cluster.
 pub fn from_nodes(urls: Vec<&str>) -> Result<RedisConfig, String> {
+    let read = urls.into_iter().enumerate();
+    let configs = read.map(|(index, url)| from_url(url).map_err(|fault| format!("node {}: {fault}", index + 1)));
+    together(configs.collect::<Result<_, _>>()?)
+}
+
+/// One cluster of what its nodes say.
+pub fn together(configs: Vec<RedisConfig>) -> Result<RedisConfig, String> {
     let mut nodes = Vec::new();
     let mut cluster: Option<RedisConfig> = None;
-    for (index, url) in urls.into_iter().enumerate() {
-        let mut config = from_url(url).map_err(|fault| format!("node {}: {fault}", index + 1))?;
+    for (index, mut config) in configs.into_iter().enumerate() {
         match std::mem::replace(&mut config.topology, RedisTopology::Cluster(Vec::new())) {
             RedisTopology::Standalone(host, port) => nodes.push((host, port)),
             RedisTopology::Cluster(several) => nodes.extend(several),
@@ -140,6 +157,9 @@ pub(super) fn defaults() -> RedisConfig {
         prefix: String::new(),
         tls: None,
         timeout: Duration::from_secs(1),
+        sentinel_username: None,
+        sentinel_password: None,
+        notes: Vec::new(),
     }
 }
 
@@ -148,7 +168,14 @@ pub(super) fn checked(config: RedisConfig) -> Result<RedisConfig, String> {
     match &config.topology {
         RedisTopology::Cluster(_) if config.db != 0 => Err("a cluster has only the database 0".to_owned()),
         RedisTopology::Unix(_) if config.tls.is_some() => Err("a unix socket has no TLS".to_owned()),
-        RedisTopology::Sentinel(_, master) if master.is_empty() => Err("the master's name is empty".to_owned()),
+        RedisTopology::Sentinel(_, master) if master.is_empty() => {
+            Err("the name of the master that the sentinels watch is missing: `name`".to_owned())
+        }
+        RedisTopology::Cluster(_) if config.tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) => Err(
+            "`servername` is one name, and each node of a cluster is held to its own: take it out, and name the nodes as their \
+                 certificates do"
+                .to_owned(),
+        ),
         _ => Ok(config),
     }
 }
@@ -207,7 +234,7 @@ fn identify(config: &mut RedisConfig, userinfo: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn list(hosts: &str, default: u16) -> Result<Vec<(String, u16)>, String> {
+pub(super) fn list(hosts: &str, default: u16) -> Result<Vec<(String, u16)>, String> {
     hosts.split(',').map(|one| host(one.trim(), default)).collect()
 }
 
@@ -217,7 +244,7 @@ fn decoded(text: &str) -> Result<String, String> {
 
 fn alike(a: &RedisConfig, b: &RedisConfig) -> bool {
     let password = |config: &RedisConfig| config.password.as_ref().map(|password| password.expose_secret().to_owned());
-    let ca = |config: &RedisConfig| config.tls.as_ref().map(|tls| tls.ca.clone());
+    let ca = |config: &RedisConfig| config.tls.as_ref().map(|tls| (tls.ca.clone(), tls.server_name.clone()));
     a.username == b.username && password(a) == password(b) && a.prefix == b.prefix && a.timeout == b.timeout && ca(a) == ca(b)
 }
 

@@ -17,6 +17,11 @@ fn nodes(hosts: &[(&str, u16)]) -> Vec<(String, u16)> {
     hosts.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect()
 }
 
+/// The options that had no effect.
+fn names(config: &RedisConfig) -> Vec<&str> {
+    config.notes.iter().map(|(name, _)| name.as_str()).collect()
+}
+
 fn password(config: &RedisConfig) -> Option<&str> {
     config.password.as_ref().map(|password| password.expose_secret())
 }
@@ -64,8 +69,9 @@ fn several_servers_are_a_cluster_or_sentinels() {
 
 #[test]
 fn the_query_holds_our_own_choices_and_ignores_the_originals_tuning() {
-    let config = from_url("redis://h?timeout=2s&prefix=a%3A&retry_strategy=x&family=IPv4").unwrap();
+    let config = from_url("redis://h?timeout=2s&keyPrefix=a%3A&retry_strategy=x&family=IPv4").unwrap();
     assert_eq!((config.timeout, config.prefix.as_str()), (Duration::from_secs(2), "a:"));
+    assert_eq!(names(&config), ["retry_strategy", "family"]);
     assert_eq!(from_url("redis://h").unwrap().timeout, Duration::from_secs(1));
 }
 
@@ -147,6 +153,101 @@ fn the_originals_options_are_understood() {
     let mut keys: Vec<&str> = faults.iter().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["db", "pasword", "port", "tls"]);
+}
+
+fn read(options: serde_json::Value) -> Result<RedisConfig, Vec<(String, String)>> {
+    from_options(options.as_object().expect("an object"))
+}
+
+#[test]
+fn what_is_empty_is_not_set() {
+    let options = json!({ "url": "", "host": "", "port": "", "path": "", "user": "", "username": null, "password": "", "db": "",
+        "prefix": "", "tls": "", "sentinelPassword": "" });
+    let config = read(options).unwrap();
+    assert_eq!(config.topology, one("127.0.0.1", 6379));
+    assert!(config.username.is_none() && password(&config).is_none() && config.tls.is_none() && names(&config).is_empty());
+    assert!(password(&read(json!({ "password": false })).unwrap()).is_none());
+    assert_eq!(password(&read(json!({ "password": 123456 })).unwrap()), Some("123456"));
+    assert!(from_url("redis://:@h?password=&user=").unwrap().password.is_none());
+}
+
+#[test]
+fn options_of_other_clients_are_understood() {
+    let config =
+        read(json!({ "keyPrefix": "p:", "database": 3, "username": "u", "password": "x", "commandTimeout": 700 })).unwrap();
+    assert_eq!((config.prefix.as_str(), config.db, config.timeout), ("p:", 3, Duration::from_millis(700)));
+    let ours = read(json!({ "timeout": "2s", "commandTimeout": 700 })).unwrap();
+    assert_eq!(ours.timeout, Duration::from_secs(2));
+    // node_redis 4.
+    let config =
+        read(json!({ "socket": { "host": "h", "port": 7, "tls": true, "servername": "n", "connectTimeout": 5, "x": 1 } })).unwrap();
+    assert_eq!((config.topology.clone(), names(&config)), (one("h", 7), vec!["socket.connectTimeout", "socket.x"]));
+    assert_eq!(config.tls.unwrap().server_name.as_deref(), Some("n"));
+    assert!(read(json!({ "socket": { "path": "/run/x", "tls": false } })).unwrap().tls.is_none());
+    // ioredis.
+    let sentinels =
+        json!({ "sentinels": [{ "host": "h1", "port": 7 }, { "host": "h2" }, "h3:9"], "name": "m", "sentinelPassword": "s" });
+    let config = read(sentinels).unwrap();
+    assert_eq!(config.topology, RedisTopology::Sentinel(nodes(&[("h1", 7), ("h2", 26379), ("h3", 9)]), "m".to_owned()));
+    assert_eq!(config.sentinel_password.as_ref().map(|password| password.expose_secret()), Some("s"));
+    assert_eq!(read(json!({ "sentinels": [{ "host": "h" }] })).unwrap_err()[0].0, "name");
+}
+
+#[test]
+fn an_option_without_effect_is_named() {
+    let options = json!({ "ttl": 60, "lazyConnect": true, "retry_strategy": null, "retryStrategy": "x", "enable_offline_queue": false,
+        "connect_timeout": 1, "family": 4, "keepAlive": 1, "name": "n", "maxRetriesPerRequest": 1, "whatever": 1,
+        "tls": { "minVersion": "TLSv1.2", "odd": 1 } });
+    let config = read(options).unwrap();
+    let mut named = names(&config);
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            "connect_timeout",
+            "enable_offline_queue",
+            "family",
+            "keepAlive",
+            "lazyConnect",
+            "maxRetriesPerRequest",
+            "name",
+            "retryStrategy",
+            "tls.minVersion",
+            "tls.odd",
+            "ttl",
+            "whatever"
+        ]
+    );
+}
+
+#[test]
+fn what_would_weaken_tls_is_a_fault_that_says_what_to_do() {
+    for options in [
+        json!({ "tls": { "rejectUnauthorized": false } }),
+        json!({ "tls": { "rejectUnauthorized": "false" } }),
+        json!({ "tls": { "rejectUnauthorized": 0 } }),
+        json!({ "tls": { "checkServerIdentity": "() => undefined" } }),
+        json!({ "tls": { "insecureSkipVerify": true } }),
+        json!({ "tls": { "verify_peer": false } }),
+        json!({ "rejectUnauthorized": false }),
+        json!({ "socket": { "tls": true, "rejectUnauthorized": false } }),
+        json!({ "socket": { "tls": { "rejectUnauthorized": false } } }),
+        json!({ "socket": { "rejectUnauthorized": false } }),
+        json!({ "url": "rediss://h?rejectUnauthorized=false" }),
+        json!({ "url": "rediss://h?ssl_cert_reqs=none" }),
+    ] {
+        let fault = read(options.clone()).map(|config| config.topology).expect_err(&options.to_string());
+        assert!(fault[0].1.contains("always checked") && fault[0].1.contains("ca"), "{options}: {fault:?}");
+    }
+    for options in
+        [json!({ "tls": { "rejectUnauthorized": true, "checkServerIdentity": null } }), json!({ "tls": { "insecure": false } })]
+    {
+        assert!(read(options).unwrap().tls.is_some());
+    }
+    assert!(read(json!({ "url": "redis://h1,h2", "tls": { "servername": "n" } })).unwrap_err()[0].1.contains("cluster"));
+    assert!(
+        read(json!({ "tls": { "servername": "no name" } })).is_err() && read(json!({ "tls": { "cert": "-----BEGIN" } })).is_err()
+    );
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -12,6 +12,8 @@ use sqlx::ConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
+
+use crate::files::{self, FileError};
 
 const EXPECTED: &str =
     "expected mysql://USER:PASSWORD@host/DATABASE, postgres://USER:PASSWORD@host/DATABASE or sqlite:///path/of/a/file.db";
@@ -104,6 +106,7 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     }
     let timeout = take_timeout(&mut url)?;
     check_query(&url, if is_mysql { &MYSQL } else { &POSTGRES })?;
+    check_files(&url)?;
     if !url.query_pairs().any(|(key, _)| key == "socket" || key == "host") && url.host_str().is_none_or(str::is_empty) {
         return Err("expected a host before the name of the database".to_owned());
     }
@@ -114,6 +117,18 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
         Server::Postgres(PgConnectOptions::from_url(&url).map_err(wrong)?)
     };
     Ok(SqlConfig { server, timeout })
+}
+
+/// The drivers would wait for a FIFO and read a device to its end. A file that is not there yet is for them to report.
+fn check_files(url: &Url) -> Result<(), String> {
+    const FILES: [&str; 8] = ["ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "sslrootcert", "ssl-root-cert"];
+    for (key, value) in url.query_pairs().filter(|(key, _)| FILES.contains(&key.as_ref())) {
+        match files::read(Path::new(value.as_ref()), files::SMALL) {
+            Ok(_) | Err(FileError::Io(_)) => {}
+            Err(error) => return Err(format!("the file of `{key}` {error}")),
+        }
+    }
+    Ok(())
 }
 
 /// What may bound a call.

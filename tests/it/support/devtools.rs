@@ -99,6 +99,14 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
+    /// A picture of the whole window, which is made `width` by `height` pixels large: a PNG.
+    pub(crate) async fn window_picture(&self, width: u32, height: u32) -> Vec<u8> {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.order("Emulation.setDeviceMetricsOverride", size).await;
+        let shot = self.order("Page.captureScreenshot", json!({ "format": "png" })).await;
+        from_base64(shot["data"].as_str().expect("a picture"))
+    }
+
     /// Where `selector` is in the window, which is moved there.
     async fn place(&self, selector: &str) -> Value {
         let script = format!(

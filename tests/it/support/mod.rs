@@ -19,6 +19,7 @@ pub(crate) mod pushing;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod service;
+pub(crate) mod socks;
 pub(crate) mod standin;
 pub(crate) mod toxic;
 pub(crate) mod visitor;

@@ -105,7 +105,8 @@ fn serve(page: String, reports: mpsc::UnboundedSender<Value>) -> (u16, Serving) 
     (port, serving)
 }
 
-/// The page; the helper below any path; a config service below any path, which hangs below `/silent/`.
+/// The page; the helper below any path; a config service below any path, which hangs below `/silent/`; a redirect to whatever stands
+/// behind `/moved-to`.
 async fn answer(
     request: HttpRequest,
     body: Bytes,
@@ -116,6 +117,9 @@ async fn answer(
     if path == "/report" {
         let _ = reports.send(serde_json::from_slice(&body).expect("the page reports JSON"));
         return HttpResponse::Ok().finish();
+    }
+    if let Some(moved) = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix("/moved-to")) {
+        return HttpResponse::Found().insert_header(("location", moved)).finish();
     }
     if path.starts_with("/silent/") && request.method() == Method::POST {
         tokio::time::sleep(Duration::from_secs(30)).await;

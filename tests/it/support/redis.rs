@@ -61,14 +61,29 @@ impl RedisServer {
 
     /// A server that speaks only TLS, with a certificate for `localhost` and `127.0.0.1` by [`RedisServer::ca`].
     pub(crate) fn with_tls() -> Self {
+        Self::with_tls_for(OUR_NAMES, false)
+    }
+
+    /// The same with a certificate for other names; `strict`: it wants a certificate of ours, too.
+    pub(crate) fn with_tls_for(names: &str, strict: bool) -> Self {
         let mut server = Self::prepare(&[], false);
-        make_certificates(server.dir.path());
+        make_certificates_for(server.dir.path(), names);
         let file = |name: &str| server.dir.path().join(name).display().to_string();
         let (port, ca, cert, key) = (server.port.to_string(), file("ca.crt"), file("redis.crt"), file("redis.key"));
-        let tls =
-            ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let tls = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-auth-clients",
+            if strict { "yes" } else { "no" },
+        ];
         let more = ["--tls-ca-cert-file", &ca];
-        let tool = ["--tls", "--cacert", &ca].map(str::to_owned).to_vec();
+        let tool = ["--tls", "--insecure", "--cacert", &ca, "--cert", &cert, "--key", &key].map(str::to_owned).to_vec();
         server.args = tls.iter().chain(&more).map(|arg| (*arg).to_owned()).collect();
         server.tool = tool;
         server.started()
@@ -76,23 +91,31 @@ impl RedisServer {
 
     /// A sentinel that watches the master at `port` under the name `mymaster`, alone in its judgement and quick in it.
     pub(crate) fn sentinel_of(port: u16) -> Self {
-        Self::sentinel_with(port, None)
+        Self::sentinel_with(port, None, None)
     }
 
     /// Such a sentinel whose master has a password, which the sentinel itself wants too.
     pub(crate) fn sentinel_with_password(port: u16, password: &str) -> Self {
-        Self::sentinel_with(port, Some(password))
+        Self::sentinel_with(port, Some(password), Some(password))
     }
 
-    fn sentinel_with(port: u16, password: Option<&str>) -> Self {
+    /// Such a sentinel that wants another password than its master.
+    pub(crate) fn sentinel_with_passwords(port: u16, masters: &str, own: &str) -> Self {
+        Self::sentinel_with(port, Some(masters), Some(own))
+    }
+
+    fn sentinel_with(port: u16, masters: Option<&str>, own: Option<&str>) -> Self {
         let mut server = Self::prepare(&[], true);
         let mut text = format!(
             "port {}\nsentinel monitor mymaster 127.0.0.1 {port} 1\nsentinel down-after-milliseconds mymaster 500\n\
              sentinel failover-timeout mymaster 2000\n",
             server.port
         );
-        if let Some(password) = password {
-            text.push_str(&format!("sentinel auth-pass mymaster {password}\nrequirepass {password}\n"));
+        if let Some(password) = masters {
+            text.push_str(&format!("sentinel auth-pass mymaster {password}\n"));
+        }
+        if let Some(password) = own {
+            text.push_str(&format!("requirepass {password}\n"));
             server.tool = tool_password(password);
         }
         std::fs::write(server.dir.path().join("sentinel.conf"), text).unwrap();
@@ -214,6 +237,11 @@ impl RedisServer {
         self.dir.path().join("redis.sock")
     }
 
+    /// The certificate and key of a server with TLS, which its authority signed.
+    pub(crate) fn pair(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("redis.crt"), self.dir.path().join("redis.key"))
+    }
+
     /// The authority's certificate of a server with TLS.
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
@@ -300,9 +328,15 @@ impl RedisCluster {
     }
 }
 
+const OUR_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
+
 /// An authority, and a certificate of it for this machine.
 pub(crate) fn make_certificates(dir: &Path) {
-    std::fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+    make_certificates_for(dir, OUR_NAMES);
+}
+
+fn make_certificates_for(dir: &Path, names: &str) {
+    std::fs::write(dir.join("names"), format!("subjectAltName={names}\n")).unwrap();
     let steps = [
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority",
         "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout redis.key -out redis.csr -subj /CN=localhost",

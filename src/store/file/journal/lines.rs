@@ -2,7 +2,6 @@
 //! `{"key":"oauth.trip.…","value":"…","ends":<unix ms>}`, without `value` and `ends` when the record was taken.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -57,12 +56,8 @@ fn append(to: &mut Vec<u8>, line: &Line<'_>) -> serde_json::Result<()> {
 /// Reads the journal at `path`. An absent or empty one has no records, and half a line at its end was never answered for. Anything else that
 /// cannot be read is moved aside, never overwritten.
 pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RecordMap::default()),
-        Err(error) => return Err(OpenError::Misconfigured(format!("{} cannot be read: {error}", path.display()))),
-    };
-    if bytes.trim_ascii().is_empty() {
+    let bytes = disk::contents(path)?;
+    if bytes.is_empty() {
         return Ok(RecordMap::default());
     }
     match parsed(&bytes, clock.wall()) {

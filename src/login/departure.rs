@@ -1,0 +1,61 @@
+//! What a visitor sets out with on a trip, and what the site gets back from it.
+
+use std::iter;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oauth::{Redirect, Scope};
+use crate::signature::random_id;
+
+/// Room for WeChat's code, which today has 32 characters.
+const LONGEST_CODE: usize = 128;
+
+/// What a site gets back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A ticket, for which its back end gets the user from us.
+    #[default]
+    Login,
+    /// WeChat's own code, which its back end exchanges by itself.
+    Relay,
+}
+
+impl Mode {
+    /// The names that this mode writes into the query of the address it returns to.
+    pub(super) fn names(self) -> [&'static str; 3] {
+        match self {
+            Self::Login => ["ticket", "state", "error"],
+            Self::Relay => ["code", "state", "error"],
+        }
+    }
+}
+
+/// What a visitor sets out with.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    /// The account that asks.
+    pub app_id: String,
+    /// Where the visitor returns to.
+    pub redirect: Redirect,
+    /// The site's own state, which comes back to it.
+    pub state: Option<String>,
+    /// What the site gets back.
+    pub mode: Mode,
+    /// What the visitor is asked for.
+    pub scope: Scope,
+}
+
+impl Departure {
+    /// Length in bytes of the longest address that this trip can return to.
+    pub fn longest_return(&self) -> usize {
+        let answer = match self.mode {
+            Mode::Login => random_id(),
+            Mode::Relay => "0".repeat(LONGEST_CODE),
+        };
+        let [word, state, _] = self.mode.names();
+        let pairs: Vec<_> = iter::once((word, answer.as_str())).chain(self.state.as_deref().map(|own| (state, own))).collect();
+        // Longer than any that tells of an error.
+        self.redirect.with(&self.mode.names(), &pairs).len()
+    }
+}

@@ -1,0 +1,221 @@
+//! The stream between a socket and the HTTP dispatcher. It hands over what [`Flow`] allows, leaves the rest in the system's buffers,
+//! and refuses a head that is too long or comes too slowly.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use super::HEADERS_WITHIN;
+use super::flow::Flow;
+
+/// Bytes read ahead to see whether a client that waits for its answer is still there.
+const AHEAD: usize = 4 * 1024;
+
+/// How long a refused client's bytes are read and thrown away, so that the refusal is not lost in a connection reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// At most this many pieces of `AHEAD` bytes are thrown away at one poll.
+const DISCARDS: usize = 16;
+
+const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// A connection as the dispatcher sees it.
+pub(super) struct BoundedStream {
+    socket: TcpStream,
+    flow: Rc<RefCell<Flow>>,
+    /// Bytes that were read and may not be handed over yet.
+    ahead: Vec<u8>,
+    /// How many of them have been handed over.
+    handed: usize,
+    /// The dispatcher was refused bytes that are there, and nothing but us will wake it.
+    hungry: bool,
+    /// Set while a head is incomplete.
+    head_timeout: Option<Pin<Box<Sleep>>>,
+    refused: bool,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+impl BoundedStream {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            flow: Rc::default(),
+            ahead: Vec::new(),
+            handed: 0,
+            hungry: false,
+            head_timeout: None,
+            refused: false,
+            lingering: None,
+        }
+    }
+
+    /// The state that the requests of this connection share.
+    pub(super) fn flow(&self) -> &Rc<RefCell<Flow>> {
+        &self.flow
+    }
+
+    /// Hands over nothing. The end of the connection and its faults are passed on all the same.
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.hungry = !self.ahead.is_empty();
+        if self.flow.borrow().is_discarding() {
+            // Only this round is full.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while !self.hungry {
+            ready!(self.socket.poll_read_ready(context))?;
+            if self.flow.borrow().is_in_round() {
+                self.hungry = true;
+                break;
+            }
+            let mut ahead = vec![0; AHEAD];
+            match self.socket.try_read(&mut ahead) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(length) => {
+                    ahead.truncate(length);
+                    (self.ahead, self.handed, self.hungry) = (ahead, 0, true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Hands over as much as is allowed of what is there; `false` if the head is too long.
+    fn poll_open(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        if self.ahead.is_empty() {
+            let before = out.filled().len();
+            ready!(Pin::new(&mut self.socket).poll_read(context, out))?;
+            let read = &out.filled()[before..];
+            if read.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            let taken = self.flow.borrow_mut().take(read);
+            let length = taken.unwrap_or_default();
+            if length < read.len() {
+                (self.ahead, self.handed) = (read[length..].to_vec(), 0);
+                out.set_filled(before + length);
+            }
+            return Poll::Ready(Ok(taken.is_some()));
+        }
+        let rest = &self.ahead[self.handed..];
+        let rest = &rest[..rest.len().min(out.remaining())];
+        let taken = self.flow.borrow_mut().take(rest);
+        let length = taken.unwrap_or_default();
+        out.put_slice(&rest[..length]);
+        self.handed += length;
+        if self.handed == self.ahead.len() {
+            self.ahead = Vec::new();
+        }
+        Poll::Ready(Ok(taken.is_some()))
+    }
+
+    /// Answers in the dispatcher's place. All earlier answers have been sent, or nothing would have been read.
+    fn refuse(&mut self, answer: &[u8]) {
+        // A client that takes no answer gets none.
+        self.socket.try_write(answer).ok();
+        (self.refused, self.hungry, self.ahead) = (true, false, Vec::new());
+    }
+
+    /// True if a head has been incomplete for too long.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.head_timeout.as_mut().is_some_and(|timeout| timeout.as_mut().poll(context).is_ready())
+    }
+
+    /// Starts and ends the time that a head has.
+    fn watch_head(&mut self, context: &mut Context<'_>) {
+        if self.refused || self.hungry || !self.flow.borrow().is_head_unfinished() {
+            self.head_timeout = None;
+            return;
+        }
+        let timeout = self.head_timeout.get_or_insert_with(|| Box::pin(sleep(HEADERS_WITHIN)));
+        if timeout.as_mut().poll(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+    }
+
+    /// Throws away what the client still sends: what is there, and of a refused client whatever comes within [`LINGER`].
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; AHEAD];
+        for _ in 0..DISCARDS {
+            match self.socket.poll_read_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return self.poll_linger(context),
+            }
+            match self.socket.try_read(&mut bytes) {
+                Ok(length) if length > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+        context.waker().wake_by_ref();
+        self.poll_linger(context)
+    }
+
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.refused {
+            return Poll::Ready(());
+        }
+        self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(context)
+    }
+}
+
+impl AsyncRead for BoundedStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refused {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.flow.borrow().is_open() {
+            return this.poll_closed(context);
+        }
+        if this.is_late(context) {
+            this.refuse(TOO_SLOW);
+            return Poll::Ready(Ok(()));
+        }
+        if !ready!(this.poll_open(context, out))? {
+            this.refuse(TOO_LARGE);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BoundedStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(context, bytes);
+        if written.is_pending() {
+            this.flow.borrow_mut().stick();
+        }
+        written
+    }
+
+    /// The dispatcher calls this at the end of each of its polls, unless something is left to write.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.flow.borrow_mut().end_round();
+        if this.hungry && (this.ahead.is_empty() || this.flow.borrow().is_open()) {
+            context.waker().wake_by_ref();
+        }
+        this.watch_head(context);
+        Pin::new(&mut this.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
+        }
+        this.poll_discard(context).map(Ok)
+    }
+}

@@ -1,0 +1,234 @@
+//! `cors`, proven: what people write for an origin is understood, and a pattern that no origin can match is a fault with its cure.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use regex_automata::Anchored;
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::{start, syntax};
+use url::Url;
+
+use super::reader::At;
+use crate::origin::OriginPolicy;
+
+const EXPECTED: &str = "a regular expression such as \"example\\\\.com\"";
+
+/// Every origin that a browser sends, but for the ports that it leaves out.
+const ORIGIN: &str = r"^[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?:[0-9]|[0-79][0-9]|8[1-9]|[0-35-9][0-9]{2}|4[0-35-9][0-9]|44[0-24-9]|[0-9]{4,5}))?$";
+
+/// A pattern whose automaton needs more memory than this is not looked into.
+const LARGEST: usize = 1 << 20;
+
+/// How many pairs of states are looked at.
+const MOST_PAIRS: usize = 50_000;
+
+/// How many patterns are looked into beyond the first glance.
+const MOST_PATTERNS: usize = 32;
+
+pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
+    let cors = root.get("cors")?;
+    let items = cors.one_or_more();
+    let (mut patterns, mut places, mut whole) = (Vec::new(), Vec::new(), true);
+    let mut reach = Reach { origin: automaton(ORIGIN), left: MOST_PATTERNS };
+    for item in &items {
+        let entries = item.text(EXPECTED).map(entries).unwrap_or_default();
+        if entries.is_empty() {
+            // A list that became empty would let everybody in.
+            whole = false;
+            if matches!(item.node(), super::node::Node::Text(text) if !text.is_empty()) {
+                item.expected(EXPECTED);
+            }
+        }
+        for entry in entries {
+            match understood(&entry) {
+                Ok(pattern) => {
+                    if !reach.has(&pattern) {
+                        unreachable(item, &pattern);
+                    }
+                    patterns.push(pattern.into_owned());
+                    places.push(item);
+                }
+                Err(cure) => {
+                    item.expected(&format!("a regular expression: {cure}"));
+                    whole = false;
+                }
+            }
+        }
+    }
+    match OriginPolicy::new(&patterns) {
+        Ok(policy) => whole.then_some(policy),
+        Err(faults) => {
+            for (index, fault) in faults {
+                places[index].expected(&format!("a regular expression: {fault}"));
+            }
+            None
+        }
+    }
+}
+
+/// Several patterns in one text: no origin holds a comma or a blank, so outside of brackets they separate.
+fn entries(text: &str) -> Vec<String> {
+    let is_spaced = text.contains("(?") && text.contains('x');
+    let (mut entries, mut entry, mut depth, mut escaped) = (Vec::new(), String::new(), 0_usize, false);
+    for c in text.trim().chars() {
+        let separates = c == ',' || (c.is_whitespace() && !is_spaced);
+        if separates && depth == 0 && !escaped {
+            entries.push(std::mem::take(&mut entry));
+            continue;
+        }
+        match c {
+            '(' | '[' | '{' if !escaped => depth += 1,
+            ')' | ']' | '}' if !escaped => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        entry.push(c);
+    }
+    entries.push(entry);
+    entries.into_iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
+}
+
+/// The pattern that `entry` means, or what to write instead.
+fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
+    if entry == "*" {
+        return Ok(entry.into());
+    }
+    if entry.trim_matches(['^', '$']) == "null" {
+        return Err("pages without an origin send null, and cannot be told apart: write \"*\" to let any page in".to_owned());
+    }
+    if let Some(rest) = entry.strip_prefix("*.") {
+        return Err(format!("for a host and everything below it write {}", quoted(&escaped(rest))));
+    }
+    if let Some((scheme, rest)) = entry.split_once("//*") {
+        let scheme = scheme.trim_start_matches('^');
+        let host = rest.trim_start_matches("\\.").trim_start_matches('.');
+        let pattern = format!("^{scheme}//[a-z0-9-]+\\.{}$", escaped(host));
+        return Err(match host {
+            "" => format!("for every host write {}", quoted(&format!("^{scheme}//.*"))),
+            _ => format!("for any one label before a host write {}", quoted(&pattern)),
+        });
+    }
+    let mut pattern = Cow::Borrowed(entry);
+    // Browsers send neither a slash at the end nor the scheme's own port.
+    let (body, end) = entry.strip_suffix('$').map_or((entry, ""), |body| (body, "$"));
+    let plain = body.trim_end_matches('/').trim_end_matches('\\');
+    let plain = if body.ends_with('/') { plain } else { body };
+    let scheme = plain.trim_start_matches('^').to_ascii_lowercase();
+    let own = [("https://", ":443"), ("http://", ":80")].iter().find(|(begin, _)| scheme.starts_with(begin));
+    let plain = own.and_then(|(_, port)| plain.strip_suffix(port)).unwrap_or(plain);
+    if plain != body {
+        pattern = Cow::Owned(format!("{plain}{end}"));
+    }
+    if pattern.is_ascii() { Ok(pattern) } else { in_ascii(&pattern).map(Cow::Owned) }
+}
+
+/// Browsers send a host's letters of other scripts as `xn--…`.
+fn in_ascii(pattern: &str) -> Result<String, String> {
+    let is_letter = |c: char| c.is_alphanumeric() || c == '-';
+    let (mut written, mut rest) = (String::new(), pattern);
+    while let Some(begin) = rest.find(is_letter) {
+        let (before, from) = rest.split_at(begin);
+        let (word, after) = from.split_at(from.find(|c| !is_letter(c)).unwrap_or(from.len()));
+        written.push_str(before);
+        match url::Host::parse(word) {
+            _ if word.is_ascii() => written.push_str(word),
+            Ok(url::Host::Domain(name)) if !before.ends_with(['[', '\\']) => written.push_str(&name),
+            _ => return Err("browsers send the letters of a host as xn--…: write them so".to_owned()),
+        }
+        rest = after;
+    }
+    written.push_str(rest);
+    if written.is_ascii() { Ok(written) } else { Err("browsers send no such letters: write the host as xn--…".to_owned()) }
+}
+
+/// Remarks that no origin can match `pattern`.
+fn unreachable(item: &At<'_>, pattern: &str) {
+    let plain = pattern.replace('\\', "");
+    let plain = plain.trim_start_matches('^').trim_end_matches('$');
+    let (address, is_whole) = if plain.contains("://") { (plain.to_owned(), true) } else { (format!("https://{plain}"), false) };
+    let cure = address.parse::<Url>().ok().filter(Url::has_host).map(|url| {
+        let host = url.host_str().unwrap_or_default();
+        let (https, rest) = if is_whole { (format!("^{}://", url.scheme()), "$") } else { (String::new(), "") };
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("; write {}", quoted(&format!("{https}{}{port}{rest}", escaped(host))))
+    });
+    let message = format!(
+        "no origin can match this: an origin is a scheme, a host and perhaps a port that is not the scheme's own, as in \
+         https://shop.example.com, without a path{}",
+        cure.unwrap_or_default()
+    );
+    // The original lets a caret stand before a bare host and lets nobody in.
+    if pattern.starts_with('^') && !pattern.contains("//") { item.note(message) } else { item.fault(message) }
+}
+
+fn escaped(host: &str) -> String {
+    regex::escape(&host.replace('\\', "").trim_end_matches('/').trim_end_matches('$').to_ascii_lowercase()).replace("\\-", "-")
+}
+
+/// As it is written in a settings file.
+fn quoted(pattern: &str) -> String {
+    serde_json::Value::from(pattern).to_string()
+}
+
+/// Finds out whether any origin at all matches a pattern. When that would take too long, it is hoped.
+struct Reach {
+    origin: Option<dense::DFA<Vec<u32>>>,
+    left: usize,
+}
+
+impl Reach {
+    fn has(&mut self, pattern: &str) -> bool {
+        // Most patterns are a host with its dots escaped.
+        let plain = pattern.replace('\\', "");
+        let plain = plain.trim_start_matches('^').trim_end_matches('$').trim_start_matches("//");
+        let is_usual = !plain.ends_with(":443") && !plain.ends_with(":80");
+        let is_own = |policy: OriginPolicy| {
+            let is_listed = |origin: &str| policy.allows_any() || policy.matches(origin);
+            is_listed(plain) || is_listed(&format!("https://{plain}"))
+        };
+        if self.left == 0 || is_usual && OriginPolicy::new(&[pattern.to_owned()]).is_ok_and(is_own) {
+            return true;
+        }
+        self.left -= 1;
+        match (&self.origin, automaton(&OriginPolicy::expression(pattern))) {
+            (Some(origin), Some(ours)) => meet(origin, &ours).unwrap_or(true),
+            _ => true,
+        }
+    }
+}
+
+fn automaton(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
+    let config = dense::Config::new().start_kind(StartKind::Anchored);
+    let config = config.dfa_size_limit(Some(LARGEST)).determinize_size_limit(Some(LARGEST));
+    // Origins are ASCII; what a pattern says of other letters does not matter, and makes large automata.
+    let syntax = syntax::Config::new().case_insensitive(true).unicode(false).utf8(false);
+    let nfa = thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST));
+    dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(pattern).ok()
+}
+
+/// Whether both accept some text of ASCII; `None`: it would take too long to say.
+fn meet(a: &dense::DFA<Vec<u32>>, b: &dense::DFA<Vec<u32>>) -> Option<bool> {
+    let anchored = start::Config::new().anchored(Anchored::Yes);
+    let first = (a.start_state(&anchored).ok()?, b.start_state(&anchored).ok()?);
+    let (mut seen, mut next): (HashSet<(StateID, StateID)>, _) = (HashSet::from([first]), vec![first]);
+    while let Some((in_a, in_b)) = next.pop() {
+        if a.is_match_state(a.next_eoi_state(in_a)) && b.is_match_state(b.next_eoi_state(in_b)) {
+            return Some(true);
+        }
+        for byte in 0..128 {
+            let pair = (a.next_state(in_a, byte), b.next_state(in_b, byte));
+            if a.is_quit_state(pair.0) || b.is_quit_state(pair.1) {
+                return None;
+            }
+            if !a.is_dead_state(pair.0) && !b.is_dead_state(pair.1) && seen.insert(pair) {
+                next.push(pair);
+            }
+        }
+        if seen.len() > MOST_PAIRS {
+            return None;
+        }
+    }
+    Some(false)
+}

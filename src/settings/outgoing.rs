@@ -1,0 +1,134 @@
+//! The variables that name the proxies of outgoing calls. The HTTP client reads them itself and ignores one that it does not
+//! understand; here such a one is a fault, because every call would go out directly.
+
+use super::environment::Environment;
+use super::faults::{About, Weight};
+use super::reader::Reader;
+
+/// The variables, in both spellings. The first that is set counts.
+const VARIABLES: [[&str; 2]; 3] = [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]];
+
+/// How the client can speak to a proxy.
+const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+const CURE: &str = "expected an address such as \"http://proxy.example.com:8080\" or \"socks5h://127.0.0.1:1080\"; unset the variable to call directly";
+
+/// Remarks every variable that names no proxy. Its value may hold a password and is not shown.
+pub(super) fn check(env: &Environment, reader: &Reader<'_>) {
+    for names in VARIABLES {
+        let set = names.iter().find_map(|name| Some((*name, env.get(name)?)));
+        if let Some((name, Err(reason))) = set.map(|(name, value)| (name, proxy(value))) {
+            reader.remark(About::Variable(name.to_owned()), Weight::Fault, format!("{reason}; {CURE}"));
+        }
+    }
+}
+
+/// Why `text` is no address of a proxy.
+fn proxy(text: &str) -> Result<(), &'static str> {
+    const PERCENT: &str = "other characters than letters and digits in its user or password must be percent-encoded";
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    if !SCHEMES.contains(&scheme) {
+        return Err("its scheme must be http, https, socks4, socks4a, socks5 or socks5h, in small letters");
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if !text.contains("://") && !path.is_empty() {
+        return Err("without a scheme it must be a host and a port");
+    }
+    if path.contains('@') {
+        return Err(PERCENT);
+    }
+    let place = match authority.split_once('@') {
+        Some((user, place)) if place.contains('@') || !user.bytes().all(is_user) => return Err(PERCENT),
+        Some((_, place)) => place,
+        None => authority,
+    };
+    let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
+        Some(_) => return Err("its host is no IPv6 address"),
+        None => place.split_at(place.find(':').unwrap_or(place.len())),
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    if host.is_empty() || !host.bytes().all(is_name) {
+        return Err("its host is missing, or is no name or IP address");
+    }
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(()),
+        Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        _ => Err("its port must be a number from 1 to 65535"),
+    }
+}
+
+/// A character that a user or password may have as it is, or that begins a percent-encoded one.
+fn is_user(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_client_understands_is_good() {
+        for good in [
+            "http://proxy:8080",
+            "https://user:p%40ss@proxy.example.com",
+            "http://proxy:8080/",
+            "proxy:8080",
+            "proxy",
+            "user:pass@10.0.0.1:3128",
+            "socks5://127.0.0.1:1080",
+            "socks5h://user@[::1]:1080",
+            "socks4://proxy",
+            "socks4a://proxy:1",
+        ] {
+            assert_eq!(proxy(good), Ok(()), "{good}");
+            let client = reqwest::Proxy::all(good);
+            assert!(client.is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_it_would_ignore_or_misread_is_a_fault() {
+        for bad in [
+            "socks://127.0.0.1:1080",
+            "SOCKS5://127.0.0.1:1080",
+            "HTTP://proxy:1",
+            "ftp://proxy:1",
+            "://proxy",
+            "http://",
+            "http://:8080",
+            "http://proxy:",
+            "http://proxy:0",
+            "http://proxy:65536",
+            "http://proxy:+1",
+            "http://proxy:port",
+            "http://user:p@ss@proxy:1",
+            "http://user:p/ss@proxy:1",
+            "http://user:p#ss@proxy:1",
+            "http://user:pa ss@proxy:1",
+            "http://代理:1",
+            "socks5:127.0.0.1:1080",
+            "proxy:8080/path",
+            " http://proxy:1",
+            "http://proxy:1 ",
+            "http://[::1",
+            "http://[x]:1",
+            "http://::1:1080",
+            "direct ",
+        ] {
+            assert!(proxy(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fault_names_the_variable_and_no_value() {
+        let env: Environment =
+            [("ALL_PROXY", "socks://user:MARKER@proxy:1080"), ("https_proxy", "http://a:MARKER@b@c")].into_iter().collect();
+        let reader = Reader::new(&env);
+        check(&env, &reader);
+        let remarks = format!("{:?}", reader.into_remarks());
+        assert!(remarks.contains("ALL_PROXY") && remarks.contains("https_proxy") && remarks.contains("socks5h://"), "{remarks}");
+        assert!(!remarks.contains("MARKER"), "{remarks}");
+    }
+}

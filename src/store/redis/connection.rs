@@ -1,0 +1,66 @@
+//! One connection to a server or a cluster, which many requests share.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+
+/// A connection that many requests share; a clone is the same connection.
+#[derive(Clone)]
+pub(super) struct Connection {
+    /// Tells this connection from those before and after it.
+    pub(super) number: u64,
+    wire: Wire,
+}
+
+#[derive(Clone)]
+pub(super) enum Wire {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    pub(super) fn new(number: u64, wire: Wire) -> Self {
+        Self { number, wire }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.wire, Wire::Cluster(_))
+    }
+
+    /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead node costs some notices, not all.
+    pub(super) async fn publish(&mut self, channel: &str, text: &str) -> RedisResult<()> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channel).arg(text);
+        match &mut self.wire {
+            Wire::Single(one) => command.query_async(one).await,
+            Wire::Cluster(many) => {
+                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                many.route_command(command, anywhere).await.map(drop)
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match &mut self.wire {
+            Wire::Single(one) => one.req_packed_command(cmd),
+            Wire::Cluster(many) => many.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+        match &mut self.wire {
+            Wire::Single(one) => one.req_packed_commands(pipeline, offset, count),
+            Wire::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match &self.wire {
+            Wire::Single(one) => one.get_db(),
+            Wire::Cluster(many) => many.get_db(),
+        }
+    }
+}
