@@ -33,7 +33,7 @@ pub(super) fn named(head: &RequestHead, state: &AppState) -> Result<IpAddr, Hidd
 }
 
 /// Headers that a proxy, a load balancer or a content delivery network adds to a request, in small letters. No client library sends any of
-/// them by itself.
+/// them by default.
 const TRACES: [&str; 26] = [
     "cdn-loop",
     "cdn-src-ip",

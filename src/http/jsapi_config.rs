@@ -17,7 +17,7 @@ use crate::credential::CredentialKind;
 use crate::keeper::Holding;
 use crate::signature::{self, Hex};
 
-/// What the caller is told of an address that may not be the page's.
+/// The warning for an address that may not be the page's.
 fn warning(doubt: Doubt) -> HeaderValue {
     HeaderValue::from_static(match doubt {
         Doubt::Missing => "199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\"",

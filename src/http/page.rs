@@ -97,7 +97,7 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
     visitor(req, Page::Trouble { status, again, reference: &log::request_id(req) })
 }
 
-/// The page of a visitor whom we cannot serve now; the cause is for the log. `again` is where to try it once more.
+/// The page for a visitor who cannot be served now. The cause goes to the log; `again` is the address to retry.
 pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError, again: Option<&str>) -> HttpResponse {
     let reference = log::request_id(req);
     let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
@@ -115,7 +115,7 @@ pub(super) fn crowded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
     visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &log::request_id(req) })
 }
 
-/// The address of `req` below `base`, for a visitor who may simply try once more.
+/// The address of `req` below `base`, for a visitor who can retry it.
 pub(super) fn same(req: &HttpRequest, base: &Url) -> Option<String> {
     let path = req.uri().path_and_query()?.as_str();
     base.join(path.trim_start_matches('/')).ok().filter(|url| url.origin() == base.origin()).map(String::from)

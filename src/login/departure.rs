@@ -17,7 +17,7 @@ pub enum Mode {
     /// A ticket, for which its back end gets the user from us.
     #[default]
     Login,
-    /// WeChat's own code, which its back end exchanges by itself.
+    /// WeChat's own code, which the site's back end exchanges.
     Relay,
 }
 

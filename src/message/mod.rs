@@ -1,4 +1,4 @@
-//! What becomes of a message that WeChat pushes: it is believed or refused (`delivery`, `fault`), answered by the account's rules
+//! Handles a message that WeChat pushes: it is accepted or refused (`delivery`, `fault`), answered by the account's rules
 //! (`rule`, `template`, `echo`) or handed to a back end (`inbox`, `forward`, `answer`), once, however often it is delivered. It knows
 //! nothing of routes; what a message is and how it is encrypted is `wechat`'s.
 
