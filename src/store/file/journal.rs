@@ -120,8 +120,7 @@ impl Journal {
     /// Waits until everything is on disk, and tries once more what could not be written.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let version = locked(&self.shared.state).version;
-        let settled = self.shared.written.borrow().clone();
-        if settled.version >= version && settled.fault.is_none() {
+        if self.shared.written.borrow().has(version) {
             return Ok(());
         }
         self.change("write", |_| ((), true)).await
@@ -168,6 +167,9 @@ async fn write_changes(shared: Arc<Shared>, path: PathBuf, lock: Weak<Lock>, clo
         }
         let (bytes, is_whole, version) = {
             let mut state = locked(&shared.state);
+            if shared.written.borrow().has(state.version) {
+                continue;
+            }
             let pending = std::mem::take(&mut state.pending);
             let is_whole = !tail.takes(pending.len());
             let bytes = if is_whole { lines::all(&mut state.records, clock.wall()) } else { Ok(pending) };

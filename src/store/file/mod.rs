@@ -97,6 +97,14 @@ struct Written {
     fault: Option<StoreError>,
 }
 
+impl Written {
+    /// Whether `version` is on disk. One write may satisfy several wakings of the writer, and the rest must not write again: a store
+    /// that has been closed would hold its lock a little longer.
+    fn has(&self, version: u64) -> bool {
+        self.fault.is_none() && self.version >= version
+    }
+}
+
 impl FileStore {
     /// Opens the file at `path`, which need not exist; its directory must. Must be called on a tokio runtime.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
@@ -234,8 +242,7 @@ impl Store for FileStore {
         async move {
             let logins = self.logins.close().await;
             let version = locked(&self.shared.state).version;
-            let settled = self.shared.written.borrow().clone();
-            if settled.version >= version && settled.fault.is_none() {
+            if self.shared.written.borrow().has(version) {
                 return logins;
             }
             // A last try, also for what could not be written before.
@@ -257,6 +264,9 @@ async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
         }
         let (text, version) = {
             let mut state = locked(&shared.state);
+            if shared.written.borrow().has(state.version) {
+                continue;
+            }
             state.forget(clock.wall());
             (serde_json::to_vec(&state.entries), state.version)
         };
