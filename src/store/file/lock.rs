@@ -62,6 +62,16 @@ impl Lock {
     }
 }
 
+/// Closing the file would not do: a child that this process has begun to start holds a copy of it until its program runs.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = held.unlock() {
+            tracing::debug!(file = %self.beside.display(), %error, "the lock ends with the process");
+        }
+    }
+}
+
 fn try_take(beside: &Path) -> Result<File, fs::TryLockError> {
     // A FIFO of that name would be waited for.
     let mut options = File::options();
