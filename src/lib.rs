@@ -90,7 +90,10 @@ mod wechat;
 #[cfg(feature = "internals")]
 pub mod wechat;
 
-mod renewal;
+#[cfg(not(feature = "internals"))]
+mod credentials;
+#[cfg(feature = "internals")]
+pub mod credentials;
 
 #[cfg(not(feature = "internals"))]
 mod keeper;

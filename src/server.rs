@@ -21,7 +21,7 @@ use crate::message::Inbox;
 use crate::registry::{Configured, Registry};
 use crate::settings::Config;
 use crate::sources::Sources;
-use crate::store::{self, OpenError, StoreConfig};
+use crate::store::{self, OpenError};
 use crate::wechat::{ClientError, WechatClient};
 
 mod capacity;
@@ -76,8 +76,7 @@ impl Server {
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
         let keeper = Keeper::new(Vec::new(), Arc::clone(&store), wechat, clock.clone(), config.keep);
-        let knows_users = matches!(config.store, StoreConfig::Sql(_));
-        let registry = Registry::new(keeper.clone(), Arc::clone(&store), knows_users, configured);
+        let registry = Registry::new(keeper.clone(), Arc::clone(&store), configured);
         registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
         let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
@@ -86,7 +85,7 @@ impl Server {
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
         let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
-        let looking = [tokio::spawn(keeper.refresher().run(stopped.clone())), tokio::spawn(registry.clone().run(stopped.clone()))];
+        let looking = [tokio::spawn(keeper.run(stopped.clone())), tokio::spawn(registry.clone().run(stopped.clone()))];
         let listening = tokio::spawn(logins.clone().listen(stopped));
         let refreshers = ahead.into_iter().chain(looking).chain([listening]).collect();
         let options = HttpOptions {

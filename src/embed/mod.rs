@@ -66,14 +66,14 @@ impl Credentials {
     /// One of the three, by its kind. Nearly always it is at hand. Else it is read from the store or fetched, once for all who ask, and
     /// this ends within the bound on a call; a renewal that takes longer goes on without its caller.
     pub async fn credential(&self, app_id: &str, kind: Kind) -> Result<Credential, Error> {
-        let near = self.0.keeper.credential(&self.holding(app_id)?, kind.into()).await?;
+        let near = self.holding(app_id)?.credential(kind.into()).get().await?;
         Ok(Credential::new(near.value().clone(), near.left(self.0.keeper.clock())))
     }
 
     /// "WeChat refused this value" (40001, 40014, 42001): renews it if it is still the current one, else hands out the current one. One
     /// renewal however many ask. At most one in 30 s and so many a day; beyond that the current value is handed out.
     pub async fn rotate(&self, app_id: &str, kind: Kind, refused: impl Into<SecretString>) -> Result<Credential, Error> {
-        let near = self.0.keeper.rotate(&self.holding(app_id)?, kind.into(), refused.into()).await?;
+        let near = self.holding(app_id)?.credential(kind.into()).rotate(refused.into()).await?;
         Ok(Credential::new(near.value().clone(), near.left(self.0.keeper.clock())))
     }
 
@@ -83,7 +83,7 @@ impl Credentials {
             return Err(Error::invalid_url());
         }
         let url = url.split('#').next().unwrap_or(url);
-        let ticket = self.0.keeper.credential(&self.holding(app_id)?, CredentialKind::JsapiTicket).await?;
+        let ticket = self.holding(app_id)?.credential(CredentialKind::JsapiTicket).get().await?;
         let nonce_str = Hex::from(rand::random::<[u8; 16]>()).text();
         let timestamp = self.0.keeper.clock().wall().seconds().0;
         let signature = signature::jsapi(ticket.value().expose_secret(), &nonce_str, timestamp, url).text();
@@ -110,7 +110,7 @@ impl Credentials {
         let store = store::open(&config.store, &clock).await?;
         let keeper = Keeper::new(config.accounts, store, wechat, clock, config.keep);
         let (stop, stopped) = watch::channel(false);
-        let ahead = Mutex::new(Some(tokio::spawn(keeper.refresher().run(stopped))));
+        let ahead = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
         Ok(Self(Arc::new(Running { keeper, stop, ahead, grace: config.wechat.timeout })))
     }
 

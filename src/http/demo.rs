@@ -50,7 +50,7 @@ async fn asset(text: &'static str, content_type: &'static str) -> HttpResponse {
 async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
     let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
-    let ticket = state.keeper.credential(&holding, CredentialKind::JsapiTicket).await?;
+    let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
     // As the browser called us: forwarded headers count for nothing here, since a demo stands behind no proxy.
     let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());
     let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");

@@ -217,7 +217,7 @@ impl ApiError {
     /// What WeChat itself said, if it refused.
     pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
-            Self::Keeper(error) => match error.wechat()? {
+            Self::Keeper(error) => match error.refusal()? {
                 WechatError::Refused { code, message, .. } => Some((*code, message)),
                 _ => None,
             },

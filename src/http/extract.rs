@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, NearCopy};
+use crate::keeper::{Cached, Holding};
 use crate::realm::{Accept, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.
@@ -39,12 +39,12 @@ pub(super) struct CredentialQuery {
 
 impl CredentialQuery {
     /// What is asked for, renewed first if the caller's value is the current one.
-    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<NearCopy>, ApiError> {
+    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<Cached>, ApiError> {
         match self.rotate {
             None => state.credential(&self.holding, self.kind).await,
             Some(refused) => {
                 let _place = state.place(&self.holding)?;
-                Ok(Box::pin(state.keeper.rotate(&self.holding, self.kind, refused)).await?)
+                Ok(Box::pin(self.holding.credential(self.kind).rotate(refused)).await?)
             }
         }
     }

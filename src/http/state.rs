@@ -22,7 +22,7 @@ use crate::account::AppId;
 use crate::client_network::ClientNetwork;
 use crate::clock::Clock;
 use crate::credential::CredentialKind;
-use crate::keeper::{Holding, Keeper, NearCopy};
+use crate::keeper::{Cached, Holding, Keeper};
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
@@ -213,8 +213,8 @@ impl AppState {
     }
 
     /// The credential: at once if it is at hand, else in a place among those who wait.
-    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, ApiError> {
-        match self.keeper.at_hand(holding, kind) {
+    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
+        match holding.credential(kind).at_hand() {
             Some(near) => Ok(near),
             // Boxed, so that the many who need not wait do not carry the future of the few who must.
             None => Box::pin(self.waited_for(holding, kind, None)).await,
@@ -227,8 +227,8 @@ impl AppState {
         stranger: &RequestHead,
         holding: &Arc<Holding>,
         kind: CredentialKind,
-    ) -> Result<Arc<NearCopy>, ApiError> {
-        match self.keeper.at_hand(holding, kind) {
+    ) -> Result<Arc<Cached>, ApiError> {
+        match holding.credential(kind).at_hand() {
             Some(near) => Ok(near),
             None => Box::pin(self.waited_for(holding, kind, self.network(stranger))).await,
         }
@@ -239,9 +239,9 @@ impl AppState {
         holding: &Arc<Holding>,
         kind: CredentialKind,
         from: Option<ClientNetwork>,
-    ) -> Result<Arc<NearCopy>, ApiError> {
+    ) -> Result<Arc<Cached>, ApiError> {
         let _place = self.crowd.enter_from(holding.account.app_id.as_str(), from)?;
-        Ok(self.keeper.credential(holding, kind).await?)
+        Ok(holding.credential(kind).get().await?)
     }
 
     /// A place to wait for the account of `holding`.

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
+use crate::credentials::StoreFault;
 use crate::keeper::KeeperError;
 use crate::sources::{SourceError, UpstreamError};
-use crate::store::StoreError;
 use crate::wechat::{Call, Errcode};
 
 /// What a caller may know of a keeper's failure. The store's own words can name hosts and paths, so they stay in the log.
 pub(super) fn describe(error: &KeeperError) -> String {
     match error {
-        KeeperError::Store(StoreError { backend, .. }) => {
-            format!("the {backend} store does not answer, and what was asked for is not held here; ask again in a moment")
+        KeeperError::Store(fault) => {
+            format!("the {}store does not answer, and what was asked for is not held here; ask again in a moment", name(fault))
         }
         KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
         KeeperError::CoolingDown { retry_after, cause, .. } => format!(
@@ -46,7 +46,7 @@ pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
 pub(super) fn describe_wecom(error: &SourceError) -> String {
     match error {
         SourceError::Store(fault) => {
-            format!("the {} store does not answer, and what was asked for is not held here; ask again in a moment", fault.backend)
+            format!("the {}store does not answer, and what was asked for is not held here; ask again in a moment", name(fault))
         }
         SourceError::Upstream { source, .. } => format!("{error}; {}", advice(source).unwrap_or("ask again in a moment")),
         SourceError::CoolingDown { cause, .. } => match advice(cause) {
@@ -55,6 +55,11 @@ pub(super) fn describe_wecom(error: &SourceError) -> String {
         },
         SourceError::TooSlow { .. } | SourceError::Lost { .. } => error.to_string(),
     }
+}
+
+/// The store's name with a space behind it, if it is known.
+pub(super) fn name(fault: &StoreFault) -> String {
+    fault.backend().map(|backend| format!("{backend} ")).unwrap_or_default()
 }
 
 pub(super) fn retry_after(error: &SourceError, of_a_store: Duration) -> Option<Duration> {

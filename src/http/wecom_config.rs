@@ -88,6 +88,6 @@ fn ticket(object: &SecretString, name: &str) -> Result<SecretString, SourceError
     }
     let unreadable = |_| UpstreamError::Unreadable { status: 200, cause: "it has no ticket".to_owned() };
     let answer: Answer<'_> = serde_json::from_str(object.expose_secret())
-        .map_err(|error| SourceError::Upstream { name: name.to_owned(), source: unreadable(error) })?;
+        .map_err(|error| SourceError::Upstream { key: name.to_owned(), source: unreadable(error) })?;
     Ok(answer.ticket.as_ref().into())
 }

@@ -1,83 +1,65 @@
-//! The one owner of every account's credentials: reads the near copy, else the store, else fetches from WeChat, one renewal at a
-//! time per credential. It alone calls the store and WeChat. All its I/O runs on the runtime it was made on, never on the workers
-//! that answer requests.
-//!
-//! Reading order: this file (what is promised to a request), `holding` (what is held), `reading` (what the store says) and `lifetimes` (what
-//! it does not say), `news` (what it tells unasked), `fetch` (one renewal from the claim to the call) with its `limits`, and `settle` (what
-//! becomes of the answer), `failures` (what is remembered of those that failed) and `pauses` (what all instances remember of them), `suspect`
-//! (what may be void), `refresher` (what is done ahead of time), `calls` (what else needs a token). How renewing goes as such, whatever is
-//! renewed, is in the room below: `renewal`.
+//! WeChat's credentials: for each account its token and its tickets, kept by the engine in `credentials/`. This room knows accounts and what
+//! WeChat's endpoints do (`subject`), and calls that need a token (`calls`). When something is fetched or renewed is the engine's business.
 
-use std::future::Future;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use secrecy::{ExposeSecret, SecretString};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::account::{Account, AppId, Keep, TokenApi};
+use crate::account::{Account, AppId, Keep};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::credential::{CredentialKey, CredentialKind, Freshness};
-use crate::renewal::{Agenda, NEAR_AGE, Outage, PATIENCE};
+use crate::credential::{CredentialKey, CredentialKind};
+use crate::credentials::{Credential, Engine, Parts, RenewalError};
 use crate::store::Store;
-use crate::wechat::WechatClient;
+use crate::wechat::{WechatClient, WechatError};
 
 mod calls;
-mod error;
-mod failures;
-mod fetch;
-mod holding;
-mod lifetimes;
-mod limits;
-mod news;
-mod order;
-mod pauses;
-mod reading;
-mod refresher;
-mod settle;
-mod suspect;
+mod subject;
 
-use holding::{Directory, Why};
-use news::Waiters;
-use suspect::Unanswered;
+pub use crate::credentials::Cached;
+pub use subject::WechatSubject;
 
-pub use error::KeeperError;
-pub use holding::{Holding, NearCopy};
-pub use refresher::Refresher;
+/// Why there is no credential of WeChat's.
+pub type KeeperError = RenewalError<CredentialKey, WechatError>;
 
-/// From this age on a request is still answered from the near copy but has it confirmed behind, so that a busy credential never
-/// makes anyone wait for the store.
-const NEAR_AGE_SOON: Duration = Duration::from_millis(500);
+/// The handle on one credential of an account's.
+pub type WechatCredential = Credential<WechatSubject>;
 
-/// A cheap handle on the keeper.
+/// All accounts by appid; replaced whole on a reload.
+type Directory = HashMap<AppId, Arc<Holding>>;
+
+/// A cheap handle on all accounts.
 #[derive(Clone)]
 pub struct Keeper(Arc<Inner>);
 
 struct Inner {
     directory: ArcSwap<Directory>,
+    engine: Arc<Engine<WechatSubject>>,
     store: Arc<dyn Store>,
     wechat: WechatClient,
-    clock: Clock,
     keep: Keep,
-    chance: Chance,
-    /// Tells our claims from those of other instances.
-    owner: String,
-    agenda: Agenda<CredentialKey>,
-    waiters: Waiters,
-    unanswered: Unanswered,
-    outage: Outage,
-    /// How many renewals are under way, so that a stopping process can wait for them.
-    flying: watch::Sender<usize>,
-    runtime: Handle,
+}
+
+/// One account and its credentials.
+#[derive(Debug)]
+pub struct Holding {
+    /// The account as it is configured now.
+    pub account: Arc<Account>,
+    credentials: [Arc<WechatCredential>; 3],
+}
+
+impl Holding {
+    /// The handle on the credential of that kind.
+    pub fn credential(&self, kind: CredentialKind) -> &Arc<WechatCredential> {
+        &self.credentials[kind.index()]
+    }
 }
 
 impl Keeper {
-    /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::refresher`] must be run for anything
-    /// to be renewed ahead.
+    /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::run`] must run for anything to be renewed ahead.
     pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
         Self::with_chance(accounts, store, wechat, clock, keep, Chance::system())
     }
@@ -89,44 +71,44 @@ impl Keeper {
         wechat: WechatClient,
         clock: Clock,
         keep: Keep,
-        chance: Chance,
+        rng: Chance,
     ) -> Self {
-        let keeper = Self(Arc::new(Inner {
-            directory: ArcSwap::default(),
-            store,
-            wechat,
-            clock,
-            keep,
-            owner: chance.name(),
-            chance,
-            agenda: Agenda::default(),
-            waiters: Waiters::default(),
-            unanswered: Unanswered::default(),
-            outage: Outage::default(),
-            flying: watch::Sender::new(0),
-            runtime: Handle::current(),
-        }));
+        let shared = Arc::clone(&store);
+        let engine =
+            Engine::new(Parts { store: shared, clock, keep, rng, timeout: wechat.timeout(), wakes_when_due: false, whose: "" });
+        let keeper = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, store, wechat, keep }));
         keeper.set_accounts(accounts);
         keeper
     }
 
-    /// Replaces the accounts. What is held for those that stay is kept.
+    /// Replaces the accounts. What is cached for those that stay is kept.
     pub fn set_accounts(&self, accounts: Vec<Account>) {
-        let before = self.0.directory.load();
-        let directory: Directory = accounts
-            .into_iter()
-            .map(|account| {
-                let slots = before.get(&account.app_id).map_or_else(Arc::default, |holding| Arc::clone(&holding.slots));
-                (account.app_id.clone(), Arc::new(Holding::new(account, slots)))
-            })
-            .collect();
-        self.0.directory.store(Arc::new(directory));
+        let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
+        let subjects = accounts.iter().flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
+        let mut credentials = self.0.engine.set(subjects);
+        let directory = accounts.into_iter().filter_map(|account| {
+            let mut credential = |kind| credentials.remove(&CredentialKey { app_id: account.app_id.clone(), kind });
+            let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
+            let credentials = [token?, ticket?, card_ticket?];
+            Some((account.app_id.clone(), Arc::new(Holding { account, credentials })))
+        });
+        self.0.directory.store(Arc::new(directory.collect()));
         if self.0.keep == Keep::Always {
             self.schedule_all();
         }
     }
 
-    /// The account of that appid and what is held for it: one hash.
+    /// `keep: always`: every account's token and ticket.
+    fn schedule_all(&self) {
+        let directory = self.0.directory.load();
+        let mut holdings: Vec<_> = directory.values().collect();
+        holdings.sort_unstable_by_key(|holding| &holding.account.app_id);
+        let kinds = [CredentialKind::AccessToken, CredentialKind::JsapiTicket];
+        let kept = holdings.iter().flat_map(|holding| kinds.map(|kind| Arc::clone(holding.credential(kind))));
+        self.0.engine.schedule_all(&kept.collect::<Vec<_>>());
+    }
+
+    /// The account of that appid and its credentials: one hash.
     pub fn holding(&self, app_id: &str) -> Option<Arc<Holding>> {
         self.0.directory.load().get(app_id).cloned()
     }
@@ -138,100 +120,25 @@ impl Keeper {
 
     /// The clock by which this keeper judges.
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.engine.clock
     }
 
-    /// The credential if it can be handed out at once, without waiting for anything: the near copy is there, young enough and alive.
-    /// A copy that is due is handed out too; its renewal runs behind.
-    pub fn at_hand(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Option<Arc<NearCopy>> {
-        let (slot, now) = (holding.slot(kind), self.0.clock.steady());
-        slot.note_asked(now);
-        let near = slot.near.load();
-        let near = near.as_ref()?;
-        if self.0.store.is_shared() {
-            let age = near.life.age(now);
-            if age >= NEAR_AGE {
-                return None;
-            }
-            if age >= NEAR_AGE_SOON {
-                drop(self.begin_look(holding, kind));
-            }
-        }
-        if near.life.freshness_at(now, self.0.clock.wall()) == Freshness::Expired {
-            return None;
-        }
-        if !slot.scheduled.load(Ordering::Relaxed) {
-            self.schedule(holding, kind, near);
-        }
-        Some(Arc::clone(near))
+    /// Renews ahead until `stop` changes or is dropped.
+    pub fn run(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+        let keeper = self.clone();
+        async move { Arc::clone(&keeper.0.engine).run(stop).await }
     }
 
-    /// The credential, from the near copy, the store or WeChat. Ends within WeChat's timeout; a renewal that takes longer goes on
-    /// without its caller.
-    pub async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
-        match self.at_hand(holding, kind) {
-            Some(near) => Ok(near),
-            // Boxed, so that the many who need not wait do not carry the future of the few who must.
-            None => Box::pin(self.patiently(holding, kind, self.read_or_fetch(holding, kind))).await,
-        }
+    /// Forgets every failure: a reload of the settings is how an operator says "I have corrected it".
+    pub fn forget_failures(&self) {
+        self.0.engine.forget_failures();
     }
 
-    /// "WeChat refused this value": renews the credential if `refused` is still the current one, else hands out the current one. One
-    /// renewal however many ask; past the account's limit the current value is handed out unchanged, and looked after when the 30 s between
-    /// two are over.
-    pub async fn rotate(
-        &self,
-        holding: &Arc<Holding>,
-        kind: CredentialKind,
-        refused: SecretString,
-    ) -> Result<Arc<NearCopy>, KeeperError> {
-        holding.slot(kind).note_asked(self.0.clock.steady());
-        let rotated = self.patiently(holding, kind, async {
-            // The near copy may be a second old; what is current is for the store to say.
-            let current = self.read_or_fetch(holding, kind).await?;
-            if current.value().expose_secret() != refused.expose_secret() {
-                return Ok(current);
-            }
-            self.renew_over(holding, kind, Why::Refused(refused.clone())).await
-        });
-        let rotated = rotated.await;
-        if rotated.is_err() {
-            self.note_refused(holding, kind, &refused);
+    /// Waits for the renewals under way, at most `grace`, writes what the store lacks, and lets the store finish.
+    pub async fn close(&self, grace: Duration) {
+        self.0.engine.close(grace).await;
+        if let Err(error) = self.0.store.close().await {
+            tracing::error!(%error, "the store could not finish");
         }
-        rotated
-    }
-
-    async fn patiently<T>(
-        &self,
-        holding: &Holding,
-        kind: CredentialKind,
-        work: impl Future<Output = Result<T, KeeperError>>,
-    ) -> Result<T, KeeperError> {
-        let after = self.0.wechat.timeout();
-        tokio::time::timeout(after + PATIENCE, work)
-            .await
-            .unwrap_or_else(|_| Err(KeeperError::TooSlow { key: holding.key(kind), after }))
-    }
-
-    async fn read_or_fetch(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<NearCopy>, KeeperError> {
-        let slot = holding.slot(kind);
-        match self.look_patiently(holding, kind).await {
-            Ok(Some(near)) => {
-                self.schedule(holding, kind, &near);
-                return Ok(near);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                // A store that is down is no reason to refuse what we still hold.
-                if let Some(near) = slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock)) {
-                    return Ok(near);
-                }
-                // On basic a fetch without the lease could void another instance's token; on stable it is harmless.
-                if holding.account.token_api == TokenApi::Basic {
-                    return Err(error.into());
-                }
-            }
-        }
-        self.renew(holding, kind, Why::Missing).await.map(|(near, _)| near)
     }
 }

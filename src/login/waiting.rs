@@ -35,7 +35,7 @@ impl Logins {
                 told = news.recv() => told,
             };
             match told {
-                Ok(Changed::Key(key) | Changed::Renewed { key, .. }) => {
+                Ok(Changed::Key(key)) => {
                     key.strip_prefix(SCAN_KEYS).into_iter().for_each(|id| self.0.waiting.ring(id));
                 }
                 Ok(Changed::Perhaps) | Err(broadcast::error::RecvError::Lagged(_)) => {}

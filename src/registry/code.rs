@@ -54,12 +54,18 @@ impl Registry {
 
     async fn openid(&self, app_id: &str, user_name: &str) -> Result<String, CodeError> {
         let (app_id, user_name) = (app_id.to_owned(), user_name.to_owned());
-        if !self.0.knows_users {
+        let store = Arc::clone(&self.0.store);
+        if store.users().is_none() {
             return Ok(user_name);
         }
-        let store = Arc::clone(&self.0.store);
         // On our own runtime: the worker that answers the request must not own the connection.
-        let asking = self.0.runtime.spawn(async move { store.find_user(&app_id, &user_name).await });
+        let find = async move {
+            match store.users() {
+                Some(users) => users.find_user(&app_id, &user_name).await,
+                None => Ok(None),
+            }
+        };
+        let asking = self.0.runtime.spawn(find);
         let found = asking.await.map_err(|_| CodeError::Lost)?;
         let found = found.inspect_err(|error| tracing::warn!(%error, "a follower could not be looked up"));
         found?.ok_or(CodeError::UnknownUser)

@@ -88,11 +88,10 @@ impl Registry {
         // A store that is not shared grants every claim, so this process needs a turn of its own.
         let turn = self.turn(&app_id).ok_or_else(exists)?;
         let claim = format!("jsdkd.app.{}", turn.name);
-        if !self.0.store.claim(&claim, &self.0.owner, CLAIM).await.map_err(logged)? {
-            return Err(exists());
-        }
+        let acquired = self.0.store.acquire(&claim, &self.0.owner, CLAIM, 0).await.map_err(logged)?;
+        let lease = acquired.lease.ok_or_else(exists)?;
         let made = self.write(&app_id, &app).await;
-        self.0.store.release(&claim, &self.0.owner).await.ok();
+        self.0.store.release(&lease, None).await.ok();
         made?;
         tracing::info!(account.id = %app_id, "an app was made");
         let mut state = self.state();

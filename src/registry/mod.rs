@@ -43,8 +43,6 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     keeper: Keeper,
     store: Arc<dyn Store>,
-    /// Whether the store can tell a user's openid by name.
-    knows_users: bool,
     /// Tells our claims from those of other instances.
     owner: String,
     state: Mutex<State>,
@@ -70,11 +68,10 @@ struct State {
 impl Registry {
     /// The accounts of `keeper`, which begins with those of the settings. Must be called on the runtime that is to do the work;
     /// [`Registry::run`] must be run for what others make to be seen.
-    pub fn new(keeper: Keeper, store: Arc<dyn Store>, knows_users: bool, configured: Configured) -> Self {
+    pub fn new(keeper: Keeper, store: Arc<dyn Store>, configured: Configured) -> Self {
         let registry = Self(Arc::new(Inner {
             keeper,
             store,
-            knows_users,
             owner: format!("{:032x}", rand::random::<u128>()),
             state: Mutex::default(),
             messages: ArcSwap::default(),

@@ -3,58 +3,17 @@
 
 use std::time::Duration;
 
-use crate::store::StoreError;
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::RenewalError;
 use crate::wechat::Kind;
 
 /// A failure to hand out a source's object.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The service was asked just now and granted nothing.
-    #[error("failed to fetch {name}: {source}")]
-    Upstream {
-        /// The source; of a chain the one that failed.
-        name: String,
-        /// What the service, or the way to it, said.
-        source: UpstreamError,
-    },
-    /// The service granted nothing a while ago and is not asked again yet.
-    #[error("{name} is not asked for {} s more, because: {cause}", .retry_after.as_secs().max(1))]
-    CoolingDown {
-        /// What failed.
-        name: String,
-        /// How long until the next try.
-        retry_after: Duration,
-        /// What was said then.
-        cause: UpstreamError,
-    },
-    /// The store failed, and fetching without it could void what another instance fetched.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The renewal under way took longer than a caller waits; it goes on.
-    #[error("fetching {name} takes longer than {}", humantime::format_duration(*.after))]
-    TooSlow {
-        /// What is being fetched.
-        name: String,
-        /// How long the caller waited.
-        after: Duration,
-    },
-    /// The renewal's task ended without a result.
-    #[error("the renewal of {name} was lost")]
-    Lost {
-        /// What was being fetched.
-        name: String,
-    },
-}
-
-impl SourceError {
-    /// Whether `name`'s service called what it was sent dead, just now.
-    pub(super) fn is_stale(&self, own: &str) -> bool {
-        matches!(self, Self::Upstream { name, source } if name == own && source.kind() == Kind::StaleToken)
-    }
-}
+pub type SourceError = RenewalError<String, UpstreamError>;
 
 /// Why a call to a service brought nothing.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum UpstreamError {
     /// It could not be reached, or the connection broke.
     #[error("it cannot be reached: {cause}")]

@@ -1,36 +1,29 @@
-//! Any expiring credential of any service, kept as the keeper keeps WeChat's own: one renewal at a time, also across instances, ahead
-//! of its end, with pauses after failures. A source may read what other sources answered. All I/O runs on the runtime that [`Sources`]
-//! was made on. It knows nothing of accounts, of settings files or of HTTP routes.
+//! Any expiring credential of any service, by its settings: where it is fetched and how the answer is read. A source may read what other
+//! sources answered. Kept by the engine in `credentials/`. This room knows nothing of accounts, of settings files or of HTTP routes.
 //!
-//! Reading order: `source` (what is configured) and `template`, this file (what is promised to a request), `slot` (what is held),
-//! `reading` (what the store says), `renew` (one renewal), `wire` and `reply` (one call), `refresher` (what is done ahead of time). How
-//! renewing goes as such, whatever is renewed, is in the room below: `renewal`.
+//! Reading order: `source` (what is configured) and `template`, this file (what a request gets), `subject` (what the engine must know), `wire`
+//! and `reply` (one call), `object` (the JSON).
 
-use std::future::Future;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use secrecy::SecretString;
-use tokio::runtime::Handle;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
 use crate::account::Keep;
+use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::credential::Freshness;
-use crate::renewal::{Agenda, NEAR_AGE, Outage, PATIENCE};
+use crate::credentials::{Cached, Credential, Engine, Parts};
 use crate::store::Store;
 use crate::wechat::ClientError;
 
 mod error;
 mod object;
-mod reading;
-mod refresher;
-mod renew;
 mod reply;
-mod slot;
 mod source;
+mod subject;
 mod template;
 mod wire;
 
@@ -40,7 +33,7 @@ pub use reqwest::header::HeaderName;
 pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
 pub use template::{Template, TemplateError};
 
-use slot::{Directory, Held, Near, Why};
+use subject::SourceSubject;
 use wire::Wire;
 
 /// A cheap handle on all sources.
@@ -48,55 +41,54 @@ use wire::Wire;
 pub struct Sources(Arc<Inner>);
 
 struct Inner {
-    directory: ArcSwap<Directory>,
-    store: Arc<dyn Store>,
-    wire: Wire,
-    clock: Clock,
+    directory: ArcSwap<BTreeMap<String, Arc<Kept>>>,
+    engine: Arc<Engine<SourceSubject>>,
+    wire: Arc<Wire>,
     keep: Keep,
-    /// Tells our claims from those of other instances.
-    owner: String,
-    agenda: Agenda<String>,
-    outage: Outage,
-    /// How many renewals are under way, so that a stopping process can wait for them.
-    flying: watch::Sender<usize>,
-    runtime: Handle,
+}
+
+/// One source and its credential.
+struct Kept {
+    source: Arc<Source>,
+    credential: Arc<Credential<SourceSubject>>,
+    answer: ArcSwapOption<Answer>,
+}
+
+/// The last answer to callers: within a second all get the same.
+struct Answer {
+    cached: Arc<Cached>,
+    left: u64,
+    object: SecretString,
 }
 
 impl Sources {
     /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is to do the work; [`Sources::run`] must
-    /// be run for anything to be renewed ahead.
+    /// run for anything to be renewed ahead.
     pub fn new(set: SourceSet, store: Arc<dyn Store>, clock: Clock, keep: Keep, timeout: Duration) -> Result<Self, ClientError> {
-        let sources = Self(Arc::new(Inner {
-            directory: ArcSwap::default(),
-            store,
-            wire: Wire::new(timeout)?,
-            clock,
-            keep,
-            owner: format!("{:032x}", rand::random::<u128>()),
-            agenda: Agenda::default(),
-            outage: Outage::of(" for the sources"),
-            flying: watch::Sender::new(0),
-            runtime: Handle::current(),
-        }));
+        let rng = Chance::system();
+        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, wakes_when_due: true, whose: " for the sources" });
+        let wire = Arc::new(Wire::new(timeout)?);
+        let sources = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, wire, keep }));
         sources.set(set);
         Ok(sources)
     }
 
-    /// Replaces the sources, as a reload of the settings does. What is held for names that stay is kept; past failures are forgotten,
-    /// because a reload is how an operator says "I have mended it".
+    /// Replaces the sources, as a reload of the settings does. What is cached for names that stay is kept; past failures are forgotten,
+    /// because a reload is how an operator says "I have corrected it".
     pub fn set(&self, set: SourceSet) {
-        let before = self.0.directory.load();
-        let held = set.into_iter().map(|(name, source)| {
-            let slot = before.get(&name).map_or_else(Arc::default, |held| Arc::clone(&held.slot));
-            (name, Arc::new(Held::new(source, slot)))
+        let sources: Vec<_> = set.into_iter().map(|(_, source)| Arc::new(source)).collect();
+        let subject = |source: &Arc<Source>| SourceSubject { source: Arc::clone(source), wire: Arc::clone(&self.0.wire) };
+        let mut credentials = self.0.engine.set(sources.iter().map(subject));
+        let directory = sources.into_iter().filter_map(|source| {
+            let credential = credentials.remove(&source.name)?;
+            Some((source.name.clone(), Arc::new(Kept { source, credential, answer: ArcSwapOption::empty() })))
         });
-        let directory: Arc<Directory> = Arc::new(held.collect());
+        let directory: Arc<BTreeMap<_, _>> = Arc::new(directory.collect());
         self.0.directory.store(Arc::clone(&directory));
-        for held in directory.values() {
-            let (failed, is_listed) = (held.slot.set_failure(None).is_some(), held.slot.scheduled.load(Ordering::Relaxed));
-            if is_listed && failed || !is_listed && self.0.keep == Keep::Always {
-                self.attend_no_later(held, self.0.clock.steady());
-            }
+        self.0.engine.forget_failures();
+        if self.0.keep == Keep::Always {
+            let all: Vec<_> = directory.values().map(|kept| Arc::clone(&kept.credential)).collect();
+            self.0.engine.schedule_all(&all);
         }
     }
 
@@ -108,54 +100,34 @@ impl Sources {
     /// The JSON object of the source called `name`, as its service sent it but with its time left counted down; `None` when no
     /// source is called so. Ends within the bound on calls; a renewal that takes longer goes on without its caller.
     pub async fn object(&self, name: &str) -> Option<Result<SecretString, SourceError>> {
-        let held = self.0.directory.load().get(name).cloned()?;
-        let near = match self.at_hand(&held) {
-            Some(near) => Ok(near),
-            None => self.patiently(&held, self.read_or_fetch(&held)).await,
+        let kept = self.0.directory.load().get(name).cloned()?;
+        Some(kept.credential.get().await.map(|cached| kept.answer(cached, &self.0.engine.clock)))
+    }
+
+    /// Renews ahead until `stop` changes or is dropped.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        Arc::clone(&self.0.engine).run(stop).await;
+    }
+
+    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. Closing the store is its owner's business.
+    pub async fn close(&self, grace: Duration) {
+        self.0.engine.close(grace).await;
+    }
+}
+
+impl Kept {
+    /// The object with its time left counted down.
+    fn answer(&self, cached: Arc<Cached>, clock: &Clock) -> SecretString {
+        let left = cached.left(clock).as_secs();
+        let last = self.answer.load();
+        if let Some(last) = last.as_ref().filter(|last| last.left == left && Arc::ptr_eq(&last.cached, &cached)) {
+            return last.object.clone();
+        }
+        let object = match self.source.expires_field() {
+            Some(path) => object::with_number(cached.value().expose_secret(), &path, left).into(),
+            None => cached.value().clone(),
         };
-        Some(near.map(|near| held.tell(near, &self.0.clock)))
-    }
-
-    /// The object if it can be handed out without waiting for anything.
-    fn at_hand(&self, held: &Held) -> Option<Arc<Near>> {
-        let now = self.0.clock.steady();
-        held.slot.note_asked(now);
-        let near = held.slot.near.load_full()?;
-        if self.0.store.is_shared() && near.life.age(now) >= NEAR_AGE {
-            return None;
-        }
-        match near.life.freshness(&self.0.clock) {
-            Freshness::Expired => return None,
-            Freshness::Due => self.0.agenda.ring(),
-            Freshness::Fresh => {}
-        }
-        self.schedule(held, &near);
-        Some(near)
-    }
-
-    /// The object of another source that one needs, as in a request but as long as it takes.
-    async fn needed(&self, held: &Arc<Held>) -> Result<Arc<Near>, SourceError> {
-        match self.at_hand(held) {
-            Some(near) => Ok(near),
-            None => self.read_or_fetch(held).await,
-        }
-    }
-
-    async fn read_or_fetch(&self, held: &Arc<Held>) -> Result<Arc<Near>, SourceError> {
-        match self.look(held).await {
-            Ok(Some(near)) => {
-                self.schedule(held, &near);
-                Ok(near)
-            }
-            Ok(None) => self.renew(held, Why::Missing).await.map(|(near, _)| near),
-            // A store that is down is no reason to refuse what we still hold; to fetch could void what another instance holds.
-            Err(error) => held.slot.near.load_full().filter(|near| !near.life.is_over(&self.0.clock)).ok_or(error.into()),
-        }
-    }
-
-    async fn patiently<T>(&self, held: &Held, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        let after = self.0.wire.timeout();
-        let late = || SourceError::TooSlow { name: held.source.name.clone(), after };
-        tokio::time::timeout(after + PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
+        self.answer.store(Some(Arc::new(Answer { cached, left, object: object.clone() })));
+        object
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::error::UpstreamError;
 use super::object;
 use super::source::{Expires, Source, Success};
+use crate::credentials::Granted;
 use crate::wechat::{Call, Errcode, Kind};
 
 /// TokenBoy fetches everything anew after so long, whatever the answer says; so does what names no end.
@@ -24,13 +25,6 @@ const SHORTEST_SECRET: usize = 4;
 
 /// Where services say what is wrong, the most telling first.
 const MESSAGES: [&str; 6] = ["errmsg", "error_description", "error", "message", "msg", "errorMessage"];
-
-/// What a service granted.
-#[derive(Clone, Debug)]
-pub(super) struct Granted {
-    pub(super) object: SecretString,
-    pub(super) lifetime: Duration,
-}
 
 /// Reads `body`. `sent` is cut out of whatever the service says, should it ever echo it.
 pub(super) fn read(source: &Source, status: u16, body: &[u8], sent: &[SecretString]) -> Result<Granted, UpstreamError> {
@@ -61,7 +55,7 @@ pub(super) fn read(source: &Source, status: u16, body: &[u8], sent: &[SecretStri
         return Err(UpstreamError::Refused { code: without(&shown, sent), message: message(&text, sent), kind });
     }
     let lifetime = lifetime(source, &text).map_err(|cause| unreadable(&cause))?;
-    Ok(Granted { object: text.into(), lifetime })
+    Ok(Granted { value: text.into(), expires_in: lifetime, lifetime })
 }
 
 fn lifetime(source: &Source, text: &str) -> Result<Duration, String> {

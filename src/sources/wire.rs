@@ -1,8 +1,6 @@
 //! One call to a source's service: the request filled from other sources' answers, sent within a bound, the answer read. It keeps
-//! nothing; when to call is for `renew` to say.
+//! nothing; when to call is for the engine to say.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -14,14 +12,15 @@ use url::{Url, form_urlencoded};
 
 use super::error::UpstreamError;
 use super::object;
-use super::reply::{self, Granted};
-use super::slot::Near;
+use super::reply;
 use super::source::{JsonTemplate, Payload, Source};
+use super::subject::SourceSubject;
 use super::template::{Template, Unfilled};
+use crate::credentials::{Granted, Needed};
 use crate::wechat::{ClientError, chain, exchange, is_loopback};
 
 /// What other sources answered, by their names.
-pub(super) type Results = BTreeMap<String, Arc<Near>>;
+pub(super) type Results = Needed<SourceSubject>;
 
 /// A client of all services.
 pub(super) struct Wire {
@@ -41,10 +40,6 @@ impl Wire {
         let outside = builder().build().map_err(|error| ClientError::of(&error))?;
         let inside = builder().no_proxy().build().map_err(|error| ClientError::of(&error))?;
         Ok(Self { outside, inside, timeout })
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
     }
 
     /// Asks `source`'s service. A call that may have arrived is not repeated: it may have voided what was granted before.
@@ -131,8 +126,8 @@ struct Filling<'r> {
 
 impl Filling<'_> {
     fn field(&self, source: &str, path: &[String]) -> Option<String> {
-        let near = self.results.get(source)?;
-        object::field(near.object().expose_secret(), path).and_then(object::as_text)
+        let cached = self.results.get(source)?;
+        object::field(cached.value().expose_secret(), path).and_then(object::as_text)
     }
 
     /// A whole body. Of a form each value may be a secret of its own.

@@ -51,8 +51,11 @@ pub trait Apps: Send + Sync {
 
     /// Writes `app` over whatever there was under its appid. A database keeps the payment fields that `app` does not have.
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>>;
+}
 
-    /// The openid of the app's follower of that name. Only a database that knows users has an answer.
+/// The followers of apps, which only some databases know.
+pub trait Users: Send + Sync {
+    /// The openid of the app's follower of that name.
     fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 }
 

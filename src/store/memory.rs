@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Apps, Record, Store, StoreError, StoredApp, gives_way};
+use super::companion::SUFFIX;
+use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they or the process end.
 #[derive(Debug)]
 pub struct MemoryStore {
-    records: Mutex<Records>,
+    records: Mutex<RecordMap>,
     apps: Mutex<BTreeMap<String, StoredApp>>,
     permits: Permits,
     clock: Clock,
@@ -23,7 +24,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store that begins with `initial`, as `cache: { memo: {…} }` allows.
     pub fn new(initial: BTreeMap<String, Record>, clock: Clock) -> Self {
-        let mut records = Records::default();
+        let mut records = RecordMap::default();
         for (key, record) in initial {
             records.ends.note(&key, record.expires_at);
             records.by_key.insert(key, record);
@@ -32,19 +33,19 @@ impl MemoryStore {
         Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
     }
 
-    fn records(&self) -> MutexGuard<'_, Records> {
+    fn records(&self) -> MutexGuard<'_, RecordMap> {
         locked(&self.records)
     }
 }
 
 /// Records by key, without those that have ended.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(super) struct RecordMap {
     by_key: BTreeMap<String, Record>,
     ends: Ends,
 }
 
-impl Records {
+impl RecordMap {
     /// The record under `key`, if it has not ended.
     pub(super) fn get(&self, key: &str, now: UnixMillis) -> Option<&Record> {
         self.by_key.get(key).filter(|record| record.expires_at > now)
@@ -105,6 +106,60 @@ impl Store for MemoryStore {
         false
     }
 
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl VersionedRecords for MemoryStore {
+    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+        let (records, wall, steady) = (self.records(), self.clock.wall(), self.clock.steady());
+        let living = |key: &str| records.by_key.get(key).filter(|record| record.expires_at > wall);
+        let value = living(key).map(|record| (record.value.clone(), steady.plus(wall.until(record.expires_at))));
+        let companion = living(&format!("{key}{SUFFIX}")).map(|record| record.value.expose_secret().to_owned());
+        ready(Ok(Pair { value, companion })).boxed()
+    }
+
+    fn write_pair<'a>(
+        &'a self,
+        key: &'a str,
+        over: Option<&'a SecretString>,
+        new: NewCredential<'a>,
+        companion: &'a str,
+        kept: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (mut records, now) = (self.records(), self.clock.wall());
+        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
+        let is_free = found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
+        if is_free {
+            let expires_at = now.plus(self.clock.steady().until(new.ends));
+            records.write(key, &Record { value: new.value.clone(), expires_at }, now);
+            let beside = Record { value: companion.into(), expires_at: expires_at.plus(kept) };
+            records.write(&format!("{key}{SUFFIX}"), &beside, now);
+        }
+        ready(Ok(is_free)).boxed()
+    }
+
+    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+        let now = self.clock.wall();
+        self.records().write(&format!("{key}{SUFFIX}"), &Record { value: companion.into(), expires_at: now.plus(ttl) }, now);
+        ready(Ok(())).boxed()
+    }
+
+    fn take_lease<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+        ready(Ok(Some(self.clock.wall()))).boxed()
+    }
+
+    fn return_lease<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn steady(&self) -> SteadyMillis {
+        self.clock.steady()
+    }
+}
+
+impl Records for MemoryStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
         ready(Ok(self.records().get(key, now).cloned())).boxed()
@@ -134,24 +189,12 @@ impl Store for MemoryStore {
         ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
-    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(true)).boxed()
-    }
-
-    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         ready(Ok(self.permits.spend(key, limit, window))).boxed()
     }
 
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.permits.refund(key);
-        ready(Ok(())).boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }
 }
@@ -164,10 +207,6 @@ impl Apps for MemoryStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         locked(&self.apps).insert(app.app_id.clone(), app.clone());
         ready(Ok(())).boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
     }
 }
 
@@ -190,7 +229,7 @@ impl Permits {
         Self { taken: Mutex::default(), clock }
     }
 
-    /// See [`Store::spend`].
+    /// See [`Records::spend`].
     pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
         let now = self.clock.steady();
         let mut taken = locked(&self.taken);

@@ -1,4 +1,4 @@
-//! Where records rest: one small contract, one file per backend. Only this folder does storage I/O. It knows nothing of WeChat,
+//! Where credentials, small records and apps are kept: three contracts, one file or folder per backend. Only this folder does storage I/O. It knows nothing of WeChat,
 //! of freshness or of HTTP; what a miss or a fault means is for the keeper to decide.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use tokio::sync::broadcast;
 use crate::clock::{Clock, UnixMillis};
 
 mod apps;
+mod companion;
+mod credentials;
 mod file;
 mod fingerprint;
 mod memory;
@@ -20,9 +22,11 @@ mod news;
 pub mod redis;
 pub mod sql;
 
-pub use apps::{Apps, Payment, StoredApp};
+pub use apps::{Apps, Payment, StoredApp, Users};
+pub use credentials::{
+    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, Pair, StoredCredential, Version, VersionedRecords,
+};
 pub use file::FileStore;
-pub use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
 pub use sql::{SqlConfig, SqlStore};
@@ -36,22 +40,36 @@ pub struct Record {
     pub expires_at: UnixMillis,
 }
 
-/// A place where records rest. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store must not look empty.
-///
-/// Keys are like `APPID.token`. Every call ends within a time that the store itself bounds.
-pub trait Store: Apps + 'static {
-    /// Whether other processes may write here too, so that what we remember of it grows old.
+/// A store: credentials, small records and apps in one place. Every call ends within a time that the store itself bounds.
+pub trait Store: CredentialStore + Records + Apps + 'static {
+    /// Whether other processes may write here too, so that a cached copy grows old.
     fn is_shared(&self) -> bool;
 
+    /// What other processes write from now on, as it happens, if this store can tell. Some notices may be lost.
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        None
+    }
+
+    /// The followers of the apps, if this store knows any.
+    fn users(&self) -> Option<&dyn Users> {
+        None
+    }
+
+    /// Finishes what is under way before the process ends.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// Small records with an end: logins, messages, permits. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store
+/// must not look empty. A credential's value can be read and written here too, as a program that knows no generations does.
+pub trait Records: Send + Sync {
     /// The record under `key` that has not ended, if there is one.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
     /// Writes `record` under `key`, over whatever was there. When this returns the record would survive a crash of ours.
     fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`Store::put`], unless something else has come there since the caller looked: `before` is the value that it saw, `None` =
-    /// none. `false`: a living record with another value is there, and stays. A write whose answer was lost may be repeated. By this the
-    /// caller says that the new value came after `before`; a store that tells others what is written tells them that, too.
+    /// As [`Records::put`], unless something else has come there since the caller looked: `before` is the value that it saw, `None` = none.
+    /// `false`: a record with another value is there, and stays. A write whose answer was lost may be repeated.
     fn replace<'a>(
         &'a self,
         key: &'a str,
@@ -62,28 +80,18 @@ pub trait Store: Apps + 'static {
     /// Reads and deletes at once: of two callers at most one gets the record.
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
-    /// Asks for the right to renew `key` for at most `ttl`. `true`: `owner` has it now. A store that is not shared always grants,
-    /// since the keeper lets one renewal run at a time in a process.
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
-
-    /// Gives the right back; does nothing when `owner` no longer has it.
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
-
     /// Takes one of `limit` permits named `key`, which come back `window` after the first of them was taken. `false`: all are
-    /// taken. The count lives where the claims live, so that all instances draw on one.
+    /// taken. All instances draw on one count.
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Gives back what [`Store::spend`] took last, because it came to nothing. The window of the last one given back ends
+    /// Gives back what [`Records::spend`] took last, because it came to nothing. The window of the last one given back ends
     /// with it.
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+}
 
-    /// What other processes write from now on, told as it happens, if this store can tell. It may miss some: whoever must know looks again.
-    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        None
-    }
-
-    /// Finishes what is under way before the process ends.
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+/// The fingerprint by which a companion names `value`.
+pub fn fingerprint_of(value: &str) -> String {
+    fingerprint::Fingerprint::of(value).to_string()
 }
 
 /// Something that another process did.
@@ -91,24 +99,8 @@ pub trait Store: Apps + 'static {
 pub enum Changed {
     /// The record under this key was written, or the right to renew it given back.
     Key(Arc<str>),
-    /// A value was written under `key` that came after another one.
-    Renewed {
-        /// The record's key.
-        key: Arc<str>,
-        /// Of the value that was there before.
-        before: Fingerprint,
-        /// Of the value that came after it.
-        after: Fingerprint,
-    },
     /// Nobody listened for a while; anything may have changed.
     Perhaps,
-}
-
-impl StoreError {
-    /// It has not answered, and nobody waits for it any more.
-    pub(crate) fn silent(operation: &'static str, after: Duration) -> Self {
-        Self { backend: "any", operation, cause: format!("no answer within {}", humantime::format_duration(after)) }
-    }
 }
 
 /// A fault of a store, named by what was tried; it never holds a value or a password.
@@ -123,7 +115,7 @@ pub struct StoreError {
     pub cause: String,
 }
 
-/// Whether a record of the value `found` may give way to one of `new`, for who saw `before`; see [`Store::replace`].
+/// Whether a record of the value `found` may give way to one of `new`, for who saw `before`; see [`Records::replace`].
 fn gives_way(found: &str, before: Option<&SecretString>, new: &SecretString) -> bool {
     found == new.expose_secret() || before.is_some_and(|before| found == before.expose_secret())
 }

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::{Changed, Fingerprint};
+use super::Changed;
 
 /// How many changes a slow listener may be behind; then it is told that it missed some.
 const BACKLOG: usize = 1024;
@@ -67,9 +67,9 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    /// Passes on what [`Tidings`] say, unless we said it ourselves.
+    /// Passes on a notice, unless it is our own.
     pub(super) fn heard(&self, text: &str) {
-        if let Some(changed) = Tidings::read(text, &self.own) {
+        if let Some(changed) = read_notice(text, &self.own) {
             // Nobody may be listening to us.
             self.sender.send(changed).ok();
         }
@@ -81,49 +81,15 @@ pub(super) fn own_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// What is told of a change: of which key, and which value came after which. On the wire it is the writer's name, perhaps the two
-/// fingerprints, a blank, the key: `me,PRINT,PRINT wx1.token`.
-#[derive(Clone, Copy)]
-pub(super) struct Tidings<'a> {
-    key: &'a str,
-    order: Option<(Fingerprint, Fingerprint)>,
+/// A notice that `key` was changed by `writer`: the two names with a space in between.
+pub(super) fn notice(writer: &str, key: &str) -> String {
+    format!("{writer} {key}")
 }
 
-impl<'a> Tidings<'a> {
-    pub(super) fn of(key: &'a str) -> Self {
-        Self { key, order: None }
-    }
-
-    /// `after` was written over `before`.
-    pub(super) fn with_order(self, before: &str, after: &str) -> Self {
-        let order = (before != after).then(|| (Fingerprint::of(before), Fingerprint::of(after)));
-        Self { order, ..self }
-    }
-
-    pub(super) fn key(&self) -> &'a str {
-        self.key
-    }
-
-    pub(super) fn told_by(&self, writer: &str) -> String {
-        match self.order {
-            Some((before, after)) => format!("{writer},{before},{after} {}", self.key),
-            None => format!("{writer} {}", self.key),
-        }
-    }
-
-    /// What `text` tells, if it is not told by `own`.
-    fn read(text: &str, own: &str) -> Option<Changed> {
-        let (head, key) = text.split_once(' ')?;
-        let mut words = head.split(',');
-        if words.next() == Some(own) {
-            return None;
-        }
-        let mut print = || words.next().and_then(Fingerprint::parse);
-        Some(match (print(), print()) {
-            (Some(before), Some(after)) => Changed::Renewed { key: key.into(), before, after },
-            _ => Changed::Key(key.into()),
-        })
-    }
+/// The change that `text` announces, unless `own` wrote it.
+fn read_notice(text: &str, own: &str) -> Option<Changed> {
+    let (writer, key) = text.split_once(' ')?;
+    (writer != own).then(|| Changed::Key(key.into()))
 }
 
 #[cfg(test)]
@@ -134,16 +100,11 @@ mod tests {
     async fn what_we_told_and_what_is_none_of_ours_is_not_passed_on() {
         let (sender, mut heard) = broadcast::channel(9);
         let ear = Ear { sender, own: "me".to_owned() };
-        let (first, second) = (Tidings::of("wx1.token"), Tidings::of("wx2.token"));
-        let told = [first.told_by("me"), first.with_order("a", "b").told_by("me"), second.told_by("you"), "nonsense".to_owned()];
-        for text in told.into_iter().chain([second.with_order("a", "b").told_by("you"), second.with_order("a", "a").told_by("you")])
-        {
-            ear.heard(&text);
+        for text in [&notice("me", "wx1.token"), &notice("you", "wx2.token"), "nonsense"] {
+            ear.heard(text);
         }
-        let again = || Changed::Key("wx2.token".into());
-        let renewed = Changed::Renewed { key: "wx2.token".into(), before: Fingerprint::of("a"), after: Fingerprint::of("b") };
         let passed_on: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
-        assert_eq!(passed_on, [again(), renewed, again()]);
+        assert_eq!(passed_on, [Changed::Key("wx2.token".into())]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A non-zero `errcode`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Errcode(pub i64);
 
 impl fmt::Display for Errcode {
@@ -14,7 +16,7 @@ impl fmt::Display for Errcode {
 }
 
 /// Which call WeChat refused: one code can mean two things.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Call {
     /// `/cgi-bin/token` or `/cgi-bin/stable_token`.
     Token,
@@ -25,7 +27,7 @@ pub enum Call {
 }
 
 /// What to do about a failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// Try again soon: WeChat is busy, unreachable or asks us to slow down.
     Temporary,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::account::{Account, TokenApi};
@@ -40,7 +41,8 @@ pub struct Grant {
 }
 
 /// Why a call to WeChat brought nothing. Never holds an address, because addresses carry secrets.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum WechatError {
     /// No host could be reached: nothing was asked.
     #[error("WeChat cannot be reached: {cause}")]

@@ -76,7 +76,7 @@ async fn a_kill_at_any_moment_leaves_a_whole_file_with_everything_that_was_answe
 
     let server = Process::start(folder.path(), &[], &[]).listening().await;
     let before = (sandbox.calls(TOKEN), sandbox.calls(TICKET));
-    for (key, entry) in &saved {
+    for (key, entry) in saved.iter().filter(|(key, _)| !key.ends_with(".version")) {
         let (app, kind) = key.rsplit_once('.').expect("APPID.kind");
         let answer = server.get(&signed_v2("GET", app, &[("key", kind)])).await.json();
         assert_eq!(answer["value"], entry["value"], "{key}");

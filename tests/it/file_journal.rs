@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use jsdkd::clock::{Clock, UnixMillis};
 use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
-use jsdkd::store::{FileStore, Record, Store};
+use jsdkd::store::{FileStore, Record, Records, Store};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jsdkd::clock::Clock;
-use jsdkd::store::{FileStore, OpenError, Store};
+use jsdkd::store::{FileStore, OpenError, Records};
 
 use crate::file_store::{get, open, place, text};
 use crate::store_contract::record;

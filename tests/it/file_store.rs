@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jsdkd::clock::{Clock, UnixSeconds};
-use jsdkd::store::{Apps, FileStore, OpenError, Record, Store};
+use jsdkd::store::{Apps, FileStore, OpenError, Record, Records};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 

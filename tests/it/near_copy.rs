@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use jsdkd::account::{Keep, TokenApi};
-use jsdkd::clock::Clock;
+use jsdkd::clock::{Clock, SteadyMillis, UnixMillis};
 use jsdkd::credential::CredentialKind;
 use jsdkd::keeper::{Keeper, KeeperError};
 use jsdkd::sandbox::Fault;
-use jsdkd::store::{Apps, MemoryStore, Record, Store, StoreError, StoredApp};
+use jsdkd::store::{
+    Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords,
+};
 use secrecy::SecretString;
 
 use crate::store_contract::{record, value};
@@ -92,10 +94,6 @@ impl Apps for Brittle {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         self.records.put_app(app)
     }
-
-    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        self.records.find_user(app_id, user_name)
-    }
 }
 
 impl Store for Brittle {
@@ -103,11 +101,17 @@ impl Store for Brittle {
         self.is_shared
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+impl VersionedRecords for Brittle {
+    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         async move {
             self.gets.fetch_add(1, Ordering::SeqCst);
             let read = match self.fault("read") {
-                Ok(()) => self.records.get(key).await,
+                Ok(()) => self.records.read_pair(key).await,
                 Err(error) => Err(error),
             };
             self.on_its_way().await;
@@ -116,9 +120,76 @@ impl Store for Brittle {
         .boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_pair<'a>(
+        &'a self,
+        key: &'a str,
+        over: Option<&'a SecretString>,
+        new: NewCredential<'a>,
+        companion: &'a str,
+        kept: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             self.puts.fetch_add(1, Ordering::SeqCst);
+            self.fault("write")?;
+            self.records.write_pair(key, over, new, companion, kept).await
+        }
+        .boxed()
+    }
+
+    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.fault("write")?;
+            self.records.write_companion(key, companion, ttl).await
+        }
+        .boxed()
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+        async move {
+            self.fault("claim")?;
+            let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
+            let is_free = claims.get(key).is_none_or(|(holder, ends)| holder == owner || *ends <= now) || !self.is_shared;
+            if is_free {
+                claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
+            }
+            Ok(is_free.then(|| Clock::system().wall()))
+        }
+        .boxed()
+    }
+
+    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.fault("release")?;
+            let mut claims = self.claims.lock().unwrap();
+            if claims.get(key).is_some_and(|(holder, _)| holder == owner) {
+                claims.remove(key);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn steady(&self) -> SteadyMillis {
+        self.records.steady()
+    }
+}
+
+impl Records for Brittle {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        async move {
+            self.fault("read")?;
+            self.records.get(key).await
+        }
+        .boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
             self.fault("write")?;
             self.records.put(key, record).await
         }
@@ -132,7 +203,6 @@ impl Store for Brittle {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            self.puts.fetch_add(1, Ordering::SeqCst);
             self.fault("write")?;
             self.records.replace(key, before, record).await
         }
@@ -143,31 +213,6 @@ impl Store for Brittle {
         async move {
             self.fault("take")?;
             self.records.take(key).await
-        }
-        .boxed()
-    }
-
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            self.fault("claim")?;
-            let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
-            let is_free = claims.get(key).is_none_or(|(holder, ends)| holder == owner || *ends <= now);
-            if is_free || !self.is_shared {
-                claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
-            }
-            Ok(is_free || !self.is_shared)
-        }
-        .boxed()
-    }
-
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.fault("release")?;
-            let mut claims = self.claims.lock().unwrap();
-            if claims.get(key).is_some_and(|(holder, _)| holder == owner) {
-                claims.remove(key);
-            }
-            Ok(())
         }
         .boxed()
     }
@@ -186,10 +231,6 @@ impl Store for Brittle {
             self.records.refund(key).await
         }
         .boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
     }
 }
 
@@ -371,7 +412,7 @@ async fn a_short_life_is_short_for_every_instance_and_its_renewal_waits_for_the_
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_the_claim_waits_and_takes_the_winners_value() {
     let (world, store, instance) = one(TokenApi::Basic).await;
-    assert!(store.claim(KEY, "another instance", HOUR).await.unwrap());
+    assert!(store.acquire(KEY, "another instance", HOUR, 0).await.unwrap().lease.is_some());
     let winner = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         store.written_elsewhere("the winner's").await;
@@ -385,7 +426,7 @@ async fn a_dead_leader_is_replaced_when_its_lease_ends() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     // The lease is the upstream timeout and two seconds; the leader died at once.
     let lease = TIMEOUT + 2 * SECOND;
-    assert!(store.claim(KEY, "a dead instance", lease).await.unwrap());
+    assert!(store.acquire(KEY, "a dead instance", lease, 0).await.unwrap().lease.is_some());
     let begun = Instant::now();
     match instance.token().await {
         Err(KeeperError::TooSlow { .. }) => assert!(begun.elapsed() < lease, "no caller waits for the whole lease"),
@@ -444,7 +485,7 @@ async fn what_the_store_lacks_is_written_before_the_end() {
     let keeper = Keeper::new(vec![account(TokenApi::Stable)], shared, wechat, Clock::system(), Keep::Active);
     store.down(true);
     let holding = keeper.holding(APP).expect("the usual account");
-    keeper.credential(&holding, CredentialKind::AccessToken).await.expect("a token");
+    holding.credential(CredentialKind::AccessToken).get().await.expect("a token");
     assert_eq!(store.stored().await, None);
     store.down(false);
     keeper.close(SECOND).await;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use jsdkd::account::TokenApi;
 use jsdkd::clock::Clock;
-use jsdkd::store::{Changed, Fingerprint, Store, StoreConfig, open, redis};
+use jsdkd::store::{Changed, Store, StoreConfig, open, redis};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
-use crate::store_contract::record;
+use crate::store_contract::{has_lease, record, release, renews};
 use crate::support::keeping::{World, eventually};
 use crate::support::redis::{RedisCluster, RedisServer};
 
@@ -34,11 +34,6 @@ pub(crate) async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key:
     false
 }
 
-/// What is told when "newer" is written over "new".
-pub(crate) fn newer(key: &str) -> Changed {
-    Changed::Renewed { key: key.into(), before: Fingerprint::of("new"), after: Fingerprint::of("newer") }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_write_is_told_and_what_we_write_is_not() {
     let server = RedisServer::start();
@@ -47,13 +42,13 @@ async fn what_others_write_is_told_and_what_we_write_is_not() {
     assert!(hears(&mut news, &*other, "wx1.token").await);
     while news.try_recv().is_ok() {}
     one.put("wx2.token", &record("own", HOUR)).await.unwrap();
-    assert!(other.claim("wx3.token", "other", HOUR).await.unwrap());
-    other.release("wx3.token", "other").await.unwrap();
+    assert!(has_lease(&*other, "wx3.token", "other").await);
+    release(&*other, "wx3.token", "other").await;
     assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx3.token".into()));
-    assert!(other.replace("wx4.token", None, &record("new", HOUR)).await.unwrap());
+    assert!(renews(&*other, "wx4.token", "new").await);
     assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
-    assert!(other.replace("wx4.token", Some(&"new".into()), &record("newer", HOUR)).await.unwrap());
-    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), newer("wx4.token"));
+    assert!(renews(&*other, "wx4.token", "newer").await);
+    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,10 +85,10 @@ async fn a_user_with_a_password_listens_and_one_who_may_not_tell_still_writes() 
     let second = store(&url("talker")).await;
     assert!(hears(&mut news, &*second, "wx1.token").await);
     mute.put("wx2.token", &record("kept", HOUR)).await.unwrap();
-    assert!(mute.replace("wx3.token", None, &record("kept", HOUR)).await.unwrap());
-    assert!(mute.claim("wx2.token", "mute", HOUR).await.unwrap());
-    mute.release("wx2.token", "mute").await.unwrap();
-    assert!(talker.get("wx2.token").await.unwrap().is_some() && talker.claim("wx2.token", "talker", HOUR).await.unwrap());
+    assert!(renews(&*mute, "wx3.token", "kept").await);
+    assert!(has_lease(&*mute, "wx2.token", "mute").await);
+    release(&*mute, "wx2.token", "mute").await;
+    assert!(talker.get("wx2.token").await.unwrap().is_some() && has_lease(&*talker, "wx2.token", "talker").await);
     let mut deaf = mute.changes().expect("it tries");
     assert!(!matches!(timeout(Duration::from_millis(500), deaf.recv()).await, Ok(Ok(Changed::Key(_)))));
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::oauth_stores::{app_with, many_trips, one_of_twenty_redeems};
 use crate::scan_login::{begin, scan};
-use crate::store_contract::{keeps_the_contract, record, value};
+use crate::store_contract::{has_lease, keeps_the_contract, record, release, renews, value};
 use crate::support::app::{APP, TestApp};
 use crate::support::filter::{Filter, Rule, Treatment};
 use crate::support::fleet::Fleet;
@@ -148,15 +148,13 @@ async fn instances_with_and_without_scripts_share_one_redis() {
     let (with, without) = (store(&server.url()).await, store(&proxy.url()).await);
     for (one, other) in [(&with, &without), (&without, &with)] {
         server.cli(&["FLUSHALL"]);
-        assert!(one.claim("wx1.token", "one", HOUR).await.unwrap() && !other.claim("wx1.token", "other", HOUR).await.unwrap());
-        other.release("wx1.token", "other").await.unwrap();
-        assert!(!other.claim("wx1.token", "other", HOUR).await.unwrap());
-        one.release("wx1.token", "one").await.unwrap();
-        assert!(other.claim("wx1.token", "other", HOUR).await.unwrap());
-        assert!(one.replace("wx1.token", None, &record("a", HOUR)).await.unwrap());
-        assert!(!other.replace("wx1.token", None, &record("b", HOUR)).await.unwrap());
-        assert!(other.replace("wx1.token", Some(&"a".into()), &record("b", HOUR)).await.unwrap());
-        assert_eq!(value(one.take("wx1.token").await.unwrap()).as_deref(), Some("b"));
+        assert!(has_lease(&**one, "wx1.token", "one").await && !has_lease(&**other, "wx1.token", "other").await);
+        release(&**other, "wx1.token", "other").await;
+        assert!(!has_lease(&**other, "wx1.token", "other").await);
+        release(&**one, "wx1.token", "one").await;
+        assert!(has_lease(&**other, "wx1.token", "other").await);
+        assert!(renews(&**one, "wx2.token", "a").await && renews(&**other, "wx2.token", "b").await);
+        assert_eq!(value(one.take("wx2.token").await.unwrap()).as_deref(), Some("b"));
         for (spender, granted) in [(one, true), (other, true), (one, false), (other, false)] {
             assert_eq!(spender.spend("wx1.rotate", 2, HOUR).await.unwrap(), granted);
         }
@@ -175,13 +173,13 @@ async fn a_refusal_is_remembered_until_the_next_connection() {
     let store = store(&proxy.url()).await;
     for turn in 0..5 {
         store.put("wx1.token", &record("x", HOUR)).await.unwrap();
-        assert!(store.claim(&format!("wx{turn}.token"), "me", HOUR).await.unwrap());
+        assert!(has_lease(&*store, &format!("wx{turn}.token"), "me").await);
     }
     assert_eq!((proxy.count("EVAL"), proxy.count("PUBLISH")), (1, 1));
     proxy.change(|_| Treatment::Pass);
     for turn in 5..8 {
         store.put("wx1.token", &record("x", HOUR)).await.unwrap();
-        assert!(store.claim(&format!("wx{turn}.token"), "me", HOUR).await.unwrap());
+        assert!(has_lease(&*store, &format!("wx{turn}.token"), "me").await);
     }
     assert_eq!((proxy.count("EVAL"), proxy.count("PUBLISH")), (4, 4));
 }
@@ -198,7 +196,7 @@ async fn a_write_is_no_failure_when_publish_is_refused() {
     for turn in 0..20 {
         let key = format!("wx{turn}.token");
         store.put(&key, &record("x", HOUR)).await.unwrap();
-        assert!(store.replace(&key, Some(&"x".into()), &record("y", HOUR)).await.unwrap());
+        assert!(renews(&*store, &key, "y").await);
         assert_eq!(value(store.take(&key).await.unwrap()).as_deref(), Some("y"));
     }
     assert_eq!(proxy.count("PUBLISH"), 1, "each attempt would cost a connection");
@@ -294,8 +292,7 @@ async fn an_error_is_told_in_the_servers_own_words() {
     let store = store(&proxy.url()).await;
     for fault in [
         store.put("wx1.token", &record("SECRET", HOUR)).await.unwrap_err(),
-        store.claim("wx1.token", "SECRET", HOUR).await.unwrap_err(),
-        store.replace("wx1.token", None, &record("SECRET", HOUR)).await.unwrap_err(),
+        store.acquire("wx1.token", "SECRET", HOUR, 0).await.unwrap_err(),
     ] {
         assert!(fault.cause.contains("ERR the instance is frozen, contact support") && !fault.cause.contains("SECRET"), "{fault}");
     }

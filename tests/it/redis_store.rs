@@ -7,7 +7,7 @@ use jsdkd::clock::Clock;
 use jsdkd::store::{OpenError, Store, StoreConfig, StoreError, open, redis};
 use serde_json::json;
 
-use crate::store_contract::{record, value};
+use crate::store_contract::{has_lease, record, release, renews, value};
 use crate::support::redis::{RedisCluster, RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,8 +42,8 @@ async fn read_nevertheless(store: &dyn Store, key: &str) -> Option<String> {
 async fn works(store: &dyn Store) {
     store.put("wx1.token", &record("abc", HOUR)).await.unwrap();
     assert_eq!(read(store, "wx1.token").await.as_deref(), Some("abc"));
-    assert!(store.claim("wx1.token", "me", HOUR).await.unwrap());
-    store.release("wx1.token", "me").await.unwrap();
+    assert!(has_lease(store, "wx1.token", "me").await);
+    release(store, "wx1.token", "me").await;
 }
 
 /// The fault of a call, which must come within the bound.
@@ -96,7 +96,7 @@ async fn what_is_not_ours_counts_as_absent_and_is_replaced() {
             assert_eq!(value(store.take(key).await.unwrap()), None, "{key}");
             let ours = record("ours", HOUR);
             if on_condition {
-                assert!(store.replace(key, None, &ours).await.unwrap(), "{key}");
+                assert!(renews(&*store, key, "ours").await, "{key}");
             } else {
                 store.put(key, &ours).await.unwrap();
             }
@@ -110,7 +110,7 @@ async fn the_prefix_stands_before_every_key() {
     let server = RedisServer::start();
     let store = store_at(&format!("{}?prefix=site:", server.url())).await;
     works(&*store).await;
-    assert!(store.claim("wx1.token", "me", HOUR).await.unwrap());
+    assert!(has_lease(&*store, "wx1.token", "me").await);
     assert!(store.spend("wx1.rotate", 1, HOUR).await.unwrap());
     let keys = server.cli(&["KEYS", "*"]);
     let mut keys: Vec<&str> = keys.lines().collect();
@@ -404,9 +404,9 @@ async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
     for app in ["wx1", "wx2", "wx3"] {
         let key = format!("{app}.token");
         store.put(&key, &record("abc", HOUR)).await.unwrap();
-        store.put(&format!("{key}.pause"), &record("pause", HOUR)).await.unwrap();
-        assert_eq!(read(&*store, &format!("{key}.pause")).await.as_deref(), Some("pause"));
-        assert!(store.claim(&key, "me", HOUR).await.unwrap());
+        store.put(&format!("{key}.version"), &record("{}", HOUR)).await.unwrap();
+        assert_eq!(read(&*store, &format!("{key}.version")).await.as_deref(), Some("{}"));
+        assert!(has_lease(&*store, &key, "me").await);
         assert!(store.spend(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
         assert!(store.spend(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
         let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.names_like(&format!("*{app}*"))).collect();
@@ -429,8 +429,8 @@ async fn a_cluster_is_followed_when_its_slots_move() {
         assert_eq!(read(&*store, key).await.as_deref(), Some(key));
         store.put(key, &record(key, HOUR)).await.unwrap();
         assert_eq!(cluster.nodes[owner].cli(&["GET", key]), format!("\"{key}\""));
-        assert!(store.claim(key, "me", HOUR).await.unwrap());
-        store.release(key, "me").await.unwrap();
+        assert!(has_lease(&*store, key, "me").await);
+        release(&*store, key, "me").await;
         assert_eq!(value(store.take(key).await.unwrap()).as_deref(), Some(key));
         store.put(key, &record(key, HOUR)).await.unwrap();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsdkd::account::TokenApi;
 use jsdkd::clock::Clock;
 use jsdkd::sandbox::{Answer, Effect, Fault};
-use jsdkd::store::{FileStore, MemoryStore, Record, Store};
+use jsdkd::store::{FileStore, MemoryStore, Record, Records};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -272,7 +272,7 @@ async fn no_debug_output_shows_a_secret() {
     let config = config_of(&world.sandbox, settings());
     let instance = world.instance_of(Arc::new(memory), marked.clone(), Default::default());
     let holding = instance.keeper.holding(APP).expect("the usual account");
-    let near = instance.keeper.credential(&holding, jsdkd::credential::CredentialKind::AccessToken).await.expect("held");
+    let near = holding.credential(jsdkd::credential::CredentialKind::AccessToken).get().await.expect("held");
     let refused = client(&[&dead_address()]).access_token(&marked, false).await.expect_err("nobody listens");
     let another = MemoryStore::new(BTreeMap::from([("k".to_owned(), record.clone())]), Clock::system());
     for (place, shown) in [

@@ -8,9 +8,9 @@ use jsdkd::clock::Clock;
 use jsdkd::store::Changed;
 use tokio::time::timeout;
 
-use crate::redis_news::{BY_ITSELF, hears, newer};
+use crate::redis_news::{BY_ITSELF, hears};
 use crate::sql_store::{bare, installed, sqlite};
-use crate::store_contract::record;
+use crate::store_contract::{has_lease, record, release, renews};
 use crate::support::databases::{self, DatabaseServer};
 use crate::support::keeping::{World, eventually};
 
@@ -26,16 +26,14 @@ async fn what_others_do_to_a_credential_is_told_and_what_we_do_is_not() {
     one.put("wx2.token", &record("own", HOUR)).await.unwrap();
     // Whoever may connect hears, and a login's name opens it.
     other.put("login.scan.1", &record("secret", HOUR)).await.unwrap();
-    assert!(other.replace("wx3.ticket", None, &record("new", HOUR)).await.unwrap());
-    assert!(!other.replace("wx3.ticket", None, &record("late", HOUR)).await.unwrap(), "it is not written, and not told");
-    assert!(other.replace("wx3.ticket", Some(&"new".into()), &record("newer", HOUR)).await.unwrap());
-    assert!(other.replace("wx4.card_ticket", None, &record("new", HOUR)).await.unwrap());
-    assert!(other.claim("wx5.token", "other", HOUR).await.unwrap());
-    other.release("wx5.token", "nobody").await.unwrap();
-    other.release("wx5.token", "other").await.unwrap();
+    assert!(renews(&*other, "wx3.ticket", "new").await);
+    assert!(renews(&*other, "wx3.ticket", "newer").await);
+    assert!(renews(&*other, "wx4.card_ticket", "new").await);
+    assert!(has_lease(&*other, "wx5.token", "other").await);
+    release(&*other, "wx5.token", "other").await;
     other.put("wx6.card_ticket", &record("new", HOUR)).await.unwrap();
     let told = |key: &str| Changed::Key(key.into());
-    for expected in [told("wx3.ticket"), newer("wx3.ticket"), told("wx4.card_ticket"), told("wx5.token"), told("wx6.card_ticket")] {
+    for expected in [told("wx3.ticket"), told("wx3.ticket"), told("wx4.card_ticket"), told("wx5.token"), told("wx6.card_ticket")] {
         assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), expected);
     }
 }

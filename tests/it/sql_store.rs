@@ -82,7 +82,7 @@ async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
             let key = format!("wx{round}.card_ticket");
             let claimed = granted(&stores, |store, task| {
                 let (key, owner) = (key.clone(), format!("owner-{task}"));
-                async move { store.claim(&key, &owner, HOUR).await.unwrap() }
+                async move { store.acquire(&key, &owner, HOUR, 0).await.unwrap().lease.is_some() }
             });
             assert_eq!(claimed.await, 1, "{url}: one has the claim");
 
@@ -90,9 +90,11 @@ async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
             let passed = granted(&stores, |store, task| {
                 let (key, owner) = (format!("{key}.passed"), format!("owner-{task}"));
                 async move {
-                    let has = store.claim(&key, &owner, HOUR).await.unwrap();
-                    store.release(&key, &owner).await.unwrap();
-                    has
+                    let lease = store.acquire(&key, &owner, HOUR, 0).await.unwrap().lease;
+                    if let Some(lease) = &lease {
+                        store.release(lease, None).await.unwrap();
+                    }
+                    lease.is_some()
                 }
             });
             assert!(passed.await >= 1, "{url}: somebody has it");

@@ -194,7 +194,7 @@ async fn a_user_is_found_by_name_at_their_own_app() {
          ('wx1', 'o-1', 'alice', 0), ('wx2', 'o-2', 'alice', 0), ('wx1', 'o-3', '小明', 0)",
     );
     let store = bare(&database.url()).await;
-    let found = async |app: &str, name: &str| store.find_user(app, name).await.unwrap();
+    let found = async |app: &str, name: &str| store.users().expect("it knows users").find_user(app, name).await.unwrap();
     assert_eq!(found("wx1", "alice").await.as_deref(), Some("o-1"));
     assert_eq!(found("wx2", "alice").await.as_deref(), Some("o-2"));
     assert_eq!(found("wx1", "小明").await.as_deref(), Some("o-3"));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsdkd::clock::Clock;
-use jsdkd::store::{Payment, Record, Store, StoreConfig, StoredApp, open, redis};
+use jsdkd::store::{
+    Acquired, Backoff, Committed, Lease, NewCredential, Payment, Record, Store, StoreConfig, StoredApp, open, redis,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::support::redis::{RedisCluster, RedisServer};
@@ -28,8 +30,10 @@ pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
     keeps_records(&*store).await;
     forgets_what_has_ended(&*store).await;
     replaces_only_what_was_seen(&store).await;
+    commits_only_over_a_lower_generation(&store).await;
+    keeps_a_backoff(&*store).await;
     hands_out_once(&store).await;
-    grants_claims(&*store, shared).await;
+    grants_leases(&*store, shared).await;
     counts_permits(&store).await;
     keeps_apps(&*store).await;
     store.close().await.expect("closing is no fault");
@@ -64,6 +68,109 @@ async fn forgets_what_has_ended(store: &dyn Store) {
     store.put("wx1.ended", &record("ended", Duration::ZERO)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(value(store.get("wx1.ended").await.unwrap()), None, "a write replaces, also with what has ended");
+}
+
+/// Whether `owner` has the lease on `key` now.
+pub(crate) async fn has_lease(store: &dyn Store, key: &str, owner: &str) -> bool {
+    store.acquire(key, owner, HOUR, 0).await.unwrap().lease.is_some()
+}
+
+/// Gives the lease of `owner` back, if it has it.
+pub(crate) async fn release(store: &dyn Store, key: &str, owner: &str) {
+    if let Some(lease) = store.acquire(key, owner, HOUR, 0).await.unwrap().lease {
+        store.release(&lease, None).await.unwrap();
+    }
+}
+
+/// Writes a credential as a renewal does. The lease is kept.
+pub(crate) async fn renews(store: &dyn Store, key: &str, value: &str) -> bool {
+    match store.acquire(key, "writer", HOUR, 0).await.unwrap().lease {
+        Some(lease) => commit(store, &lease, value, HOUR).await,
+        None => false,
+    }
+}
+
+/// Acquires the lease on `key`; the credential that is there comes with it.
+async fn acquire(store: &dyn Store, key: &str, owner: &str, ttl: Duration) -> Acquired {
+    store.acquire(key, owner, ttl, 0).await.unwrap()
+}
+
+async fn commit(store: &dyn Store, lease: &Lease, value: &str, left: Duration) -> bool {
+    let value = SecretString::from(value);
+    let ends = Clock::system().steady().plus(left);
+    let new = NewCredential { value: &value, ends, generation: lease.generation, lifetime: left };
+    matches!(store.commit(lease, new).await.unwrap(), Committed::Stored)
+}
+
+async fn restore(store: &dyn Store, key: &str, value: &str, generation: u64) -> bool {
+    let value = SecretString::from(value);
+    let new = NewCredential { value: &value, ends: Clock::system().steady().plus(HOUR), generation, lifetime: HOUR };
+    matches!(store.restore(key, new).await.unwrap(), Committed::Stored)
+}
+
+async fn loaded(store: &dyn Store, key: &str) -> Option<(String, u64, bool)> {
+    let found = store.load(key).await.unwrap()?;
+    Some((found.value.expose_secret().to_owned(), found.version.generation, found.version.is_foreign))
+}
+
+async fn commits_only_over_a_lower_generation(store: &Arc<dyn Store>) {
+    // A record of ours and, in a database, a row of wetoken's.
+    for key in ["wx1.card_ticket", "wx6.token"] {
+        assert!(loaded(&**store, key).await.is_none());
+        let first = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
+        assert!(commit(&**store, &first, "v1", HOUR).await);
+        assert!(commit(&**store, &first, "v1", HOUR).await, "a write whose answer was lost is repeated");
+        store.release(&first, None).await.unwrap();
+        assert_eq!(loaded(&**store, key).await, Some(("v1".to_owned(), first.generation, false)));
+        let found = store.load(key).await.unwrap().expect("it is there");
+        assert_eq!(found.lifetime, Some(HOUR));
+
+        let second = store.acquire(key, "b", HOUR, first.generation + 50).await.unwrap().lease.expect("it is free");
+        assert!(second.generation > first.generation + 50, "at least what the caller has seen");
+        assert!(commit(&**store, &second, "v2", HOUR).await);
+        store.release(&second, None).await.unwrap();
+        assert!(!commit(&**store, &first, "late", HOUR).await, "a holder that was held up writes over nothing");
+        assert!(!restore(&**store, key, "v1", first.generation).await, "nor does a write-back");
+        assert_eq!(value(store.get(key).await.unwrap()).as_deref(), Some("v2"), "the original reads the plain value");
+
+        // A program that knows no generations.
+        let third = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
+        store.put(key, &record("foreign", HOUR)).await.unwrap();
+        assert_eq!(loaded(&**store, key).await, Some(("foreign".to_owned(), second.generation, true)));
+        assert!(!commit(&**store, &third, "v3", HOUR).await, "it came there after the lease was granted");
+        assert!(!restore(&**store, key, "v3", third.generation).await, "no write-back over a foreign value");
+        store.release(&third, None).await.unwrap();
+        let fourth = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
+        assert!(commit(&**store, &fourth, "v4", HOUR).await, "a renewal replaces what it has seen");
+        store.release(&fourth, None).await.unwrap();
+
+        // What the store has lost is written back.
+        assert!(store.take(key).await.unwrap().is_some());
+        assert!(loaded(&**store, key).await.is_none());
+        assert!(restore(&**store, key, "v4", fourth.generation).await);
+        assert_eq!(loaded(&**store, key).await, Some(("v4".to_owned(), fourth.generation, false)));
+        assert!(store.take(key).await.unwrap().is_some());
+        let brief = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
+        assert!(commit(&**store, &brief, "v5", SHORT * 4).await);
+        store.release(&brief, None).await.unwrap();
+        tokio::time::sleep(SHORT * 5).await;
+        assert!(loaded(&**store, key).await.is_none(), "what has expired is gone");
+    }
+}
+
+async fn keeps_a_backoff(store: &dyn Store) {
+    let lease = acquire(store, "wx5.token", "a", HOUR).await.lease.expect("it is free");
+    let backoff = Backoff { left: HOUR, attempts: 3, cause: "busy".to_owned() };
+    store.release(&lease, Some(&backoff)).await.unwrap();
+    let acquired = acquire(store, "wx5.token", "b", HOUR).await;
+    let kept = acquired.backoff.expect("all instances keep it");
+    assert!((kept.attempts, kept.cause.as_str()) == (3, "busy") && kept.left <= HOUR + SHORT && kept.left > HOUR / 2);
+    let lease = acquired.lease.expect("it was released");
+    assert!(commit(store, &lease, "v", HOUR).await);
+    store.release(&lease, None).await.unwrap();
+    let after = acquire(store, "wx5.token", "c", HOUR).await;
+    assert_eq!(after.backoff, None, "a success ends it");
+    store.release(&after.lease.expect("it is free"), None).await.unwrap();
 }
 
 async fn replaces_only_what_was_seen(store: &Arc<dyn Store>) {
@@ -112,24 +219,28 @@ async fn hands_out_once(store: &Arc<dyn Store>) {
     assert_eq!(value(store.get("wx1.once").await.unwrap()), None);
 }
 
-async fn grants_claims(store: &dyn Store, shared: bool) {
-    let claim = async |owner: &'static str, ttl| store.claim("wx1.token", owner, ttl).await.unwrap();
-    assert!(claim("a", HOUR).await);
-    assert!(claim("a", HOUR).await, "an owner who asks again still has it");
-    assert_eq!(claim("b", HOUR).await, !shared, "a claim is exclusive where others could write");
-    store.release("wx1.token", "b").await.unwrap();
-    assert_eq!(claim("b", HOUR).await, !shared, "only the owner releases");
-    store.release("wx1.token", "a").await.unwrap();
-    assert!(claim("b", SHORT).await, "what was released is free");
-    assert!(store.claim("wx2.token", "a", HOUR).await.unwrap(), "another key is another claim");
+async fn grants_leases(store: &dyn Store, shared: bool) {
+    let lease = async |owner: &str, ttl| acquire(store, "wx1.token", owner, ttl).await.lease;
+    let first = lease("a", HOUR).await.expect("it is free");
+    let again = lease("a", HOUR).await.expect("an owner that asks again still has it");
+    assert!(again.generation >= first.generation);
+    assert_eq!(lease("b", HOUR).await.is_some(), !shared, "a lease is exclusive where others could write");
+    let mut stranger = first.clone();
+    stranger.owner = "b".to_owned();
+    store.release(&stranger, None).await.unwrap();
+    assert_eq!(lease("b", HOUR).await.is_some(), !shared, "only the owner releases");
+    store.release(&first, None).await.unwrap();
+    assert!(lease("b", SHORT).await.is_some(), "what was released is free");
+    assert!(acquire(store, "wx2.token", "a", HOUR).await.lease.is_some(), "another key is another lease");
     tokio::time::sleep(SHORT * 2).await;
-    assert!(claim("c", HOUR).await, "a claim ends with its time");
-    store.release("wx1.token", "b").await.unwrap();
-    assert_eq!(claim("d", HOUR).await, !shared, "a former owner releases nothing");
-    // As after a server's clock was set back: nobody waits for an hour for a claim that is made for a moment.
-    assert_eq!(claim("e", SHORT).await, !shared);
+    let third = lease("c", HOUR).await.expect("a lease ends with its time");
+    assert!(third.generation > first.generation, "a later lease has a higher number");
+    store.release(&stranger, None).await.unwrap();
+    assert_eq!(lease("d", HOUR).await.is_some(), !shared, "a former owner releases nothing");
+    // As after a server's clock was set back: nobody waits for an hour for a lease that is made for a moment.
+    assert_eq!(lease("e", SHORT).await.is_some(), !shared);
     tokio::time::sleep(SHORT * 2).await;
-    assert!(claim("e", SHORT).await, "a claim that ends much later than those of others ends with theirs");
+    assert!(lease("e", SHORT).await.is_some(), "a lease that ends much later than others ends with theirs");
 }
 
 async fn counts_permits(store: &Arc<dyn Store>) {
@@ -176,7 +287,9 @@ async fn keeps_apps(store: &dyn Store) {
     assert_eq!(shown(store).await, ["wx1 again -", "wx2 second -"], "a write replaces all of an app");
     store.put("wx1.token", &record("beside", HOUR)).await.unwrap();
     assert_eq!(store.apps().await.unwrap().len(), 2, "records and apps do not mix");
-    assert_eq!(store.find_user("wx1", "nobody").await.unwrap(), None);
+    if let Some(users) = store.users() {
+        assert_eq!(users.find_user("wx1", "nobody").await.unwrap(), None);
+    }
 
     let found = async |app_id: &str| store.find_app(app_id).await.unwrap().map(|app| app.secret.expose_secret().to_owned());
     assert_eq!((found("wx2").await.as_deref(), found("wx3").await, found("WX2").await), (Some("second"), None, None));

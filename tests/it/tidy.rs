@@ -19,7 +19,7 @@ const RANKS: [(&str, u8); 27] = [
     ("realm", 1),
     ("store", 2),
     ("wechat", 2),
-    ("renewal", 3),
+    ("credentials", 3),
     ("keeper", 4),
     ("login", 4),
     ("sources", 4),
@@ -213,7 +213,18 @@ fn only_settings_reads_the_environment() {
 #[test]
 fn only_owners_of_tasks_spawn() {
     only_in(
-        &["cli/serve.rs", "server.rs", "embed/", "keeper/", "login/", "message/", "registry/", "renewal/", "store/", "sandbox/"],
+        &[
+            "cli/serve.rs",
+            "server.rs",
+            "embed/",
+            "keeper/",
+            "login/",
+            "message/",
+            "registry/",
+            "credentials/",
+            "store/",
+            "sandbox/",
+        ],
         &["spawn(", "spawn_blocking(", "spawn_local("],
     );
 }

@@ -9,10 +9,10 @@ use shuttle::future::block_on;
 use shuttle::sync::Arc;
 use shuttle::{Runner, thread};
 
-#[path = "../../src/renewal/agenda.rs"]
+#[path = "../../src/credentials/agenda.rs"]
 mod agenda;
-#[path = "../../src/renewal/flights.rs"]
-mod flights;
+#[path = "../../src/credentials/single_flight.rs"]
+mod single_flight;
 
 /// What the two files know of the rest of the program.
 mod clock {
@@ -35,7 +35,7 @@ mod sync {
 
 use agenda::Agenda;
 use clock::SteadyMillis;
-use flights::{Flight, Lost};
+use single_flight::{Lost, SingleFlight};
 use sync::Runtime;
 
 /// So many orders are tried, half at random, half by the scheduler that finds deep bugs by few changes of hands.
@@ -58,7 +58,7 @@ async fn alone(running: Arc<AtomicU32>, done: Arc<AtomicU32>) -> u32 {
 #[test]
 fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
     try_orders(|| {
-        let flight = Arc::new(Flight::<u32>::default());
+        let flight = Arc::new(SingleFlight::<u32>::default());
         let (running, done, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let callers: Vec<_> = (0..3)
             .map(|_| {
@@ -84,7 +84,7 @@ fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
 #[test]
 fn a_caller_who_hangs_up_stops_nothing() {
     try_orders(|| {
-        let flight = Arc::new(Flight::<u32>::default());
+        let flight = Arc::new(SingleFlight::<u32>::default());
         let (running, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let quitter = {
             let (flight, running, done) = (Arc::clone(&flight), Arc::clone(&running), Arc::clone(&done));
@@ -101,7 +101,7 @@ fn a_panic_in_the_work_is_told_to_all_who_wait() {
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     try_orders(|| {
-        let flight = Arc::new(Flight::<u32>::default());
+        let flight = Arc::new(SingleFlight::<u32>::default());
         let others = Arc::clone(&flight);
         let other = thread::spawn(move || {
             // `resume_unwind`, because the scheduler takes every other panic for a finding.

@@ -47,8 +47,8 @@ impl Caller {
         }
         let asked = async {
             match refused {
-                None => keeper.credential(&holding, kind).await,
-                Some(value) => keeper.rotate(&holding, kind, SecretString::from(format!("v{value}"))).await,
+                None => holding.credential(kind).get().await,
+                Some(value) => holding.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
             }
         };
         let answer = timeout(PATIENCE, asked).await.ok()?;

@@ -50,6 +50,14 @@ pub(crate) enum Event {
     Wobble(usize, u64),
     /// Another program fetches a token of the account.
     Rival(usize),
+    /// The store is set back to a backup that is so old.
+    SetBack(u64),
+    /// The companion of the account's token is lost.
+    LoseCompanion(usize),
+    /// Another program fetches a token of the account and writes it to the store, as one that knows no generations does.
+    ForeignWrite(usize),
+    /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no lease hands out twice.
+    SameGeneration(usize),
 }
 
 /// How a run is laid out.
@@ -58,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) days: u64,
     pub(crate) hosts: usize,
+    /// Whether the store goes back, loses companions, and has other writers.
+    pub(crate) is_strange: bool,
 }
 
 /// The last hours are calm, so that whether everyone is served again can be seen.
@@ -65,7 +75,11 @@ const CALM: u64 = 3 * HOUR;
 
 impl Plan {
     pub(crate) fn new(seed: u64, days: u64) -> Self {
-        Self { seed, days, hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4) }
+        Self { seed, days, hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4), is_strange: false }
+    }
+
+    pub(crate) fn strange(seed: u64, days: u64) -> Self {
+        Self { is_strange: true, ..Self::new(seed, days) }
     }
 
     /// When the calm begins.
@@ -87,8 +101,28 @@ impl Plan {
             }
             self.draw(&mut dice, now, end, &mut events);
         }
+        if self.is_strange {
+            self.draw_strange(end, &mut events);
+        }
         events.sort_by_key(|(at, _)| *at);
         events
+    }
+
+    /// From dice of their own, so that the same seed has the same other events.
+    fn draw_strange(&self, end: u64, events: &mut Vec<(u64, Event)>) {
+        let mut dice = SmallRng::seed_from_u64(self.seed ^ 0x57A6E);
+        let mut now = dice.random_range(0..6 * HOUR);
+        while now < end {
+            let app = dice.random_range(0..2);
+            let event = match dice.random_range(0..4) {
+                0 => Event::SetBack(dice.random_range(MINUTE..6 * HOUR)),
+                1 => Event::LoseCompanion(app),
+                2 => Event::ForeignWrite(app),
+                _ => Event::SameGeneration(app),
+            };
+            events.push((now, event));
+            now += dice.random_range(0..6 * HOUR);
+        }
     }
 
     fn draw(&self, dice: &mut SmallRng, now: u64, end: u64, events: &mut Vec<(u64, Event)>) {
@@ -145,6 +179,14 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             }
             Event::FailOver(lag) => world.fail_over(lag),
             Event::Freeze(host, span) => world.state().hosts[host].frozen_until = now + span,
+            Event::SetBack(age) => {
+                let mut state = world.state();
+                state.storage.set_back_by(age, now);
+                state.judge.fails_over(now);
+            }
+            Event::LoseCompanion(app) => world.state().storage.lose_companion(&format!("{}.token", super::host::APPS[app]), now),
+            Event::ForeignWrite(app) => world.foreign_write(app, false),
+            Event::SameGeneration(app) => world.foreign_write(app, true),
             Event::Rival(app) => drop(world.state().wechat.basic(super::host::APPS[app], now)),
             Event::Crash(host) => fleet.crash(host),
             Event::Start(host) => fleet.start(host),

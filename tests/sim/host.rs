@@ -29,7 +29,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const ROTATIONS: [u32; 2] = [1000, 20];
 
 /// What the calendar says when a run begins: midnight in China, when WeChat's day begins.
-const BEGINNING: u64 = 1_799_942_400_000;
+pub(crate) const BEGINNING: u64 = 1_799_942_400_000;
 
 pub(crate) struct Fleet {
     world: Arc<World>,
@@ -76,7 +76,7 @@ impl Fleet {
         let clock = self.clocks[host].clone();
         let keeper = Keeper::with_chance(accounts(), Arc::new(store), wechat, clock, self.keep, chance);
         let (_stop, stopped) = watch::channel(false);
-        let refresher = tokio::spawn(keeper.refresher().run(stopped));
+        let refresher = tokio::spawn(keeper.run(stopped));
         running[host] = Some(Instance { process, keeper, refresher, _stop });
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Scene {
 pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let plan = Plan { seed: 1, days: 1, hosts };
+        let plan = Plan { seed: 1, days: 1, hosts, is_strange: false };
         let world = Arc::new(World::new(plan.seed, hosts, 0));
         let fleet = Arc::new(Fleet::new(&world, &plan));
         world.state().judge.calm_is(true);
@@ -38,15 +38,23 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
 impl Scene {
     pub(crate) async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let near = keeper.credential(&keeper.holding(app).expect("a known account"), CredentialKind::AccessToken).await?;
+        let holding = keeper.holding(app).expect("a known account");
+        let near = holding.credential(CredentialKind::AccessToken).get().await?;
         Ok(number(near.value().expose_secret()))
+    }
+
+    pub(crate) async fn ticket(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
+        let (_, keeper) = self.fleet.on(host).expect("it runs");
+        let holding = keeper.holding(app).expect("a known account");
+        let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
+        Ok(number(ticket.value().expose_secret()))
     }
 
     pub(crate) async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
         let holding = keeper.holding(app).expect("a known account");
         let refused = SecretString::from(format!("v{refused}"));
-        Ok(number(keeper.rotate(&holding, CredentialKind::AccessToken, refused).await?.value().expose_secret()))
+        Ok(number(holding.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
     }
 
     pub(crate) fn begins(&self, trouble: Trouble) {

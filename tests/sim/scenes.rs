@@ -161,7 +161,7 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
             };
             let (_, keeper) = scene.fleet.on(1).expect("it runs");
             let holding = keeper.holding(BASIC).expect("a known account");
-            let (near, ()) = tokio::join!(keeper.credential(&holding, CredentialKind::AccessToken), moved);
+            let (near, ()) = tokio::join!(holding.credential(CredentialKind::AccessToken).get(), moved);
             let left = near.unwrap().left(keeper.clock());
             assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
         });
@@ -222,7 +222,8 @@ fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
         scene.token(0, BASIC).await.unwrap();
         scene.pass(3 * SECOND).await;
         let kept = scene.kept_for(BASIC);
-        assert!(kept <= left - 3 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
+        // A store's whole seconds may be rounded differently the second time.
+        assert!(kept <= left - 2 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
     });
 }
 
@@ -239,5 +240,65 @@ fn what_has_ended_stays_ended_though_the_store_keeps_it_longer() {
         scene.token(1, BASIC).await.unwrap_err();
         // Those who begin now cannot know better.
         assert!(scene.kept_for(BASIC) > 0);
+    });
+}
+
+#[test]
+fn a_stale_token_met_by_all_instances_costs_one_refused_call() {
+    scene(3, async |scene| {
+        for host in 0..3 {
+            scene.ticket(host, STABLE).await.unwrap();
+        }
+        scene.pass(10 * SECOND).await;
+        let now = scene.world.now();
+        let asked = {
+            let mut state = scene.world.state();
+            state.wechat.forces(STABLE, now);
+            state.storage.take(&format!("{STABLE}.ticket"), now);
+            state.wechat.books[STABLE].today.tickets
+        };
+        scene.pass(2 * SECOND).await;
+        let (one, two, three) = tokio::join!(scene.ticket(0, STABLE), scene.ticket(1, STABLE), scene.ticket(2, STABLE));
+        assert!(one.is_ok() && one.as_ref().ok() == two.as_ref().ok() && two.ok() == three.ok());
+        let asked = scene.world.state().wechat.books[STABLE].today.tickets - asked;
+        assert_eq!(asked, 2, "one refusal and one grant");
+    });
+}
+
+#[test]
+fn a_store_that_is_set_back_gets_the_later_value_again() {
+    for app in APPS {
+        scene(2, async |scene| {
+            let first = scene.token(0, app).await.unwrap();
+            scene.pass(10 * MINUTE).await;
+            let second = scene.rotate(0, app, first).await.unwrap();
+            assert_eq!(scene.token(1, app).await.unwrap(), second);
+            scene.pass(10 * MINUTE).await;
+            scene.world.state().storage.set_back_by(9 * MINUTE, scene.world.now());
+            assert_eq!(scene.stored(app), first, "the backup's");
+            scene.pass(2 * SECOND).await;
+            for host in [0, 1] {
+                assert_eq!(scene.token(host, app).await.unwrap(), second, "{app}");
+            }
+            scene.pass(10 * SECOND).await;
+            assert_eq!((scene.stored(app), scene.newest(app)), (second, second), "{app}: written back, and not fetched");
+        });
+    }
+}
+
+#[test]
+fn two_values_of_one_generation_are_settled_by_one_renewal() {
+    scene(2, async |scene| {
+        scene.token(0, BASIC).await.unwrap();
+        scene.token(1, BASIC).await.unwrap();
+        scene.pass(MINUTE).await;
+        scene.world.foreign_write(0, true);
+        let calls = scene.calls();
+        for _ in 0..10 {
+            scene.pass(10 * SECOND).await;
+            let values = (scene.token(0, BASIC).await.unwrap(), scene.token(1, BASIC).await.unwrap());
+            assert_eq!(values.0, values.1);
+        }
+        assert_eq!((scene.calls() - calls, scene.stored(BASIC)), (1, scene.newest(BASIC)));
     });
 }

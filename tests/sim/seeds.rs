@@ -73,7 +73,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
 const DAYS: u64 = 10;
 
 /// Runs `days` in all, on every core, from the seed `first` on.
-fn simulate(first: u64, days: u64) {
+fn simulate(first: u64, days: u64, plan: fn(u64, u64) -> Plan) {
     let (next, done) = (AtomicU64::new(first), AtomicU64::new(0));
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let outcomes: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn simulate(first: u64, days: u64) {
                         if seed >= first + days / DAYS {
                             return outcomes;
                         }
-                        let outcome = run(Plan::new(seed, DAYS), false, false);
+                        let outcome = run(plan(seed, DAYS), false, false);
                         // A million days take hours: nobody should have to wait for the end of them.
                         outcome.breach.iter().for_each(|breach| eprintln!("seed {seed}: {breach}"));
                         let told = (done.fetch_add(1, Ordering::Relaxed) + 1) * DAYS;
@@ -132,7 +132,13 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn ten_thousand_days_keep_every_promise() {
-    simulate(1, number("DAYS", 10_000));
+    simulate(1, number("DAYS", 10_000), Plan::new);
+}
+
+/// The store is set back to backups, loses companions, and has writers that know no generations.
+#[test]
+fn a_strange_store_breaks_no_promise() {
+    simulate(1, number("DAYS", 2_000), Plan::strange);
 }
 
 /// Runs that find a fault of the keeper's which was there once, by what it was: when they were last looked at, putting the fault back made each
@@ -178,7 +184,8 @@ fn a_store_that_grants_every_claim_is_found_out() {
 #[test]
 #[ignore = "tells a run; scripts/simulate calls it"]
 fn one_seed_is_told() {
-    let outcome = run(Plan::new(number("SEED", 1), number("DAYS", DAYS)), false, true);
+    let plan = if number("STRANGE", 0) == 1 { Plan::strange } else { Plan::new };
+    let outcome = run(plan(number("SEED", 1), number("DAYS", DAYS)), false, true);
     outcome.lines.into_iter().flatten().for_each(|line| println!("{line}"));
     println!("{:?}\nmost in a day: {:?}\nbreach: {:?}", outcome.tally, outcome.most, outcome.breach);
 }
@@ -187,5 +194,12 @@ fn one_seed_is_told() {
 #[test]
 #[ignore = "takes long; scripts/simulate calls it"]
 fn many_days_keep_every_promise() {
-    simulate(number("FIRST", 1_000_000), number("DAYS", 1_000_000));
+    simulate(number("FIRST", 1_000_000), number("DAYS", 1_000_000), Plan::new);
+}
+
+/// As above, with a strange store: `scripts/simulate strange`.
+#[test]
+#[ignore = "takes long; scripts/simulate calls it"]
+fn many_strange_days_keep_every_promise() {
+    simulate(number("FIRST", 1_000_000), number("DAYS", 1_000_000), Plan::strange);
 }

@@ -16,6 +16,7 @@ pub(crate) struct Process {
 #[derive(Clone, Default)]
 struct Contents {
     records: BTreeMap<String, (String, u64)>,
+    companions: BTreeMap<String, (String, u64)>,
     claims: BTreeMap<String, Claim>,
     permits: BTreeMap<String, (u32, u64)>,
 }
@@ -35,6 +36,8 @@ pub(crate) struct Storage {
     now: Contents,
     /// What it was after each change of the last moments.
     before: VecDeque<(u64, Contents)>,
+    /// What it was, every few minutes of the last hours.
+    backups: VecDeque<(u64, Contents)>,
     leases: u64,
     /// When a value gave way to one that WeChat had granted before it.
     pub(crate) set_back: Option<String>,
@@ -63,13 +66,45 @@ impl Storage {
         self.change(now).records.insert(key.to_owned(), (value.to_owned(), now + left));
     }
 
-    pub(crate) fn replace(&mut self, key: &str, before: Option<&str>, value: &str, left: u64, now: u64) -> bool {
+    /// Writes a value and its companion, unless another value than `over` is there.
+    pub(crate) fn put_pair(&mut self, key: &str, over: Option<&str>, [value, companion]: [&str; 2], left: u64, now: u64) -> bool {
         let found = self.get(key, now).map(|(found, _)| found);
-        if found.is_some_and(|found| found != value && Some(found.as_str()) != before) {
+        if found.is_some_and(|found| found != value && Some(found.as_str()) != over) {
             return false;
         }
         self.put(key, value, left, now);
+        self.put_companion(key, companion, left + 3600 * SECOND, now);
         true
+    }
+
+    pub(crate) fn put_companion(&mut self, key: &str, companion: &str, left: u64, now: u64) {
+        self.change(now).companions.insert(key.to_owned(), (companion.to_owned(), now + left));
+    }
+
+    pub(crate) fn companion(&self, key: &str, now: u64) -> Option<String> {
+        let (companion, ends) = self.now.companions.get(key)?;
+        (*ends > now).then(|| companion.clone())
+    }
+
+    /// The store is restored from a backup of `age` ago: leases and permits too.
+    pub(crate) fn set_back_by(&mut self, age: u64, now: u64) {
+        let backup = self.backups.iter().rev().find(|(at, _)| at + age <= now);
+        if let Some((_, contents)) = backup {
+            self.now = contents.clone();
+        }
+        self.before.clear();
+    }
+
+    pub(crate) fn lose_companion(&mut self, key: &str, now: u64) {
+        self.change(now).companions.remove(key);
+    }
+
+    /// Gives the companion's newest entry the fingerprint of `value`, so that it has the generation of another value.
+    pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
+        let Some(text) = self.companion(key, now) else { return };
+        let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        companion["versions"][0]["fingerprint"] = jsdkd::store::fingerprint_of(value).into();
+        self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 
     pub(crate) fn take(&mut self, key: &str, now: u64) -> Option<(String, u64)> {
@@ -141,6 +176,12 @@ impl Storage {
             self.before.pop_front();
         }
         self.before.push_back((now, self.now.clone()));
+        if self.backups.back().is_none_or(|(at, _)| at + 300 * SECOND < now) {
+            self.backups.push_back((now, self.now.clone()));
+            while self.backups.len() > 100 {
+                self.backups.pop_front();
+            }
+        }
         &mut self.now
     }
 }

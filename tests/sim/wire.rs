@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use jsdkd::clock::{Clock, SteadyMillis};
-use jsdkd::store::{Apps, Changed, Fingerprint, Record, Store, StoreError, StoredApp};
+use jsdkd::clock::{Clock, SteadyMillis, UnixMillis};
+use jsdkd::store::{Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
 use jsdkd::wechat::{Request, WechatError, Wire};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::faults::Trouble;
+use super::host::BEGINNING;
 use super::storage::{Process, Storage};
 use super::wechat::{Said, WeChat};
 use super::world::{SECOND, World};
@@ -259,6 +260,80 @@ impl Store for ToStore {
         true
     }
 
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        let (ear, news) = broadcast::channel(64);
+        self.world.state().listeners.push((self.process, ear));
+        Some(news)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl VersionedRecords for ToStore {
+    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+        let key = key.to_owned();
+        async move {
+            let asked_at = self.clock.steady();
+            let read = self.act("read", move |storage, now| (storage.get(&key, now), storage.companion(&key, now)));
+            let (found, companion) = read.await?;
+            // As the real ones: what is left counts from the asking.
+            let value = found.map(|(value, left)| (SecretString::from(value), asked_at.plus(Duration::from_millis(left))));
+            Ok(Pair { value: value.filter(|(_, ends)| *ends > self.clock.steady()), companion })
+        }
+        .boxed()
+    }
+
+    fn write_pair<'a>(
+        &'a self,
+        key: &'a str,
+        over: Option<&'a SecretString>,
+        new: NewCredential<'a>,
+        companion: &'a str,
+        _kept: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let (name, value, companion) = (key.to_owned(), new.value.expose_secret().to_owned(), companion.to_owned());
+        let over = over.map(|over| over.expose_secret().to_owned());
+        let left = millis(self.clock.steady().until(new.ends));
+        let write =
+            self.act("write", move |storage, now| storage.put_pair(&name, over.as_deref(), [&value, &companion], left, now));
+        let tell = move |did: &Result<bool, StoreError>| {
+            if !matches!(did, Ok(false)) {
+                self.world.tell(self.process, &Changed::Key(key.into()));
+            }
+        };
+        write.inspect(tell).boxed()
+    }
+
+    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (key, companion, left) = (key.to_owned(), companion.to_owned(), millis(ttl));
+        self.act("write", move |storage, now| storage.put_companion(&key, &companion, left, now)).boxed()
+    }
+
+    fn take_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+        let (key, owner, ttl, process) = (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
+        self.act("claim", move |storage, now| storage.claim(&key, &owner, process, ttl, now).then(|| UnixMillis(BEGINNING + now)))
+            .boxed()
+    }
+
+    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (name, owner) = (key.to_owned(), owner.to_owned());
+        let release = self.act("release", move |storage, now| storage.release(&name, &owner, now));
+        release.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
+    }
+
+    fn steady(&self) -> SteadyMillis {
+        self.clock.steady()
+    }
+}
+
+impl Records for ToStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
         async move {
@@ -281,20 +356,16 @@ impl Store for ToStore {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
-        let changed = match before.map(|before| Fingerprint::of(before.expose_secret())) {
-            Some(before) if before != Fingerprint::of(&value) => {
-                Changed::Renewed { key: key.into(), before, after: Fingerprint::of(&value) }
-            }
-            _ => Changed::Key(key.into()),
-        };
         let before = before.map(|before| before.expose_secret().to_owned());
-        let write = self.act("write", move |storage, now| storage.replace(&name, before.as_deref(), &value, left, now));
-        let tell = move |did: &Result<bool, StoreError>| {
-            if !matches!(did, Ok(false)) {
-                self.world.tell(self.process, &changed);
+        self.act("write", move |storage, now| {
+            let found = storage.get(&name, now).map(|(found, _)| found);
+            let is_free = found.is_none_or(|found| found == value || Some(found) == before);
+            if is_free {
+                storage.put(&name, &value, left, now);
             }
-        };
-        write.inspect(tell).boxed()
+            is_free
+        })
+        .boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
@@ -306,17 +377,6 @@ impl Store for ToStore {
         .boxed()
     }
 
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (key, owner, ttl, process) = (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
-        self.act("claim", move |storage, now| storage.claim(&key, &owner, process, ttl, now)).boxed()
-    }
-
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let (name, owner) = (key.to_owned(), owner.to_owned());
-        let release = self.act("release", move |storage, now| storage.release(&name, &owner, now));
-        release.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (key, window) = (key.to_owned(), millis(window));
         self.act("spend", move |storage, now| storage.spend(&key, limit, window, now)).boxed()
@@ -325,16 +385,6 @@ impl Store for ToStore {
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let key = key.to_owned();
         self.act("refund", move |storage, now| storage.refund(&key, now)).boxed()
-    }
-
-    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        let (ear, news) = broadcast::channel(64);
-        self.world.state().listeners.push((self.process, ear));
-        Some(news)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
     }
 }
 
@@ -345,9 +395,5 @@ impl Apps for ToStore {
 
     fn put_app<'a>(&'a self, _: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         ready(Ok(())).boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
     }
 }

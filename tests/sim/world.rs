@@ -139,6 +139,21 @@ impl World {
         state.diary.note(now, || format!("the store fails over and loses {lag} ms"));
     }
 
+    /// Another program fetches the account's token and writes it, perhaps under the generation of what was there.
+    pub(crate) fn foreign_write(&self, app: usize, under_same_generation: bool) {
+        let (name, now) = (super::host::APPS[app], self.now());
+        let mut state = self.state();
+        let said = if app == 0 { state.wechat.basic(name, now) } else { state.wechat.stable(name, false, now) };
+        let Ok((value, seconds)) = said else { return };
+        let (key, value) = (format!("{name}.token"), format!("v{value}"));
+        if under_same_generation {
+            state.storage.rename_companion(&key, &value, now);
+        }
+        state.storage.put(&key, &value, seconds * SECOND, now);
+        state.judge.trouble(now);
+        state.diary.note(now, || format!("another program writes {key} {value}"));
+    }
+
     /// A way over the network.
     pub(crate) async fn travel(&self, least: u64, most: u64) {
         let way = self.state().dice.random_range(least..=most);

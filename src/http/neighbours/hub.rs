@@ -162,7 +162,7 @@ fn text(error: &ApiError) -> String {
             server's keys, its kid in the header, its aud wechat-token-hub, within its nbf and exp"
                 .to_owned()
         }
-        ApiError::Keeper(failure) => match failure.wechat() {
+        ApiError::Keeper(failure) => match failure.refusal() {
             // Its clients look for these two words.
             Some(refusal @ WechatError::Refused { code, message, .. }) => {
                 let advice = refusal.advice().map(|advice| format!("; {advice}")).unwrap_or_default();

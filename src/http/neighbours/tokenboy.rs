@@ -9,6 +9,7 @@ use serde_json::json;
 use super::OwnShape;
 use super::caller_check::{self, Effect, Outside};
 use crate::http::state::AppState;
+use crate::http::upstream::name;
 use crate::http::{JSON, NO_STORE};
 use crate::sources::{SourceError, UpstreamError};
 
@@ -80,7 +81,7 @@ fn refused(error: &SourceError) -> HttpResponse {
             failed(StatusCode::SERVICE_UNAVAILABLE, &told, Some(seconds))
         }
         SourceError::Store(fault) => {
-            let told = format!("the {} store does not answer, and what was asked for is not held here", fault.backend);
+            let told = format!("the {}store does not answer, and what was asked for is not held here", name(fault));
             failed(StatusCode::SERVICE_UNAVAILABLE, &told, Some(STORE_RETRY))
         }
         SourceError::Lost { .. } => failed(StatusCode::INTERNAL_SERVER_ERROR, &told, None),

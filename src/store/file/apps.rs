@@ -33,10 +33,6 @@ impl Apps for FileStore {
         }
         .boxed()
     }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
-    }
 }
 
 /// An entry that is no object is a fault: nothing else of ours is called so, and it must not be overwritten.

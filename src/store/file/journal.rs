@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use super::lock::Lock;
 use super::{GATHER, RETRY, Written, disk};
 use crate::clock::Clock;
-use crate::store::memory::{Records, locked};
+use crate::store::memory::{RecordMap, locked};
 use crate::store::{OpenError, Record, StoreError, gives_way};
 
 mod lines;
@@ -48,7 +48,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    records: Records,
+    records: RecordMap,
     /// Lines that are on their way to the disk.
     pending: Vec<u8>,
     version: u64,

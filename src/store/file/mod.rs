@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::memory::{Ends, Permits, locked};
-use super::{OpenError, Record, Store, StoreError, gives_way};
+use super::{OpenError, Record, Records, Store, StoreError, gives_way};
 use crate::clock::{Clock, UnixMillis, UnixSeconds};
 
 mod apps;
+mod credentials;
 mod disk;
 mod entry;
 mod journal;
@@ -163,6 +164,21 @@ impl Store for FileStore {
         false
     }
 
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let logins = self.logins.close().await;
+            let version = locked(&self.shared.state).version;
+            if self.shared.written.borrow().has(version) {
+                return logins;
+            }
+            // A last try, also for what could not be written before.
+            self.change("write", |_| ()).await.and(logins)
+        }
+        .boxed()
+    }
+}
+
+impl Records for FileStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         if journal::holds(key) {
             return ready(Ok(self.logins.get(key))).boxed();
@@ -221,14 +237,6 @@ impl Store for FileStore {
         .boxed()
     }
 
-    fn claim<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(true)).boxed()
-    }
-
-    fn release<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         ready(Ok(self.permits.spend(key, limit, window))).boxed()
     }
@@ -236,19 +244,6 @@ impl Store for FileStore {
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.permits.refund(key);
         ready(Ok(())).boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move {
-            let logins = self.logins.close().await;
-            let version = locked(&self.shared.state).version;
-            if self.shared.written.borrow().has(version) {
-                return logins;
-            }
-            // A last try, also for what could not be written before.
-            self.change("write", |_| ()).await.and(logins)
-        }
-        .boxed()
     }
 }
 

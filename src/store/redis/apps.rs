@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt};
 use redis::RedisResult;
 
 use super::super::apps::{self, Apps, StoredApp};
@@ -35,10 +35,6 @@ impl Apps for RedisStore {
             self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
         }
         .boxed()
-    }
-
-    fn find_user<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
     }
 }
 

@@ -81,6 +81,13 @@ impl Capabilities {
         refusal.connection.is_some_and(|refused| refused != connection) || self.clock.steady() >= refusal.until
     }
 
+    /// Whether it has worked, and has not been refused since.
+    pub(super) fn is_known_to_work(&self, feature: Feature) -> bool {
+        let states = locked(&self.states);
+        let state = &states[feature as usize];
+        state.has_worked && state.refusal.is_none()
+    }
+
     pub(super) fn worked(&self, feature: Feature) {
         let mut states = locked(&self.states);
         let state = &mut states[feature as usize];

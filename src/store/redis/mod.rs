@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
-use self::changes::{Claim, Refund, Release, Replace, Spend, Take};
+use self::changes::{Refund, Replace, Spend, Take};
 use self::dial::Dialer;
 use self::link::Link;
 use self::lock::Lock;
 use self::names::Names;
 use self::record::{Found, LONGEST, millis, span};
 use super::memory::locked;
-use super::news::{News, Tidings, own_name};
-use super::{Changed, OpenError, Record, RedisConfig, RedisTopology, Store, StoreError};
+use super::news::{News, notice, own_name};
+use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use crate::clock::Clock;
 
 mod apps;
@@ -27,6 +27,7 @@ mod capabilities;
 mod change;
 mod changes;
 mod connection;
+mod credentials;
 mod dial;
 mod fault;
 mod idle;
@@ -94,14 +95,33 @@ impl RedisStore {
         self.link.run(repeatable, apply).await.map_err(failed(operation))
     }
 
+    /// Writes `value` for `left` unless a living value other than `before` and itself is there.
+    async fn write_over(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        value: &SecretString,
+        left: Duration,
+    ) -> Result<bool, StoreError> {
+        let words = |value| record::text(value).map_err(|error| failed("write")(error.to_string()));
+        let replace = Replace {
+            // The empty text is no JSON, so nothing that we wrote.
+            before: before.map_or(Ok(String::new()), words)?,
+            new: words(value)?,
+            span: span(left.min(LONGEST)),
+            lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
+        };
+        self.change("write", &self.names.record(key), replace).await
+    }
+
     /// Tells the other instances of a write that is done. Nothing depends on it, so it is short of patience and no fault of the write.
-    async fn announce(&self, tidings: Tidings<'_>) {
+    async fn announce(&self, key: &str) {
         let Some(mut connection) = self.link.current() else { return };
         let number = connection.number;
         if !self.capabilities.allows(Feature::Publish, number) {
             return;
         }
-        let (channel, text) = (self.names.channel(), tidings.told_by(&self.name));
+        let (channel, text) = (self.names.channel(), notice(&self.name, key));
         match timeout(self.dialer.timeout() / 4, connection.publish(&channel, &text)).await {
             Ok(Ok(())) => self.capabilities.worked(Feature::Publish),
             Ok(Err(error)) => self.capabilities.failed(Feature::Publish, number, &error),
@@ -115,6 +135,20 @@ impl Store for RedisStore {
         true
     }
 
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        let mut news = locked(&self.news);
+        let begin = || news::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
+        Some(news.get_or_insert_with(begin).subscribe())
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        locked(&self.news).take();
+        self.link.close();
+        ready(Ok(())).boxed()
+    }
+}
+
+impl Records for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         self.read("read", key).boxed()
     }
@@ -128,7 +162,7 @@ impl Store for RedisStore {
                 redis::cmd("SET").arg(&place).arg(text).arg(unit).arg(amount).query_async::<()>(&mut connection).await
             };
             self.link.run(true, write).await.map_err(failed("write"))?;
-            self.announce(Tidings::of(key)).await;
+            self.announce(key).await;
             Ok(())
         }
         .boxed()
@@ -141,20 +175,9 @@ impl Store for RedisStore {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            let words = |value| record::text(value).map_err(|error| failed("write")(error.to_string()));
-            let replace = Replace {
-                // The empty text is no JSON, so nothing that we wrote.
-                before: before.map_or(Ok(String::new()), words)?,
-                new: words(&record.value)?,
-                span: span(self.clock.wall().until(record.expires_at).min(LONGEST)),
-                lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
-            };
-            if self.change("write", &self.names.record(key), replace).await? {
-                let mut tidings = Tidings::of(key);
-                if let Some(before) = before {
-                    tidings = tidings.with_order(before.expose_secret(), record.value.expose_secret());
-                }
-                self.announce(tidings).await;
+            let left = self.clock.wall().until(record.expires_at);
+            if self.write_over(key, before, &record.value, left).await? {
+                self.announce(key).await;
                 return Ok(true);
             }
             // What is there may be no record at all; that is nobody's.
@@ -180,39 +203,12 @@ impl Store for RedisStore {
         .boxed()
     }
 
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.change("claim", &self.names.lease(key), Claim { owner, millis: millis(ttl) }).await }.boxed()
-    }
-
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = async move {
-            let release = Release { owner, margin: self.dialer.timeout() };
-            if self.change("release", &self.names.lease(key), release).await? {
-                self.announce(Tidings::of(key)).await;
-            }
-            Ok(())
-        };
-        release.boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move { self.change("spend", &self.names.permits(key), Spend { limit, millis: millis(window) }).await }.boxed()
     }
 
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move { self.change("refund", &self.names.permits(key), Refund).await.map(drop) }.boxed()
-    }
-
-    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        let mut news = locked(&self.news);
-        let begin = || news::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
-        Some(news.get_or_insert_with(begin).subscribe())
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        locked(&self.news).take();
-        self.link.close();
-        ready(Ok(())).boxed()
     }
 }
 

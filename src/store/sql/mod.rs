@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use self::driver::Cell;
 use self::news::Bulletin;
 use self::session::{Database, Session};
-use super::{Apps, Changed, Record, Store, StoreError, StoredApp, gives_way};
+use super::{Apps, Changed, Record, Records, Store, StoreError, StoredApp, Users, gives_way};
 use crate::clock::{Clock, SteadyMillis};
 
+mod credentials;
 mod dialect;
 mod driver;
 mod fault;
@@ -143,6 +144,26 @@ impl Store for SqlStore {
         true
     }
 
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        self.bulletin.as_ref().map(Bulletin::subscribe)
+    }
+
+    fn users(&self) -> Option<&dyn Users> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.bulletin.iter().for_each(Bulletin::close);
+        // What a server does not answer to, it need not be asked twice.
+        async move {
+            timeout(self.timeout, self.database.close()).await.ok();
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Records for SqlStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let read = move |mut session| async move {
             let found = match wetoken::row_of(key) {
@@ -207,20 +228,6 @@ impl Store for SqlStore {
         .boxed()
     }
 
-    fn claim<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let claim = move |mut session| async move {
-            let granted = records::claim(&mut session, key, owner, millis(ttl)).await?;
-            self.sweep(&mut session).await;
-            Ok((granted, session))
-        };
-        self.run("claim", claim).boxed()
-    }
-
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = move |mut session| async move { Ok((records::release(&mut session, key, owner).await?, session)) };
-        self.run("release", release).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         let spend = move |mut session| async move {
             let granted = records::spend(&mut session, key, limit, millis(window)).await?;
@@ -232,20 +239,6 @@ impl Store for SqlStore {
 
     fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.run("refund", move |mut session| async move { Ok((records::refund(&mut session, key).await?, session)) }).boxed()
-    }
-
-    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        self.bulletin.as_ref().map(Bulletin::subscribe)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.bulletin.iter().for_each(Bulletin::close);
-        // What a server does not answer to, it need not be asked twice.
-        async move {
-            timeout(self.timeout, self.database.close()).await.ok();
-            Ok(())
-        }
-        .boxed()
     }
 }
 
@@ -261,7 +254,9 @@ impl Apps for SqlStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         self.run("write", move |mut session| async move { Ok((wetoken::put_app(&mut session, app).await?, session)) }).boxed()
     }
+}
 
+impl Users for SqlStore {
     fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
         self.run(
             "read",

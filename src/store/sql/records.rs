@@ -7,9 +7,9 @@ use sqlx::Result;
 
 use super::Found;
 use super::driver::Arg::{Number, Text};
+use super::driver::Cell;
 use super::fault::is_duplicate;
 use super::session::Session;
-use crate::store::news::Tidings;
 
 /// The longest name that the table takes; it is part of a key, and an old MySQL indexes no more.
 pub(super) const LONGEST_NAME: u32 = 180;
@@ -40,7 +40,7 @@ pub(super) async fn write(session: &mut Session, key: &str, value: &str, left: i
     let name = &name_of(key);
     let over = session.dialect().over("name, kind", &["value", "ends"]);
     let statement = format!("INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {{now}} + ?) {over}");
-    session.execute_telling(Tidings::of(key), &statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
+    session.execute_telling(key, &statement, &[Text(name), Text(value), Number(left)]).await.map(drop)
 }
 
 /// Writes over what is there if it has ended or `may` give way. Of several who saw the same row one writes; the others look again.
@@ -52,7 +52,7 @@ pub(super) async fn replace(session: &mut Session, key: &str, may: impl Fn(&str)
     let insert = "INSERT INTO jsdkd_record (name, kind, value, ends) VALUES (?, 'record', ?, {now} + ?)";
     for _ in 0..ROUNDS {
         let Some([found, rest, ends]) = session.row(question, &[Text(name)]).await? else {
-            match session.execute_telling(Tidings::of(key), insert, &[Text(name), Text(value), Number(left)]).await {
+            match session.execute_telling(key, insert, &[Text(name), Text(value), Number(left)]).await {
                 Err(error) if is_duplicate(&error) => continue,
                 inserted => return inserted.map(|_| true),
             }
@@ -62,8 +62,7 @@ pub(super) async fn replace(session: &mut Session, key: &str, may: impl Fn(&str)
             return Ok(false);
         }
         let args = [Text(value), Number(left), Text(name), Number(ends), Text(&found)];
-        let tidings = Tidings::of(key).with_order(&found, value);
-        if session.execute_telling(tidings, update, &args).await? == 1 {
+        if session.execute_telling(key, update, &args).await? == 1 {
             return Ok(true);
         }
     }
@@ -84,6 +83,12 @@ pub(super) async fn take(session: &mut Session, key: &str) -> Result<Option<Foun
         // Taken by another, or written anew in between: the next look tells.
     }
     Ok(None)
+}
+
+/// The server's clock.
+pub(super) async fn now(session: &mut Session) -> Result<u64> {
+    let row: Option<[Cell; 1]> = session.row("SELECT {now}", &[]).await?;
+    Ok(row.and_then(|[now]| u64::try_from(now.number()?).ok()).unwrap_or(0))
 }
 
 /// An owner that asks again (because the first answer was lost on the way) is told that it has the claim. One that ends much later than
@@ -114,7 +119,7 @@ pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i6
 pub(super) async fn release(session: &mut Session, key: &str, owner: &str) -> Result<()> {
     let name = &name_of(key);
     let statement = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'claim' AND owner = ?";
-    session.execute_telling(Tidings::of(key), statement, &[Text(name), Text(owner)]).await.map(drop)
+    session.execute_telling(key, statement, &[Text(name), Text(owner)]).await.map(drop)
 }
 
 /// One of those counted by [`spend`] is not counted any more; when nothing is left to count the window ends. MySQL assigns from left to right.

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error};
 
-use super::super::news::{Tidings, own_name};
+use super::super::news::{notice, own_name};
 use super::dialect::Dialect;
 use super::driver::Arg::Text;
 use super::driver::{Arg, Cell, Driver};
@@ -103,16 +103,16 @@ impl Session {
         self.execute_said(self.dialect().say(neutral), args).await
     }
 
-    /// As [`Session::execute`] for what changes a record or the claim on it; other processes are given the `tidings` with the statement's end,
-    /// so that whoever hears of a change finds it.
-    pub(super) async fn execute_telling(&mut self, tidings: Tidings<'_>, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
+    /// As [`Session::execute`] for what changes the record under `key` or its lease. Other processes are notified when the statement ends, so
+    /// that whoever is notified finds the change.
+    pub(super) async fn execute_telling(&mut self, key: &str, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
         let Self::Postgres(loan, own) = self else { return self.execute(neutral, args).await };
-        if !is_told(tidings.key()) {
+        if !is_told(key) {
             return self.execute(neutral, args).await;
         }
-        let tidings = tidings.told_by(own);
+        let notice = notice(own, key);
         let telling = format!("WITH written AS ({neutral} RETURNING 1) SELECT pg_notify(?, ?) FROM written");
-        let args = [args, &[Text(CHANNEL), Text(&tidings)]].concat();
+        let args = [args, &[Text(CHANNEL), Text(&notice)]].concat();
         loan.connection.execute(Dialect::Postgres.say(&telling), &args).await
     }
 

@@ -11,7 +11,6 @@ use super::driver::Cell;
 use super::fault::is_duplicate;
 use super::records::ROUNDS;
 use super::session::Session;
-use crate::store::news::Tidings;
 
 /// The row that a key is.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl CredentialRow<'_> {
              VALUES (?, ?, ?, {{end}}, {{moment}}, 'success') {over}"
         );
         let args = [Text(app_id), Text(value), Number(left / 1000), Number(left)];
-        session.execute_telling(Tidings::of(key), &statement, &args).await.map(drop)
+        session.execute_telling(key, &statement, &args).await.map(drop)
     }
 
     /// Writes over what is there if it has ended or `may` give way. Of several who saw the same value one writes; the others look again.
@@ -68,7 +67,7 @@ impl CredentialRow<'_> {
         let new = [Text(app_id), Text(value), Number(left / 1000), Number(left)];
         for _ in 0..ROUNDS {
             let Some([found, rest]) = session.row(&question, &[Text(app_id)]).await? else {
-                match session.execute_telling(Tidings::of(key), &insert, &new).await {
+                match session.execute_telling(key, &insert, &new).await {
                     Err(error) if is_duplicate(&error) => continue,
                     inserted => return inserted.map(|_| true),
                 }
@@ -78,8 +77,7 @@ impl CredentialRow<'_> {
                 return Ok(false);
             }
             let [app, text, expire, end] = new;
-            let tidings = Tidings::of(key).with_order(&found, value);
-            if session.execute_telling(tidings, &update, &[app, text, expire, end, Text(app_id), Text(&found)]).await? == 1 {
+            if session.execute_telling(key, &update, &[app, text, expire, end, Text(app_id), Text(&found)]).await? == 1 {
                 return Ok(true);
             }
         }

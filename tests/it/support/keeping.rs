@@ -62,7 +62,7 @@ impl World {
         let wechat = client(&[&self.sandbox.url()]);
         let keeper = Keeper::new(vec![account], store, wechat, self.clock.clone(), keep);
         let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(keeper.refresher().run(stopped));
+        tokio::spawn(keeper.run(stopped));
         Instance { keeper, _stop }
     }
 
@@ -83,7 +83,7 @@ impl Instance {
 
     pub(crate) async fn value(&self, kind: CredentialKind) -> Result<String, KeeperError> {
         let holding = self.keeper.holding(APP).expect("the usual account");
-        self.keeper.credential(&holding, kind).await.map(|near| near.value().expose_secret().to_owned())
+        holding.credential(kind).get().await.map(|near| near.value().expose_secret().to_owned())
     }
 
     /// "WeChat refused this token."
@@ -93,7 +93,7 @@ impl Instance {
 
     pub(crate) async fn rotate_kind(&self, kind: CredentialKind, refused: &str) -> Result<String, KeeperError> {
         let holding = self.keeper.holding(APP).expect("the usual account");
-        let near = self.keeper.rotate(&holding, kind, SecretString::from(refused)).await?;
+        let near = holding.credential(kind).rotate(SecretString::from(refused)).await?;
         Ok(near.value().expose_secret().to_owned())
     }
 }

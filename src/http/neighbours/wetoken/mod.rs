@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::jsapi_query::push_escaped;
 use crate::http::state::AppState;
 use crate::http::{GET_AND_POST, JSON, NO_STORE, body};
-use crate::keeper::NearCopy;
+use crate::keeper::Cached;
 use crate::registry::{Code, NewApp, Payment};
 use date::LocalDate;
 use fields::Fields;
@@ -154,14 +154,14 @@ impl Asks {
                 }
                 let holding = state.account(&app_id).await?;
                 let _place = state.place(&holding)?;
-                let found = state.keeper.stored(&holding, kind).await.map_err(ApiError::from)?;
+                let found = holding.credential(kind).stored().await.map_err(ApiError::from)?;
                 written(state, kind, &*found.ok_or(Refused::NothingStored)?)
             }
             Refresh(kind) if only_looks => credential(state, &app_id, kind).await,
             Refresh(kind) => {
                 let holding = state.account(&app_id).await?;
                 let _place = state.place(&holding)?;
-                written(state, kind, &*state.keeper.refresh(&holding, kind).await.map_err(ApiError::from)?)
+                written(state, kind, &*holding.credential(kind).refresh().await.map_err(ApiError::from)?)
             }
             // Whoever follows links to see what is there must change nothing by it.
             Create | Send if only_looks => Err(Refused::OnlyLooks),
@@ -220,7 +220,7 @@ fn success() -> HttpResponse {
 }
 
 /// A credential in wetoken's order of members.
-fn written(state: &AppState, kind: CredentialKind, credential: &NearCopy) -> Result<HttpResponse, Refused> {
+fn written(state: &AppState, kind: CredentialKind, credential: &Cached) -> Result<HttpResponse, Refused> {
     let value = credential.value().expose_secret();
     let mut body = String::with_capacity(value.len() + 128);
     body.push_str(r#"{"errcode":0,"errmsg":"success",""#);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, UnixMillis};
 use crate::store::file::disk;
-use crate::store::memory::Records;
+use crate::store::memory::RecordMap;
 use crate::store::{OpenError, Record};
 
 const FIRST: &str = "{\"jsdkd\":\"logins\"}";
@@ -38,7 +38,7 @@ pub(super) fn taken(to: &mut Vec<u8>, key: &str) -> serde_json::Result<()> {
 }
 
 /// A whole journal of those `records` that have not ended.
-pub(super) fn all(records: &mut Records, now: UnixMillis) -> io::Result<Vec<u8>> {
+pub(super) fn all(records: &mut RecordMap, now: UnixMillis) -> io::Result<Vec<u8>> {
     records.forget(now);
     let mut text = format!("{FIRST}\n").into_bytes();
     for (key, record) in records.iter() {
@@ -55,10 +55,10 @@ fn append(to: &mut Vec<u8>, line: &Line<'_>) -> serde_json::Result<()> {
 
 /// Reads the journal at `path`. An absent or empty one has no records, and half a line at its end was never answered for. Anything else that
 /// cannot be read is moved aside, never overwritten.
-pub(super) fn read(path: &Path, clock: &Clock) -> Result<Records, OpenError> {
+pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
     let bytes = disk::contents(path)?;
     if bytes.is_empty() {
-        return Ok(Records::default());
+        return Ok(RecordMap::default());
     }
     match parsed(&bytes, clock.wall()) {
         Ok(records) => Ok(records),
@@ -68,14 +68,14 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<Records, OpenError> {
                 file = %path.display(), moved_to = %aside.display(), line,
                 "the journal of logins is torn or not ours; it was moved aside and begins empty"
             );
-            Ok(Records::default())
+            Ok(RecordMap::default())
         }
     }
 }
 
 /// The records of `bytes`, or the number of the line that is none of ours.
-fn parsed(bytes: &[u8], now: UnixMillis) -> Result<Records, usize> {
-    let mut records = Records::default();
+fn parsed(bytes: &[u8], now: UnixMillis) -> Result<RecordMap, usize> {
+    let mut records = RecordMap::default();
     // What follows the last line break is half a line, or nothing.
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').ok_or(1_usize)?;
     for (at, line) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {

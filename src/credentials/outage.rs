@@ -1,12 +1,12 @@
-//! Whether the store answers: told to the log once when it begins to fail and once when it fails nobody any more, and counted, so that a
-//! near copy knows whether the store may have lost it.
+//! Whether the store answers. Logs once when the store starts failing and once when it has recovered, and counts faults, so that a cached copy
+//! knows whether the store may have lost it.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::SteadyMillis;
-use crate::store::StoreError;
 
 /// A store may serve one key and not another, or reads and not writes: it is well when nothing has failed for so long, in which whatever
 /// is in use has been asked for again.
@@ -39,7 +39,7 @@ impl Outage {
     }
 
     /// The store did not do what it was asked.
-    pub(crate) fn failed(&self, error: &StoreError, now: SteadyMillis) {
+    pub(crate) fn failed(&self, error: &dyn Display, now: SteadyMillis) {
         self.suspect();
         self.since.compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed).ok();
         if self.trouble.failed(now) {

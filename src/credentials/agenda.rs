@@ -68,8 +68,8 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.earlier.notified().await;
     }
 
-    /// Has whoever waits look again: a clock that was moved wakes no timer.
-    pub(crate) fn ring(&self) {
+    /// Has the waiting task look again: moving a clock wakes no timer.
+    pub(crate) fn wake(&self) {
         self.earlier.notify_one();
     }
 

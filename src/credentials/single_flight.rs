@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::future::{FutureExt, Shared};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::sync::{Arc, Mutex, PoisonError, Runtime, Weak};
 
@@ -15,13 +15,13 @@ pub(crate) struct Lost;
 
 /// A result that does not exist yet, then does. May be dropped; the work goes on.
 #[derive(Clone, Debug)]
-pub(crate) struct Landing<T: Clone> {
+pub(crate) struct Pending<T: Clone> {
     result: Shared<oneshot::Receiver<T>>,
     /// Gone with the work.
     work: Weak<()>,
 }
 
-impl<T: Clone> Landing<T> {
+impl<T: Clone> Pending<T> {
     /// Waits for the result. Those who wait are woken in the order in which they came.
     pub(crate) async fn result(self) -> Result<T, Lost> {
         self.result.await.map_err(|_| Lost)
@@ -35,28 +35,28 @@ impl<T: Clone> Landing<T> {
 
 /// At most one piece of work that brings a `T`.
 #[derive(Debug)]
-pub(crate) struct Flight<T: Clone> {
-    /// The landing of the work under way. A std mutex: it guards a pointer, never the work.
-    current: Arc<Mutex<Option<Landing<T>>>>,
+pub(crate) struct SingleFlight<T: Clone> {
+    /// The pending of the work under way. A std mutex: it guards a pointer, never the work.
+    current: Arc<Mutex<Option<Pending<T>>>>,
 }
 
-impl<T: Clone> Default for Flight<T> {
+impl<T: Clone> Default for SingleFlight<T> {
     fn default() -> Self {
         Self { current: Arc::default() }
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Flight<T> {
+impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     /// Joins the work under way, or begins `work` on `runtime`.
-    pub(crate) fn join<F>(&self, runtime: &Runtime, work: impl FnOnce() -> F) -> Landing<T>
+    pub(crate) fn join<F>(&self, runtime: &Runtime, work: impl FnOnce() -> F) -> Pending<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = current.as_ref().filter(|landing| landing.is_under_way()).cloned();
+        let under_way = current.as_ref().filter(|pending| pending.is_under_way()).cloned();
         under_way.unwrap_or_else(|| {
             let ((sender, receiver), alive) = (oneshot::channel(), Arc::new(()));
-            let landing = Landing { result: receiver.shared(), work: Arc::downgrade(&alive) };
+            let pending = Pending { result: receiver.shared(), work: Arc::downgrade(&alive) };
             let (work, cleared) = (AssertUnwindSafe(work()), Arc::clone(&self.current));
             runtime.spawn(async move {
                 let _alive = alive;
@@ -69,24 +69,8 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
                     Err(_) => tracing::error!("a renewal panicked; its callers are told, the next one tries again"),
                 }
             });
-            *current = Some(landing.clone());
-            landing
+            *current = Some(pending.clone());
+            pending
         })
-    }
-}
-
-/// Counts a flight for as long as it lives, a panic included.
-pub(crate) struct InFlight<'a>(&'a watch::Sender<usize>);
-
-impl<'a> InFlight<'a> {
-    pub(crate) fn new(flying: &'a watch::Sender<usize>) -> Self {
-        flying.send_modify(|flying| *flying += 1);
-        Self(flying)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|flying| *flying -= 1);
     }
 }
