@@ -71,7 +71,7 @@ fn memo(at: &At<'_>) -> Option<BTreeMap<String, Record>> {
 
 fn unix_seconds(at: &At<'_>) -> Option<UnixSeconds> {
     let seconds = match at.node() {
-        Node::Int(seconds) => u64::try_from(*seconds).ok(),
+        Node::Int(seconds) => u64::try_from(seconds).ok(),
         _ => None,
     };
     if seconds.is_none() {

@@ -41,9 +41,10 @@ fn policy(section: &At<'_>, root: &At<'_>) -> Option<CallerPolicy> {
 /// The key of one of `realms`, whether or not there is anything else wrong with that realm.
 fn realm_key(at: &At<'_>, root: &At<'_>) -> Option<String> {
     let key = at.text("the key of one of realms")?;
-    let realms = if let Some(Node::List(realms)) = root.node().get("realms") { realms.as_slice() } else { &[] };
-    let keys: Vec<&str> =
-        realms.iter().filter_map(|realm| if let Node::Text(key) = realm.get("key")? { Some(key.as_ref()) } else { None }).collect();
+    let realms = root.get("realms");
+    let realms: Vec<At<'_>> = realms.as_ref().and_then(At::items).into_iter().flatten().collect();
+    let keys = realms.iter().filter_map(|realm| if let Node::Text(key) = realm.get("key")?.node() { Some(key) } else { None });
+    let keys: Vec<&str> = keys.collect();
     if !keys.contains(&key) {
         at.fault(format!("found {key:?}, and no realm of that key is configured{}", did_you_mean(key, &keys)));
         return None;

@@ -1,48 +1,8 @@
-//! What is wrong with the settings, and where: remarks as the reader makes them, and the finished error with all of them.
+//! What is wrong with the settings, and where: remarks as they are made, and the finished error with all of them.
 
 use std::fmt;
 
-use super::locate::locate;
-
-/// At most so many faults are looked up in the text; the rest are named by path alone, so that a file with ten thousand faults is
-/// not read ten thousand times.
-const MOST_LOCATED: usize = 64;
-
-/// A line and a column, both from 1.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
-
-impl From<json5::Position> for Position {
-    fn from(position: json5::Position) -> Self {
-        Self { line: position.line + 1, column: position.column + 1 }
-    }
-}
-
-/// One step of a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-/// `realms[1].secret`; a key that is no plain word is put in brackets.
-pub(super) fn path_text(path: &[Step]) -> String {
-    let mut text = String::new();
-    for step in path {
-        match step {
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-            Step::Key(key) if key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$')) => {
-                text.push_str(if text.is_empty() { "" } else { "." });
-                text.push_str(key);
-            }
-            Step::Key(key) => text.push_str(&format!("[{key:?}]")),
-        }
-    }
-    text
-}
+use super::json5::Position;
 
 /// Something to tell the operator, with the place it is about.
 #[derive(Debug)]
@@ -55,9 +15,28 @@ pub(super) struct Remark {
 /// The place a remark is about.
 #[derive(Debug)]
 pub(super) enum About {
-    Path(Vec<Step>),
+    /// A setting: its path, such as `realms[1].secret`, and where its value comes from.
+    Setting { path: String, origin: Option<Origin> },
+    /// A variable of the environment.
     Variable(String),
+    /// A place in the file that has no path of its own.
+    Place(Position),
+    /// The file as a whole.
     Everything,
+}
+
+/// Where a value comes from, unless it is a default.
+#[derive(Debug)]
+pub(super) enum Origin {
+    File(Position),
+    Variable(String),
+}
+
+impl Origin {
+    /// Reads the origin of a `config` value: a position in the file, or the name of a variable.
+    pub(super) fn read(text: &str) -> Self {
+        Position::parse(text).map_or_else(|| Self::Variable(text.to_owned()), Self::File)
+    }
 }
 
 /// How much a remark weighs.
@@ -65,7 +44,7 @@ pub(super) enum About {
 pub(super) enum Weight {
     /// Nothing starts.
     Fault,
-    /// A word we do not know: a warning, but a fault when strict.
+    /// An unknown name: a warning, but a fault with `--strict`.
     Unknown,
     /// A warning.
     Note,
@@ -84,10 +63,9 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whereabouts: Vec<&str> =
-            [self.place.as_str(), self.path.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
-        let colon = if whereabouts.is_empty() { "" } else { ": " };
-        write!(f, "{}{colon}{}", whereabouts.join(" "), self.message)
+        let parts: Vec<&str> = [self.place.as_str(), self.path.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+        let colon = if parts.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", parts.join(" "), self.message)
     }
 }
 
@@ -95,12 +73,12 @@ impl fmt::Display for Fault {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingsError {
     faults: Vec<Fault>,
-    /// Unknown settings: a misspelt name is often the cause of a missing one.
+    /// Unknown settings: a misspelt name is often why another one is missing.
     warnings: Vec<String>,
 }
 
 impl SettingsError {
-    /// The faults; never none.
+    /// The faults; there is at least one.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -124,54 +102,35 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// A file that was read: how to call it, and its text.
-#[derive(Clone, Copy)]
-pub(super) struct Written<'t> {
-    pub(super) name: &'t str,
-    pub(super) text: &'t str,
-}
-
-/// Splits the remarks into warnings and the error, each in the order of the file. `variable_of` tells which variable set a path.
-pub(super) fn judge<'v>(
-    remarks: Vec<Remark>,
-    written: Option<Written<'_>>,
-    strict: bool,
-    variable_of: impl Fn(&str) -> Option<&'v str>,
-) -> (Vec<String>, Option<SettingsError>) {
-    let weigh = |remark: &Remark| remark.weight == Weight::Fault || (strict && remark.weight == Weight::Unknown);
-    let (faults, warnings): (Vec<Remark>, Vec<Remark>) = remarks.into_iter().partition(weigh);
-    let said = |remarks| placed(remarks, written, &variable_of).iter().map(Fault::to_string).collect();
+/// Splits the remarks into warnings and the error, each in the order of the file. `file` is the file's name; empty without a file.
+pub(super) fn judge(remarks: Vec<Remark>, file: &str, strict: bool) -> (Vec<String>, Option<SettingsError>) {
+    let is_fault = |remark: &Remark| remark.weight == Weight::Fault || (strict && remark.weight == Weight::Unknown);
+    let (faults, warnings): (Vec<Remark>, Vec<Remark>) = remarks.into_iter().partition(is_fault);
+    let to_text = |remarks| in_order(remarks, file).iter().map(Fault::to_string).collect();
     if faults.is_empty() {
-        return (said(warnings), None);
+        return (to_text(warnings), None);
     }
     let unknown = warnings.into_iter().filter(|remark| remark.weight == Weight::Unknown).collect();
-    (Vec::new(), Some(SettingsError { faults: placed(faults, written, &variable_of), warnings: said(unknown) }))
+    (Vec::new(), Some(SettingsError { faults: in_order(faults, file), warnings: to_text(unknown) }))
 }
 
-fn placed<'v>(remarks: Vec<Remark>, written: Option<Written<'_>>, variable_of: &impl Fn(&str) -> Option<&'v str>) -> Vec<Fault> {
-    let mut located = 0;
-    let mut faults: Vec<(Option<Position>, Fault)> = Vec::with_capacity(remarks.len());
-    for Remark { about, message, .. } in remarks {
-        let (position, place, path) = match about {
-            About::Variable(name) => (None, name, String::new()),
-            About::Everything => (None, written.map(|file| file.name.to_owned()).unwrap_or_default(), String::new()),
-            About::Path(steps) => {
-                let path = path_text(&steps);
-                match (variable_of(&path), written) {
-                    (Some(variable), _) => (None, variable.to_owned(), path),
-                    (None, None) => (None, String::new(), path),
-                    (None, Some(file)) => {
-                        located += 1;
-                        let position = (located <= MOST_LOCATED).then(|| locate(file.text, &steps)).flatten();
-                        let place = position.map_or(file.name.to_owned(), |at| format!("{}:{}:{}", file.name, at.line, at.column));
-                        (position, place, path)
-                    }
-                }
-            }
-        };
-        faults.push((position, Fault { place, path, message }));
-    }
-    // What has no position comes last, in the order it was found.
-    faults.sort_by_key(|(position, _)| position.map_or((usize::MAX, 0), |at| (at.line, at.column)));
+/// The remarks by their position in the file; those without one come last, in the order they were made.
+fn in_order(remarks: Vec<Remark>, file: &str) -> Vec<Fault> {
+    let mut faults: Vec<(Option<Position>, Fault)> = remarks
+        .into_iter()
+        .map(|Remark { about, message, .. }| {
+            let (position, place, path) = match about {
+                About::Variable(name) => (None, name, String::new()),
+                About::Everything => (None, file.to_owned(), String::new()),
+                About::Place(position) => (Some(position), String::new(), String::new()),
+                About::Setting { path, origin: Some(Origin::File(position)) } => (Some(position), String::new(), path),
+                About::Setting { path, origin: Some(Origin::Variable(name)) } => (None, name, path),
+                About::Setting { path, origin: None } => (None, file.to_owned(), path),
+            };
+            let place = position.map_or(place, |position| format!("{file}:{position}"));
+            (position, Fault { place, path, message })
+        })
+        .collect();
+    faults.sort_by_key(|(position, _)| (position.is_none(), *position));
     faults.into_iter().map(|(_, fault)| fault).collect()
 }

@@ -1,51 +1,75 @@
-//! Defaults, file and variables laid over each other with the `config` crate; what is later wins.
+//! Lays the defaults, the file and the variables over each other with the `config` crate; a later layer wins.
 
-use std::fmt;
+use std::mem;
 
-use config::{Config as Layered, ConfigError, Map, Source, Value};
+use config::{Config as Layered, ConfigError, Map, Source, Value, ValueKind};
 
-use super::node::{Document, Entries, Node, into_map};
+use super::json5;
 use super::variables::Variables;
 
-/// Every default, annotated; the one place where they are written.
+/// Every default, with comments. This file is the only place where they are written.
 const DEFAULTS: &str = include_str!("../../config/default.json5");
 
-/// The sections that several layers can hold. Apps and realms stand in the file alone and are left as they are, so that ten thousand
-/// of them are not copied from layer to layer.
-const LAYERED: [&str; 9] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep", "tokenboy", "wetoken"];
+/// The sections that more than one layer can hold. The others are in the file alone and are moved, not copied: there may be ten
+/// thousand apps. `cache` is one of those, because a variable replaces it as a whole.
+const LAYERED: [&str; 9] = ["cors", "server", "wechat", "login", "reserve", "keep", "hub", "tokenboy", "wetoken"];
 
-/// What TokenBoy calls two of our settings.
-const FLAT: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
+/// TokenBoy's names for two of our settings.
+const TOKENBOY: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
 
-/// The whole tree of settings: `file` (the members of the file's object, if there is one) under `variables` and over the defaults.
-pub(super) fn merge<'t>(file: Option<Entries<'t>>, variables: &Variables) -> Result<Entries<'t>, ConfigError> {
-    let defaults: Document<'_> = json5::from_str(DEFAULTS).expect("the compiled-in defaults are JSON5");
-    let Node::Table(defaults) = defaults.root else { unreachable!("the compiled-in defaults are one object") };
-    let mut builder = Layered::builder().add_source(Layer(into_map(defaults)));
-    if file.is_none()
-        && let Some(neighbour) = variables.apps.first()
-    {
-        builder = builder.add_source(Layer(Map::from_iter([port(neighbour.port)])));
+/// All settings as one object: `variables` over `file` over the defaults. Values keep the origin of their layer; defaults have none.
+pub(super) fn merge(file: Option<Map<String, Value>>, variables: &Variables) -> Result<Value, ConfigError> {
+    let defaults = json5::parse(DEFAULTS, |_| None).expect("the compiled-in defaults are JSON5").root;
+    let ValueKind::Table(defaults) = defaults.kind else { unreachable!("the compiled-in defaults are one object") };
+    let mut builder = Layered::builder().add_source(Layer(defaults));
+    if let (None, Some(neighbour)) = (&file, variables.apps.first()) {
+        builder = builder.add_source(Layer([("server.port".to_owned(), i64::from(neighbour.port).into())].into()));
     }
-    let (flat, file): (Entries<'t>, Entries<'t>) =
-        file.unwrap_or_default().into_iter().partition(|(name, _)| FLAT.iter().any(|(flat, _)| flat == name));
-    builder = builder.add_source(Layer(Map::from_iter(flat.into_iter().filter_map(|(name, node)| {
-        let (_, path) = FLAT.iter().find(|(flat, _)| *flat == name)?;
-        (node != Node::Null).then(|| ((*path).to_owned(), node.into_value()))
-    }))));
-    let (layered, alone): (Entries<'t>, Entries<'t>) = file.into_iter().partition(|(name, _)| LAYERED.contains(&name.as_ref()));
-    let counts = layered.into_iter().filter(|(name, _)| !(name == "cache" && variables.choose_cache()));
-    let layered = builder.add_source(Layer(into_map(counts.collect()))).add_source(Layer(variables.layer())).build()?;
-    let Node::Table(mut tree) = Node::from(layered.cache) else { unreachable!("the config crate builds a table") };
-    tree.extend(alone);
-    Ok(tree)
+    let (mut renamed, mut layered, mut alone) = (Map::new(), Map::new(), Map::new());
+    for (name, value) in file.into_iter().flatten() {
+        if let Some((_, path)) = TOKENBOY.iter().find(|(theirs, _)| *theirs == name) {
+            renamed.insert((*path).to_owned(), value);
+        } else if LAYERED.contains(&name.as_str()) {
+            layered.insert(name, value);
+        } else if name != "cache" || !variables.choose_cache() {
+            alone.insert(name, value);
+        }
+    }
+    drop_nulls(&mut renamed);
+    drop_nulls(&mut layered);
+    for section in layered.values_mut() {
+        if let ValueKind::Table(members) = &mut section.kind {
+            drop_nulls(members);
+        }
+    }
+    let builder = builder.add_source(Layer(renamed)).add_source(Layer(layered.clone()));
+    let mut merged = builder.add_source(Layer(variables.layer())).build()?.cache;
+    restore_origins(&mut merged, &Value::new(None, layered));
+    if let ValueKind::Table(members) = &mut merged.kind {
+        members.extend(alone);
+    }
+    Ok(merged)
 }
 
-fn port(port: u16) -> (String, Value) {
-    ("server.port".to_owned(), port.into())
+/// A `null` sets nothing, so it does not hide the layer below.
+fn drop_nulls(members: &mut Map<String, Value>) {
+    members.retain(|_, value| value.kind != ValueKind::Nil);
 }
 
-/// One layer, already read.
+/// The `config` crate drops the origin of an object when it merges it. Gives each object of `merged` the origin that it has in `file`.
+fn restore_origins(merged: &mut Value, file: &Value) {
+    if let (ValueKind::Table(into), ValueKind::Table(from)) = (&mut merged.kind, &file.kind) {
+        for (name, member) in from {
+            if let Some(value) = into.get_mut(name) {
+                restore_origins(value, member);
+            }
+        }
+        let kind = mem::take(&mut merged.kind);
+        *merged = Value::new(file.origin().map(str::to_owned).as_ref(), kind);
+    }
+}
+
+/// One layer; a key with a dot is a path.
 #[derive(Clone)]
 struct Layer(Map<String, Value>);
 
@@ -59,9 +83,9 @@ impl Source for Layer {
     }
 }
 
-impl fmt::Debug for Layer {
+impl std::fmt::Debug for Layer {
     /// Names only: a value may be an address with a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }

@@ -51,7 +51,7 @@ fn keys(at: &At<'_>) -> Vec<EnvelopeKey> {
 
 fn answers(at: &At<'_>) -> Answers {
     match at.node() {
-        Node::Text(text) if text == "echo" => Answers::Echo,
+        Node::Text("echo") => Answers::Echo,
         Node::List(_) => Answers::Rules(rules(at)),
         _ => {
             at.expected("\"echo\", or a list of rules: [{ on: \"text\", reply: { text: \"…\" } }]");

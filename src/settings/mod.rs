@@ -1,8 +1,8 @@
-//! From a file and variables to a proven `Config`, or to every fault at once. The only room that reads the environment. It knows
-//! what is configured, not what is done with it.
+//! Reads the settings from a file and from variables into a checked `Config`, or reports every fault at once. The only part of the
+//! program that reads the environment.
 //!
-//! Reading order: `config` (what comes out), `layers` (what is laid over what), `prove` (what must hold), `reader` (how one setting
-//! is read), `faults` and `locate` (how a fault is shown).
+//! Reading order: `config` (the result), `json5` (text to values), `layers` (which value wins), `prove` (what is checked), `reader` and
+//! `values` (how one setting is read), `faults` (how a fault is shown).
 
 mod accounts;
 mod cache;
@@ -13,9 +13,9 @@ mod environment;
 mod faults;
 mod find;
 mod hub;
+mod json5;
 mod layers;
 mod lists;
-mod locate;
 mod messages;
 mod node;
 mod oauth;
@@ -26,12 +26,13 @@ mod proxies;
 mod reader;
 mod realms;
 mod sources;
-mod syntax;
 mod values;
 mod variables;
 mod wecom;
 
 use std::path::PathBuf;
+
+use ::config::{Map, Value, ValueKind};
 
 pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
 pub use self::environment::Environment;
@@ -39,44 +40,46 @@ pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
 pub use self::proxies::{Reach, TrustedProxies};
 
-use self::faults::{About, Weight, Written};
-use self::node::{Document, Node};
+use self::faults::{About, Weight};
 use self::reader::Reader;
 use self::variables::Variables;
 
-/// Where the settings are written, and how strictly they are judged.
+/// Where the settings come from, and how strictly they are checked.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    written: Where,
+    origin: Origin,
     strict: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-enum Where {
+enum Origin {
     #[default]
-    Nowhere,
+    Variables,
     File(PathBuf),
-    Text(String, String),
+    Text {
+        name: String,
+        text: String,
+    },
 }
 
 impl Source {
-    /// A file; `None` leaves variables alone to say everything. [`find_file`] tells which file it is.
+    /// A file; with `None`, the variables alone. [`find_file`] finds the file.
     pub fn file(path: Option<PathBuf>) -> Self {
-        Self { written: path.map_or(Where::Nowhere, Where::File), strict: false }
+        Self { origin: path.map_or(Origin::Variables, Origin::File), strict: false }
     }
 
-    /// A text that is not in a file, and the name that faults call it by.
+    /// A text that is not in a file, and the name by which faults call it.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { written: Where::Text(name.into(), text.into()), strict: false }
+        Self { origin: Origin::Text { name: name.into(), text: text.into() }, strict: false }
     }
 
-    /// With `strict`, an unknown setting is a fault and no warning.
+    /// With `strict`, an unknown setting is a fault instead of a warning.
     pub fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
     }
 }
 
-/// Settings that hold.
+/// Checked settings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
@@ -87,43 +90,46 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-/// Reads and proves the settings. Nothing is started. Only the file and the secrets' files are read.
+/// Reads and checks the settings. Starts nothing; reads only the file and the files of secrets.
 pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError> {
-    match &source.written {
-        Where::Nowhere => prove(None, source.strict, env, None),
-        Where::Text(name, text) => prove(Some(Written { name, text }), source.strict, env, None),
-        Where::File(path) => {
-            let (name, text) = (path.display().to_string(), find::read(path)?);
-            prove(Some(Written { name: &name, text: &text }), source.strict, env, Some(path.clone()))
-        }
-    }
-}
-
-fn prove(written: Option<Written<'_>>, strict: bool, env: &Environment, file: Option<PathBuf>) -> Result<Loaded, SettingsError> {
-    let reader = Reader::new(env);
-    let entries = match written {
-        None => None,
-        Some(file) => {
-            let document: Document<'_> = json5::from_str(file.text).map_err(|fault| syntax::syntax_error(file, &fault))?;
-            for name in document.repeated {
-                let message = format!("the setting {name:?} is written more than once in one object; the last one counts");
-                reader.remark(About::Everything, Weight::Note, message);
-            }
-            match document.root {
-                Node::Table(entries) => Some(entries),
-                _ => return Err(SettingsError::one(file.name, "expected one object: { apps: […], … }")),
-            }
+    let read;
+    let (name, text, file) = match &source.origin {
+        Origin::Variables => (String::new(), None, None),
+        Origin::Text { name, text } => (name.clone(), Some(text), None),
+        Origin::File(path) => {
+            read = find::read(path)?;
+            (path.display().to_string(), Some(&read), Some(path.clone()))
         }
     };
-    let variables = Variables::read(env, written.is_none(), &reader);
+    let reader = Reader::new(env);
+    let entries = match text {
+        Some(text) => Some(parse(&name, text, &reader)?),
+        None => None,
+    };
+    let variables = Variables::read(env, entries.is_none(), &reader);
     outgoing::check(env, &reader);
-    let tree = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
-    let config = prove::prove(&Node::Table(tree), &variables, env, &reader);
-    let (warnings, error) = faults::judge(reader.into_remarks(), written, strict, |path| variables.variable_of(path));
+    let merged = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
+    let config = prove::prove(&merged, &variables, env, &reader);
+    let (warnings, error) = faults::judge(reader.into_remarks(), &name, source.strict);
     match (config, error) {
         (Some(config), None) => Ok(Loaded { config, warnings, file }),
         (_, Some(error)) => Err(error),
-        // A hole in the settings always has a remark of its own; this says so rather than trusting it.
+        // A setting that cannot be read always adds a remark; this is for the case that one does not.
         (None, None) => Err(SettingsError::one("", "the settings are incomplete")),
+    }
+}
+
+/// The members of the one object that `text` is. `name` is the file's name.
+fn parse(name: &str, text: &str, reader: &Reader<'_>) -> Result<Map<String, Value>, SettingsError> {
+    let document = json5::parse(text, |position| Some(position.to_string())).map_err(|error| {
+        SettingsError::of(Fault { place: format!("{name}:{}", error.position), path: error.setting, message: error.message })
+    })?;
+    for (position, key) in document.repeated {
+        let message = format!("the setting {key:?} is written more than once in one object; the last one counts");
+        reader.remark(About::Place(position), Weight::Note, message);
+    }
+    match document.root.kind {
+        ValueKind::Table(members) => Ok(members),
+        _ => Err(SettingsError::one(name, "expected one object: { apps: […], … }")),
     }
 }

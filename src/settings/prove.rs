@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ::config::Value;
 use url::Url;
 
 use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
-use super::node::Node;
 use super::reader::{At, Reader};
 use super::variables::Variables;
 use super::{accounts, cache, callers, cors, hub, realms, sources, wecom};
@@ -62,7 +62,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The proven settings, or `None` when anything was remarked as a fault that leaves a hole in them.
-pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
+pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
     let root = At::root(tree, reader);
     root.is_table(&KNOWN);
     let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
@@ -72,7 +72,7 @@ pub(super) fn prove(tree: &Node<'_>, variables: &Variables, env: &Environment, r
     // A store that holds apps is something to serve, also while it holds none yet.
     let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
     let other =
-        ["sources", "token_sources", "wecom"].iter().any(|name| tree.get(name).is_some_and(|node| !node.is_empty())) || holds_apps;
+        ["sources", "token_sources", "wecom"].iter().any(|name| root.get(name).is_some_and(|at| !at.node().is_empty())) || holds_apps;
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = callers::tokenboy(&root);

@@ -1,13 +1,15 @@
-//! A cursor on the tree of settings that knows its path and notes every fault instead of stopping at the first. How single values are
-//! read stands in `values`.
+//! A cursor on the settings that knows its path and notes every fault instead of stopping at the first. `values` reads single values
+//! with it.
 
 use std::cell::RefCell;
 
+use config::Value;
+
 use super::environment::Environment;
-use super::faults::{About, Remark, Step, Weight};
+use super::faults::{About, Origin, Remark, Weight};
 use super::node::Node;
 
-/// What all cursors share: the environment that secrets may point to, and the remarks made so far.
+/// What all cursors share: the environment, to which secrets may point, and the remarks made so far.
 pub(super) struct Reader<'e> {
     env: &'e Environment,
     remarks: RefCell<Vec<Remark>>,
@@ -27,7 +29,7 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// One step from the value above; kept on the stack, so that a path costs nothing until it is shown.
+/// How to get to a value from the one above it. A path is built only when it is shown.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Root,
@@ -38,76 +40,90 @@ enum Place<'a> {
 /// A cursor on one value.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    node: &'a Node<'a>,
+    value: &'a Value,
     place: Place<'a>,
     reader: &'a Reader<'a>,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(node: &'a Node<'a>, reader: &'a Reader<'a>) -> Self {
-        Self { node, place: Place::Root, reader }
+    pub(super) fn root(value: &'a Value, reader: &'a Reader<'a>) -> Self {
+        Self { value, place: Place::Root, reader }
     }
 
-    pub(super) fn node(&self) -> &'a Node<'a> {
-        self.node
+    pub(super) fn node(&self) -> Node<'a> {
+        Node::of(self.value)
     }
 
-    fn path(&self) -> Vec<Step> {
-        let (mut path, step) = match self.place {
-            Place::Root => return Vec::new(),
-            Place::Key(above, key) => (above.path(), Step::Key(key.to_owned())),
-            Place::Index(above, index) => (above.path(), Step::Index(index)),
-        };
-        path.push(step);
-        path
+    /// `realms[1].secret`; a key that is not a plain word is put in brackets.
+    fn path(&self) -> String {
+        match self.place {
+            Place::Root => String::new(),
+            Place::Key(above, key) => path_of(above.path(), key),
+            Place::Index(above, index) => format!("{}[{index}]", above.path()),
+        }
     }
 
-    /// The environment that secrets may point to.
+    /// The value's own origin, or that of the nearest value above it that has one.
+    fn origin(&self) -> Option<Origin> {
+        match (self.value.origin(), self.place) {
+            (Some(origin), _) => Some(Origin::read(origin)),
+            (None, Place::Key(above, _) | Place::Index(above, _)) => above.origin(),
+            (None, Place::Root) => None,
+        }
+    }
+
+    fn remark(&self, weight: Weight, message: impl Into<String>) {
+        self.reader.remark(About::Setting { path: self.path(), origin: self.origin() }, weight, message);
+    }
+
+    /// The environment, to which secrets may point.
     pub(super) fn env(&self) -> &'a Environment {
         self.reader.env
     }
 
-    /// Notes a fault in words of its own.
+    /// Notes a fault.
     pub(super) fn fault(&self, message: impl Into<String>) {
-        self.reader.remark(About::Path(self.path()), Weight::Fault, message);
+        self.remark(Weight::Fault, message);
     }
 
-    /// Notes that something else was expected here.
+    /// Notes as a fault that something else was expected here, and shows what was found.
     pub(super) fn expected(&self, expected: &str) {
-        self.fault(format!("found {}, expected {expected}", found(self.node)));
+        self.fault(format!("found {}, expected {expected}", found(self.node())));
     }
 
-    /// The same for a place that holds secrets: what was found is named by its type alone.
+    /// The same for a place that may hold a secret: only the type of what was found is shown.
     pub(super) fn expected_secret(&self, expected: &str) {
-        self.fault(format!("found {}, expected {expected}", kind_of(self.node)));
+        self.fault(format!("found {}, expected {expected}", kind_of(self.node())));
     }
 
     /// Notes a warning.
     pub(super) fn note(&self, message: impl Into<String>) {
-        self.reader.remark(About::Path(self.path()), Weight::Note, message);
+        self.remark(Weight::Note, message);
     }
 
-    /// Notes a word that nobody knows: a warning, and a fault when strict.
+    /// Notes an unknown name: a warning, but a fault with `--strict`.
     pub(super) fn unknown(&self, message: impl Into<String>) {
-        self.reader.remark(About::Path(self.path()), Weight::Unknown, message);
+        self.remark(Weight::Unknown, message);
     }
 
-    /// Whether this is an object; its members outside `known` are warned of.
+    /// Whether this is an object, which is a fault if not. Members outside `known` are warnings.
     pub(super) fn is_table(&self, known: &[&str]) -> bool {
-        let Node::Table(entries) = self.node else {
+        let Node::Table(members) = self.node() else {
             self.expected_secret("an object {…}");
             return false;
         };
-        for (name, _) in entries.iter().filter(|(name, _)| !known.contains(&name.as_ref())) {
-            let path = self.child(name).path();
-            self.reader.remark(About::Path(path), Weight::Unknown, format!("unknown setting{}", did_you_mean(name, known)));
+        for (name, value) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+            let member = At { value, place: Place::Key(self, name), reader: self.reader };
+            member.unknown(format!("unknown setting{}", did_you_mean(name, known)));
         }
         true
     }
 
     /// The member `key`, unless it is absent or null.
     pub(super) fn get(&'a self, key: &'a str) -> Option<At<'a>> {
-        self.node.get(key).filter(|node| **node != Node::Null).map(|node| Self { node, place: Place::Key(self, key), ..*self })
+        let Node::Table(members) = self.node() else { return None };
+        let value = members.get(key).filter(|value| !matches!(Node::of(value), Node::Null))?;
+        Some(Self { value, place: Place::Key(self, key), reader: self.reader })
     }
 
     /// The optional secret `key`, unless it is absent, null or blank.
@@ -119,35 +135,43 @@ impl<'a> At<'a> {
     pub(super) fn need(&'a self, key: &'a str, expected: &str) -> Option<At<'a>> {
         let member = self.get(key);
         if member.is_none() {
-            self.child(key).fault(format!("missing, expected {expected}"));
+            let about = About::Setting { path: path_of(self.path(), key), origin: self.origin() };
+            self.reader.remark(about, Weight::Fault, format!("missing, expected {expected}"));
         }
         member
     }
 
-    fn child(&'a self, key: &'a str) -> At<'a> {
-        Self { node: &Node::Null, place: Place::Key(self, key), ..*self }
-    }
-
     /// The members that are not null, in the order they are written; none unless this is an object.
     pub(super) fn members(&'a self) -> impl Iterator<Item = (&'a str, At<'a>)> {
-        let entries: &[_] = if let Node::Table(entries) = self.node { entries } else { &[] };
-        let written = entries.iter().filter(|(_, node)| *node != Node::Null);
-        written.map(|(name, node)| (name.as_ref(), Self { node, place: Place::Key(self, name), ..*self }))
+        let members = if let Node::Table(members) = self.node() { Some(members) } else { None };
+        let set = members.into_iter().flatten().filter(|(_, value)| !matches!(Node::of(value), Node::Null));
+        set.map(|(name, value)| (name.as_str(), Self { value, place: Place::Key(self, name), reader: self.reader }))
     }
 
     /// The items of a list.
     pub(super) fn items(&'a self) -> Option<impl ExactSizeIterator<Item = At<'a>>> {
-        let Node::List(items) = self.node else { return None };
-        Some(items.iter().enumerate().map(|(index, node)| Self { node, place: Place::Index(self, index), ..*self }))
+        let Node::List(items) = self.node() else { return None };
+        let item = |(index, value)| Self { value, place: Place::Index(self, index), reader: self.reader };
+        Some(items.iter().enumerate().map(item))
     }
 
-    /// The items of a list, or the one value that stands in its place.
+    /// The items of a list, or the one value that is in its place.
     pub(super) fn one_or_more(&'a self) -> Vec<At<'a>> {
         self.items().map_or_else(|| vec![*self], Iterator::collect)
     }
 }
 
-fn kind_of(node: &Node<'_>) -> &'static str {
+/// The path of the member `key` of what is at `above`.
+fn path_of(above: String, key: &str) -> String {
+    let is_plain = key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
+    match is_plain {
+        false => format!("{above}[{key:?}]"),
+        true if above.is_empty() => key.to_owned(),
+        true => format!("{above}.{key}"),
+    }
+}
+
+fn kind_of(node: Node<'_>) -> &'static str {
     match node {
         Node::Null => "null",
         Node::Bool(_) => "true or false",
@@ -159,7 +183,7 @@ fn kind_of(node: &Node<'_>) -> &'static str {
     }
 }
 
-fn found(node: &Node<'_>) -> String {
+fn found(node: Node<'_>) -> String {
     match node {
         Node::Bool(value) => value.to_string(),
         Node::Int(number) => number.to_string(),
@@ -173,7 +197,7 @@ fn found(node: &Node<'_>) -> String {
     }
 }
 
-/// `; did you mean "realms"?` when one of `known` is near.
+/// `; did you mean "realms"?` if one of `known` is similar to `word`, else nothing.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-'], "");
     let near = known.iter().map(|name| (strsim::damerau_levenshtein(&plain(word), &plain(name)), name)).min();

@@ -88,7 +88,7 @@ fn source(name: &str, at: &At<'_>, names: &[&str], reserve: Duration) -> Option<
 
 fn preset(at: &At<'_>) -> Option<&'static Preset> {
     let names = PRESETS.each_ref().map(|preset| preset.name);
-    let text = if let Node::Text(text) = at.node() { text.as_ref() } else { "" };
+    let text = if let Node::Text(text) = at.node() { text } else { "" };
     let preset = PRESETS.iter().find(|preset| preset.name == text);
     if preset.is_none() {
         at.expected(&format!("{}{}", names.map(|name| format!("{name:?}")).join(" or "), did_you_mean(text, &names)));
@@ -195,7 +195,7 @@ fn expires(at: &At<'_>) -> Option<Expires> {
     const EXPECTED: &str = "a field of the answer such as \"expires_in\", or a time such as \"2h\" or a number of seconds";
     let longest = 366 * 24 * 3600;
     match at.node() {
-        Node::Int(seconds) if (1..=longest).contains(seconds) => Some(Expires::Fixed(Duration::from_secs(seconds.unsigned_abs()))),
+        Node::Int(seconds) if (1..=longest).contains(&seconds) => Some(Expires::Fixed(Duration::from_secs(seconds.unsigned_abs()))),
         Node::Text(text) if !text.is_empty() => match humantime::parse_duration(text) {
             Ok(span) if span >= SECOND && span <= Duration::from_secs(longest.unsigned_abs()) => Some(Expires::Fixed(span)),
             Err(_) if !text.starts_with(|c: char| c.is_ascii_digit()) => Some(Expires::Field(path(text))),
@@ -226,7 +226,7 @@ fn success(at: &At<'_>) -> Option<Success> {
 
 fn stale(at: &At<'_>) -> Vec<i64> {
     let code = |item: &At<'_>| match item.node() {
-        Node::Int(code) => Some(*code),
+        Node::Int(code) => Some(code),
         _ => {
             item.expected("a code such as 40001, or an HTTP status such as 401");
             None
@@ -254,7 +254,7 @@ impl Reads<'_> {
     /// A text with places, a number, or where a secret is; the secret is taken as it stands there.
     fn template(self, at: &At<'_>) -> Option<Template> {
         let text = match at.node() {
-            Node::Text(text) => text.as_ref().to_owned(),
+            Node::Text(text) => text.to_owned(),
             Node::Int(number) => number.to_string(),
             Node::Float(number) => number.to_string(),
             Node::Bool(value) => value.to_string(),

@@ -28,7 +28,7 @@ impl<'a> At<'a> {
     pub(super) fn secret(&self) -> Option<SecretString> {
         const EXPECTED: &str = "a text, { env: \"NAME\" } or { file: \"/path\" }";
         match (self.node(), self.secret_reference()) {
-            (Node::Text(text), _) if !text.is_empty() => Some(text.as_ref().into()),
+            (Node::Text(text), _) if !text.is_empty() => Some(text.into()),
             (_, Some(("env", name))) => {
                 let value = self.env().get(name);
                 if value.is_none() {
@@ -67,13 +67,12 @@ impl<'a> At<'a> {
         }
     }
 
-    /// `("env", NAME)` or `("file", PATH)` when this is the object that says where a secret is.
+    /// `("env", NAME)` or `("file", PATH)` if this is the object that says where a secret is.
     pub(super) fn secret_reference(&self) -> Option<(&'a str, &'a str)> {
-        match self.node() {
-            Node::Table(entries) => match entries.as_slice() {
-                [(word, Node::Text(at))] if (word == "env" || word == "file") && !at.is_empty() => Some((word, at)),
-                _ => None,
-            },
+        let Node::Table(members) = self.node() else { return None };
+        let (word, value) = members.first().filter(|_| members.len() == 1)?;
+        match Node::of(value) {
+            Node::Text(text) if matches!(word.as_str(), "env" | "file") && !text.is_empty() => Some((word, text)),
             _ => None,
         }
     }
@@ -81,7 +80,7 @@ impl<'a> At<'a> {
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
         match self.node() {
-            Node::Bool(value) => Some(*value),
+            Node::Bool(value) => Some(value),
             _ => {
                 self.expected("true or false");
                 None
@@ -92,7 +91,7 @@ impl<'a> At<'a> {
     /// A whole number within `range`.
     pub(super) fn number(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let number = match self.node() {
-            Node::Int(number) => u32::try_from(*number).ok().filter(|number| range.contains(number)),
+            Node::Int(number) => u32::try_from(number).ok().filter(|number| range.contains(number)),
             _ => None,
         };
         if number.is_none() {
@@ -103,7 +102,7 @@ impl<'a> At<'a> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = if let Node::Text(text) = self.node() { text.as_ref() } else { "" };
+        let text = if let Node::Text(text) = self.node() { text } else { "" };
         let known = words.iter().find_map(|(word, meaning)| (*word == text).then_some(*meaning));
         if known.is_none() {
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -139,7 +138,7 @@ impl<'a> At<'a> {
     /// A number of bytes, as `"100kb"`: a kb is 1024 bytes, as it was in the original.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let bytes = match self.node() {
-            Node::Int(number) => u64::try_from(*number).ok(),
+            Node::Int(number) => u64::try_from(number).ok(),
             Node::Text(text) => {
                 let lower = text.trim().to_ascii_lowercase();
                 let number = lower.strip_suffix('b').unwrap_or(&lower);
@@ -186,14 +185,14 @@ impl<'a> At<'a> {
 mod tests {
     use super::*;
     use crate::settings::environment::Environment;
-    use crate::settings::node::Document;
+    use crate::settings::json5;
     use crate::settings::reader::Reader;
 
     /// Reads one value written as JSON5.
     fn read<T>(text: &str, how: impl Fn(&At<'_>) -> Option<T>) -> Option<T> {
         let env = Environment::default();
         let reader = Reader::new(&env);
-        let document: Document<'_> = json5::from_str(text).expect("JSON5");
+        let document = json5::parse(text, |_| None).expect("JSON5");
         let value = how(&At::root(&document.root, &reader));
         assert_eq!(value.is_none(), !reader.into_remarks().is_empty(), "{text}: what cannot be read is remarked");
         value

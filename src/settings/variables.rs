@@ -77,8 +77,8 @@ const NEIGHBOURS: [NeighbourApp; 2] =
 /// What the environment says about settings.
 #[derive(Default)]
 pub(super) struct Variables {
-    /// The values by path, as the `config` crate takes them.
-    values: BTreeMap<&'static str, (String, Value)>,
+    /// The values by path. The origin of each is its variable.
+    values: BTreeMap<&'static str, Value>,
     /// The neighbours' apps whose variables are whole.
     pub(super) apps: Vec<NeighbourApp>,
 }
@@ -139,7 +139,7 @@ impl Variables {
     }
 
     fn set(&mut self, path: &'static str, name: &str, value: Value) {
-        self.values.insert(path, (name.to_owned(), value));
+        self.values.insert(path, Value::new(Some(&name.to_owned()), value.kind));
     }
 
     /// Whether the environment chooses the cache, so that the file's choice does not count at all.
@@ -149,18 +149,12 @@ impl Variables {
 
     /// Whether the Redis is named by a bare `host:port` rather than by an URL.
     pub(super) fn redis_is_bare(&self) -> bool {
-        self.variable_of("cache.redis") == Some(REDIS_ADDRESS)
-    }
-
-    /// The variable that set `path` or the list it is an item of.
-    pub(super) fn variable_of(&self, path: &str) -> Option<&str> {
-        let list = path.split('[').next().unwrap_or(path);
-        self.values.get(list).map(|(name, _)| name.as_str())
+        self.values.get("cache.redis").is_some_and(|value| value.origin() == Some(REDIS_ADDRESS))
     }
 
     /// All values as one layer; a dotted key is a path there.
     pub(super) fn layer(&self) -> Map<String, Value> {
-        self.values.iter().map(|(path, (_, value))| ((*path).to_owned(), value.clone())).collect()
+        self.values.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
     }
 }
 
@@ -222,22 +216,12 @@ mod tests {
     #[test]
     fn every_setting_but_the_lists_of_objects_can_be_set() {
         let text = include_str!("../../config/default.json5");
-        let defaults: serde_json::Value = json5::from_str(text).expect("the defaults are JSON5");
+        let defaults: serde_json::Value = ::json5::from_str(text).expect("the defaults are JSON5");
         for section in ["server", "wechat"] {
             for name in defaults[section].as_object().expect("a section is an object").keys() {
                 let path = format!("{section}.{name}");
                 assert!(SETTINGS.iter().any(|(known, _)| *known == path), "{path}");
             }
         }
-    }
-
-    #[test]
-    fn a_variable_is_known_by_the_path_it_set_or_an_item_of_it() {
-        let env: Environment = [("JSDKD__CORS", "a,b"), ("PORT", "1")].into_iter().collect();
-        let reader = Reader::new(&env);
-        let variables = Variables::read(&env, false, &reader);
-        assert_eq!(variables.variable_of("cors[1]"), Some("JSDKD__CORS"));
-        assert_eq!(variables.variable_of("server.port"), Some("PORT"));
-        assert_eq!(variables.variable_of("apps[0].secret"), None);
     }
 }

@@ -90,7 +90,7 @@ fn corpid(at: &At<'_>, accounts: &[Account]) -> Option<AppId> {
 /// A number, which may be written as a text, since WeCom's own pages write it so.
 fn agentid(at: &At<'_>) -> Option<String> {
     let id = match at.node() {
-        Node::Int(number) => u32::try_from(*number).ok().map(|number| number.to_string()),
+        Node::Int(number) => u32::try_from(number).ok().map(|number| number.to_string()),
         Node::Text(text) => text.parse::<u32>().ok().map(|number| number.to_string()).filter(|number| number == text),
         _ => None,
     };

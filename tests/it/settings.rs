@@ -196,7 +196,7 @@ fn unknown_settings_are_warnings_and_faults_when_strict() {
     let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
     assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected);
     let twice = good(&format!("{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"));
-    assert_eq!(twice.warnings, [r#"jsdkd.json: the setting "cors" is written more than once in one object; the last one counts"#]);
+    assert_eq!(twice.warnings, [r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#]);
     assert!(twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com"));
 }
 
