@@ -1,4 +1,4 @@
-//! `jsdkd check`: the settings, proven and not used.
+//! `jsdkd check`: checks the settings and starts nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,14 +9,14 @@ use crate::store::StoreConfig;
 /// Arguments of `check`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The settings file; else the one that `serve` would read.
+    /// The settings file [default: the one that `serve` reads]
     file: Option<PathBuf>,
-    /// Count an unknown setting as a fault.
+    /// Treat unknown settings as faults instead of warnings.
     #[arg(long)]
     strict: bool,
 }
 
-/// Prints every fault and warning; exits 78 on a fault.
+/// Prints every fault and warning. Exit code 78 if there is a fault.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let env = Environment::from_process();
     let file = settings::find_file(arguments.file.as_deref(), &env);
@@ -27,9 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 println!("warning: {warning}");
             }
             if matches!(loaded.config.store, StoreConfig::Sql(_)) && loaded.config.wetoken.is_none() {
-                println!(
-                    "note: without a section wetoken the addresses of micro-plat/wetoken are not served; wetoken: {{}} opens them"
-                );
+                println!("note: the routes of micro-plat/wetoken are not served; add wetoken: {{}} to serve them");
             }
             let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());
             let corps = loaded.config.wecom.corps.values().map(|corp| corp.agents.len()).sum();

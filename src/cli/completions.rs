@@ -1,4 +1,4 @@
-//! `jsdkd completions`: what a shell needs to complete our commands.
+//! `jsdkd completions`: prints shell completions.
 
 use std::io;
 use std::process::ExitCode;

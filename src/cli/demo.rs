@@ -1,4 +1,4 @@
-//! `jsdkd demo`: the server against the built-in sandbox, with a sample account, and what to try.
+//! `jsdkd demo`: runs the server with the built-in sandbox and a sample account, and prints what to try.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// The port to listen on.
     #[arg(long, short, default_value_t = 3030)]
     port: u16,
-    /// The address to listen on; 0.0.0.0 lets a phone on the same network look.
+    /// The address to listen on; with 0.0.0.0 a phone on the same network can open the page.
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
 }
@@ -39,9 +39,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stop = super::Stop::listen()?;
     let clock = Clock::system();
     let options = SandboxOptions { accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
-    // Whoever logs in is sent on to the sandbox, so it listens where the demo does.
-    let beside = SocketAddr::new(arguments.bind, 0);
-    let (sandbox, running) = Sandbox::start(beside, options).await.context("the sandbox cannot listen")?;
+    // Logins redirect to the sandbox, so it listens on the same address.
+    let sandbox_address = SocketAddr::new(arguments.bind, 0);
+    let (sandbox, running) = Sandbox::start(sandbox_address, options).await.context("the sandbox cannot listen")?;
     let phone = from_outside(arguments.bind);
     let demo = Demo {
         app_id: APP_ID.to_owned(),
@@ -51,7 +51,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         phone,
     };
     let server = Server::bind_with(settings(arguments, &sandbox, &[])?, clock.clone(), Some(demo.clone())).await?;
-    // Only now is it known on which port a visitor comes back.
+    // The port for redirects is known only now.
     let homes = homes(server.address(), phone);
     server.reloader().apply(settings(arguments, &sandbox, &homes)?);
     let shown = homes.first().expect("what listens has an address");
@@ -71,7 +71,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The demo's settings, the same wherever it is shown: no variable counts.
+/// The demo's settings. Environment variables do not change them.
 fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyhow::Result<Config> {
     let sandbox_port = sandbox.address().port();
     let open = from_outside(arguments.bind).map(|ip| format!("http://{}", SocketAddr::new(ip, sandbox_port)));
@@ -95,7 +95,7 @@ fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyho
     Ok(settings::load(&Source::text("the demo's settings", settings.to_string()), &Environment::default())?.config)
 }
 
-/// The address at which another machine reaches what listens on `bind`.
+/// The address at which other machines reach a listener on `bind`.
 fn from_outside(bind: IpAddr) -> Option<IpAddr> {
     if bind.is_loopback() {
         return None;
@@ -103,13 +103,13 @@ fn from_outside(bind: IpAddr) -> Option<IpAddr> {
     if !bind.is_unspecified() {
         return Some(bind);
     }
-    // The one that this machine would send from; nothing is sent. Nobody has the other address (RFC 5737).
+    // The local address of a route to the internet. Nothing is sent, and the address is reserved (RFC 5737).
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
 }
 
-/// Every address by which a visitor may come, the one to show first.
+/// Every address at which the demo is reached; the first one is shown.
 fn homes(address: SocketAddr, phone: Option<IpAddr>) -> Vec<String> {
     let here = address.ip().is_loopback() || address.ip().is_unspecified();
     let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().filter(|_| here).map(str::to_owned);

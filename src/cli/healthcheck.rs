@@ -9,26 +9,26 @@ use anyhow::{Context, ensure};
 /// Arguments of `healthcheck`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The server's address; else where the settings say it listens.
+    /// The server's address [default: the one in the settings]
     #[arg(long)]
     url: Option<String>,
 }
 
-/// Exits 0 if the server answers within three seconds.
+/// Exit code 0 if the server answers within three seconds.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let base = arguments.url.clone().unwrap_or_else(configured);
     super::runtime()?.block_on(async {
         let url = format!("{}/ping", base.trim_end_matches('/'));
-        let client = super::client(Duration::from_secs(3), &url.parse().with_context(|| format!("{url} is no address"))?)?;
+        let client = super::client(Duration::from_secs(3), &url.parse().with_context(|| format!("{url} is not a valid address"))?)?;
         let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
         let body = answer.text().await?;
-        ensure!(body.starts_with("{\"pong\":"), "{url} is not a jsdkd");
+        ensure!(body.starts_with("{\"pong\":"), "{url} is not a jsdkd server");
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// Where the server of these settings listens, seen from this machine. Settings that cannot be read say nothing of a server that
-/// runs, so the usual port is asked then.
+/// The address of this machine's server according to the settings. If they cannot be read, the default port is used, because a running
+/// server may have read them earlier.
 fn configured() -> String {
     let env = Environment::from_process();
     let source = Source::file(settings::find_file(None, &env));

@@ -1,4 +1,4 @@
-//! `jsdkd install`: the tables of a SQL cache.
+//! `jsdkd install`: creates the tables of a SQL cache.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,32 +9,32 @@ use crate::store::{SqlConfig, StoreConfig, sql};
 
 const EXAMPLES: &str = "\
 Examples:
-  jsdkd install                              the tables of the database that ./jsdkd.json names
-  jsdkd install --config /etc/jsdkd.json     of the one that this file names
+  jsdkd install                              create the tables of the database in ./jsdkd.json
+  jsdkd install --config /etc/jsdkd.json     of the database in that file
   JSDKD__CACHE__SQL=mysql://user:password@host/wetoken jsdkd install
-                                             of this one
+                                             of that database
 
-It makes the tables that are missing, widens columns that are too short for what WeChat hands out, and
-removes nothing; run it as often as you like. The database itself must exist, and the user needs CREATE
-and ALTER while it runs; a SQLite file is made.";
+It creates missing tables, widens columns that are too short for WeChat's values, and removes nothing. It may be
+run any number of times. The database must exist, and its user needs CREATE and ALTER for this command. A SQLite
+file is created.";
 
 /// Arguments of `install`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// The settings file; else the one that `serve` would read.
+    /// The settings file [default: the one that `serve` reads]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Prints each thing that was done or found.
+/// Prints each step.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let env = Environment::from_process();
     let source = Source::file(settings::find_file(arguments.config.as_deref(), &env));
     let loaded = match settings::load(&source, &env) {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("{error}\njsdkd: the settings have faults; nothing was installed");
+            eprintln!("{error}\njsdkd: nothing was installed, because the settings have faults; correct them and try again");
             return Ok(ExitCode::from(super::EX_CONFIG));
         }
     };
@@ -50,6 +50,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn install(config: &SqlConfig) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(sql::install(config, &Clock::system(), |line| println!("{line}")))?;
-    println!("all is in place");
+    println!("all tables are in place");
     Ok(ExitCode::SUCCESS)
 }

@@ -21,28 +21,28 @@ mod sandbox;
 mod serve;
 mod sign;
 
-/// Bad settings have an exit code of their own (EX_CONFIG of sysexits.h), so that a supervisor need not try again.
+/// Exit code for faulty settings (EX_CONFIG of sysexits.h): a supervisor need not retry.
 const EX_CONFIG: u8 = 78;
 
-/// Something else holds what we need (EX_TEMPFAIL): trying again later can help.
+/// Exit code for a cache file that is in use (EX_TEMPFAIL): retrying later can help.
 const EX_TEMPFAIL: u8 = 75;
 
 const EXAMPLES: &str = "\
 Examples:
-  jsdkd demo                                 see the whole thing run, without a WeChat account
-  jsdkd check jsdkd.json                     every fault of a settings file at once
-  jsdkd                                      serve with $APP_CONFIG or ./jsdkd.json
+  jsdkd demo                                 try everything without a WeChat account
+  jsdkd check jsdkd.json                     report every fault in a settings file
+  jsdkd                                      serve with $APP_CONFIG, else ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
-  jsdkd install                              make the tables of a SQL cache
+  jsdkd install                              create the tables of a SQL cache
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              ask a running server for the access_token
   jsdkd sign --ticket T --url https://example.com/
-                                             a signature to compare with WeChat's debugging page
+                                             print a signature to compare with WeChat's debugging page
 
 Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
-Exit codes: 0 stopped as asked, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
+Exit codes: 0 success or stopped by a signal, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
 
-/// Keeps every WeChat access_token and jsapi_ticket fresh, signs wx.config, and hands credentials to whoever has a right to them.
+/// Keeps WeChat access_tokens and jsapi_tickets fresh, signs wx.config, and serves credentials to authorized callers.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct CommandLine {
@@ -54,27 +54,27 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve (also without a command).
+    /// Start the server (the default command).
     Serve(serve::Arguments),
-    /// Check a settings file: every fault with its line and what was expected.
+    /// Check a settings file and report every fault with its line and what was expected.
     Check(check::Arguments),
-    /// Make or widen the tables of a SQL cache.
+    /// Create or extend the tables of a SQL cache.
     Install(install::Arguments),
-    /// Serve against a built-in fake of WeChat with a sample account; no WeChat account needed.
+    /// Start the server with a built-in fake WeChat and a sample account; no WeChat account needed.
     Demo(demo::Arguments),
-    /// Run the truthful fake of WeChat's API alone, for tests of your own.
+    /// Run only the fake WeChat API, for your own tests.
     Sandbox(sandbox::Arguments),
-    /// Sign a realm query, ask a running server, print the credential.
+    /// Fetch a credential from a running server with a signed realm query, and print it.
     Query(query::Arguments),
     /// Print string1 and the JS-SDK signature, to compare with WeChat's debugging page.
     Sign(sign::Arguments),
-    /// Exit 0 if the server answers; for Docker's HEALTHCHECK.
+    /// Exit with 0 if the server answers, for Docker's HEALTHCHECK.
     Healthcheck(healthcheck::Arguments),
     /// Print shell completions.
     Completions(completions::Arguments),
 }
 
-/// Runs one command and turns its end into an exit code.
+/// Runs one command and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
         eprintln!("jsdkd: {error:#}");
@@ -98,20 +98,20 @@ fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The runtime that does the keeper's work: fetching, storing, waiting. Requests are answered by actix's own threads.
+/// The runtime for fetching and storing credentials. actix answers requests on its own threads.
 fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(2).thread_name("jsdkd-keeper").enable_all().build()?)
 }
 
-/// A client for one request of a command to `url`. No proxy leads to this machine.
+/// An HTTP client for one request to `url`. Requests to this machine bypass the proxy.
 fn client(timeout: std::time::Duration, url: &Url) -> anyhow::Result<reqwest::Client> {
     rustls::crypto::ring::default_provider().install_default().ok();
     let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
     Ok(if is_loopback(url) { client.no_proxy() } else { client }.build()?)
 }
 
-/// The signals that ask the process to stop: SIGTERM, or SIGINT from Ctrl-C. One that comes after [`Stop::listen`] is not lost,
-/// however late it is looked for.
+/// The signals that stop the process: SIGTERM, and SIGINT from Ctrl-C. A signal after [`Stop::listen`] is not lost, however late
+/// [`Stop::asked`] is called.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,

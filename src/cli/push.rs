@@ -1,5 +1,5 @@
-//! `jsdkd sandbox --push`: sends one message or event to a message server as WeChat would, and prints both sides. It decides nothing
-//! about an answer; that is the sandbox's.
+//! `jsdkd sandbox --push`: sends one message or event to a message server as WeChat does, and prints the message and the answer. The
+//! sandbox checks the answer.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,46 +13,46 @@ use clap::ValueEnum;
 use secrecy::SecretString;
 use url::Url;
 
-/// No more than this is printed of either side, in characters.
+/// How many characters of a message or an answer are printed.
 const SHOWN: usize = 2000;
 
-/// Arguments of `sandbox` that have to do with pushing.
+/// Arguments of `sandbox --push`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Pushing")]
 #[group(skip)]
 pub(super) struct Arguments {
-    /// Serve nothing; send one message or event to a message server and print the answer. Exit code 0 if WeChat would take it.
+    /// Send one message or event to a message server and print its answer, instead of serving. Exit code 0 if WeChat accepts the answer.
     #[arg(id = "kind", long = "push", value_name = "KIND", requires = "to",
         conflicts_with_all = ["port", "bind", "lifetime", "daily_quota"])]
     kind: Option<Kind>,
     /// The message server's address.
     #[arg(long, value_name = "URL", requires = "kind")]
     to: Option<Url>,
-    /// The token of its settings; else $JSDKD_TOKEN, which no process list shows.
+    /// The message server's token [default: $JSDKD_TOKEN, which process lists do not show]
     #[arg(long, requires = "kind")]
     token: Option<String>,
-    /// The EncodingAESKey; else $JSDKD_AES_KEY.
+    /// The EncodingAESKey [default: $JSDKD_AES_KEY]
     #[arg(long, value_name = "KEY", requires = "kind")]
     aes_key: Option<String>,
-    /// How the message is encrypted; safe if there is a key, else plain.
+    /// How the message is encrypted [default: safe with a key, else plain]
     #[arg(long, requires = "kind")]
     mode: Option<Mode>,
-    /// Who sends it; one of the sandbox's visitors if not said.
+    /// The sender [default: one of the sandbox's visitors]
     #[arg(long, value_name = "OPENID", requires = "kind")]
     from: Option<String>,
-    /// What a text says.
+    /// The content of a text message.
     #[arg(long, value_name = "TEXT", requires = "kind")]
     content: Option<String>,
-    /// Which event: subscribe, SCAN, CLICK, VIEW, …
+    /// The event: subscribe, SCAN, CLICK, VIEW, …
     #[arg(long, value_name = "NAME", requires = "kind")]
     event: Option<String>,
     /// The event's key.
     #[arg(long, value_name = "KEY", requires = "kind")]
     event_key: Option<String>,
-    /// An element of the message; may be given more than once, and with dots for one inside others: ScanCodeInfo.ScanResult=1.
+    /// An element of the message; may be repeated. Dots name nested elements: ScanCodeInfo.ScanResult=1.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field, requires = "kind")]
     fields: Vec<(String, String)>,
-    /// How the message is written; JSON is answered in JSON.
+    /// The message's format; the answer to JSON is JSON.
     #[arg(long, value_name = "FORMAT", requires = "kind")]
     format: Option<Format>,
     /// The file with the raw XML of --push xml.
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     /// The file with the raw JSON of --push json.
     #[arg(long, value_name = "FILE", requires = "kind")]
     json: Option<PathBuf>,
-    /// Send it three times in all while nobody answers, as WeChat does.
+    /// Repeat it up to two times if there is no answer, as WeChat does.
     #[arg(long, requires = "kind")]
     repeat: bool,
 }
@@ -96,13 +96,13 @@ enum Mode {
 }
 
 impl Arguments {
-    /// Whether anything is to be pushed at all.
+    /// Whether `--push` is given.
     pub(super) fn is_wanted(&self) -> bool {
         self.kind.is_some()
     }
 }
 
-/// Sends it to the account of `app_id` and tells by the exit code whether WeChat would be content.
+/// Sends a message for the account `app_id`. Exit code 0 if WeChat accepts the answer.
 pub(super) fn run(arguments: &Arguments, app_id: &str) -> anyhow::Result<ExitCode> {
     let push = prepared(arguments, app_id)?;
     println!("Sending to {} ({}):\n{}", push.url, push.mode, shown(&push.clear()));
@@ -115,7 +115,7 @@ fn prepared(arguments: &Arguments, app_id: &str) -> anyhow::Result<Push> {
     let environment = Environment::from_process();
     let secret = |given: &Option<String>, name| given.as_deref().or_else(|| environment.get(name)).map(SecretString::from);
     let token = secret(&arguments.token, "JSDKD_TOKEN").context("give the server's token with --token or in JSDKD_TOKEN")?;
-    let to = arguments.to.clone().context("say where to with --to")?;
+    let to = arguments.to.clone().context("no message server; give its address with --to")?;
     let app_id = AppId::parse(app_id).context("--app")?;
     let mut push = Push::new(to, token, app_id, message(arguments)?);
     push.aes_key = secret(&arguments.aes_key, "JSDKD_AES_KEY");
@@ -141,7 +141,7 @@ fn prepared(arguments: &Arguments, app_id: &str) -> anyhow::Result<Push> {
 fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
     const MEDIA: &str = "sandbox-media-id";
     const THUMB: &str = "sandbox-thumb-media-id";
-    let kind = arguments.kind.context("say what with --push")?;
+    let kind = arguments.kind.context("no kind of message; give one with --push")?;
     misplaced(arguments, kind)?;
     let message = match kind {
         Kind::Text => Pushed::text(arguments.content.as_deref().unwrap_or("Hello")),
@@ -151,9 +151,9 @@ fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
         Kind::ShortVideo => Pushed::short_video(MEDIA, THUMB),
         Kind::Location => Pushed::location(23.134521, 113.358803, "广州市天河区"),
         Kind::Link => Pushed::link("A link", "Where it leads", "https://www.example.com/"),
-        Kind::Event => Pushed::event(arguments.event.as_deref().context("say which event with --event, such as subscribe")?),
-        Kind::Xml => raw(arguments.xml.as_deref().context("say which file with --xml")?)?,
-        Kind::Json => raw(arguments.json.as_deref().context("say which file with --json")?)?,
+        Kind::Event => Pushed::event(arguments.event.as_deref().context("no event; give one with --event, such as subscribe")?),
+        Kind::Xml => raw(arguments.xml.as_deref().context("no file; give one with --xml")?)?,
+        Kind::Json => raw(arguments.json.as_deref().context("no file; give one with --json")?)?,
     };
     let message = match &arguments.event_key {
         Some(key) => message.key(key),
@@ -162,7 +162,7 @@ fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
     Ok(arguments.fields.iter().fold(message, |message, (name, value)| message.field(name, value)))
 }
 
-/// An option that would be ignored is a mistake.
+/// Refuses options that have no effect with this kind.
 fn misplaced(arguments: &Arguments, kind: Kind) -> anyhow::Result<()> {
     for (is_given, option, owner, name) in [
         (arguments.content.is_some(), "--content", Kind::Text, "text"),
@@ -197,7 +197,7 @@ fn tell(answer: &PushAnswer) {
     }
 }
 
-/// The beginning of `text`, without anything that a terminal would obey.
+/// The beginning of `text`, without control characters.
 fn shown(text: &str) -> String {
     let printable = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
     let mut shown: String = text.trim_end_matches('\n').chars().map(printable).take(SHOWN).collect();

@@ -1,4 +1,4 @@
-//! `jsdkd query`: signs a realm query, asks a running server, prints the credential.
+//! `jsdkd query`: sends a signed realm query to a running server and prints the credential.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,13 +20,13 @@ pub(super) struct Arguments {
     /// The realm's key.
     #[arg(long)]
     realm: String,
-    /// The realm's secret; else $JSDKD_SECRET, which no process list shows.
+    /// The realm's secret [default: $JSDKD_SECRET, which process lists do not show]
     #[arg(long)]
     secret: Option<String>,
-    /// token, ticket or card_ticket.
+    /// The credential: token, ticket or card_ticket.
     #[arg(long, default_value = "token")]
     key: String,
-    /// "WeChat refused this value": have it renewed if it is still the current one.
+    /// A value that WeChat refused; the server renews it if it is still the current one.
     #[arg(long, value_name = "VALUE")]
     rotate: Option<String>,
     /// Sign with version 1 (md5), as the original's clients do.
@@ -37,27 +37,27 @@ pub(super) struct Arguments {
     timeout: Duration,
 }
 
-/// Prints the credential's value alone, so that a script can use it.
+/// Prints only the credential's value, for use in scripts.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let environment = Environment::from_process();
     let secret = arguments.secret.as_deref().or_else(|| environment.get("JSDKD_SECRET"));
     let url = signed(arguments, secret.context("give the realm's secret with --secret or in JSDKD_SECRET")?);
     let body = super::runtime()?.block_on(ask(url, arguments.timeout))?;
     let answer: serde_json::Value =
-        serde_json::from_str(&body).context("the answer is no JSON; is this the address of a jsdkd?")?;
+        serde_json::from_str(&body).context("the response is not JSON; is this the address of a jsdkd server?")?;
     match (answer["value"].as_str(), answer["detail"].as_str()) {
         (Some(value), _) => println!("{value}"),
         (None, Some(detail)) => bail!("{}: {detail}", answer["code"].as_str().unwrap_or("refused")),
-        (None, None) => bail!("the answer has no value; is this the address of a jsdkd?"),
+        (None, None) => bail!("the response has no value; is this the address of a jsdkd server?"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn ask(url: Url, timeout: Duration) -> anyhow::Result<String> {
-    // The address carries the signature, so it is kept out of the message.
+    // The URL contains the signature, so errors must not show it.
     let answer = super::client(timeout, &url)?.get(url).send().await.map_err(reqwest::Error::without_url);
     let answer = answer.context("the server does not answer")?;
-    answer.text().await.map_err(reqwest::Error::without_url).context("the answer broke off")
+    answer.text().await.map_err(reqwest::Error::without_url).context("the connection closed before the response was complete")
 }
 
 fn signed(arguments: &Arguments, secret: &str) -> Url {

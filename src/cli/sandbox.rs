@@ -1,4 +1,4 @@
-//! `jsdkd sandbox`: the truthful fake of WeChat's API on a port. With `--push` it serves nothing; see `push`.
+//! `jsdkd sandbox`: serves the fake WeChat API. With `--push` it only sends a message; see `push`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ use super::push;
     Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
     POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
     Messages that accounts send to people: GET /sandbox/messages?appid=wx....\n\
-    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains itself when asked wrongly.\n\n\
+    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains its parameters if they are wrong.\n\n\
     Examples:\n  \
       jsdkd sandbox --app wx0123456789abcdef:SECRET --port 3031\n  \
       export JSDKD_TOKEN=...   # and JSDKD_AES_KEY=... if messages are encrypted\n  \
@@ -28,7 +28,7 @@ use super::push;
       jsdkd sandbox --push text --content hi --format json --to http://127.0.0.1/wechat\n  \
       jsdkd sandbox --push xml --xml message.xml --mode safe --repeat --to http://127.0.0.1/wechat")]
 pub(super) struct Arguments {
-    /// The port to listen on; 0 = any free one.
+    /// The port to listen on; 0 chooses a free one.
     #[arg(long, short, default_value_t = 3031)]
     port: u16,
     /// The address to listen on.
@@ -37,17 +37,17 @@ pub(super) struct Arguments {
     /// An account; may be given more than once. To push, its appid is enough.
     #[arg(long = "app", value_name = "APPID:SECRET", default_value = "wxdemo0000000001:demo-app-secret")]
     apps: Vec<App>,
-    /// How long tokens and tickets live.
+    /// The lifetime of tokens and tickets.
     #[arg(long, default_value = "2h", value_parser = humantime::parse_duration)]
     lifetime: Duration,
-    /// How many tokens an account may fetch a day.
+    /// How many tokens each account may fetch a day.
     #[arg(long, default_value_t = 2000)]
     daily_quota: u32,
     #[command(flatten)]
     push: push::Arguments,
 }
 
-/// An account, which only needs a secret to be served.
+/// An account. The secret is needed only to serve it.
 #[derive(Clone)]
 struct App {
     app_id: String,
@@ -66,7 +66,7 @@ impl From<&str> for App {
 /// Pushes, or serves until asked to stop.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.push.is_wanted() {
-        let app = arguments.apps.first().context("say which account with --app")?;
+        let app = arguments.apps.first().context("no account; give one with --app")?;
         return push::run(&arguments.push, &app.app_id);
     }
     let accounts = accounts(&arguments.apps);
@@ -75,7 +75,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let stop = super::Stop::listen()?;
         let Arguments { port, bind, lifetime, daily_quota, .. } = arguments;
         let options = SandboxOptions { accounts, lifetime, daily_quota, clock: Clock::system() };
-        let (sandbox, running) = Sandbox::start(SocketAddr::from((bind, port)), options).await.context("cannot listen")?;
+        let (sandbox, running) =
+            Sandbox::start(SocketAddr::from((bind, port)), options).await.context("the sandbox cannot listen")?;
         let url = sandbox.url();
         println!(
             "jsdkd sandbox: {url} plays https://api.weixin.qq.com and https://open.weixin.qq.com; its state: {url}/sandbox/state"
@@ -86,7 +87,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Appids with their secrets; one without is a wrong argument, as any other that clap finds.
+/// Appids with their secrets. A missing secret is reported like any other wrong argument.
 fn accounts(apps: &[App]) -> Vec<(String, String)> {
     let pairs = apps.iter().map(|app| Some((app.app_id.clone(), app.secret.clone()?)));
     pairs.collect::<Option<_>>().unwrap_or_else(|| {

@@ -17,26 +17,26 @@ use tokio::sync::oneshot;
 /// Arguments of `serve`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The settings file; else $APP_CONFIG, else ./jsdkd.json, else jsdkd.json beside the program.
+    /// The settings file [default: $APP_CONFIG, else ./jsdkd.json, else jsdkd.json in the program's folder]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// After this long it is logged that the settings are still being read.
+/// A reload that takes longer is logged.
 const READING_TAKES_LONG: Duration = Duration::from_secs(10);
 
 /// Serves until asked to stop.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let code = runtime.block_on(started(arguments.config.clone()));
-    // All has been closed. What still hangs in the system, such as a look-up of a name or a file, is not waited for.
+    // Everything is closed. Do not wait for system calls that hang, such as a DNS lookup or a file read.
     runtime.shutdown_background();
     code
 }
 
 /// Reads the settings and serves.
 async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    // Before anything else: a signal that comes early must find its handler.
+    // First, so that an early signal finds its handler.
     let Signals { stop, reload: hangup } = Signals::listen()?;
     let mut stop = pin!(stop.asked());
     let env = Environment::from_process();
@@ -53,7 +53,7 @@ async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("{error}\njsdkd: the settings have faults; nothing was started");
+            eprintln!("{error}\njsdkd: nothing was started, because the settings have faults; correct them and start again");
             return Ok(ExitCode::from(super::EX_CONFIG));
         }
     };
@@ -61,22 +61,22 @@ async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     serve(loaded, stop, hangup, &source, &env).await
 }
 
-/// Runs `work` on a thread of its own, which is never waited for: a file may lie where nothing answers, and then no signal ends it.
+/// Runs `work` on its own thread, which is not joined: a read from a dead mount hangs, and no signal ends it.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     let (done, result) = oneshot::channel();
-    // Nobody waits for the result when the process is being stopped.
+    // The receiver is gone if the process is stopping.
     thread::Builder::new().name("jsdkd-settings".to_owned()).spawn(move || done.send(work()).ok())?;
     Ok(result.await?)
 }
 
-/// A stop before there is anything to stop.
+/// Stopped before anything was started.
 fn stopped_early(env: &Environment) -> ExitCode {
     let _written = telemetry::start(env.get("RUST_LOG"));
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 
-/// What the process is told while it runs.
+/// The signals that the process handles.
 struct Signals {
     stop: super::Stop,
     reload: Signal,
@@ -125,7 +125,7 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A start that failed, told by the exit code.
+/// The exit code of a failed start.
 fn refused(error: StartError) -> anyhow::Result<ExitCode> {
     let code = match &error {
         StartError::Store(OpenError::Misconfigured(_)) => super::EX_CONFIG,
@@ -136,30 +136,32 @@ fn refused(error: StartError) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// SIGHUP: faulty settings change nothing and are reported.
+/// Reads the settings again after SIGHUP. Faulty settings are reported and change nothing.
 async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
     let (source, env) = (source.clone(), env.clone());
     let mut reading = pin!(aside(move || settings::load(&source, &env)));
     let read = match tokio::time::timeout(READING_TAKES_LONG, &mut reading).await {
         Ok(read) => read,
         Err(_) => {
-            tracing::warn!("the settings are still being read; is one of their files on a mount that hangs?");
+            tracing::warn!("reading the settings takes long; is one of their files on a mount that hangs?");
             reading.await
         }
     };
     let loaded = match read {
         Ok(loaded) => loaded,
-        Err(error) => return tracing::error!(%error, "the settings were not read; nothing was changed"),
+        Err(error) => {
+            return tracing::error!(%error, "settings not reloaded: reading them failed; the server keeps the previous ones");
+        }
     };
     match loaded {
         Ok(loaded) => {
             warn(&loaded);
             reloader.apply(loaded.config);
-            tracing::info!(accounts = reloader.accounts(), "the settings were read again; apps, realms and cors are in force");
+            tracing::info!(accounts = reloader.accounts(), "settings reloaded; the new apps, realms and cors are in use");
         }
         Err(error) => {
             for fault in error.faults() {
-                tracing::error!(%fault, "the settings have a fault; nothing was changed");
+                tracing::error!(%fault, "settings not reloaded: they have a fault; the server keeps the previous ones");
             }
         }
     }

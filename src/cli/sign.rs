@@ -1,4 +1,4 @@
-//! `jsdkd sign`: a JS-SDK signature, step by step, for comparing with WeChat's own debugging page.
+//! `jsdkd sign`: prints a JS-SDK signature and its input, to compare with WeChat's debugging page.
 
 use std::process::ExitCode;
 
@@ -11,13 +11,13 @@ pub(super) struct Arguments {
     /// The jsapi_ticket.
     #[arg(long)]
     ticket: String,
-    /// The page's address; what follows a # is cut off.
+    /// The page's address; everything from # on is ignored.
     #[arg(long)]
     url: String,
-    /// The nonceStr; a new one if absent.
+    /// The nonceStr [default: a random one]
     #[arg(long)]
     nonce: Option<String>,
-    /// Unix seconds; now if absent.
+    /// Unix seconds [default: now]
     #[arg(long)]
     timestamp: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! `apps`, and the apps that a neighbour's variables name, proven into accounts.
+//! Reads `apps`, and the apps that are set by variables, into accounts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::oauth::OauthPolicies;
 
 const KNOWN: [&str; 9] = ["key", "secret", "token", "aesKey", "tokenApi", "oauth", "messages", "mode", "rotationsPerDay"];
 
-/// WeChat hands out the same stable token until its last five minutes, so renewal ahead must fall inside those.
+/// WeChat returns the same stable token until its last five minutes, so it cannot be renewed earlier.
 /// Source: 获取稳定版接口调用凭据.
 const STABLE_RESERVE: Duration = Duration::from_secs(5 * 60);
 
-/// The default and the most: WeChat allows 2000 calls a day on `/cgi-bin/token`, and `force_refresh` 20 times a day.
+/// The default and the maximum. WeChat allows 2000 calls a day on the token API, and 20 `force_refresh` calls on the stable one.
 const BASIC_ROTATIONS: (u32, u32) = (USUAL_ROTATIONS, 2000);
 const STABLE_ROTATIONS: (u32, u32) = (20, 20);
 
-/// All accounts, and what is set for each beyond its credentials.
+/// All accounts, and their settings for logins and messages.
 #[derive(Default)]
 pub(super) struct Apps {
     pub(super) accounts: Vec<Account>,
@@ -30,8 +30,8 @@ pub(super) struct Apps {
     pub(super) messages: MessagePolicies,
 }
 
-/// All accounts, those of the file first. `reserve` is what the owner asked for; each account gets what
-/// its `tokenApi` allows of it. With `other` there is something to serve without any.
+/// All accounts, those of the file first. `reserve` is the setting; each account gets as much of it as its `tokenApi` allows. With
+/// `other` there is something to serve even without an account.
 pub(super) fn apps(
     root: &At<'_>,
     variables: &Variables,
@@ -59,7 +59,7 @@ pub(super) fn apps(
             Some(first) => item.fault(format!("the app {} is already written as apps[{first}]", account.app_id)),
             None => {
                 places.insert(account.app_id.clone(), index);
-                // Nothing is kept for the many that have neither.
+                // Apps without these settings take no memory for them.
                 if let Some(oauth) = oauth {
                     apps.oauth.insert(account.app_id.clone(), oauth);
                 }
@@ -108,7 +108,7 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
     })
 }
 
-/// The appid that `text` is, or a fault that shows it.
+/// `text` as an appid; a fault shows it.
 pub(super) fn app_id(at: &At<'_>, text: &str) -> Option<AppId> {
     AppId::parse(text).map_err(|fault| at.fault(format!("found {text:?}, {fault}"))).ok()
 }
@@ -117,7 +117,7 @@ fn allowed(reserve: Duration, token_api: TokenApi) -> Duration {
     if token_api == TokenApi::Stable { reserve.min(STABLE_RESERVE) } else { reserve }
 }
 
-/// A neighbour's app: overrides the secrets of an account of the same appid, else is one more.
+/// Adds the app of a variable, or replaces the secrets of the account with the same appid.
 fn add_neighbour(apps: &mut Apps, app: &NeighbourApp, env: &Environment, reader: &Reader<'_>, reserve: Duration) {
     let (Some(key), Some(secret)) = (env.get(app.key), env.get(app.secret)) else { return };
     let app_id = match AppId::parse(key) {
@@ -132,7 +132,7 @@ fn add_neighbour(apps: &mut Apps, app: &NeighbourApp, env: &Environment, reader:
         }
         None => {
             if app.token.is_some() {
-                // wechat-server has no rules: these are its answers.
+                // The answers of wechat-server, which has no rules.
                 let policy = MessagePolicy { answers: Answers::Echo, ..MessagePolicy::default() };
                 apps.messages.insert(app_id.clone(), policy);
             }

@@ -1,4 +1,4 @@
-//! `cache`, proven into the one store that is used.
+//! Reads `cache`: the one store that is used.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::store::{Record, RedisConfig, SqlConfig, StoreConfig, redis, sql};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 
-/// Where credentials rest; `None` after a fault. Of several caches the first one written is used, as it was in the original.
+/// The store of credentials; `None` after a fault. Of several caches the first one written is used, as in the original.
 pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig> {
     let in_memory = StoreConfig::Memory(BTreeMap::new());
     let Some(cache) = root.get("cache") else { return Some(in_memory) };
@@ -37,7 +37,7 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
     let Some((kind, at)) = written.first() else { return Some(in_memory) };
     if written.len() > 1 {
         let others: Vec<&str> = written[1..].iter().map(|(kind, _)| *kind).collect();
-        cache.note(format!("only one cache can be used: {kind:?}, the first one written, is, and {:?} is not", others.join(", ")));
+        cache.note(format!("only one cache can be used: {kind:?}, which is written first; {:?} is ignored", others.join(", ")));
     }
     match *kind {
         "memo" => memo(at).map(StoreConfig::Memory),
@@ -47,12 +47,12 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
     }
 }
 
-/// Whether the cache that is used is a database, whatever else may be wrong with it.
+/// Whether the cache that is used is a database, even if its settings have faults.
 pub(super) fn is_sql(root: &At<'_>) -> bool {
     root.get("cache").is_some_and(|cache| cache.members().next().is_some_and(|(kind, _)| kind == "sql"))
 }
 
-/// Initial records, written as the original's memory and file caches hold them.
+/// Initial records, in the format of the original's memory and file caches.
 fn memo(at: &At<'_>) -> Option<BTreeMap<String, Record>> {
     if !matches!(at.node(), Node::Table(_)) {
         at.expected_secret("an object of initial records, or {}");
@@ -63,7 +63,7 @@ fn memo(at: &At<'_>) -> Option<BTreeMap<String, Record>> {
             return None;
         }
         let value = at.need("value", "the credential").and_then(|value| value.secret());
-        let expires = at.need("__expires", "its end in unix seconds").and_then(|expires| unix_seconds(&expires));
+        let expires = at.need("__expires", "its expiry in unix seconds").and_then(|expires| unix_seconds(&expires));
         Some((key.to_owned(), Record { value: value?, expires_at: expires?.millis() }))
     };
     Some(at.members().filter_map(record).collect())
@@ -80,7 +80,7 @@ fn unix_seconds(at: &At<'_>) -> Option<UnixSeconds> {
     seconds.map(UnixSeconds)
 }
 
-/// An address (`bare`: `host:port`), a list of addresses, or the options object of the original's client. All of it counts as secret.
+/// An address (with `bare`, `host:port`), a list of addresses, or the options object of the original's client. All of it is secret.
 fn redis_config(at: &At<'_>, bare: bool) -> Option<RedisConfig> {
     let said = |fault: String| at.fault(fault);
     let noted = |config: RedisConfig| {
@@ -110,7 +110,7 @@ fn redis_config(at: &At<'_>, bare: bool) -> Option<RedisConfig> {
                     None
                 }
             };
-            // Every node is read before the first faulty one decides.
+            // Read every node, so that all faulty ones are reported.
             let nodes: Vec<Option<RedisConfig>> = at.items()?.enumerate().map(node).collect();
             redis::together(nodes.into_iter().collect::<Option<_>>()?).map_err(said).ok()
         }
@@ -151,7 +151,7 @@ fn remark(at: &At<'_>, option: &str, why: &str) {
     if why == redis::UNKNOWN_OPTION { at.unknown(message) } else { at.note(message) }
 }
 
-/// A value with the secrets in it that it points to; a blank one is absent.
+/// A value in which secrets are read from where they are; a blank one becomes null.
 fn resolved(at: &At<'_>) -> Option<Value> {
     Some(match at.node() {
         Node::Table(_) if at.is_blank() => Value::Null,
@@ -164,7 +164,7 @@ fn resolved(at: &At<'_>) -> Option<Value> {
     })
 }
 
-/// An address, or an object that keeps the password apart from it. All of it counts as secret.
+/// An address, or an object with the password apart from the address. All of it is secret.
 fn sql_config(at: &At<'_>) -> Option<SqlConfig> {
     let read = |at: &At<'_>| sql::from_url(at.secret()?.expose_secret()).map_err(|fault| at.fault(fault)).ok();
     match at.node() {

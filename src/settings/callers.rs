@@ -1,5 +1,5 @@
-//! Who is answered at the addresses of our neighbours that know no signature of their own: networks, and perhaps a realm as well. And the
-//! host names that are this server's own.
+//! Reads who may call the routes of TokenBoy and wetoken, which have no signatures of their own: a list of networks, and optionally a
+//! realm. Also reads `server.hosts`.
 
 use url::Host;
 
@@ -10,12 +10,12 @@ use super::reader::{At, did_you_mean};
 
 const KNOWN: [&str; 2] = ["allow", "realm"];
 
-/// The callers of `/token`; `None` after a fault.
+/// Who may call `/token`; `None` after a fault.
 pub(super) fn tokenboy(root: &At<'_>) -> Option<CallerPolicy> {
     policy(&root.get("tokenboy")?, root)
 }
 
-/// The callers of wetoken's addresses, which only its section opens; `None` after a fault.
+/// Who may call wetoken's routes. `Some(None)` = no section, so they are not served; `None` after a fault.
 pub(super) fn wetoken(root: &At<'_>) -> Option<Option<CallerPolicy>> {
     match root.get("wetoken") {
         Some(section) => policy(&section, root).map(Some),
@@ -38,7 +38,7 @@ fn policy(section: &At<'_>, root: &At<'_>) -> Option<CallerPolicy> {
     })
 }
 
-/// The key of one of `realms`, whether or not there is anything else wrong with that realm.
+/// The key of one of `realms`, even if that realm has other faults.
 fn realm_key(at: &At<'_>, root: &At<'_>) -> Option<String> {
     let key = at.text("the key of one of realms")?;
     let realms = root.get("realms");
@@ -60,7 +60,7 @@ pub(super) fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
         let fits = matches!(item.node(), Node::Text(text) if proxies.add(text));
         let text = if let Node::Text(text) = item.node() { text.trim() } else { "" };
         if matches!(text, "*" | "0.0.0.0" | "::") {
-            item.expected("an address that somebody has, or a network; everybody is \"0.0.0.0/0\", \"::/0\"");
+            item.expected("an address or a network; for every address write \"0.0.0.0/0\" and \"::/0\"");
         } else if !fits {
             item.expected("\"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"");
         }
@@ -69,7 +69,7 @@ pub(super) fn trusted(at: &At<'_>) -> Option<TrustedProxies> {
     whole.then_some(proxies)
 }
 
-/// A list of host names, as browsers write them in a `Host` header.
+/// A list of host names, as browsers send them in the `Host` header.
 pub(super) fn hosts(at: &At<'_>) -> Option<Vec<String>> {
     let mut hosts = Vec::new();
     let mut whole = true;
@@ -86,7 +86,7 @@ pub(super) fn hosts(at: &At<'_>) -> Option<Vec<String>> {
 
 fn host_name(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
-    // The parser would decode a `%`.
+    // The parser decodes `%`.
     if name.is_empty() || name.contains(['*', '%', ',']) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The settings as proven: a `Config` exists only if everything in it holds. Plain data; it knows nothing of files or variables.
+//! The checked settings. A `Config` exists only if all of it is valid. Plain data; knows nothing of files or variables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::realm::Realms;
 use crate::sources::SourceSet;
 use crate::store::StoreConfig;
 
-/// Everything the server needs to know to start.
+/// Everything that the server needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The WeChat accounts, in the order they are written.
@@ -25,60 +25,60 @@ pub struct Config {
     pub oauth: OauthPolicies,
     /// What each account does with its messages.
     pub messages: MessagePolicies,
-    /// Expiring credentials of other services; with these, `/token` answers.
+    /// Expiring credentials of other services; `/token` is served if there are any.
     pub sources: SourceSet,
     /// WeCom's applications.
     pub wecom: WecomConfig,
-    /// The callers to whom `/token` answers.
+    /// Who may call `/token`.
     pub tokenboy: CallerPolicy,
-    /// The callers to whom the addresses of micro-plat/wetoken answer; `None` = there are no such addresses.
+    /// Who may call the routes of micro-plat/wetoken; `None` = they are not served.
     pub wetoken: Option<CallerPolicy>,
-    /// Whether apps that rest in the store are served beside `accounts`.
+    /// Whether apps in the store are served in addition to `accounts`.
     pub serves_stored_apps: bool,
     /// Who may query credentials.
     pub realms: Realms,
-    /// The token hub's side; `None` = it is not served.
+    /// The token hub; `None` = it is not served.
     pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
-    /// The outage of WeChat to survive, as it was asked for: what the accounts that are not written here get.
+    /// How long before expiry renewal begins, for accounts that are in the store. Those in `accounts` have their own.
     pub reserve: Duration,
-    /// Which credentials are renewed ahead.
+    /// Which credentials are renewed before they expire.
     pub keep: Keep,
     /// Logins by scan.
     pub login: LoginConfig,
-    /// Where credentials rest.
+    /// Where credentials are stored.
     pub store: StoreConfig,
-    /// Our own side of the network.
+    /// How this server listens and answers.
     pub server: ServerConfig,
-    /// WeChat's side.
+    /// How WeChat is reached.
     pub wechat: WechatConfig,
 }
 
-/// Who may begin a login by scan, and who is asked whether they mean it.
+/// Who may start a scan login, and who has to confirm it.
 #[derive(Clone, Debug, Default)]
 pub struct LoginConfig {
-    /// Whether a person who scanned is asked first; `None` = if a page began the login.
+    /// Whether the person who scanned must confirm; `None` = only if a page started the login.
     pub confirm: Option<bool>,
-    /// The origins whose pages may begin one, beside our own, private ones, and those that `cors` names.
+    /// The origins whose pages may start one, in addition to our own, private ones and those of `cors`.
     pub sites: OriginList,
 }
 
-/// Which callers a neighbour's addresses answer.
+/// Who may call the routes of TokenBoy or wetoken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerPolicy {
     /// The networks they call from.
     pub allow: TrustedProxies,
-    /// The realm that must have signed their requests with version 2 as well; `None` = no signature is needed.
+    /// The realm that must also sign each request with version 2; `None` = no signature is needed.
     pub realm: Option<String>,
 }
 
 /// What is served as waynecraig/wechat-token-hub does.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
-    /// What its callers sign with, by `kid`; at least one.
+    /// The keys with which callers sign, by `kid`; at least one.
     pub keys: HashMap<String, SecretString>,
-    /// The account that is meant where the address names none; one of those configured, or of those that the store may hold.
+    /// The account used if the route names none: a configured one, or one that the store may hold.
     pub app: AppId,
 }
 
@@ -87,7 +87,7 @@ pub struct HubConfig {
 pub struct WecomConfig {
     /// The corps by their ids.
     pub corps: BTreeMap<AppId, WecomCorp>,
-    /// Their tokens and tickets, which `/token` does not tell.
+    /// Their tokens and tickets, which `/token` does not serve.
     pub sources: SourceSet,
 }
 
@@ -109,33 +109,33 @@ pub struct ServerConfig {
     pub port: u16,
     /// How many worker threads; 0 = one for each core.
     pub workers: usize,
-    /// How browsers reach us; its path ends in `/`, so that `join` extends it.
+    /// How browsers reach this server. The path ends in `/`, so that `join` extends it.
     pub public_url: Option<Url>,
-    /// Names beside that of `public_url` by which programs reach us.
+    /// Host names, other than that of `public_url`, by which programs reach this server.
     pub hosts: Vec<String>,
-    /// The folder of WeChat's check files.
+    /// The folder of WeChat's domain verification files.
     pub static_dir: PathBuf,
-    /// Whose forwarded headers count.
+    /// The proxies whose forwarded headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// The largest body taken, in bytes.
+    /// The largest request body, in bytes.
     pub body_limit: usize,
-    /// The most connections that are open at once, unless the process may open fewer files.
+    /// The limit of open connections; lower if the process may open fewer files.
     pub max_connections: u32,
-    /// The most requests that wait at once for anything beside ourselves.
+    /// The limit of requests that wait for WeChat, the store or a back end.
     pub max_waiting: u32,
-    /// How long running requests may take to finish when the server stops.
+    /// How long requests may take to finish when the server stops.
     pub shutdown_grace: Duration,
     /// Whether every request is logged.
     pub access_log: bool,
 }
 
-/// WeChat's side of the network. The path of each address ends in `/`, so that `join` extends it.
+/// How WeChat is reached. The path of each address ends in `/`, so that `join` extends it.
 #[derive(Clone, Debug)]
 pub struct WechatConfig {
     /// The API's addresses, tried in order; at least one.
     pub api: Vec<Url>,
-    /// Where visitors are sent to agree.
+    /// Where visitors are sent for authorization.
     pub open: Url,
-    /// Bound on every call.
+    /// The timeout of every call.
     pub timeout: Duration,
 }

@@ -1,4 +1,4 @@
-//! `cors`, proven: what people write for an origin is understood, and a pattern that no origin can match is a fault with its cure.
+//! Reads `cors`. Accepts the usual ways to write an origin; a pattern that matches no origin is a fault that says what to write instead.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,16 +15,16 @@ use crate::origin::OriginPolicy;
 
 const EXPECTED: &str = "a regular expression such as \"example\\\\.com\"";
 
-/// Every origin that a browser sends, but for the ports that it leaves out.
+/// Matches every origin that browsers send; they leave default ports out.
 const ORIGIN: &str = r"^[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?:[0-9]|[0-79][0-9]|8[1-9]|[0-35-9][0-9]{2}|4[0-35-9][0-9]|44[0-24-9]|[0-9]{4,5}))?$";
 
-/// A pattern whose automaton needs more memory than this is not looked into.
+/// The largest automaton in bytes; a pattern that needs more is not checked.
 const LARGEST: usize = 1 << 20;
 
-/// How many pairs of states are looked at.
+/// How many pairs of states are compared for one pattern.
 const MOST_PAIRS: usize = 50_000;
 
-/// How many patterns are looked into beyond the first glance.
+/// How many patterns are checked with automata; others pass.
 const MOST_PATTERNS: usize = 32;
 
 pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
@@ -35,7 +35,7 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     for item in &items {
         let entries = item.text(EXPECTED).map(entries).unwrap_or_default();
         if entries.is_empty() {
-            // A list that became empty would let everybody in.
+            // An empty list would allow every origin.
             whole = false;
             if matches!(item.node(), super::node::Node::Text(text) if !text.is_empty()) {
                 item.expected(EXPECTED);
@@ -68,7 +68,7 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     }
 }
 
-/// Several patterns in one text: no origin holds a comma or a blank, so outside of brackets they separate.
+/// Splits a text with several patterns. Origins have no commas or spaces, so outside of brackets these separate patterns.
 fn entries(text: &str) -> Vec<String> {
     let is_spaced = text.contains("(?") && text.contains('x');
     let (mut entries, mut entry, mut depth, mut escaped) = (Vec::new(), String::new(), 0_usize, false);
@@ -90,13 +90,13 @@ fn entries(text: &str) -> Vec<String> {
     entries.into_iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
 }
 
-/// The pattern that `entry` means, or what to write instead.
+/// The pattern that `entry` stands for, or what to write instead.
 fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
     if entry == "*" {
         return Ok(entry.into());
     }
     if entry.trim_matches(['^', '$']) == "null" {
-        return Err("pages without an origin send null, and cannot be told apart: write \"*\" to let any page in".to_owned());
+        return Err("pages without an origin send null and cannot be told apart; write \"*\" to allow every page".to_owned());
     }
     if let Some(rest) = entry.strip_prefix("*.") {
         return Err(format!("for a host and everything below it write {}", quoted(&escaped(rest))));
@@ -111,7 +111,7 @@ fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
         });
     }
     let mut pattern = Cow::Borrowed(entry);
-    // Browsers send neither a slash at the end nor the scheme's own port.
+    // Browsers send neither a trailing slash nor the scheme's default port.
     let (body, end) = entry.strip_suffix('$').map_or((entry, ""), |body| (body, "$"));
     let plain = body.trim_end_matches('/').trim_end_matches('\\');
     let plain = if body.ends_with('/') { plain } else { body };
@@ -124,7 +124,7 @@ fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
     if pattern.is_ascii() { Ok(pattern) } else { in_ascii(&pattern).map(Cow::Owned) }
 }
 
-/// Browsers send a host's letters of other scripts as `xn--…`.
+/// Browsers send non-ASCII hosts as `xn--…`.
 fn in_ascii(pattern: &str) -> Result<String, String> {
     let is_letter = |c: char| c.is_alphanumeric() || c == '-';
     let (mut written, mut rest) = (String::new(), pattern);
@@ -135,15 +135,15 @@ fn in_ascii(pattern: &str) -> Result<String, String> {
         match url::Host::parse(word) {
             _ if word.is_ascii() => written.push_str(word),
             Ok(url::Host::Domain(name)) if !before.ends_with(['[', '\\']) => written.push_str(&name),
-            _ => return Err("browsers send the letters of a host as xn--…: write them so".to_owned()),
+            _ => return Err("browsers send a non-ASCII host as xn--…; write it so".to_owned()),
         }
         rest = after;
     }
     written.push_str(rest);
-    if written.is_ascii() { Ok(written) } else { Err("browsers send no such letters: write the host as xn--…".to_owned()) }
+    if written.is_ascii() { Ok(written) } else { Err("browsers send no such characters; write the host as xn--…".to_owned()) }
 }
 
-/// Remarks that no origin can match `pattern`.
+/// Reports that no origin can match `pattern`.
 fn unreachable(item: &At<'_>, pattern: &str) {
     let plain = pattern.replace('\\', "");
     let plain = plain.trim_start_matches('^').trim_end_matches('$');
@@ -155,11 +155,11 @@ fn unreachable(item: &At<'_>, pattern: &str) {
         format!("; write {}", quoted(&format!("{https}{}{port}{rest}", escaped(host))))
     });
     let message = format!(
-        "no origin can match this: an origin is a scheme, a host and perhaps a port that is not the scheme's own, as in \
-         https://shop.example.com, without a path{}",
+        "no origin can match this: an origin is a scheme, a host and, if it is not the scheme's default, a port, as in \
+         https://shop.example.com; it has no path{}",
         cure.unwrap_or_default()
     );
-    // The original lets a caret stand before a bare host and lets nobody in.
+    // The original accepts a caret before a bare host, which then matches nothing.
     if pattern.starts_with('^') && !pattern.contains("//") { item.note(message) } else { item.fault(message) }
 }
 
@@ -167,12 +167,12 @@ fn escaped(host: &str) -> String {
     regex::escape(&host.replace('\\', "").trim_end_matches('/').trim_end_matches('$').to_ascii_lowercase()).replace("\\-", "-")
 }
 
-/// As it is written in a settings file.
+/// Quoted as in a settings file.
 fn quoted(pattern: &str) -> String {
     serde_json::Value::from(pattern).to_string()
 }
 
-/// Finds out whether any origin at all matches a pattern. When that would take too long, it is hoped.
+/// Checks whether any origin matches a pattern. A pattern that takes too long to check passes.
 struct Reach {
     origin: Option<dense::DFA<Vec<u32>>>,
     left: usize,
@@ -202,13 +202,13 @@ impl Reach {
 fn automaton(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
     let config = dense::Config::new().start_kind(StartKind::Anchored);
     let config = config.dfa_size_limit(Some(LARGEST)).determinize_size_limit(Some(LARGEST));
-    // Origins are ASCII; what a pattern says of other letters does not matter, and makes large automata.
+    // Origins are ASCII. Other characters do not matter and make automata large.
     let syntax = syntax::Config::new().case_insensitive(true).unicode(false).utf8(false);
     let nfa = thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST));
     dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(pattern).ok()
 }
 
-/// Whether both accept some text of ASCII; `None`: it would take too long to say.
+/// Whether both accept some ASCII text; `None` = it takes too long to find out.
 fn meet(a: &dense::DFA<Vec<u32>>, b: &dense::DFA<Vec<u32>>) -> Option<bool> {
     let anchored = start::Config::new().anchored(Anchored::Yes);
     let first = (a.start_state(&anchored).ok()?, b.start_state(&anchored).ok()?);

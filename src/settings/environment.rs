@@ -1,9 +1,9 @@
-//! The environment as a value: the only place of the program that reads it, so that tests can hand in their own.
+//! The environment variables. The only place that reads those of the process; tests pass their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Variables by name. One that is set to nothing counts as unset, as it does in a compose file that passes an absent one on.
+/// Variables by name. An empty one counts as unset, because a compose file passes an absent variable on as empty.
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
@@ -11,7 +11,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The variables of this process; those that are not Unicode are none of ours.
+    /// The variables of this process, without those that are not Unicode.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn from_process() -> Self {
         let unicode = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -23,12 +23,12 @@ impl Environment {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Whether `name` is set to nothing, rather than unset.
+    /// Whether `name` is set but empty.
     pub(super) fn is_blank(&self, name: &str) -> bool {
         self.blank.contains(name)
     }
 
-    /// The variables whose names begin with `prefix`.
+    /// The variables whose names start with `prefix`.
     pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -7,17 +7,17 @@ use super::faults::SettingsError;
 use crate::files;
 
 /// The file's name if none is given.
-const USUAL: &str = "jsdkd.json";
+const DEFAULT: &str = "jsdkd.json";
 
-/// The file to read: `named` (`--config`), else `$APP_CONFIG`, else `jsdkd.json` in the working directory, else beside the
-/// executable. The first two are returned even if the file does not exist.
+/// The file to read: `named` (`--config`), else `$APP_CONFIG`, else `jsdkd.json` in the working directory, else in the
+/// executable's folder. The first two are returned even if the file does not exist.
 pub fn find_file(named: Option<&Path>, env: &Environment) -> Option<PathBuf> {
     if let Some(named) = named.map(Path::to_owned).or_else(|| env.get("APP_CONFIG").map(PathBuf::from)) {
         return Some(named);
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(USUAL)));
+    let in_program_folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(DEFAULT)));
     // Docker makes a directory of that name if the file to mount does not exist; `read` explains that.
-    [Some(PathBuf::from(USUAL)), beside].into_iter().flatten().find(|path| path.exists())
+    [Some(PathBuf::from(DEFAULT)), in_program_folder].into_iter().flatten().find(|path| path.exists())
 }
 
 /// Reads a settings file.

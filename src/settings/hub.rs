@@ -1,4 +1,4 @@
-//! `hub` and the variables `JWT_KEY_{kid}`, proven: who may ask as at waynecraig/wechat-token-hub. It knows nothing of tokens.
+//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of those who may call waynecraig/wechat-token-hub's routes.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::account::{Account, AppId};
 
 const KNOWN: [&str; 2] = ["keys", "app"];
 
-/// What stands before a `kid` in the name of its variable.
+/// The prefix of a key's variable; its `kid` follows.
 const VARIABLE: &str = "JWT_KEY_";
 
-/// A shorter key is easier to guess than the HMAC itself. Source: RFC 7518, 3.2.
+/// In bytes. A shorter key is easier to guess than the HMAC itself. Source: RFC 7518, 3.2.
 const SHORT: usize = 32;
 
-/// The hub's side; `None` when no key is set, because then nothing of it is served. A key in a variable wins over the file's.
+/// The hub's settings; `None` without a key, because its routes are then not served. A variable's key wins over the file's.
 pub(super) fn hub(
     root: &At<'_>,
     variables: &Variables,
@@ -38,7 +38,7 @@ pub(super) fn hub(
         if let Some(written) = section.get("keys") {
             written_keys(&written, &mut keys);
         }
-        chosen = section.get("app").and_then(|app| its_app(&app, accounts, holds_apps));
+        chosen = section.get("app").and_then(|app| chosen_app(&app, accounts, holds_apps));
     }
     for (name, key) in env.beginning(VARIABLE) {
         let remark = |weight, message: &str| reader.remark(About::Variable(name.to_owned()), weight, message);
@@ -54,23 +54,23 @@ pub(super) fn hub(
     }
     if keys.is_empty() {
         if let Some(section) = &section {
-            section.note("no key is set, so that nothing of it is served; write keys: { KID: \"…\" }, or set JWT_KEY_KID");
+            section.note("no key is set, so its routes are not served; write keys: { KID: \"…\" } or set JWT_KEY_KID");
         }
         return None;
     }
-    let app = chosen.or_else(|| usual_app(variables, env, accounts));
+    let app = chosen.or_else(|| default_app(variables, env, accounts));
     if app.is_none() && holds_apps {
         reader.remark(
             About::Everything,
             Weight::Note,
-            "nothing of the hub is served; write which app it means: hub: { app: \"wx…\" }",
+            "the routes of the hub are not served, because no app is chosen; write hub: { app: \"wx…\" }",
         );
     }
     Some(HubConfig { keys, app: app? })
 }
 
 const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-const SHORT_KEY: &str = "this key is shorter than 32 bytes; whoever sees a token signed with it can try to guess it";
+const SHORT_KEY: &str = "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 fn is_kid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -92,21 +92,21 @@ fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
     }
 }
 
-fn its_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<AppId> {
+fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<AppId> {
     let text = at.text("the appid of one of the apps")?;
     if holds_apps {
         return app_id(at, text);
     }
     let found = accounts.iter().find(|account| account.app_id.as_str() == text);
-    // Without a single account the fault is elsewhere, and named there.
+    // Without any account there is another fault, which is the cause.
     if found.is_none() && !accounts.is_empty() {
         at.fault(format!("found {text:?}, and no app of that key is configured"));
     }
     found.map(|account| account.app_id.clone())
 }
 
-/// The account that the hub's own variables name, else the first.
-fn usual_app(variables: &Variables, env: &Environment, accounts: &[Account]) -> Option<AppId> {
+/// The account in the hub's own variables, else the first account.
+fn default_app(variables: &Variables, env: &Environment, accounts: &[Account]) -> Option<AppId> {
     let whole = variables.apps.iter().any(|app| app.key == HUB.key);
     let named = env.get(HUB.key).filter(|_| whole);
     let named = accounts.iter().find(|account| Some(account.app_id.as_str()) == named);

@@ -10,10 +10,6 @@ use super::variables::Variables;
 /// Every default, with comments. This file is the only place where they are written.
 const DEFAULTS: &str = include_str!("../../config/default.json5");
 
-/// The sections that more than one layer can hold. The others are in the file alone and are moved, not copied: there may be ten
-/// thousand apps. `cache` is one of those, because a variable replaces it as a whole.
-const LAYERED: [&str; 9] = ["cors", "server", "wechat", "login", "reserve", "keep", "hub", "tokenboy", "wetoken"];
-
 /// TokenBoy's names for two of our settings.
 const TOKENBOY: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
 
@@ -21,17 +17,21 @@ const TOKENBOY: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "
 pub(super) fn merge(file: Option<Map<String, Value>>, variables: &Variables) -> Result<Value, ConfigError> {
     let defaults = json5::parse(DEFAULTS, |_| None).expect("the compiled-in defaults are JSON5").root;
     let ValueKind::Table(defaults) = defaults.kind else { unreachable!("the compiled-in defaults are one object") };
-    let mut builder = Layered::builder().add_source(Layer(defaults));
+    let mut builder = Layered::builder().add_source(Layer(defaults.clone()));
+    let is_default = |name: &str| defaults.contains_key(name);
     if let (None, Some(neighbour)) = (&file, variables.apps.first()) {
         builder = builder.add_source(Layer([("server.port".to_owned(), i64::from(neighbour.port).into())].into()));
     }
+    // Sections of the file alone are moved, not copied: there may be ten thousand apps.
     let (mut renamed, mut layered, mut alone) = (Map::new(), Map::new(), Map::new());
     for (name, value) in file.into_iter().flatten() {
         if let Some((_, path)) = TOKENBOY.iter().find(|(theirs, _)| *theirs == name) {
             renamed.insert((*path).to_owned(), value);
-        } else if LAYERED.contains(&name.as_str()) {
+        } else if name == "cache" && variables.sets_section(&name) {
+            // The variable replaces the file's cache as a whole: two caches would be a conflict.
+        } else if is_default(&name) || variables.sets_section(&name) {
             layered.insert(name, value);
-        } else if name != "cache" || !variables.choose_cache() {
+        } else {
             alone.insert(name, value);
         }
     }

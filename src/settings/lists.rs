@@ -1,6 +1,6 @@
-//! Lists that are written in one text: `"https://a.example/, https://b.example/"`, or with a comma too many.
+//! Lists written as one text, such as `"https://a.example/, https://b.example/"`. Extra commas are ignored.
 
-/// The items of `text`, cut at commas, semicolons and blanks where `begins` says that an item begins behind them.
+/// Splits `text` at commas, semicolons and white space, but only where `begins` accepts the rest as the start of an item.
 pub(super) fn items(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
     let is_separator = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '，' | '；');
     let (mut items, mut rest) = (Vec::new(), text.trim_matches(is_separator));

@@ -49,9 +49,7 @@ impl<'a> Node<'a> {
             Self::Float(number) => number.into(),
             Self::Text(text) => text.into(),
             Self::List(items) => items.iter().map(|item| Node::of(item).to_json()).collect(),
-            Self::Table(members) => {
-                members.iter().map(|(name, value)| (name.clone(), Node::of(value).to_json())).collect()
-            }
+            Self::Table(members) => members.iter().map(|(name, value)| (name.clone(), Node::of(value).to_json())).collect(),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! `oauth` of an app, proven into a policy.
+//! Reads an app's `oauth`: where its visitors may be sent back to.
 
 use super::lists;
 use super::reader::At;
 use crate::oauth::{OauthPolicy, Scope, Site};
 
-/// What an app allows of OAuth. A faulty site is remarked and left out; the settings are not used then anyway.
+/// An app's policy. A faulty site is reported and left out; the settings are then not used.
 pub(super) fn policy(at: &At<'_>) -> OauthPolicy {
     if !at.is_table(&["redirects", "scope"]) {
         return OauthPolicy::default();
@@ -16,7 +16,7 @@ pub(super) fn policy(at: &At<'_>) -> OauthPolicy {
     OauthPolicy { sites: sites.collect(), scope }
 }
 
-/// The sites of one entry, which is one but for those who write several into one text.
+/// The sites of one entry. One text may hold several.
 fn sites(item: &At<'_>) -> Vec<Site> {
     const EXPECTED: &str = "a site such as \"https://shop.example.com/\"";
     let Some(text) = item.text(EXPECTED) else { return Vec::new() };

@@ -1,19 +1,19 @@
-//! The variables that name the proxies of outgoing calls. The HTTP client reads them itself and ignores one that it does not
-//! understand; here such a one is a fault, because every call would go out directly.
+//! Checks the variables that set the proxy of outgoing calls. The HTTP client reads them itself and ignores an invalid one; here that
+//! is a fault, because every call would bypass the proxy.
 
 use super::environment::Environment;
 use super::faults::{About, Weight};
 use super::reader::Reader;
 
-/// The variables, in both spellings. The first that is set counts.
+/// The variables, in both spellings. The first one that is set is used.
 const VARIABLES: [[&str; 2]; 3] = [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"], ["ALL_PROXY", "all_proxy"]];
 
-/// How the client can speak to a proxy.
+/// The proxy protocols that the client supports.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 const CURE: &str = "expected an address such as \"http://proxy.example.com:8080\" or \"socks5h://127.0.0.1:1080\"; unset the variable to call directly";
 
-/// Remarks every variable that names no proxy. Its value may hold a password and is not shown.
+/// Reports every variable that is not a proxy's address. Its value may hold a password, so it is not shown.
 pub(super) fn check(env: &Environment, reader: &Reader<'_>) {
     for names in VARIABLES {
         let set = names.iter().find_map(|name| Some((*name, env.get(name)?)));
@@ -23,12 +23,12 @@ pub(super) fn check(env: &Environment, reader: &Reader<'_>) {
     }
 }
 
-/// Why `text` is no address of a proxy.
+/// Why `text` is not a proxy's address.
 fn proxy(text: &str) -> Result<(), &'static str> {
     const PERCENT: &str = "other characters than letters and digits in its user or password must be percent-encoded";
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     if !SCHEMES.contains(&scheme) {
-        return Err("its scheme must be http, https, socks4, socks4a, socks5 or socks5h, in small letters");
+        return Err("its scheme must be http, https, socks4, socks4a, socks5 or socks5h, in lower case");
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -45,12 +45,12 @@ fn proxy(text: &str) -> Result<(), &'static str> {
     };
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-        Some(_) => return Err("its host is no IPv6 address"),
+        Some(_) => return Err("its host is not an IPv6 address"),
         None => place.split_at(place.find(':').unwrap_or(place.len())),
     };
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
     if host.is_empty() || !host.bytes().all(is_name) {
-        return Err("its host is missing, or is no name or IP address");
+        return Err("its host is missing, or is not a name or an IP address");
     }
     match port.strip_prefix(':') {
         None if port.is_empty() => Ok(()),
@@ -59,7 +59,7 @@ fn proxy(text: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A character that a user or password may have as it is, or that begins a percent-encoded one.
+/// A character allowed in a user or password, or the `%` of an encoded one.
 fn is_user(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%".contains(&byte)
 }

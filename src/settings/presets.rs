@@ -1,18 +1,18 @@
-//! Sources that one line configures: what a well-known service wants to be asked, and what has to be told of it. Plain data.
+//! Presets for `sources`: the requests of well-known services, and the settings that each needs. Plain data.
 
 use std::time::Duration;
 
 use crate::wechat::address;
 
-/// What `preset: "NAME"` stands for. Everything that the source itself says goes before it.
+/// What `preset: "NAME"` stands for. The source's own settings win over it.
 pub(super) struct Preset {
     pub(super) name: &'static str,
-    /// Where it is asked; `None` = the source must say.
+    /// The service's address; `None` = the source must set `url`.
     pub(super) url: Option<&'static str>,
     pub(super) method: &'static str,
     pub(super) place: Place,
     pub(super) fields: &'static [(&'static str, Filled)],
-    /// The longest reserve that makes sense.
+    /// The longest useful reserve.
     pub(super) longest_reserve: Duration,
 }
 
@@ -27,11 +27,11 @@ pub(super) enum Place {
 /// What a field is filled with.
 #[derive(Clone, Copy)]
 pub(super) enum Filled {
-    /// Always this.
+    /// A constant.
     Word(&'static str),
-    /// A setting of the source, which must be there.
+    /// A required setting of the source.
     Setting(&'static str),
-    /// A setting of the source that may be absent; then the field is not sent.
+    /// An optional setting of the source; without it the field is not sent.
     Optional(&'static str),
     /// The access_token of the source that this setting names.
     TokenOf(&'static str),
@@ -72,7 +72,7 @@ pub(super) static PRESETS: [Preset; 5] = [
         method: "POST",
         place: Place::Json,
         fields: &[("grant_type", Word("client_credential")), ("appid", Setting("appid")), ("secret", Setting("secret"))],
-        // The same token is handed out until its last five minutes. Source: 获取稳定版接口调用凭据.
+        // WeChat returns the same token until its last five minutes. Source: 获取稳定版接口调用凭据.
         longest_reserve: Duration::from_secs(5 * 60),
     },
     Preset {
@@ -92,7 +92,7 @@ pub(super) static PRESETS: [Preset; 5] = [
 ];
 
 impl Preset {
-    /// The settings that it reads beside a source's usual ones.
+    /// The settings that it reads in addition to those of every source.
     pub(super) fn settings(&self) -> impl Iterator<Item = &'static str> {
         self.fields.iter().filter_map(|(_, filled)| match filled {
             Setting(name) | Optional(name) | TokenOf(name) => Some(*name),

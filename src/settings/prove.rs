@@ -1,4 +1,5 @@
-//! From the layered tree to a proven `Config`: every section is read, whatever the others hold, so that all faults come together.
+//! Checks the merged settings and builds the `Config`. Every section is read even if others have faults, so that all faults are
+//! reported at once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,19 +50,19 @@ const SERVER: [&str; 12] = [
     "accessLog",
 ];
 
-/// The default, which need not be there.
+/// The default, which need not exist.
 const USUAL_STATIC: &str = "static";
 
-/// More open files, and more ports to one address, no system has.
+/// No system has more open files, or more ports to one address.
 const MOST: u32 = 1_000_000;
 
-/// Encoded into WeChat's address it has to fit into a QR code.
+/// The longest that still fits into a QR code as part of WeChat's address.
 const LONGEST_PUBLIC_URL: usize = 500;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The proven settings, or `None` when anything was remarked as a fault that leaves a hole in them.
+/// The settings, or `None` if a fault leaves one of them without a value.
 pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
     let root = At::root(tree, reader);
     root.is_table(&KNOWN);
@@ -69,10 +70,10 @@ pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, read
     let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
     let sources = sources::sources(&root, reserve.unwrap_or_default());
     let wetoken = callers::wetoken(&root);
-    // A store that holds apps is something to serve, also while it holds none yet.
+    // A store that can hold apps is something to serve, even if it is empty.
     let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
-    let other =
-        ["sources", "token_sources", "wecom"].iter().any(|name| root.get(name).is_some_and(|at| !at.node().is_empty())) || holds_apps;
+    let other = ["sources", "token_sources", "wecom"].iter().any(|name| root.get(name).is_some_and(|at| !at.node().is_empty()))
+        || holds_apps;
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = callers::tokenboy(&root);
@@ -112,7 +113,7 @@ fn login(at: &At<'_>) -> Option<LoginConfig> {
     let confirm = at.get("confirm").map(|confirm| confirm.boolean());
     let sites = at.get("sites").map(|sites| {
         const EXPECTED: &str = "an origin such as \"https://shop.example.com\"";
-        // Every entry is read before the first faulty one decides.
+        // Read every entry, so that all faulty ones are reported.
         let items = sites.one_or_more();
         let read = |item: &At<'_>| {
             let read = OriginList::read(item.text(EXPECTED)?);
@@ -140,7 +141,7 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let static_dir = at.get("static").and_then(|dir| {
         let path = dir.text("the path of a folder")?;
         if path != USUAL_STATIC && !Path::new(path).is_dir() {
-            dir.note(format!("there is no folder {path:?}, so no NAME.txt will be found in it"));
+            dir.note(format!("the folder {path:?} does not exist, so no NAME.txt can be served from it"));
         }
         Some(path)
     });
@@ -172,11 +173,11 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
 fn public_url(at: &At<'_>) -> Option<Url> {
     let url = at.address()?;
     if url.as_str().len() > LONGEST_PUBLIC_URL {
-        at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so that no QR code holds an address below it"));
+        at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so addresses below it do not fit into a QR code"));
         return None;
     }
     if matches!((url.scheme(), url.port()), ("https", Some(80)) | ("http", Some(443))) {
-        at.note("names the other scheme's port, at which no browser reaches it; leave the port out");
+        at.note("has the default port of the other scheme, which browsers cannot use with this one; remove the port");
     }
     Some(url)
 }
@@ -191,7 +192,7 @@ fn wechat(at: &At<'_>) -> Option<WechatConfig> {
             api.expected("at least one address");
             return None;
         }
-        // Every address is read before the first faulty one decides.
+        // Read every address, so that all faulty ones are reported.
         let urls: Vec<_> = items.iter().map(|item| item.address().map(address::without_path_of_calls)).collect();
         urls.into_iter().collect::<Option<Vec<_>>>()
     });

@@ -176,7 +176,7 @@ fn kind_of(node: Node<'_>) -> &'static str {
         Node::Null => "null",
         Node::Bool(_) => "true or false",
         Node::Int(_) | Node::Float(_) => "a number",
-        Node::Text(text) if text.is_empty() => "an empty text",
+        Node::Text("") => "an empty text",
         Node::Text(_) => "a text",
         Node::List(_) => "a list",
         Node::Table(_) => "an object",

@@ -1,5 +1,5 @@
-//! `sources`, proven: each one's address, what it is asked with, how its answer is read. Its fields are TokenBoy's own (`url`, `method`,
-//! `args`) and those that TokenBoy lacks.
+//! Reads `sources`: the address of each, its request, and how its response is read. `url`, `method` and `args` are TokenBoy's fields;
+//! the others are ours.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use url::Url;
 use super::node::Node;
 use super::presets::{Filled, PRESETS, Place, Preset};
 use super::reader::{At, did_you_mean};
+use super::templates::Templates;
 use crate::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle, Template};
 
 const KNOWN: [&str; 11] = ["preset", "url", "method", "args", "headers", "body", "form", "expires", "ok", "stale", "reserve"];
 
-/// The codes by which WeChat and WeCom call a token dead.
+/// The codes with which WeChat and WeCom refuse an expired or replaced token.
 pub(super) const STALE: [i64; 3] = [40001, 40014, 42001];
 
 const LONGEST_NAME: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
-const PAIRS: &str = "an object: { name: \"value\", other: \"{{results.NAME.field}}\", key: { env: \"NAME\" } }";
 
-/// All sources; `token_sources` is what TokenBoy calls them. `reserve` is the setting for all.
+/// All sources; TokenBoy calls them `token_sources`. `reserve` is the default for each.
 pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
     let Some(section) = root.get("sources").or_else(|| root.get("token_sources")) else { return SourceSet::default() };
     if !matches!(section.node(), Node::Table(_)) {
@@ -34,7 +34,7 @@ pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
         Err(tangles) => tangles,
     };
     for tangle in tangles {
-        // One that is not there was remarked where it is read, or is there and has a fault of its own.
+        // A missing source is already a fault where it is named, or has a fault of its own.
         if let Tangle::Cycle(round) = &tangle
             && let Some((_, at)) = section.members().find(|(name, _)| Some(*name) == round.first().map(String::as_str))
         {
@@ -60,9 +60,9 @@ fn source(name: &str, at: &At<'_>, names: &[&str], reserve: Duration) -> Option<
     }
     let method = at.get("method").map_or_else(|| preset.map_or("GET", |preset| preset.method).parse().ok(), |at| method(&at));
     let url = url(at, preset);
-    let reads = Reads(names);
-    let (query, body) = sent(at, preset, method.as_ref(), reads);
-    let headers = at.get("headers").map(|at| headers(&at, reads)).unwrap_or_default();
+    let templates = Templates(names);
+    let (query, body) = sent(at, preset, method.as_ref(), templates);
+    let headers = at.get("headers").map(|at| headers(&at, templates)).unwrap_or_default();
     let expires = at.get("expires").map_or(Some(Expires::Usual), |at| expires(&at));
     let ok = at.get("ok").map_or_else(|| Some(Success::Zero(path("errcode"))), |at| success(&at));
     let longest = preset.map_or(Duration::from_secs(3600), |preset| preset.longest_reserve);
@@ -106,7 +106,7 @@ fn method(at: &At<'_>) -> Option<Method> {
     method
 }
 
-/// The address, which may hold a secret and is not shown.
+/// The address. It may hold a secret, so faults do not show it.
 fn url(at: &At<'_>, preset: Option<&Preset>) -> Option<secrecy::SecretString> {
     const EXPECTED: &str = "a full address such as \"https://api.example.com/token\"";
     let Some(written) = at.get("url") else {
@@ -122,22 +122,27 @@ fn url(at: &At<'_>, preset: Option<&Preset>) -> Option<secrecy::SecretString> {
     Some(url)
 }
 
-/// What goes into the query and what into the body. `args` go where the method has room for them: into the query, or into a form when
-/// the method has a body and nothing else is said of it.
-fn sent(at: &At<'_>, preset: Option<&Preset>, method: Option<&Method>, reads: Reads<'_>) -> (Vec<(String, Template)>, Payload) {
-    let mut args = at.get("args").map(|at| reads.pairs(&at)).unwrap_or_default();
-    let form = at.get("form").map(|at| reads.pairs(&at));
-    let body = at.get("body").and_then(|at| reads.body(&at));
+/// The query parameters and the body. `args` become query parameters, or a form if the method has a body and neither `body` nor `form`
+/// is set.
+fn sent(
+    at: &At<'_>,
+    preset: Option<&Preset>,
+    method: Option<&Method>,
+    templates: Templates<'_>,
+) -> (Vec<(String, Template)>, Payload) {
+    let mut args = at.get("args").map(|at| templates.pairs(&at)).unwrap_or_default();
+    let form = at.get("form").map(|at| templates.pairs(&at));
+    let body = at.get("body").and_then(|at| templates.body(&at));
     if let (Some(body), true) = (at.get("body"), form.is_some()) {
         body.fault("a source sends either body or form, not both");
     }
     for body in ["body", "form"].iter().filter_map(|name| at.get(name)) {
         if at.get("method").is_none() && preset.is_none() {
-            body.note("is sent with GET, because no method is written; most services want method: \"POST\"");
+            body.note("is sent with GET, because no method is set; most services expect method: \"POST\"");
         }
     }
     let place = preset.map(|preset| preset.place);
-    let usual = preset.map(|preset| filled(at, preset, reads)).unwrap_or_default();
+    let usual = preset.map(|preset| filled(at, preset, templates)).unwrap_or_default();
     let body = match (form, body, place) {
         (Some(mut form), _, place) => {
             form.extend(usual.into_iter().filter(|_| place == Some(Place::Form)));
@@ -162,16 +167,16 @@ fn has_a_body(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
-/// A preset's fields, filled from the source's own settings.
-fn filled(at: &At<'_>, preset: &Preset, reads: Reads<'_>) -> Vec<(String, Template)> {
+/// A preset's fields, with the values that the source sets.
+fn filled(at: &At<'_>, preset: &Preset, templates: Templates<'_>) -> Vec<(String, Template)> {
     let field = |(name, filled): &(&str, Filled)| {
         let value = match *filled {
             Filled::Word(word) => Some(Template::literal(word.into())),
-            Filled::Setting(setting) => at.need(setting, "what the preset needs").and_then(|at| reads.template(&at)),
-            Filled::Optional(setting) => at.get(setting).and_then(|at| reads.template(&at)),
+            Filled::Setting(setting) => at.need(setting, "what the preset needs").and_then(|at| templates.template(&at)),
+            Filled::Optional(setting) => at.get(setting).and_then(|at| templates.template(&at)),
             Filled::TokenOf(setting) => at.need(setting, "the name of the source that fetches the access_token").and_then(|at| {
                 let other = at.text("the name of a source")?;
-                reads.check(&at, other);
+                templates.check(&at, other);
                 Template::parse(&format!("{{{{results.{other}.access_token}}}}")).map_err(|fault| at.fault(fault.to_string())).ok()
             }),
         };
@@ -180,15 +185,15 @@ fn filled(at: &At<'_>, preset: &Preset, reads: Reads<'_>) -> Vec<(String, Templa
     preset.fields.iter().filter_map(field).collect()
 }
 
-fn headers(at: &At<'_>, reads: Reads<'_>) -> Vec<(HeaderName, Template)> {
+fn headers(at: &At<'_>, templates: Templates<'_>) -> Vec<(HeaderName, Template)> {
     let header = |(name, template): (String, Template)| match name.parse() {
         Ok(name) => Some((name, template)),
         Err(_) => {
-            at.fault(format!("{name:?} is no name of a header"));
+            at.fault(format!("{name:?} is not a valid header name"));
             None
         }
     };
-    reads.pairs(at).into_iter().filter_map(header).collect()
+    templates.pairs(at).into_iter().filter_map(header).collect()
 }
 
 fn expires(at: &At<'_>) -> Option<Expires> {
@@ -237,60 +242,4 @@ fn stale(at: &At<'_>) -> Vec<i64> {
 
 fn path(text: &str) -> Vec<String> {
     text.split('.').map(str::to_owned).collect()
-}
-
-/// Reads texts that may read other sources, of which these are the names.
-#[derive(Clone, Copy)]
-struct Reads<'n>(&'n [&'n str]);
-
-impl Reads<'_> {
-    fn pairs(self, at: &At<'_>) -> Vec<(String, Template)> {
-        if !matches!(at.node(), Node::Table(_)) {
-            at.expected_secret(PAIRS);
-        }
-        at.members().filter_map(|(name, at)| Some((name.to_owned(), self.template(&at)?))).collect()
-    }
-
-    /// A text with places, a number, or where a secret is; the secret is taken as it stands there.
-    fn template(self, at: &At<'_>) -> Option<Template> {
-        let text = match at.node() {
-            Node::Text(text) => text.to_owned(),
-            Node::Int(number) => number.to_string(),
-            Node::Float(number) => number.to_string(),
-            Node::Bool(value) => value.to_string(),
-            _ => return at.secret().map(Template::literal),
-        };
-        let template = Template::parse(&text).map_err(|fault| at.fault(fault.to_string())).ok()?;
-        for name in template.sources() {
-            self.check(at, name);
-        }
-        Some(template)
-    }
-
-    fn check(self, at: &At<'_>, name: &str) {
-        if !self.0.contains(&name) {
-            at.fault(format!("no source is called {name:?}{}", did_you_mean(name, self.0)));
-        }
-    }
-
-    /// A text is sent as it is, everything else as JSON.
-    fn body(self, at: &At<'_>) -> Option<Payload> {
-        match at.node() {
-            Node::Text(_) => self.template(at).map(Payload::Text),
-            _ if at.secret_reference().is_some() => self.template(at).map(Payload::Text),
-            _ => self.json(at).map(Payload::Json),
-        }
-    }
-
-    fn json(self, at: &At<'_>) -> Option<JsonTemplate> {
-        Some(match at.node() {
-            Node::Table(_) if at.secret_reference().is_none() => {
-                let members = at.members().map(|(name, at)| Some((name.to_owned(), self.json(&at)?)));
-                JsonTemplate::Table(members.collect::<Option<_>>()?)
-            }
-            Node::List(_) => JsonTemplate::List(at.one_or_more().iter().map(|item| self.json(item)).collect::<Option<_>>()?),
-            Node::Text(_) | Node::Table(_) => JsonTemplate::Text(self.template(at)?),
-            plain => JsonTemplate::Plain(plain.to_json()),
-        })
-    }
 }

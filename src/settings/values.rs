@@ -1,5 +1,4 @@
-//! Reading one value: a text, a secret, a number, a span of time. Each method notes a fault and returns `None` when the value is not
-//! what it should be.
+//! Reads one value: a text, a secret, a number, a duration. Each method reports a fault and returns `None` if the value is not valid.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -56,8 +55,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Whether an optional secret is absent though it is written: an empty text, or a variable that is set to nothing, as a compose file
-    /// passes it on. A variable that is not set at all was probably misspelt, and is a fault.
+    /// Whether an optional secret counts as absent: an empty text, or a variable that is set but empty, as a compose file passes it on.
+    /// A variable that is not set is probably misspelt, and is a fault.
     pub(super) fn is_blank(&self) -> bool {
         match (self.node(), self.secret_reference()) {
             (Node::Text(text), _) => text.is_empty(),
@@ -112,7 +111,7 @@ impl<'a> At<'a> {
         known
     }
 
-    /// A span of time with its unit, within `range`.
+    /// A duration with its unit, within `range`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let span = match self.node() {
             Node::Text(text) => humantime::parse_duration(text).ok(),
@@ -135,7 +134,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// A number of bytes, as `"100kb"`: a kb is 1024 bytes, as it was in the original.
+    /// A number of bytes, such as `"100kb"`. A kb is 1024 bytes, as in the original.
     pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let bytes = match self.node() {
             Node::Int(number) => u64::try_from(number).ok(),
@@ -154,7 +153,7 @@ impl<'a> At<'a> {
         bytes
     }
 
-    /// A web address without user, query or fragment; its path is made to end in `/`.
+    /// A web address without user, query or fragment. A `/` is added if its path does not end in one.
     pub(super) fn address(&self) -> Option<Url> {
         const EXPECTED: &str = "a full address such as \"https://wx.example.com\"";
         let fits = |url: &Url| {
@@ -172,7 +171,7 @@ impl<'a> At<'a> {
                 }
                 Some(url)
             }
-            // An address may hold a password, so a faulty one is not shown.
+            // It may hold a password, so it is not shown.
             _ => {
                 self.expected_secret(&format!("{EXPECTED}, http or https, without user, query or fragment"));
                 None

@@ -1,4 +1,5 @@
-//! The variables that change settings: `JSDKD__SECTION__KEY`, `PORT`, the original's `SERVER_PORT` and those of our neighbours.
+//! The environment variables that change settings: `JSDKD__SECTION__KEY`, `PORT`, the original's `SERVER_PORT`, and those of the servers
+//! that jsdkd replaces.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,10 @@ use super::reader::{Reader, did_you_mean};
 
 const PREFIX: &str = "JSDKD__";
 
-/// wechat-server's variable for its Redis, a bare `host:port`.
+/// wechat-server's variable for its Redis: `host:port` without a scheme.
 const REDIS_ADDRESS: &str = "REDIS_SERVER_ADDRESS";
 
-/// How the text of a variable becomes a value.
+/// The type of value that a variable's text is read as.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
@@ -22,7 +23,7 @@ enum Kind {
     List,
 }
 
-/// Every setting that one variable can hold. The name follows from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
+/// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
 const SETTINGS: [(&str, Kind); 28] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
@@ -54,7 +55,7 @@ const SETTINGS: [(&str, Kind); 28] = [
     ("wechat.timeout", Kind::Text),
 ];
 
-/// An app whose appid and secret stand in variables.
+/// An app whose appid and secret are in variables.
 #[derive(Clone, Copy)]
 pub(super) struct NeighbourApp {
     /// The variable of the appid.
@@ -63,29 +64,29 @@ pub(super) struct NeighbourApp {
     pub(super) secret: &'static str,
     /// The variable of the message server's token.
     pub(super) token: Option<&'static str>,
-    /// The port that the neighbour itself would take.
+    /// The default port of the server that is replaced.
     pub(super) port: u16,
 }
 
 /// The app of waynecraig/wechat-token-hub.
 pub(super) const HUB: NeighbourApp = NeighbourApp { key: "APPID", secret: "APPSECRET", token: None, port: 8567 };
 
-/// Its and haowang1013/wechat-server's, in the order in which one wins over the other's port.
+/// Its app and that of haowang1013/wechat-server. If both are set, the first one's port is the default.
 const NEIGHBOURS: [NeighbourApp; 2] =
     [HUB, NeighbourApp { key: "WECHAT_APP_ID", secret: "WECHAT_APP_SECRET", token: Some("WECHAT_APP_TOKEN"), port: 8080 }];
 
-/// What the environment says about settings.
+/// The settings that the environment sets.
 #[derive(Default)]
 pub(super) struct Variables {
     /// The values by path. The origin of each is its variable.
     values: BTreeMap<&'static str, Value>,
-    /// The neighbours' apps whose variables are whole.
+    /// The apps whose appid and secret are both set.
     pub(super) apps: Vec<NeighbourApp>,
 }
 
 impl Variables {
-    /// Reads `env`; what is wrong with a variable's name is remarked at once, what is wrong with its value when it is read. `alone`:
-    /// there is no file, so that a neighbour's variables must be whole.
+    /// Reads `env`. Unknown names are faults here; values are checked when the setting is read. With `alone` there is no file, and an
+    /// appid without its secret is a fault instead of a warning.
     pub(super) fn read(env: &Environment, alone: bool, reader: &Reader<'_>) -> Self {
         let mut variables = Self::default();
         for (name, text) in env.beginning(PREFIX) {
@@ -102,7 +103,7 @@ impl Variables {
                     reader.remark(
                         About::Variable(name.to_owned()),
                         Weight::Note,
-                        "this is a Kubernetes service link, no port; ignored",
+                        "ignored: this is a Kubernetes service link, not a port",
                     );
                 }
                 Some(text) => variables.set("server.port", name, value(text, Kind::Number)),
@@ -116,11 +117,7 @@ impl Variables {
         for app in NEIGHBOURS {
             let half = |set: &str, unset: &str| {
                 let weight = if alone { Weight::Fault } else { Weight::Note };
-                reader.remark(
-                    About::Variable(set.to_owned()),
-                    weight,
-                    format!("counts only together with {unset}, which is not set"),
-                );
+                reader.remark(About::Variable(set.to_owned()), weight, format!("has no effect without {unset}, which is not set"));
             };
             match (env.get(app.key), env.get(app.secret)) {
                 (Some(_), Some(_)) => self.apps.push(app),
@@ -142,17 +139,17 @@ impl Variables {
         self.values.insert(path, Value::new(Some(&name.to_owned()), value.kind));
     }
 
-    /// Whether the environment chooses the cache, so that the file's choice does not count at all.
-    pub(super) fn choose_cache(&self) -> bool {
-        self.values.keys().any(|path| path.starts_with("cache."))
+    /// Whether a variable sets `section` or a part of it.
+    pub(super) fn sets_section(&self, section: &str) -> bool {
+        self.values.keys().any(|path| path.split('.').next() == Some(section))
     }
 
-    /// Whether the Redis is named by a bare `host:port` rather than by an URL.
+    /// Whether the Redis address is `host:port` rather than a URL.
     pub(super) fn redis_is_bare(&self) -> bool {
         self.values.get("cache.redis").is_some_and(|value| value.origin() == Some(REDIS_ADDRESS))
     }
 
-    /// All values as one layer; a dotted key is a path there.
+    /// All values as one layer, by their dotted paths.
     pub(super) fn layer(&self) -> Map<String, Value> {
         self.values.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
     }
@@ -171,7 +168,7 @@ fn variable_name(path: &str) -> String {
     name
 }
 
-/// A text that does not fit its kind stays a text: the reader of the setting then says what it expected.
+/// Reads `text` as `kind`. Text of another kind is returned as it is; whoever reads the setting reports it.
 fn value(text: &str, kind: Kind) -> Value {
     let text = text.trim();
     match kind {
@@ -186,6 +183,7 @@ fn value(text: &str, kind: Kind) -> Value {
     }
 }
 
+/// Reports a variable that sets nothing.
 fn refuse(name: &str, reader: &Reader<'_>) {
     let about = About::Variable(name.to_owned());
     let section = name[PREFIX.len()..].split("__").next().unwrap_or_default();

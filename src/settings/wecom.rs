@@ -1,4 +1,4 @@
-//! `wecom`, proven: each application becomes the sources of its token and tickets. It knows nothing of routes or of the network.
+//! Reads `wecom`: each application becomes the sources of its token and tickets.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,10 +18,10 @@ use crate::wechat::address;
 
 const KNOWN: [&str; 4] = ["corpid", "agentid", "secret", "api"];
 
-/// WeCom hands the same token out while it lives, so there is nothing to be had long before its end.
+/// WeCom returns the same token until it expires, so renewing it much earlier gains nothing.
 const LONGEST_RESERVE: Duration = Duration::from_secs(3600);
 
-/// All applications; of one corp the first one's token fetches the corp's ticket. `reserve` is the setting for all.
+/// All applications. A corp's ticket is fetched with the token of its first application. `reserve` is the setting for all.
 pub(super) fn wecom(root: &At<'_>, accounts: &[Account], reserve: Duration) -> WecomConfig {
     let Some(section) = root.get("wecom") else { return WecomConfig::default() };
     let Some(items) = section.items() else {
@@ -48,7 +48,7 @@ pub(super) fn wecom(root: &At<'_>, accounts: &[Account], reserve: Duration) -> W
         sources.extend(application.ticket(&agent_ticket, address::WECOM_AGENT_TICKET, &token, reserve));
         sources.extend(application.token(token, reserve));
     }
-    // Nothing here reads what is not there or waits for itself.
+    // These sources have no cycles and no missing names, so this cannot fail.
     WecomConfig { corps, sources: SourceSet::new(sources).unwrap_or_default() }
 }
 
@@ -57,7 +57,7 @@ struct Application {
     corpid: AppId,
     agentid: String,
     secret: SecretString,
-    /// Where WeCom's API is, if not where it always is.
+    /// WeCom's API, if not the public one.
     api: Option<Url>,
 }
 
@@ -79,15 +79,15 @@ fn application(at: &At<'_>, accounts: &[Account]) -> Option<Application> {
 fn corpid(at: &At<'_>, accounts: &[Account]) -> Option<AppId> {
     let text = at.text("a corpid such as \"ww0123456789abcdef\"")?;
     let corpid = accounts::app_id(at, text)?;
-    // Both stand in the same place of the same address.
+    // Appids and corpids are the same part of the same route.
     if accounts.iter().any(|account| account.app_id == corpid) {
-        at.fault(format!("{corpid} is the key of one of the apps, too; a corpid is no appid"));
+        at.fault(format!("{corpid} is also the key of one of the apps; a corpid is not an appid"));
         return None;
     }
     Some(corpid)
 }
 
-/// A number, which may be written as a text, since WeCom's own pages write it so.
+/// A number; also accepted as a text, as in WeCom's documentation.
 fn agentid(at: &At<'_>) -> Option<String> {
     let id = match at.node() {
         Node::Int(number) => u32::try_from(number).ok().map(|number| number.to_string()),
@@ -108,7 +108,7 @@ impl Application {
         self.source(name, address::WECOM_TOKEN, fields.into(), Vec::new(), reserve)
     }
 
-    /// A ticket that is had for the token called `token`: at one address the corp's, at the other this application's.
+    /// The ticket that `address` returns for the token called `token`: the corp's or this application's.
     fn ticket(&self, name: &str, address: &str, token: &str, reserve: Duration) -> Option<Source> {
         let mut fields = vec![("access_token", Template::field(token, "access_token"))];
         if address == address::WECOM_AGENT_TICKET {

@@ -338,6 +338,6 @@ async fn sighup_changes_the_keys() {
     refused(&ask().await, 401);
     write_settings(folder.path(), &keys(json!({ KID: KEY })));
     server.signal("HUP");
-    server.logged("the settings were read again; apps, realms and cors are in force").await;
+    server.logged("settings reloaded; the new apps, realms and cors are in use").await;
     value(&ask().await);
 }

@@ -78,6 +78,7 @@ mod scan_news;
 mod scan_sites;
 mod secrets;
 mod settings;
+mod settings_faults;
 mod settings_match;
 mod settings_messages;
 mod signals;

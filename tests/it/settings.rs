@@ -196,7 +196,10 @@ fn unknown_settings_are_warnings_and_faults_when_strict() {
     let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
     assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected);
     let twice = good(&format!("{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"));
-    assert_eq!(twice.warnings, [r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#]);
+    assert_eq!(
+        twice.warnings,
+        [r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#]
+    );
     assert!(twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com"));
 }
 
@@ -282,7 +285,7 @@ fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
     assert!(
         matches!(&loaded.config.store, StoreConfig::Redis(redis) if redis.topology == RedisTopology::Standalone("h".into(), 1))
     );
-    let warning = r#"jsdkd.json:1:3 cache: only one cache can be used: "redis", the first one written, is, and "file" is not"#;
+    let warning = r#"jsdkd.json:1:3 cache: only one cache can be used: "redis", which is written first; "file" is ignored"#;
     assert_eq!(loaded.warnings, [warning]);
     let loaded = good(&format!("{{ cache: {{ file: 'f', redis: 'redis://h:1' }}, {APPS} }}"));
     assert!(matches!(&loaded.config.store, StoreConfig::File(_)));
@@ -443,12 +446,12 @@ fn the_hubs_variables_suffice() {
     let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
     assert_eq!(with_port.config.server.port, 80);
     let half = variables_alone(&hub[..1]).expect_err("no secret").to_string();
-    assert!(half.starts_with("APPID: counts only together with APPSECRET, which is not set\n"), "{half}");
+    assert!(half.starts_with("APPID: has no effect without APPSECRET, which is not set\n"), "{half}");
     let beside_a_file = good_with(&format!("{{ {APPS} }}"), &hub[..1]);
-    assert_eq!(beside_a_file.warnings, ["APPID: counts only together with APPSECRET, which is not set"]);
+    assert_eq!(beside_a_file.warnings, ["APPID: has no effect without APPSECRET, which is not set"]);
 }
 
-const SHORT_KEY: &str = "this key is shorter than 32 bytes; whoever sees a token signed with it can try to guess it";
+const SHORT_KEY: &str = "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 #[test]
 fn the_hub_has_keys_and_an_app() {
@@ -459,7 +462,7 @@ fn the_hub_has_keys_and_an_app() {
     let idle = hub(", hub: { app: 'wx2' }", &[]);
     assert_eq!(
         idle.warnings,
-        ["jsdkd.json:1:69 hub: no key is set, so that nothing of it is served; write keys: { KID: \"…\" }, or set JWT_KEY_KID"]
+        ["jsdkd.json:1:69 hub: no key is set, so its routes are not served; write keys: { KID: \"…\" } or set JWT_KEY_KID"]
     );
     assert!(idle.config.hub.is_none());
     let from_all = hub(
@@ -587,7 +590,7 @@ fn the_sites_whose_pages_begin_logins_are_origins() {
     );
     let told =
         load_with(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com:80' }} }}"), &[]).expect("good").warnings;
-    assert!(format!("{told:?}").contains("the other scheme's port"), "{told:?}");
+    assert!(format!("{told:?}").contains("default port of the other scheme"), "{told:?}");
     assert!(
         faults(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com/{}' }} }}", "a".repeat(500))).contains("QR code")
     );

@@ -135,7 +135,10 @@ fn networks_are_read_as_people_write_them() {
         }
         for value in ["0.0.0.0", "::", "*"] {
             let fault = read(json!([value])).map(|loaded| loaded.warnings).expect_err(value);
-            assert!(fault.contains(r#"everybody is "0.0.0.0/0""#) && fault.contains(&format!("{section}.{name}[0]")), "{fault}");
+            assert!(
+                fault.contains(r#"for every address write "0.0.0.0/0""#) && fault.contains(&format!("{section}.{name}[0]")),
+                "{fault}"
+            );
         }
         for value in ["10.0.0.1:80", "http://10.0.0.1", "10.0.0.0/33", "10.0.0.0/255.0.0.0", ""] {
             assert!(read(json!([value])).is_err(), "{section} {value}");
@@ -162,7 +165,7 @@ fn a_folder_that_is_not_there_is_told() {
     let of = |path: &str| read("server", &json!({ "static": path })).unwrap().warnings;
     assert_eq!(of(&folder.path().display().to_string()), [""; 0]);
     assert_eq!(of("static"), [""; 0]);
-    assert!(of("/nowhere/static")[0].contains("server.static: there is no folder \"/nowhere/static\""));
+    assert!(of("/nowhere/static")[0].contains("server.static: the folder \"/nowhere/static\" does not exist"));
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn a_rule_that_never_comes_to_its_turn_is_told() {
         |rules: &str| good(&format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't', messages: [{rules}] }}] }}")).warnings;
     let reply = "reply: { text: 'x' }";
     for (rules, told) in [
-        (format!("{{ on: '*', {reply} }}, {{ on: 'text', {reply} }}"), Some("messages[1]: never comes to its turn: rule 1")),
+        (format!("{{ on: '*', {reply} }}, {{ on: 'text', {reply} }}"), Some("messages[1]: never applies: rule 1")),
         (format!("{{ on: 'event', {reply} }}, {{ on: 'event:subscribe', {reply} }}"), Some("messages[1]")),
         (format!("{{ on: 'event:A', {reply} }}, {{ on: 'event:a', {reply} }}"), Some("messages[1]")),
         (format!("{{ on: 'image', match: 'cat', {reply} }}"), Some("messages[0].match: never matches")),

@@ -59,7 +59,7 @@ fn keys_and_modes_are_read() {
     );
     assert_eq!(
         faults(&app("mode: 'safe'")),
-        "jsdkd.json:2:1 apps[0].mode: needs the app's aesKey, or nothing that WeChat sends could be opened"
+        "jsdkd.json:2:1 apps[0].mode: needs the app's aesKey; no delivery can be decrypted without it"
     );
     let untold = good("{ apps: [{ key: 'wx1', secret: 's', messages: 'echo' }] }").warnings;
     assert!(untold.len() == 1 && untold[0].contains("has no effect without the app's token"), "{untold:?}");
@@ -78,7 +78,7 @@ fn every_fault_of_a_rule_is_named() {
         rule_faults("{ reply: { text: 'x' }, forward: 'http://a/' }, { on: '*' }, 5"),
         [
             "[0].on: missing, expected \"*\", \"event\", \"event:NAME\", \"info:NAME\" or one of text, image, voice, video, shortvideo, location, link, miniprogrampage",
-            "[0]: a rule either replies or forwards: write two rules, or one of the two",
+            "[0]: a rule has either reply or forward; remove one, or write two rules",
             "[1]: does nothing: expected reply: { text: \"…\" } or forward: \"http://…\"",
             "[2]: found a number, expected an object {…}",
         ]
@@ -101,7 +101,7 @@ fn every_fault_of_a_rule_is_named() {
         [
             "[0].forward: found a text, expected a back end's full address such as \"http://backend:8080/hook\"",
             "[1].forward: found a list, expected at least one address",
-            "[2].forward: more than one back end has answers: true, but WeChat takes one answer",
+            "[2].forward: more than one back end has answers: true, but WeChat accepts one answer",
             "[3].forward: found a text, expected a back end's full address such as \"http://backend:8080/hook\"",
             "[3].late: found \"send\", expected \"push\" or \"drop\"",
             "[3].as: found \"yaml\", expected \"xml\" or \"json\"",

@@ -165,7 +165,7 @@ async fn sighup_changes_apps_realms_and_cors_without_dropping_a_request_or_a_cre
         write_settings(folder.path(), &settings(&sandbox.url(), over));
         server.signal("HUP");
         let accounts = if round % 2 == 0 { 2 } else { 1 };
-        let said = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("the settings were read again"));
+        let said = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("settings reloaded"));
         let reloads = until(|| {
             let log = server.log();
             let reloads: Vec<_> = log.iter().filter(said).cloned().collect();

@@ -30,7 +30,7 @@ async fn it_makes_what_is_missing_and_finds_it_good_the_second_time() {
         assert_eq!(first.out.contains("made the file"), url.starts_with("sqlite"), "{first:?}");
         let second = install(folder.path(), json!({ "sql": url })).await;
         assert_eq!(second.out.lines().filter(|line| line.ends_with(", and it is good")).count(), 5, "{second:?}");
-        assert!(second.code == Some(0) && second.out.ends_with("all is in place"), "{second:?}");
+        assert!(second.code == Some(0) && second.out.ends_with("all tables are in place"), "{second:?}");
     }
 }
 

@@ -80,7 +80,7 @@ fn every_fault_is_named_at_its_place_and_no_secret_is_shown() {
         assert!(lines.contains(&line), "{line}\nis not in\n{found}");
     }
     let begins = [
-        "jsdkd.json:4:41 sources.c.headers: \"a b\" is no name of a header",
+        "jsdkd.json:4:41 sources.c.headers: \"a b\" is not a valid header name",
         "jsdkd.json:4:66 sources.c.expires: found 0, expected a field",
         "jsdkd.json:4:78 sources.c.ok: found 5, expected a field",
         "jsdkd.json:4:85 sources.c.stale: found \"x\", expected a code",

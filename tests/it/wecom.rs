@@ -239,7 +239,7 @@ fn every_fault_is_named_at_its_place() {
   {},
 ] }"#;
     let expected = [
-        "jsdkd.json:2:5 wecom[0].corpid: wx1 is the key of one of the apps, too; a corpid is no appid",
+        "jsdkd.json:2:5 wecom[0].corpid: wx1 is also the key of one of the apps; a corpid is not an appid",
         "jsdkd.json:3:5 wecom[1].corpid: found \"w w\", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'",
         "jsdkd.json:3:20 wecom[1].agentid: found \"x1\", expected an AgentId such as 1000002",
         "jsdkd.json:3:35 wecom[1].secret: found an empty text, expected a text, { env: \"NAME\" } or { file: \"/path\" }",
