@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::faults::SettingsError;
-use crate::files;
+use credentials::files;
 
 /// The file's name if none is given.
 const DEFAULT: &str = "jsdkd.json";

@@ -8,7 +8,7 @@ use super::node::Node;
 use super::reader::{At, did_you_mean};
 use super::replies;
 use crate::message::{Action, Answers, As, Forward, MessagePolicy, On, Rule, Target};
-use crate::wechat::crypt::EnvelopeKey;
+use wechat::crypt::EnvelopeKey;
 
 const RULE: [&str; 6] = ["on", "match", "reply", "forward", "as", "late"];
 const TARGET: [&str; 3] = ["url", "as", "answers"];

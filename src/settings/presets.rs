@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wechat::address;
+use wechat::address;
 
 /// What `preset: "NAME"` stands for. The source's own settings win over it.
 pub(super) struct Preset {

@@ -10,7 +10,7 @@ use super::node::Node;
 use super::presets::{Filled, PRESETS, Place, Preset};
 use super::reader::{At, did_you_mean};
 use super::templates::Templates;
-use crate::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle, Template};
+use credentials::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle, Template};
 
 const KNOWN: [&str; 11] = ["preset", "url", "method", "args", "headers", "body", "form", "expires", "ok", "stale", "reserve"];
 

@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
-use crate::sources::{JsonTemplate, Payload, Template};
+use credentials::sources::{JsonTemplate, Payload, Template};
 
 const PAIRS: &str = "an object: { name: \"value\", other: \"{{results.NAME.field}}\", key: { env: \"NAME\" } }";
 
