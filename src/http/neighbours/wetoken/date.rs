@@ -1,5 +1,6 @@
-//! A moment as wetoken writes it: fourteen digits of local time. Only the offset is asked of chrono, whose own formatting takes four
-//! times as long; what is left, a twentieth of a microsecond, is less than a cache of it would be worth.
+//! A timestamp as wetoken writes it: fourteen digits of local time.
+//!
+//! TODO-FIGURE
 
 use chrono::{DateTime, Datelike, Local, NaiveDateTime, Timelike};
 
@@ -15,7 +16,7 @@ impl LocalDate {
 
     /// Appends `yyyymmddhhmmss`.
     pub(super) fn push_to(&self, text: &mut String) {
-        // A year of five digits is nothing that WeChat grants, or that a reader of fourteen digits understands.
+        // A year with five digits would not fit into fourteen.
         let year = u32::try_from(self.0.year()).unwrap_or(0).min(9999);
         let pairs = [year / 100, year % 100, self.0.month(), self.0.day(), self.0.hour(), self.0.minute(), self.0.second()];
         for pair in pairs {
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_fourteen_digits() {
+    fn a_timestamp_is_fourteen_digits() {
         let written = |text: &str| {
             let mut digits = String::new();
             LocalDate(text.parse().expect("a time")).push_to(&mut digits);
@@ -43,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn no_moment_is_too_late_to_be_written() {
+    fn every_timestamp_can_be_written() {
         for moment in [0, 1, 1_526_009_958_000, u64::MAX] {
             let mut digits = String::new();
             LocalDate::of(UnixMillis(moment)).push_to(&mut digits);
