@@ -17,7 +17,7 @@ pub(super) use neighbour::Neighbour;
 pub use neighbour::Opening;
 
 /// Every neighbour, in the order in which the router tries their routes.
-pub(super) const ALL: [Neighbour; 3] = [hub::NEIGHBOUR, wetoken::NEIGHBOUR, tokenboy::NEIGHBOUR];
+pub(super) const ALL: [Neighbour; 3] = [hub::NEIGHBOUR, tokenboy::NEIGHBOUR, wetoken::NEIGHBOUR];
 
 /// What the neighbours' routes need of the settings.
 pub(super) fn settings(config: &Config) -> Vec<Arc<dyn NeighbourSettings>> {
