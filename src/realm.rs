@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
-use crate::account::AppId;
-use crate::clock::{UnixMillis, UnixSeconds};
-use crate::signature;
+use clock::{UnixMillis, UnixSeconds};
+use wechat::account::AppId;
+use wechat::signature;
 
 /// How far a `ts` may be from our clock, either way.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;

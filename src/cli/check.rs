@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::settings::{self, Environment, Source};
-use crate::store::StoreConfig;
+use credentials::store::StoreConfig;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]

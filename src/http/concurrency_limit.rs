@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::error::ApiError;
 use crate::client_network::{ClientNetwork, Shares};
-use crate::clock::{Clock, SteadyMillis};
+use clock::{Clock, SteadyMillis};
 
 /// One name (an account, or a kind of work) gets a tenth of all permits, so that its trouble does not stop the others.
 const SHARES: usize = 10;
@@ -140,7 +140,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     fn limit(most: usize) -> ConcurrencyLimit {
         ConcurrencyLimit::new(most, Clock::manual(UnixMillis(0)))

@@ -9,8 +9,8 @@ use super::config_request::ConfigRequest;
 use super::error::ApiError;
 use super::route::{Call, Route};
 use super::{body, signed_config, wecom_config};
-use crate::credential::CredentialKind;
-use crate::keeper::Holding;
+use credentials::keeper::Holding;
+use wechat::credential::CredentialKind;
 
 pub(super) const ROUTES: &[Route] =
     &[Route::get_and_post("/jsapi/{appid}/config", |call| Box::pin(get(call)), |call| Box::pin(post(call))).no_store()];

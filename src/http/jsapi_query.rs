@@ -3,27 +3,29 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 
 use super::error::ApiError;
 use super::headers::{CREDENTIAL_EXPIRES_IN, JSON, NO_STORE};
-use super::json_text::push_escaped;
 use super::route::{Call, Route};
 use super::signed_request::CredentialQuery;
 
 pub(super) const ROUTES: &[Route] = &[Route::get("/jsapi/{appid}/query", |call| Box::pin(get(call))).no_store()];
 
-/// Answers exactly `{"key": "...", "value": "..."}`, because clients compare it as a whole. A header has the seconds until the expiry.
+/// Clients compare the body as a whole, so nothing else may be in it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// The credential. A header has the seconds until it expires.
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let query = CredentialQuery::verify(&call).await?;
     let kind = query.kind;
     let credential = query.credential(call.state).await?;
-    let value = credential.value().expose_secret();
-    let mut json = String::with_capacity(value.len() + 40);
-    json.push_str("{\"key\":\"");
-    json.push_str(kind.name());
-    json.push_str("\",\"value\":");
-    push_escaped(&mut json, value)?;
-    json.push('}');
+    let answer = Answer { key: kind.name(), value: credential.value().expose_secret() };
+    let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
     let left = credential.left(call.state.clock()).as_secs();
     let mut response = HttpResponse::Ok();
     response

@@ -13,7 +13,8 @@ use actix_web::{Error, HttpMessage, ResponseError, web};
 use super::error::ApiError;
 use super::log;
 use super::marks::Shaped;
-use super::route::{Matched, Pages, RouteTable};
+use super::route::Pages;
+use super::route_table::{Matched, RouteTable};
 use super::state::AppState;
 
 /// Browsers remember the answer to a preflight for a day.

@@ -11,9 +11,9 @@ use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::route::{Call, GET};
 use super::{body, pushed_app};
-use crate::keeper::Holding;
 use crate::message::{Answer, Delivery, Push, PushFault};
-use crate::wechat::message::Form;
+use credentials::keeper::Holding;
+use wechat::message::Form;
 
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 

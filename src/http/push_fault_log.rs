@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::account::AppId;
-use crate::clock::{Clock, SteadyMillis};
+use clock::{Clock, SteadyMillis};
+use wechat::account::AppId;
 
 /// An account's faults of one kind are logged at most once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ impl PushFaultLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     fn app(number: usize) -> AppId {
         AppId::parse(&format!("wx{number}")).expect("an appid")

@@ -10,9 +10,9 @@ use super::params::Params;
 use super::request_id::request_id;
 use super::route::Call;
 use super::state::AppState;
-use crate::account::AppId;
-use crate::keeper::Holding;
 use crate::message::PushFault;
+use credentials::keeper::Holding;
+use wechat::account::AppId;
 
 /// The header in which a proxy names the app of a push to the root.
 const APP_ID: &str = "x-wechat-appid";

@@ -1,6 +1,7 @@
 //! The route table: every row of the server, in the order in which they are tried.
 
-use super::route::{GET, Route, RouteTable};
+use super::route::{GET, Route};
+use super::route_table::RouteTable;
 use super::{
     demo, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script, server_check, users, verify_file,
 };

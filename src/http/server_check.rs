@@ -10,9 +10,9 @@ use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::pushed_app;
 use super::route::Call;
-use crate::keeper::Holding;
 use crate::message::PushFault;
-use crate::signature;
+use credentials::keeper::Holding;
+use wechat::signature;
 
 /// `GET /`: the check, if a proxy names the app and the request is signed.
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::config_request::{ConfigRequest, Doubt};
 use super::headers::{JSON, NO_STORE};
 use super::route::Call;
-use crate::signature::{self, Hex};
+use wechat::signature::{self, Hex};
 
 /// The `Warning` header for an address that may not be the page's.
 fn warning(doubt: Doubt) -> HeaderValue {

@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use super::error::ApiError;
 use super::route::Call;
 use super::state::AppState;
-use crate::credential::CredentialKind;
-use crate::keeper::{Cached, Holding};
 use crate::realm::{Accept, SignedRequest, VerifiedQuery};
+use credentials::keeper::{Cached, Holding};
+use wechat::credential::CredentialKind;
 
 /// A verified request for one credential.
 pub(super) struct CredentialQuery {

@@ -16,11 +16,7 @@ use super::client_ip::{self, Hidden};
 use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
 use super::push_fault_log::PushFaultLog;
-use crate::account::AppId;
 use crate::client_network::ClientNetwork;
-use crate::clock::Clock;
-use crate::credential::CredentialKind;
-use crate::keeper::{Cached, Holding, Keeper};
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
@@ -29,7 +25,11 @@ use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
 use crate::settings::{LoginConfig, TrustedProxies, WecomCorp};
-use crate::sources::Sources;
+use clock::Clock;
+use credentials::keeper::{Cached, Holding, Keeper};
+use credentials::sources::Sources;
+use wechat::account::AppId;
+use wechat::credential::CredentialKind;
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {

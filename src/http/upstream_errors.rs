@@ -1,32 +1,12 @@
-//! Errors of WeChat and WeCom in words for callers, with the same codes for both.
+//! Errors of WeCom for callers, with the codes that WeChat's errors have.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use crate::credentials::StoreFault;
-use crate::keeper::KeeperError;
-use crate::sources::{SourceError, UpstreamError};
-use crate::wechat::{Call, Errcode};
-
-/// Describes an error of WeChat's for callers. The store's own words may name hosts and paths, so they go only to the log.
-pub(super) fn describe(error: &KeeperError) -> String {
-    match error {
-        KeeperError::Store(fault) => {
-            format!(
-                "the {}store does not answer, and what was asked for is not held here; ask again in a moment",
-                store_name(fault)
-            )
-        }
-        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
-        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
-            "WeChat is not asked again for {} s, because: {cause}{}",
-            retry_after.as_secs().max(1),
-            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
-        ),
-        other => other.to_string(),
-    }
-}
+use credentials::engine::StoreFault;
+use credentials::sources::{SourceError, UpstreamError};
+use wechat::{Call, Errcode};
 
 pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
     match error {

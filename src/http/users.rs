@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::headers::{JSON, NO_STORE};
 use super::route::{Call, Route};
 use super::signed_request::SignedRequestFor;
-use crate::wechat::Language;
+use wechat::Language;
 
 pub(super) const ROUTES: &[Route] = &[Route::get("/users/{appid}/{openid}", |call| Box::pin(get(call))).words_only()];
 

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::headers::TEXT;
 use super::route::{Call, GET, Route, other_method};
 use super::state::AppState;
-use crate::files::{self, FileError};
+use credentials::files::{self, FileError};
 
 /// Answers every path that has no route.
 pub(super) static FALLBACK: Route = Route::any_method("-", GET, |call| Box::pin(any(call)));

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::params::Params;
 use super::route::Call;
 use super::{body, signed_config};
-use crate::sources::{SourceError, UpstreamError};
+use credentials::sources::{SourceError, UpstreamError};
 
 /// What to sign, and for which corp.
 struct Wanted {

@@ -11,10 +11,10 @@ use super::node::Node;
 use super::reader::{At, Reader};
 use super::variables::Variables;
 use super::{accounts, cache, callers, cors, hub, realms, sources, wecom};
-use crate::account::AppId;
-use crate::account::Keep;
 use crate::origin::OriginList;
-use crate::wechat::address;
+use wechat::account::AppId;
+use wechat::account::Keep;
+use wechat::address;
 
 const KNOWN: [&str; 15] = [
     "cors",

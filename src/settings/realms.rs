@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::accounts::app_id;
 use super::node::Node;
 use super::reader::At;
-use crate::account::AppId;
 use crate::realm::{Algorithm, Realm, Realms};
+use wechat::account::AppId;
 
 const KNOWN: [&str; 4] = ["key", "secret", "apps", "algorithm"];
 const ALGORITHMS: [(&str, Algorithm); 2] = [("any", Algorithm::Any), ("hmac-sha256", Algorithm::HmacSha256)];

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{Local, NaiveDateTime, TimeDelta};
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Fault, Sandbox, SandboxOptions};
+use clock::{Clock, UnixMillis};
 use reqwest::Method;
+use sandbox::{Fault, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, config_of};
@@ -156,7 +156,7 @@ async fn a_query_tells_what_is_stored_and_never_asks_wechat() {
     let app = TestApp::build(laid(json!({}))).clock(clock.clone()).start().await;
     let paths = [format!("/wx/{APP}/token/query"), format!("/token/query?appid={APP}")];
     for path in &paths {
-        assert!(refused(&app.get(path).await, 400).starts_with("nothing that still lives is stored"));
+        assert!(refused(&app.get(path).await, 400).starts_with("no unexpired credential is cached"));
     }
     assert_eq!(app.sandbox.calls(TOKEN), 0);
     let (token, _) = granted(&app.get(&format!("/wx/{APP}/token/get")).await, "access_token");

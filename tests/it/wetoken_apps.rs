@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::{Sandbox, SandboxOptions};
-use jsdkd::signature;
 use reqwest::Method;
+use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::sql_store::{bare, install};
 use crate::sql_wetoken::{create_wetokens_tables, insert};
@@ -129,7 +129,7 @@ async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
             succeeded(&first.get(&CREATE.replace(NEW, other)).await);
             let begun = Instant::now();
             let path = format!("/wx/{other}/token/query");
-            eventually("another one is known", async || second.get(&path).await.body.contains("nothing that still lives")).await;
+            eventually("another one is known", async || second.get(&path).await.body.contains("no unexpired credential")).await;
             quickest = quickest.min(begun.elapsed());
         }
         assert!(quickest < Duration::from_secs(1), "{cache}: {quickest:?}");

@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use url::Url;
 
 use super::weblogin::{CALLBACK, LOGINS, at_wechat};
-use crate::account::Account;
 use crate::http::error::ApiError;
 use crate::http::headers::NO_STORE;
 use crate::http::page::{self, Page, WayOn};
@@ -14,6 +13,7 @@ use crate::http::route::{Call, Pages, Route};
 use crate::http::state::AppState;
 use crate::http::{body, public_address};
 use crate::login::Scanned;
+use wechat::account::Account;
 
 pub(super) const ROUTE: Route =
     Route::get_and_post(CALLBACK, |call| Box::pin(get(call)), |call| Box::pin(post(call))).pages(Pages::OwnForm);

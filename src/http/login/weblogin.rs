@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::http::state::AppState;
 use crate::oauth::Scope;
-use crate::wechat::authorize_url;
+use wechat::authorize_url;
 
 /// Its path.
 pub(super) const CALLBACK: &str = "/wechat/weblogin";

@@ -5,12 +5,12 @@
 use actix_web::HttpRequest;
 
 use super::browser;
-use crate::clock::UnixMillis;
 use crate::http::client_ip::Hidden;
 use crate::http::own_host;
 use crate::http::state::AppState;
 use crate::realm::{Accept, RealmError, Realms, SignedRequest};
 use crate::settings::CallerPolicy;
+use clock::UnixMillis;
 
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

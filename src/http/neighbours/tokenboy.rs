@@ -17,7 +17,7 @@ use crate::http::route::{Call, Route};
 use crate::http::state::{AppState, NeighbourSettings};
 use crate::http::upstream_errors::store_name;
 use crate::settings::CallerPolicy;
-use crate::sources::{SourceError, UpstreamError};
+use credentials::sources::{SourceError, UpstreamError};
 
 pub(super) const NEIGHBOUR: Neighbour = Neighbour {
     // Without sources the path does not exist, also after a reload.

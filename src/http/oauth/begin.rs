@@ -12,8 +12,8 @@ use crate::http::route::{Call, Route};
 use crate::http::state::AppState;
 use crate::login::Departure;
 use crate::oauth::{LONGEST_RETURN, RedirectError, Scope};
-use crate::signature::random_id;
-use crate::wechat::authorize_url;
+use wechat::authorize_url;
+use wechat::signature::random_id;
 
 pub(super) const ROUTE: Route = Route::get("/oauth/{appid}", |call| Box::pin(get(call))).words_only();
 

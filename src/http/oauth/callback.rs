@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use url::Url;
 
 use super::trip::{beginning, browser};
-use crate::account::Account;
 use crate::http::error::ApiError;
 use crate::http::headers::NO_STORE;
 use crate::http::page::{self, Page, WayOn};
@@ -13,6 +12,7 @@ use crate::http::params::Params;
 use crate::http::public_address;
 use crate::http::route::{Call, Route};
 use crate::login::{Arrived, Stop};
+use wechat::account::Account;
 
 pub(super) const ROUTE: Route = Route::get("/oauth/{appid}/callback", |call| Box::pin(get(call))).words_only();
 

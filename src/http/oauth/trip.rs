@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::http::error::ApiError;
 use crate::login::{Departure, Mode};
-use crate::signature::{is_id, random_id};
+use wechat::signature::{is_id, random_id};
 
 /// The values of the parameter `mode`.
 pub(super) const MODES: [(&str, Mode); 2] = [("login", Mode::Login), ("relay", Mode::Relay)];

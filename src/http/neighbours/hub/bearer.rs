@@ -12,8 +12,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Map, Value};
 
 use super::jwt_cache::JwtCache;
-use crate::clock::UnixMillis;
-use crate::signature;
+use clock::UnixMillis;
+use wechat::signature;
 
 /// The audience that a token must name.
 const AUDIENCE: &str = "wechat-token-hub";

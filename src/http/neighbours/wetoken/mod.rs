@@ -5,25 +5,25 @@
 use std::sync::Arc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 
 use self::date::LocalDate;
 use self::fields::Fields;
 use self::refused::{Refused, json};
 use super::caller_check::{self, Effect};
 use super::neighbour::{Neighbour, Opening};
-use crate::credential::CredentialKind;
 use crate::http::body;
 use crate::http::error::ApiError;
-use crate::http::json_text::push_escaped;
 use crate::http::route::{Call, GET_AND_POST, Handler, Route};
 use crate::http::state::{AppState, NeighbourSettings};
-use crate::keeper::Cached;
 use crate::registry::{Code, NewApp, Payment};
 use crate::settings::CallerPolicy;
+use credentials::keeper::Cached;
+use wechat::credential::CredentialKind;
 
 mod date;
 mod fields;
@@ -213,18 +213,27 @@ fn success() -> HttpResponse {
 }
 
 /// The answer with a credential, its members in wetoken's order.
+#[derive(Serialize)]
+struct Answer<'a> {
+    errcode: u8,
+    errmsg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a str>,
+    expires_in: u64,
+    expires_date: String,
+}
+
 fn write(state: &AppState, kind: CredentialKind, credential: &Cached) -> Result<HttpResponse, Refused> {
     let value = credential.value().expose_secret();
-    let mut body = String::with_capacity(value.len() + 128);
-    body.push_str(r#"{"errcode":0,"errmsg":"success",""#);
-    body.push_str(if kind == AccessToken { "access_token" } else { "ticket" });
-    body.push_str("\":");
-    push_escaped(&mut body, value)?;
-    body.push_str(",\"expires_in\":");
-    let left = HeaderValue::from(credential.left(state.clock()).as_secs());
-    body.push_str(left.to_str().map_err(|_| ApiError::Internal)?);
-    body.push_str(",\"expires_date\":\"");
-    LocalDate::of(credential.expires_at()).push_to(&mut body);
-    body.push_str("\"}");
-    Ok(json(body))
+    let answer = Answer {
+        errcode: 0,
+        errmsg: "success",
+        access_token: Some(value).filter(|_| kind == AccessToken),
+        ticket: Some(value).filter(|_| kind != AccessToken),
+        expires_in: credential.left(state.clock()).as_secs(),
+        expires_date: LocalDate::of(credential.expires_at()).digits(),
+    };
+    Ok(json(serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?))
 }
