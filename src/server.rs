@@ -13,7 +13,7 @@ use actix_web::web;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::http::{self, Access, AppState, Demo, HttpOptions};
+use crate::http::{self, AppState, Demo, HttpOptions};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::registry::{Configured, Registry};
@@ -69,8 +69,7 @@ impl Server {
     pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
         // A second installation fails and changes nothing, which is what a second server in one process wants.
         rustls::crypto::ring::default_provider().install_default().ok();
-        http::install();
-        let access = access(&config);
+        let access = http::access(&config);
         let (configured, config) = configured(config);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
@@ -80,7 +79,6 @@ impl Server {
         registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
         let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
-        openings::tell(&[], &openings::of(&access, !config.sources.is_empty()));
         // Two, because whoever asks /token may have all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
@@ -100,6 +98,7 @@ impl Server {
             demo,
         };
         let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
+        openings::log(&[], &http::openings(&state));
         let mut server = actix_server::Server::build()
             .max_concurrent_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))
             .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))
@@ -174,21 +173,6 @@ fn wanted_address(bind: &str, port: u16) -> String {
     if bind.contains(':') && !bind.starts_with('[') { format!("[{bind}]:{port}") } else { format!("{bind}:{port}") }
 }
 
-/// Who may call, by these settings.
-fn access(config: &Config) -> Access {
-    Access {
-        realms: config.realms.clone(),
-        hub: config.hub.clone(),
-        origins: config.origins.clone(),
-        oauth: config.oauth.clone(),
-        login: config.login.clone(),
-        tokenboy: config.tokenboy.clone(),
-        wecom: config.wecom.corps.clone(),
-        wetoken: config.wetoken.clone(),
-        first_app: config.accounts.first().map(|account| account.app_id.clone()),
-    }
-}
-
 /// What the registry takes from the settings, and the rest of them.
 fn configured(mut config: Config) -> (Configured, Config) {
     let (accounts, messages) = (std::mem::take(&mut config.accounts), std::mem::take(&mut config.messages));
@@ -203,15 +187,14 @@ pub struct Reloader(web::Data<AppState>);
 impl Reloader {
     /// Takes over what may change while running.
     pub fn apply(&self, config: Config) {
-        let access = access(&config);
+        let access = http::access(&config);
         let (configured, config) = configured(config);
-        let after = openings::of(&access, !config.sources.is_empty());
-        let had_sources = !self.0.sources.is_empty();
+        let before = http::openings(&self.0);
         self.0.registry.set(configured);
         self.0.sources.set(config.sources);
         self.0.wecom.set(config.wecom.sources);
-        let before = openings::of(&self.0.set_access(access), had_sources);
-        openings::tell(&before, &after);
+        self.0.set_access(access);
+        openings::log(&before, &http::openings(&self.0));
     }
 
     /// How many accounts are served now.

@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded in size and time, and without a copy when it comes in one piece.
+//! Reads a request's body: limited in size and time, and without a copy if it arrives in one piece.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,42 +12,44 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
-use super::crowd::Crowd;
+use super::concurrency_limit::ConcurrencyLimit;
 use super::error::ApiError;
-use super::state::AppState;
+use super::route::Call;
 use crate::client_network::ClientNetwork;
 
-/// A body that is still not whole after this long is given up, so that nobody holds a connection for ever.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a body may take to arrive.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where those wait whose body is not whole yet.
+/// The name under which requests wait for the rest of their body.
 const BODIES: &str = "body";
 
-/// The whole body, if it is JSON by its `Content-Type` and at most `server.bodyLimit` bytes. An absent body needs no type.
-pub(super) async fn json(req: &HttpRequest, payload: Payload, state: &AppState) -> Result<Bytes, ApiError> {
-    let body = raw(req, payload, state).await?;
-    if body.is_empty() || is_plain_json(req) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
+/// The whole body, if its `Content-Type` is JSON and it has at most `server.bodyLimit` bytes. An empty body needs no type.
+pub(super) async fn json(call: &mut Call<'_>) -> Result<Bytes, ApiError> {
+    let body = raw(call).await?;
+    if body.is_empty() || is_plain_json(call.req) { Ok(body) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
-/// The whole body, whatever it is, of at most `server.bodyLimit` bytes.
-pub(super) async fn raw(req: &HttpRequest, payload: Payload, state: &AppState) -> Result<Bytes, ApiError> {
-    in_time(PATIENCE, &state.crowd, || state.network(req.head()), whole(req, payload, state.options.body_limit)).await
+/// The whole body of any type, at most `server.bodyLimit` bytes.
+pub(super) async fn raw(call: &mut Call<'_>) -> Result<Bytes, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let body = whole(req, std::mem::replace(&mut call.payload, Payload::None), state.options.body_limit);
+    in_time(TIMEOUT, &state.concurrency, || state.network(req.head()), body).await
 }
 
 async fn in_time(
-    patience: Duration,
-    crowd: &Crowd,
+    timeout: Duration,
+    limit: &ConcurrencyLimit,
     from: impl FnOnce() -> Option<ClientNetwork>,
     body: impl Future<Output = Result<Bytes, ApiError>>,
 ) -> Result<Bytes, ApiError> {
     let mut body = pin!(body);
-    let mut looked = false;
-    // Most bodies come in one piece with their head and are there at the second look: those need no timer.
+    let mut polled_before = false;
+    // Most bodies arrive with the head and are complete at the second poll. Those need no timer.
     let soon = poll_fn(|context| match body.as_mut().poll(context) {
         Poll::Ready(read) => Poll::Ready(Some(read)),
-        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending if polled_before => Poll::Ready(None),
         Poll::Pending => {
-            looked = true;
+            polled_before = true;
             context.waker().wake_by_ref();
             Poll::Pending
         }
@@ -55,9 +57,9 @@ async fn in_time(
     match soon.await {
         Some(read) => read,
         None => {
-            // What is here of unfinished bodies is held, and so there are only so many.
-            let _place = crowd.enter_from(BODIES, from())?;
-            tokio::time::timeout(patience, body).await.unwrap_or(Err(ApiError::RequestTimeout))
+            // Unfinished bodies take memory, so their number is limited.
+            let _permit = limit.acquire_from(BODIES, from())?;
+            tokio::time::timeout(timeout, body).await.unwrap_or(Err(ApiError::RequestTimeout))
         }
     }
 }
@@ -92,12 +94,12 @@ async fn whole(
     }
 }
 
-/// A body that ends too early or is not cut into chunks as HTTP wants; later bytes could not mend it.
+/// A body that breaks off or whose chunks are malformed.
 fn broken(_: PayloadError) -> ApiError {
     ApiError::Other(StatusCode::BAD_REQUEST)
 }
 
-/// `application/json`, or a type that is JSON by its suffix; in UTF-8, and not compressed.
+/// Whether the type is `application/json` or ends in `+json`, in UTF-8 and not compressed.
 fn is_plain_json(req: &HttpRequest) -> bool {
     let text = |name: header::HeaderName| req.headers().get(name).and_then(|value| value.to_str().ok());
     if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
@@ -111,7 +113,7 @@ fn is_plain_json(req: &HttpRequest) -> bool {
     is_json && charset.is_none_or(|(_, charset)| is_utf8(charset.trim().trim_matches('"')))
 }
 
-/// UTF-8 by its name, or by the one that many write instead.
+/// `utf8` is wrong but common.
 fn is_utf8(charset: &str) -> bool {
     ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pieces_are_joined_up_to_the_limit_and_not_a_byte_further() {
+    async fn chunks_are_joined_up_to_the_limit() {
         assert_eq!(read(&[], 0).await, Ok(Bytes::new()));
         assert_eq!(read(&[b"abc"], 3).await, Ok(Bytes::from_static(b"abc")));
         assert_eq!(read(&[b"a", b"", b"bc"], 3).await, Ok(Bytes::from_static(b"abc")));
@@ -138,12 +140,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_stops_half_way_is_given_up() {
+    async fn a_stalled_body_times_out() {
         let first = stream::iter([Ok(Bytes::from_static(b"{"))]);
         let req = TestRequest::default().to_http_request();
         let stalled = whole(&req, first.chain(stream::pending()), 10);
-        let crowd = Crowd::new(1, Clock::system());
-        assert!(matches!(in_time(Duration::from_millis(20), &crowd, || None, stalled).await, Err(ApiError::RequestTimeout)));
+        let limit = ConcurrencyLimit::new(1, Clock::system());
+        assert!(matches!(in_time(Duration::from_millis(20), &limit, || None, stalled).await, Err(ApiError::RequestTimeout)));
     }
 
     #[tokio::test]
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_known_by_its_type_its_charset_and_its_encoding() {
+    fn json_needs_the_right_type_charset_and_encoding() {
         let plain = |name: header::HeaderName, value: &str| {
             let request = TestRequest::default().insert_header((header::CONTENT_TYPE, "application/json"));
             is_plain_json(&request.insert_header((name, value)).to_http_request())

@@ -1,5 +1,5 @@
-//! The caller's half of a `wx.config`: a JSON object that is passed through byte for byte, but for the four fields that only we may
-//! set, and the address in it that is to be signed.
+//! The caller's part of a `wx.config`: a JSON object that is returned byte for byte without the four fields that only we may set, and the
+//! address in it that is signed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,31 +21,31 @@ pub(super) const AGENT_FIELDS: [&str; 5] = ["corpid", "agentid", "timestamp", "n
 /// Names of `GET` parameters that are lists in `wx.config`.
 const LISTS: [&str; 2] = ["jsApiList", "openTagList"];
 
-/// Parameters of a `GET` that are ours or that `wx.config` knows. Any other one behind an address that is not encoded may be its rest.
+/// Parameters of a `GET` that are ours or part of `wx.config`. Any other one after an unencoded address may be the rest of it.
 const KNOWN: [&str; 7] = ["url", "jsApiList", "openTagList", "debug", "beta", "type", "agentid"];
 
-/// Room for our four fields, so that the answer is written without a second allocation.
+/// Bytes for our four fields, so that the answer needs one allocation.
 const OUR_ROOM: usize = 224;
 
-/// What the caller sent, ready to have our fields added.
+/// The caller's fields, to which ours are added.
 #[derive(Debug)]
 pub struct ConfigRequest {
-    /// An unclosed JSON object: `{` and the caller's fields, each with a comma behind it.
+    /// An unclosed JSON object: `{` and the caller's fields, each followed by a comma.
     echo: String,
     /// The address to sign, as sent up to `#`.
     url: Option<String>,
-    /// Whether the address was sent in a query without being encoded, in a way that changed it.
+    /// Whether the address came unencoded in a query and may have been changed by it.
     is_altered: bool,
 }
 
 /// Why the address that is signed may not be the page's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Doubt {
-    /// There is none.
+    /// No address was sent.
     Missing,
-    /// The `Referer` that stands in for it holds an origin only, as browsers send it across origins.
+    /// The `Referer` that is used instead has only an origin, as browsers send it across origins.
     OriginOnly,
-    /// It was sent in a query without being encoded: an `&` has ended it, or `%` and `+` in it were decoded.
+    /// It came unencoded in a query: an `&` ended it, or `%` and `+` in it were decoded.
     Altered,
 }
 
@@ -63,7 +63,7 @@ impl ConfigRequest {
         }
         let text = std::str::from_utf8(body).map_err(|_| ApiError::InvalidJson("it is not UTF-8".to_owned()))?;
         if let Some(found) = not_an_object(text) {
-            // Whether it is JSON at all is the first question.
+            // Invalid JSON is reported before a wrong type.
             serde_json::from_str::<&RawValue>(text).map_err(|error| ApiError::InvalidJson(error.to_string()))?;
             return Err(ApiError::BodyNotAnObject(found));
         }
@@ -74,7 +74,7 @@ impl ConfigRequest {
         Ok(Self { echo, url: url.map(url_in_json).transpose()?, is_altered: false })
     }
 
-    /// Reads a `GET`'s parameters: lists by commas or by saying the name again, `debug` as a boolean, all else as text.
+    /// Reads a `GET`'s parameters: lists separated by commas or by repeating the name, `debug` as a boolean, everything else as text.
     pub fn from_query(query: &str) -> Result<Self, ApiError> {
         Self::from_query_without(query, &CONFIG_FIELDS)
     }
@@ -82,7 +82,7 @@ impl ConfigRequest {
     /// As [`ConfigRequest::from_query`]; `ours` are the names that are dropped.
     pub(super) fn from_query_without(query: &str, ours: &[&str]) -> Result<Self, ApiError> {
         let mut fields: Vec<(String, Value)> = Vec::new();
-        // Found by hash, because a stranger may send thousands of names.
+        // A hash map, because anybody may send thousands of names.
         let mut places: HashMap<String, usize> = HashMap::new();
         let (mut url, mut is_bare, mut is_altered) = (None, false, false);
         for raw in query.split('&') {
@@ -93,7 +93,7 @@ impl ConfigRequest {
             if name == "url" {
                 let signed = url_as_sent(&value)?;
                 is_bare = raw.contains("://");
-                // A browser's address holds neither; there was a %XX or a + in it.
+                // A browser's address has neither, so a %XX or a + was decoded.
                 is_altered = is_bare && signed.contains(|c: char| !c.is_ascii() || c.is_whitespace());
                 url = Some(signed);
             }
@@ -105,7 +105,7 @@ impl ConfigRequest {
             } else {
                 value.into_owned().into()
             };
-            // Where a name comes again, a list grows and anything else is replaced; both stay in their first place.
+            // A repeated name extends a list and replaces anything else; the position stays that of the first.
             let place = *places.entry(name.into_owned()).or_insert_with_key(|name| {
                 fields.push((name.clone(), Value::Null));
                 fields.len() - 1
@@ -122,7 +122,7 @@ impl ConfigRequest {
         Ok(Self { echo, url, is_altered })
     }
 
-    /// Why `url`, which [`ConfigRequest::url_or`] has chosen, may not be the page's address.
+    /// Why `url`, the result of [`ConfigRequest::url_or`], may not be the page's address.
     pub(super) fn doubt(&self, url: &str) -> Option<Doubt> {
         match &self.url {
             Some(_) => self.is_altered.then_some(Doubt::Altered),
@@ -131,7 +131,7 @@ impl ConfigRequest {
         }
     }
 
-    /// The address to sign: the caller's, else the `Referer` if it is a full address. Empty means neither.
+    /// The address to sign: the caller's, else the `Referer` if it is a full address, else empty.
     pub fn url_or<'a>(&'a self, referer: Option<&'a str>) -> &'a str {
         match &self.url {
             Some(url) => url,
@@ -139,13 +139,13 @@ impl ConfigRequest {
         }
     }
 
-    /// The caller's fields, unclosed, to write ours behind.
+    /// The caller's fields as an unclosed object, to which ours are appended.
     pub fn into_echo(self) -> String {
         self.echo
     }
 }
 
-/// What `text` begins like, when it is no object.
+/// The type of the JSON value in `text`, unless it is an object.
 fn not_an_object(text: &str) -> Option<&'static str> {
     Some(match text.trim_ascii_start().as_bytes().first()? {
         b'{' => return None,
@@ -157,7 +157,7 @@ fn not_an_object(text: &str) -> Option<&'static str> {
     })
 }
 
-/// Copies the fields that are the caller's to set and remembers the raw `url`.
+/// Copies the fields that the caller may set and keeps the raw `url`.
 struct EchoVisitor<'o> {
     room: usize,
     ours: &'o [&'o str],
@@ -174,7 +174,7 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
         let mut echo = String::with_capacity(self.room);
         let mut url = None;
         echo.push('{');
-        // A name is copied as it was written: JSON allows some, such as half a surrogate pair, that no text of ours can hold.
+        // Names are copied as written: JSON allows some, such as half a surrogate pair, that a Rust string cannot hold.
         while let Some(name) = map.next_key::<&RawValue>()? {
             let value: &RawValue = map.next_value()?;
             let plain = plain_name(name);
@@ -194,7 +194,7 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
     }
 }
 
-/// A field's name without quotes and escapes. One that has no such form is none of those we look for, so it may stay as it is.
+/// A field's name without quotes and escapes. A name that cannot be unescaped is none of ours, so it is returned as it is.
 fn plain_name(raw: &RawValue) -> Cow<'_, str> {
     let name = raw.get().trim_matches('"');
     if !name.contains('\\') {
@@ -208,7 +208,7 @@ fn url_in_json(raw: &RawValue) -> Result<String, ApiError> {
     url_as_sent(&url)
 }
 
-/// The part of `url` that is signed: as sent up to `#`, after one decoding if it is encoded as a whole.
+/// The part of `url` that is signed: up to `#`, percent-decoded once if the whole address is encoded.
 fn url_as_sent(url: &str) -> Result<String, ApiError> {
     let wholly_encoded = ["http%3a", "https%3a"].iter().any(|start| starts_with_ignoring_case(url, start));
     let url = if wholly_encoded {
@@ -223,7 +223,7 @@ fn url_as_sent(url: &str) -> Result<String, ApiError> {
     }
 }
 
-/// Whether `url` is a full address of the web: scheme and host.
+/// Whether `url` has scheme and host.
 fn is_http(url: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| {
         starts_with_ignoring_case(url, scheme)
@@ -231,7 +231,7 @@ fn is_http(url: &str) -> bool {
     })
 }
 
-/// Whether nothing but a slash stands behind the host of `url`.
+/// Whether `url` has nothing after the host but a slash.
 fn is_origin_only(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, host)| host);
     host.find(['/', '?']).is_none_or(|end| &host[end..] == "/")

@@ -1,17 +1,17 @@
-//! The demo's page, which fetches a `wx.config`, shows every step of its signature and logs its reader in, and what only a demo tells
-//! it. Served by `jsdkd demo` alone, whose account is a sandbox's: the ticket shown here opens nothing.
+//! The demo's pages and routes, which only `jsdkd demo` has. Its account is the sandbox's, so the ticket shown here is worth nothing.
 
 use std::net::SocketAddr;
 
+use actix_web::HttpResponse;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::ExposeSecret;
 
 use super::error::ApiError;
+use super::headers::{JSON, NO_STORE};
 use super::oauth;
 use super::params::Params;
-use super::state::{AppState, Demo, LocalAddress};
-use super::{GET, JSON, NO_STORE, RouteEntry, entry, read};
+use super::route::{Call, Route};
+use super::state::{Demo, LocalAddress};
 use clock::UnixMillis;
 use wechat::credential::CredentialKind;
 use wechat::signature;
@@ -21,37 +21,38 @@ const SCRIPT: &str = include_str!("../../static/demo.js");
 const LOGIN_SCRIPT: &str = include_str!("../../static/demo-login.js");
 const STYLE: &str = include_str!("../../static/demo.css");
 
-/// The demo's own routes.
-pub(super) fn route_table() -> Vec<RouteEntry> {
-    vec![
-        entry("/", GET, |route| route.route(read().to(home))),
-        entry("/demo.html", GET, |route| route.route(read().to(|| asset(PAGE, "text/html; charset=utf-8")))),
-        entry("/demo.js", GET, |route| route.route(read().to(|| asset(SCRIPT, "text/javascript; charset=utf-8")))),
-        entry("/demo-login.js", GET, |route| route.route(read().to(|| asset(LOGIN_SCRIPT, "text/javascript; charset=utf-8")))),
-        entry("/demo.css", GET, |route| route.route(read().to(|| asset(STYLE, "text/css; charset=utf-8")))),
-        entry("/demo/ticket", GET, |route| route.route(read().to(ticket))),
-        entry("/demo/user", GET, |route| route.route(read().to(user))),
-    ]
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/", |_| Box::pin(home())),
+    Route::get("/demo.html", |_| Box::pin(asset(PAGE, "text/html; charset=utf-8"))),
+    Route::get("/demo.js", |_| Box::pin(asset(SCRIPT, JAVASCRIPT))),
+    Route::get("/demo-login.js", |_| Box::pin(asset(LOGIN_SCRIPT, JAVASCRIPT))),
+    Route::get("/demo.css", |_| Box::pin(asset(STYLE, "text/css; charset=utf-8"))),
+    Route::get("/demo/ticket", |call| Box::pin(ticket(call))),
+    Route::get("/demo/user", |call| Box::pin(user(call))),
+];
+
+async fn home() -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Found().insert_header((header::LOCATION, "/demo.html")).finish())
 }
 
-async fn home() -> HttpResponse {
-    HttpResponse::Found().insert_header((header::LOCATION, "/demo.html")).finish()
-}
-
-async fn asset(text: &'static str, content_type: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
+async fn asset(text: &'static str, content_type: &'static str) -> Result<HttpResponse, ApiError> {
+    let mut response = HttpResponse::Ok();
+    response
         .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'self'"))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(text)
+        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    Ok(response.body(text))
 }
 
-/// The ticket that the next config will be signed with, so that the page can compute the signature itself.
-async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// The ticket that signs the next config, so that the page can compute the signature itself.
+async fn ticket(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
     let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
-    let holding = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
-    let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
-    // As the browser called us: forwarded headers count for nothing here, since a demo stands behind no proxy.
+    let credentials = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
+    let ticket = credentials.credential(CredentialKind::JsapiTicket).get().await?;
+    // As the browser called: a demo has no proxy, so forwarded headers do not count.
     let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());
     let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let server = format!("http://{host}");
@@ -66,16 +67,15 @@ async fn ticket(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResp
     Ok(HttpResponse::Ok().insert_header(headers.0).insert_header(headers.1).body(answer.to_string()))
 }
 
-/// Who logged in, as a site's back end would ask for them with `GET /oauth/{appid}/user`. The demo is its own site, and asks itself
-/// without a signature.
-async fn user(state: web::Data<AppState>, req: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
-    let ticket = Params::of(&req).one("ticket")?.unwrap_or_default().to_owned();
-    oauth::user::behind(&state, &demo.app_id, &ticket, req.method()).await
+/// Who logged in, as a site's back end would ask with `GET /oauth/{appid}/user`. The demo is its own site, so no signature is needed.
+async fn user(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let demo = call.state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
+    let ticket = Params::of(call.req).one("ticket")?.unwrap_or_default().to_owned();
+    oauth::redeem(&call, &demo.app_id, &ticket).await
 }
 
 impl Demo {
-    /// Lines to paste into a shell: a config, a credential (its signature is good for five minutes), and a check file.
+    /// Commands to paste into a shell: a config, a credential (the signature is valid for five minutes), a check file and a ping.
     pub fn curl_lines(&self, server: &str, now: UnixMillis) -> Vec<String> {
         let Self { app_id, realm, realm_secret, .. } = self;
         let nonce = format!("{:016x}", rand::random::<u64>());

@@ -1,5 +1,4 @@
-//! Every failure that a caller can see: one closed enum, one table of stable codes, one envelope (problem+json, RFC 9457). actix's
-//! own rejections pass through the same door.
+//! Every error that a caller can get: one enum, one table of stable codes, one envelope (problem+json, RFC 9457).
 
 use std::time::Duration;
 
@@ -7,7 +6,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
-use super::upstream;
+use super::headers::{NO_STORE, PROBLEM_JSON};
+use super::marks::Shaped;
+use super::upstream_errors;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
 use crate::realm::RealmError;
@@ -16,13 +17,13 @@ use credentials::keeper::{KeeperError, explain};
 use credentials::sources::SourceError;
 use wechat::Errcode;
 
-/// Why a request was not answered as it hoped. Its `Display` is the `detail` of the envelope: a sentence that says what to do.
+/// Why a request failed. Its `Display` is the `detail` of the envelope: what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The body is not JSON.
     #[error("the body is not valid JSON ({0}); send a JSON object such as {{\"url\": \"https://example.com/page\"}}")]
     InvalidJson(String),
-    /// The body is JSON, but no object.
+    /// The body is JSON, but not an object.
     #[error("the body must be a JSON object such as {{\"url\": \"https://example.com/page\"}}, not {0}")]
     BodyNotAnObject(&'static str),
     /// `url` cannot be signed.
@@ -37,13 +38,13 @@ pub enum ApiError {
     /// `key` names no credential.
     #[error("key must be token, ticket or card_ticket")]
     UnknownKey,
-    /// A visitor cannot be sent back to an address that browsers could read differently.
+    /// The address to return to is malformed, or browsers could read it differently.
     #[error("{0}")]
     InvalidRedirect(RedirectError),
-    /// A visitor may not be sent back to that site.
+    /// The site is not listed among those to return to.
     #[error("{0}")]
     RedirectNotAllowed(RedirectError),
-    /// `wx.agentConfig` is WeCom's alone.
+    /// `wx.agentConfig` exists only for WeCom.
     #[error(
         "type=agent is for the corpids of WeCom (企业微信); the pages of an official account call wx.config alone, so leave it out"
     )]
@@ -51,29 +52,29 @@ pub enum ApiError {
     /// The query string cannot be understood.
     #[error("{0}")]
     MalformedQuery(String),
-    /// Unknown realm or wrong signature: one and the same, so that neither can be found out.
+    /// Unknown realm or wrong signature. Same response for both cases, so that callers cannot probe.
     #[error(
         "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows"
     )]
     Unauthorized,
-    /// A right signature at a wrong time.
+    /// The signature is right, but its time is too far from ours.
     #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign anew", now.0)]
     TimestampOutOfRange {
-        /// Our time.
+        /// The time here.
         now: UnixMillis,
     },
-    /// WeChat's server check is signed with another token, or a delivery is not to be believed or read: one and the same.
+    /// A server check or a push that cannot be verified or read. Same response for all cases, so that callers cannot probe.
     #[error(
         "this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time"
     )]
     BadPushSignature,
-    /// The realm exists, and may not ask for this app.
+    /// The realm is not allowed to ask for this app.
     #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
     RealmNotAllowed,
-    /// CORS.
+    /// The `Origin` is not in `cors`.
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
-    /// A page of another site begins a login by scan.
+    /// A page of an unlisted site begins a login by scan.
     #[error(
         "pages of {0} may not begin a login by scan; add the page's origin to login.sites in the settings, or call POST /login in the back end"
     )]
@@ -89,28 +90,28 @@ pub enum ApiError {
     /// No such login by scanning.
     #[error("there is no login of this uuid, or its hour is over; begin another with POST /login")]
     UnknownLogin,
-    /// A login that waits for its scan.
+    /// The login waits for its scan.
     #[error("nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once")]
     NotScannedYet,
     /// The person who scanned said no.
     #[error("the person who scanned chose not to log in; begin another login with POST /login")]
     LoginDeclined,
-    /// Strangers can make us hold only so much.
+    /// The limit of open logins is reached.
     #[error("too many logins are under way; try again after the time in Retry-After")]
     TooManyLogins {
         /// When to try again.
         retry_after: Duration,
     },
-    /// No such address, or no such file.
+    /// No such path, or no such file.
     #[error("there is nothing at this address")]
     NotFound,
-    /// Wrong method for an address that exists.
+    /// The route does not answer this method.
     #[error("this address answers {allow} only")]
     MethodNotAllowed {
         /// The `Allow` header.
         allow: &'static str,
     },
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[error("the rest of the body did not arrive in time; send it again")]
     RequestTimeout,
     /// The body is larger than `server.bodyLimit`.
@@ -119,31 +120,31 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Not JSON by its own account.
+    /// The `Content-Type` is not JSON.
     #[error("send the body as Content-Type: application/json, in UTF-8 and not compressed")]
     UnsupportedMediaType,
-    /// A bug of ours; the log has the rest.
+    /// A bug in this server; the log has the details.
     #[error("something broke inside this server; its log says what")]
     Internal,
-    /// Too many requests wait already: for this account, or in all.
+    /// The concurrency limit is reached, for this account or in total.
     #[error("too many requests wait here already; ask again after the time in Retry-After")]
     Overloaded,
     /// The process is stopping, or a reload is under way.
     #[error("this server is stopping; ask again in a moment")]
     ShuttingDown,
-    /// No credential could be handed out.
+    /// The credential is not available.
     #[error("{}", explain::detail(.0))]
     Keeper(#[from] KeeperError),
-    /// No ticket of WeCom's could be had.
-    #[error("{}", upstream::describe_wecom(.0))]
+    /// WeCom's ticket is not available.
+    #[error("{}", upstream_errors::describe_wecom(.0))]
     Wecom(SourceError),
-    /// Another status of actix's own, such as a malformed path.
+    /// Another client error, such as a body that breaks off.
     #[error("the request cannot be understood ({0})")]
     Other(StatusCode),
 }
 
 impl ApiError {
-    /// The table: each failure's stable code and HTTP status.
+    /// The stable code and the HTTP status of each error.
     pub fn code(&self) -> (&'static str, StatusCode) {
         match self {
             Self::InvalidJson(_) => ("invalid_json", StatusCode::BAD_REQUEST),
@@ -175,23 +176,23 @@ impl ApiError {
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
             Self::Keeper(error) => keeper_code(error),
-            Self::Wecom(error) => upstream::wecom_code(error),
+            Self::Wecom(error) => upstream_errors::wecom_code(error),
             Self::Other(status) => ("bad_request", *status),
         }
     }
 
-    /// When to come back, for the failures that pass.
+    /// When to retry, for errors that pass.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Keeper(error) => explain::retry_after(error),
             Self::TooManyLogins { retry_after } => Some(*retry_after),
-            Self::Wecom(error) => upstream::retry_after(error, explain::STORE_RETRY),
+            Self::Wecom(error) => upstream_errors::retry_after(error, explain::STORE_RETRY),
             Self::Overloaded | Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
 
-    /// The same as a header has it, rounded up: a caller that comes back on the dot must not come too early.
+    /// The same for the header, in seconds, rounded up so that a caller that retries exactly then is not too early.
     pub(super) fn retry_after_seconds(&self) -> Option<String> {
         self.retry_after().map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
     }
@@ -211,11 +212,11 @@ impl ApiError {
         envelope.to_string()
     }
 
-    /// What WeChat itself said, if it refused.
+    /// WeChat's errcode and errmsg, if it refused.
     pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
             Self::Keeper(error) => explain::refusal(error),
-            Self::Wecom(error) => upstream::refusal(error),
+            Self::Wecom(error) => upstream_errors::refusal(error),
             _ => None,
         }
     }
@@ -271,7 +272,7 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON)).insert_header((header::CACHE_CONTROL, super::NO_STORE));
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
         if let Some(pause) = self.retry_after_seconds() {
             response.insert_header((header::RETRY_AFTER, pause));
         }
@@ -282,9 +283,8 @@ impl ResponseError for ApiError {
             }
             _ => {}
         }
-        response.body(self.envelope())
+        let mut response = response.body(self.envelope());
+        response.extensions_mut().insert(Shaped { error: Some(self.code()) });
+        response
     }
 }
-
-/// The media type of the envelope.
-pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -1,5 +1,5 @@
-//! Whether a request was sent to a name that is this server's own. A web page whose host name is made to point at our address (DNS
-//! rebinding) shares an origin with us, so that no other header tells it apart; but the browser still sends the page's own name as `Host`.
+//! Checks the `Host` of a request against DNS rebinding. A web page whose host name is made to resolve to our address has the same origin as
+//! we have, so no other header shows the attack. But its browser still sends the page's name as `Host`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,9 +12,9 @@ use super::state::AppState;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// True if every host that the request names is an IP address, a name without a dot, the host of `server.publicUrl` or one of
-/// `server.hosts`. From a trusted proxy the forwarded host counts too, but never instead of `Host`: a page can set it, and the machine of
-/// its visitor may be a trusted one.
+/// Whether every host that the request names is an IP address, a name without a dot, the host of `server.publicUrl` or one of
+/// `server.hosts`. A trusted proxy's forwarded host is checked, too, but never replaces `Host`: a page can set it, and its visitor's machine
+/// may be a trusted proxy.
 pub(super) fn is_named(req: &HttpRequest, state: &AppState) -> bool {
     let public = state.options.public_url.as_ref().and_then(|url| url.host_str());
     let is_known =
@@ -24,7 +24,7 @@ pub(super) fn is_named(req: &HttpRequest, state: &AppState) -> bool {
     directly(req.headers(), authority, req.version(), is_known) && (!is_trusted || by_proxy(req.headers(), is_known))
 }
 
-/// Judges `Host` and the host of an absolute request target. A browser always sends exactly one `Host`; only HTTP/1.0 may leave it out.
+/// Checks `Host` and the host of an absolute request target. A browser sends exactly one `Host`; only HTTP/1.0 may leave it out.
 fn directly(headers: &HeaderMap, authority: Option<&str>, version: Version, is_known: impl Fn(&str) -> bool + Copy) -> bool {
     let mut hosts = headers.get_all(header::HOST);
     let is_good = match (hosts.next(), hosts.next()) {
@@ -35,7 +35,7 @@ fn directly(headers: &HeaderMap, authority: Option<&str>, version: Version, is_k
     is_good && authority.is_none_or(|authority| is_own(authority, is_known))
 }
 
-/// Judges the hosts that proxies say they were asked for.
+/// Checks the hosts that proxies report.
 fn by_proxy(headers: &HeaderMap, is_known: impl Fn(&str) -> bool + Copy) -> bool {
     let mut listed = headers.get_all(X_FORWARDED_HOST);
     let is_listed =
@@ -51,11 +51,11 @@ fn by_proxy(headers: &HeaderMap, is_known: impl Fn(&str) -> bool + Copy) -> bool
         })
 }
 
-/// Judges one host, with or without a port.
+/// Checks one host, with or without a port.
 fn is_own(host: &str, is_known: impl Fn(&str) -> bool) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else { return false };
-        // A client may send the zone of a link-local address, which is of no account here.
+        // Clients may add the zone of a link-local address.
         let address = address.split('%').next().unwrap_or_default();
         return address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
@@ -71,7 +71,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A name such as `localhost` or a container's, which no stranger can register.
+/// A name such as `localhost` or a container's, which nobody can register in the DNS.
 fn is_single_label(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_host_is_judged() {
+    fn host_and_request_target_are_both_checked() {
         let directly =
             |pairs: &[(&'static str, &'static str)], authority, version| directly(&headers(pairs), authority, version, known);
         assert!(directly(&[("host", "127.0.0.1")], None, Version::HTTP_11));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_hosts_are_judged_one_by_one() {
+    fn every_forwarded_host_is_checked() {
         const HOST: &str = "x-forwarded-host";
         for own in
             [&[][..], &[(HOST, "wx.example.com:443, jsdkd")], &[("forwarded", "for=1.1.1.1;Host=\"wx.example.com:443\", for=x")]]

@@ -1,75 +1,74 @@
-//! The pages that a visitor meets, in Chinese or English and without any script: how a login ended, or why it did not. The words are
-//! in `static/visitor/`, one file for each page; askama escapes whatever is put into them. Who sees which page is the routes' concern.
+//! The pages for visitors, in Chinese or English and without scripts: how a login ended, or why it failed. The texts are askama templates
+//! in `static/visitor/`, one file for each page; askama escapes every value.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use url::Url;
 
+use super::headers::NO_STORE;
+use super::marks::Shaped;
+use super::request_id::request_id;
 use super::state::AppState;
-use super::{NO_STORE, log};
 use crate::login::{Failure, LoginError};
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// A page brings its style with it and needs nothing else; its form comes back to us.
+/// A page contains its style and loads nothing; its form is sent to this server.
 const CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// When to try again after trouble, in seconds.
+/// In seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// What a visitor is told.
+/// A page and the values in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Page<'a> {
     /// A scan login is done: the rest happens on the computer.
     Done,
     /// "Log in to SITE?", a form with `token`, `state` (the login by its picture) and `answer` (`yes` or `no`) for `action`.
     Confirm { site: &'a str, action: &'a str, token: &'a str, login: &'a str },
-    /// The visitor said no to [`Page::Confirm`].
+    /// The visitor answered no to [`Page::Confirm`].
     Declined,
     /// The link is unknown, used, too old, or another browser's.
     Expired(WayOn<'a>),
-    /// The visitor said no to WeChat itself.
+    /// The visitor refused in WeChat.
     Refused { again: Option<&'a str> },
     /// Somebody else has used this QR code, which `site` shows.
     Taken { site: &'a str },
-    /// A snapshot visit (快照页): WeChat gives nobody's true identity there.
+    /// A snapshot visit (快照页), where WeChat does not give the real identity.
     Snapshot { again: Option<&'a str> },
-    /// WeChat or our storage is in trouble; `reference` is what to look for in the log.
+    /// WeChat or the store fails; `reference` is the request id in the log.
     Trouble { status: Trouble, again: Option<&'a str>, reference: &'a str },
 }
 
-/// How a visitor goes on from a page: by the first of these that is known.
+/// Where a page sends the visitor: the first of these that is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WayOn<'a> {
-    /// Where the login begins again.
+    /// Where the login starts again.
     pub(super) again: Option<&'a str>,
     /// The site that the login was for.
     pub(super) site: Option<&'a Url>,
-    /// Our own name.
+    /// This server's host name.
     pub(super) host: &'a str,
 }
 
-/// Whose trouble, as a status.
+/// The kind of failure, as a status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
-    /// 502: WeChat refused, or answered what cannot be read.
+    /// 502: WeChat refused, or its answer is unreadable.
     Upstream,
-    /// 429: their network has brought too much.
+    /// 429: too many logins from the visitor's network.
     TooMany,
-    /// 503: our storage is away, or we are stopping.
+    /// 503: the store fails, or this server is stopping.
     Here,
     /// 504: WeChat did not answer in time.
     Slow,
 }
 
-/// Marks an answer as a page, so that the gate leaves a refusal that a person can read as it is.
-pub(super) struct ForVisitors;
-
-/// The answer that shows `page` in the visitor's language.
+/// The response with `page` in the visitor's language.
 pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
     let zh = reads_chinese(req);
     let mut response = HttpResponse::build(page.status());
@@ -82,11 +81,11 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
     if matches!(page.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
     }
-    response.extensions_mut().insert(ForVisitors);
+    response.extensions_mut().insert(Shaped { error: None });
     response.body(page.html(zh))
 }
 
-/// The page of a visitor whose code brought no login; `again` is where to begin anew.
+/// The page after a failed login; `again` is where to start again.
 pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -> HttpResponse {
     let status = match failure {
         Failure::BadCode => return visitor(req, Page::Expired(WayOn { again, ..WayOn::default() })),
@@ -94,29 +93,30 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
         Failure::Upstream => Trouble::Upstream,
         Failure::TimedOut => Trouble::Slow,
     };
-    visitor(req, Page::Trouble { status, again, reference: &log::request_id(req) })
+    visitor(req, Page::Trouble { status, again, reference: &request_id(req) })
 }
 
 /// The page for a visitor who cannot be served now. The cause goes to the log; `again` is the address to retry.
-pub(super) fn trouble_here(req: &HttpRequest, error: &LoginError, again: Option<&str>) -> HttpResponse {
-    let reference = log::request_id(req);
+pub(super) fn trouble_here(req: &HttpRequest, state: &AppState, error: &LoginError, again: Option<&str>) -> HttpResponse {
+    let reference = request_id(req);
     let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
-    // Strangers can ask as often as they like, and what they have too much of is logged by the login's own limits.
-    let state = req.app_data::<web::Data<AppState>>().filter(|_| status == Trouble::Here);
-    if let Some(unlogged) = state.and_then(|state| state.log_limit.admit("visitor not served")) {
+    // Anybody can cause this, so the lines are limited; too many logins are logged by the login's own limits.
+    if status == Trouble::Here
+        && let Some(unlogged) = state.log_limit.admit("visitor not served")
+    {
         let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
         tracing::warn!(%error, request_id = reference, unlogged, "a visitor could not be served");
     }
     visitor(req, Page::Trouble { status, again, reference: &reference })
 }
 
-/// The page of a visitor for whom there is no place to wait; the crowd itself is told of elsewhere.
-pub(super) fn crowded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
-    visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &log::request_id(req) })
+/// The page if the concurrency limit is reached, which the limit itself logs.
+pub(super) fn overloaded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
+    visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &request_id(req) })
 }
 
-/// The address of `req` below `base`, for a visitor who can retry it.
-pub(super) fn same(req: &HttpRequest, base: &Url) -> Option<String> {
+/// The address of `req` below `base`, so that the visitor can retry.
+pub(super) fn retry_address(req: &HttpRequest, base: &Url) -> Option<String> {
     let path = req.uri().path_and_query()?.as_str();
     base.join(path.trim_start_matches('/')).ok().filter(|url| url.origin() == base.origin()).map(String::from)
 }
@@ -156,7 +156,7 @@ impl Page<'_> {
     }
 }
 
-/// The templates, each with the values that it shows.
+/// The templates with their values.
 #[derive(Template)]
 enum Sheet<'a> {
     #[template(path = "done.html")]
@@ -177,7 +177,7 @@ enum Sheet<'a> {
     Trouble { zh: bool, again: Option<&'a str>, reference: &'a str },
 }
 
-/// An address that a link may have: escaping alone would let `javascript:` through.
+/// `address`, if a link may have it. Escaping alone would allow `javascript:`.
 fn followable(address: Option<&str>) -> Option<&str> {
     address.filter(|address| {
         let is_path = address.starts_with('/') && !address.starts_with("//") && !address.starts_with("/\\");
@@ -185,11 +185,11 @@ fn followable(address: Option<&str>) -> Option<&str> {
     })
 }
 
-/// Whether Chinese comes before English in `Accept-Language`. It does when neither is named: this is WeChat.
+/// Whether `Accept-Language` prefers Chinese to English. Without either the answer is yes, since visitors use WeChat.
 fn reads_chinese(req: &HttpRequest) -> bool {
     let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else { return true };
     wanted.retain(|wish| wish.quality > Quality::ZERO);
-    // The sort is stable: equals keep the visitor's order.
+    // The sort is stable, so equal weights keep the visitor's order.
     wanted.sort_by_key(|wish| std::cmp::Reverse(wish.quality));
     let first = wanted.iter().find_map(|wish| match &wish.item {
         Preference::Specific(language) => match language.primary_language() {

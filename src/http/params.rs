@@ -1,4 +1,4 @@
-//! The parameters of a query string, decoded, each at most once: a second value would leave it open which of the two was meant.
+//! The decoded parameters of a query string. A parameter that is given twice is an error, because it is unclear which value is meant.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,12 @@ impl<'a> Params<'a> {
         Self(url::form_urlencoded::parse(req.query_string().as_bytes()).collect())
     }
 
-    /// Whether `name` is there, be it empty.
+    /// Whether `name` is present, even if empty.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(pair, _)| pair == name)
     }
 
-    /// The value of `name`; one that is empty counts as none.
+    /// The value of `name`; an empty one counts as missing.
     pub(super) fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.0.iter().filter(|(pair, _)| pair == name).map(|(_, value)| value.as_ref());
         let value = values.next();
@@ -29,7 +29,7 @@ impl<'a> Params<'a> {
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    /// The meaning of the word that `name` holds, if it holds one.
+    /// What the value of `name` means by the table `known`; `None` if it is missing.
     pub(super) fn word<T>(&self, name: &str, known: &[(&str, T)]) -> Result<Option<T>, ApiError>
     where
         T: Copy,

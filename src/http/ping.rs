@@ -1,16 +1,17 @@
-//! `GET /ping`: alive, and what time it is here.
+//! `GET /ping`: a health check that also tells the time here.
 
+use actix_web::HttpResponse;
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
 
-use super::JSON;
-use super::state::AppState;
+use super::error::ApiError;
+use super::headers::{JSON, NO_STORE};
+use super::route::{Call, Route};
 
-/// `{"pong": <unix ms>}`.
-pub(super) async fn get(state: web::Data<AppState>) -> HttpResponse {
-    let body = format!("{{\"pong\":{}}}", state.clock().wall());
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, super::NO_STORE))
-        .body(body)
+pub(super) const ROUTES: &[Route] = &[Route::get("/ping", |call| Box::pin(get(call)))];
+
+/// `{"pong": <Unix time in ms>}`.
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let body = format!("{{\"pong\":{}}}", call.state.clock().wall());
+    let mut response = HttpResponse::Ok();
+    Ok(response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(body))
 }

@@ -1,16 +1,16 @@
-//! `POST` to where WeChat's server check is answered: a message or an event of an account. Whatever is not WeChat's own gets one and
-//! the same refusal.
+//! `POST /wechat/{appid}`, `/wechat` and `/`: WeChat pushes a message or an event. `GET` at the same paths is the server check. Whatever is
+//! wrong with a push, the refusal is the same.
 
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::ApiError;
+use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
-use super::state::AppState;
-use super::{GET, NO_STORE, TEXT, body, challenge, push_faults};
+use super::route::{Call, GET};
+use super::{body, pushed_app};
 use crate::message::{Answer, Delivery, Push, PushFault};
 use credentials::keeper::Holding;
 use wechat::message::Form;
@@ -20,32 +20,27 @@ const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `POST /wechat/{appid}` and `/wechat`.
-pub(super) async fn post(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    let holding = challenge::addressed(&req, &state).await?;
-    delivered(holding, &state, &req, payload.into_inner()).await
+pub(super) async fn post(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let credentials = pushed_app::addressed(&call).await?;
+    receive(credentials, call).await
 }
 
-/// `POST /`, where a proxy names the app.
-pub(super) async fn root(req: HttpRequest, state: web::Data<AppState>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    let app_id = challenge::named_by_proxy(&req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
-    let holding = challenge::known(&req, &state, app_id).await?;
-    delivered(holding, &state, &req, payload.into_inner()).await
+/// `POST /` from a proxy that names the app.
+pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let app_id = pushed_app::named_by_proxy(call.req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
+    let credentials = pushed_app::find(call.req, call.state, app_id).await?;
+    receive(credentials, call).await
 }
 
-/// The answer to a delivery.
-pub(super) async fn delivered(
-    holding: Arc<Holding>,
-    state: &AppState,
-    req: &HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
-    let account = &holding.account;
+async fn receive(credentials: Arc<Holding>, mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let account = &credentials.account;
     let refused = |fault: PushFault| {
-        push_faults::refused(state, req, &account.app_id, &fault);
+        pushed_app::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
-    // What is too large, or never ends, is as little WeChat's as what is signed wrongly.
-    let body = body::raw(req, payload, state).await.map_err(|error| match error {
+    // WeChat sends no body that is too large or never ends, so it is refused like a wrong signature.
+    let body = body::raw(&mut call).await.map_err(|error| match error {
         ApiError::Overloaded => error,
         ApiError::BodyTooLarge { limit } => refused(PushFault::TooLarge(limit)),
         _ => refused(PushFault::Unfinished),
@@ -66,8 +61,8 @@ pub(super) async fn delivered(
     let seal = delivery.seal;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, NO_STORE));
-    // Refused, WeChat asks again; `success` would lose the message.
-    Ok(match state.inbox.answer(&holding, &policy, delivery, || state.place(&holding)).await? {
+    // WeChat repeats a refused push; after `success` the message would be lost.
+    Ok(match state.inbox.answer(&credentials, &policy, delivery, || state.permit(&credentials)).await? {
         Answer::Nothing => response.insert_header((header::CONTENT_TYPE, TEXT)).body("success"),
         Answer::Silence => response.insert_header((header::CONTENT_TYPE, TEXT)).finish(),
         Answer::Reply(reply) => {

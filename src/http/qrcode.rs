@@ -1,48 +1,52 @@
-//! `GET /qrcode/{text}`: the text as a QR code, a PNG, or an SVG with `.svg` behind the text. With `?unescape=true` the text is decoded
-//! once more, as a form value: so the address of a scan login's picture is written. It knows nothing of logins.
+//! `GET /qrcode/{text}`: the text as a QR code in PNG, or in SVG with `.svg` at the end. With `?unescape=true` the text is decoded a second
+//! time, as a form value, which is how the address of a scan login's QR code is encoded.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use percent_encoding::percent_decode_str;
 use qrcode::bits::{self, Bits};
 use qrcode::{Color, EcLevel, QrCode, Version};
 use url::form_urlencoded;
 
-use super::NO_STORE;
 use super::error::ApiError;
-use super::state::AppState;
+use super::headers::NO_STORE;
+use super::route::{Call, Pages, Route};
 
-/// How much of a code may be damaged and it is read all the same: 15 %.
+pub(super) const ROUTES: &[Route] =
+    &[Route::get("/qrcode/{text:tail}", |call| Box::pin(get(call))).pages(Pages::LoginSites).secret_path()];
+
+/// Readers tolerate damage to 15 % of the code.
 const LEVEL: EcLevel = EcLevel::M;
 
-/// The white border that a reader needs, in modules, by ISO/IEC 18004.
+/// The white border in modules, as ISO/IEC 18004 requires.
 const QUIET: usize = 4;
 
-/// The side of a picture in pixels, unless a module would get fewer than [`LEAST`].
+/// The side of the picture in pixels, unless a module would be smaller than [`LEAST`].
 const SIDE: usize = 256;
 const LEAST: usize = 3;
 
-/// Where those wait whose picture is not drawn yet.
+/// The name under which requests wait for a picture.
 const DRAWING: &str = "qrcode";
 
-/// An SVG may style itself and do nothing else, should somebody open it as a page.
+/// An SVG that is opened as a page may use its own style and nothing else.
 const SVG_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
-/// The picture. Never stored: the text may be a login's.
-pub(super) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    // The path as it was sent: the router's own copy is decoded in part.
+/// The picture. Never cached, because the text may belong to a login.
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    // The path as it was sent; the route table uses a partly decoded copy.
     let raw = req.uri().path().splitn(3, '/').nth(2).unwrap_or_default();
     let (raw, form) = match raw.strip_suffix(".svg") {
         Some(raw) => (raw, Form::Svg),
         None => (raw, Form::Png),
     };
     let text = text(raw, is_escaped_twice(req.query_string()))?;
-    let _place = state.crowd.enter_from(DRAWING, state.network(req.head()))?;
-    let _turn = state.costly.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
-    // A large code takes some milliseconds, which the other requests of this worker need not wait.
+    let _permit = state.concurrency.acquire_from(DRAWING, state.network(req.head()))?;
+    let _turn = state.expensive.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
+    // A large code takes some milliseconds, so it is drawn outside the worker.
     let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));
     let picture = picture.await.map_err(|_| ApiError::ShuttingDown)?.ok_or(ApiError::TextTooLong)?;
     let mut response = HttpResponse::Ok();
@@ -75,7 +79,7 @@ fn is_escaped_twice(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "unescape" && value == "true")
 }
 
-/// What `raw` says, decoded once, or twice: the second time as a form value, where `+` is a blank.
+/// Decodes `raw` once, or twice, the second time as a form value, where `+` is a space.
 fn text(raw: &str, is_escaped_twice: bool) -> Result<String, ApiError> {
     let mut text = decoded(raw)?;
     if is_escaped_twice {
@@ -101,7 +105,7 @@ fn content(text: &str) -> Option<Bits> {
     if text.is_ascii() {
         return bits::encode_auto(text.as_bytes(), LEVEL).ok();
     }
-    // Bytes as they are: the library would take pairs of UTF-8's bytes for Japanese in Shift JIS, and a reader would believe it.
+    // As bytes: the library would encode pairs of UTF-8 bytes as Shift JIS, and readers would show Japanese.
     (1..=40).find_map(|version| {
         let mut bits = Bits::new(Version::Normal(version));
         bits.push_byte_data(text.as_bytes()).ok()?;
@@ -110,7 +114,7 @@ fn content(text: &str) -> Option<Bits> {
     })
 }
 
-/// One bit for each pixel, as many pixels for a module as fit into [`SIDE`], in the middle of the picture.
+/// One bit a pixel. Modules are as large as fits into [`SIDE`], and the code is centred.
 fn png(code: &QrCode) -> Vec<u8> {
     let modules = code.width() + 2 * QUIET;
     let scale = (SIDE / modules).max(LEAST);
@@ -135,7 +139,7 @@ fn png(code: &QrCode) -> Vec<u8> {
     file
 }
 
-/// One path over all dark modules, each run of a row drawn at once; a unit is a module.
+/// One path with a rectangle for each run of dark modules in a row; a unit is a module.
 fn svg(code: &QrCode) -> String {
     let side = code.width() + 2 * QUIET;
     let mut svg = format!(

@@ -1,23 +1,21 @@
-//! What every request may look at: the keeper, who may call, and the settings of the server.
+//! What all handlers share: the credentials, who may call, the limits, and the server's options.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use actix_web::dev::RequestHead;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::caller;
-use super::crowd::{Crowd, Place};
+use super::client_ip::{self, Hidden};
+use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
-use super::neighbours::{Claims, Known};
-use super::push_faults::PushFaults;
+use super::push_fault_log::PushFaultLog;
 use crate::client_network::ClientNetwork;
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
@@ -26,7 +24,7 @@ use crate::oauth::OauthPolicies;
 use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
-use crate::settings::{CallerPolicy, HubConfig, LoginConfig, TrustedProxies, WecomCorp};
+use crate::settings::{LoginConfig, TrustedProxies, WecomCorp};
 use clock::Clock;
 use credentials::keeper::{Cached, Holding, Keeper};
 use credentials::sources::Sources;
@@ -35,112 +33,97 @@ use wechat::credential::CredentialKind;
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {
-    /// The owner of all credentials.
+    /// WeChat's tokens and tickets.
     pub keeper: Keeper,
-    /// What becomes of visitors who log in.
+    /// Logins of visitors.
     pub logins: Logins,
-    /// What becomes of messages that WeChat pushes.
+    /// Handles the messages that WeChat pushes.
     pub inbox: Inbox,
-    /// Which accounts there are.
+    /// The configured accounts and those in the store.
     pub registry: Registry,
-    /// Who may call; a reload replaces it whole.
-    access: ArcSwap<Admission>,
+    /// Who may call; a reload replaces it as a whole.
+    access: ArcSwap<Access>,
     /// Expiring credentials of other services.
     pub sources: Sources,
     /// The tokens and tickets of WeCom's applications.
     pub wecom: Sources,
-    /// The choices that only a restart changes.
+    /// Options that only a restart changes.
     pub options: HttpOptions,
-    /// Turns for what costs more than an answer usually does, so that strangers who ask for it leave the processor to others.
-    pub(super) costly: Semaphore,
-    /// Places for those who wait.
-    pub(super) crowd: Crowd,
-    /// Bounds alike log lines.
+    /// Limits how many expensive answers are computed at once, so that they leave processor time to others.
+    pub(super) expensive: Semaphore,
+    /// Limits how many requests wait.
+    pub(super) concurrency: ConcurrencyLimit,
+    /// Limits similar log lines.
     pub(super) log_limit: LogLimit,
-    /// Whether the log says already that a proxy contradicts itself about our address.
+    /// Whether a proxy's contradicting headers were logged already.
     pub(super) address_warned: AtomicBool,
-    /// Which faults of pushes were logged lately.
-    pub(super) push_faults: PushFaults,
+    /// Which push faults were logged recently.
+    pub(super) push_faults: PushFaultLog,
 }
 
-/// Where those wait who ask for an account that is not known here.
+/// The name under which requests for an unknown account wait.
 const LOOKUP: &str = "unknown app";
 
-/// How many costly answers are worked out at once.
-const COSTLY_AT_ONCE: usize = 2;
+/// How many expensive answers are computed at once.
+const MAX_EXPENSIVE: usize = 2;
 
-/// Who may call: queries by realm or by token, pages by origin, and where visitors may be sent.
+/// Who may call: back ends by realm, pages by origin, and where visitors may be sent.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// The realms that may query.
     pub realms: Realms,
-    /// Who may call as at wechat-token-hub; `None` = nobody, and there are no such addresses.
-    pub hub: Option<HubConfig>,
     /// The origins whose pages may call.
     pub origins: OriginPolicy,
     /// The sites that visitors may be sent back to.
     pub oauth: OauthPolicies,
-    /// Who may begin a login by scan, and who is asked.
+    /// Which sites may begin a login by scan, and whether the visitor confirms it.
     pub login: LoginConfig,
-    /// The callers to whom `/token` answers.
-    pub tokenboy: CallerPolicy,
     /// WeCom's corps, for whose pages we sign.
     pub wecom: BTreeMap<AppId, WecomCorp>,
-    /// The callers to whom wetoken's addresses answer; `None` = there are none.
-    pub wetoken: Option<CallerPolicy>,
-    /// The account that is meant where none is named: the first in the settings.
+    /// The account for requests that name none: the first in the settings.
     pub first_app: Option<AppId>,
+    /// What the neighbours' routes need of the settings, one value of a type of its own for each. See [`Access::neighbour`].
+    pub(super) neighbours: Vec<Arc<dyn NeighbourSettings>>,
 }
 
-/// Who may call, and what was found out about callers by these very settings.
-pub(super) struct Admission {
-    access: Access,
-    /// The tokens that the hub's keys have proven.
-    pub(super) hub_tokens: Known<Claims>,
-}
+/// A value in [`Access`] that only one neighbour's routes read.
+pub(super) trait NeighbourSettings: Any + Send + Sync + std::fmt::Debug {}
 
-impl Admission {
-    fn of(access: Access) -> Self {
-        Self { access, hub_tokens: Known::default() }
+impl Access {
+    /// The value of type `T` that a neighbour stored; `None` if these settings do not enable its routes.
+    pub(super) fn neighbour<T: NeighbourSettings>(&self) -> Option<&T> {
+        self.neighbours.iter().find_map(|value| (&**value as &dyn Any).downcast_ref())
     }
 }
 
-impl Deref for Admission {
-    type Target = Access;
-
-    fn deref(&self) -> &Access {
-        &self.access
-    }
-}
-
-/// Settings of the HTTP side.
+/// Options of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Where `NAME.txt` files lie.
+    /// The folder of check files, `NAME.txt`.
     pub static_dir: PathBuf,
-    /// Host names of ours beside that of `public_url`; web pages of any other are not answered at addresses for programs.
+    /// This server's host names besides that of `public_url`. Web pages under any other name get no answer at routes for programs.
     pub hosts: Vec<String>,
     /// The proxies whose forwarded headers count.
     pub trusted_proxies: TrustedProxies,
     /// The largest body in bytes.
     pub body_limit: usize,
-    /// The most requests that wait at once; one account has a tenth of the places.
+    /// The most requests that wait at once; one account may use a tenth.
     pub max_waiting: usize,
     /// Whether every request is logged.
     pub access_log: bool,
-    /// How browsers reach us; `None` = as each request says.
+    /// How browsers reach this server; `None` = as each request says.
     pub public_url: Option<Url>,
     /// Where WeChat asks its users.
     pub open: Url,
-    /// What the demo's page tells its reader; `None` = no demo.
+    /// The demo's account and realm; `None` = no demo.
     pub demo: Option<Demo>,
 }
 
-/// The address that an application is served at, which is part of its data.
+/// The address that an application listens on, as part of its app data.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub SocketAddr);
 
-/// The sample account and realm of a demo. Its secrets are no secrets: they are shown on a page.
+/// The sample account and realm of a demo. Its secrets are public: a page shows them.
 #[derive(Clone, Debug)]
 pub struct Demo {
     /// The sample account's appid.
@@ -149,17 +132,15 @@ pub struct Demo {
     pub realm: String,
     /// The sample realm's secret.
     pub realm_secret: String,
-    /// Where the sandbox that plays WeChat listens.
+    /// The address of the sandbox that stands in for WeChat.
     pub sandbox: String,
     /// The address at which a phone on the same network reaches this machine, if it can.
     pub phone: Option<IpAddr>,
 }
 
-/// A request that takes longer is logged, whatever the access log's setting.
-pub(super) const SLOW: Duration = Duration::from_secs(1);
-
 impl AppState {
-    /// The state of a server that begins with `access`; of the two sources the first are those that `/token` tells, the second WeCom's.
+    /// The state of a server that starts with `access`. The first of the two sets of sources is what `/token` hands out, the second is
+    /// WeCom's.
     pub fn new(
         keeper: Keeper,
         logins: Logins,
@@ -169,112 +150,118 @@ impl AppState {
         access: Access,
         options: HttpOptions,
     ) -> Self {
-        let (access, costly) = (ArcSwap::from_pointee(Admission::of(access)), Semaphore::new(COSTLY_AT_ONCE));
-        let crowd = Crowd::new(options.max_waiting, keeper.clock().clone());
-        let log_limit = LogLimit::new(keeper.clock().clone());
-        let push_faults = PushFaults::new(keeper.clock().clone());
+        let clock = keeper.clock().clone();
         Self {
-            keeper,
             logins,
             inbox,
             registry,
-            access,
+            access: ArcSwap::from_pointee(access),
             sources,
             wecom,
-            options,
-            costly,
-            crowd,
-            log_limit,
+            expensive: Semaphore::new(MAX_EXPENSIVE),
+            concurrency: ConcurrencyLimit::new(options.max_waiting, clock.clone()),
+            log_limit: LogLimit::new(clock.clone()),
             address_warned: AtomicBool::new(false),
-            push_faults,
+            push_faults: PushFaultLog::new(clock),
+            options,
+            keeper,
         }
     }
 
-    /// The account of `app_id`. One that is not known here may have been created by another instance a moment ago, so the store is asked
-    /// once before it is refused.
+    /// The account of `app_id`. Another instance may have created an unknown one a moment ago, so the store is asked once.
     pub(super) async fn account(&self, app_id: &str) -> Result<Arc<Holding>, ApiError> {
         match self.keeper.holding(app_id) {
-            Some(holding) => Ok(holding),
-            // Boxed, so that the many who ask for a known account do not carry the future of the few who do not.
-            None => Box::pin(self.looked_up(app_id, None)).await,
+            Some(credentials) => Ok(credentials),
+            // Boxed, so that requests for known accounts do not carry this future.
+            None => Box::pin(self.look_up(app_id, None)).await,
         }
     }
 
-    /// The same for a request that anybody can send.
-    pub(super) async fn account_for(&self, stranger: &RequestHead, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+    /// The same for a public route: the wait is also counted against the client's network.
+    pub(super) async fn account_for(&self, client: &RequestHead, app_id: &str) -> Result<Arc<Holding>, ApiError> {
         match self.keeper.holding(app_id) {
-            Some(holding) => Ok(holding),
-            None => Box::pin(self.looked_up(app_id, self.network(stranger))).await,
+            Some(credentials) => Ok(credentials),
+            None => Box::pin(self.look_up(app_id, self.network(client))).await,
         }
     }
 
-    async fn looked_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<Holding>, ApiError> {
-        self.crowd.unless_done(LOOKUP, || from, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
+    async fn look_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<Holding>, ApiError> {
+        self.concurrency.limit_if_pending(LOOKUP, || from, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
     }
 
-    /// The credential: at once if it is at hand, else in a place among those who wait.
-    pub(super) async fn credential(&self, holding: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
-        match holding.credential(kind).at_hand() {
-            Some(near) => Ok(near),
-            // Boxed, so that the many who need not wait do not carry the future of the few who must.
-            None => Box::pin(self.waited_for(holding, kind, None)).await,
+    /// The credential: at once if it is cached, else after a wait with a permit.
+    pub(super) async fn credential(&self, credentials: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
+        match credentials.credential(kind).at_hand() {
+            Some(cached) => Ok(cached),
+            // Boxed, so that requests that need not wait do not carry this future.
+            None => Box::pin(self.wait_for(credentials, kind, None)).await,
         }
     }
 
-    /// The same for a request that anybody can send.
+    /// The same for a public route: the wait is also counted against the client's network.
     pub(super) async fn credential_for(
         &self,
-        stranger: &RequestHead,
-        holding: &Arc<Holding>,
+        client: &RequestHead,
+        credentials: &Arc<Holding>,
         kind: CredentialKind,
     ) -> Result<Arc<Cached>, ApiError> {
-        match holding.credential(kind).at_hand() {
-            Some(near) => Ok(near),
-            None => Box::pin(self.waited_for(holding, kind, self.network(stranger))).await,
+        match credentials.credential(kind).at_hand() {
+            Some(cached) => Ok(cached),
+            None => Box::pin(self.wait_for(credentials, kind, self.network(client))).await,
         }
     }
 
-    async fn waited_for(
+    async fn wait_for(
         &self,
-        holding: &Arc<Holding>,
+        credentials: &Arc<Holding>,
         kind: CredentialKind,
         from: Option<ClientNetwork>,
     ) -> Result<Arc<Cached>, ApiError> {
-        let _place = self.crowd.enter_from(holding.account.app_id.as_str(), from)?;
-        Ok(holding.credential(kind).get().await?)
+        let _permit = self.concurrency.acquire_from(credentials.account.app_id.as_str(), from)?;
+        Ok(credentials.credential(kind).get().await?)
     }
 
-    /// A place to wait for the account of `holding`.
-    pub(super) fn place(&self, holding: &Holding) -> Result<Place, ApiError> {
-        self.crowd.enter(holding.account.app_id.as_str())
+    /// A permit to wait for the account.
+    pub(super) fn permit(&self, credentials: &Holding) -> Result<Permit, ApiError> {
+        self.concurrency.acquire(credentials.account.app_id.as_str())
     }
 
-    /// The same for a request that anybody can send.
-    pub(super) fn place_for(&self, stranger: &RequestHead, holding: &Holding) -> Result<Place, ApiError> {
-        self.crowd.enter_from(holding.account.app_id.as_str(), self.network(stranger))
+    /// The same for a public route: also counted against the client's network.
+    pub(super) fn permit_for(&self, client: &RequestHead, credentials: &Holding) -> Result<Permit, ApiError> {
+        self.concurrency.acquire_from(credentials.account.app_id.as_str(), self.network(client))
     }
 
-    /// The network that a request comes from, if it is to be counted.
+    /// The client's IP address; `None` if the connection has none, as on a unix socket.
+    pub(super) fn client_ip(&self, head: &RequestHead) -> Option<IpAddr> {
+        client_ip::address(head, &self.options.trusted_proxies)
+    }
+
+    /// The client's IP address, for routes that check nothing but the network.
+    pub(super) fn certain_client_ip(&self, head: &RequestHead) -> Result<IpAddr, Hidden> {
+        client_ip::named(head, &self.options.trusted_proxies)
+    }
+
+    /// The network that a request is counted against, if any.
     pub(super) fn network(&self, head: &RequestHead) -> Option<ClientNetwork> {
-        caller::address(head, self).and_then(ClientNetwork::of)
+        self.client_ip(head).and_then(ClientNetwork::of)
     }
 
-    /// Who may call, now.
-    pub(super) fn access(&self) -> Guard<Arc<Admission>> {
+    /// Who may call now.
+    pub(super) fn access(&self) -> Guard<Arc<Access>> {
         self.access.load()
     }
 
-    /// Replaces who may call, from the next request on; returns who could before.
-    pub fn set_access(&self, access: Access) -> Access {
-        self.access.swap(Arc::new(Admission::of(access))).access.clone()
+    /// Replaces who may call, from the next request on.
+    pub fn set_access(&self, access: Access) {
+        self.access.store(Arc::new(access));
     }
 
-    /// The one clock.
+    /// The clock of the whole server.
     pub fn clock(&self) -> &Clock {
         self.keeper.clock()
     }
 
-    /// Whether `address` is a proxy of ours.
+    /// Whether `address` is a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.options.trusted_proxies.contains(address)
     }

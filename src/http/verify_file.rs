@@ -1,28 +1,33 @@
-//! The files that prove to WeChat that a domain is ours: `MP_verify_CODE.txt` and `WW_verify_CODE.txt` are their own names' code, at
-//! any path and in any case; any other `NAME.txt` at the root is a file that somebody put into `server.static`.
+//! Check files, which prove to WeChat that a domain is ours. The content of `MP_verify_CODE.txt` and `WW_verify_CODE.txt` is `CODE`, at any
+//! path and in any case. Any other `NAME.txt` at the root is a file in the folder `server.static`.
 
 use std::io;
 use std::time::Duration;
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
 use super::error::ApiError;
+use super::headers::TEXT;
+use super::route::{Call, GET, Route, other_method};
 use super::state::AppState;
-use super::{GET, TEXT, other_method};
 use credentials::files::{self, FileError};
 
-/// A check file is a line of text; nothing larger is served.
+/// Answers every path that has no route.
+pub(super) static FALLBACK: Route = Route::any_method("-", GET, |call| Box::pin(any(call)));
+
+/// A check file is one line of text; larger files are not served.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reading one takes no longer, unless the file system hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Reading takes longer only if the file system hangs.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where those wait whose check file is being read.
+/// The name under which requests wait for a check file.
 const READING: &str = "check file";
 
-/// Answers whatever no other route has: a check file, or 404.
-pub(super) async fn any(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+/// A check file, or 404.
+async fn any(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
     let path = req.path();
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let code = code_of(name);
@@ -35,7 +40,7 @@ pub(super) async fn any(req: HttpRequest, state: web::Data<AppState>) -> Result<
     }
     let text = match code {
         Some(code) => code.to_owned().into_bytes(),
-        None => file(&state, name.to_owned()).await?,
+        None => file(state, name.to_owned()).await?,
     };
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).body(text))
 }
@@ -50,7 +55,7 @@ fn code_of(name: &str) -> Option<&str> {
     (is_check && tail.eq_ignore_ascii_case(".txt") && is_word).then_some(code)
 }
 
-/// A plain name: nothing that could leave the folder, hide, or mean something to a file system.
+/// Whether `name` is a plain file name: not hidden, without separators, and the same on every file system.
 fn is_text_file(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     name.len() <= 128 && name.ends_with(".txt") && !name.starts_with('.') && name.bytes().all(plain)
@@ -58,14 +63,14 @@ fn is_text_file(name: &str) -> bool {
 
 async fn file(state: &AppState, name: String) -> Result<Vec<u8>, ApiError> {
     let path = state.options.static_dir.join(name);
-    // A thread that hangs, as on a mount that does not answer, keeps its place, so that there are only so many.
-    let place = state.crowd.enter(READING)?;
+    // The thread keeps the permit, so that a mount that does not answer blocks a limited number of threads.
+    let permit = state.concurrency.acquire(READING)?;
     let read = web::block(move || {
-        let _place = place;
+        let _permit = permit;
         files::read(&path, LARGEST)
     });
-    let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
-        tracing::error!(timeout = ?PATIENCE, "server.static does not answer; is it on a mount that hangs?");
+    let Ok(read) = tokio::time::timeout(TIMEOUT, read).await else {
+        tracing::error!(timeout = ?TIMEOUT, "server.static does not answer; is it on a mount that hangs?");
         return Err(ApiError::Internal);
     };
     match read.map_err(|_| ApiError::ShuttingDown)? {

@@ -1,50 +1,49 @@
-//! `/jsapi/{corpid}/config` for WeCom (企业微信): what `wx.config` needs, signed with the corp's ticket, and with `?type=agent` what
-//! `wx.agentConfig` needs, signed with an application's own. It is asked only where no account has the id.
+//! `/jsapi/{corpid}/config` for WeCom (企业微信): the fields of `wx.config`, signed with the corp's ticket, and with `?type=agent` those of
+//! `wx.agentConfig`, signed with an application's ticket. Called by `jsapi_config` if no account has the id.
 
 use std::borrow::Cow;
 
-use actix_web::dev::Payload;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::body;
 use super::config_request::{AGENT_FIELDS, CONFIG_FIELDS, ConfigRequest};
 use super::error::ApiError;
-use super::jsapi_config;
 use super::params::Params;
-use super::state::AppState;
+use super::route::Call;
+use super::{body, signed_config};
 use credentials::sources::{SourceError, UpstreamError};
 
-/// What is to be signed, and for whom.
+/// What to sign, and for which corp.
 struct Wanted {
     corpid: String,
-    /// The application, if it is `wx.agentConfig` that is called.
+    /// The application, for `wx.agentConfig`.
     agentid: Option<String>,
     /// The name of the ticket's source.
     ticket: String,
 }
 
-/// The answer to a `POST`.
-pub(super) async fn post(corpid: &str, state: &AppState, req: &HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let wanted = Wanted::of(corpid, state, req)?;
-    let body = body::json(req, payload, state).await?;
+/// `POST`: the caller's fields in the body.
+pub(super) async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let wanted = Wanted::read(&call)?;
+    let body = body::json(&mut call).await?;
     let request = ConfigRequest::from_body_without(&body, wanted.fields())?;
-    wanted.signed(state, req, request).await
+    wanted.sign(&call, request).await
 }
 
-/// The answer to a `GET`, in whose query our own parameters stand beside the caller's fields.
-pub(super) async fn get(corpid: &str, state: &AppState, req: &HttpRequest) -> Result<HttpResponse, ApiError> {
-    let wanted = Wanted::of(corpid, state, req)?;
+/// `GET`: the caller's fields in the query, beside our own parameters.
+pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let wanted = Wanted::read(&call)?;
     let ours: Vec<&str> = wanted.fields().iter().copied().chain(["type", "agentid"]).collect();
-    let request = ConfigRequest::from_query_without(req.query_string(), &ours)?;
-    wanted.signed(state, req, request).await
+    let request = ConfigRequest::from_query_without(call.req.query_string(), &ours)?;
+    wanted.sign(&call, request).await
 }
 
 impl Wanted {
-    fn of(corpid: &str, state: &AppState, req: &HttpRequest) -> Result<Self, ApiError> {
+    fn read(call: &Call<'_>) -> Result<Self, ApiError> {
+        let (state, corpid) = (call.state, call.app_id());
         let access = state.access();
         let corp = access.wecom.get(corpid).ok_or(ApiError::UnknownApp)?;
-        let params = Params::of(req);
+        let params = Params::of(call.req);
         let (is_agent, agentid) = (params.word("type", &[("agent", ())])?.is_some(), params.one("agentid")?);
         let corpid = corpid.to_owned();
         if !is_agent {
@@ -52,7 +51,7 @@ impl Wanted {
         }
         let found = match agentid {
             Some(agentid) => corp.agents.get_key_value(agentid),
-            // The only one is meant where none is named.
+            // The only application is the default.
             None if corp.agents.len() == 1 => corp.agents.first_key_value(),
             None => return Err(ApiError::MalformedQuery("this corp has several applications; say which by agentid=".to_owned())),
         };
@@ -64,17 +63,18 @@ impl Wanted {
         if self.agentid.is_some() { &AGENT_FIELDS } else { &CONFIG_FIELDS }
     }
 
-    async fn signed(self, state: &AppState, req: &HttpRequest, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
-        // Gone since it was looked up: a reload took it away.
+    async fn sign(self, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
+        let state = call.state;
+        // A reload may have removed it since it was looked up.
         let object = state
-            .crowd
-            .unless_done(&self.ticket, || state.network(req.head()), state.wecom.object(&self.ticket))
+            .concurrency
+            .limit_if_pending(&self.ticket, || state.network(call.req.head()), state.wecom.object(&self.ticket))
             .await?
             .ok_or(ApiError::UnknownApp)?;
         let ticket = object.and_then(|object| ticket(&object, &self.ticket)).map_err(ApiError::Wecom)?;
         Ok(match &self.agentid {
-            None => jsapi_config::written(&[("appId", &self.corpid)], &ticket, state, req, request),
-            Some(agentid) => jsapi_config::written(&[("corpid", &self.corpid), ("agentid", agentid)], &ticket, state, req, request),
+            None => signed_config::write(&[("appId", &self.corpid)], &ticket, call, request),
+            Some(agentid) => signed_config::write(&[("corpid", &self.corpid), ("agentid", agentid)], &ticket, call, request),
         })
     }
 }

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::forward::{ForwardError, Forwarder};
+use super::outcome::Answer;
 use super::recent::{Case, REMEMBERED, Recent};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, late};
@@ -28,17 +29,6 @@ const LATE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often an instance looks for the answer that another one is waiting for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// What WeChat is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// `success`: seen, and nothing to say.
-    Nothing,
-    /// An empty body, which means the same.
-    Silence,
-    /// A reply in the clear, in the form of the delivery.
-    Reply(Arc<str>),
-}
 
 /// A cheap handle on the inbox of all accounts.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ mod fault;
 mod forward;
 mod inbox;
 mod late;
+mod outcome;
 mod recent;
 mod rule;
 mod template;
@@ -22,7 +23,8 @@ mod template;
 pub use delivery::{Delivery, Push, Seal};
 pub use fault::PushFault;
 pub use forward::{As, Target};
-pub use inbox::{Answer, Inbox};
+pub use inbox::Inbox;
+pub use outcome::Answer;
 pub use rule::{Action, Forward, On, Rule};
 pub use template::{ArticleTemplate, MusicTemplate, ReplyTemplate, Template, TemplateError, VideoTemplate};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::inbox::Answer;
+use super::outcome::Answer;
 use clock::{Clock, SteadyMillis};
 
 /// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself repeats within some seconds, but

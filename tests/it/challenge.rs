@@ -23,7 +23,7 @@ fn signed(token: &str, echo: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_root_is_an_empty_page() {
+async fn the_root_without_a_signature_is_an_empty_page() {
     let app = app().await;
     for path in ["/", "/?signature=abc", "/?x=1"] {
         let answer = app.get(path).await;
@@ -34,7 +34,7 @@ async fn the_root_is_an_empty_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_signature_is_answered_with_the_echo_as_plain_text() {
+async fn a_valid_signature_gets_the_echo_as_plain_text() {
     let app = app().await;
     let answer = ask(&app, APP, &signed(TOKEN, "a%2Bb+%3Cscript%3E")).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "a+b <script>"));

@@ -138,7 +138,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_addresses_methods_origins_and_tokens_are_told() {
+async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -189,7 +189,7 @@ async fn wrong_addresses_methods_origins_and_tokens_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_wechat_is_passed_on_with_its_errcode_and_then_remembered() {
+async fn wechats_refusal_is_passed_on_and_then_cached() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40164, "invalid ip 1.2.3.4, not in whitelist rid: 5f-01"));
     let refused = app.query("token").await;
@@ -221,7 +221,7 @@ async fn first_answer_under(fault: Fault) -> (Response, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_or_silent_wechat_is_told_apart() {
+async fn a_broken_and_a_silent_wechat_have_different_codes() {
     for (fault, status, code) in [
         (Fault::garbage(), 502, "upstream_unreadable"),
         (Fault::html(500), 502, "upstream_unreadable"),
@@ -242,7 +242,7 @@ async fn a_broken_or_silent_wechat_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wechat_that_is_not_there_is_unreachable() {
+async fn a_missing_wechat_is_unreachable() {
     let app = TestApp::with(json!({ "wechat": { "api": ["http://127.0.0.1:1"] } })).await;
     let answer = app.get(CONFIG).await;
     answer.problem(502, "upstream_unreachable");
@@ -251,7 +251,7 @@ async fn a_wechat_that_is_not_there_is_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_down_says_when_to_come_back_and_nothing_of_where_it_is() {
+async fn a_store_error_has_retry_after_and_no_address() {
     let app = TestApp::with(json!({ "cache": { "redis": "redis://:redis-secret-marker@127.0.0.1:1" } })).await;
     app.get("/ping").await.json();
     for answer in [app.query("token").await, app.config(json!({})).await] {
@@ -267,7 +267,7 @@ async fn a_store_that_is_down_says_when_to_come_back_and_nothing_of_where_it_is(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_of_a_failure_has_its_status_and_headers_only() {
+async fn head_of_an_error_has_status_and_headers_only() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40164, "invalid ip"));
     app.query("token").await.problem(502, "upstream_refused");

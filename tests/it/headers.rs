@@ -71,7 +71,7 @@ fn assert_dressed(answer: &Response, about: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_wears_the_safety_headers_and_names_no_server() {
+async fn every_answer_has_security_headers_and_no_server_name() {
     let (app, _folder) = app().await;
     for (method, path, body, status) in every_kind() {
         let answer = ask(&app, &method, &path, body).await;
@@ -138,7 +138,7 @@ async fn a_wrong_method_is_405_and_names_the_right_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_carries_a_credential_or_a_failure_is_never_stored() {
+async fn credentials_and_errors_are_no_store() {
     let (app, _folder) = app().await;
     for (method, path, body, status) in every_kind() {
         let answer = ask(&app, &method, &path, body).await;
@@ -153,7 +153,7 @@ async fn what_carries_a_credential_or_a_failure_is_never_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_hold_in_any_case_and_with_a_slash_behind() {
+async fn paths_match_in_any_case_and_with_a_final_slash() {
     let (app, _folder) = app().await;
     for path in ["/ping", "/Ping", "/ping/", "/PING/", "/jsdkd.js", "/JSDKD.js/", CONFIG, "/Jsapi/wx0123456789abcdef/CONFIG/"] {
         assert_eq!(app.get(path).await.status, 200, "{path}");
@@ -168,7 +168,7 @@ async fn addresses_hold_in_any_case_and_with_a_slash_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn very_long_and_broken_requests_are_refused_and_the_server_lives_on() {
+async fn long_and_malformed_requests_are_refused() {
     let (app, _folder) = app().await;
     let long = "a".repeat(15_000);
     assert_eq!(app.get(&format!("/{long}")).await.status, 404);

@@ -97,7 +97,7 @@ async fn the_answer_is_the_bare_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotating_renews_by_comparison_and_within_the_limits() {
+async fn rotate_renews_only_the_current_value_within_limits() {
     let app = hub().await;
     let first = value(&ask(&app, "/access-token", &good()).await);
     let again = |value: String| format!("/access-token?rotate_token={value}");
@@ -159,7 +159,7 @@ fn bad_headers() -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
+async fn every_invalid_token_gets_the_same_answer() {
     let app = hub().await;
     let bare = app.get("/access-token").await;
     refused(&bare, 401);
@@ -181,7 +181,7 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_holds_by_our_clock_to_the_millisecond() {
+async fn a_tokens_times_are_exact_to_the_millisecond() {
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app = TestApp::build(json!({ "hub": { "keys": { KID: KEY } } })).clock(clock.clone());
     let app = app.sandbox(|sandbox| sandbox.clock = clock.clone()).start().await;
@@ -196,7 +196,7 @@ async fn a_token_holds_by_our_clock_to_the_millisecond() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mistakes_and_failures_are_told_in_a_line_of_text() {
+async fn errors_are_one_line_of_text() {
     let app = hub().await;
     for path in [
         "/ticket",
@@ -223,7 +223,7 @@ async fn mistakes_and_failures_are_told_in_a_line_of_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_methods_are_refused_in_its_own_way() {
+async fn other_methods_are_refused_in_the_hubs_form() {
     let app = hub().await;
     for method in [Method::POST, Method::PUT, Method::DELETE] {
         let answer = app.send(app.request(method, "/access-token")).await;
@@ -236,7 +236,7 @@ async fn other_methods_are_refused_in_its_own_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_key_there_is_no_hub_and_a_reload_changes_keys() {
+async fn the_hub_exists_only_with_keys_and_a_reload_changes_them() {
     let app = TestApp::start().await;
     let paths = ["/access-token", "/access_token", "/ticket?type=jsapi", "/hub/wx0123456789abcdef/access-token", "/TICKET"];
     for path in paths {
@@ -261,7 +261,7 @@ fn pyjwt() -> Option<&'static Python> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_pyjwt_signs_opens_it_and_none_of_another_kind_does() {
+async fn pyjwts_hs256_tokens_are_accepted_and_others_refused() {
     let Some(pyjwt) = pyjwt() else { return };
     let app = TestApp::with(json!({ "hub": { "keys": { KID: KEY, "short": "secret1" } } })).await;
     let seconds = Clock::system().wall().seconds().0;
@@ -301,7 +301,7 @@ fn curled(curl: &Path, url: &str, token: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_hubs_variables_alone_our_program_stands_in_its_place() {
+async fn the_hubs_environment_variables_alone_suffice() {
     let Some(curl) = programs::require("curl") else { return };
     let folder = folder();
     let app = format!("{APP}:{APP_SECRET}");

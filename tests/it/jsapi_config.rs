@@ -111,7 +111,7 @@ async fn a_wholly_encoded_url_is_decoded_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_address_of_the_web_is_refused() {
+async fn an_address_that_is_not_http_is_refused() {
     let app = TestApp::start().await;
     let urls = [
         "",
@@ -148,7 +148,7 @@ async fn what_is_no_address_of_the_web_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_url_a_full_referer_is_signed_else_nothing_and_a_warning_says_so() {
+async fn without_a_url_the_referer_is_signed_or_a_warning_sent() {
     let app = TestApp::start().await;
     let ask = async |method: Method, referer: Option<&str>| {
         let mut request = app.request(method, PATH);

@@ -34,6 +34,7 @@ mod fuzz;
 mod hanging_files;
 mod headers;
 mod hub;
+mod imports;
 mod jsapi_body;
 mod jsapi_config;
 mod jsapi_query;

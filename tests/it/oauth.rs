@@ -64,7 +64,7 @@ async fn a_visitor_who_agrees_shows_their_profile() {
 }
 
 #[tokio::test]
-async fn the_apps_own_scope_counts_where_the_caller_names_none() {
+async fn the_apps_scope_is_the_default() {
     let mut settings = one_site();
     settings["apps"][0]["oauth"]["scope"] = json!("snsapi_userinfo");
     let app = TestApp::with(settings).await;
@@ -75,7 +75,7 @@ async fn the_apps_own_scope_counts_where_the_caller_names_none() {
 }
 
 #[tokio::test]
-async fn a_relay_hands_wechats_own_code_on_and_asks_wechat_nothing() {
+async fn a_relay_passes_wechats_code_on_without_a_call() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser.at_wechat(APP, &format!("redirect={SITE}&mode=relay&state=s1"), "Alice", Answer::Agree).await;
@@ -111,7 +111,7 @@ async fn a_refusal_and_a_snapshot_go_back_to_the_site_as_errors() {
 }
 
 #[tokio::test]
-async fn what_a_link_says_in_our_place_is_taken_out() {
+async fn our_parameters_in_a_redirect_are_removed() {
     let app = TestApp::with(one_site()).await;
     let evil = "https%3A%2F%2Fshop.example.com%2F%3Fticket%3Devil%26state%3Devil%26error%3Devil%26x%3D1";
     let back = Browser::new(&app).trip(APP, &format!("redirect={evil}"), "Alice", Answer::Agree).await;
@@ -120,7 +120,7 @@ async fn what_a_link_says_in_our_place_is_taken_out() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_one_user_once_at_its_own_app_within_a_minute() {
+async fn a_ticket_is_redeemed_once_at_its_app_within_a_minute() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let mut settings = one_site();
     settings["apps"].as_array_mut().unwrap().push(json!({ "key": "wxother", "secret": "s" }));

@@ -50,7 +50,7 @@ async fn the_same_state_with_another_code_gets_nothing() {
 }
 
 #[tokio::test]
-async fn another_browser_gets_nothing_and_uses_nothing_up() {
+async fn another_browser_gets_nothing_and_consumes_nothing() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser.at_wechat(APP, &format!("redirect={SITE}"), "Alice", Answer::Agree).await;
@@ -65,7 +65,7 @@ async fn another_browser_gets_nothing_and_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_head_and_a_callback_without_a_state_use_nothing_up() {
+async fn head_and_a_callback_without_state_consume_nothing() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser.at_wechat(APP, &format!("redirect={SITE}"), "Alice", Answer::Agree).await;
@@ -97,7 +97,7 @@ async fn a_trip_ends_after_ten_minutes_and_its_repetition_after_one() {
 }
 
 #[tokio::test]
-async fn a_code_that_wechat_does_not_take_is_a_page_with_a_way_to_begin_again() {
+async fn a_refused_code_is_a_page_with_a_restart_link() {
     let app = TestApp::with(one_site()).await;
     for code in [40029, 40163, 42003] {
         app.sandbox.fault(Fault::errcode(code, "invalid code").on(EXCHANGE).times(1));
@@ -115,7 +115,7 @@ async fn a_code_that_wechat_does_not_take_is_a_page_with_a_way_to_begin_again() 
 }
 
 #[tokio::test]
-async fn a_failed_exchange_leaves_no_half_made_session_and_is_not_tried_again() {
+async fn a_failed_exchange_leaves_no_session_and_is_not_repeated() {
     let app = TestApp::with(one_site()).await;
     for (fault, status) in [
         (Fault::errcode(-1, "system error"), 502),
@@ -153,7 +153,7 @@ async fn a_hanging_wechat_is_a_page_within_its_timeout() {
 }
 
 #[tokio::test]
-async fn a_browser_that_hangs_up_finds_its_login_when_it_comes_again() {
+async fn a_login_survives_a_dropped_connection() {
     let app = TestApp::with(one_site()).await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(500)).on(EXCHANGE));
     let browser = Browser::new(&app);

@@ -28,7 +28,7 @@ async fn a_site_that_is_not_listed_is_refused_with_what_to_add() {
 }
 
 #[tokio::test]
-async fn tricks_in_an_address_are_refused_outright() {
+async fn ambiguous_redirect_addresses_are_refused() {
     let app = TestApp::with(one_site()).await;
     for address in [
         "https://shop.example.com@evil.org/",
@@ -67,7 +67,7 @@ async fn other_mistakes_are_named() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_for_our_eyes_alone_and_secure_on_https() {
+async fn the_cookie_is_http_only_and_secure_on_https() {
     let app = TestApp::with(one_site()).await;
     let path = format!("/oauth/{APP}?redirect={SITE}");
     let plain = app.get(&path).await;
@@ -92,7 +92,7 @@ async fn the_cookie_is_for_our_eyes_alone_and_secure_on_https() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_say_how_browsers_reach_us() {
+async fn an_untrusted_peer_cannot_set_the_public_address() {
     let mut settings = one_site();
     settings["server"] = json!({ "trustedProxies": ["203.0.113.0/24"] });
     let app = TestApp::with(settings).await;
@@ -112,7 +112,7 @@ async fn two_tabs_of_one_browser_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_is_not_ours_is_not_taken_up() {
+async fn a_foreign_cookie_value_is_replaced() {
     let app = TestApp::with(one_site()).await;
     for planted in ["jsdkd=x", "jsdkd=", "jsdkd=ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
         let request = app.request(Method::GET, &format!("/oauth/{APP}?redirect={SITE}")).header("cookie", planted);
@@ -123,7 +123,7 @@ async fn a_cookie_that_is_not_ours_is_not_taken_up() {
 }
 
 #[tokio::test]
-async fn a_head_looks_and_leaves_nothing_behind() {
+async fn head_stores_nothing() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let looked = browser.send(Method::HEAD, &format!("/oauth/{APP}?redirect={SITE}")).await;
@@ -133,7 +133,7 @@ async fn a_head_looks_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn one_public_address_begins_six_hundred_trips_a_minute_and_a_private_one_any_number() {
+async fn a_public_address_may_begin_600_trips_a_minute() {
     let app = TestApp::with(one_site()).await;
     let path = format!("/oauth/{APP}?redirect={SITE}");
     let from = async |address: &str| app.send(app.request(Method::GET, &path).header("x-forwarded-for", address)).await;
@@ -150,7 +150,7 @@ async fn one_public_address_begins_six_hundred_trips_a_minute_and_a_private_one_
 }
 
 #[tokio::test]
-async fn check_files_lie_beside_the_new_addresses() {
+async fn check_files_are_served_beside_oauth_routes() {
     let app = TestApp::with(one_site()).await;
     for path in
         ["/oauth/MP_verify_abc.txt", "/login/MP_verify_abc.txt", "/users/wx1/MP_verify_abc.txt", "/oauth/x/WW_verify_abc.txt"]
@@ -161,7 +161,7 @@ async fn check_files_lie_beside_the_new_addresses() {
 }
 
 #[tokio::test]
-async fn a_reload_changes_the_list_for_those_who_are_on_their_way_too() {
+async fn a_reload_of_redirects_applies_to_trips_under_way() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser.at_wechat(APP, &format!("redirect={SITE}"), "Alice", Answer::Agree).await;

@@ -43,7 +43,7 @@ fn overloaded(answer: &Response) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_has_a_tenth_of_the_places_and_more_are_told_at_once_when_to_come_back() {
+async fn an_account_gets_a_tenth_of_the_permits_then_retry_after() {
     let app = two(json!({ "maxWaiting": 20 })).await;
     app.sandbox.fault(Fault::delay(Duration::from_secs(1)).of(APP));
     let answers = join_all((0..10).map(|_| query(&app, APP))).await;
@@ -56,7 +56,7 @@ async fn an_account_has_a_tenth_of_the_places_and_more_are_told_at_once_when_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_at_hand_is_handed_out_though_no_place_is_free() {
+async fn cached_credentials_need_no_permit() {
     let app = two(json!({ "maxWaiting": 1 })).await;
     let token = app.value("token").await;
     app.sandbox.fault(Fault::delay(Duration::from_secs(2)).of(APP));
@@ -72,7 +72,7 @@ async fn what_is_at_hand_is_handed_out_though_no_place_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neighbours_tell_it_in_their_own_shape() {
+async fn neighbours_report_overload_in_their_own_form() {
     let service = Service::start(|_, _| (200, r#"{"expires_in":7200}"#.to_owned()));
     let over = json!({
         "server": { "maxWaiting": 1 }, "wetoken": {}, "hub": { "keys": { "key1": hub::KEY } },
@@ -202,7 +202,7 @@ pub(crate) fn half_a_post(path: &str, content_type: &str) -> String {
 }
 
 #[tokio::test]
-async fn nobody_who_dawdles_is_waited_for() {
+async fn slow_clients_are_dropped() {
     let app = TestApp::start().await;
     let form = "application/x-www-form-urlencoded";
     let posts = [
@@ -226,7 +226,7 @@ async fn nobody_who_dawdles_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_held_of_unfinished_bodies_is_bounded() {
+async fn unfinished_bodies_take_bounded_memory() {
     let app = TestApp::with(json!({ "server": { "maxWaiting": 1 } })).await;
     let path = format!("/jsapi/{APP}/config");
     let mut posts = [(); 2].map(|()| None);

@@ -53,7 +53,7 @@ async fn yes_logs_in_and_no_does_not() {
 }
 
 #[tokio::test]
-async fn only_the_page_that_asked_can_answer() {
+async fn only_the_confirmation_page_can_answer() {
     let app = asking().await;
     let (login, page) = scanned(&app).await;
     for (picture, token) in [
@@ -73,7 +73,7 @@ async fn only_the_page_that_asked_can_answer() {
 }
 
 #[tokio::test]
-async fn the_page_that_asked_for_the_code_is_the_site_that_is_named() {
+async fn the_confirmation_names_the_site_that_began_the_login() {
     let app = asking().await;
     let login = begin_from(&app, Some("https://shop.example.com")).await;
     let page = scan(&app, &login, "Alice", Answer::Agree).await;

@@ -102,7 +102,7 @@ async fn a_phone_logs_a_desktop_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_login_is_told_apart_from_one_that_waits() {
+async fn unknown_and_waiting_logins_have_different_codes() {
     let app = TestApp::start().await;
     for path in ["/login/x", "/login/00000000000000000000000000000000", "/login/00000000-0000-0000-0000-000000000000"] {
         app.get(path).await.problem(404, "unknown_login");
@@ -184,7 +184,7 @@ async fn a_phone_that_asks_twice_is_answered_twice_and_wechat_asked_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_login_at_the_phone_is_a_page_and_the_desktop_goes_on_waiting() {
+async fn an_unknown_login_is_a_page_and_the_desktop_still_waits() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     is_page(&scan(&app, &login, "Alice", Answer::Refuse).await, 400, "href");
@@ -261,7 +261,7 @@ async fn a_scan_at_one_instance_answers_the_poll_at_another() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_lets_its_polls_go() {
+async fn a_stopping_server_ends_its_polls() {
     let app = TestApp::with(json!({ "server": { "shutdownGrace": "10s" } })).await;
     let login = begin(&app).await;
     let request = app.request(Method::GET, &format!("{}?wait=25s", login.query));

@@ -29,7 +29,7 @@ fn open_to_all() -> [Value; 4] {
 }
 
 #[tokio::test]
-async fn no_foreign_page_begins_a_login_where_cors_names_none() {
+async fn without_cors_no_foreign_page_begins_a_login() {
     for cors in open_to_all() {
         let app = TestApp::with(json!({ "cors": cors })).await;
         for headers in [

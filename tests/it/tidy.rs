@@ -36,7 +36,8 @@ const CREDENTIALS: &[(&str, u8)] = &[
 ];
 
 /// The folders of sources.
-const FOLDERS: [&str; 5] = ["src", "crates/clock/src", "crates/wechat/src", "crates/credentials/src", "crates/sandbox/src"];
+pub(crate) const FOLDERS: [&str; 5] =
+    ["src", "crates/clock/src", "crates/wechat/src", "crates/credentials/src", "crates/sandbox/src"];
 
 /// One source file: its path, its room, and its text without tests.
 struct Source {
@@ -72,7 +73,7 @@ fn sources_of(folder: &'static str) -> Vec<Source> {
     sources.collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -83,7 +84,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn without_comment(line: &str) -> &str {
+pub(crate) fn without_comment(line: &str) -> &str {
     let trimmed = line.trim_start();
     if trimmed.starts_with("//") { "" } else { line.split(" // ").next().unwrap_or(line) }
 }

@@ -37,7 +37,7 @@ async fn error(app: &TestApp, name: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_is_its_services_object_as_it_came_with_its_time_counted_down() {
+async fn a_sources_object_is_unchanged_but_for_its_remaining_time() {
     let sent = r#"{ "z": 1.0, "access_token": "T", "expires_in": 7200, "long": 12345678901234567890, "deep": {"b": [1, 2]} }"#;
     let service = Service::start(move |_, _| (200, sent.to_owned()));
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
@@ -58,7 +58,7 @@ async fn a_source_is_its_services_object_as_it_came_with_its_time_counted_down()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_name_is_not_found_and_without_sources_there_is_no_such_address() {
+async fn unknown_names_and_a_server_without_sources_are_not_found() {
     let app = with(json!({ "weixin": { "url": dead_address() } })).await;
     for path in ["/token?name=other", "/token", "/token?name=", "/token?name=weixin&name=other"] {
         let answer = app.get(path).await;
@@ -82,7 +82,7 @@ async fn a_thousand_simultaneous_misses_are_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renewal_runs_ahead_and_a_failure_leaves_the_living_object() {
+async fn a_failed_early_renewal_keeps_the_current_object() {
     let service = Service::granting(7200);
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app =
@@ -108,7 +108,7 @@ async fn renewal_runs_ahead_and_a_failure_leaves_the_living_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_hands_back_what_we_have_does_not_lengthen_its_life() {
+async fn the_same_value_again_does_not_extend_its_expiry() {
     let service = Service::start(|_, _| (200, json!({ "access_token": "same", "expires_in": 7200 }).to_string()));
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app = TestApp::build(json!({ "sources": { "a": { "url": service.url } } })).clock(clock.clone()).start().await;
@@ -126,7 +126,7 @@ async fn a_source_that_hands_back_what_we_have_does_not_lengthen_its_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_source_pauses_and_says_why_in_tokenboys_shape() {
+async fn a_failing_source_backs_off_with_an_error_in_tokenboys_form() {
     let service = Service::start(|_, _| errcode(40125, "invalid appsecret hidden-secret, rid: 1-2"));
     let app = with(json!({ "a": { "url": service.url, "args": { "secret": "hidden-secret" } } })).await;
     assert_eq!(error(&app, "a").await, (502, "failed to fetch a: it refused: 40125 invalid appsecret ***, rid: 1-2".to_owned()));
@@ -152,7 +152,7 @@ async fn a_failing_source_pauses_and_says_why_in_tokenboys_shape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_is_what_is_written() {
+async fn the_request_is_exactly_the_configured_one() {
     let service = Service::start(|_, number| (200, json!({ "code": "0", "data": { "token": number, "ttl": "60" } }).to_string()));
     let url = |path: &str| format!("{}{path}", service.url);
     let rule = json!({ "field": "code", "equals": "0" });
@@ -184,7 +184,7 @@ async fn what_is_asked_is_what_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_a_text_is_sent_as_it_is() {
+async fn a_text_body_is_sent_unchanged() {
     let service = Service::start(|_, _| (200, json!({ "errcode": 0, "t": "a+b/c=&d", "expires_in": 7200 }).to_string()));
     let url = |path: &str| format!("{}{path}", service.url);
     let secret = tempfile::NamedTempFile::new().unwrap();
@@ -222,7 +222,7 @@ async fn a_body_that_is_a_text_is_sent_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_text_holds_is_cut_out_of_what_the_service_says() {
+async fn a_value_is_extracted_from_the_services_text() {
     let service = Service::start(|asked, _| {
         (400, json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) }).to_string())
     });
@@ -248,7 +248,7 @@ fn chain(service: &Service) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_source_needs_comes_first_and_once() {
+async fn a_dependency_is_fetched_first_and_once() {
     let service = chained();
     let app = with(chain(&service)).await;
     assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-1");
@@ -258,7 +258,7 @@ async fn what_a_source_needs_comes_first_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_called_dead_is_renewed_once_and_the_ticket_asked_for_once_more() {
+async fn an_invalid_token_is_renewed_once_and_the_call_repeated() {
     let service = chained();
     let app = with(chain(&service)).await;
     assert_eq!(token(&app, "weixin").await, "token-1");
@@ -274,7 +274,7 @@ async fn a_token_called_dead_is_renewed_once_and_the_ticket_asked_for_once_more(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_calls_everything_dead_costs_one_token() {
+async fn a_service_that_refuses_every_token_costs_one_renewal() {
     let service = chained();
     let app = with(chain(&service)).await;
     service.order(|asked, number| match asked.path.as_str() {
@@ -322,7 +322,7 @@ async fn only_the_networks_that_are_let_in_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_outlives_the_process_in_the_cache() {
+async fn a_cached_object_survives_a_restart() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().join("cache.json");
     let service = Service::granting(7200);
@@ -341,7 +341,7 @@ async fn an_object_outlives_the_process_in_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_on_one_redis_fetch_once_and_serve_on_when_it_dies() {
+async fn two_instances_fetch_once_and_survive_the_loss_of_redis() {
     let mut redis = RedisServer::start();
     let service = Service::granting(7200);
     service.think(Duration::from_millis(300));
@@ -363,7 +363,7 @@ async fn two_instances_on_one_redis_fetch_once_and_serve_on_when_it_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_else_wrote_under_its_key_is_fetched_anew() {
+async fn a_foreign_record_under_its_key_is_fetched_again() {
     let records = BTreeMap::from([(
         "source.a".to_owned(),
         Record { value: "not ours".into(), expires_at: Clock::system().wall().plus(Duration::from_secs(600)) },
@@ -380,7 +380,7 @@ async fn what_somebody_else_wrote_under_its_key_is_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_brings_and_takes_sources_and_keeps_what_lives() {
+async fn a_reload_adds_and_removes_sources_and_keeps_the_rest() {
     let service = Service::granting(7200);
     let app = TestApp::start().await;
     app.get("/token?name=a").await.problem(404, "not_found");

@@ -71,7 +71,7 @@ pub(crate) fn granted(answer: &Response, member: &str) -> (String, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_address_answers_in_wetokens_words_by_any_method() {
+async fn every_route_answers_every_method_in_wetokens_form() {
     let app = with(json!({})).await;
     for key in ["token", "ticket"] {
         app.value(key).await;
@@ -97,7 +97,7 @@ async fn every_address_answers_in_wetokens_words_by_any_method() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_section_there_is_no_such_address_and_a_reload_brings_it() {
+async fn wetokens_routes_exist_only_with_their_section() {
     let app = TestApp::start().await;
     let mut all: Vec<String> = CREDENTIALS.iter().map(|(path, _)| path.replace("{appid}", APP)).collect();
     all.extend([format!("/wx/{APP}/wxcode/send"), "/wechat/app/create".to_owned()]);
@@ -151,12 +151,12 @@ async fn only_the_networks_that_are_let_in_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_tells_what_is_stored_and_never_asks_wechat() {
+async fn a_query_reads_the_store_and_never_calls_wechat() {
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app = TestApp::build(laid(json!({}))).clock(clock.clone()).start().await;
     let paths = [format!("/wx/{APP}/token/query"), format!("/token/query?appid={APP}")];
     for path in &paths {
-        assert!(refused(&app.get(path).await, 400).starts_with("nothing that still lives is stored"));
+        assert!(refused(&app.get(path).await, 400).starts_with("no unexpired credential is cached"));
     }
     assert_eq!(app.sandbox.calls(TOKEN), 0);
     let (token, _) = granted(&app.get(&format!("/wx/{APP}/token/get")).await, "access_token");
@@ -173,7 +173,7 @@ async fn a_query_tells_what_is_stored_and_never_asks_wechat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_renews_what_is_due_and_nothing_else() {
+async fn a_refresh_renews_only_what_is_due() {
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app = TestApp::build(laid(json!({}))).clock(clock.clone()).start().await;
     let refresh = format!("/{APP}/wechat/token/refresh");
@@ -213,7 +213,7 @@ async fn a_refusal_has_status_200_and_names_wechats_errcode_but_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_is_told_by_local_time() {
+async fn the_expiry_date_is_local_time() {
     let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
     let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
     for (zone, hours) in [("Asia/Shanghai", 8), ("UTC", 0), ("XXX+3:30", -3)] {

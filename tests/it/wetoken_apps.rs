@@ -88,7 +88,7 @@ async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_wetoken_stored_is_told_without_a_call_to_wechat() {
+async fn wetokens_stored_credential_needs_no_call_to_wechat() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -129,7 +129,7 @@ async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
             succeeded(&first.get(&CREATE.replace(NEW, other)).await);
             let begun = Instant::now();
             let path = format!("/wx/{other}/token/query");
-            eventually("another one is known", async || second.get(&path).await.body.contains("nothing that still lives")).await;
+            eventually("another one is known", async || second.get(&path).await.body.contains("no unexpired credential")).await;
             quickest = quickest.min(begun.elapsed());
         }
         assert!(quickest < Duration::from_secs(1), "{cache}: {quickest:?}");
@@ -141,7 +141,7 @@ async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_make_the_same_app_at_once_one_succeeds() {
+async fn one_of_many_concurrent_creations_succeeds() {
     let redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = without_apps(json!({ "cache": cache })).await;
@@ -156,7 +156,7 @@ async fn of_many_who_make_the_same_app_at_once_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apps_made_here_rest_in_the_file_and_outlive_the_process() {
+async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let folder = folder();
     let file = folder.path().join("cache.json");
     let app = without_apps(json!({ "cache": { "file": file } })).await;
@@ -176,7 +176,7 @@ async fn apps_made_here_rest_in_the_file_and_outlive_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_app_or_one_already_is_refused() {
+async fn an_invalid_or_existing_app_is_refused() {
     let app = with(json!({})).await;
     let create = async |query: &str| refused(&app.get(&format!("/wechat/app/create?{query}")).await, 400);
     assert_eq!(create("secret=s&token=t").await, "appid is missing");
@@ -221,7 +221,7 @@ async fn a_reload_keeps_what_is_stored_and_the_settings_win() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_down_at_start_is_read_when_it_comes() {
+async fn apps_are_read_when_a_store_that_was_down_recovers() {
     let mut redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = without_apps(json!({ "cache": cache })).await;
@@ -242,7 +242,7 @@ async fn a_store_that_is_down_at_start_is_read_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_for_new_apps_forgets_no_failure() {
+async fn a_lookup_of_apps_keeps_remembered_failures() {
     let redis = RedisServer::start();
     let app = without_apps(json!({ "cache": { "redis": redis.url() } })).await;
     succeeded(&app.get(&CREATE.replace(SECRET, "a-typo-in-the-secret")).await);
@@ -260,7 +260,7 @@ async fn looking_for_new_apps_forgets_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_leaves_the_database_is_served_no_longer() {
+async fn an_app_removed_from_the_database_is_not_served() {
     let Some(server) = DatabaseServer::mariadb() else { return };
     let database = server.database();
     install(&database.url()).await;
@@ -280,7 +280,7 @@ async fn an_app_that_leaves_the_database_is_served_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_name_an_app_of_ours_is_left_alone() {
+async fn foreign_rows_in_the_database_are_ignored() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -363,7 +363,7 @@ async fn payment_fields_are_written_as_wetoken_writes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payment_fields_rest_in_the_file_and_in_redis() {
+async fn payment_fields_are_stored_in_the_file_and_in_redis() {
     let (folder, redis) = (folder(), RedisServer::start());
     let file = folder.path().join("cache.json");
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(ALL).finish();
@@ -380,7 +380,7 @@ async fn payment_fields_rest_in_the_file_and_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_is_read_wherever_a_form_is() {
+async fn json_is_accepted_wherever_a_form_is() {
     let app = without_apps(json!({})).await;
     let post = async |path: &str, body: &str| {
         let request = app.request(Method::POST, path).header("content-type", "application/json; charset=utf-8");

@@ -80,7 +80,7 @@ async fn with_a_database_the_user_is_looked_up_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_or_refused_is_said_and_nothing_is_sent() {
+async fn missing_or_refused_parameters_send_nothing() {
     let (app, openid) = with_template().await;
     let send = async |query: &str| refused(&app.get(&format!("/wx/{NEW}/wxcode/send?{query}")).await, 400);
     assert_eq!(send("system_name=s&code=1").await, "user_name is missing");
@@ -98,7 +98,7 @@ async fn what_is_missing_or_refused_is_said_and_nothing_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_was_voided_elsewhere_is_renewed_and_the_code_sent_once() {
+async fn an_invalidated_token_is_renewed_and_the_code_sent_once() {
     let (app, openid) = with_template().await;
     succeeded(&app.get(&path(NEW, &openid)).await);
     app.sandbox.void_token(NEW);

@@ -120,7 +120,7 @@ fn lookups(redis: &RedisServer) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_appids_are_looked_up_so_often_and_no_more() {
+async fn lookups_of_unknown_appids_are_limited() {
     let redis = RedisServer::start();
     let app = instance(&json!({ "redis": redis.url() }), None).await;
     let begun = Instant::now();
@@ -168,7 +168,7 @@ async fn known_apps_and_corps_cost_no_lookup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_hangs_holds_nobody_for_long() {
+async fn a_hanging_store_delays_callers_only_briefly() {
     let redis = RedisServer::start();
     let app = instance(&json!({ "redis": redis.url() }), None).await;
     redis.pause();
@@ -187,7 +187,7 @@ async fn a_store_that_hangs_holds_nobody_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_stored_apps_no_store_is_asked() {
+async fn without_stored_apps_the_store_is_not_read() {
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
     let before = lookups(&redis);

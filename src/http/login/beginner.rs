@@ -1,34 +1,34 @@
-//! Who calls `POST /login`: a page, by its origin, or a back end. Pages may do so from our own origin, from private ones, and from
-//! those that the settings name: whoever shows a QR code learns who scanned it.
+//! Who calls `POST /login`: a page, by its origin, or a back end. Pages may begin a login from our own origin, from private addresses and
+//! from the origins in the settings, because whoever shows a QR code learns who scanned it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::http::error::ApiError;
-use crate::http::public;
+use crate::http::public_address;
 use crate::http::state::AppState;
 use crate::login::Beginner;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Longer than any origin of the web: a name has at most 253 characters.
+/// Longer than any real origin: a host name has at most 253 characters.
 const LONGEST_ORIGIN: usize = 300;
 
-/// What a request shows of the page that sent it.
+/// What the headers show about the page that sent a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Shown<'a> {
-    /// No trace of a page.
+    /// No page.
     Nothing,
-    /// A page of the origin that it calls.
+    /// A page of this server's origin.
     Same,
-    /// A page of this origin, as its browser says.
+    /// A page of this origin.
     Origin(&'a str),
-    /// A page that does not say whose it is, such as one in a sandboxed frame.
+    /// A page that hides its origin, such as one in a sandboxed frame.
     Nameless,
 }
 
-/// Who begins a login by this request to us at `base`; an error if it is a page that may not.
+/// Who begins a login by this request; `base` is this server's address. An error if it is a page that may not.
 pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Beginner, ApiError> {
     let page = match shown(req.headers()) {
         Shown::Nothing => return Ok(Beginner::BackEnd(host_of(base))),
@@ -44,19 +44,10 @@ pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Begi
     }
 }
 
-/// Whether pages of `origin` may use the login's addresses although `cors` does not let them in.
-pub(in crate::http) fn lets_in(req: &HttpRequest, state: &AppState, origin: &HeaderValue) -> bool {
+/// Whether pages of `origin` may call the login's routes although `cors` does not list it.
+pub(in crate::http) fn may_call(req: &HttpRequest, state: &AppState, origin: &HeaderValue) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
-    is_below_login(req.path())
-        && (state.access().login.sites.contains(origin) || public::base(req, state).is_ok_and(|base| is_own(origin, &base)))
-}
-
-/// The addresses of [`super::open`], [`super::poll`] and of the QR codes, in any case as the router takes them.
-fn is_below_login(path: &str) -> bool {
-    ["/login", "/qrcode"].iter().any(|start| {
-        let (begin, rest) = path.split_at_checked(start.len()).unwrap_or_default();
-        begin.eq_ignore_ascii_case(start) && (rest.is_empty() || rest.starts_with('/'))
-    })
+    state.access().login.sites.contains(origin) || public_address::base(req, state).is_ok_and(|base| is_own(origin, &base))
 }
 
 fn shown(headers: &HeaderMap) -> Shown<'_> {
@@ -68,7 +59,7 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
         }
         _ => return Shown::Nameless,
     }
-    // Every browser of today sends an Origin with a POST; these are what older ones and some extensions leave.
+    // Current browsers send an Origin with a POST; older ones and some extensions send only these.
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     let referer = headers.get(header::REFERER).and_then(|referer| origin_of(referer.to_str().ok()?));
     match (site, referer) {
@@ -79,21 +70,21 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     }
 }
 
-/// The scheme, host and port that an address of the web begins with.
+/// The scheme, host and port of an http address.
 fn origin_of(address: &str) -> Option<&str> {
     let host = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"))?;
     let end = address.len() - host.len() + host.find(['/', '?', '#']).unwrap_or(host.len());
     Some(&address[..end])
 }
 
-/// Whether `origin` is ours. One on https is, too, if a proxy in between does not say that it speaks https.
+/// Whether `origin` is this server's. An https origin counts as ours, too, if a proxy does not report https.
 fn is_own(origin: &str, base: &Url) -> bool {
     let Ok(page) = Url::parse(origin) else { return false };
     let is_silent_proxy = page.scheme() == "https" && base.scheme() == "http" && page.port().or(base.port()).is_none();
     page.origin() == base.origin() || (is_silent_proxy && page.host() == base.host())
 }
 
-/// Our own name, for a site whose back end does not name it.
+/// This server's host and port, as the site's name for a back end that sends none.
 fn host_of(base: &Url) -> String {
     let host = base.host_str().unwrap_or_default();
     base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -111,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_known_by_its_origin_or_by_what_older_browsers_send() {
+    fn a_page_is_detected_by_origin_or_older_headers() {
         let evil = Shown::Origin("https://evil.org");
         check(&[("origin", "https://evil.org")], &evil);
         check(&[("origin", "https://evil.org"), ("sec-fetch-site", "same-origin")], &evil);
@@ -131,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_of_back_ends_are_no_pages() {
+    fn clients_of_back_ends_are_not_pages() {
         for headers in [
             &[][..],
             &[("user-agent", "curl/8.5.0"), ("accept", "*/*")],
@@ -144,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_origin_is_known_by_scheme_host_and_port() {
+    fn an_origin_is_ours_by_scheme_host_and_port() {
         let is = |origin: &str, base: &str| is_own(origin, &base.parse().expect("an address"));
         assert!(is("https://wx.example.com", "https://wx.example.com/prefix/") && is("http://a:3030", "http://a:3030/"));
         assert!(is("https://wx.example.com", "http://wx.example.com/"), "a proxy that says nothing of https");
@@ -159,15 +150,5 @@ mod tests {
             assert!(!is(other, "https://wx.example.com/"), "{other}");
         }
         assert!(!is("https://a", "http://a:3030/") && !is("https://a:8443", "http://a/"));
-    }
-
-    #[test]
-    fn only_the_logins_own_addresses_are_open_to_their_sites() {
-        for path in ["/login", "/login/", "/LOGIN/0af1", "/login/0af1", "/qrcode/x"] {
-            assert!(is_below_login(path), "{path}");
-        }
-        for path in ["/", "/loginx", "/jsapi/wx1/config", "/log", "/wechat/login", "/登录登录"] {
-            assert!(!is_below_login(path), "{path}");
-        }
     }
 }

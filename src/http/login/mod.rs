@@ -1,13 +1,14 @@
-//! Login by scanning, as the clients of haowang1013/wechat-server know it: a desktop begins (`open`, if it may: `beginner`) and asks (`poll`), a phone comes
-//! by from WeChat (`scanned`).
+//! Login by scanning, with the routes of haowang1013/wechat-server: a desktop begins a login (`open`; `beginner` checks that it may) and
+//! polls it (`poll`), and the phone that scanned comes back from WeChat (`scanned`).
 
-pub(super) mod beginner;
-pub(super) mod open;
-pub(super) mod poll;
-pub(super) mod scanned;
+use super::route::Route;
 
-/// Where a phone comes back to.
-pub(super) const CALLBACK: &str = "/wechat/weblogin";
+mod beginner;
+mod open;
+mod poll;
+mod scanned;
+mod weblogin;
 
-/// Where those wait whose login has no account yet.
-const LOGINS: &str = "login";
+pub(super) use beginner::may_call;
+
+pub(super) const ROUTES: &[Route] = &[open::ROUTE, poll::ROUTE, scanned::ROUTE];

@@ -1,38 +1,41 @@
-//! `GET /login/{uuid}`: who scanned, or 404 until somebody has; with `wait` the answer comes as soon as there is one.
+//! `GET /login/{uuid}`: who scanned, or 404 until somebody has. With `wait` the request is held until then.
 
 use std::time::Duration;
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpResponse};
 use serde_json::{Map, Value, json};
 
-use super::LOGINS;
+use super::weblogin::LOGINS;
 use crate::http::error::ApiError;
-use crate::http::log::Waited;
+use crate::http::headers::{JSON, NO_STORE};
+use crate::http::marks::LongPoll;
 use crate::http::params::Params;
-use crate::http::state::AppState;
-use crate::http::{JSON, NO_STORE, caller};
+use crate::http::route::{Call, Pages, Route};
 use crate::login::Polled;
 
-/// The longest that a poll is held: proxies give up a silent connection after a minute or less.
+pub(super) const ROUTE: Route =
+    Route::get("/login/{uuid}", |call| Box::pin(get(call))).words_only().secret_path().pages(Pages::LoginSites);
+
+/// Proxies close a silent connection after a minute or less.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What the original's clients find in every user: these texts and these numbers, empty and zero where WeChat does not tell.
-/// Source: wechat-server, `UserInfo`.
+/// The fields that the original's clients find in every user, empty or zero if WeChat does not send them. Source: wechat-server,
+/// `UserInfo`.
 const TEXTS: [&str; 9] = ["openid", "nickname", "city", "country", "province", "language", "headimgurl", "unionid", "remark"];
 const NUMBERS: [&str; 4] = ["subscribe", "sex", "subscribe_time", "groupid"];
 
-pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let uuid = req.match_info().get("uuid").unwrap_or_default();
-    let wait = wait(Params::of(&req).one("wait")?)?;
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let uuid = call.param(0);
+    let wait = wait(Params::of(req).one("wait")?)?;
     let wait = if *req.method() == Method::HEAD { Duration::ZERO } else { wait };
     if !wait.is_zero() {
-        // It is meant to take long.
-        req.extensions_mut().insert(Waited);
+        req.extensions_mut().insert(LongPoll);
     }
-    // Those who wait for a scan have places of their own.
-    let _place = if wait.is_zero() { Some(state.crowd.enter_from(LOGINS, state.network(req.head()))?) } else { None };
-    let polled = state.logins.poll(uuid, wait, caller::address(req.head(), &state)).await?;
+    // Held polls have a limit of their own, in `logins`.
+    let _permit = if wait.is_zero() { Some(state.concurrency.acquire_from(LOGINS, state.network(req.head()))?) } else { None };
+    let polled = state.logins.poll(uuid, wait, state.client_ip(req.head())).await?;
     let (app_id, user) = match polled {
         Polled::Unknown => return Err(ApiError::UnknownLogin),
         Polled::Waiting => return Err(ApiError::NotScannedYet),
@@ -45,7 +48,7 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
     Ok(response.body(answer.to_string()))
 }
 
-/// `user` with every field that the original's clients know.
+/// `user` with every field that the original's clients expect.
 fn as_known(mut user: Map<String, Value>) -> Map<String, Value> {
     for name in TEXTS {
         user.entry(name).or_insert("".into());
@@ -56,7 +59,7 @@ fn as_known(mut user: Map<String, Value>) -> Map<String, Value> {
     user
 }
 
-/// `25s`, `1500ms`, or a number of seconds; what is longer than we hold is cut.
+/// Parses `25s`, `1500ms` or a number of seconds; at most [`LONGEST_WAIT`].
 fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
     let span = text.parse().map(Duration::from_secs).ok().or_else(|| humantime::parse_duration(text).ok());

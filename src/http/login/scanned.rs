@@ -1,20 +1,24 @@
-//! `GET /wechat/weblogin`: a phone that scanned comes back from WeChat; `POST`: the person's answer when they were asked first. Both
-//! end at a page.
+//! `/wechat/weblogin`. `GET`: a phone that scanned comes back from WeChat. `POST`: the person confirms or declines. Both answer with a page.
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use url::Url;
 
-use super::open::at_wechat;
-use super::{CALLBACK, LOGINS};
+use super::weblogin::{CALLBACK, LOGINS, at_wechat};
 use crate::http::error::ApiError;
+use crate::http::headers::NO_STORE;
 use crate::http::page::{self, Page, WayOn};
 use crate::http::params::Params;
+use crate::http::route::{Call, Pages, Route};
 use crate::http::state::AppState;
-use crate::http::{NO_STORE, body, caller, public};
+use crate::http::{body, public_address};
 use crate::login::Scanned;
+use wechat::account::Account;
 
-/// What the page that asks sends back. It knows the login by its picture; the uuid is the desktop's alone.
+pub(super) const ROUTE: Route =
+    Route::get_and_post(CALLBACK, |call| Box::pin(get(call)), |call| Box::pin(post(call))).pages(Pages::OwnForm);
+
+/// The form of the confirmation page. `state` is the login's id in the QR code; only the desktop has its uuid.
 struct Answer {
     state: String,
     token: String,
@@ -22,7 +26,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// What a form's pairs say, each of them given once.
+    /// Reads a form in which each field is given once.
     fn read(form: &[u8]) -> Option<Self> {
         let one = |name| {
             let mut values = url::form_urlencoded::parse(form).filter(|(pair, _)| pair == name).map(|(_, value)| value);
@@ -33,65 +37,63 @@ impl Answer {
     }
 }
 
-pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let base = public::base(&req, &state)?;
-    let params = Params::of(&req);
-    let (Ok(Some(picture)), Ok(code)) = (params.one("state"), params.one("code")) else { return Ok(lost(&req, &base)) };
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let base = public_address::base(req, state)?;
+    let params = Params::of(req);
+    let (Ok(Some(picture)), Ok(code)) = (params.one("state"), params.one("code")) else { return Ok(lost(req, &base)) };
     if let Some(refused) = code.filter(|_| *req.method() == Method::GET).and_then(|code| state.logins.refused_scan(picture, code)) {
-        return Ok(answer(&req, &state, &base, picture, &refused));
+        return Ok(answer(req, state, &base, picture, &refused));
     }
-    let once_more = page::same(&req, &base);
-    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
-        return Ok(page::crowded(&req, once_more.as_deref()));
+    let again = page::retry_address(req, &base);
+    let Ok(_permit) = state.concurrency.acquire_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::overloaded(req, again.as_deref()));
     };
-    let holding = match state.logins.app_of_scan(picture).await {
+    let credentials = match state.logins.app_of_scan(picture).await {
         Ok(None) => None,
         Ok(Some(app_id)) => state.account(&app_id).await.ok(),
-        Err(error) => return Ok(page::trouble_here(&req, &error, once_more.as_deref())),
+        Err(error) => return Ok(page::trouble_here(req, state, &error, again.as_deref())),
     };
-    let Some(holding) = holding else { return Ok(lost(&req, &base)) };
+    let Some(credentials) = credentials else { return Ok(lost(req, &base)) };
     if *req.method() == Method::HEAD {
-        // A look logs nobody in.
+        // HEAD logs nobody in.
         return Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish());
     }
     let Some(code) = code else {
-        let again = at_wechat(&state, &base, holding.account.app_id.as_str(), picture);
-        return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
+        let again = at_wechat(state, &base, credentials.account.app_id.as_str(), picture);
+        return Ok(page::visitor(req, Page::Refused { again: Some(&again) }));
     };
-    let (confirm, from) = (state.access().login.confirm, caller::address(req.head(), &state));
-    Ok(match state.logins.scanned(wechat::account::Account::clone(&holding.account), picture, code, confirm, from).await {
-        Ok(scanned) => answer(&req, &state, &base, picture, &scanned),
-        Err(error) => page::trouble_here(&req, &error, once_more.as_deref()),
+    let (confirm, from) = (state.access().login.confirm, state.client_ip(req.head()));
+    Ok(match state.logins.scanned(Account::clone(&credentials.account), picture, code, confirm, from).await {
+        Ok(scanned) => answer(req, state, &base, picture, &scanned),
+        Err(error) => page::trouble_here(req, state, &error, again.as_deref()),
     })
 }
 
-pub(in crate::http) async fn post(
-    req: HttpRequest,
-    state: web::Data<AppState>,
-    payload: web::Payload,
-) -> Result<HttpResponse, ApiError> {
-    let base = public::base(&req, &state)?;
-    let form = match body::raw(&req, payload.into_inner(), &state).await {
+async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let base = public_address::base(req, state)?;
+    let form = match body::raw(&mut call).await {
         Ok(form) => Answer::read(&form),
-        Err(ApiError::Overloaded) => return Ok(page::crowded(&req, None)),
+        Err(ApiError::Overloaded) => return Ok(page::overloaded(req, None)),
         Err(_) => None,
     };
-    let Some(form) = form else { return Ok(lost(&req, &base)) };
-    // From there WeChat brings the person back to the question.
+    let Some(form) = form else { return Ok(lost(req, &base)) };
+    // WeChat brings the person back from there to the confirmation page.
     let again = base.join(CALLBACK.trim_start_matches('/')).ok().map(|mut url| {
         url.query_pairs_mut().append_pair("state", &form.state);
         String::from(url)
     });
-    let Ok(_place) = state.crowd.enter_from(LOGINS, state.network(req.head())) else {
-        return Ok(page::crowded(&req, again.as_deref()));
+    let Ok(_permit) = state.concurrency.acquire_from(LOGINS, state.network(req.head())) else {
+        return Ok(page::overloaded(req, again.as_deref()));
     };
     Ok(match state.logins.confirm(&form.state, &form.token, form.answer == "yes").await {
-        Ok(scanned) => answer(&req, &state, &base, &form.state, &scanned),
-        Err(error) => page::trouble_here(&req, &error, again.as_deref()),
+        Ok(scanned) => answer(req, state, &base, &form.state, &scanned),
+        Err(error) => page::trouble_here(req, state, &error, again.as_deref()),
     })
 }
 
-/// The page of a person whose login is not known: nothing says at which site it began.
+/// The page for an unknown login, whose site is unknown, too.
 fn lost(req: &HttpRequest, base: &Url) -> HttpResponse {
     page::visitor(req, Page::Expired(WayOn { host: base.host_str().unwrap_or_default(), ..WayOn::default() }))
 }

@@ -1,11 +1,11 @@
-//! Whether a request shows any trace of a browser. Over plain http a browser sends neither `Origin` nor `Sec-Fetch-Site` with an image, a
-//! form by `GET` or a link, so that what changes something must look at everything else by which a browser gives itself away.
+//! Detects requests from browsers. Over plain http a browser sends neither `Origin` nor `Sec-Fetch-Site` with an image, a `GET` form or a
+//! link, so a route that changes something must check every other header that only browsers send.
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Headers that browsers send, and no client library by itself. Node's `fetch` sends `Sec-Fetch-Mode`, which is therefore not among them.
+/// Headers that browsers send and client libraries do not. `Sec-Fetch-Mode` is missing because Node's `fetch` sends it.
 const TRACES: [HeaderName; 13] = [
     header::ORIGIN,
     header::REFERER,
@@ -22,18 +22,19 @@ const TRACES: [HeaderName; 13] = [
     HeaderName::from_static("ping-to"),
 ];
 
-/// What only a browser asks for: the types of an image, a video, a sound or a style sheet come first when it fetches one.
+/// Beginnings of `Accept` that only browsers send: for images, videos, sounds and style sheets.
 const FIRST_TYPES: [&str; 4] = ["image/", "video/", "audio/", "text/css"];
 
-/// What only a browser lists when it opens a page. Java's HttpURLConnection lists `text/html`, so that this alone says nothing.
+/// A type that only browsers list when they open a page. `text/html` is no sign: Java's HttpURLConnection lists it, too.
 const PAGE_TYPE: &str = "application/xhtml+xml";
 
-/// A page's request, by the headers that browsers send with scripted requests and over https; `none` is what a person typed.
+/// Whether a page sent the request, by the headers of scripted requests and of https. `Sec-Fetch-Site: none` is an address that a person
+/// typed.
 pub(super) fn is_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.get_all(SEC_FETCH_SITE).any(|site| site != "none")
 }
 
-/// Any trace of a browser at all.
+/// Whether any header shows a browser.
 pub(super) fn is_traced(headers: &HeaderMap) -> bool {
     TRACES.iter().any(|trace| headers.contains_key(trace))
         || lower(headers, header::USER_AGENT).any(|agent| agent.starts_with("mozilla/"))
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn each_trace_of_a_browser_is_enough() {
+    fn each_browser_header_is_enough() {
         for trace in [
             ("origin", "null"),
             ("referer", "http://evil.example/"),
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_headers_of_programs_show_no_browser() {
+    fn default_headers_of_programs_are_no_browser() {
         for program in [
             &[("user-agent", "curl/8.14.1"), ("accept", "*/*")][..],
             &[("user-agent", "Go-http-client/1.1"), ("accept-encoding", "gzip")],

@@ -1,47 +1,47 @@
-//! Which callers the neighbours without signatures of their own answer: programs in a network that the settings allow, and with a realm in
-//! the settings only those that also sign as that realm. Never a web page, whatever `cors` says: any page that a person on such a network
-//! opens could ask in their name.
+//! Who may call the neighbours whose protocol has no authentication: programs in a network that the settings allow. If the settings name a
+//! realm, the request must also be signed by it. Web pages are refused whatever `cors` says, because any page that a person on such a
+//! network opens could call with that person's address.
 
 use actix_web::HttpRequest;
 
 use super::browser;
-use crate::http::caller::{self, Hidden};
+use crate::http::client_ip::Hidden;
 use crate::http::own_host;
 use crate::http::state::AppState;
 use crate::realm::{Accept, RealmError, Realms, SignedRequest};
 use crate::settings::CallerPolicy;
 use clock::UnixMillis;
 
-/// What an address does.
+/// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Effect {
-    /// It only hands something out, so that a person may open it in a browser.
+    /// It only reads, so a person may open it in a browser.
     Reads,
-    /// It changes or sends something, so that no browser may ask for it.
+    /// It changes or sends something, so browsers are refused.
     Changes,
 }
 
-/// Why a caller is not let in.
+/// Why a caller is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) enum Outside {
-    /// It is a page in somebody's browser.
+pub(super) enum Refusal {
+    /// A web page sent it.
     Page,
-    /// It asks for a name that is not known to be this server's.
+    /// Its `Host` is not known to be this server's.
     Host,
-    /// It is a browser, at an address that changes something.
+    /// A browser sent it, to a route that changes something.
     Browser,
-    /// It came through a proxy that is not trusted.
+    /// It came through a proxy that is not in `server.trustedProxies`.
     UntrustedProxy,
-    /// It is in none of the networks, or behind a proxy that does not say for whom it asks.
-    Stranger,
-    /// It did not sign rightly.
+    /// The client is in none of the networks, or a proxy hides it.
+    NotInNetwork,
+    /// Its signature is wrong or missing.
     Signature(RealmError),
-    /// It signed as another realm than the one in the settings.
+    /// Another realm than the one in the settings signed it.
     OtherRealm,
 }
 
-impl Outside {
-    /// What the caller is told; `section` is that of the settings.
+impl Refusal {
+    /// The message for the caller; `section` is the section of the settings.
     pub(super) fn message(self, section: &str) -> String {
         match self {
             Self::Page => "pages are not answered here; ask from a program".to_owned(),
@@ -56,7 +56,7 @@ impl Outside {
             Self::UntrustedProxy => {
                 "this request came through a proxy that is not among server.trustedProxies in the settings".to_owned()
             }
-            Self::Stranger => format!("this address is not among {section}.allow in the settings"),
+            Self::NotInNetwork => format!("this address is not among {section}.allow in the settings"),
             Self::Signature(RealmError::Unauthorized) => {
                 format!("unknown realm or wrong signature; sign as {section}.realm of the settings, with version 2 (HMAC-SHA256)")
             }
@@ -66,26 +66,26 @@ impl Outside {
     }
 }
 
-/// Lets programs in the networks of `policy` in. A signature, if one is needed, is judged by [`check_signature`].
-pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, effect: Effect) -> Result<(), Outside> {
+/// Checks that a program in the networks of `policy` calls. [`check_signature`] checks the signature, if one is required.
+pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, effect: Effect) -> Result<(), Refusal> {
     if browser::is_page(req.headers()) {
-        return Err(Outside::Page);
+        return Err(Refusal::Page);
     }
     if !own_host::is_named(req, state) {
-        return Err(Outside::Host);
+        return Err(Refusal::Host);
     }
     if effect == Effect::Changes && browser::is_traced(req.headers()) {
-        return Err(Outside::Browser);
+        return Err(Refusal::Browser);
     }
-    match caller::named(req.head(), state) {
-        Ok(caller) if policy.allow.contains(caller) => Ok(()),
-        Err(Hidden::UntrustedProxy) => Err(Outside::UntrustedProxy),
-        Ok(_) | Err(Hidden::Unnamed) => Err(Outside::Stranger),
+    match state.certain_client_ip(req.head()) {
+        Ok(client) if policy.allow.contains(client) => Ok(()),
+        Err(Hidden::UntrustedProxy) => Err(Refusal::UntrustedProxy),
+        Ok(_) | Err(Hidden::Unnamed) => Err(Refusal::NotInNetwork),
     }
 }
 
-/// Lets requests in that the realm of `policy` signed with version 2; all of them where it names none. `app`: the account that the
-/// request is about, which must be on the realm's list.
+/// Checks that the realm of `policy` signed the request with version 2; without a realm every request passes. `app` is the account that
+/// the request is about, which must be on the realm's list.
 pub(super) fn check_signature(
     req: &HttpRequest,
     body: &[u8],
@@ -93,15 +93,15 @@ pub(super) fn check_signature(
     realms: &Realms,
     app: Option<&str>,
     now: UnixMillis,
-) -> Result<(), Outside> {
+) -> Result<(), Refusal> {
     let Some(wanted) = &policy.realm else { return Ok(()) };
     let request = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body };
-    let (realm, _) = realms.signed(&request, now, Accept::V2Only).map_err(Outside::Signature)?;
+    let (realm, _) = realms.signed(&request, now, Accept::V2Only).map_err(Refusal::Signature)?;
     if realm.key != *wanted {
-        return Err(Outside::OtherRealm);
+        return Err(Refusal::OtherRealm);
     }
     if app.is_some_and(|app| !realm.may_ask(app)) {
-        return Err(Outside::Signature(RealmError::NotItsApp));
+        return Err(Refusal::Signature(RealmError::NotItsApp));
     }
     Ok(())
 }

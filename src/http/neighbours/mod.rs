@@ -1,53 +1,30 @@
-//! The addresses of other servers, so that their clients find here what they found there: each a thin adapter over the keeper or the sources, with
-//! answers and errors in that server's own shape.
+//! Routes of other servers, so that their clients work with this one: each a thin adapter over the credentials or the sources, with
+//! answers and errors in that server's own form. A new neighbour is one file and one line in [`ALL`].
 
-use std::fmt;
+use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, ResponseError};
+use super::state::{AppState, NeighbourSettings};
+use crate::settings::Config;
 
-use super::error::ApiError;
-
-pub(super) mod bearer;
 mod browser;
 mod caller_check;
-pub(super) mod hub;
-mod known;
-pub(super) mod tokenboy;
-pub(super) mod wetoken;
+mod hub;
+mod neighbour;
+mod tokenboy;
+mod wetoken;
 
-pub(super) use bearer::Claims;
-pub(super) use known::Known;
+pub(super) use neighbour::Neighbour;
+pub use neighbour::Opening;
 
-/// Marks an answer whose shape is another server's, so that the gate does not put it into our envelope.
-pub(super) struct OwnShape;
+/// Every neighbour, in the order in which the router tries their routes.
+pub(super) const ALL: [Neighbour; 3] = [hub::NEIGHBOUR, tokenboy::NEIGHBOUR, wetoken::NEIGHBOUR];
 
-/// An error of ours as the clients of another server expect to read it.
-pub(super) struct Shaped {
-    pub(super) error: ApiError,
-    shape: fn(&ApiError) -> HttpResponse,
+/// What the neighbours' routes need of the settings.
+pub(super) fn settings(config: &Config) -> Vec<Arc<dyn NeighbourSettings>> {
+    ALL.iter().filter_map(|neighbour| (neighbour.settings)(config)).collect()
 }
 
-impl ResponseError for Shaped {
-    fn status_code(&self) -> StatusCode {
-        self.error_response().status()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = (self.shape)(&self.error);
-        response.extensions_mut().insert(OwnShape);
-        response
-    }
-}
-
-impl fmt::Debug for Shaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl fmt::Display for Shaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
+/// The routes that a network alone opens, for the log.
+pub fn openings(state: &AppState) -> Vec<Opening> {
+    ALL.iter().filter_map(|neighbour| (neighbour.opening)(state)).collect()
 }

@@ -1,56 +1,72 @@
-//! alexazhou/TokenBoy's contract: `GET /token?name=NAME` is a source's JSON object, for programs in the networks of `tokenboy.allow`. Its
-//! errors are objects with `error`; the name that nobody configured is one with status 200, as it is there.
+//! alexazhou/TokenBoy's contract: `GET /token?name=NAME` is a source's JSON object, for programs in the networks of `tokenboy.allow`. An
+//! error is an object with `error`; an unknown name has status 200, as it has there.
+
+use std::sync::Arc;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::OwnShape;
-use super::caller_check::{self, Effect, Outside};
-use crate::http::state::AppState;
-use crate::http::upstream::name;
-use crate::http::{JSON, NO_STORE};
+use super::caller_check::{self, Effect, Refusal};
+use super::neighbour::{Neighbour, Opening};
+use crate::http::error::ApiError;
+use crate::http::headers::{JSON, NO_STORE};
+use crate::http::marks::Shaped;
+use crate::http::route::{Call, Route};
+use crate::http::state::{AppState, NeighbourSettings};
+use crate::http::upstream_errors::store_name;
+use crate::settings::CallerPolicy;
 use credentials::sources::{SourceError, UpstreamError};
 
-/// When a caller should come back after a fault of the store.
+pub(super) const NEIGHBOUR: Neighbour = Neighbour {
+    // Without sources the path does not exist, also after a reload.
+    routes: &[Route::get("/token", |call| Box::pin(get(call))).no_store().exists_if(|state| !state.sources.is_empty())],
+    settings: |config| Some(Arc::new(TokenBoy(config.tokenboy.clone()))),
+    opening: |state| {
+        let policy = state.access().neighbour().map(|TokenBoy(policy)| policy.clone()).filter(|_| !state.sources.is_empty())?;
+        Some(Opening { routes: "/token", section: "tokenboy", policy })
+    },
+};
+
+/// Who may call.
+#[derive(Debug)]
+struct TokenBoy(CallerPolicy);
+
+impl NeighbourSettings for TokenBoy {}
+
+/// `Retry-After` in seconds when the store fails.
 const STORE_RETRY: u64 = 2;
 
-/// When a caller should come back who found too many waiting.
-const CROWD_RETRY: u64 = 1;
+/// `Retry-After` in seconds when too many requests wait.
+const OVERLOAD_RETRY: u64 = 1;
 
-/// The address, which is there once there are sources.
-pub(in crate::http) const TOKEN: &str = "/token";
-
-pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    told(&req, &state).await
-}
-
-/// The answer to whoever asks.
-pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpResponse {
-    if let Err(outside) = let_in(req, state) {
-        let status = if matches!(outside, Outside::Signature(_)) { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
-        return failed(status, &outside.message("tokenboy"), None);
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let Call { state, req, .. } = call;
+    if let Err(refusal) = check(req, state)? {
+        let status = if matches!(refusal, Refusal::Signature(_)) { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        return Ok(failed(status, &refusal.message("tokenboy"), None));
     }
     // Tornado takes the last of several and trims it.
     let pairs = url::form_urlencoded::parse(req.query_string().as_bytes());
     let name = pairs.filter(|(name, _)| name == "name").last().map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    let object = match state.crowd.unless_done(&format!("source {name}"), || None, state.sources.object(&name)).await {
+    let object = match state.concurrency.limit_if_pending(&format!("source {name}"), || None, state.sources.object(&name)).await {
         Ok(object) => object,
-        Err(error) => return failed(error.code().1, &error.to_string(), Some(CROWD_RETRY)),
+        Err(error) => return Ok(failed(error.code().1, &error.to_string(), Some(OVERLOAD_RETRY))),
     };
-    match object {
+    Ok(match object {
         None => answer(StatusCode::OK, json!({ "error": "not found" }).to_string()),
         Some(Ok(object)) => answer(StatusCode::OK, object.expose_secret().to_owned()),
-        Some(Err(error)) => refused(&error),
-    }
+        Some(Err(error)) => source_failed(&error),
+    })
 }
 
-fn let_in(req: &HttpRequest, state: &AppState) -> Result<(), Outside> {
+fn check(req: &HttpRequest, state: &AppState) -> Result<Result<(), Refusal>, ApiError> {
     let access = state.access();
-    caller_check::check(req, state, &access.tokenboy, Effect::Reads)?;
-    // A source is no app, so a realm's list of apps says nothing of it.
-    caller_check::check_signature(req, b"", &access.tokenboy, &access.realms, None, state.clock().wall())
+    let TokenBoy(policy) = access.neighbour().ok_or(ApiError::NotFound)?;
+    // A source is not an app, so the realm's list of apps does not apply.
+    let signed = |()| caller_check::check_signature(req, b"", policy, &access.realms, None, state.clock().wall());
+    Ok(caller_check::check(req, state, policy, Effect::Reads).and_then(signed))
 }
 
 fn answer(status: StatusCode, body: String) -> HttpResponse {
@@ -60,30 +76,30 @@ fn answer(status: StatusCode, body: String) -> HttpResponse {
 
 fn failed(status: StatusCode, error: &str, retry_after: Option<u64>) -> HttpResponse {
     let mut response = answer(status, json!({ "error": error }).to_string());
-    response.extensions_mut().insert(OwnShape);
+    response.extensions_mut().insert(Shaped { error: None });
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }
 
-/// What a caller may know of a failure. The store's own words can name hosts and paths, so they stay in the log.
-fn refused(error: &SourceError) -> HttpResponse {
-    let told = error.to_string();
+/// The response to a failure of the source. The store's own words may name hosts and paths, so they go only to the log.
+fn source_failed(error: &SourceError) -> HttpResponse {
+    let message = error.to_string();
     match error {
         SourceError::Upstream { source: UpstreamError::TimedOut { .. }, .. } | SourceError::TooSlow { .. } => {
-            failed(StatusCode::GATEWAY_TIMEOUT, &told, None)
+            failed(StatusCode::GATEWAY_TIMEOUT, &message, None)
         }
-        SourceError::Upstream { .. } => failed(StatusCode::BAD_GATEWAY, &told, None),
+        SourceError::Upstream { .. } => failed(StatusCode::BAD_GATEWAY, &message, None),
         SourceError::CoolingDown { retry_after, .. } => {
-            // Rounded up: a caller that comes back on the dot must not come too early.
+            // Rounded up, so that a caller that retries exactly then is not too early.
             let seconds = u64::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
-            failed(StatusCode::SERVICE_UNAVAILABLE, &told, Some(seconds))
+            failed(StatusCode::SERVICE_UNAVAILABLE, &message, Some(seconds))
         }
         SourceError::Store(fault) => {
-            let told = format!("the {}store does not answer, and what was asked for is not held here", name(fault));
-            failed(StatusCode::SERVICE_UNAVAILABLE, &told, Some(STORE_RETRY))
+            let message = format!("the {}store does not answer, and what was asked for is not held here", store_name(fault));
+            failed(StatusCode::SERVICE_UNAVAILABLE, &message, Some(STORE_RETRY))
         }
-        SourceError::Lost { .. } => failed(StatusCode::INTERNAL_SERVER_ERROR, &told, None),
+        SourceError::Lost { .. } => failed(StatusCode::INTERNAL_SERVER_ERROR, &message, None),
     }
 }

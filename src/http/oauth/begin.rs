@@ -1,47 +1,40 @@
 //! `GET /oauth/{appid}`: sends a visitor to WeChat to agree.
 
+use actix_web::HttpResponse;
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{below, binding};
-use crate::http::NO_STORE;
+use super::trip::{MODES, below, binding};
 use crate::http::error::ApiError;
-use crate::http::extract::KnownAccount;
+use crate::http::headers::NO_STORE;
 use crate::http::params::Params;
+use crate::http::public_address;
+use crate::http::route::{Call, Route};
 use crate::http::state::AppState;
-use crate::http::{caller, public};
-use crate::login::{Departure, Mode};
+use crate::login::Departure;
 use crate::oauth::{LONGEST_RETURN, RedirectError, Scope};
 use wechat::authorize_url;
 use wechat::signature::random_id;
 
-const MODES: [(&str, Mode); 2] = [("login", Mode::Login), ("relay", Mode::Relay)];
+pub(super) const ROUTE: Route = Route::get("/oauth/{appid}", |call| Box::pin(get(call))).words_only();
 
-/// A site's own state rests in the store with its trip, so it is bounded.
+/// A site's own state is stored with its trip, so its length is limited.
 const LONGEST_STATE: usize = 512;
 
-/// The word for `mode`.
-pub(super) fn name_of(mode: Mode) -> &'static str {
-    MODES.iter().find(|(_, known)| *known == mode).map_or("login", |(word, _)| word)
-}
-
-pub(in crate::http) async fn get(
-    KnownAccount(holding): KnownAccount,
-    state: web::Data<AppState>,
-    req: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
-    let app_id = holding.account.app_id.as_str();
-    let departure = departure(app_id, &state, &Params::of(&req))?;
-    let base = public::base(&req, &state)?;
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let credentials = state.account_for(req.head(), call.app_id()).await?;
+    let app_id = credentials.account.app_id.as_str();
+    let departure = departure(app_id, state, &Params::of(req))?;
+    let base = public_address::base(req, state)?;
     let callback = below(&base, &format!("oauth/{app_id}/callback"))?;
     let (scope, mut response) = (departure.scope, HttpResponse::Found());
-    // A HEAD looks and leaves nothing behind.
+    // HEAD stores nothing.
     let trip = if *req.method() == Method::HEAD {
         random_id()
     } else {
-        let cookie = binding(&req, &base);
-        let _place = state.place_for(req.head(), &holding)?;
-        let trip = state.logins.depart(departure, cookie.value(), caller::address(req.head(), &state)).await?;
+        let cookie = binding(req, &base);
+        let _permit = state.permit_for(req.head(), &credentials)?;
+        let trip = state.logins.depart(departure, cookie.value(), state.client_ip(req.head())).await?;
         response.cookie(cookie);
         trip
     };

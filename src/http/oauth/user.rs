@@ -1,36 +1,16 @@
-//! `GET /oauth/{appid}/user`: the user behind a one-time ticket, for a back end that signs with a realm's secret.
+//! `GET /oauth/{appid}/user`: the user behind a one-time ticket, for a back end that signs as a realm.
 
-use actix_web::http::{Method, header};
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
 
+use super::redeem::redeem;
 use crate::http::error::ApiError;
-use crate::http::extract::SignedForAccount;
-use crate::http::state::AppState;
-use crate::http::{JSON, NO_STORE};
+use crate::http::route::{Call, Route};
+use crate::http::signed_request::SignedRequestFor;
 
-pub(in crate::http) async fn get(signed: SignedForAccount, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let SignedForAccount { holding, query, method } = signed;
-    let _place = state.place(&holding)?;
-    behind(&state, holding.account.app_id.as_str(), query.get("ticket").unwrap_or_default(), &method).await
-}
+pub(super) const ROUTE: Route = Route::get("/oauth/{appid}/user", |call| Box::pin(get(call))).words_only();
 
-/// The user behind `ticket`, for somebody who may know.
-pub(in crate::http) async fn behind(
-    state: &AppState,
-    app_id: &str,
-    ticket: &str,
-    method: &Method,
-) -> Result<HttpResponse, ApiError> {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
-    if *method == Method::HEAD {
-        // A look does not redeem.
-        return if state.logins.is_redeemable(app_id, ticket).await? {
-            Ok(response.finish())
-        } else {
-            Err(ApiError::UnknownTicket)
-        };
-    }
-    let user = state.logins.redeem(app_id, ticket).await?.ok_or(ApiError::UnknownTicket)?;
-    Ok(response.body(serde_json::Value::Object(user).to_string()))
+async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let SignedRequestFor { credentials, query } = SignedRequestFor::verify(&call).await?;
+    let _permit = call.state.permit(&credentials)?;
+    redeem(&call, credentials.account.app_id.as_str(), query.get("ticket").unwrap_or_default()).await
 }

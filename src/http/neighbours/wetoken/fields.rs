@@ -1,5 +1,4 @@
-//! What a caller says beside the address: the pairs of the query, those of a form and the members of a JSON object are the same, each at
-//! most once.
+//! The caller's parameters: those of the query, of a form and the members of a JSON object count alike, each at most once.
 
 use std::fmt;
 
@@ -8,12 +7,12 @@ use actix_web::http::header;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::Refused;
+use super::refused::Refused;
 
 #[derive(Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
-/// How the body is written, by its `Content-Type`.
+/// The format of the body, by its `Content-Type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Form,
@@ -21,18 +20,18 @@ enum Kind {
 }
 
 impl Fields {
-    /// Whether the body of `req` holds any.
+    /// Whether the body of `req` is a form or JSON.
     pub(super) fn are_in_body(req: &HttpRequest) -> bool {
         kind(req).is_some()
     }
 
-    /// Those of the query and of `body`.
+    /// Reads the query and `body`.
     pub(super) fn of(req: &HttpRequest, body: &[u8]) -> Result<Self, Refused> {
         let mut fields = Self::default();
         fields.add(req.query_string().as_bytes());
         match kind(req) {
             Some(Kind::Form) => fields.add(body),
-            // A program may name the type and send nothing.
+            // Some clients send the type with an empty body.
             Some(Kind::Json) if !body.is_empty() => fields.add_members(body)?,
             _ => {}
         }
@@ -44,7 +43,7 @@ impl Fields {
     }
 
     fn add_members(&mut self, body: &[u8]) -> Result<(), Refused> {
-        // The parser's own words would quote what it found, which may be a secret.
+        // serde_json's message quotes the input, which may be a secret.
         let Members(members) = serde_json::from_slice(body).map_err(|_| Refused::NoObject)?;
         for (name, value) in members {
             let text = match value {
@@ -58,7 +57,7 @@ impl Fields {
         Ok(())
     }
 
-    /// The value of `name`; one that is empty counts as none.
+    /// The value of `name`; an empty one counts as missing.
     pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Refused> {
         let mut values = self.0.iter().filter(|(pair, _)| pair == name).map(|(_, value)| value.as_str());
         let value = values.next();
@@ -83,7 +82,7 @@ fn kind(req: &HttpRequest) -> Option<Kind> {
     }
 }
 
-/// The members of an object, those of one name all of them: serde_json's own map would keep the last.
+/// The members of an object including duplicates; serde_json's map would keep only the last.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn json_and_forms_say_the_same() {
+    fn json_and_forms_are_read_alike() {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
         for (content_type, body) in [
             (form, "appid=wx1&code=0815&n=12"),
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_flat_object_is_refused() {
+    fn a_body_that_is_not_a_flat_object_is_refused() {
         let refused = |body: &str| fields("application/json", body).err().unwrap_or_default();
         for body in ["[]", "1", "\"x\"", "{", "{\"a\":1}x", "appid=wx1"] {
             assert!(refused(body).starts_with("the body is no JSON object"), "{body}");

@@ -1,18 +1,19 @@
-//! Why wetoken's callers get nothing, in its own shape: status 200, 400 as the errcode whatever it was, 403 for those outside.
+//! Errors in wetoken's form: status 200, and as `errcode` 403 for a caller that is refused, else 400.
 
+use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, ResponseError};
-use serde_json::json;
 
-use super::super::caller_check::Outside;
 use crate::http::error::ApiError;
+use crate::http::headers::{JSON, NO_STORE};
+use crate::http::marks::Shaped;
+use crate::http::neighbours::caller_check::Refusal;
 use crate::registry::{CodeError, CreateError};
 
 /// A refusal; its `Display` is the errmsg.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::http) enum Refused {
+pub(super) enum Refused {
     #[error("{}", .0.message("wetoken"))]
-    Outside(Outside),
+    Caller(Refusal),
     #[error("{0} is missing")]
     Missing(&'static str),
     #[error("{0} is given more than once")]
@@ -21,10 +22,10 @@ pub(in crate::http) enum Refused {
     NoObject,
     #[error("{0} must be a text")]
     NoText(String),
-    #[error("nothing that still lives is stored; ask at token/get or ticket/get, which fetch it")]
+    #[error("no unexpired credential is cached; call token/get or ticket/get to fetch one")]
     NothingStored,
-    #[error("HEAD only looks, and nothing was done; send GET or POST")]
-    OnlyLooks,
+    #[error("HEAD does nothing here; send GET or POST")]
+    Head,
     #[error(transparent)]
     Create(#[from] CreateError),
     #[error("{}", code_error(.0))]
@@ -33,7 +34,7 @@ pub(in crate::http) enum Refused {
     Api(#[from] ApiError),
 }
 
-/// What befalls a token is told here as everywhere.
+/// A token's failure is described as on every other route.
 fn code_error(error: &CodeError) -> String {
     match error {
         CodeError::Keeper(error) => ApiError::from(error.clone()).to_string(),
@@ -42,10 +43,10 @@ fn code_error(error: &CodeError) -> String {
 }
 
 impl Refused {
-    /// What the log calls it: the code and the status that it would have elsewhere.
-    pub(in crate::http) fn code(&self) -> (&'static str, StatusCode) {
+    /// The code and the status for the log, which are those that other routes would send.
+    fn code(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Outside(_) => ("not_let_in", StatusCode::FORBIDDEN),
+            Self::Caller(_) => ("not_let_in", StatusCode::FORBIDDEN),
             Self::Api(error) => error.code(),
             Self::Code(CodeError::Keeper(error)) => ApiError::from(error.clone()).code(),
             Self::Create(CreateError::Store(_)) | Self::Code(CodeError::Store(_)) => {
@@ -55,18 +56,13 @@ impl Refused {
             _ => ("malformed_query", StatusCode::BAD_REQUEST),
         }
     }
-}
 
-impl ResponseError for Refused {
-    fn status_code(&self) -> StatusCode {
-        StatusCode::OK
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let errcode = if matches!(self, Self::Outside(_)) { 403 } else { 400 };
-        // Written by hand for the order of its members.
-        let body = format!(r#"{{"errcode":{errcode},"errmsg":{}}}"#, json!(self.to_string()));
-        let mut response = super::json(body);
+    pub(super) fn into_response(self) -> HttpResponse {
+        let errcode = if matches!(self, Self::Caller(_)) { 403 } else { 400 };
+        // Assembled by hand for the order of its members.
+        let body = format!(r#"{{"errcode":{errcode},"errmsg":{}}}"#, serde_json::Value::from(self.to_string()));
+        let mut response = json(body);
+        response.extensions_mut().insert(Shaped { error: Some(self.code()) });
         if let Self::Api(error) = self
             && let Some(Ok(pause)) = error.retry_after_seconds().map(|pause| pause.parse())
         {
@@ -74,4 +70,10 @@ impl ResponseError for Refused {
         }
         response
     }
+}
+
+/// A JSON answer with status 200.
+pub(super) fn json(body: String) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(body)
 }

@@ -1,39 +1,38 @@
-//! Who is calling, behind proxies: forwarded headers count only from trusted ones, and the caller is the rightmost address that is
-//! not one of them. Whatever stands further left was written by the caller.
+//! The client's IP address behind proxies. Forwarded headers count only from trusted proxies; the client is the rightmost address that
+//! is not a trusted proxy, because the client itself can write whatever stands further left.
 
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-use super::state::AppState;
+use crate::settings::TrustedProxies;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The caller's address; `None` when the connection has none, as on a unix socket.
-pub(super) fn address(head: &RequestHead, state: &AppState) -> Option<IpAddr> {
-    Some(beyond(head.peer_addr?.ip().to_canonical(), head.headers(), |address| state.trusts(address)))
+/// The client's address; `None` if the connection has none, as on a unix socket.
+pub(super) fn address(head: &RequestHead, trusted: &TrustedProxies) -> Option<IpAddr> {
+    Some(beyond(head.peer_addr?.ip().to_canonical(), head.headers(), |address| trusted.contains(address)))
 }
 
-/// Why an address cannot be told.
+/// Why the client's address is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Hidden {
     /// The request came through a proxy, and its peer is not in `server.trustedProxies`.
     UntrustedProxy,
-    /// The request came through a proxy that does not say on whose behalf.
+    /// The request came through a proxy that does not name the client.
     Unnamed,
 }
 
-/// The caller's address, for addresses of ours that a network alone opens. A trusted proxy must name the caller, and a peer that is not
-/// trusted must not show any trace of a proxy: in both cases the proxy's own address would open them to everybody behind it. A proxy that
-/// leaves no trace cannot be told from a caller.
-pub(super) fn named(head: &RequestHead, state: &AppState) -> Result<IpAddr, Hidden> {
+/// The client's address, for routes that check nothing but the network. A trusted proxy must name the client, and an untrusted peer must
+/// show no trace of a proxy; otherwise the proxy's own address would let in everybody behind it. A proxy that adds no header looks like a
+/// client.
+pub(super) fn named(head: &RequestHead, trusted: &TrustedProxies) -> Result<IpAddr, Hidden> {
     let peer = head.peer_addr.ok_or(Hidden::Unnamed)?.ip().to_canonical();
-    strictly(peer, head.headers(), |address| state.trusts(address))
+    strictly(peer, head.headers(), |address| trusted.contains(address))
 }
 
-/// Headers that a proxy, a load balancer or a content delivery network adds to a request, in small letters. No client library sends any of
-/// them by default.
+/// Headers, in lower case, that proxies, load balancers and content delivery networks add. No client library sends one by default.
 const TRACES: [&str; 26] = [
     "cdn-loop",
     "cdn-src-ip",
@@ -63,7 +62,7 @@ const TRACES: [&str; 26] = [
     "x-varnish",
 ];
 
-/// Whole families of such headers.
+/// Prefixes of such headers.
 const TRACE_FAMILIES: [&str; 8] =
     ["x-forwarded", "x-original-", "cf-", "cloudfront-", "x-envoy-", "x-azure-", "x-appengine-", "x-arr-"];
 
@@ -78,7 +77,7 @@ fn strictly(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) 
     if !trusts(peer) {
         return Err(Hidden::UntrustedProxy);
     }
-    // A proxy that writes only one of the two passes the other on as the caller wrote it, so both must name the same caller.
+    // A proxy that writes only one of the two forwards the other unchanged from the client, so both must name the same client.
     let mut named = [x_forwarded_for(headers), forwarded(headers)].into_iter().flatten().map(|hops| named_by(peer, &hops, &trusts));
     match (named.next().flatten(), named.next()) {
         (Some(caller), None) => Ok(caller),
@@ -87,12 +86,12 @@ fn strictly(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) 
     }
 }
 
-/// The caller that the proxies name; `None` when one of them hides it.
+/// The client that the proxies name; `None` if one of them hides it.
 fn named_by(peer: IpAddr, hops: &[Option<IpAddr>], trusts: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let mut caller = peer;
     for hop in hops.iter().rev() {
         let hop = (*hop)?;
-        // The loopback address of another machine is that machine, and not ours.
+        // A loopback address that another machine reports is that machine, not this one.
         if !hop.is_loopback() || caller.is_loopback() {
             caller = hop;
         }
@@ -109,7 +108,7 @@ fn beyond(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) ->
     }
     let mut caller = peer;
     for hop in hops(headers).into_iter().rev() {
-        // A word such as `unknown` hides who came before; what we know ends here.
+        // A word such as `unknown` hides everything further left.
         let Some(hop) = hop else { break };
         caller = hop;
         if !trusts(hop) {
@@ -119,18 +118,18 @@ fn beyond(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) ->
     caller
 }
 
-/// The addresses that the proxies name, from the caller's side to ours. `Forwarded` counts only where there is no
-/// `X-Forwarded-For`: a proxy that writes the one passes a caller's own other on unread.
+/// The addresses that the proxies name, from the client's side to ours. `Forwarded` counts only without `X-Forwarded-For`: a proxy that
+/// writes one of the two forwards the client's other one unchanged.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     x_forwarded_for(headers).or_else(|| forwarded(headers)).unwrap_or_default()
 }
 
-/// Its addresses; `None` = there is no such header.
+/// The addresses in `X-Forwarded-For`; `None` without that header.
 fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
     Some(list(headers, X_FORWARDED_FOR)?.split(',').map(parse).collect())
 }
 
-/// The addresses of its `for`; `None` = there is no such header.
+/// The `for` addresses in `Forwarded`; `None` without that header.
 fn forwarded(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
     let element = |element: &str| {
         let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
@@ -139,13 +138,13 @@ fn forwarded(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
     Some(list(headers, header::FORWARDED)?.split(',').map(element).collect())
 }
 
-/// All values of a header as one list. Bytes that are no text stay in it, so that they hide an address and do not remove it.
+/// All values of a header as one list. Invalid UTF-8 is kept as replacement characters, so that it hides an address instead of removing it.
 fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// An address with or without a port, quotes or brackets.
+/// Parses an address with or without port, quotes and brackets.
 fn parse(node: &str) -> Option<IpAddr> {
     let node = node.trim().trim_matches('"');
     let bare = node.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(node);
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderValue;
 
-    /// Proxies here are 10.0.0.0/8 and ::1.
+    /// Trusted proxies are 10.0.0.0/8 and loopback.
     #[track_caller]
     fn check(peer: &str, headers: &[(&'static str, &'static str)], caller: &str) {
         let mut map = HeaderMap::new();
@@ -173,13 +172,13 @@ mod tests {
     const FOR: &str = "x-forwarded-for";
 
     #[test]
-    fn a_stranger_is_not_believed() {
+    fn headers_from_an_untrusted_peer_are_ignored() {
         check("8.8.8.8", &[(FOR, "1.1.1.1"), ("forwarded", "for=1.1.1.1")], "8.8.8.8");
         check("10.0.0.1", &[], "10.0.0.1");
     }
 
     #[test]
-    fn the_caller_is_the_rightmost_address_that_is_no_proxy() {
+    fn the_client_is_the_rightmost_untrusted_address() {
         check("10.0.0.1", &[(FOR, "1.1.1.1")], "1.1.1.1");
         check("10.0.0.1", &[(FOR, "6.6.6.6, 1.1.1.1,10.0.0.2 , 10.0.0.3")], "1.1.1.1");
         check("10.0.0.1", &[(FOR, "6.6.6.6, 10.9.9.9"), (FOR, "1.1.1.1, 10.0.0.2")], "1.1.1.1");
@@ -190,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_word_for_an_address_ends_what_is_known() {
+    fn a_word_in_place_of_an_address_hides_the_rest() {
         check("10.0.0.1", &[(FOR, "1.1.1.1, unknown, 10.0.0.2")], "10.0.0.2");
         for nonsense in ["", ",", "unknown", "1.1.1.1.1", "[", "[]", "\"", "2606::1]"] {
             check("10.0.0.1", &[(FOR, nonsense)], "10.0.0.1");
         }
     }
 
-    /// The caller as an address that a network opens tells it; proxies here are loopback and 10.0.0.0/8.
+    /// The result of `strictly`; trusted proxies are loopback and 10.0.0.0/8.
     fn strict(peer: &str, headers: &[(&str, &str)]) -> Result<String, Hidden> {
         let mut map = HeaderMap::new();
         for &(name, value) in headers {
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_must_name_the_caller() {
+    fn a_trusted_proxy_must_name_the_client() {
         assert_eq!(strict("127.0.0.1", &[]), ok("127.0.0.1"));
         assert_eq!(strict("127.0.0.1", &[(FOR, "8.8.8.8"), ("x-real-ip", "127.0.0.1")]), ok("8.8.8.8"));
         assert_eq!(strict("127.0.0.1", &[(FOR, "8.8.8.8, 127.0.0.1")]), ok("8.8.8.8"));
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn any_trace_of_a_proxy_from_an_untrusted_peer_hides_the_caller() {
+    fn a_proxy_header_from_an_untrusted_peer_is_refused() {
         for name in
             TRACES.into_iter().chain([FOR, "X-Forwarded-Server", "X-Forwarded", "X-Original-Forwarded-For", "CF-Connecting-IP"])
         {
@@ -235,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn two_headers_that_name_different_callers_name_none() {
+    fn headers_that_name_different_clients_are_refused() {
         let both = |forwarded| strict("127.0.0.1", &[(FOR, "10.0.0.9"), ("forwarded", forwarded)]);
         assert_eq!(both("for=10.0.0.9"), ok("10.0.0.9"));
         assert_eq!((both("for=8.8.8.8"), both("proto=https")), (Err(Hidden::Unnamed), Err(Hidden::Unnamed)));
     }
 
     #[test]
-    fn the_loopback_address_of_another_machine_is_not_ours() {
+    fn a_remote_loopback_address_is_not_this_machine() {
         assert_eq!(strict("10.0.0.5", &[(FOR, "127.0.0.1")]), ok("10.0.0.5"));
         assert_eq!(strict("127.0.0.1", &[(FOR, "::1, 10.0.0.5")]), ok("10.0.0.5"));
         assert_eq!(strict("10.0.0.5", &[(FOR, "8.8.8.8, 127.0.0.1")]), ok("8.8.8.8"));
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_counts_where_there_is_no_x_forwarded_for() {
+    fn forwarded_counts_without_x_forwarded_for() {
         check("10.0.0.1", &[("forwarded", "for=6.6.6.6, proto=https;For=\"[2606::1]:80\";by=_x, for=10.0.0.2")], "2606::1");
         check("10.0.0.1", &[("forwarded", "for=6.6.6.6"), (FOR, "1.1.1.1")], "1.1.1.1");
         for hidden in ["for=_hidden", "for=6.6.6.6, for=_hidden", "for=6.6.6.6, proto=https"] {

@@ -1,8 +1,7 @@
-//! A caller's proof as a JSON Web Token: who may have signed it, for whom, and when it holds. The jsonwebtoken crate reads and judges it;
-//! keys and time are arguments.
+//! Checks the JSON Web Token of a caller: signature, audience and times. The jsonwebtoken crate parses it; keys and time are arguments.
 //!
-//! Only `HS256` is here, and it is the hmac crate's: what jsonwebtoken would bring along for it is RSA, with its open advisory
-//! RUSTSEC-2023-0071, or a library in C.
+//! Only `HS256` is supported, by the hmac crate. The providers that jsonwebtoken offers bring RSA, with its open advisory
+//! RUSTSEC-2023-0071, or a C library.
 
 use actix_web::http::header::{self, HeaderMap};
 use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
@@ -12,17 +11,17 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Map, Value};
 
-use super::known::Known;
+use super::jwt_cache::JwtCache;
 use clock::UnixMillis;
 use wechat::signature;
 
-/// Whom a token must be for.
+/// The audience that a token must name.
 const AUDIENCE: &str = "wechat-token-hub";
 
-/// Stands in for a key that does not exist, so that the answer takes as long. No signature under it is ever accepted.
+/// Used in place of an unknown key, so that the check takes as long. A signature with it is never accepted.
 const NO_KEY: &str = "no kid has this key";
 
-/// The token of a request: there must be one header, and one scheme in it.
+/// The token of a request. There must be exactly one `Authorization` header, with the scheme `Bearer`.
 pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     let value = values.next()?;
@@ -32,27 +31,27 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     value.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-/// Whether one of the holders of a key made `token`, for us, and it holds at `now`. The signature is judged before anything that it
-/// covers but the header, and once: `known` are the tokens that these very keys have proven. [`install`] comes first.
-pub(super) fn holds<'k>(
+/// Whether `token` is signed with one of the keys, is for this server and is valid at `now`. The signature is checked before any claim, and
+/// only once for each token: `proven` caches the tokens that these keys have signed. Call [`install`] first.
+pub(super) fn is_valid<'k>(
     token: &str,
     key_of: impl FnOnce(&str) -> Option<&'k SecretString>,
-    known: &Known<Claims>,
+    proven: &JwtCache<Claims>,
     now: UnixMillis,
 ) -> bool {
-    if let Some(claims) = known.recall(token) {
-        return claims.hold(now);
+    if let Some(claims) = proven.get(token) {
+        return claims.cover(now);
     }
-    let holds = signed_claims(token, key_of).and_then(|claims| Claims::of(&claims)).filter(|claims| claims.hold(now));
-    if let Some(claims) = holds {
-        known.note(token, claims);
+    let claims = signed_claims(token, key_of).and_then(|claims| Claims::of(&claims)).filter(|claims| claims.cover(now));
+    if let Some(claims) = claims {
+        proven.insert(token, claims);
     }
-    holds.is_some()
+    claims.is_some()
 }
 
 fn signed_claims<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k SecretString>) -> Option<Map<String, Value>> {
     let header = decode_header(token).ok()?;
-    // An extension that the signer calls critical must be understood, and we know none. Source: RFC 7515, 4.1.11.
+    // A critical extension must be understood, and none is supported. Source: RFC 7515, 4.1.11.
     if header.crit.is_some() {
         return None;
     }
@@ -62,7 +61,7 @@ fn signed_claims<'k>(token: &str, key_of: impl FnOnce(&str) -> Option<&'k Secret
     key.map(|_| claims)
 }
 
-/// What the crate judges: the algorithm and the audience. Time is ours, because the crate reads a clock of its own, in whole seconds.
+/// The crate checks the algorithm and the audience. We check the times: the crate reads the system clock, in whole seconds.
 fn for_us() -> Validation {
     let mut rules = Validation::new(Algorithm::HS256);
     rules.set_audience(&[AUDIENCE]);
@@ -71,30 +70,30 @@ fn for_us() -> Validation {
     rules
 }
 
-/// When a token holds: seconds since 1970, with a fraction if the caller likes. Both may be absent. Source: RFC 7519, 2.
+/// When a token is valid, in seconds since 1970, possibly with a fraction. Both are optional. Source: RFC 7519, 2.
 #[derive(Clone, Copy)]
-pub(in crate::http) struct Claims {
+pub(super) struct Claims {
     nbf: Option<f64>,
     exp: Option<f64>,
 }
 
 impl Claims {
-    /// `None` if what is there is no number.
+    /// `None` if one is present and not a number.
     fn of(claims: &Map<String, Value>) -> Option<Self> {
         let time = |name| claims.get(name).map_or(Some(None), |time| time.as_f64().map(Some));
         Some(Self { nbf: time("nbf")?, exp: time("exp")? })
     }
 
     /// From the first millisecond of `nbf` until the last one before `exp`, with no leeway. Source: RFC 7519, 4.1.4 and 4.1.5.
-    fn hold(&self, now: UnixMillis) -> bool {
+    fn cover(&self, now: UnixMillis) -> bool {
         // Milliseconds since 1970 have 41 bits, of the 53 that are exact.
         let has_come = |seconds: f64| seconds * 1000.0 <= now.0 as f64;
         self.nbf.is_none_or(has_come) && !self.exp.is_some_and(has_come)
     }
 }
 
-/// Gives this process its `HS256`. A second time changes nothing, and so it is where a program has chosen for itself before.
-pub(in crate::http) fn install() {
+/// Installs our `HS256` for this process. Does nothing if a provider is installed already.
+pub(super) fn install() {
     PROVIDER.install_default().ok();
 }
 
@@ -111,7 +110,7 @@ fn verifier(key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     Ok(Box::new(Hs256(key.try_get_as_bytes()?.to_vec().into())))
 }
 
-/// A key, ready to verify with.
+/// A key that verifies.
 struct Hs256(SecretSlice<u8>);
 
 impl Verifier<Vec<u8>> for Hs256 {
@@ -147,25 +146,25 @@ mod tests {
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac))
     }
 
-    fn holds_at(token: &str, now: UnixMillis) -> bool {
+    fn valid_at(token: &str, now: UnixMillis) -> bool {
         install();
         let key = SecretString::from(KEY);
-        holds(token, |kid| (kid == "k1").then_some(&key), &Known::default(), now)
+        is_valid(token, |kid| (kid == "k1").then_some(&key), &JwtCache::default(), now)
     }
 
     fn claims(claims: &str) -> bool {
-        holds_at(&made(HEADER, claims, KEY), NOW)
+        valid_at(&made(HEADER, claims, KEY), NOW)
     }
 
     #[test]
-    fn a_token_needs_no_more_than_our_name_and_may_say_more() {
+    fn a_token_needs_only_the_audience_and_may_have_more() {
         assert!(claims(CLAIMS));
         assert!(claims(r#"{"aud":["a","wechat-token-hub"],"iat":"any","exp":1700000001,"nbf":0,"sub":"x","own":{"x":[1.5]}}"#));
         assert!(claims(" {\"aud\":\"wechat\\u002dtoken-hub\"}\n"));
     }
 
     #[test]
-    fn it_must_be_for_us() {
+    fn the_audience_must_be_this_server() {
         for aud in [r#""other""#, r#""Wechat-Token-Hub""#, r#"["a"]"#, "[]", r#"["wechat-token-hub",1]"#, "null", "{}", "1"] {
             assert!(!claims(&format!(r#"{{"aud":{aud}}}"#)), "{aud}");
         }
@@ -175,19 +174,19 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_with_the_first_and_ends_before_the_last_millisecond() {
+    fn it_is_valid_from_nbf_until_just_before_exp() {
         let at = |ms: u64| UnixMillis(1_700_000_000_000 + ms);
         let exp = made(HEADER, r#"{"aud":"wechat-token-hub","exp":1700000001}"#, KEY);
-        assert_eq!((holds_at(&exp, at(999)), holds_at(&exp, at(1000))), (true, false));
+        assert_eq!((valid_at(&exp, at(999)), valid_at(&exp, at(1000))), (true, false));
         let nbf = made(HEADER, r#"{"aud":"wechat-token-hub","nbf":1700000001}"#, KEY);
-        assert_eq!((holds_at(&nbf, at(999)), holds_at(&nbf, at(1000))), (false, true));
+        assert_eq!((valid_at(&nbf, at(999)), valid_at(&nbf, at(1000))), (false, true));
     }
 
     #[test]
     fn a_time_is_a_number_of_seconds_and_may_have_a_fraction() {
         let at = |ms: u64| UnixMillis(1_700_000_000_000 + ms);
         let exp = made(HEADER, r#"{"aud":"wechat-token-hub","exp":1700000000.25}"#, KEY);
-        assert_eq!((holds_at(&exp, at(249)), holds_at(&exp, at(250))), (true, false));
+        assert_eq!((valid_at(&exp, at(249)), valid_at(&exp, at(250))), (true, false));
         assert!(claims(r#"{"aud":"wechat-token-hub","exp":18e8,"nbf":-1}"#));
         for time in ["\"1800000000\"", "null", "true", "[1800000000]", "1e400"] {
             assert!(!claims(&format!(r#"{{"aud":"wechat-token-hub","exp":{time}}}"#)), "exp {time}");
@@ -220,14 +219,14 @@ mod tests {
             r#"["HS256","k1",null]"#,
             "",
         ] {
-            assert!(!holds_at(&made(header, CLAIMS, KEY), NOW), "{header}");
+            assert!(!valid_at(&made(header, CLAIMS, KEY), NOW), "{header}");
         }
-        assert!(!holds_at(&made(r#"{"alg":"HS256","kid":"k2"}"#, CLAIMS, NO_KEY), NOW));
-        assert!(holds_at(&made(r#"{"kid":"k1","alg":"HS256","jku":"https://x/","own":{}}"#, CLAIMS, KEY), NOW));
+        assert!(!valid_at(&made(r#"{"alg":"HS256","kid":"k2"}"#, CLAIMS, NO_KEY), NOW));
+        assert!(valid_at(&made(r#"{"kid":"k1","alg":"HS256","jku":"https://x/","own":{}}"#, CLAIMS, KEY), NOW));
     }
 
     #[test]
-    fn the_signature_is_the_whole_one_under_the_right_key() {
+    fn the_signature_must_be_whole_and_by_the_right_key() {
         let token = made(HEADER, CLAIMS, KEY);
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let longer = <Hmac<Sha384>>::new_from_slice(KEY.as_bytes()).unwrap().chain_update(signed).finalize().into_bytes();
@@ -246,24 +245,24 @@ mod tests {
             "..".to_owned(),
             String::new(),
         ] {
-            assert!(!holds_at(&bad, NOW), "{bad}");
+            assert!(!valid_at(&bad, NOW), "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_byte_of_a_token_can_be_another(at: prop::sample::Index, to in "[A-Za-z0-9_.=+/-]") {
+        fn no_byte_of_a_token_can_be_changed(at: prop::sample::Index, to in "[A-Za-z0-9_.=+/-]") {
             let token = made(HEADER, CLAIMS, KEY);
             let at = at.index(token.len());
             let mut forged = token.clone();
             forged.replace_range(at..=at, &to);
-            prop_assert_eq!(holds_at(&forged, NOW), forged == token);
+            prop_assert_eq!(valid_at(&forged, NOW), forged == token);
         }
 
         #[test]
-        fn any_text_is_judged(header in ".{0,40}", claims in ".{0,40}", token in ".{0,80}") {
-            prop_assert!(!holds_at(&token, NOW));
-            prop_assert!(!holds_at(&made(&header, &claims, KEY), NOW));
+        fn any_text_is_refused_without_a_panic(header in ".{0,40}", claims in ".{0,40}", token in ".{0,80}") {
+            prop_assert!(!valid_at(&token, NOW));
+            prop_assert!(!valid_at(&made(&header, &claims, KEY), NOW));
         }
     }
 }

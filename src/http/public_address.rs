@@ -1,4 +1,5 @@
-//! How browsers reach us: `server.publicUrl`, else what the request says, where forwarded headers count only from trusted proxies.
+//! This server's address as browsers see it: `server.publicUrl`, else what the request says. Forwarded headers count only from trusted
+//! proxies.
 
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
@@ -15,10 +16,10 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// A DNS name has at most 253 characters. Our addresses have to fit into a QR code.
+/// A DNS name has at most 253 characters, and our addresses must fit into a QR code.
 const LONGEST_HOST: usize = 253;
 
-/// Our own address as the caller's browser knows it; its path ends in `/`, so that `join` extends it.
+/// This server's address in the caller's browser. The path ends in `/`, so that `join` extends it.
 pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError> {
     if let Some(url) = &state.options.public_url {
         return Ok(url.clone());
@@ -37,31 +38,31 @@ pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError>
     Ok(url)
 }
 
-/// The address, and whether the headers contradicted each other about its port.
+/// The address, and whether the headers contradict each other about the port.
 fn as_said(headers: &HeaderMap, trusted: bool, own_host: Option<&str>) -> Option<(Url, bool)> {
     let said = if trusted { forwarded(headers) } else { Said::default() };
     let (name, stated) = split(said.host.as_deref().or(own_host)?)?;
     let is_https = match &said.proto {
         Some(proto) => proto.eq_ignore_ascii_case("https"),
-        // A proxy that passes on `host:443` speaks of https, even if it does not say so.
+        // A proxy that forwards `host:443` means https even if it does not say so.
         None => trusted && said.port.or(stated) == Some(443),
     };
     let (scheme, usual, of_other) = if is_https { ("https", 443, 80) } else { ("http", 80, 443) };
     let (port, is_corrected) = if trusted {
-        // The port of the other scheme is that of a connection between proxies, never the browser's.
+        // The other scheme's port belongs to a connection between proxies, never to the browser.
         let port = [said.port, stated].into_iter().flatten().find(|port| *port != of_other).unwrap_or(usual);
         (port, [said.port, stated].into_iter().flatten().any(|other| other != port))
     } else {
         (stated.unwrap_or(usual), false)
     };
     let url: Url = format!("{scheme}://{name}:{port}/").parse().ok()?;
-    // A host that is more than a host could lead anywhere.
+    // A `Host` with a path, a user or a query could lead to another site.
     let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     let short = url.host_str().is_some_and(|host| host.len() <= LONGEST_HOST);
     (plain && short && url.password().is_none() && !name.contains(['/', '\\', '@'])).then_some((url, is_corrected))
 }
 
-/// What trusted proxies say of our address.
+/// What trusted proxies report about our address.
 #[derive(Default)]
 struct Said {
     proto: Option<String>,
@@ -69,8 +70,8 @@ struct Said {
     port: Option<u16>,
 }
 
-/// Scheme, host and port by the nearest proxy, who wrote last. `Forwarded` counts only where scheme and host stand in none of the
-/// others: a proxy that writes those passes a caller's own `Forwarded` on unread.
+/// Scheme, host and port from the nearest proxy, which wrote last. `Forwarded` counts only if the other headers have neither scheme nor
+/// host: a proxy that writes those forwards the client's own `Forwarded` unchanged.
 fn forwarded(headers: &HeaderMap) -> Said {
     let last = |name: HeaderName| {
         let value = headers.get_all(name).last()?.to_str().ok()?;
@@ -89,7 +90,7 @@ fn forwarded(headers: &HeaderMap) -> Said {
     Said { proto: pair("proto"), host: pair("host"), port }
 }
 
-/// Name and port of `host`; an IPv6 address gets the brackets that some proxies leave out.
+/// Name and port of `host`. An IPv6 address gets the brackets that some proxies leave out.
 fn split(host: &str) -> Option<(String, Option<u16>)> {
     if host.parse::<Ipv6Addr>().is_ok() {
         return Some((format!("[{host}]"), None));
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(said.as_ref().map(|(url, _)| url.as_str()), base, "{headers:?} {own_host}");
     }
 
-    /// The same behind a trusted proxy, and whether the headers contradict each other.
+    /// The same behind a trusted proxy; also checks whether the headers contradict each other.
     #[track_caller]
     fn check_ports(own_host: &str, headers: &[(&'static str, &'static str)], base: &str, is_corrected: bool) {
         check(true, headers, own_host, Some(base));
@@ -138,7 +139,7 @@ mod tests {
     const FORWARDED: &str = "forwarded";
 
     #[test]
-    fn the_port_of_the_other_scheme_is_not_the_browsers() {
+    fn the_other_schemes_port_is_ignored() {
         check_ports("wx.example.com:80", &[(PROTO, "https")], "https://wx.example.com/", true);
         check_ports("wx.example.com:80", &[(PROTO, "HTTPS"), (HOST, "wx.example.com:80")], "https://wx.example.com/", true);
         check_ports("wx.example.com:443", &[(PROTO, "http")], "http://wx.example.com/", true);
@@ -180,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_heard_for_the_host_alone() {
+    fn an_untrusted_peer_sets_only_the_host() {
         check(false, &[(PROTO, "https"), (HOST, "evil.org")], "wx.example.com:3030", Some("http://wx.example.com:3030/"));
     }
 
     #[test]
-    fn the_nearest_proxy_is_believed() {
+    fn the_nearest_proxy_counts() {
         check(true, &[(PROTO, "https"), (HOST, "wx.example.com")], "127.0.0.1:3030", Some("https://wx.example.com/"));
         check(true, &[(PROTO, "http, https"), (HOST, "evil.org, wx.example.com")], "a", Some("https://wx.example.com/"));
         check(true, &[(HOST, "evil.org"), (HOST, "wx.example.com:8080")], "a", Some("http://wx.example.com:8080/"));
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_a_host_is_no_address() {
+    fn a_host_with_anything_else_is_refused() {
         check(true, &[], &format!("{}.example", "a".repeat(250)), None);
         for host in ["", "a/b", "a@b", "a?b", "a#b", "a\\b", "a b", "a:b", ":80"] {
             check(false, &[], host, None);

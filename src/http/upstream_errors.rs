@@ -1,4 +1,4 @@
-//! Why a credential of WeChat's or WeCom's is not to be had, in words for callers; and WeCom's in the codes that WeChat's have.
+//! Errors of WeCom for callers, with the codes that WeChat's errors have.
 
 use std::time::Duration;
 
@@ -25,11 +25,14 @@ pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
     }
 }
 
-/// What a caller may know of why there is no ticket of WeCom's. The store's own words can name hosts and paths, so they stay in the log.
+/// Describes an error of WeCom's for callers, without the store's own words.
 pub(super) fn describe_wecom(error: &SourceError) -> String {
     match error {
         SourceError::Store(fault) => {
-            format!("the {}store does not answer, and what was asked for is not held here; ask again in a moment", name(fault))
+            format!(
+                "the {}store does not answer, and what was asked for is not held here; ask again in a moment",
+                store_name(fault)
+            )
         }
         SourceError::Upstream { source, .. } => format!("{error}; {}", advice(source).unwrap_or("ask again in a moment")),
         SourceError::CoolingDown { cause, .. } => match advice(cause) {
@@ -40,20 +43,20 @@ pub(super) fn describe_wecom(error: &SourceError) -> String {
     }
 }
 
-/// The store's name with a space behind it, if it is known.
-pub(super) fn name(fault: &StoreFault) -> String {
+/// The store's name and a space, or nothing if the name is unknown.
+pub(super) fn store_name(fault: &StoreFault) -> String {
     fault.backend().map(|backend| format!("{backend} ")).unwrap_or_default()
 }
 
-pub(super) fn retry_after(error: &SourceError, of_a_store: Duration) -> Option<Duration> {
+pub(super) fn retry_after(error: &SourceError, store_retry: Duration) -> Option<Duration> {
     match error {
         SourceError::CoolingDown { retry_after, .. } => Some(*retry_after),
-        SourceError::Store(_) => Some(of_a_store),
+        SourceError::Store(_) => Some(store_retry),
         _ => None,
     }
 }
 
-/// WeCom's code and words, if it refused just now.
+/// WeCom's errcode and errmsg, if it refused.
 pub(super) fn refusal(error: &SourceError) -> Option<(Errcode, &str)> {
     let (SourceError::Upstream { source, .. } | SourceError::CoolingDown { cause: source, .. }) = error else { return None };
     let UpstreamError::Refused { code, message, .. } = source else { return None };

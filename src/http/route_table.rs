@@ -1,0 +1,238 @@
+//! Finds the [`Route`] of a request.
+//!
+//! actix's router is not used: it tries one pattern after another and boxes a future in each of its layers, which costs a third of a
+//! credential query. Here a path is split once, compared with the rows, and one future is boxed.
+
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::{HttpRequest, ResponseError};
+
+use super::route::{Call, MAX_PARAMS, Route, Span, decoded_path, other_method};
+use super::state::AppState;
+
+/// Paths with more segments match only a pattern with a tail.
+const MAX_SEGMENTS: usize = 6;
+
+/// A route and where its varying segments are in the path of one request.
+#[derive(Clone, Copy)]
+pub(super) struct Matched {
+    pub(super) route: &'static Route,
+    params: [Span; MAX_PARAMS],
+}
+
+impl Matched {
+    /// Runs the handler.
+    pub(super) async fn answer(self, state: &AppState, req: ServiceRequest) -> ServiceResponse {
+        let (req, payload) = req.into_parts();
+        let response = match self.route.handler(req.method()) {
+            Some(handler) => {
+                let answer = handler(Call { state, req: &req, payload, params: self.params }).await;
+                answer.unwrap_or_else(self.route.error_response)
+            }
+            None => other_method(req.method(), self.route.allow).unwrap_or_else(|error| error.error_response()),
+        };
+        ServiceResponse::new(req, response)
+    }
+}
+
+/// All routes, in the order in which they are tried.
+pub(super) struct RouteTable {
+    rows: Vec<Row>,
+    /// Answers every path that no row matches.
+    fallback: &'static Route,
+}
+
+struct Row {
+    route: &'static Route,
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Copy)]
+enum Segment {
+    Literal(&'static str),
+    Param,
+    Tail,
+}
+
+/// How exactly literal segments must match.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    AsWritten,
+    /// In any case and with an optional slash at the end, as the original's framework accepted them.
+    Loose,
+}
+
+impl RouteTable {
+    pub(super) fn new(routes: impl IntoIterator<Item = &'static Route>, fallback: &'static Route) -> Self {
+        let row = |route: &'static Route| {
+            let segment = |text: &'static str| match text.strip_prefix('{') {
+                Some(name) if name.ends_with(":tail}") => Segment::Tail,
+                Some(_) => Segment::Param,
+                None => Segment::Literal(text),
+            };
+            Row { route, segments: route.pattern.split('/').skip(1).map(segment).collect() }
+        };
+        Self { rows: routes.into_iter().map(row).collect(), fallback }
+    }
+
+    /// The route of a request.
+    pub(super) fn find(&self, state: &AppState, req: &HttpRequest) -> Matched {
+        self.find_path(decoded_path(req), |route| (route.exists)(state))
+    }
+
+    fn find_path(&self, path: &str, exists: impl Fn(&Route) -> bool) -> Matched {
+        let segments = Segments::of(path);
+        let find = |spelling| {
+            let matched = |row: &Row| Some(Matched { route: row.route, params: row.matches(&segments, spelling)? });
+            self.rows.iter().filter_map(matched).find(|matched| exists(matched.route))
+        };
+        // The exact spelling is tried first, so that the loose one costs it nothing.
+        let found = find(Spelling::AsWritten).or_else(|| find(Spelling::Loose));
+        found.unwrap_or(Matched { route: self.fallback, params: Default::default() })
+    }
+}
+
+/// The segments of a path, split once.
+struct Segments<'p> {
+    path: &'p str,
+    spans: [Span; MAX_SEGMENTS],
+    /// How many there are, which may be more than fit into `spans`.
+    count: usize,
+}
+
+impl<'p> Segments<'p> {
+    fn of(path: &'p str) -> Self {
+        let mut segments = Self { path, spans: Default::default(), count: 0 };
+        let Some(rest) = path.strip_prefix('/') else { return segments };
+        let mut start = 1;
+        for segment in rest.split('/') {
+            if let Some(span) = segments.spans.get_mut(segments.count) {
+                *span = (start, start + segment.len());
+            }
+            segments.count += 1;
+            start += segment.len() + 1;
+        }
+        segments
+    }
+
+    /// How many there are without the empty one behind a slash at the end.
+    fn count_without_last_slash(&self) -> usize {
+        if self.count > 1 && self.path.ends_with('/') { self.count - 1 } else { self.count }
+    }
+}
+
+impl Row {
+    fn matches(&self, segments: &Segments<'_>, spelling: Spelling) -> Option<[Span; MAX_PARAMS]> {
+        let is_root = self.route.pattern.len() == 1;
+        let count = match spelling {
+            Spelling::Loose if is_root => return None,
+            Spelling::Loose => segments.count_without_last_slash(),
+            Spelling::AsWritten => segments.count,
+        };
+        let has_tail = matches!(self.segments.last(), Some(Segment::Tail));
+        if if has_tail { segments.count < self.segments.len() } else { count != self.segments.len() } {
+            return None;
+        }
+        let (mut params, mut taken) = ([Span::default(); MAX_PARAMS], 0);
+        for (expected, &(start, end)) in self.segments.iter().zip(&segments.spans) {
+            let segment = &segments.path[start..end];
+            match *expected {
+                Segment::Literal(text) if spelling == Spelling::Loose && text.eq_ignore_ascii_case(segment) => {}
+                Segment::Literal(text) if text == segment => {}
+                Segment::Param if self.accepts(segment) => {
+                    *params.get_mut(taken)? = (start, end);
+                    taken += 1;
+                }
+                Segment::Tail => {}
+                Segment::Literal(_) | Segment::Param => return None,
+            }
+        }
+        Some(params)
+    }
+
+    fn accepts(&self, segment: &str) -> bool {
+        let is_word = || segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        !segment.is_empty() && (!self.route.words_only || is_word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::error::ApiError;
+    use crate::http::route::{GET, Handler};
+
+    const HANDLER: Handler = |_| Box::pin(async { Err(ApiError::NotFound) });
+
+    static FALLBACK: Route = Route::any_method("-", GET, HANDLER);
+
+    static ROUTES: [Route; 8] = [
+        Route::get("/", HANDLER),
+        Route::get("/jsapi/{appid}/query", HANDLER),
+        Route::get("/wechat/weblogin", HANDLER),
+        Route::get("/wechat/{appid}", HANDLER).words_only(),
+        Route::get("/users/{appid}/{openid}", HANDLER).words_only(),
+        Route::get("/{appid}/wechat/token/get", HANDLER),
+        Route::get("/qrcode/{text:tail}", HANDLER),
+        Route::get("/off", HANDLER),
+    ];
+
+    fn find(path: &str) -> (&'static str, Vec<&str>) {
+        let matched = RouteTable::new(&ROUTES, &FALLBACK).find_path(path, |route| route.pattern != "/off");
+        let params = matched.params.iter().map(|&(start, end)| &path[start..end]).filter(|param| !param.is_empty());
+        (matched.route.pattern, params.collect())
+    }
+
+    #[test]
+    fn a_path_is_found_as_it_is_written() {
+        assert_eq!(find("/"), ("/", vec![]));
+        assert_eq!(find("/jsapi/wx1/query"), ("/jsapi/{appid}/query", vec!["wx1"]));
+        assert_eq!(find("/jsapi/wx.1%2F/query"), ("/jsapi/{appid}/query", vec!["wx.1%2F"]));
+        assert_eq!(find("/users/wx1/o-1"), ("/users/{appid}/{openid}", vec!["wx1", "o-1"]));
+        assert_eq!(find("/wx1/wechat/token/get"), ("/{appid}/wechat/token/get", vec!["wx1"]));
+    }
+
+    #[test]
+    fn the_first_row_that_matches_wins() {
+        assert_eq!(find("/wechat/weblogin"), ("/wechat/weblogin", vec![]));
+        assert_eq!(find("/wechat/wx1"), ("/wechat/{appid}", vec!["wx1"]));
+        assert_eq!(find("/qrcode/wechat/token/get").0, "/{appid}/wechat/token/get");
+    }
+
+    #[test]
+    fn any_case_and_a_slash_at_the_end_match_too() {
+        assert_eq!(find("/JSAPI/Wx1/Query"), ("/jsapi/{appid}/query", vec!["Wx1"]));
+        assert_eq!(find("/jsapi/wx1/query/"), ("/jsapi/{appid}/query", vec!["wx1"]));
+        assert_eq!(find("/WeChat/wx1/"), ("/wechat/{appid}", vec!["wx1"]));
+    }
+
+    #[test]
+    fn a_tail_takes_every_rest() {
+        for path in ["/qrcode/", "/qrcode/a", "/qrcode/a/b/c/d/e/f/g/", "/QRcode//"] {
+            assert_eq!(find(path).0, "/qrcode/{text:tail}", "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_have_no_route() {
+        for path in [
+            "",
+            "*",
+            "//",
+            "/jsapi//query",
+            "/jsapi/wx1/query//",
+            "/jsapi/a/b/query",
+            "/jsapi/wx1",
+            "jsapi/wx1/query",
+            "/wechat/",
+            "/wechat/MP_verify_1.txt",
+            "/users/wx1/a.b",
+            "/a/b/wechat/token/get",
+            "//wechat/token/get",
+            "/qrcode",
+            "/off",
+            "/1/2/3/4/5/6/7/8",
+        ] {
+            assert_eq!(find(path).0, "-", "{path}");
+        }
+    }
+}

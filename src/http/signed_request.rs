@@ -1,0 +1,62 @@
+//! Requests that a realm has signed: the signature is checked before anything is told, then the account is looked up.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use secrecy::SecretString;
+
+use super::error::ApiError;
+use super::route::Call;
+use super::state::AppState;
+use crate::realm::{Accept, SignedRequest, VerifiedQuery};
+use credentials::keeper::{Cached, Holding};
+use wechat::credential::CredentialKind;
+
+/// A verified request for one credential.
+pub(super) struct CredentialQuery {
+    pub(super) credentials: Arc<Holding>,
+    pub(super) kind: CredentialKind,
+    /// The value that WeChat refused, if the caller sends it.
+    pub(super) rotate: Option<SecretString>,
+}
+
+impl CredentialQuery {
+    /// Verifies a request that is signed with either version.
+    pub(super) async fn verify(call: &Call<'_>) -> Result<Self, ApiError> {
+        let (state, app_id) = (call.state, call.app_id());
+        let query = state.access().realms.verify(&as_signed(call.req), app_id, state.clock().wall(), Accept::AnyVersion)?;
+        let credentials = state.account(app_id).await?;
+        let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
+        Ok(Self { credentials, kind, rotate: query.rotate().map(SecretString::from) })
+    }
+
+    /// The credential, renewed first if `rotate` is the current value.
+    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<Cached>, ApiError> {
+        match self.rotate {
+            None => state.credential(&self.credentials, self.kind).await,
+            Some(refused) => {
+                let _permit = state.permit(&self.credentials)?;
+                Ok(Box::pin(self.credentials.credential(self.kind).rotate(refused)).await?)
+            }
+        }
+    }
+}
+
+/// A request about an account whose method, path and query are signed with version 2.
+pub(super) struct SignedRequestFor<'a> {
+    pub(super) credentials: Arc<Holding>,
+    pub(super) query: VerifiedQuery<'a>,
+}
+
+impl<'a> SignedRequestFor<'a> {
+    pub(super) async fn verify(call: &Call<'a>) -> Result<Self, ApiError> {
+        let (state, app_id) = (call.state, call.app_id());
+        let query = state.access().realms.verify(&as_signed(call.req), app_id, state.clock().wall(), Accept::V2Only)?;
+        Ok(Self { credentials: state.account(app_id).await?, query })
+    }
+}
+
+/// The signed parts. None of these routes takes a body.
+fn as_signed(req: &HttpRequest) -> SignedRequest<'_> {
+    SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" }
+}
