@@ -50,6 +50,10 @@ pub mod clock;
 mod files;
 #[cfg(feature = "internals")]
 pub mod files;
+#[cfg(not(feature = "internals"))]
+mod ip_allowlist;
+#[cfg(feature = "internals")]
+pub mod ip_allowlist;
 
 #[cfg(not(feature = "internals"))]
 mod account;
@@ -108,6 +112,10 @@ mod sources;
 #[cfg(feature = "internals")]
 pub mod sources;
 
+#[cfg(not(feature = "internals"))]
+mod gateway;
+#[cfg(feature = "internals")]
+pub mod gateway;
 #[cfg(not(feature = "internals"))]
 mod message;
 #[cfg(feature = "internals")]

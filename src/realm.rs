@@ -1,15 +1,22 @@
 //! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that becomes a `VerifiedQuery`.
 //! Pure: the time and the request are arguments; it knows nothing of HTTP or of stores.
 
+pub mod presets;
+pub mod scope;
+
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 use crate::account::AppId;
 use crate::clock::{UnixMillis, UnixSeconds};
+use crate::credential::CredentialKind;
+use crate::ip_allowlist::TrustedProxies;
 use crate::signature;
+use scope::GatewayScope;
 
 /// How far a `ts` may be from our clock, either way.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
@@ -20,23 +27,72 @@ const NO_SECRET: &str = "no realm has this secret";
 /// Names that may stand in a signed query only once: a second value would leave it open which of the two was meant.
 const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
 
-/// One application outside that may query credentials.
+/// One application outside that may query credentials, and call WeChat through the gateway.
 #[derive(Clone, Debug)]
 pub struct Realm {
     /// Its name, sent as `realm`.
     pub key: String,
-    /// What its queries are signed with; never sent.
-    pub secret: SecretString,
+    /// What its queries are signed with, and its virtual AppSecret at the gateway: one, or two while it is being changed, the newest
+    /// first.
+    pub secrets: Vec<SecretString>,
     /// The apps it may ask for; `None` = all.
     pub apps: Option<BTreeSet<AppId>>,
+    /// The WeCom applications it may call for: agentids by corpid.
+    pub agents: BTreeMap<AppId, BTreeSet<String>>,
     /// Which signatures it accepts.
     pub algorithm: Algorithm,
+    /// What it may call through the gateway; `None` = the gateway is closed to it.
+    pub gateway: Option<GatewayScope>,
+    /// Which credentials a query may return; `None` = all.
+    pub keys: Option<BTreeSet<CredentialKind>>,
+    /// How many calls a minute it may make through the gateway of one instance.
+    pub per_minute: Option<u32>,
+    /// From where it may call; `None` = from everywhere.
+    pub networks: Option<TrustedProxies>,
+    /// When its access ends: the midnight, UTC, after its last day.
+    pub until: Option<UnixSeconds>,
 }
 
 impl Realm {
+    /// A realm without restrictions and without the gateway.
+    pub fn new(key: impl Into<String>, secret: SecretString) -> Self {
+        Self {
+            key: key.into(),
+            secrets: vec![secret],
+            apps: None,
+            agents: BTreeMap::new(),
+            algorithm: Algorithm::Any,
+            gateway: None,
+            keys: None,
+            per_minute: None,
+            networks: None,
+            until: None,
+        }
+    }
+
     /// Whether `app` is on its list of apps.
     pub fn may_ask(&self, app: &str) -> bool {
         self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+
+    /// Whether the WeCom application `agent` of `corp` is on its list of apps.
+    pub fn may_ask_agent(&self, corp: &str, agent: &str) -> bool {
+        self.agents.get(corp).is_some_and(|agents| agents.contains(agent))
+    }
+
+    /// Whether a query may return this kind of credential.
+    pub fn may_have(&self, kind: CredentialKind) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.contains(&kind))
+    }
+
+    /// Whether its last day is over.
+    pub fn is_over(&self, now: UnixSeconds) -> bool {
+        self.until.is_some_and(|end| now >= end)
+    }
+
+    /// Whether it may call from `address`; `None` is an address that cannot be told.
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        self.networks.as_ref().is_none_or(|networks| address.is_some_and(|address| networks.contains(address)))
     }
 }
 
@@ -74,6 +130,15 @@ pub enum RealmError {
     /// The realm is known and the signature right, but this app is not on its list.
     #[error("this realm may not ask for this app")]
     NotItsApp,
+    /// The realm is known and the signature right, but `keys` does not list what is asked for.
+    #[error("this realm may not have the {}", .0.name())]
+    NotItsKey(CredentialKind),
+    /// The realm is known and the signature right, but the caller's address is not in its `networks`.
+    #[error("this realm may not ask from this address")]
+    NotFromThere,
+    /// The realm is known and the signature right, but its last day is over.
+    #[error("this realm's last day is over")]
+    Over,
     /// A parameter that must be unique occurs twice.
     #[error("the parameter {0:?} is given more than once")]
     Repeated(&'static str),
@@ -94,72 +159,97 @@ pub struct SignedRequest<'a> {
 
 /// All realms, found by key in one hash.
 #[derive(Clone, Debug, Default)]
-pub struct Realms(HashMap<String, Realm>);
+pub struct Realms {
+    by_key: HashMap<String, Realm>,
+    /// The most secrets that one realm has: so many are tried for every wrong signature, so that all refusals take equally long.
+    most_secrets: usize,
+}
 
 impl FromIterator<Realm> for Realms {
     /// Of two realms with one key the later stays; whoever reads settings refuses such a pair before.
     fn from_iter<T: IntoIterator<Item = Realm>>(realms: T) -> Self {
-        Self(realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect())
+        let by_key: HashMap<_, _> = realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect();
+        let most_secrets = by_key.values().map(|realm| realm.secrets.len()).max().unwrap_or(1);
+        Self { by_key, most_secrets }
     }
 }
 
 impl Realms {
     /// The realm of that key.
     pub fn get(&self, key: &str) -> Option<&Realm> {
-        self.0.get(key)
+        self.by_key.get(key)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Realm> {
+        self.by_key.values()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_key.len()
     }
 
     /// Whether nobody may query.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_key.is_empty()
     }
 
-    /// Believes `request` when a realm of ours signed it, just now, for an app of its own. The signature is judged first: only who
-    /// holds the secret learns anything more.
+    /// Believes `request` when a realm of ours signed it, just now, from where it may, for an app of its own. The signature is judged
+    /// first: only who holds the secret learns anything more. `from` is asked only for a realm that is bound to networks.
     pub fn verify<'a>(
         &self,
         request: &SignedRequest<'a>,
         app: &str,
+        from: impl FnOnce() -> Option<IpAddr>,
         now: UnixMillis,
         accept: Accept,
-    ) -> Result<VerifiedQuery<'a>, RealmError> {
-        let (realm, query) = self.signed(request, now, accept)?;
-        if realm.may_ask(app) { Ok(query) } else { Err(RealmError::NotItsApp) }
+    ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
+        let (realm, query) = self.signed(request, from, now, accept)?;
+        if realm.may_ask(app) { Ok((realm, query)) } else { Err(RealmError::NotItsApp) }
     }
 
     /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`] itself.
     pub fn signed<'a>(
         &self,
         request: &SignedRequest<'a>,
+        from: impl FnOnce() -> Option<IpAddr>,
         now: UnixMillis,
         accept: Accept,
     ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
         let query = SignedQuery::parse(request.raw_query)?;
         let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
-        let is_fresh = query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS);
-        if is_fresh { Ok((realm, VerifiedQuery(query))) } else { Err(RealmError::Expired { now }) }
+        if realm.is_over(now.seconds()) {
+            return Err(RealmError::Over);
+        }
+        if !query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS) {
+            return Err(RealmError::Expired { now });
+        }
+        if realm.networks.is_some() && !realm.admits(from()) {
+            return Err(RealmError::NotFromThere);
+        }
+        Ok((realm, VerifiedQuery(query)))
     }
 
     /// The realm that signed the query. An unknown one costs the same work as a wrong signature.
     fn authenticate(&self, query: &SignedQuery<'_>, request: &SignedRequest<'_>, accept: Accept) -> Option<&Realm> {
         let (key, nonce, ts, sign) = (query.get("realm")?, query.get("nonce")?, query.get("ts")?, query.get("sign")?);
-        let realm = self.0.get(key);
-        let secret = realm.map_or(NO_SECRET, |realm| realm.secret.expose_secret());
+        let realm = self.by_key.get(key);
         let v1_allowed = accept == Accept::AnyVersion && realm.is_none_or(|realm| realm.algorithm == Algorithm::Any);
-        let right = match sign.len() {
-            32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
-            64 => {
-                let covered = signature::canonical_query(query.pairs());
-                signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign)
+        let covered = if sign.len() == 64 { signature::canonical_query(query.pairs()) } else { String::new() };
+        for number in 0..self.most_secrets.max(1) {
+            let of_realm = realm.and_then(|realm| realm.secrets.get(number));
+            let secret = of_realm.map_or(NO_SECRET, |secret| secret.expose_secret());
+            let right = match sign.len() {
+                32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
+                64 => signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign),
+                _ => return None,
+            };
+            if right && of_realm.is_some() {
+                return realm;
             }
-            _ => false,
-        };
-        realm.filter(|_| right)
+        }
+        None
     }
 }
 

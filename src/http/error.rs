@@ -71,8 +71,11 @@ pub enum ApiError {
     )]
     BadPushSignature,
     /// The realm exists, and may not ask for this app.
-    #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
-    RealmNotAllowed,
+    #[error("{}; {}", .0, cure(.0))]
+    RealmNotAllowed(RealmError),
+    /// The realm exists, and its last day is over.
+    #[error("this realm's last day is over; set a later one as its until in the settings")]
+    RealmOver,
     /// CORS.
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
@@ -161,7 +164,8 @@ impl ApiError {
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
-            Self::RealmNotAllowed => ("realm_not_allowed", StatusCode::FORBIDDEN),
+            Self::RealmOver => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::RealmNotAllowed(_) => ("realm_not_allowed", StatusCode::FORBIDDEN),
             Self::OriginNotAllowed | Self::SiteNotAllowed(_) => ("origin_not_allowed", StatusCode::FORBIDDEN),
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
             Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
@@ -242,12 +246,22 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
     }
 }
 
+/// What to change in the settings, so that a realm may do what it was refused.
+fn cure(error: &RealmError) -> &'static str {
+    match error {
+        RealmError::NotItsKey(_) => "add the name of this credential to the realm's keys",
+        RealmError::NotFromThere => "add the caller's address to the realm's networks",
+        _ => "add the app to the realm's list of apps",
+    }
+}
+
 impl From<RealmError> for ApiError {
     fn from(error: RealmError) -> Self {
         match error {
             RealmError::Unauthorized => Self::Unauthorized,
             RealmError::Expired { now } => Self::TimestampOutOfRange { now },
-            RealmError::NotItsApp => Self::RealmNotAllowed,
+            RealmError::Over => Self::RealmOver,
+            RealmError::NotItsApp | RealmError::NotItsKey(_) | RealmError::NotFromThere => Self::RealmNotAllowed(error),
             RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
         }
     }
@@ -285,7 +299,7 @@ impl ResponseError for ApiError {
         }
         match self {
             Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
-            Self::Unauthorized | Self::TimestampOutOfRange { .. } => {
+            Self::Unauthorized | Self::RealmOver | Self::TimestampOutOfRange { .. } => {
                 response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Realm-Signature")));
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! What a handler may rely on, as types: an account that exists, a query that was signed. A handler that takes one cannot run
 //! without it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -9,11 +10,12 @@ use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use secrecy::SecretString;
 
+use super::caller;
 use super::error::ApiError;
 use super::state::AppState;
 use crate::credential::CredentialKind;
 use crate::keeper::{Cached, Holding};
-use crate::realm::{Accept, SignedRequest, VerifiedQuery};
+use crate::realm::{Accept, RealmError, SignedRequest, VerifiedQuery};
 
 /// The account named in the path.
 pub(super) struct KnownAccount(pub(super) Arc<Holding>);
@@ -79,13 +81,22 @@ impl FromRequest for SignedForAccount {
 
 async fn signed(state: &AppState, req: &HttpRequest) -> Result<SignedForAccount, ApiError> {
     let app_id = app_id(req);
-    let query = state.access().realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::V2Only)?.into_owned();
+    let query = {
+        let access = state.access();
+        let (_, query) = access.realms.verify(&as_signed(req), app_id, from(state, req), state.clock().wall(), Accept::V2Only)?;
+        query.into_owned()
+    };
     Ok(SignedForAccount { holding: account(state, app_id).await?.0, query, method: req.method().clone() })
 }
 
 /// The parts that a signature covers; none of the signed addresses takes a body.
 fn as_signed(req: &HttpRequest) -> SignedRequest<'_> {
     SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" }
+}
+
+/// The caller's address as far as it can be told for certain, for a realm that is bound to networks.
+fn from<'a>(state: &'a AppState, req: &'a HttpRequest) -> impl FnOnce() -> Option<IpAddr> + 'a {
+    || caller::named(req.head(), state).ok()
 }
 
 /// The account of `app_id`.
@@ -95,10 +106,18 @@ pub(super) async fn account(state: &AppState, app_id: &str) -> Result<KnownAccou
 
 /// The proven query that `req` is, at the address of `app_id`.
 pub(super) async fn query(state: &AppState, req: &HttpRequest, app_id: &str) -> Result<CredentialQuery, ApiError> {
-    let query = state.access().realms.verify(&as_signed(req), app_id, state.clock().wall(), Accept::AnyVersion)?;
+    let (query, kind) = {
+        let access = state.access();
+        let (realm, query) =
+            access.realms.verify(&as_signed(req), app_id, from(state, req), state.clock().wall(), Accept::AnyVersion)?;
+        let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name);
+        if let Some(kind) = kind.filter(|kind| !realm.may_have(*kind)) {
+            return Err(RealmError::NotItsKey(kind).into());
+        }
+        (query, kind)
+    };
     let holding = state.account(app_id).await?;
-    let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
-    Ok(CredentialQuery { holding, kind, rotate: query.rotate().map(SecretString::from) })
+    Ok(CredentialQuery { holding, kind: kind.ok_or(ApiError::UnknownKey)?, rotate: query.rotate().map(SecretString::from) })
 }
 
 /// What stands in the place of an appid in the path.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::proxies::TrustedProxies;
 use crate::account::{Account, AppId, Keep};
+use crate::ip_allowlist::TrustedProxies;
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::{OriginList, OriginPolicy};

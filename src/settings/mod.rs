@@ -22,7 +22,6 @@ mod oauth;
 mod outgoing;
 mod presets;
 mod prove;
-mod proxies;
 mod reader;
 mod realms;
 mod sources;
@@ -37,7 +36,7 @@ pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfi
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
-pub use self::proxies::{Reach, TrustedProxies};
+pub use crate::ip_allowlist::{Reach, TrustedProxies};
 
 use self::faults::{About, Weight, Written};
 use self::node::{Document, Node};

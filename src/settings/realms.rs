@@ -44,7 +44,7 @@ pub(super) fn realms(root: &At<'_>, configured: impl Fn(&AppId) -> bool) -> Real
         let apps = item.get("apps").map(|apps| its_apps(&apps, &configured));
         let algorithm = item.get("algorithm").and_then(|algorithm| algorithm.word(&ALGORITHMS)).unwrap_or_default();
         if let (Some(key), Some(secret)) = (key, secret) {
-            realms.push(Realm { key: key.to_owned(), secret, apps, algorithm });
+            realms.push(Realm { apps, algorithm, ..Realm::new(key, secret) });
         }
     }
     realms.into_iter().collect()

@@ -5,7 +5,7 @@
 use actix_web::HttpRequest;
 
 use super::browser;
-use crate::clock::UnixMillis;
+use crate::credential::CredentialKind;
 use crate::http::caller::{self, Hidden};
 use crate::http::own_host;
 use crate::http::state::AppState;
@@ -84,24 +84,34 @@ pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, 
     }
 }
 
-/// Lets requests in that the realm of `policy` signed with version 2; all of them where it names none. `app`: the account that the
-/// request is about, which must be on the realm's list.
+/// What a signed request is about: the account must be on the realm's list, and the credential among its keys.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) app: Option<&'a str>,
+    pub(super) kind: Option<CredentialKind>,
+}
+
+/// Lets requests in that the realm of `policy` signed with version 2; all of them where it names none.
 pub(super) fn check_signature(
     req: &HttpRequest,
     body: &[u8],
     policy: &CallerPolicy,
     realms: &Realms,
-    app: Option<&str>,
-    now: UnixMillis,
+    asked: Asked<'_>,
+    state: &AppState,
 ) -> Result<(), Outside> {
     let Some(wanted) = &policy.realm else { return Ok(()) };
     let request = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body };
-    let (realm, _) = realms.signed(&request, now, Accept::V2Only).map_err(Outside::Signature)?;
+    let from = || caller::named(req.head(), state).ok();
+    let (realm, _) = realms.signed(&request, from, state.clock().wall(), Accept::V2Only).map_err(Outside::Signature)?;
     if realm.key != *wanted {
         return Err(Outside::OtherRealm);
     }
-    if app.is_some_and(|app| !realm.may_ask(app)) {
+    if asked.app.is_some_and(|app| !realm.may_ask(app)) {
         return Err(Outside::Signature(RealmError::NotItsApp));
     }
-    Ok(())
+    match asked.kind.filter(|kind| !realm.may_have(*kind)) {
+        Some(kind) => Err(Outside::Signature(RealmError::NotItsKey(kind))),
+        None => Ok(()),
+    }
 }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::OwnShape;
-use super::caller_check::{self, Effect, Outside};
+use super::caller_check::{self, Asked, Effect, Outside};
 use crate::http::state::AppState;
 use crate::http::upstream::name;
 use crate::http::{JSON, NO_STORE};
@@ -49,8 +49,8 @@ pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpRe
 fn let_in(req: &HttpRequest, state: &AppState) -> Result<(), Outside> {
     let access = state.access();
     caller_check::check(req, state, &access.tokenboy, Effect::Reads)?;
-    // A source is no app, so a realm's list of apps says nothing of it.
-    caller_check::check_signature(req, b"", &access.tokenboy, &access.realms, None, state.clock().wall())
+    // A source is no app, so a realm's apps and keys say nothing of it.
+    caller_check::check_signature(req, b"", &access.tokenboy, &access.realms, Asked::default(), state)
 }
 
 fn answer(status: StatusCode, body: String) -> HttpResponse {

@@ -9,7 +9,7 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 
-use super::caller_check::{self, Effect};
+use super::caller_check::{self, Asked, Effect};
 use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::push_escaped;
@@ -127,6 +127,14 @@ impl Asks {
         }
     }
 
+    /// The credential that is asked for.
+    fn kind(self) -> Option<CredentialKind> {
+        match self {
+            Get(kind) | Query(kind) | Refresh(kind) => Some(kind),
+            Create | Send => None,
+        }
+    }
+
     async fn answer(
         self,
         state: &AppState,
@@ -143,7 +151,8 @@ impl Asks {
         let named = fields.as_ref().ok().and_then(|fields| fields.one("appid").ok().flatten());
         let app_id = if app_id.is_empty() { named.unwrap_or_default().to_owned() } else { app_id.to_owned() };
         if must_sign {
-            check_signature(state, req, &body, &app_id)?;
+            let app = Some(app_id.as_str()).filter(|app_id| !app_id.is_empty());
+            check_signature(state, req, &body, Asked { app, kind: self.kind() })?;
         }
         let fields = fields?;
         match self {
@@ -171,12 +180,11 @@ impl Asks {
     }
 }
 
-/// Where the settings name a realm, only what that realm signed is answered; its list of apps counts.
-fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], app_id: &str) -> Result<(), Refused> {
+/// Where the settings name a realm, only what that realm signed is answered; its lists of apps and keys count.
+fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], asked: Asked<'_>) -> Result<(), Refused> {
     let access = state.access();
     let policy = access.wetoken.as_ref().ok_or(ApiError::NotFound)?;
-    let app = Some(app_id).filter(|app_id| !app_id.is_empty());
-    caller_check::check_signature(req, body, policy, &access.realms, app, state.clock().wall()).map_err(Refused::Outside)
+    caller_check::check_signature(req, body, policy, &access.realms, asked, state).map_err(Refused::Outside)
 }
 
 async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {
