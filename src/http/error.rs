@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
-use super::upstream;
+use super::{realm_refused, upstream};
 use crate::clock::UnixMillis;
 use crate::keeper::KeeperError;
 use crate::login::LoginError;
@@ -71,7 +71,7 @@ pub enum ApiError {
     )]
     BadPushSignature,
     /// The realm exists, and may not ask for this app.
-    #[error("{}; {}", .0, cure(.0))]
+    #[error("{}; {}", .0, realm_refused::cure(.0))]
     RealmNotAllowed(RealmError),
     /// The realm exists, and its last day is over.
     #[error("this realm's last day is over; set a later one as its until in the settings")]
@@ -243,27 +243,6 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
             WechatError::Unreachable { .. } | WechatError::Broken { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
             WechatError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
         },
-    }
-}
-
-/// What to change in the settings, so that a realm may do what it was refused.
-fn cure(error: &RealmError) -> &'static str {
-    match error {
-        RealmError::NotItsKey(_) => "add the name of this credential to the realm's keys",
-        RealmError::NotFromThere => "add the caller's address to the realm's networks",
-        _ => "add the app to the realm's list of apps",
-    }
-}
-
-impl From<RealmError> for ApiError {
-    fn from(error: RealmError) -> Self {
-        match error {
-            RealmError::Unauthorized => Self::Unauthorized,
-            RealmError::Expired { now } => Self::TimestampOutOfRange { now },
-            RealmError::Over => Self::RealmOver,
-            RealmError::NotItsApp | RealmError::NotItsKey(_) | RealmError::NotFromThere => Self::RealmNotAllowed(error),
-            RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
-        }
     }
 }
 

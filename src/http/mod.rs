@@ -31,6 +31,7 @@ mod public;
 mod push;
 mod push_faults;
 mod qrcode;
+mod realm_refused;
 mod script;
 mod state;
 mod upstream;

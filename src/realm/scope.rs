@@ -34,7 +34,7 @@ pub enum RuleError {
     UnknownPreset,
     /// It begins with `/`, but is not a path that the gateway serves.
     #[error(
-        "a path is made of segments of A-Z, a-z, 0-9, '_', '.' and '-', such as /cgi-bin/user/info; only its last segment may be *"
+        "a path is made of segments of A-Z, a-z, 0-9, '_', '.' and '-', such as /wxa/business/x; only its last segment may be *"
     )]
     BadPath,
 }

@@ -1,7 +1,9 @@
 //! What a realm's signature opens and what it does not.
 
+use super::query::ONCE;
 use super::*;
 use proptest::prelude::*;
+use url::form_urlencoded;
 
 const NOW: UnixMillis = UnixMillis(1_589_203_758_000);
 const V1: &str = "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5d";

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::account::{Account, AppId, Keep};
+use crate::gateway::GatewayConfig;
 use crate::ip_allowlist::TrustedProxies;
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
@@ -35,8 +36,10 @@ pub struct Config {
     pub wetoken: Option<CallerPolicy>,
     /// Whether apps that rest in the store are served beside `accounts`.
     pub serves_stored_apps: bool,
-    /// Who may query credentials.
+    /// Who may query credentials, and call WeChat through the gateway.
     pub realms: Realms,
+    /// What the gateway may use.
+    pub gateway: GatewayConfig,
     /// The token hub's side; `None` = it is not served.
     pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
@@ -136,6 +139,8 @@ pub struct WechatConfig {
     pub api: Vec<Url>,
     /// Where visitors are sent to agree.
     pub open: Url,
+    /// Where pictures of QR codes are.
+    pub mp: Url,
     /// Bound on every call.
     pub timeout: Duration,
 }

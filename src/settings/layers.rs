@@ -12,7 +12,7 @@ const DEFAULTS: &str = include_str!("../../config/default.json5");
 
 /// The sections that several layers can hold. Apps and realms stand in the file alone and are left as they are, so that ten thousand
 /// of them are not copied from layer to layer.
-const LAYERED: [&str; 9] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep", "tokenboy", "wetoken"];
+const LAYERED: [&str; 10] = ["cors", "cache", "server", "wechat", "login", "reserve", "keep", "tokenboy", "wetoken", "gateway"];
 
 /// What TokenBoy calls two of our settings.
 const FLAT: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
