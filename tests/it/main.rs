@@ -32,6 +32,7 @@ mod file_store;
 mod flights;
 mod fuzz;
 mod gateway_page;
+mod gateway_sdks;
 mod gateway_settings;
 mod hanging_files;
 mod headers;
