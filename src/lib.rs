@@ -9,11 +9,13 @@
 // who wait, and is signed (`wechat::signature::jsapi`).
 
 pub mod client_network;
+pub mod ip_allowlist;
 pub mod log_limit;
 pub mod oauth;
 pub mod origin;
 pub mod realm;
 
+pub mod gateway;
 pub mod login;
 pub mod message;
 pub mod registry;

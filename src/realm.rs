@@ -1,15 +1,24 @@
 //! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that becomes a `VerifiedQuery`.
 //! Pure: the time and the request are arguments; it knows nothing of HTTP or of stores.
 
-use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+pub mod presets;
+mod query;
+pub mod scope;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::form_urlencoded;
 
 use clock::{UnixMillis, UnixSeconds};
 use wechat::account::AppId;
+use wechat::credential::CredentialKind;
 use wechat::signature;
+
+use crate::ip_allowlist::TrustedProxies;
+use scope::GatewayScope;
+
+pub use self::query::{SignedQuery, VerifiedQuery};
 
 /// How far a `ts` may be from our clock, either way.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
@@ -17,26 +26,72 @@ const TOLERANCE_MS: u64 = 5 * 60 * 1000;
 /// Stands in for the secret of a realm that does not exist, so that the answer takes as long. No signature under it is ever accepted.
 const NO_SECRET: &str = "no realm has this secret";
 
-/// Names that may stand in a signed query only once: a second value would leave it open which of the two was meant.
-const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
-
-/// One application outside that may query credentials.
+/// One application outside that may query credentials, and call WeChat through the gateway.
 #[derive(Clone, Debug)]
 pub struct Realm {
     /// Its name, sent as `realm`.
     pub key: String,
-    /// What its queries are signed with; never sent.
-    pub secret: SecretString,
+    /// What its queries are signed with, and its virtual AppSecret at the gateway: one, or two while it is being changed, the newest
+    /// first.
+    pub secrets: Vec<SecretString>,
     /// The apps it may ask for; `None` = all.
     pub apps: Option<BTreeSet<AppId>>,
+    /// The WeCom applications it may call for: agentids by corpid.
+    pub agents: BTreeMap<AppId, BTreeSet<String>>,
     /// Which signatures it accepts.
     pub algorithm: Algorithm,
+    /// What it may call through the gateway; `None` = the gateway is closed to it.
+    pub gateway: Option<GatewayScope>,
+    /// Which credentials a query may return; `None` = all.
+    pub keys: Option<BTreeSet<CredentialKind>>,
+    /// How many calls a minute it may make through the gateway of one instance.
+    pub per_minute: Option<u32>,
+    /// From where it may call; `None` = from everywhere.
+    pub networks: Option<TrustedProxies>,
+    /// When its access ends: the midnight, UTC, after its last day.
+    pub until: Option<UnixSeconds>,
 }
 
 impl Realm {
+    /// A realm without restrictions and without the gateway.
+    pub fn new(key: impl Into<String>, secret: SecretString) -> Self {
+        Self {
+            key: key.into(),
+            secrets: vec![secret],
+            apps: None,
+            agents: BTreeMap::new(),
+            algorithm: Algorithm::Any,
+            gateway: None,
+            keys: None,
+            per_minute: None,
+            networks: None,
+            until: None,
+        }
+    }
+
     /// Whether `app` is on its list of apps.
     pub fn may_ask(&self, app: &str) -> bool {
         self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+
+    /// Whether the WeCom application `agent` of `corp` is on its list of apps.
+    pub fn may_ask_agent(&self, corp: &str, agent: &str) -> bool {
+        self.agents.get(corp).is_some_and(|agents| agents.contains(agent))
+    }
+
+    /// Whether a query may return this kind of credential.
+    pub fn may_have(&self, kind: CredentialKind) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.contains(&kind))
+    }
+
+    /// Whether its last day is over.
+    pub fn is_over(&self, now: UnixSeconds) -> bool {
+        self.until.is_some_and(|end| now >= end)
+    }
+
+    /// Whether it may call from `address`; `None` is an address that cannot be told.
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        self.networks.as_ref().is_none_or(|networks| address.is_some_and(|address| networks.contains(address)))
     }
 }
 
@@ -74,6 +129,15 @@ pub enum RealmError {
     /// The realm is known and the signature right, but this app is not on its list.
     #[error("this realm may not ask for this app")]
     NotItsApp,
+    /// The realm is known and the signature right, but `keys` does not list what is asked for.
+    #[error("this realm may not have the {}", .0.name())]
+    NotItsKey(CredentialKind),
+    /// The realm is known and the signature right, but the caller's address is not in its `networks`.
+    #[error("this realm may not ask from this address")]
+    NotFromThere,
+    /// The realm is known and the signature right, but its last day is over.
+    #[error("this realm's last day is over")]
+    Over,
     /// A parameter that must be unique occurs twice.
     #[error("the parameter {0:?} is given more than once")]
     Repeated(&'static str),
@@ -94,195 +158,98 @@ pub struct SignedRequest<'a> {
 
 /// All realms, found by key in one hash.
 #[derive(Clone, Debug, Default)]
-pub struct Realms(HashMap<String, Realm>);
+pub struct Realms {
+    by_key: HashMap<String, Realm>,
+    /// The most secrets that one realm has: so many are tried for every wrong signature, so that all refusals take equally long.
+    most_secrets: usize,
+}
 
 impl FromIterator<Realm> for Realms {
     /// Of two realms with one key the later stays; whoever reads settings refuses such a pair before.
     fn from_iter<T: IntoIterator<Item = Realm>>(realms: T) -> Self {
-        Self(realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect())
+        let by_key: HashMap<_, _> = realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect();
+        let most_secrets = by_key.values().map(|realm| realm.secrets.len()).max().unwrap_or(1);
+        Self { by_key, most_secrets }
     }
 }
 
 impl Realms {
     /// The realm of that key.
     pub fn get(&self, key: &str) -> Option<&Realm> {
-        self.0.get(key)
+        self.by_key.get(key)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Realm> {
+        self.by_key.values()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_key.len()
     }
 
     /// Whether nobody may query.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_key.is_empty()
     }
 
-    /// Believes `request` when a realm of ours signed it, just now, for an app of its own. The signature is judged first: only who
-    /// holds the secret learns anything more.
+    /// Believes `request` when a realm of ours signed it, just now, from where it may, for an app of its own. The signature is judged
+    /// first: only who holds the secret learns anything more. `from` is asked only for a realm that is bound to networks.
     pub fn verify<'a>(
         &self,
         request: &SignedRequest<'a>,
         app: &str,
+        from: impl FnOnce() -> Option<IpAddr>,
         now: UnixMillis,
         accept: Accept,
-    ) -> Result<VerifiedQuery<'a>, RealmError> {
-        let (realm, query) = self.signed(request, now, accept)?;
-        if realm.may_ask(app) { Ok(query) } else { Err(RealmError::NotItsApp) }
+    ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
+        let (realm, query) = self.signed(request, from, now, accept)?;
+        if realm.may_ask(app) { Ok((realm, query)) } else { Err(RealmError::NotItsApp) }
     }
 
     /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`] itself.
     pub fn signed<'a>(
         &self,
         request: &SignedRequest<'a>,
+        from: impl FnOnce() -> Option<IpAddr>,
         now: UnixMillis,
         accept: Accept,
     ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
         let query = SignedQuery::parse(request.raw_query)?;
         let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
-        let is_fresh = query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS);
-        if is_fresh { Ok((realm, VerifiedQuery(query))) } else { Err(RealmError::Expired { now }) }
+        if realm.is_over(now.seconds()) {
+            return Err(RealmError::Over);
+        }
+        if !query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS) {
+            return Err(RealmError::Expired { now });
+        }
+        if realm.networks.is_some() && !realm.admits(from()) {
+            return Err(RealmError::NotFromThere);
+        }
+        Ok((realm, VerifiedQuery(query)))
     }
 
     /// The realm that signed the query. An unknown one costs the same work as a wrong signature.
     fn authenticate(&self, query: &SignedQuery<'_>, request: &SignedRequest<'_>, accept: Accept) -> Option<&Realm> {
         let (key, nonce, ts, sign) = (query.get("realm")?, query.get("nonce")?, query.get("ts")?, query.get("sign")?);
-        let realm = self.0.get(key);
-        let secret = realm.map_or(NO_SECRET, |realm| realm.secret.expose_secret());
+        let realm = self.by_key.get(key);
         let v1_allowed = accept == Accept::AnyVersion && realm.is_none_or(|realm| realm.algorithm == Algorithm::Any);
-        let right = match sign.len() {
-            32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
-            64 => {
-                let covered = signature::canonical_query(query.pairs());
-                signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign)
-            }
-            _ => false,
-        };
-        realm.filter(|_| right)
-    }
-}
-
-/// A query string that claims to be signed: its pairs, decoded like a form's, each special name at most once.
-#[derive(Clone, Debug)]
-pub struct SignedQuery<'a> {
-    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Where in `pairs` each name of [`ONCE`] stands.
-    special: [Option<usize>; ONCE.len()],
-}
-
-impl<'a> SignedQuery<'a> {
-    /// Decodes what followed the `?`. A pair that needs no decoding is borrowed.
-    pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
-        let mut query = Self { pairs: Vec::with_capacity(8), special: [None; ONCE.len()] };
-        let mut rest = raw;
-        while !rest.is_empty() {
-            let pair = Pair::first_of(rest);
-            query.push(&rest[..pair.end], &pair)?;
-            rest = rest.get(pair.end + 1..).unwrap_or_default();
-        }
-        Ok(query)
-    }
-
-    fn push(&mut self, text: &'a str, pair: &Pair) -> Result<(), RealmError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let decode = |text: &'a str| if pair.is_plain { Cow::Borrowed(text) } else { decoded(text) };
-        let name = decode(&text[..pair.equals.unwrap_or(text.len())]);
-        let value = decode(pair.equals.map_or("", |at| &text[at + 1..]));
-        if let Some(special) = special(&name)
-            && self.special[special].replace(self.pairs.len()).is_some()
-        {
-            return Err(RealmError::Repeated(ONCE[special]));
-        }
-        self.pairs.push((name, value));
-        Ok(())
-    }
-
-    /// The value of the first pair of that name.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        match special(name) {
-            Some(special) => self.special[special].map(|at| self.pairs[at].1.as_ref()),
-            None => self.pairs().find_map(|(pair, value)| (pair == name).then_some(value)),
-        }
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-}
-
-/// Where a pair ends and its value begins, found in one walk: this is on the path of every query.
-struct Pair {
-    end: usize,
-    equals: Option<usize>,
-    /// Nothing in it is encoded.
-    is_plain: bool,
-}
-
-impl Pair {
-    fn first_of(text: &str) -> Self {
-        let mut pair = Self { end: text.len(), equals: None, is_plain: true };
-        for (at, byte) in text.bytes().enumerate() {
-            match byte {
-                b'&' => {
-                    pair.end = at;
-                    break;
-                }
-                b'=' if pair.equals.is_none() => pair.equals = Some(at),
-                b'%' | b'+' => pair.is_plain = false,
-                _ => {}
+        let covered = if sign.len() == 64 { signature::canonical_query(query.pairs()) } else { String::new() };
+        for number in 0..self.most_secrets.max(1) {
+            let of_realm = realm.and_then(|realm| realm.secrets.get(number));
+            let secret = of_realm.map_or(NO_SECRET, |secret| secret.expose_secret());
+            let right = match sign.len() {
+                32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
+                64 => signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign),
+                _ => return None,
+            };
+            if right && of_realm.is_some() {
+                return realm;
             }
         }
-        pair
+        None
     }
-}
-
-/// Which of [`ONCE`] a name is.
-fn special(name: &str) -> Option<usize> {
-    ONCE.iter().position(|special| *special == name)
-}
-
-/// A query whose signature was right; only [`Realms::verify`] makes one. Version 1 covers `realm`, `nonce` and `ts` alone: the other
-/// values are then only as trustworthy as the way they came.
-#[derive(Clone, Debug)]
-pub struct VerifiedQuery<'a>(SignedQuery<'a>);
-
-impl VerifiedQuery<'_> {
-    /// The key of the realm that signed.
-    pub fn realm(&self) -> &str {
-        self.get("realm").expect("a query without a realm is never verified")
-    }
-
-    /// Which credential is asked for, as written.
-    pub fn key(&self) -> Option<&str> {
-        self.get("key")
-    }
-
-    /// The value that WeChat refused, if the caller says so.
-    pub fn rotate(&self) -> Option<&str> {
-        self.get("rotate")
-    }
-
-    /// Any other parameter.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
-    }
-
-    /// The same, no longer tied to the request it came in.
-    pub fn into_owned(self) -> VerifiedQuery<'static> {
-        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let SignedQuery { pairs, special } = self.0;
-        VerifiedQuery(SignedQuery { pairs: pairs.into_iter().map(|(name, value)| (own(name), own(value))).collect(), special })
-    }
-}
-
-/// One name or value as a form decodes it.
-fn decoded(text: &str) -> Cow<'_, str> {
-    // Without a bare `&` or `=` in it, the whole text is one name.
-    let text = text.replace('=', "%3D");
-    form_urlencoded::parse(text.as_bytes()).next().map_or(Cow::Borrowed(""), |(name, _)| Cow::Owned(name.into_owned()))
 }
 
 /// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the one and shows the other.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::realm_words;
+use crate::realm::Realm;
 use crate::settings::{self, Environment, Source};
 use credentials::store::StoreConfig;
 
@@ -34,6 +36,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             let more = [(loaded.config.sources.len(), "source(s)"), (corps, "WeCom application(s)")];
             let more = more.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
             println!("{name}: good; {apps} app(s), {realms} realm(s){}", more.collect::<String>());
+            let mut realms: Vec<&Realm> = loaded.config.realms.iter().collect();
+            realms.sort_by(|one, other| one.key.cmp(&other.key));
+            realms.into_iter().for_each(|realm| println!("{}", realm_words::describe(realm)));
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -17,6 +17,8 @@ mod healthcheck;
 mod install;
 mod push;
 mod query;
+mod realm;
+mod realm_words;
 mod sandbox;
 mod serve;
 mod sign;
@@ -36,6 +38,8 @@ Examples:
   jsdkd install                              create the tables of a SQL cache
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              ask a running server for the access_token
+  jsdkd realm new shop --app wx0123456789abcdef
+                                             a secret for a program that calls WeChat through us
   jsdkd sign --ticket T --url https://example.com/
                                              print a signature to compare with WeChat's debugging page
 
@@ -64,6 +68,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the fake WeChat API, for your own tests.
     Sandbox(sandbox::Arguments),
+    /// Make a realm: a fresh secret, and the lines to paste into the settings.
+    #[command(subcommand)]
+    Realm(realm::Command),
     /// Fetch a credential from a running server with a signed realm query, and print it.
     Query(query::Arguments),
     /// Print string1 and the JS-SDK signature, to compare with WeChat's debugging page.
@@ -91,6 +98,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Install(arguments) => install::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Realm(command) => realm::run(&command),
         Command::Query(arguments) => query::run(&arguments),
         Command::Sign(arguments) => Ok(sign::run(&arguments)),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),

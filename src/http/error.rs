@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use super::headers::{NO_STORE, PROBLEM_JSON};
 use super::marks::Shaped;
-use super::upstream_errors;
+use super::{realm_refused, upstream_errors};
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
 use crate::realm::RealmError;
@@ -68,9 +68,12 @@ pub enum ApiError {
         "this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time"
     )]
     BadPushSignature,
-    /// The realm is not allowed to ask for this app.
-    #[error("this realm may not ask for this app; add the app to the realm's list of apps")]
-    RealmNotAllowed,
+    /// The realm is not allowed to ask for this.
+    #[error("{}; {}", .0, realm_refused::cure(.0))]
+    RealmNotAllowed(RealmError),
+    /// The realm's last day is over.
+    #[error("this realm's last day is over; set a later one as its until in the settings")]
+    RealmOver,
     /// The `Origin` is not in `cors`.
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
@@ -159,7 +162,8 @@ impl ApiError {
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
-            Self::RealmNotAllowed => ("realm_not_allowed", StatusCode::FORBIDDEN),
+            Self::RealmOver => ("unauthorized", StatusCode::UNAUTHORIZED),
+            Self::RealmNotAllowed(_) => ("realm_not_allowed", StatusCode::FORBIDDEN),
             Self::OriginNotAllowed | Self::SiteNotAllowed(_) => ("origin_not_allowed", StatusCode::FORBIDDEN),
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
             Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
@@ -235,17 +239,6 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
     }
 }
 
-impl From<RealmError> for ApiError {
-    fn from(error: RealmError) -> Self {
-        match error {
-            RealmError::Unauthorized => Self::Unauthorized,
-            RealmError::Expired { now } => Self::TimestampOutOfRange { now },
-            RealmError::NotItsApp => Self::RealmNotAllowed,
-            RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
-        }
-    }
-}
-
 impl From<RedirectError> for ApiError {
     fn from(error: RedirectError) -> Self {
         match error {
@@ -278,7 +271,7 @@ impl ResponseError for ApiError {
         }
         match self {
             Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
-            Self::Unauthorized | Self::TimestampOutOfRange { .. } => {
+            Self::Unauthorized | Self::RealmOver | Self::TimestampOutOfRange { .. } => {
                 response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Realm-Signature")));
             }
             _ => {}

@@ -1,14 +1,16 @@
 //! Requests that a realm has signed: the signature is checked before anything is told, then the account is looked up.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use secrecy::SecretString;
 
+use super::client_ip;
 use super::error::ApiError;
 use super::route::Call;
 use super::state::AppState;
-use crate::realm::{Accept, SignedRequest, VerifiedQuery};
+use crate::realm::{Accept, RealmError, SignedRequest, VerifiedQuery};
 use credentials::keeper::{Cached, Holding};
 use wechat::credential::CredentialKind;
 
@@ -24,10 +26,18 @@ impl CredentialQuery {
     /// Verifies a request that is signed with either version.
     pub(super) async fn verify(call: &Call<'_>) -> Result<Self, ApiError> {
         let (state, app_id) = (call.state, call.app_id());
-        let query = state.access().realms.verify(&as_signed(call.req), app_id, state.clock().wall(), Accept::AnyVersion)?;
+        let (query, kind) = {
+            let access = state.access();
+            let (realm, query) =
+                access.realms.verify(&as_signed(call.req), app_id, from(call), state.clock().wall(), Accept::AnyVersion)?;
+            let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name);
+            if let Some(kind) = kind.filter(|kind| !realm.may_have(*kind)) {
+                return Err(RealmError::NotItsKey(kind).into());
+            }
+            (query, kind)
+        };
         let credentials = state.account(app_id).await?;
-        let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name).ok_or(ApiError::UnknownKey)?;
-        Ok(Self { credentials, kind, rotate: query.rotate().map(SecretString::from) })
+        Ok(Self { credentials, kind: kind.ok_or(ApiError::UnknownKey)?, rotate: query.rotate().map(SecretString::from) })
     }
 
     /// The credential, renewed first if `rotate` is the current value.
@@ -51,9 +61,18 @@ pub(super) struct SignedRequestFor<'a> {
 impl<'a> SignedRequestFor<'a> {
     pub(super) async fn verify(call: &Call<'a>) -> Result<Self, ApiError> {
         let (state, app_id) = (call.state, call.app_id());
-        let query = state.access().realms.verify(&as_signed(call.req), app_id, state.clock().wall(), Accept::V2Only)?;
+        let query = {
+            let access = state.access();
+            access.realms.verify(&as_signed(call.req), app_id, from(call), state.clock().wall(), Accept::V2Only)?.1
+        };
         Ok(Self { credentials: state.account(app_id).await?, query })
     }
+}
+
+/// The client's address as far as it is certain, for a realm that is bound to networks.
+fn from<'a>(call: &Call<'a>) -> impl FnOnce() -> Option<IpAddr> + use<'a> {
+    let (state, req) = (call.state, call.req);
+    || client_ip::named(req.head(), &state.options.trusted_proxies).ok()
 }
 
 /// The signed parts. None of these routes takes a body.

@@ -1,7 +1,9 @@
 //! What a realm's signature opens and what it does not.
 
+use super::query::ONCE;
 use super::*;
 use proptest::prelude::*;
+use url::form_urlencoded;
 
 const NOW: UnixMillis = UnixMillis(1_589_203_758_000);
 const V1: &str = "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5d";
@@ -12,10 +14,9 @@ fn app(id: &str) -> AppId {
 
 fn realms() -> Realms {
     let realm = |key: &str, apps: Option<&str>, algorithm| Realm {
-        key: key.to_owned(),
-        secret: "realm_secret".into(),
         apps: apps.map(|id| BTreeSet::from([app(id)])),
         algorithm,
+        ..Realm::new(key, "realm_secret".into())
     };
     [realm("R123", None, Algorithm::Any), realm("R2", None, Algorithm::HmacSha256), realm("R3", Some("wx3"), Algorithm::Any)]
         .into_iter()
@@ -24,7 +25,8 @@ fn realms() -> Realms {
 
 fn ask_at(now: UnixMillis, raw_query: &str, accept: Accept) -> Result<VerifiedQuery<'_>, RealmError> {
     let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query, body: b"" };
-    realms().verify(&request, "wx1", now, accept)
+    let realms = realms();
+    realms.verify(&request, "wx1", || None, now, accept).map(|(_, query)| query)
 }
 
 fn ask(raw_query: &str) -> Result<VerifiedQuery<'_>, RealmError> {
@@ -103,7 +105,7 @@ fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
     assert_eq!(ask_at(late, &foreign, Accept::AnyVersion).err(), Some(RealmError::Expired { now: late }));
     assert_eq!(ask(&foreign).err(), Some(RealmError::NotItsApp));
     let request = SignedRequest { method: "GET", path: "/", raw_query: &foreign, body: b"" };
-    assert!(realms().verify(&request, "wx3", NOW, Accept::AnyVersion).is_ok());
+    assert!(realms().verify(&request, "wx3", || None, NOW, Accept::AnyVersion).is_ok());
 }
 
 #[test]
@@ -133,6 +135,59 @@ fn version_two_binds_method_path_query_and_body() {
     }
     let reordered: Vec<&str> = good.split('&').rev().collect();
     assert!(ask(&reordered.join("&")).is_ok());
+}
+
+/// The answer to `raw` when `realm` is the only one and the caller's address is `from`.
+fn ask_of(realm: Realm, raw: &str, from: &str, now: UnixMillis) -> Result<(), RealmError> {
+    let realms: Realms = [realm].into_iter().collect();
+    let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query: raw, body: b"" };
+    realms.verify(&request, "wx1", || from.parse().ok(), now, Accept::AnyVersion).map(|_| ())
+}
+
+#[test]
+fn either_of_two_secrets_signs_and_no_third() {
+    let realm = |secrets: &[&str]| Realm {
+        secrets: secrets.iter().map(|secret| SecretString::from(*secret)).collect(),
+        ..Realm::new("R123", "".into())
+    };
+    let old = v1("R123", "1589203758");
+    let signed = v2("key=token&realm=R123&nonce=n&ts=1589203758", "GET", "/jsapi/wx1/query", b"");
+    for raw in [&old, &signed] {
+        assert_eq!(ask_of(realm(&["new_secret", "realm_secret"]), raw, "", NOW), Ok(()));
+        assert_eq!(ask_of(realm(&["realm_secret", "new_secret"]), raw, "", NOW), Ok(()));
+        assert_eq!(ask_of(realm(&["new_secret", "newer_secret"]), raw, "", NOW), Err(RealmError::Unauthorized));
+    }
+    // What stands in for a missing secret opens nothing, neither for an unknown realm nor beside a single secret.
+    let stand_in =
+        format!("realm=R123&nonce=n&ts=1589203758&sign={}", signature::realm_v1("R123", "n", "1589203758", NO_SECRET).text());
+    let both: Realms = [realm(&["a", "b"]), Realm::new("R1", "c".into())].into_iter().collect();
+    for raw in [stand_in.clone(), stand_in.replace("R123", "R1")] {
+        let request = SignedRequest { method: "GET", path: "/", raw_query: &raw, body: b"" };
+        let answer = both.verify(&request, "wx1", || None, NOW, Accept::AnyVersion).map(|_| ());
+        assert_eq!(answer, Err(RealmError::Unauthorized));
+    }
+}
+
+#[test]
+fn a_realm_ends_with_its_last_day() {
+    let realm = || Realm { until: Some(NOW.seconds()), ..Realm::new("R123", "realm_secret".into()) };
+    let raw = v1("R123", "1589203758");
+    assert_eq!(ask_of(realm(), &raw, "", UnixMillis(NOW.0 - 1)), Ok(()));
+    assert_eq!(ask_of(realm(), &raw, "", NOW), Err(RealmError::Over));
+    assert_eq!(ask_of(realm(), &raw.replace("nonce=n", "nonce=x"), "", NOW), Err(RealmError::Unauthorized));
+}
+
+#[test]
+fn a_realm_bound_to_networks_is_refused_elsewhere() {
+    let mut networks = TrustedProxies::default();
+    assert!(networks.add("10.0.0.0/8"));
+    let realm = || Realm { networks: Some(networks.clone()), ..Realm::new("R123", "realm_secret".into()) };
+    let raw = v1("R123", "1589203758");
+    assert_eq!(ask_of(realm(), &raw, "10.1.2.3", NOW), Ok(()));
+    assert_eq!(ask_of(realm(), &raw, "::ffff:10.1.2.3", NOW), Ok(()));
+    for elsewhere in ["11.1.2.3", "127.0.0.1", "unknown"] {
+        assert_eq!(ask_of(realm(), &raw, elsewhere, NOW), Err(RealmError::NotFromThere), "{elsewhere}");
+    }
 }
 
 proptest! {

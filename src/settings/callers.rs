@@ -5,8 +5,8 @@ use url::Host;
 
 use super::config::CallerPolicy;
 use super::node::Node;
-use super::proxies::TrustedProxies;
 use super::reader::{At, did_you_mean};
+use crate::ip_allowlist::TrustedProxies;
 
 const KNOWN: [&str; 2] = ["allow", "realm"];
 

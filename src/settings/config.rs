@@ -7,7 +7,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::proxies::TrustedProxies;
+use crate::gateway::GatewayConfig;
+use crate::ip_allowlist::TrustedProxies;
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::{OriginList, OriginPolicy};
@@ -35,8 +36,10 @@ pub struct Config {
     pub wetoken: Option<CallerPolicy>,
     /// Whether apps in the store are served in addition to `accounts`.
     pub serves_stored_apps: bool,
-    /// Who may query credentials.
+    /// Who may query credentials, and call WeChat through the gateway.
     pub realms: Realms,
+    /// What the gateway may use.
+    pub gateway: GatewayConfig,
     /// The token hub; `None` = it is not served.
     pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
@@ -136,6 +139,8 @@ pub struct WechatConfig {
     pub api: Vec<Url>,
     /// Where visitors are sent for authorization.
     pub open: Url,
+    /// Where pictures of QR codes are.
+    pub mp: Url,
     /// The timeout of every call.
     pub timeout: Duration,
 }

@@ -12,6 +12,7 @@ mod cors;
 mod environment;
 mod faults;
 mod find;
+mod gateway;
 mod hub;
 mod json5;
 mod layers;
@@ -22,8 +23,8 @@ mod oauth;
 mod outgoing;
 mod presets;
 mod prove;
-mod proxies;
 mod reader;
+mod realm_scope;
 mod realms;
 mod replies;
 mod sources;
@@ -40,7 +41,7 @@ pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfi
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
-pub use self::proxies::{Reach, TrustedProxies};
+pub use crate::ip_allowlist::{Reach, TrustedProxies};
 
 use self::faults::{About, Weight};
 use self::reader::Reader;

@@ -11,16 +11,16 @@ use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, callers, cors, hub, realms, sources, wecom};
+use super::{accounts, cache, callers, cors, gateway, hub, realms, sources, wecom};
 use crate::origin::OriginList;
-use wechat::account::AppId;
 use wechat::account::Keep;
 use wechat::address;
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "cors",
     "cache",
     "realms",
+    "gateway",
     "apps",
     "server",
     "wechat",
@@ -77,8 +77,8 @@ pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, read
     let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = callers::tokenboy(&root);
-    let ids: std::collections::HashSet<&AppId> = apps.accounts.iter().map(|account| &account.app_id).collect();
-    let realms = realms::realms(&root, |id| holds_apps || ids.contains(id));
+    let realms = realms::realms(&root, &realms::Configured { accounts: &apps.accounts, wecom: &wecom, holds_apps });
+    let gateway = root.get("gateway").and_then(|at| gateway::gateway(&at));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
     let origins = cors::origins(&root);
     let store = cache::store(&root, variables);
@@ -95,6 +95,7 @@ pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, read
         wetoken: wetoken?,
         serves_stored_apps: holds_apps,
         realms,
+        gateway: gateway?,
         hub,
         origins: origins?,
         reserve: reserve?,
@@ -183,7 +184,7 @@ fn public_url(at: &At<'_>) -> Option<Url> {
 }
 
 fn wechat(at: &At<'_>) -> Option<WechatConfig> {
-    if !at.is_table(&["api", "open", "timeout"]) {
+    if !at.is_table(&["api", "open", "mp", "timeout"]) {
         return None;
     }
     let api = at.get("api").and_then(|api| {
@@ -197,6 +198,7 @@ fn wechat(at: &At<'_>) -> Option<WechatConfig> {
         urls.into_iter().collect::<Option<Vec<_>>>()
     });
     let open = at.get("open").and_then(|open| open.address()).map(address::without_path_of_calls);
+    let mp = at.get("mp").and_then(|mp| mp.address()).map(address::without_path_of_calls);
     let timeout = at.get("timeout").and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
-    Some(WechatConfig { api: api?, open: open?, timeout: timeout? })
+    Some(WechatConfig { api: api?, open: open?, mp: mp?, timeout: timeout? })
 }

@@ -23,6 +23,11 @@ impl<'a> At<'a> {
         }
     }
 
+    /// The text that stands here, which may be empty.
+    pub(super) fn plain_text(&self) -> Option<&'a str> {
+        if let Node::Text(text) = self.node() { Some(text) } else { None }
+    }
+
     /// A secret: a text that is not empty, `{ env: "NAME" }` or `{ file: "/path" }`.
     pub(super) fn secret(&self) -> Option<SecretString> {
         const EXPECTED: &str = "a text, { env: \"NAME\" } or { file: \"/path\" }";

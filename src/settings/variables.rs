@@ -24,7 +24,7 @@ enum Kind {
 }
 
 /// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 28] = [
+const SETTINGS: [(&str, Kind); 35] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -38,6 +38,12 @@ const SETTINGS: [(&str, Kind); 28] = [
     ("wetoken.allow", Kind::List),
     ("wetoken.realm", Kind::Text),
     ("hub.app", Kind::Text),
+    ("gateway.prefix", Kind::Text),
+    ("gateway.anonymous", Kind::List),
+    ("gateway.timeout", Kind::Text),
+    ("gateway.bodyLimit", Kind::Text),
+    ("gateway.keepWhole", Kind::Text),
+    ("gateway.memory", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
     ("server.workers", Kind::Number),
@@ -52,6 +58,7 @@ const SETTINGS: [(&str, Kind); 28] = [
     ("server.accessLog", Kind::Bool),
     ("wechat.api", Kind::List),
     ("wechat.open", Kind::Text),
+    ("wechat.mp", Kind::Text),
     ("wechat.timeout", Kind::Text),
 ];
 

@@ -7,11 +7,12 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 17] = [
+const PAIRS: [(&str, &str); 18] = [
     ("README.md", "README.zh-CN.md"),
     ("docs/README.md", "docs/README.zh-CN.md"),
     ("docs/errors.md", "docs/errors.zh-CN.md"),
     ("docs/failures.md", "docs/failures.zh-CN.md"),
+    ("docs/gateway.md", "docs/gateway.zh-CN.md"),
     ("docs/library.md", "docs/library.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
     ("docs/moving.md", "docs/moving.zh-CN.md"),

@@ -40,6 +40,12 @@ const NONCE: &str = "1372623149";
 /// wechatpy, installed by the first test that asks.
 struct Wechatpy(Python);
 
+/// wechatpy for another test, which runs scripts of its own.
+pub(crate) fn installed() -> Option<Python> {
+    wechatpy()?;
+    Python::with("wechatpy", &PACKAGES, "import wechatpy.crypto, wechatpy.replies")
+}
+
 fn wechatpy() -> Option<&'static Wechatpy> {
     static WECHATPY: OnceLock<Option<Wechatpy>> = OnceLock::new();
     WECHATPY.get_or_init(|| Python::with("wechatpy", &PACKAGES, "import wechatpy.crypto, wechatpy.replies").map(Wechatpy)).as_ref()

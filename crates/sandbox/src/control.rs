@@ -13,7 +13,7 @@ use url::Host;
 use super::Sandbox;
 use super::fault::Fault;
 use super::probe::parameter;
-use super::server::PATHS;
+use super::server::paths;
 use super::survey::survey;
 use super::visit::visit;
 use super::world::{TokenKind, World};
@@ -106,7 +106,7 @@ struct NewVisitor {
 }
 
 /// What a wrong address is told.
-const HELP: &str = "GET /sandbox/state, GET /sandbox/messages, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
+const HELP: &str = "GET /sandbox/state, GET /sandbox/messages, GET /sandbox/calls, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
                     POST /sandbox/accounts, POST /sandbox/visitors, POST /sandbox/visit, POST /sandbox/tuning, POST /sandbox/reset";
 
 /// Adds the routes.
@@ -114,6 +114,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/sandbox/state", web::get().to(state))
         .route("/sandbox/messages", web::get().to(messages))
+        .route("/sandbox/calls", web::get().to(calls))
         .route("/sandbox/faults", web::post().to(add_fault))
         .route("/sandbox/faults", web::delete().to(clear_faults))
         .route("/sandbox/advance", web::post().to(advance))
@@ -144,9 +145,25 @@ async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse 
     HttpResponse::Ok().json(json!({"messages": sandbox.sent(&app_id)}))
 }
 
+/// The last calls as they came, at one path or at all.
+async fn calls(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
+    let arrivals = sandbox.arrivals(&parameter(&request, "path"));
+    let calls: Vec<_> = arrivals
+        .iter()
+        .map(|call| {
+            let body = call.body.as_ref().and_then(|body| std::str::from_utf8(body).ok());
+            json!({
+                "method": call.method, "target": call.target, "headers": call.headers, "length": call.length, "sha256": call.sha256,
+                "body": body, "whole": call.whole,
+            })
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({"calls": calls}))
+}
+
 async fn add_fault(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     let example = r#"{"path":"/cgi-bin/token","appid":"wx...","times":3,"fault":{"errcode":-1,"errmsg":"system error"}}"#;
-    obey(parse(&body, example).and_then(|fault: Fault| fault.check(&PATHS).map(|()| sandbox.fault(fault))))
+    obey(parse(&body, example).and_then(|fault: Fault| fault.check(&paths()).map(|()| sandbox.fault(fault))))
 }
 
 async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {

@@ -12,35 +12,52 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde_json::{Value, json};
 
+use super::arrivals::Received;
 use super::fault::Effect;
 use super::refusal::Refusal;
 use super::world::World;
 use super::{Sandbox, mint};
 
-/// Answers one call made for `app_id` (empty if it names no account) with what `act` does to the world.
+/// Answers one call without a body made for `app_id` (empty if it names no account) with what `act` does to the world.
 pub(super) async fn answer(
     sandbox: &Sandbox,
     request: &HttpRequest,
     app_id: &str,
     act: impl FnOnce(&mut World) -> Result<Value, Refusal>,
 ) -> HttpResponse {
-    let effect = match meet(sandbox, request, app_id).await {
+    answer_to(sandbox, request, app_id, &Received::nothing(), act).await
+}
+
+/// The same for a call with a body.
+pub(super) async fn answer_to(
+    sandbox: &Sandbox,
+    request: &HttpRequest,
+    app_id: &str,
+    received: &Received,
+    act: impl FnOnce(&mut World) -> Result<Value, Refusal>,
+) -> HttpResponse {
+    let effect = match meet(sandbox, request, app_id, received).await {
         Ok(effect) => effect,
         Err(spoiled) => return spoiled,
     };
-    let result = match effect.errcode {
-        Some(code) => Err(Refusal::scripted(code, effect.errmsg.as_deref())),
+    let result = match scripted(&effect) {
+        Some(refusal) => Err(refusal),
         None => act(&mut sandbox.state().world),
     };
     let errcode = result.as_ref().err().map_or(0, |refusal| refusal.code);
     tracing::debug!(http.path = request.path(), wechat.errcode = errcode, "sandbox answers");
-    write(result.unwrap_or_else(|refusal| refused(sandbox, &refusal)), &effect)
+    finish(result.unwrap_or_else(|refusal| refused(sandbox, &refusal)), &effect)
 }
 
 /// Counts a call made for `app_id` and lets its fault delay it or end it: then the error is what to send. What is left of the fault
 /// is for the answer.
-pub(super) async fn meet(sandbox: &Sandbox, request: &HttpRequest, app_id: &str) -> Result<Effect, HttpResponse> {
-    let effect = sandbox.begin(request.path(), app_id);
+pub(super) async fn meet(
+    sandbox: &Sandbox,
+    request: &HttpRequest,
+    app_id: &str,
+    received: &Received,
+) -> Result<Effect, HttpResponse> {
+    let effect = sandbox.begin(request, app_id, received);
     if let Some(delay) = effect.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
@@ -57,12 +74,17 @@ pub(super) async fn meet(sandbox: &Sandbox, request: &HttpRequest, app_id: &str)
     }
 }
 
+/// The refusal that the fault asks for.
+pub(super) fn scripted(effect: &Effect) -> Option<Refusal> {
+    effect.errcode.map(|code| Refusal::scripted(code, effect.errmsg.as_deref()))
+}
+
 /// Sends a text with what the fault still changes about any answer.
 pub(super) fn send(text: String, content_type: &str, effect: &Effect) -> HttpResponse {
     let status = effect.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
     response.content_type(if effect.text_plain { "text/plain" } else { content_type });
-    if effect.half_body { response.body(half_of(text)) } else { response.body(text) }
+    if effect.half_body { response.body(half_of(text.into())) } else { response.body(text) }
 }
 
 /// Keeps a second handle on each connection, so that [`reset`] can reach the socket below actix.
@@ -75,12 +97,14 @@ pub(super) fn remember_socket(connection: &dyn std::any::Any, extensions: &mut a
 
 const JSON: &str = "application/json; charset=utf-8";
 
-fn refused(sandbox: &Sandbox, refusal: &Refusal) -> Value {
+/// A refusal with the trace that WeChat adds.
+pub(super) fn refused(sandbox: &Sandbox, refusal: &Refusal) -> Value {
     let now = sandbox.state().world.time.now();
     json!({"errcode": refusal.code, "errmsg": format!("{} {}", refusal.message, mint::rid(now))})
 }
 
-fn write(mut body: Value, effect: &Effect) -> HttpResponse {
+/// Sends a JSON answer with what the fault changes about it.
+pub(super) fn finish(mut body: Value, effect: &Effect) -> HttpResponse {
     for (name, value) in body.as_object_mut().into_iter().flatten() {
         match name.as_str() {
             "expires_in" => *value = effect.expires_in.map_or(value.take(), Value::from),
@@ -108,10 +132,15 @@ fn gateway_page(status: u16) -> HttpResponse {
     HttpResponse::build(status).content_type("text/html").body(page)
 }
 
+/// Half of a file.
+pub(super) fn half(bytes: Bytes, content_type: &str) -> HttpResponse {
+    HttpResponse::Ok().content_type(content_type).body(half_of(bytes))
+}
+
 /// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half: an error that follows at once would
 /// take the half with it.
-fn half_of(text: String) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
-    let (whole, half) = (text.len() as u64, Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]));
+fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
+    let (whole, half) = (text.len() as u64, text.slice(..text.len() / 2));
     let parts = stream::unfold(Some(half), |half| async move {
         match half {
             Some(half) => Some((Ok(half), None)),

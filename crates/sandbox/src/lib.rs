@@ -4,17 +4,20 @@
 //! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
 //! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
-//! of the protocol (`token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`); `authorize`, `page` and `visit` play open.weixin.qq.com for the people
+//! of the protocol (`token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and `call` with `media` for the everyday rest); `arrivals` records what came. `authorize`, `page` and `visit` play open.weixin.qq.com for the people
 //! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way
 //! round, `push` sends to a message server what `pushed` writes, and `judge` says what the answer is worth.
 
+mod arrivals;
 mod authorize;
 mod bounded;
+mod call;
 mod control;
 mod exchange;
 mod fake_wechat;
 mod fault;
 mod judge;
+mod media;
 mod message;
 mod mint;
 mod oauth;
@@ -44,7 +47,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use clock::Clock;
+
+pub use arrivals::Arrival;
+use arrivals::Received;
 pub use control::Tuning;
 pub use fake_wechat::FakeWechat;
 pub use fault::{Effect, Fault};
@@ -99,13 +106,19 @@ struct Shared {
 struct State {
     world: World,
     faults: fault::Faults,
+    arrivals: arrivals::Arrivals,
     /// Calls by account (empty when a call names no account) and path.
     calls: BTreeMap<(String, String), u64>,
 }
 
 impl State {
     fn new(options: &SandboxOptions) -> Self {
-        Self { world: World::new(options), faults: fault::Faults::default(), calls: BTreeMap::new() }
+        Self {
+            world: World::new(options),
+            faults: fault::Faults::default(),
+            arrivals: arrivals::Arrivals::default(),
+            calls: BTreeMap::new(),
+        }
     }
 }
 
@@ -211,14 +224,20 @@ impl Sandbox {
         self.state().world.outbox.get(appid).map(|sent| sent.last().cloned().collect()).unwrap_or_default()
     }
 
+    /// The last 200 calls at `path`, or at every path if it is empty, as they came; the oldest first.
+    pub fn arrivals(&self, path: &str) -> Vec<Arrival> {
+        self.state().arrivals.at(path)
+    }
+
     /// Forgets all that happened: back to the options it was started with.
     pub fn reset(&self) {
         *self.state() = State::new(&self.0.options);
     }
 
-    /// Counts a call and says what fault it meets.
-    fn begin(&self, path: &str, app_id: &str) -> Effect {
-        let mut state = self.state();
+    /// Counts and records a call, and says what fault it meets.
+    fn begin(&self, request: &HttpRequest, app_id: &str, received: &Received) -> Effect {
+        let (mut state, path) = (self.state(), request.path());
+        state.arrivals.add(request, received);
         *state.calls.entry((app_id.to_owned(), path.to_owned())).or_default() += 1;
         state.faults.meet(path, app_id)
     }

@@ -7,7 +7,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::Sandbox;
-use super::exchange::answer;
+use super::arrivals::Received;
+use super::exchange::answer_to;
 use super::probe::{owner, parameter};
 use super::refusal::Refusal;
 use super::world::World;
@@ -40,7 +41,8 @@ async fn send(
     act: impl FnOnce(&mut World, &str, Value) -> Result<Value, Refusal>,
 ) -> HttpResponse {
     let token = parameter(request, "access_token");
-    answer(sandbox, request, &owner(sandbox, &token), |world| {
+    let received = Received::of(body.as_ref().cloned().unwrap_or_default());
+    answer_to(sandbox, request, &owner(sandbox, &token), &received, |world| {
         if request.method() != Method::POST {
             return Err(Refusal::POST_ONLY);
         }

@@ -16,6 +16,7 @@ impl Refusal {
     pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
     pub(super) const WRONG_OPENID: Self = Self::fixed(40003, "invalid openid");
     pub(super) const BAD_MEDIA: Self = Self::fixed(40007, "invalid media_id");
+    pub(super) const BAD_MEDIA_TYPE: Self = Self::fixed(40004, "invalid media type");
     pub(super) const BAD_MESSAGE_TYPE: Self = Self::fixed(40008, "invalid message type");
     pub(super) const UNKNOWN_APPID: Self = Self::fixed(40013, "invalid appid");
     pub(super) const UNKNOWN_TOKEN: Self = Self::fixed(40014, "invalid access_token");
@@ -30,6 +31,7 @@ impl Refusal {
     pub(super) const NO_APPID: Self = Self::fixed(41002, "appid missing");
     pub(super) const NO_REFRESH: Self = Self::fixed(41003, "refresh_token missing");
     pub(super) const NO_SECRET: Self = Self::fixed(41004, "appsecret missing");
+    pub(super) const NO_MEDIA: Self = Self::fixed(41005, "media data missing");
     pub(super) const NO_CODE: Self = Self::fixed(41008, "missing code");
     pub(super) const EXPIRED: Self = Self::fixed(42001, "access_token expired");
     pub(super) const EXPIRED_REFRESH: Self = Self::fixed(42002, "refresh_token expired");
@@ -44,6 +46,7 @@ impl Refusal {
     pub(super) const TOO_MANY_ARTICLES: Self = Self::fixed(45008, "article size out of limit");
     pub(super) const QUOTA_SPENT: Self = Self::fixed(45009, "reach max api daily quota limit");
     pub(super) const OUT_OF_TIME: Self = Self::fixed(45015, "response out of time limit or subscription is canceled");
+    pub(super) const NO_MENU: Self = Self::fixed(46003, "menu no exist");
     pub(super) const BAD_BODY: Self = Self::fixed(47001, "data format error");
     pub(super) const NOT_ALLOWED: Self = Self::fixed(48001, "api unauthorized");
 

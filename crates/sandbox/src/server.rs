@@ -13,10 +13,14 @@ use tokio::sync::oneshot;
 use super::Sandbox;
 use super::exchange::{answer, remember_socket};
 use super::refusal::Refusal;
-use super::{authorize, control, message, probe, sns, ticket, token, user, visit, wecom};
+use super::{authorize, call, control, message, probe, sns, ticket, token, user, visit, wecom};
 
 /// The paths of WeChat's that the sandbox knows.
-pub(super) const PATHS: [&str; 15] = [
+pub(super) fn paths() -> Vec<&'static str> {
+    PATHS.into_iter().chain(call::paths()).collect()
+}
+
+const PATHS: [&str; 15] = [
     token::BASIC,
     token::STABLE,
     ticket::PATH,
@@ -119,6 +123,7 @@ fn routes(config: &mut ServiceConfig) {
         .route(sns::REFRESH, web::to(sns::refresh_token))
         .route(sns::USERINFO, web::to(sns::userinfo))
         .route(sns::AUTH, web::to(sns::auth))
+        .configure(call::routes)
         .configure(control::routes)
         .default_service(web::to(unknown));
 }

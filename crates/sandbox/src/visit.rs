@@ -8,6 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::Sandbox;
+use super::arrivals::Received;
 use super::authorize::{PATH, Wrong};
 use super::exchange::{meet, send};
 use super::page;
@@ -70,7 +71,7 @@ impl Sandbox {
 
 /// `GET /connect/oauth2/authorize`, the one page of open.weixin.qq.com's.
 pub(super) async fn authorize(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    let effect = match meet(&sandbox, &request, &parameter(&request, "appid")).await {
+    let effect = match meet(&sandbox, &request, &parameter(&request, "appid"), &Received::nothing()).await {
         Ok(effect) => effect,
         Err(spoiled) => return spoiled,
     };

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
 use super::SandboxOptions;
+use super::media::Kept;
 use super::mint;
 use super::outbox::Outbox;
 use super::refusal::Refusal;
@@ -36,6 +37,7 @@ pub(super) struct World {
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) visitors: Visitors,
     pub(super) outbox: Outbox,
+    pub(super) kept: Kept,
     tokens: HashMap<String, Token>,
     minted: u64,
     prune_at: usize,
@@ -103,6 +105,7 @@ impl World {
             accounts: BTreeMap::new(),
             visitors: Visitors::default(),
             outbox: Outbox::default(),
+            kept: Kept::default(),
             tokens: HashMap::new(),
             minted: 0,
             prune_at: 1024,

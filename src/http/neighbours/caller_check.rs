@@ -5,12 +5,12 @@
 use actix_web::HttpRequest;
 
 use super::browser;
-use crate::http::client_ip::Hidden;
+use crate::http::client_ip::{self, Hidden};
 use crate::http::own_host;
 use crate::http::state::AppState;
 use crate::realm::{Accept, RealmError, Realms, SignedRequest};
 use crate::settings::CallerPolicy;
-use clock::UnixMillis;
+use wechat::credential::CredentialKind;
 
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,24 +84,34 @@ pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, 
     }
 }
 
-/// Checks that the realm of `policy` signed the request with version 2; without a realm every request passes. `app` is the account that
-/// the request is about, which must be on the realm's list.
+/// What a signed request is about: the account must be on the realm's list, and the credential among its keys.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) app: Option<&'a str>,
+    pub(super) kind: Option<CredentialKind>,
+}
+
+/// Checks that the realm of `policy` signed the request with version 2; without a realm every request passes.
 pub(super) fn check_signature(
     req: &HttpRequest,
     body: &[u8],
     policy: &CallerPolicy,
     realms: &Realms,
-    app: Option<&str>,
-    now: UnixMillis,
+    asked: Asked<'_>,
+    state: &AppState,
 ) -> Result<(), Refusal> {
     let Some(wanted) = &policy.realm else { return Ok(()) };
     let request = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body };
-    let (realm, _) = realms.signed(&request, now, Accept::V2Only).map_err(Refusal::Signature)?;
+    let from = || client_ip::named(req.head(), &state.options.trusted_proxies).ok();
+    let (realm, _) = realms.signed(&request, from, state.clock().wall(), Accept::V2Only).map_err(Refusal::Signature)?;
     if realm.key != *wanted {
         return Err(Refusal::OtherRealm);
     }
-    if app.is_some_and(|app| !realm.may_ask(app)) {
+    if asked.app.is_some_and(|app| !realm.may_ask(app)) {
         return Err(Refusal::Signature(RealmError::NotItsApp));
     }
-    Ok(())
+    match asked.kind.filter(|kind| !realm.may_have(*kind)) {
+        Some(kind) => Err(Refusal::Signature(RealmError::NotItsKey(kind))),
+        None => Ok(()),
+    }
 }

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::caller_check::{self, Effect, Refusal};
+use super::caller_check::{self, Asked, Effect, Refusal};
 use super::neighbour::{Neighbour, Opening};
 use crate::http::error::ApiError;
 use crate::http::headers::{JSON, NO_STORE};
@@ -64,8 +64,8 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 fn check(req: &HttpRequest, state: &AppState) -> Result<Result<(), Refusal>, ApiError> {
     let access = state.access();
     let TokenBoy(policy) = access.neighbour().ok_or(ApiError::NotFound)?;
-    // A source is not an app, so the realm's list of apps does not apply.
-    let signed = |()| caller_check::check_signature(req, b"", policy, &access.realms, None, state.clock().wall());
+    // A source is not an app, so the realm's lists of apps and keys do not apply.
+    let signed = |()| caller_check::check_signature(req, b"", policy, &access.realms, Asked::default(), state);
     Ok(caller_check::check(req, state, policy, Effect::Reads).and_then(signed))
 }
 

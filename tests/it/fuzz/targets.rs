@@ -3,7 +3,7 @@
 
 use clock::{UnixMillis, UnixSeconds};
 use jsdkd::http::ConfigRequest;
-use jsdkd::realm::{Accept, Algorithm, Realm, RealmError, Realms, SignedRequest};
+use jsdkd::realm::{Accept, Realm, RealmError, Realms, SignedRequest};
 use jsdkd::settings::{self, Environment, Source};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub fn query(data: &[u8]) {
     let Ok(raw) = std::str::from_utf8(data) else { return };
     let verify = |raw_query: &str, path: &str, accept| {
         let request = SignedRequest { method: "GET", path, raw_query, body: b"" };
-        realms().verify(&request, "wx0123456789abcdef", NOW, accept).map(|query| query.into_owned())
+        realms().verify(&request, "wx0123456789abcdef", || None, NOW, accept).map(|(_, query)| query.into_owned())
     };
     for accept in [Accept::AnyVersion, Accept::V2Only] {
         assert!(verify(raw, PATH, accept).is_err(), "{raw:?} opened unsigned");
@@ -48,8 +48,7 @@ pub fn query(data: &[u8]) {
 }
 
 fn realms() -> Realms {
-    let secret = SecretString::from(SECRET);
-    [Realm { key: "R123".to_owned(), secret, apps: None, algorithm: Algorithm::Any }].into_iter().collect()
+    [Realm::new("R123", SecretString::from(SECRET))].into_iter().collect()
 }
 
 /// The body of a config request: what is echoed is JSON, has none of our four fields and all others, and an object that is plain

@@ -14,7 +14,7 @@ use serde::Serialize;
 use self::date::LocalDate;
 use self::fields::Fields;
 use self::refused::{Refused, json};
-use super::caller_check::{self, Effect};
+use super::caller_check::{self, Asked, Effect};
 use super::neighbour::{Neighbour, Opening};
 use crate::http::body;
 use crate::http::error::ApiError;
@@ -125,6 +125,14 @@ impl Wanted {
         }
     }
 
+    /// The credential that is asked for.
+    fn kind(self) -> Option<CredentialKind> {
+        match self {
+            Get(kind) | Query(kind) | Refresh(kind) => Some(kind),
+            Create | Send => None,
+        }
+    }
+
     async fn answer(self, mut call: Call<'_>, must_sign: bool) -> Result<HttpResponse, Refused> {
         let app_id = call.app_id();
         let (state, req) = (call.state, call.req);
@@ -136,7 +144,8 @@ impl Wanted {
         let named = fields.as_ref().ok().and_then(|fields| fields.one("appid").ok().flatten());
         let app_id = if app_id.is_empty() { named.unwrap_or_default().to_owned() } else { app_id.to_owned() };
         if must_sign {
-            check_signature(state, req, &body, &app_id)?;
+            let app = Some(app_id.as_str()).filter(|app_id| !app_id.is_empty());
+            check_signature(state, req, &body, Asked { app, kind: self.kind() })?;
         }
         let fields = fields?;
         match self {
@@ -164,12 +173,11 @@ impl Wanted {
     }
 }
 
-/// Checks that the realm in the settings signed the request and may ask for the app.
-fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], app_id: &str) -> Result<(), Refused> {
+/// Checks that the realm in the settings signed the request and may ask for this.
+fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], asked: Asked<'_>) -> Result<(), Refused> {
     let access = state.access();
     let Wetoken(policy) = access.neighbour().ok_or(ApiError::NotFound)?;
-    let app = Some(app_id).filter(|app_id| !app_id.is_empty());
-    caller_check::check_signature(req, body, policy, &access.realms, app, state.clock().wall()).map_err(Refused::Caller)
+    caller_check::check_signature(req, body, policy, &access.realms, asked, state).map_err(Refused::Caller)
 }
 
 async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {

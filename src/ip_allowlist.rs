@@ -1,11 +1,9 @@
-//! Whose word about the caller's address counts. A list of networks; it knows nothing of headers.
+//! A list of networks: the proxies whose forwarded headers count, or the callers that are answered. It knows nothing of headers.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
-
-use super::lists;
 
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 const PRIVATE: [&str; 6] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
@@ -34,7 +32,7 @@ pub enum Reach {
 
 impl TrustedProxies {
     /// This machine and private networks.
-    pub(super) fn nearby() -> Self {
+    pub fn nearby() -> Self {
         let mut nearby = Self::default();
         for word in ["loopback", "private"] {
             nearby.add(word);
@@ -61,8 +59,9 @@ impl TrustedProxies {
     }
 
     /// Adds `loopback`, `private`, an address or a network, or several of them; `false` when any part of `text` is none of these.
-    pub(super) fn add(&mut self, text: &str) -> bool {
-        let parts = lists::items(text, |_| true);
+    pub fn add(&mut self, text: &str) -> bool {
+        let is_separator = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '，' | '；');
+        let parts: Vec<&str> = text.split(is_separator).filter(|part| !part.is_empty()).collect();
         !parts.is_empty() && parts.into_iter().all(|part| self.add_one(part))
     }
 

@@ -1,0 +1,38 @@
+//! `docs/gateway.md` in both languages shows the program's own table of paths.
+
+use jsdkd::gateway::presets::{Handling, Preset, TABLE};
+
+fn told(handling: Handling, chinese: bool) -> &'static str {
+    let (english, translated) = match handling {
+        Handling::Call => ("forwarded", "转发"),
+        Handling::IssueToken => ("a virtual token", "虚拟令牌"),
+        Handling::SwapSecret => ("forwarded with the real AppSecret", "换上真 AppSecret 转发"),
+        Handling::Anonymous => ("anonymous", "匿名"),
+        Handling::AnonymousAtMp => ("anonymous, at `wechat.mp`", "匿名，发往 `wechat.mp`"),
+        Handling::OwnTicket => ("the ticket that we hold", "我们持有的 ticket"),
+        Handling::OnlyByName => ("only by its own path", "只按路径给"),
+        Handling::OnlyByNameSwapSecret => ("only by its own path, with the real AppSecret", "只按路径给，换上真 AppSecret"),
+    };
+    if chinese { translated } else { english }
+}
+
+#[test]
+fn the_table_of_paths_is_the_programs_own() {
+    for (name, chinese) in [("docs/gateway.md", false), ("docs/gateway.zh-CN.md", true)] {
+        let page = std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let shown: Vec<&str> = page.lines().filter(|line| line.starts_with("| `/")).collect();
+        let none = if chinese { "无" } else { "none" };
+        let ours: Vec<String> = TABLE
+            .iter()
+            .map(|row| {
+                let presets: Vec<String> = row.presets.iter().map(|preset| format!("`{}`", preset.name())).collect();
+                let presets = if presets.is_empty() { none.to_owned() } else { presets.join(", ") };
+                format!("| `{}` | {presets} | {} |", row.path, told(row.handling, chinese))
+            })
+            .collect();
+        assert_eq!(shown, ours, "{name}");
+        for preset in Preset::ALL {
+            assert!(page.contains(&format!("| `{}` |", preset.name())), "{name} explains {}", preset.name());
+        }
+    }
+}
