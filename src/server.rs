@@ -13,6 +13,7 @@ use actix_web::web;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::gateway::{self, Gateway};
 use crate::http::{self, AppState, Demo, HttpOptions};
 use crate::login::Logins;
 use crate::message::Inbox;
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The HTTPS client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The system's trusted roots cannot be used.
+    #[error("the trusted roots of this system cannot be read ({0}); install ca-certificates")]
+    Tls(io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another server.port, or stop what listens there")]
     Bind {
@@ -71,6 +75,7 @@ impl Server {
         rustls::crypto::ring::default_provider().install_default().ok();
         let access = http::access(&config);
         let (configured, config) = configured(config);
+        let (api, mp) = (config.wechat.api.clone(), config.wechat.mp);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
@@ -97,7 +102,11 @@ impl Server {
             open: config.wechat.open,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
+        let (options_of_gateway, wecom) = (config.gateway, sources[1].clone());
+        let parts =
+            gateway::Parts { options: options_of_gateway, keeper: keeper.clone(), registry: registry.clone(), wecom, api, mp };
+        let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, Some(gateway), access, options));
         openings::log(&[], &http::openings(&state));
         let mut server = actix_server::Server::build()
             .max_concurrent_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))

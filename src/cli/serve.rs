@@ -130,7 +130,7 @@ fn refused(error: StartError) -> anyhow::Result<ExitCode> {
     let code = match &error {
         StartError::Store(OpenError::Misconfigured(_)) => super::EX_CONFIG,
         StartError::Store(OpenError::InUse(_)) => super::EX_TEMPFAIL,
-        StartError::Bind { .. } | StartError::Client(_) => return Err(error.into()),
+        StartError::Bind { .. } | StartError::Client(_) | StartError::Tls(_) => return Err(error.into()),
     };
     eprintln!("jsdkd: {error}");
     Ok(ExitCode::from(code))

@@ -61,6 +61,7 @@ impl Middleware {
         let next = match origin {
             // Without an Origin there is nothing for actix-cors to do.
             None => Next::Handler(req),
+            Some(_) if matched.route.pages == Pages::None => Next::Handler(req),
             Some(origin) if self.allows(origin, matched, &req) => {
                 req.extensions_mut().insert(matched);
                 Next::Cors(with_cors.call(req))
@@ -94,7 +95,7 @@ impl Middleware {
             return true;
         }
         match matched.route.pages {
-            Pages::Cors => false,
+            Pages::Cors | Pages::None => false,
             Pages::LoginSites => (self.login_origins)(req.request(), &self.state, origin),
             Pages::OwnForm => *req.method() == Method::POST,
         }

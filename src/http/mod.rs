@@ -14,6 +14,7 @@ mod concurrency_limit;
 mod config_request;
 mod demo;
 mod error;
+mod gateway;
 mod headers;
 mod jsapi_config;
 mod jsapi_query;

@@ -56,6 +56,8 @@ pub(super) enum Pages {
     Cors,
     /// The same, pages of this server, and pages of `login.sites`.
     LoginSites,
+    /// No page: there are no CORS headers, and the handler refuses whatever comes from one.
+    None,
     /// As `Cors`, but any page may `POST`: the form on our own page has the origin `null`, and a token in it proves that it is ours.
     OwnForm,
 }

@@ -34,9 +34,14 @@ impl Matched {
     }
 }
 
+/// Whether a route takes a request by more than the pattern of its path.
+pub(super) type Takes = fn(&AppState, &HttpRequest) -> bool;
+
 /// All routes, in the order in which they are tried.
 pub(super) struct RouteTable {
     rows: Vec<Row>,
+    /// Answers the paths that it takes, of those that no row matches.
+    before_fallback: (Takes, &'static Route),
     /// Answers every path that no row matches.
     fallback: &'static Route,
 }
@@ -62,7 +67,11 @@ enum Spelling {
 }
 
 impl RouteTable {
-    pub(super) fn new(routes: impl IntoIterator<Item = &'static Route>, fallback: &'static Route) -> Self {
+    pub(super) fn new(
+        routes: impl IntoIterator<Item = &'static Route>,
+        before_fallback: (Takes, &'static Route),
+        fallback: &'static Route,
+    ) -> Self {
         let row = |route: &'static Route| {
             let segment = |text: &'static str| match text.strip_prefix('{') {
                 Some(name) if name.ends_with(":tail}") => Segment::Tail,
@@ -71,12 +80,17 @@ impl RouteTable {
             };
             Row { route, segments: route.pattern.split('/').skip(1).map(segment).collect() }
         };
-        Self { rows: routes.into_iter().map(row).collect(), fallback }
+        Self { rows: routes.into_iter().map(row).collect(), before_fallback, fallback }
     }
 
     /// The route of a request.
     pub(super) fn find(&self, state: &AppState, req: &HttpRequest) -> Matched {
-        self.find_path(decoded_path(req), |route| (route.exists)(state))
+        let mut matched = self.find_path(decoded_path(req), |route| (route.exists)(state));
+        let (takes, route) = self.before_fallback;
+        if std::ptr::eq(matched.route, self.fallback) && takes(state, req) {
+            matched.route = route;
+        }
+        matched
     }
 
     fn find_path(&self, path: &str, exists: impl Fn(&Route) -> bool) -> Matched {
@@ -177,7 +191,8 @@ mod tests {
     ];
 
     fn find(path: &str) -> (&'static str, Vec<&str>) {
-        let matched = RouteTable::new(&ROUTES, &FALLBACK).find_path(path, |route| route.pattern != "/off");
+        let matched =
+            RouteTable::new(&ROUTES, (|_, _| false, &FALLBACK), &FALLBACK).find_path(path, |route| route.pattern != "/off");
         let params = matched.params.iter().map(|&(start, end)| &path[start..end]).filter(|param| !param.is_empty());
         (matched.route.pattern, params.collect())
     }

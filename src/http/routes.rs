@@ -3,13 +3,13 @@
 use super::route::{GET, Route};
 use super::route_table::RouteTable;
 use super::{
-    demo, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script, server_check, users, verify_file,
+    demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script, server_check, users,
+    verify_file,
 };
 
 /// The rows of this server. Those that come first are found fastest.
 ///
-/// A gateway for WeChat's own paths would be one line here: its file exports rows such as `/cgi-bin/{path:tail}`, which exist if a realm
-/// has a gateway.
+/// WeChat's own paths are not rows: `gateway.rs` takes them after all others.
 fn rows() -> impl Iterator<Item = &'static Route> {
     let own = [jsapi_query::ROUTES, jsapi_config::ROUTES, oauth::ROUTES, users::ROUTES, login::ROUTES, WECHAT];
     let neighbours = neighbours::ALL.iter().map(|neighbour| neighbour.routes);
@@ -31,7 +31,7 @@ const ROOT: &[Route] =
 /// The table that requests are matched with.
 pub(super) fn table(has_demo: bool) -> RouteTable {
     let demo = if has_demo { demo::ROUTES } else { &[] };
-    RouteTable::new(demo.iter().chain(rows()), &verify_file::FALLBACK)
+    RouteTable::new(demo.iter().chain(rows()), (gateway::takes, &gateway::ROUTE), &verify_file::FALLBACK)
 }
 
 /// The path and the `Allow` of every route, including those of `jsdkd demo`.

@@ -17,6 +17,7 @@ use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
 use super::push_fault_log::PushFaultLog;
 use crate::client_network::ClientNetwork;
+use crate::gateway::Gateway;
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
@@ -47,6 +48,8 @@ pub struct AppState {
     pub sources: Sources,
     /// The tokens and tickets of WeCom's applications.
     pub wecom: Sources,
+    /// WeChat's own API behind our address.
+    pub gateway: Option<Gateway>,
     /// Options that only a restart changes.
     pub options: HttpOptions,
     /// Limits how many expensive answers are computed at once, so that they leave processor time to others.
@@ -147,6 +150,7 @@ impl AppState {
         inbox: Inbox,
         [sources, wecom]: [Sources; 2],
         registry: Registry,
+        gateway: Option<Gateway>,
         access: Access,
         options: HttpOptions,
     ) -> Self {
@@ -158,6 +162,7 @@ impl AppState {
             access: ArcSwap::from_pointee(access),
             sources,
             wecom,
+            gateway,
             expensive: Semaphore::new(MAX_EXPENSIVE),
             concurrency: ConcurrencyLimit::new(options.max_waiting, clock.clone()),
             log_limit: LogLimit::new(clock.clone()),

@@ -101,6 +101,8 @@ pub struct WecomCorp {
     pub ticket: String,
     /// The ticket of each application, for `wx.agentConfig`, by its agentid; at least one.
     pub agents: BTreeMap<String, String>,
+    /// Where the API of each application is, by its agentid.
+    pub apis: BTreeMap<String, Url>,
 }
 
 /// Our own side of the network.

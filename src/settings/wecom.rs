@@ -39,12 +39,13 @@ pub(super) fn wecom(root: &At<'_>, accounts: &[Account], reserve: Duration) -> W
             Entry::Occupied(corp) => corp.into_mut(),
             Entry::Vacant(corp) => {
                 sources.extend(application.ticket(&name("ticket"), address::WECOM_JSAPI_TICKET, &token, reserve));
-                corp.insert(WecomCorp { ticket: name("ticket"), agents: BTreeMap::new() })
+                corp.insert(WecomCorp { ticket: name("ticket"), agents: BTreeMap::new(), apis: BTreeMap::new() })
             }
         };
         if corp.agents.insert(agentid.clone(), agent_ticket.clone()).is_some() {
             item.fault(format!("the application {agentid} of {corpid} is already written"));
         }
+        corp.apis.extend(address::at(application.api.as_ref(), address::WECOM_API).map(|api| (agentid.clone(), api)));
         sources.extend(application.ticket(&agent_ticket, address::WECOM_AGENT_TICKET, &token, reserve));
         sources.extend(application.token(token, reserve));
     }

@@ -20,6 +20,9 @@ pub fn without_path_of_calls(mut base: Url) -> Url {
     base
 }
 
+/// The host of WeCom's API.
+pub const WECOM_API: &str = "https://qyapi.weixin.qq.com/";
+
 /// WeCom's access_token of one application. Source: 企业微信, 获取access_token.
 pub const WECOM_TOKEN: &str = "https://qyapi.weixin.qq.com/cgi-bin/gettoken";
 

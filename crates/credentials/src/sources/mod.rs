@@ -33,8 +33,11 @@ pub use reqwest::header::HeaderName;
 pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
 pub use template::{Template, TemplateError};
 
-use subject::SourceSubject;
+pub use subject::SourceSubject;
 use wire::Wire;
+
+/// The handle on a source's credential.
+pub type SourceCredential = Credential<SourceSubject>;
 
 /// A cheap handle on all sources.
 #[derive(Clone)]
@@ -102,6 +105,11 @@ impl Sources {
     pub async fn object(&self, name: &str) -> Option<Result<SecretString, SourceError>> {
         let kept = self.0.directory.load().get(name).cloned()?;
         Some(kept.credential.get().await.map(|cached| kept.answer(cached, &self.0.engine.clock)))
+    }
+
+    /// The credential of the source called `name`: its value is the whole answer of its service.
+    pub fn credential(&self, name: &str) -> Option<Arc<SourceCredential>> {
+        Some(Arc::clone(&self.0.directory.load().get(name)?.credential))
     }
 
     /// Renews ahead until `stop` changes or is dropped.

@@ -16,7 +16,7 @@ use wechat::Kind;
 const PREFIX: &str = "source.";
 
 /// One source and the way to its service.
-pub(super) struct SourceSubject {
+pub struct SourceSubject {
     pub(super) source: Arc<Source>,
     pub(super) wire: Arc<Wire>,
 }

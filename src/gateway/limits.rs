@@ -1,0 +1,183 @@
+//! What the gateway lets one realm, one account and one address use at once or in a minute. Counts are of this instance.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clock::{Clock, SteadyMillis};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Calls a minute that one address may make without any of our secrets.
+const ANONYMOUS_PER_MINUTE: u32 = 60;
+
+/// The most addresses that are counted in a minute. Further ones are refused.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// The most calls under way in all, for one realm and for one account.
+const MOST_CALLS: usize = 1024;
+const MOST_CALLS_OF_ONE: usize = 256;
+
+/// All limits of one gateway.
+pub(super) struct Limits {
+    clock: Clock,
+    realms: Mutex<Minute<String>>,
+    addresses: Mutex<Minute<IpAddr>>,
+    places: Arc<Mutex<Places>>,
+    memory: Arc<AtomicU64>,
+}
+
+/// How often each name called since the minute began.
+struct Minute<K> {
+    began: SteadyMillis,
+    calls: HashMap<K, u32>,
+}
+
+#[derive(Default)]
+struct Places {
+    all: usize,
+    by_name: HashMap<String, usize>,
+}
+
+/// A call under way; its place is free again when this is dropped.
+pub(super) struct Place {
+    places: Arc<Mutex<Places>>,
+    names: [String; 2],
+}
+
+/// Memory for one body that is kept whole; given back when this is dropped.
+pub(super) struct Reservation {
+    memory: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Limits {
+    pub(super) fn new(clock: Clock) -> Self {
+        let began = clock.steady();
+        Self {
+            clock,
+            realms: Mutex::new(Minute { began, calls: HashMap::new() }),
+            addresses: Mutex::new(Minute { began, calls: HashMap::new() }),
+            places: Arc::default(),
+            memory: Arc::default(),
+        }
+    }
+
+    /// Counts a call of the realm `key`. `false`: it has made `most` in this minute.
+    pub(super) fn count_call(&self, key: &str, most: Option<u32>) -> bool {
+        most.is_none_or(|most| locked(&self.realms).count(key.to_owned(), most, usize::MAX, self.clock.steady()))
+    }
+
+    /// Counts a call without a realm. `false`: the address has made its calls of this minute.
+    pub(super) fn count_anonymous(&self, address: IpAddr) -> bool {
+        locked(&self.addresses).count(address, ANONYMOUS_PER_MINUTE, MOST_ADDRESSES, self.clock.steady())
+    }
+
+    /// A place for a call of `realm` to `account`. `None`: too many are under way.
+    pub(super) fn enter(&self, realm: &str, account: &str) -> Option<Place> {
+        let names = [format!("realm {realm}"), format!("account {account}")];
+        let mut places = locked(&self.places);
+        let is_full = |name: &String| places.by_name.get(name).is_some_and(|taken| *taken >= MOST_CALLS_OF_ONE);
+        if places.all >= MOST_CALLS || names.iter().any(is_full) {
+            return None;
+        }
+        places.all += 1;
+        for name in &names {
+            *places.by_name.entry(name.clone()).or_default() += 1;
+        }
+        Some(Place { places: Arc::clone(&self.places), names })
+    }
+
+    /// Reserves `bytes` of the `most` that all kept bodies may use together.
+    pub(super) fn reserve(&self, bytes: u64, most: u64) -> Option<Reservation> {
+        let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= most);
+        self.memory.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Reservation { memory: Arc::clone(&self.memory), bytes })
+    }
+}
+
+impl<K: std::hash::Hash + Eq> Minute<K> {
+    fn count(&mut self, key: K, most: u32, most_keys: usize, now: SteadyMillis) -> bool {
+        if self.began.until(now) >= MINUTE {
+            self.began = now;
+            self.calls.clear();
+        }
+        if self.calls.len() >= most_keys && !self.calls.contains_key(&key) {
+            return false;
+        }
+        let calls = self.calls.entry(key).or_default();
+        *calls = calls.saturating_add(1);
+        *calls <= most
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = locked(&self.places);
+        places.all -= 1;
+        for name in &self.names {
+            if let Some(taken) = places.by_name.get_mut(name) {
+                *taken -= 1;
+                if *taken == 0 {
+                    places.by_name.remove(name);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.memory.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use clock::UnixMillis;
+
+    use super::*;
+
+    #[test]
+    fn a_realm_has_its_calls_each_minute() {
+        let clock = Clock::manual(UnixMillis(0));
+        let limits = Limits::new(clock.clone());
+        let two = || limits.count_call("shop", Some(2));
+        assert_eq!([two(), two(), two(), two()], [true, true, false, false]);
+        assert!(limits.count_call("other", Some(2)) && limits.count_call("shop", None));
+        clock.advance(MINUTE);
+        assert!(two());
+    }
+
+    #[test]
+    fn an_address_makes_sixty_anonymous_calls_a_minute() {
+        let limits = Limits::new(Clock::manual(UnixMillis(0)));
+        let calls = |address: &str| (0..70).filter(|_| limits.count_anonymous(address.parse().expect("an address"))).count();
+        assert_eq!((calls("10.0.0.1"), calls("10.0.0.2")), (60, 60));
+    }
+
+    #[test]
+    fn one_realm_does_not_take_the_places_of_others() {
+        let limits = Limits::new(Clock::manual(UnixMillis(0)));
+        let held: Vec<_> = (0..MOST_CALLS_OF_ONE).map(|n| limits.enter("shop", &format!("wx{n}")).expect("a place")).collect();
+        assert!(limits.enter("shop", "wx").is_none());
+        assert!(limits.enter("other", "wx").is_some());
+        drop(held);
+        assert!(limits.enter("shop", "wx").is_some() && locked(&limits.places).by_name.is_empty());
+    }
+
+    #[test]
+    fn kept_bodies_share_their_memory() {
+        let limits = Limits::new(Clock::manual(UnixMillis(0)));
+        let half = limits.reserve(60, 100);
+        assert!(half.is_some() && limits.reserve(60, 100).is_none());
+        drop(half);
+        assert!(limits.reserve(60, 100).is_some());
+    }
+}
