@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wholly_encoded_address_is_decoded_once_and_others_not_at_all() {
+    fn only_a_wholly_encoded_address_is_decoded_once() {
         let url = |url: &str| read(&format!(r#"{{"url":"{url}"}}"#)).map(|(_, url)| url);
         assert_eq!(url("https%3A%2F%2Fa.cn%2F%3Fq%3D%2520%23x"), Ok("https://a.cn/?q=%20".to_owned()));
         assert_eq!(url("https://a.cn/%3Fq?x=%23#y"), Ok("https://a.cn/%3Fq?x=%23".to_owned()));
     }
 
     #[test]
-    fn what_cannot_be_signed_is_refused() {
+    fn an_address_that_cannot_be_signed_is_refused() {
         for url in ["1", "null", "[]", r#""""#, r#""/page""#, r#""ftp://a.cn""#, r#""https://""#, r#""javascript:1""#] {
             assert_eq!(read(&format!(r#"{{"url":{url}}}"#)), Err("invalid_url".to_owned()), "{url}");
         }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_full_referer_stands_in_for_the_address() {
+    fn only_a_full_referer_replaces_the_address() {
         let request = ConfigRequest::from_body(b"{}").expect("an empty object is read");
         assert_eq!(request.url_or(Some("https://a.cn/page?x=1#top")), "https://a.cn/page?x=1");
         for referer in ["/page", "about:blank", "android-app://x", ""] {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_get_says_the_same_in_its_parameters() {
+    fn a_get_has_the_same_fields_as_parameters() {
         let request = ConfigRequest::from_query("url=https%3A%2F%2Fa.cn%2F%3Fx%3D1%23t&jsApiList=a,b&debug=true&appId=x&any=1");
         let request = request.expect("the parameters are read");
         let echo = r#"{"url":"https://a.cn/?x=1#t","jsApiList":["a","b"],"debug":true,"any":"1","#;
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unencoded_url_is_doubted_where_that_changed_it() {
+    fn an_unencoded_url_is_warned_about_if_it_changed() {
         let doubt = |query: &str| {
             let request = ConfigRequest::from_query(query).expect("the parameters are read");
             request.doubt(request.url_or(None))
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_referer_without_a_path_is_doubted() {
+    fn a_referer_without_a_path_is_warned_about() {
         let request = ConfigRequest::from_body(b"{}").expect("an empty object is read");
         let doubt = |referer: &str| request.doubt(request.url_or(Some(referer)));
         for origin in ["https://a.cn/", "https://a.cn", "http://a.cn:8080/", "https://[::1]/", "https://a.cn/#x"] {

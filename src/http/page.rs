@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_page_has_a_script_or_asks_for_anything_from_elsewhere() {
+    fn no_page_has_a_script_or_loads_anything() {
         for page in every_page() {
             for html in [page.html(true), page.html(false)] {
                 let html = html.to_ascii_lowercase();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_into_a_page_is_escaped() {
+    fn values_in_a_page_are_escaped() {
         let evil = r#"<script>alert(1)</script>"'&"#;
         let again = Some(r#"/a?b="><script>&c"#);
         for page in [
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn every_dead_end_leads_on_or_names_the_site() {
+    fn every_error_page_has_a_link_or_names_the_site() {
         let site: Url = "https://shop.example.com:8443/in".parse().expect("an address");
         let button = |page: Page<'_>, href: &str| {
             for html in [page.html(true), page.html(false)] {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn chinese_or_english_is_chosen_by_what_the_visitor_reads_best() {
+    fn the_language_follows_accept_language() {
         for (accept, zh) in [
             (None, true),
             (Some(""), true),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_it_is_and_is_never_stored() {
+    fn a_page_has_its_type_and_language_and_is_no_store() {
         let req = TestRequest::default().insert_header((header::ACCEPT_LANGUAGE, "en")).to_http_request();
         let expect = [200, 200, 200, 400, 400, 400, 400, 403, 503];
         for (page, status) in every_page().into_iter().zip(expect) {

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_decoded_once_or_twice_and_a_plus_is_a_blank_only_the_second_time() {
+    fn only_the_second_decoding_turns_plus_into_a_space() {
         for (raw, once, twice) in [
             ("hello", "hello", "hello"),
             ("a+b", "a+b", "a b"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_the_reason() {
+    fn an_invalid_text_is_refused_with_the_reason() {
         let fault = |raw, twice| text(raw, twice).expect_err(raw).to_string();
         assert!(fault("", false).contains("is empty"));
         for raw in ["%", "a%", "%4", "%zz", "%4g", "%%41", "%微"] {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn chinese_goes_into_a_code_as_bytes_and_never_as_japanese() {
+    fn chinese_is_encoded_as_utf8_bytes() {
         // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each character, so that all stand in this mode.
         let content = content("微信登录").expect("a short text").into_bytes();
         assert_eq!(content[..3], [0x40, 0xce, 0x5b][..], "12 bytes, and the first of them is e5");
