@@ -9,18 +9,23 @@ RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf 
 # The dependencies get a layer of their own, built behind empty sources: a change of ours does not build theirs again.
 # rust-toolchain.toml stays outside, or rustup would fetch the linters that no image needs.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it \
-    && echo 'fn main() {}' | tee src/main.rs > tests/it/main.rs \
-    && touch src/lib.rs \
-    && cargo build --release --locked \
-    && rm -r src
+COPY crates/clock/Cargo.toml crates/clock/
+COPY crates/wechat/Cargo.toml crates/wechat/
+COPY crates/credentials/Cargo.toml crates/credentials/
+COPY crates/sandbox/Cargo.toml crates/sandbox/
+RUN mkdir -p src tests/it tests/shuttle tests/sim crates/clock/src crates/wechat/src crates/credentials/src crates/sandbox/src \
+    && echo 'fn main() {}' | tee src/main.rs tests/shuttle/main.rs tests/sim/main.rs > tests/it/main.rs \
+    && touch src/lib.rs crates/clock/src/lib.rs crates/wechat/src/lib.rs crates/credentials/src/lib.rs crates/sandbox/src/lib.rs \
+    && cargo build --release --locked --bin jsdkd \
+    && rm -r src crates
 
 COPY askama.toml ./
 COPY config ./config
 COPY static ./static
+COPY crates ./crates
 COPY src ./src
 # The sources may be older than the empty ones were; cargo compares times.
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin jsdkd
+RUN touch src/main.rs src/lib.rs crates/*/src/lib.rs && cargo build --release --locked --bin jsdkd
 
 FROM debian:bookworm-slim
 # ca-certificates to know WeChat by, tzdata for TZ below.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, SteadyMillis};
+use clock::{Clock, SteadyMillis};
 
 /// Lines of one kind in a second.
 const LINES: u32 = 20;
@@ -52,7 +52,7 @@ impl LogLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     #[test]
     fn the_first_of_each_second_are_written_and_the_rest_counted() {

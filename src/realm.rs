@@ -10,12 +10,12 @@ use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::account::AppId;
-use crate::clock::{UnixMillis, UnixSeconds};
-use crate::credential::CredentialKind;
 use crate::ip_allowlist::TrustedProxies;
-use crate::signature;
+use clock::{UnixMillis, UnixSeconds};
 use scope::GatewayScope;
+use wechat::account::AppId;
+use wechat::credential::CredentialKind;
+use wechat::signature;
 
 pub use self::query::{SignedQuery, VerifiedQuery};
 

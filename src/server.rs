@@ -13,16 +13,16 @@ use actix_web::web;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::clock::Clock;
 use crate::http::{self, Access, AppState, Demo, HttpOptions};
-use crate::keeper::Keeper;
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::registry::{Configured, Registry};
 use crate::settings::Config;
-use crate::sources::Sources;
-use crate::store::{self, OpenError};
-use crate::wechat::{ClientError, WechatClient};
+use clock::Clock;
+use credentials::keeper::Keeper;
+use credentials::sources::Sources;
+use credentials::store::{self, OpenError};
+use wechat::{ClientError, WechatClient};
 
 mod capacity;
 mod connection;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::realm_words;
 use crate::realm::Realm;
 use crate::settings::{self, Environment, Source};
-use crate::store::StoreConfig;
+use credentials::store::StoreConfig;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
-use crate::clock::Clock;
 use crate::http::Demo;
-use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::server::Server;
 use crate::settings::{self, Config, Environment, Source};
 use crate::telemetry;
 use anyhow::Context;
+use clock::Clock;
+use sandbox::{Sandbox, SandboxOptions};
 
 const APP_ID: &str = "wxdemo0000000001";
 const APP_SECRET: &str = "demo-app-secret";

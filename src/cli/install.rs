@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::clock::Clock;
 use crate::settings::{self, Environment, Source};
-use crate::store::{SqlConfig, StoreConfig, sql};
+use clock::Clock;
+use credentials::store::{SqlConfig, StoreConfig, sql};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 
-use crate::wechat::is_loopback;
+use wechat::is_loopback;
 
 mod check;
 mod completions;

@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::account::AppId;
-use crate::sandbox::{self, Push, PushAnswer, PushMode, Pushed};
 use crate::settings::Environment;
-use crate::wechat::message::Form;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use sandbox::{self, Push, PushAnswer, PushMode, Pushed};
 use secrecy::SecretString;
 use url::Url;
+use wechat::account::AppId;
+use wechat::message::Form;
 
 /// No more than this is printed of either side, in characters.
 const SHOWN: usize = 2000;

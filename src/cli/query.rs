@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::settings::Environment;
-use crate::signature;
 use anyhow::{Context, bail};
+use clock::Clock;
 use url::Url;
+use wechat::signature;
 
 /// Arguments of `query`.
 #[derive(clap::Args)]

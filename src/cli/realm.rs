@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::account::AppId;
 use crate::gateway::scope::Rule;
+use wechat::account::AppId;
 
 /// What to do with a realm.
 #[derive(clap::Subcommand)]

@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 
-use crate::credential::CredentialKind;
 use crate::realm::Realm;
+use wechat::credential::CredentialKind;
 
 /// "shop may call read and messages of wx1…, and may query tickets".
 pub(super) fn describe(realm: &Realm) -> String {

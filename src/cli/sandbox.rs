@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::telemetry;
 use anyhow::Context;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
+use clock::Clock;
+use sandbox::{Sandbox, SandboxOptions};
 
 use super::push;
 

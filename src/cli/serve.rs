@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::server::{Reloader, Server, StartError};
 use crate::settings::{self, Environment, Loaded, Source};
-use crate::store::OpenError;
 use crate::telemetry;
+use credentials::store::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 

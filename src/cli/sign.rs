@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::clock::Clock;
-use crate::signature;
+use clock::Clock;
+use wechat::signature;
 
 /// Arguments of `sign`.
 #[derive(clap::Args)]

@@ -119,8 +119,8 @@ fn is_utf8(charset: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use actix_web::test::TestRequest;
+    use clock::Clock;
     use futures_util::stream;
 
     async fn read(pieces: &[&'static [u8]], limit: usize) -> Result<Bytes, &'static str> {

@@ -11,9 +11,9 @@ use super::error::ApiError;
 use super::params::Params;
 use super::state::AppState;
 use super::{NO_STORE, TEXT, push_faults};
-use crate::keeper::Holding;
 use crate::message::PushFault;
-use crate::signature;
+use credentials::keeper::Holding;
+use wechat::signature;
 
 /// The header by which a proxy says which app WeChat asks about.
 const APP_ID: &str = "x-wechat-appid";

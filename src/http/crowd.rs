@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::error::ApiError;
 use crate::client_network::{ClientNetwork, Shares};
-use crate::clock::{Clock, SteadyMillis};
+use clock::{Clock, SteadyMillis};
 
 /// One account has this part of all places, so that its trouble leaves the others theirs.
 const SHARES: usize = 10;
@@ -140,7 +140,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     fn crowd(most: usize) -> Crowd {
         Crowd::new(most, Clock::manual(UnixMillis(0)))

@@ -12,9 +12,9 @@ use super::oauth;
 use super::params::Params;
 use super::state::{AppState, Demo, LocalAddress};
 use super::{GET, JSON, NO_STORE, RouteEntry, entry, read};
-use crate::clock::UnixMillis;
-use crate::credential::CredentialKind;
-use crate::signature;
+use clock::UnixMillis;
+use wechat::credential::CredentialKind;
+use wechat::signature;
 
 const PAGE: &str = include_str!("../../static/demo.html");
 const SCRIPT: &str = include_str!("../../static/demo.js");

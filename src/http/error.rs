@@ -8,16 +8,13 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
 use super::{realm_refused, upstream};
-use crate::clock::UnixMillis;
-use crate::keeper::KeeperError;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
 use crate::realm::RealmError;
-use crate::sources::SourceError;
-use crate::wechat::{Errcode, WechatError};
-
-/// When a caller should come back after a fault of the store.
-const STORE_RETRY: Duration = Duration::from_secs(2);
+use clock::UnixMillis;
+use credentials::keeper::{KeeperError, explain};
+use credentials::sources::SourceError;
+use wechat::Errcode;
 
 /// Why a request was not answered as it hoped. Its `Display` is the `detail` of the envelope: a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +135,7 @@ pub enum ApiError {
     #[error("this server is stopping; ask again in a moment")]
     ShuttingDown,
     /// No credential could be handed out.
-    #[error("{}", upstream::describe(.0))]
+    #[error("{}", explain::detail(.0))]
     Keeper(#[from] KeeperError),
     /// No ticket of WeCom's could be had.
     #[error("{}", upstream::describe_wecom(.0))]
@@ -190,9 +187,9 @@ impl ApiError {
     /// When to come back, for the failures that pass.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Keeper(KeeperError::CoolingDown { retry_after, .. }) | Self::TooManyLogins { retry_after } => Some(*retry_after),
-            Self::Keeper(KeeperError::Store(_)) => Some(STORE_RETRY),
-            Self::Wecom(error) => upstream::retry_after(error, STORE_RETRY),
+            Self::Keeper(error) => explain::retry_after(error),
+            Self::TooManyLogins { retry_after } => Some(*retry_after),
+            Self::Wecom(error) => upstream::retry_after(error, explain::STORE_RETRY),
             Self::Overloaded | Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -221,28 +218,23 @@ impl ApiError {
     /// What WeChat itself said, if it refused.
     pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
-            Self::Keeper(error) => match error.refusal()? {
-                WechatError::Refused { code, message, .. } => Some((*code, message)),
-                _ => None,
-            },
+            Self::Keeper(error) => explain::refusal(error),
             Self::Wecom(error) => upstream::refusal(error),
             _ => None,
         }
     }
 }
 
+/// The library's code for `error`, and its status over HTTP.
 fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
-    match error {
-        KeeperError::CoolingDown { .. } => ("cooling_down", StatusCode::SERVICE_UNAVAILABLE),
-        KeeperError::Store(_) => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE),
-        KeeperError::TooSlow { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
-        KeeperError::Lost { .. } => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
-        KeeperError::Upstream { source, .. } => match source {
-            WechatError::Refused { .. } => ("upstream_refused", StatusCode::BAD_GATEWAY),
-            WechatError::Unreadable { .. } => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
-            WechatError::Unreachable { .. } | WechatError::Broken { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
-            WechatError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
-        },
+    match explain::code(error) {
+        "cooling_down" => ("cooling_down", StatusCode::SERVICE_UNAVAILABLE),
+        "store_unavailable" => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        "upstream_timeout" => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
+        "upstream_refused" => ("upstream_refused", StatusCode::BAD_GATEWAY),
+        "upstream_unreadable" => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
+        "upstream_unreachable" => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
+        _ => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 

@@ -13,9 +13,9 @@ use secrecy::SecretString;
 use super::caller;
 use super::error::ApiError;
 use super::state::AppState;
-use crate::credential::CredentialKind;
-use crate::keeper::{Cached, Holding};
 use crate::realm::{Accept, RealmError, SignedRequest, VerifiedQuery};
+use credentials::keeper::{Cached, Holding};
+use wechat::credential::CredentialKind;
 
 /// The account named in the path.
 pub(super) struct KnownAccount(pub(super) Arc<Holding>);

@@ -13,9 +13,9 @@ use super::error::ApiError;
 use super::extract;
 use super::state::AppState;
 use super::{JSON, NO_STORE, body, wecom_config};
-use crate::credential::CredentialKind;
-use crate::keeper::Holding;
-use crate::signature::{self, Hex};
+use credentials::keeper::Holding;
+use wechat::credential::CredentialKind;
+use wechat::signature::{self, Hex};
 
 /// The warning for an address that may not be the page's.
 fn warning(doubt: Doubt) -> HeaderValue {

@@ -11,9 +11,9 @@ use super::error::ApiError;
 use super::params::Params;
 use super::state::AppState;
 use super::{GET, NO_STORE, TEXT, body, challenge, push_faults};
-use crate::keeper::Holding;
 use crate::message::{Answer, Delivery, Push, PushFault};
-use crate::wechat::message::Form;
+use credentials::keeper::Holding;
+use wechat::message::Form;
 
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
 

@@ -10,9 +10,9 @@ use super::log::Logged;
 use super::params::Params;
 use super::state::AppState;
 use super::{caller, log};
-use crate::account::AppId;
-use crate::clock::{Clock, SteadyMillis};
 use crate::message::PushFault;
+use clock::{Clock, SteadyMillis};
+use wechat::account::AppId;
 
 /// The first fault of each kind for an account in this time is logged.
 const EVERY: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl PushFaults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     fn app(number: usize) -> AppId {
         AppId::parse(&format!("wx{number}")).expect("an appid")

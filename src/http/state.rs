@@ -18,11 +18,7 @@ use super::crowd::{Crowd, Place};
 use super::error::ApiError;
 use super::neighbours::{Claims, Known};
 use super::push_faults::PushFaults;
-use crate::account::AppId;
 use crate::client_network::ClientNetwork;
-use crate::clock::Clock;
-use crate::credential::CredentialKind;
-use crate::keeper::{Cached, Holding, Keeper};
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
 use crate::message::Inbox;
@@ -31,7 +27,11 @@ use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
 use crate::settings::{CallerPolicy, HubConfig, LoginConfig, TrustedProxies, WecomCorp};
-use crate::sources::Sources;
+use clock::Clock;
+use credentials::keeper::{Cached, Holding, Keeper};
+use credentials::sources::Sources;
+use wechat::account::AppId;
+use wechat::credential::CredentialKind;
 
 /// Built once by the server, shared by all workers.
 pub struct AppState {

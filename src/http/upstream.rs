@@ -4,26 +4,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use crate::credentials::StoreFault;
-use crate::keeper::KeeperError;
-use crate::sources::{SourceError, UpstreamError};
-use crate::wechat::{Call, Errcode};
-
-/// What a caller may know of a keeper's failure. The store's own words can name hosts and paths, so they stay in the log.
-pub(super) fn describe(error: &KeeperError) -> String {
-    match error {
-        KeeperError::Store(fault) => {
-            format!("the {}store does not answer, and what was asked for is not held here; ask again in a moment", name(fault))
-        }
-        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
-        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
-            "WeChat is not asked again for {} s, because: {cause}{}",
-            retry_after.as_secs().max(1),
-            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
-        ),
-        other => other.to_string(),
-    }
-}
+use credentials::engine::StoreFault;
+use credentials::sources::{SourceError, UpstreamError};
+use wechat::{Call, Errcode};
 
 pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
     match error {

@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::extract::SignedForAccount;
 use super::state::AppState;
 use super::{JSON, NO_STORE};
-use crate::wechat::Language;
+use wechat::Language;
 
 pub(super) async fn get(signed: SignedForAccount, req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let language = match signed.query.get("lang") {

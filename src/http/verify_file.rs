@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::ApiError;
 use super::state::AppState;
 use super::{GET, TEXT, other_method};
-use crate::files::{self, FileError};
+use credentials::files::{self, FileError};
 
 /// A check file is a line of text; nothing larger is served.
 const LARGEST: u64 = 64 * 1024;

@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::jsapi_config;
 use super::params::Params;
 use super::state::AppState;
-use crate::sources::{SourceError, UpstreamError};
+use credentials::sources::{SourceError, UpstreamError};
 
 /// What is to be signed, and for whom.
 struct Wanted {

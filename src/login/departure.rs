@@ -5,7 +5,7 @@ use std::iter;
 use serde::{Deserialize, Serialize};
 
 use crate::oauth::{Redirect, Scope};
-use crate::signature::random_id;
+use wechat::signature::random_id;
 
 /// Room for WeChat's code, which today has 32 characters.
 const LONGEST_CODE: usize = 128;

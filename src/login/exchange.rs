@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, LoginError, Logins};
 use crate::client_network::ClientNetwork;
-use crate::clock::UnixMillis;
-use crate::signature::{fingerprint, random_id};
+use clock::UnixMillis;
+use wechat::signature::{fingerprint, random_id};
 
 /// Codes that are exchanged for one record.
 const MOST: usize = 10;

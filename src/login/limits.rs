@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::client_network::{ClientNetwork, Shares, levels};
-use crate::clock::Clock;
+use clock::Clock;
 
 /// Records begun in this process that may live at once.
 const MOST: usize = 100_000;
@@ -167,7 +167,7 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);

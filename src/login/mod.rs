@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::client_network::ClientNetwork;
-use crate::clock::{Clock, UnixMillis};
 use crate::log_limit::LogLimit;
-use crate::store::{Store, StoreError};
-use crate::wechat::WechatClient;
+use clock::{Clock, UnixMillis};
+use credentials::store::{Store, StoreError};
+use wechat::WechatClient;
 
 mod departure;
 mod exchange;

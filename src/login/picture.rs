@@ -1,6 +1,6 @@
 //! The two ids of a login by scan. Whoever sees the QR code, or photographs it, has the one; only whoever began the login has the other.
 
-use crate::signature::fingerprint;
+use wechat::signature::fingerprint;
 
 /// What stands before the id of a login's picture in the name of its record.
 pub(super) const SCAN_KEYS: &str = "login.scan.";
@@ -37,7 +37,7 @@ pub(super) fn scan_key(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::{is_id, random_id};
+    use wechat::signature::{is_id, random_id};
 
     #[test]
     fn a_picture_is_an_id_of_its_own_and_always_the_same() {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
-use crate::clock::UnixMillis;
-use crate::store::{Changed, Record, Store, StoreError};
+use clock::UnixMillis;
+use credentials::store::{Changed, Record, Store, StoreError};
 
 /// The store, as logins use it.
 pub(super) struct Records {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, SteadyMillis};
-use crate::signature::fingerprint;
+use clock::{Clock, SteadyMillis};
+use wechat::signature::fingerprint;
 
 /// The latest refusals; the oldest are forgotten first.
 pub(super) struct Refusals<T> {
@@ -67,7 +67,7 @@ pub(super) fn print(question: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     #[test]
     fn refusals_are_remembered_for_their_time_and_up_to_their_number() {

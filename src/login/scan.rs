@@ -14,9 +14,9 @@ use super::records::Found;
 use super::refusals::print;
 use super::visitor::Visitor;
 use super::{Failure, LOOK_AGAIN, LoginError, Logins};
-use crate::account::Account;
 use crate::client_network::ClientNetwork;
-use crate::signature::{fingerprint, is_id, random_id};
+use wechat::account::Account;
+use wechat::signature::{fingerprint, is_id, random_id};
 
 mod settle;
 

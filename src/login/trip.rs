@@ -13,9 +13,9 @@ use super::limits::Key;
 use super::records::Found;
 use super::refusals::print;
 use super::{Failure, LOOK_EVERY, LoginError, Logins, SETTLED_LIFE};
-use crate::account::Account;
 use crate::oauth::{OauthPolicy, Redirect, Scope};
-use crate::signature::{fingerprint, is_id, random_id};
+use wechat::account::Account;
+use wechat::signature::{fingerprint, is_id, random_id};
 
 /// How long a visitor may stay with WeChat.
 const TRIP_LIFE: Duration = Duration::from_secs(10 * 60);

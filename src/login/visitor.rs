@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Logins;
-use crate::account::Account;
 use crate::oauth::Scope;
-use crate::wechat::{Errcode, Kind, Language, VisitorGrant, WechatError};
+use wechat::account::Account;
+use wechat::{Errcode, Kind, Language, VisitorGrant, WechatError};
 
 /// WeChat's word that this identity may not read the profile: a snapshot visitor whom the exchange did not mark.
 const UNAUTHORIZED: Errcode = Errcode(48001);

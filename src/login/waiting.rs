@@ -11,7 +11,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use super::Logins;
 use super::picture::SCAN_KEYS;
 use crate::client_network::{ClientNetwork, Shares};
-use crate::store::Changed;
+use credentials::store::Changed;
 
 /// Polls that may wait at once.
 const MOST: usize = 10_000;

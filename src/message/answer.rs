@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::wechat::message::{Article, Form, Message, Music, ReceivedReply, Reply, ReplyError};
+use wechat::message::{Article, Form, Message, Music, ReceivedReply, Reply, ReplyError};
 
 /// What a back end that is spoken to in JSON may answer, besides WeChat's XML.
 #[derive(Deserialize)]

@@ -8,11 +8,11 @@ use secrecy::ExposeSecret;
 
 use super::MessagePolicy;
 use super::fault::{PushFault, TOLERANCE};
-use crate::account::Account;
-use crate::clock::{UnixMillis, UnixSeconds};
-use crate::signature;
-use crate::wechat::crypt::{self, EnvelopeKey};
-use crate::wechat::message::{Body, Envelope, Form, Message, MessageError, sealed_reply_as};
+use clock::{UnixMillis, UnixSeconds};
+use wechat::account::Account;
+use wechat::crypt::{self, EnvelopeKey};
+use wechat::message::{Body, Envelope, Form, Message, MessageError, sealed_reply_as};
+use wechat::signature;
 
 /// What came: the parameters of the query, and the body.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! The preset `echo`: what haowang1013/wechat-server answers, word for word.
 
-use crate::wechat::message::{Body, Event, Message, Reply};
+use wechat::message::{Body, Event, Message, Reply};
 
 /// Its answer; `None` where it sends an empty body.
 pub(super) fn reply(message: &Message) -> Option<Reply> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::wechat::message::{Form, MessageError};
+use wechat::message::{Form, MessageError};
 
 /// How far a delivery's timestamp may be from our clock, either way.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(5 * 60);

@@ -8,11 +8,11 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::answer;
-use crate::account::Account;
-use crate::clock::UnixSeconds;
-use crate::signature;
-use crate::wechat::message::{Form, Message, ReceivedReply, ReplyError, write};
-use crate::wechat::{ClientError, chain};
+use clock::UnixSeconds;
+use wechat::account::Account;
+use wechat::message::{Form, Message, ReceivedReply, ReplyError, write};
+use wechat::signature;
+use wechat::{ClientError, chain};
 
 /// No answer is longer; a longer one is refused.
 const LONGEST_ANSWER: usize = 64 * 1024;

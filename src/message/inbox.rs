@@ -13,12 +13,12 @@ use super::forward::{ForwardError, Forwarder};
 use super::recent::{Case, REMEMBERED, Recent};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, late};
-use crate::account::Account;
-use crate::clock::Clock;
-use crate::keeper::{Holding, Keeper};
-use crate::store::{Record, Store, StoreError};
-use crate::wechat::ClientError;
-use crate::wechat::message::{Message, ReceivedReply, Reply, ReplyError};
+use clock::Clock;
+use credentials::keeper::{Holding, Keeper};
+use credentials::store::{Record, Store, StoreError};
+use wechat::ClientError;
+use wechat::account::Account;
+use wechat::message::{Message, ReceivedReply, Reply, ReplyError};
 
 /// WeChat waits five seconds; the half is for the way. Source: 接收普通消息.
 const DEADLINE: Duration = Duration::from_millis(4500);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::wechat::message::{Article, Reply};
+use wechat::message::{Article, Reply};
 
 /// The JSON of a customer-service message to `to_user` that says what `reply` says; `None` when there is none that does.
 /// Source: 客服接口-发消息.
@@ -46,7 +46,7 @@ fn article(article: &Article) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wechat::message::Music;
+    use wechat::message::Music;
 
     fn said(reply: &Reply) -> Option<Value> {
         as_custom_message(reply, "o1").map(|text| serde_json::from_str(&text).expect("JSON"))

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::account::AppId;
-use crate::wechat::crypt::EnvelopeKey;
+use wechat::account::AppId;
+use wechat::crypt::EnvelopeKey;
 
 mod answer;
 mod delivery;

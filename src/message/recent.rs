@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::inbox::Answer;
-use crate::clock::{Clock, SteadyMillis};
+use clock::{Clock, SteadyMillis};
 
 /// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself repeats within some seconds, but
 /// what somebody recorded must not reach a back end a second time either.
@@ -105,7 +105,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
+    use clock::UnixMillis;
 
     #[tokio::test]
     async fn a_repeated_delivery_gets_the_first_answer() {

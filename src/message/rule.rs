@@ -7,7 +7,7 @@ use regex::{Captures, Regex};
 
 use super::template::ReplyTemplate;
 use super::{Answers, MessagePolicy, Target, echo};
-use crate::wechat::message::{Body, Message, Reply};
+use wechat::message::{Body, Message, Reply};
 
 /// The kinds of message that a rule can be for. Source: WeChat, 接收普通消息.
 pub(super) const KINDS: [&str; 8] = ["text", "image", "voice", "video", "shortvideo", "location", "link", "miniprogrampage"];

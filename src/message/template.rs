@@ -3,7 +3,7 @@
 
 use regex::{Captures, Regex};
 
-use crate::wechat::message::{Article, Message, Music, Reply};
+use wechat::message::{Article, Message, Music, Reply};
 
 /// A text with places.
 #[derive(Clone, Debug, PartialEq, Eq)]

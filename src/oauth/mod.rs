@@ -7,7 +7,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::account::AppId;
+use wechat::account::AppId;
 
 mod site;
 

@@ -6,9 +6,9 @@ use chrono::{DateTime, Local};
 use serde_json::json;
 
 use super::Registry;
-use crate::clock::UnixMillis;
-use crate::keeper::{Holding, KeeperError};
-use crate::store::StoreError;
+use clock::UnixMillis;
+use credentials::keeper::{Holding, KeeperError};
+use credentials::store::StoreError;
 
 /// What is sent, and to whom.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Registry;
-use crate::account::{AppId, AppIdError};
-use crate::store::{Payment, StoreError, StoredApp};
-use crate::wechat::crypt::{EnvelopeKey, EnvelopeKeyError};
+use credentials::store::{Payment, StoreError, StoredApp};
+use wechat::account::{AppId, AppIdError};
+use wechat::crypt::{EnvelopeKey, EnvelopeKeyError};
 
 /// Longer than a store takes to read and write an app; only a dead maker's claim gets so old.
 const CLAIM: Duration = Duration::from_secs(30);

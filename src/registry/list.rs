@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::account::{Account, AppId};
 use crate::message::{MessagePolicies, MessagePolicy};
-use crate::store::StoredApp;
-use crate::wechat::crypt::EnvelopeKey;
+use credentials::store::StoredApp;
+use wechat::account::{Account, AppId};
+use wechat::crypt::EnvelopeKey;
 
 /// What the settings say.
 #[derive(Debug, Default)]

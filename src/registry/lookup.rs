@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::Registry;
-use crate::account::AppId;
-use crate::clock::SteadyMillis;
-use crate::keeper::Holding;
-use crate::store::StoredApp;
+use clock::SteadyMillis;
+use credentials::keeper::Holding;
+use credentials::store::StoredApp;
+use wechat::account::AppId;
 
 /// How long a miss is remembered. All apps are read twice in that time, so that nothing is missed for longer.
 const MISS_TTL: Duration = Duration::from_secs(1);

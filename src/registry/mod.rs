@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::keeper::Keeper;
 use crate::message::{MessagePolicies, MessagePolicy};
-use crate::store::{Store, StoreError, StoredApp};
+use credentials::keeper::Keeper;
+use credentials::store::{Store, StoreError, StoredApp};
 
 mod code;
 mod create;
@@ -25,7 +25,7 @@ pub use code::{Code, CodeError};
 pub use create::{CreateError, NewApp};
 pub use list::Configured;
 
-pub use crate::store::Payment;
+pub use credentials::store::Payment;
 
 use list::List;
 use lookup::Lookups;

@@ -8,19 +8,11 @@ use super::faults::{About, Weight};
 use super::reader::{At, Reader};
 use super::variables::{NeighbourApp, Variables};
 use super::{messages, oauth};
-use crate::account::{Account, AppId, TokenApi, USUAL_ROTATIONS};
 use crate::message::{Answers, MessagePolicies, MessagePolicy};
 use crate::oauth::OauthPolicies;
+use wechat::account::{Account, AppId, TokenApi};
 
 const KNOWN: [&str; 9] = ["key", "secret", "token", "aesKey", "tokenApi", "oauth", "messages", "mode", "rotationsPerDay"];
-
-/// WeChat hands out the same stable token until its last five minutes, so renewal ahead must fall inside those.
-/// Source: 获取稳定版接口调用凭据.
-const STABLE_RESERVE: Duration = Duration::from_secs(5 * 60);
-
-/// The default and the most: WeChat allows 2000 calls a day on `/cgi-bin/token`, and `force_refresh` 20 times a day.
-const BASIC_ROTATIONS: (u32, u32) = (USUAL_ROTATIONS, 2000);
-const STABLE_ROTATIONS: (u32, u32) = (20, 20);
 
 /// All accounts, and what is set for each beyond its credentials.
 #[derive(Default)]
@@ -95,14 +87,14 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
     let push_token = at.get_secret("token").and_then(|token| token.secret());
     let token_api = at.get("tokenApi").and_then(|api| api.word(&[("basic", TokenApi::Basic), ("stable", TokenApi::Stable)]));
     let token_api = token_api.unwrap_or_default();
-    let (usual, most) = if token_api == TokenApi::Stable { STABLE_ROTATIONS } else { BASIC_ROTATIONS };
+    let (usual, most) = token_api.rotations_per_day();
     let rotations_per_day = at.get("rotationsPerDay").and_then(|rotations| rotations.number(0..=most)).unwrap_or(usual);
     Some(Account {
         app_id: app_id?,
         secret: secret?,
         push_token,
         token_api,
-        reserve: allowed(reserve, token_api),
+        reserve: token_api.reserve(reserve),
         ticket_reserve: reserve,
         rotations_per_day,
     })
@@ -111,10 +103,6 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
 /// The appid that `text` is, or a fault that shows it.
 pub(super) fn app_id(at: &At<'_>, text: &str) -> Option<AppId> {
     AppId::parse(text).map_err(|fault| at.fault(format!("found {text:?}, {fault}"))).ok()
-}
-
-fn allowed(reserve: Duration, token_api: TokenApi) -> Duration {
-    if token_api == TokenApi::Stable { reserve.min(STABLE_RESERVE) } else { reserve }
 }
 
 /// A neighbour's app: overrides the secrets of an account of the same appid, else is one more.

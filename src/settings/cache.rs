@@ -10,8 +10,8 @@ use super::node::Node;
 use super::reader::{At, did_you_mean};
 
 use super::variables::Variables;
-use crate::clock::UnixSeconds;
-use crate::store::{Record, RedisConfig, SqlConfig, StoreConfig, redis, sql};
+use clock::UnixSeconds;
+use credentials::store::{Record, RedisConfig, SqlConfig, StoreConfig, redis, sql};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::account::{Account, AppId, Keep};
 use crate::gateway::GatewayConfig;
 use crate::ip_allowlist::TrustedProxies;
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
 use crate::origin::{OriginList, OriginPolicy};
 use crate::realm::Realms;
-use crate::sources::SourceSet;
-use crate::store::StoreConfig;
+use credentials::sources::SourceSet;
+use credentials::store::StoreConfig;
+use wechat::account::{Account, AppId, Keep};
 
 /// Everything the server needs to know to start.
 #[derive(Clone, Debug)]

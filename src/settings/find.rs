@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::faults::SettingsError;
-use crate::files;
+use credentials::files;
 
 /// The name that is looked for when nobody names a file.
 const USUAL: &str = "jsdkd.json";

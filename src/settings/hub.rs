@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::faults::{About, Weight};
 use super::reader::{At, Reader};
 use super::variables::{HUB, Variables};
-use crate::account::{Account, AppId};
+use wechat::account::{Account, AppId};
 
 const KNOWN: [&str; 2] = ["keys", "app"];
 

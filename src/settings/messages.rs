@@ -10,7 +10,7 @@ use crate::message::{
     Action, Answers, ArticleTemplate, As, Forward, MessagePolicy, MusicTemplate, On, ReplyTemplate, Rule, Target, Template,
     VideoTemplate,
 };
-use crate::wechat::crypt::EnvelopeKey;
+use wechat::crypt::EnvelopeKey;
 
 const RULE: [&str; 6] = ["on", "match", "reply", "forward", "as", "late"];
 const TARGET: [&str; 3] = ["url", "as", "answers"];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wechat::address;
+use wechat::address;
 
 /// What `preset: "NAME"` stands for. Everything that the source itself says goes before it.
 pub(super) struct Preset {

@@ -11,9 +11,9 @@ use super::node::Node;
 use super::reader::{At, Reader};
 use super::variables::Variables;
 use super::{accounts, cache, callers, cors, gateway, hub, realms, sources, wecom};
-use crate::account::Keep;
 use crate::origin::OriginList;
-use crate::wechat::address;
+use wechat::account::Keep;
+use wechat::address;
 
 const KNOWN: [&str; 16] = [
     "cors",

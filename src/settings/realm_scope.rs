@@ -3,10 +3,10 @@
 use chrono::{Days, NaiveDate, NaiveTime};
 
 use super::reader::{At, did_you_mean};
-use crate::clock::{Clock, UnixSeconds};
 use crate::gateway::GatewayScope;
 use crate::gateway::presets::{self, Preset};
 use crate::gateway::scope::{Rule, RuleError};
+use clock::{Clock, UnixSeconds};
 
 /// The scope of one realm; `None` if the gateway is closed to it.
 pub(super) fn scope(item: &At<'_>) -> Option<GatewayScope> {

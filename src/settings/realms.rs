@@ -10,9 +10,9 @@ use super::config::WecomConfig;
 use super::node::Node;
 use super::reader::{At, did_you_mean};
 use super::{callers, realm_scope};
-use crate::account::{Account, AppId};
-use crate::credential::CredentialKind;
 use crate::realm::{Algorithm, Realm, Realms};
+use wechat::account::{Account, AppId};
+use wechat::credential::CredentialKind;
 
 const KNOWN: [&str; 10] = ["key", "secret", "apps", "algorithm", "gateway", "deny", "keys", "perMinute", "networks", "until"];
 const ALGORITHMS: [(&str, Algorithm); 2] = [("any", Algorithm::Any), ("hmac-sha256", Algorithm::HmacSha256)];

@@ -9,7 +9,7 @@ use url::Url;
 use super::node::Node;
 use super::presets::{Filled, PRESETS, Place, Preset};
 use super::reader::{At, did_you_mean};
-use crate::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle, Template};
+use credentials::sources::{Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle, Template};
 
 const KNOWN: [&str; 11] = ["preset", "url", "method", "args", "headers", "body", "form", "expires", "ok", "stale", "reserve"];
 

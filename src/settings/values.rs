@@ -10,7 +10,7 @@ use url::Url;
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
-use crate::files;
+use credentials::files;
 
 impl<'a> At<'a> {
     /// A text that is not empty.

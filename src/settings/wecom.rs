@@ -12,9 +12,9 @@ use super::config::{WecomConfig, WecomCorp};
 use super::node::Node;
 use super::reader::At;
 use super::sources::STALE;
-use crate::account::{Account, AppId};
-use crate::sources::{Expires, Method, Payload, Source, SourceSet, Success, Template};
-use crate::wechat::address;
+use credentials::sources::{Expires, Method, Payload, Source, SourceSet, Success, Template};
+use wechat::account::{Account, AppId};
+use wechat::address;
 
 const KNOWN: [&str; 4] = ["corpid", "agentid", "secret", "api"];
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::Fault;
+use sandbox::Fault;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ fn retry_after(answer: &Response) -> u64 {
 }
 
 fn now() -> u64 {
-    jsdkd::clock::Clock::system().wall().seconds().0
+    clock::Clock::system().wall().seconds().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn the_errcode_decides_whatever_the_http_status_says() {
         Fault::errcode(40125, "invalid appsecret"),
         Fault::status(500, 40125),
         Fault::status(403, 40125),
-        Fault { fault: jsdkd::sandbox::Effect { strings: true, ..Fault::status(500, 40125).fault }, ..Fault::status(500, 40125) },
+        Fault { fault: sandbox::Effect { strings: true, ..Fault::status(500, 40125).fault }, ..Fault::status(500, 40125) },
     ] {
         let app = TestApp::start().await;
         app.sandbox.fault(fault.clone());
@@ -49,7 +49,7 @@ async fn a_grant_is_a_grant_whatever_its_wrapping() {
         app.stop().await;
     }
     let app = TestApp::start().await;
-    app.sandbox.fault(jsdkd::sandbox::Effect { status: Some(500), ..Default::default() }.into());
+    app.sandbox.fault(sandbox::Effect { status: Some(500), ..Default::default() }.into());
     assert!(app.sandbox.accepts(&app.value("token").await), "HTTP 500 with a token and no errcode");
     app.stop().await;
 }

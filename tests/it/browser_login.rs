@@ -1,7 +1,7 @@
 //! `jsdkd.login` of `static/jsdkd.js` in a real browser: out from a shop's page to the sandbox's authorize page, a press of a button
 //! there, and back. Every page here calls login as soon as it is opened, which is what could go round and round.
 
-use jsdkd::sandbox::Answer;
+use sandbox::Answer;
 use serde_json::{Value, json};
 
 use crate::oauth::{EXCHANGE, redeeming};

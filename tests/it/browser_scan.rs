@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use jsdkd::sandbox::Answer;
+use sandbox::Answer;
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, TestApp, config_of};

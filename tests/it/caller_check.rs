@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::{Sandbox, SandboxOptions};
-use jsdkd::signature;
+use clock::Clock;
 use reqwest::Method;
+use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::sql_store::{install, sqlite};
 use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, TestApp, config_of};

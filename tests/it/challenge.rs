@@ -1,8 +1,8 @@
 //! `GET /`: an empty page, or WeChat's server check when a proxy names the app.
 
-use jsdkd::signature;
 use reqwest::Method;
 use serde_json::json;
+use wechat::signature;
 
 use crate::support::app::{APP, APP_SECRET, Response, TestApp};
 

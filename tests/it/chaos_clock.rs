@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::{Sandbox, SandboxOptions};
+use clock::Clock;
+use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::sql_store::install;

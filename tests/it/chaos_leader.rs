@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::Fault;
+use sandbox::Fault;
 use serde_json::json;
 
 use crate::support::fleet::{Fleet, LEASE, PROCESSES, TOKEN, cold, figure};

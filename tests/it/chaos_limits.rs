@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use reqwest::StatusCode;
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, signed_v2};

@@ -160,7 +160,7 @@ async fn a_refused_origin_reaches_nothing() {
 async fn an_allowed_origin_gets_cors_headers_on_errors_too() {
     let app = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
     let origin = "https://www.example.com";
-    let refused = jsdkd::sandbox::Fault::errcode(40164, "invalid ip");
+    let refused = sandbox::Fault::errcode(40164, "invalid ip");
     app.sandbox.fault(refused);
     let post = |path: &str, body: &'static str| {
         app.request(Method::POST, path).header("origin", origin).header("content-type", "application/json").body(body)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::signed_v2;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::Fault;
 use regex::Regex;
 use reqwest::Method;
+use sandbox::Fault;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -94,7 +94,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         r#"{"code":"unauthorized","detail":"unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows","status":401,"title":"Unauthorized"}"#,
     );
     assert_eq!(unknown.header("www-authenticate"), "Realm-Signature");
-    let sign = jsdkd::signature::realm_v1(REALM, "n", "1589203758", REALM_SECRET).text();
+    let sign = wechat::signature::realm_v1(REALM, "n", "1589203758", REALM_SECRET).text();
     let old = app.get(&format!("/jsapi/{APP}/query?realm={REALM}&nonce=n&ts=1589203758&sign={sign}")).await;
     check(
         &old,
@@ -127,7 +127,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         r#"{"code":"malformed_query","detail":"the parameter \"key\" is given more than once","status":400,"title":"Bad Request"}"#,
     );
     let ts = crate::support::app::now_ms();
-    let sign = jsdkd::signature::realm_v1("R-few", "n", &ts, "few").text();
+    let sign = wechat::signature::realm_v1("R-few", "n", &ts, "few").text();
     let foreign = app.get(&format!("/jsapi/{APP}/query?realm=R-few&nonce=n&ts={ts}&sign={sign}")).await;
     check(
         &foreign,

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::Fault;
-use jsdkd::wechat::WechatError;
+use clock::Clock;
+use sandbox::Fault;
 use secrecy::ExposeSecret;
+use wechat::WechatError;
+use wechat::account::TokenApi;
 
 use crate::support::keeping::{TIMEOUT, World, account, client, dead_address};
 

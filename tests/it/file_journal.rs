@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{Clock, UnixMillis};
+use credentials::store::{FileStore, Record, Records, Store};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
-use jsdkd::store::{FileStore, Record, Records, Store};
 use reqwest::Method;
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ async fn depart(server: &Process) -> Option<(String, String)> {
 
 /// Comes back from WeChat; the status of the answer.
 async fn arrive(server: &Process, sandbox: &Sandbox, (at_wechat, cookie): &(String, String)) -> u16 {
-    let callback = sandbox.visit(at_wechat, "Alice", jsdkd::sandbox::Answer::Agree).expect("WeChat takes the address");
+    let callback = sandbox.visit(at_wechat, "Alice", sandbox::Answer::Agree).expect("WeChat takes the address");
     let path = callback.split_once("/oauth").map(|(_, rest)| format!("/oauth{rest}")).expect("our callback");
     server.request(Method::GET, &path).header("cookie", cookie).send().await.expect("the server answers").status().as_u16()
 }

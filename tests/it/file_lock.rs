@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
-use jsdkd::store::{FileStore, OpenError, Records};
+use clock::Clock;
+use credentials::store::{FileStore, OpenError, Records};
 
 use crate::file_store::{get, open, place, text};
 use crate::store_contract::record;

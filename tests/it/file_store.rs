@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{Clock, UnixSeconds};
+use credentials::store::{Apps, FileStore, OpenError, Record, Records};
 use futures_util::future::join_all;
-use jsdkd::clock::{Clock, UnixSeconds};
-use jsdkd::store::{Apps, FileStore, OpenError, Record, Records};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use jsdkd::sandbox::{Arrival, Sandbox};
+use sandbox::{Arrival, Sandbox};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use jsdkd::clock::UnixSeconds;
-use jsdkd::credential::CredentialKind;
+use clock::UnixSeconds;
 use jsdkd::realm::Realm;
+use wechat::credential::CredentialKind;
 
 use crate::settings::{faults, good};
 

@@ -81,7 +81,7 @@ async fn every_answer_wears_the_safety_headers_and_names_no_server() {
     let refused = app.send(app.request(Method::GET, "/ping").header("origin", "https://evil.org")).await;
     assert_eq!(refused.status, 403);
     assert_dressed(&refused, "a refused origin");
-    app.sandbox.fault(jsdkd::sandbox::Fault::errcode(-1, "system error"));
+    app.sandbox.fault(sandbox::Fault::errcode(-1, "system error"));
     let failed = app.get(&signed_v2("GET", APP, &[("key", "card_ticket")])).await;
     assert_eq!(failed.status, 502);
     assert_dressed(&failed, "a failure of WeChat");

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clock::{Clock, UnixMillis};
 use hmac::{Hmac, KeyInit, Mac};
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Fault, Sandbox, SandboxOptions};
 use reqwest::{Method, StatusCode};
+use sandbox::{Fault, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use sha2::Sha256;
 

@@ -1,9 +1,9 @@
 //! `POST` and `GET /jsapi/{appid}/config`: what the caller sent, signed.
 
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::signature;
+use clock::{Clock, UnixMillis};
 use reqwest::Method;
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::support::app::{APP, APP_SECRET, Response, TestApp};
 use crate::support::raw;

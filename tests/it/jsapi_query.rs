@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::signature;
+use clock::{Clock, UnixMillis};
 use proptest::prelude::*;
 use serde_json::json;
+use wechat::signature;
 
 use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, Response, TestApp, now_ms, signed_v1, signed_v2};
 

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::Clock;
+use credentials::store::{MemoryStore, Store};
 use futures_util::future::join_all;
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
 use jsdkd::login::{Beginner, Logins, Opened, Polled, Scanned};
-use jsdkd::sandbox::{Answer, Fault};
-use jsdkd::store::{MemoryStore, Store};
 use reqwest::Method;
+use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use wechat::account::TokenApi;
 
 use crate::oauth::{EXCHANGE, SITE, one_site};
 use crate::overload::{began, half_a_post};

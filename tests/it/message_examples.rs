@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use jsdkd::wechat::message::Message;
 use serde_json::{Value, json};
+use wechat::message::Message;
 
 use crate::messages::with;
 use crate::support::app::TestApp;
@@ -121,7 +121,7 @@ async fn a_back_end_is_written_to_as_the_page_shows() {
     let elements = "<MsgType>event</MsgType><Event>scancode_waitmsg</Event><EventKey>scan</EventKey>\
                     <ScanCodeInfo><ScanType>qrcode</ScanType><ScanResult>42</ScanResult></ScanCodeInfo>";
     assert_eq!(Message::parse(message(elements).as_bytes()).unwrap().fields.to_json(), shown);
-    let signature = jsdkd::signature::push("demo-token", "1589203758", "486452656").text();
+    let signature = wechat::signature::push("demo-token", "1589203758", "486452656").text();
     let line = format!("POST /hook?shop=1&signature={signature}&timestamp=1589203758&nonce=486452656&openid=oUser\n");
     assert!(page.contains(&line), "{line}");
 }

@@ -1,8 +1,8 @@
 //! What the log says of a push that is refused: which fault, and what to change. The answer stays one and the same.
 
-use jsdkd::wechat::crypt;
 use reqwest::Method;
 use serde_json::{Value, json};
+use wechat::crypt;
 
 use crate::support::app::Response;
 use crate::support::process::{Process, folder, settings, until};

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::Fault;
-use jsdkd::signature;
+use sandbox::Fault;
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::messages::with;
 use crate::support::app::{APP, TestApp, lay};

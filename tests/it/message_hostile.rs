@@ -75,7 +75,7 @@ async fn every_hostile_envelope_is_refused_alike() {
     // Signed rightly by somebody who knows the token, so that only the envelope itself can be refused.
     let signed = |encrypt: &str| {
         let timestamp = query.split("timestamp=").nth(1).unwrap().split('&').next().unwrap();
-        let signature = jsdkd::wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt).text();
+        let signature = wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt).text();
         let rest = query.split("msg_signature=").next().unwrap();
         (format!("{rest}msg_signature={signature}"), format!("<xml><Encrypt>{encrypt}</Encrypt></xml>"))
     };

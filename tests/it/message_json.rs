@@ -1,8 +1,8 @@
 //! Deliveries of accounts whose console says JSON, and of those that name no sender, no recipient or no type.
 
-use jsdkd::wechat::message::Message;
 use reqwest::Method;
 use serde_json::{Value, json};
+use wechat::message::Message;
 
 use crate::messages::with;
 use crate::support::app::{APP, TestApp};

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, FutureExt};
-use jsdkd::account::{Keep, TokenApi};
-use jsdkd::clock::{Clock, SteadyMillis, UnixMillis};
-use jsdkd::credential::CredentialKind;
-use jsdkd::keeper::{Keeper, KeeperError};
-use jsdkd::sandbox::Fault;
-use jsdkd::store::{
+use clock::{Clock, SteadyMillis, UnixMillis};
+use credentials::keeper::{Keeper, KeeperError};
+use credentials::store::{
     Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords,
 };
+use futures_util::future::{BoxFuture, FutureExt};
+use sandbox::Fault;
 use secrecy::SecretString;
+use wechat::account::{Keep, TokenApi};
+use wechat::credential::CredentialKind;
 
 use crate::store_contract::{record, value};
 use crate::support::app::APP;

@@ -1,7 +1,7 @@
 //! Whole logins by https through the sample for nginx: the server believes the proxy's headers, and no log keeps what a login is made of.
 
-use jsdkd::sandbox::Answer;
 use reqwest::Url;
+use sandbox::Answer;
 use serde_json::{Value, json};
 
 use crate::nginx::client;

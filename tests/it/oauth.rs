@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Answer, Fault};
+use clock::{Clock, UnixMillis};
+use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp, signed_v1};

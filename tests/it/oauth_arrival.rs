@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use clock::{Clock, UnixMillis};
 use futures_util::future::join_all;
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Answer, Fault};
 use reqwest::Method;
+use sandbox::{Answer, Fault};
 
 use crate::oauth::{EXCHANGE, SITE, one_site, redeeming};
 use crate::support::app::{APP, APP_SECRET, Response, TestApp};

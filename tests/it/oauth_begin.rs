@@ -1,7 +1,7 @@
 //! Setting out: where a visitor may be sent back to, the cookie that binds the trip, and how many may set out.
 
-use jsdkd::sandbox::Answer;
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::json;
 
 use crate::oauth::{SITE, one_site};

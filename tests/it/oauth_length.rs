@@ -1,6 +1,6 @@
 //! How long a redirect may be: measured once, at the beginning, by what will be sent in the end.
 
-use jsdkd::sandbox::Answer;
+use sandbox::Answer;
 use url::form_urlencoded::byte_serialize;
 
 use crate::oauth::one_site;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use jsdkd::sandbox::{Answer, Fault};
+use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

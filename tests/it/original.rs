@@ -1,7 +1,7 @@
 //! What the original's own end-to-end tests ask of a server, asked of ours with the original's test settings.
 
-use jsdkd::signature;
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::support::app::{Response, TestApp, now_ms};
 use reqwest::Method;

@@ -1,6 +1,6 @@
 //! The proxies of outgoing calls, as variables name them: used, or a fault at start.
 
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, signed_v2};

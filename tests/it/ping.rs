@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::{Clock, UnixMillis};
+use clock::{Clock, UnixMillis};
 use reqwest::Method;
 
 use crate::support::app::{TestApp, now_ms};

@@ -1,7 +1,7 @@
 //! The address that browsers reach us by, behind proxies that say it in their own ways, and every place where it is used.
 
-use jsdkd::sandbox::Answer;
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::{Value, json};
 
 use crate::oauth::{SITE, one_site};

@@ -1,8 +1,8 @@
 //! What a realm's `keys`, `networks`, `until` and two secrets mean for every request that it signs.
 
-use jsdkd::clock::Clock;
-use jsdkd::signature;
+use clock::Clock;
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::support::app::{APP, REALM, REALM_SECRET, Response, TestApp, now_ms, signed_v1, signed_v2};
 use crate::support::visitor::signed;

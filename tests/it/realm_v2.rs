@@ -1,8 +1,8 @@
 //! Signatures of version 2: what they bind, and what may still be written differently.
 
-use jsdkd::signature;
 use reqwest::Method;
 use serde_json::json;
+use wechat::signature;
 
 use crate::support::app::{APP, REALM, REALM_SECRET, TestApp, now_ms, signed_v1, signed_v2};
 

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
-use jsdkd::store::{Changed, Store, StoreConfig, open, redis};
+use clock::Clock;
+use credentials::store::{Changed, Store, StoreConfig, open, redis};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
+use wechat::account::TokenApi;
 
 use crate::store_contract::{has_lease, record, release, renews};
 use crate::support::keeping::{World, eventually};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
+use clock::Clock;
+use credentials::store::{Store, StoreConfig, open};
 use jsdkd::settings::{self, Environment, Loaded, Source};
-use jsdkd::store::{Store, StoreConfig, open};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::Answer;
-use jsdkd::store::{Store, StoreConfig, open, redis};
+use clock::Clock;
+use credentials::store::{Store, StoreConfig, open, redis};
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::json;
 
 use crate::oauth_stores::{app_with, many_trips, one_of_twenty_redeems};

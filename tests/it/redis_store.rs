@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsdkd::clock::Clock;
-use jsdkd::store::{OpenError, Store, StoreConfig, StoreError, open, redis};
+use clock::Clock;
+use credentials::store::{OpenError, Store, StoreConfig, StoreError, open, redis};
 use serde_json::json;
 
 use crate::store_contract::{has_lease, record, release, renews, value};
@@ -196,7 +196,7 @@ async fn tls_trusts_the_given_authority_and_no_other() {
 async fn only_what_can_never_work_keeps_a_store_from_opening() {
     let mut config = redis::from_url("rediss://127.0.0.1:1").unwrap();
     for broken in ["no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        config.tls = Some(jsdkd::store::RedisTls { ca: Some(broken.to_owned()), ..Default::default() });
+        config.tls = Some(credentials::store::RedisTls { ca: Some(broken.to_owned()), ..Default::default() });
         let refused = open(&StoreConfig::Redis(config.clone()), &Clock::system()).await.err();
         assert!(matches!(refused, Some(OpenError::Misconfigured(_))), "{refused:?}");
     }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::{Clock, UnixMillis};
+use credentials::keeper::Keeper;
+use credentials::store::{FileStore, MemoryStore, Record, Store};
 use futures_util::future::join_all;
-use jsdkd::account::{Account, AppId, Keep, TokenApi};
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::credential::CredentialKind;
-use jsdkd::keeper::Keeper;
-use jsdkd::sandbox::Fault;
-use jsdkd::store::{FileStore, MemoryStore, Record, Store};
+use sandbox::Fault;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use wechat::account::{Account, AppId, Keep, TokenApi};
+use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, TestApp, signed_v2};
 use crate::support::keeping::{World, account, client, dead_address, eventually};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::Clock;
+use credentials::store::{MemoryStore, Store};
 use futures_util::future::join_all;
-use jsdkd::account::{Account, Keep, TokenApi};
-use jsdkd::clock::Clock;
-use jsdkd::credential::CredentialKind;
-use jsdkd::sandbox::Fault;
-use jsdkd::store::{MemoryStore, Store};
+use sandbox::Fault;
 use serde_json::json;
+use wechat::account::{Account, Keep, TokenApi};
+use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::keeping::{Instance, World, account};
@@ -148,7 +148,7 @@ async fn on_stable_a_rotation_forces_and_voids_the_old_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_rotate_by_themselves() {
     let app = TestApp::start().await;
-    app.sandbox.tune(jsdkd::sandbox::Tuning { ticket_reuse: Some(false), ..Default::default() });
+    app.sandbox.tune(sandbox::Tuning { ticket_reuse: Some(false), ..Default::default() });
     let (token, first, card) = (app.value("token").await, app.value("ticket").await, app.value("card_ticket").await);
     let second = app.rotate("ticket", &first).await.json()["value"].as_str().expect("a value").to_owned();
     assert_ne!(second, first);

@@ -1,6 +1,6 @@
 //! The sandbox's everyday calls: media, mini-programs, menus, codes, WeCom's messages; and the record of what arrived.
 
-use jsdkd::sandbox::{Fault, Sandbox, SandboxOptions};
+use sandbox::{Fault, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 const APP: &str = "wxdemo0000000001";
@@ -10,7 +10,7 @@ struct Bench {
     sandbox: Sandbox,
     client: reqwest::Client,
     token: String,
-    _running: jsdkd::sandbox::RunningSandbox,
+    _running: sandbox::RunningSandbox,
 }
 
 impl Bench {

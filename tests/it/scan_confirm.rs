@@ -1,8 +1,8 @@
 //! `login: { confirm: true }`: the person who scanned is asked whether they mean it, on a page that names the site. And what
 //! strangers can make us hold.
 
-use jsdkd::sandbox::Answer;
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::json;
 
 use crate::scan_login::{Login, begin, begin_from, scan};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use clock::{Clock, UnixMillis};
 use futures_util::future::join_all;
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Answer, Fault};
 use reqwest::{Method, Url};
+use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 
 use crate::oauth::EXCHANGE;

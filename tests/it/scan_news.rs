@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use clock::Clock;
+use credentials::store::{StoreConfig, open, redis};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use jsdkd::clock::Clock;
 use jsdkd::login::{Beginner, Logins, Polled};
-use jsdkd::sandbox::Answer;
-use jsdkd::store::{StoreConfig, open, redis};
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::json;
 use tokio::sync::watch;
 

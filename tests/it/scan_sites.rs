@@ -1,7 +1,7 @@
 //! Which pages may begin a login by scan, and that the picture of a login does not open it.
 
-use jsdkd::sandbox::Answer;
 use reqwest::Method;
+use sandbox::Answer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

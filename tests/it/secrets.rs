@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::{Answer, Effect, Fault};
-use jsdkd::store::{FileStore, MemoryStore, Record, Records};
+use clock::Clock;
+use credentials::store::{FileStore, MemoryStore, Record, Records};
 use reqwest::Method;
+use sandbox::{Answer, Effect, Fault};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
+use wechat::account::TokenApi;
 
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::backend::Backend;
@@ -191,8 +191,8 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
     let token = app.value("token").await;
     let spoiled = signed_v2("GET", APP, &[("rotate", REFUSED_MARKER)]).replace("n-1", "n-2");
     let old = format!("/jsapi/{APP}/query?realm={REALM}&nonce=n-1&ts=1589203758000&sign=");
-    let old_sign = jsdkd::signature::realm_v1(REALM, "n-1", "1589203758000", REALM_MARKER).text();
-    let right_sign = jsdkd::signature::realm_v1(REALM, "n-9", &now_ms(), REALM_MARKER).text();
+    let old_sign = wechat::signature::realm_v1(REALM, "n-1", "1589203758000", REALM_MARKER).text();
+    let right_sign = wechat::signature::realm_v1(REALM, "n-9", &now_ms(), REALM_MARKER).text();
     let posted = app.request(Method::POST, &signed_v1(APP, "key=token&"));
     for answer in [
         app.get(&spoiled).await,
@@ -272,7 +272,7 @@ async fn no_debug_output_shows_a_secret() {
     let config = config_of(&world.sandbox, settings());
     let instance = world.instance_of(Arc::new(memory), marked.clone(), Default::default());
     let holding = instance.keeper.holding(APP).expect("the usual account");
-    let near = holding.credential(jsdkd::credential::CredentialKind::AccessToken).get().await.expect("held");
+    let near = holding.credential(wechat::credential::CredentialKind::AccessToken).get().await.expect("held");
     let refused = client(&[&dead_address()]).access_token(&marked, false).await.expect_err("nobody listens");
     let another = MemoryStore::new(BTreeMap::from([("k".to_owned(), record.clone())]), Clock::system());
     for (place, shown) in [

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use jsdkd::account::Keep;
-use jsdkd::account::TokenApi;
+use credentials::store::{RedisTopology, StoreConfig};
 use jsdkd::oauth::Scope;
 use jsdkd::realm::Algorithm;
 use jsdkd::settings::{Environment, Loaded, SettingsError, Source, load};
-use jsdkd::store::{RedisTopology, StoreConfig};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
+use wechat::account::Keep;
+use wechat::account::TokenApi;
 
 const APPS: &str = "apps: [{ key: 'wx1', secret: 's1' }]";
 

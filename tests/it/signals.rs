@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::{Fault, RunningSandbox, Sandbox, SandboxOptions};
 use reqwest::{Method, StatusCode};
+use sandbox::{Fault, RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, Response, signed_v2};

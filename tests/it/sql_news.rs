@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
-use jsdkd::store::Changed;
+use clock::Clock;
+use credentials::store::Changed;
 use tokio::time::timeout;
+use wechat::account::TokenApi;
 
 use crate::redis_news::{BY_ITSELF, hears};
 use crate::sql_store::{bare, installed, sqlite};

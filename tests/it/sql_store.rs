@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::Clock;
+use credentials::store::{Store, StoreConfig, open, sql};
 use futures_util::future::join_all;
-use jsdkd::clock::Clock;
-use jsdkd::store::{Store, StoreConfig, open, sql};
 use tempfile::TempDir;
 
 use crate::store_contract::{app, keeps_the_contract, record, value};

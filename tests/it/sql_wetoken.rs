@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
+use clock::Clock;
 use secrecy::ExposeSecret;
 use serde_json::json;
 

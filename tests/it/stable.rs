@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsdkd::account::TokenApi;
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::Tuning;
-use jsdkd::store::{MemoryStore, Store};
+use clock::Clock;
+use credentials::store::{MemoryStore, Store};
+use sandbox::Tuning;
 use serde_json::{Value, json};
+use wechat::account::TokenApi;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::keeping::{World, eventually};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
-use jsdkd::store::{
+use clock::Clock;
+use credentials::store::{
     Acquired, Backoff, Committed, Lease, NewCredential, Payment, Record, Store, StoreConfig, StoredApp, open, redis,
 };
 use secrecy::{ExposeSecret, SecretString};

@@ -3,42 +3,49 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every room and its rank: a room imports lower ranks and itself, nothing else.
-const RANKS: [(&str, u8); 29] = [
-    ("chance", 0),
+/// The rooms of the server and their ranks: a room imports lower ranks and itself, nothing else.
+const SERVER: &[(&str, u8)] = &[
     ("client_network", 0),
-    ("clock", 0),
-    ("account", 0),
-    ("files", 0),
     ("ip_allowlist", 0),
     ("origin", 0),
-    ("signature", 0),
     ("telemetry", 0),
-    ("credential", 1),
     ("log_limit", 1),
     ("oauth", 1),
-    ("realm", 2),
-    ("store", 2),
-    ("wechat", 2),
-    ("credentials", 3),
-    ("keeper", 4),
+    ("realm", 1),
     ("login", 4),
-    ("sources", 4),
     ("gateway", 5),
     ("message", 5),
     ("settings", 6),
     ("registry", 6),
     ("http", 7),
-    ("sandbox", 7),
-    ("embed", 8),
     ("server", 8),
     ("cli", 9),
     ("main", 9),
 ];
 
-/// One file under `src/`: its path below it, its room, and its text without tests.
+/// The rooms of `crates/credentials` and their ranks. Between crates cargo keeps the order.
+const CREDENTIALS: &[(&str, u8)] = &[
+    ("chance", 0),
+    ("files", 0),
+    ("store", 1),
+    ("engine", 2),
+    ("keeper", 3),
+    ("sources", 3),
+    ("error", 4),
+    ("value", 4),
+    ("credentials", 5),
+    ("builder", 6),
+];
+
+/// The folders of sources.
+const FOLDERS: [&str; 5] = ["src", "crates/clock/src", "crates/wechat/src", "crates/credentials/src", "crates/sandbox/src"];
+
+/// One source file: its path, its room, and its text without tests.
 struct Source {
+    /// Below the root of the project.
     name: String,
+    /// The folder of [`FOLDERS`].
+    folder: &'static str,
     room: String,
     text: String,
     code: String,
@@ -46,17 +53,23 @@ struct Source {
 
 /// All files that are no tests.
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    FOLDERS.into_iter().flat_map(sources_of).collect()
+}
+
+fn sources_of(folder: &'static str) -> Vec<Source> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = project.join(folder);
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
     let sources = files.iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs")).map(|path| {
-        let name = path.strip_prefix(&root).expect("below src").to_string_lossy().replace('\\', "/");
-        let room = name.split('/').next().expect("a first part").trim_end_matches(".rs").to_owned();
+        let inside = path.strip_prefix(&root).expect("below its folder").to_string_lossy().replace('\\', "/");
+        let room = inside.split('/').next().expect("a first part").trim_end_matches(".rs").to_owned();
+        let name = format!("{folder}/{inside}");
         let text = fs::read_to_string(path).expect("a source file");
         let before_tests = text.split("\n#[cfg(test)]\nmod tests {").next().expect("a first part").to_owned();
         let code = before_tests.lines().map(without_comment).collect::<Vec<_>>().join("\n");
-        Source { name, room, text: before_tests, code }
+        Source { name, folder, room, text: before_tests, code }
     });
     sources.collect()
 }
@@ -77,8 +90,8 @@ fn without_comment(line: &str) -> &str {
     if trimmed.starts_with("//") { "" } else { line.split(" // ").next().unwrap_or(line) }
 }
 
-fn rank(room: &str) -> Option<u8> {
-    RANKS.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
+fn rank(ranks: &[(&str, u8)], room: &str) -> Option<u8> {
+    ranks.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
 }
 
 /// The rooms that a text names with `word::room`.
@@ -129,7 +142,7 @@ fn only_in(homes: &[&str], words: &[&str]) {
                 if is_home {
                     at_home += 1;
                 } else {
-                    strays.push(format!("src/{}:{}: {word}", source.name, number + 1));
+                    strays.push(format!("{}:{}: {word}", source.name, number + 1));
                 }
             }
         }
@@ -141,18 +154,20 @@ fn only_in(homes: &[&str], words: &[&str]) {
 #[test]
 fn no_room_imports_upwards() {
     let mut faults = Vec::new();
-    for source in sources().iter().filter(|source| source.name != "lib.rs") {
-        let Some(mine) = rank(&source.room) else {
-            faults.push(format!("src/{} is in a room without a rank", source.name));
-            continue;
-        };
-        let word = if source.room == "main" { "jsdkd::" } else { "crate::" };
-        for named in rooms_after(&source.code, word) {
-            match rank(named) {
-                _ if named == source.room => {}
-                Some(theirs) if theirs < mine => {}
-                Some(theirs) => faults.push(format!("src/{} (rank {mine}) names {named} (rank {theirs})", source.name)),
-                None => faults.push(format!("src/{} names {word}{named}, which has no rank", source.name)),
+    for (folder, ranks) in [("src", SERVER), ("crates/credentials/src", CREDENTIALS)] {
+        for source in sources_of(folder).iter().filter(|source| source.room != "lib") {
+            let Some(mine) = rank(ranks, &source.room) else {
+                faults.push(format!("{} is in a room without a rank", source.name));
+                continue;
+            };
+            let word = if source.room == "main" { "jsdkd::" } else { "crate::" };
+            for named in rooms_after(&source.code, word).into_iter().filter(|named| named.starts_with(char::is_lowercase)) {
+                match rank(ranks, named) {
+                    _ if named == source.room => {}
+                    Some(theirs) if theirs < mine => {}
+                    Some(theirs) => faults.push(format!("{} (rank {mine}) names {named} (rank {theirs})", source.name)),
+                    None => faults.push(format!("{} names {word}{named}, which has no rank", source.name)),
+                }
             }
         }
     }
@@ -167,24 +182,23 @@ fn the_import_reader_sees_every_form() {
 }
 
 #[test]
-fn keeper_login_and_settings_do_not_know_each_other() {
-    for source in sources() {
+fn login_and_settings_do_not_know_each_other() {
+    for source in sources_of("src") {
         let named = rooms_after(&source.code, "crate::");
         let strangers = match source.room.as_str() {
-            "keeper" => &["settings", "login", "message", "sources"][..],
-            "settings" => &["keeper", "login"],
-            "login" => &["keeper", "settings"],
+            "settings" => ["login"],
+            "login" => ["settings"],
             _ => continue,
         };
         let named = strangers.iter().find(|stranger| named.contains(stranger));
-        assert_eq!(named, None, "src/{} names it", source.name);
+        assert_eq!(named, None, "{} names it", source.name);
     }
 }
 
 #[test]
-fn only_the_outer_rooms_know_actix() {
+fn only_http_and_the_wiring_know_actix() {
     only_in(
-        &["http/", "sandbox/", "server.rs", "server/"],
+        &["src/http/", "src/server.rs", "src/server/", "crates/sandbox/"],
         &["actix_web", "actix_cors", "use actix_http", "use actix_server", "use actix_service"],
     );
 }
@@ -192,40 +206,38 @@ fn only_the_outer_rooms_know_actix() {
 #[test]
 fn only_wechat_knows_its_wire() {
     // The sandbox is the other end of the same wire; the table of presets names paths, and calls none.
-    only_in(&["wechat/", "sandbox/", "realm/presets.rs"], &["/cgi-bin/"]);
+    only_in(&["crates/wechat/", "crates/sandbox/", "src/realm/presets.rs"], &["/cgi-bin/"]);
 }
 
 #[test]
 fn only_the_store_does_storage_io() {
     // What others wrote is read, never written; a message is sent as it is.
-    only_in(&["store/", "files.rs", "cli/push.rs"], &["std::fs", "fs::read", "File::open", "tokio::fs"]);
-    only_in(&["store/"], &["fs::write", "fs::rename", "fs::remove_file", "tempfile::", "File::create", "sync_all"]);
+    let readers = ["crates/credentials/src/store/", "crates/credentials/src/files.rs", "src/cli/push.rs"];
+    only_in(&readers, &["std::fs", "fs::read", "File::open", "tokio::fs"]);
+    only_in(&readers[..1], &["fs::write", "fs::rename", "fs::remove_file", "tempfile::", "File::create", "sync_all"]);
 }
 
 #[test]
 fn only_clock_reads_the_time() {
-    only_in(&["clock.rs"], &["clock_gettime", "SystemTime::now", "Instant::now", "Utc::now", "Local::now"]);
+    only_in(&["crates/clock/"], &["clock_gettime", "SystemTime::now", "Instant::now", "Utc::now", "Local::now"]);
 }
 
 #[test]
 fn only_settings_reads_the_environment() {
-    only_in(&["settings/"], &["env::var", "env::vars", "std::env::"]);
+    only_in(&["src/settings/"], &["env::var", "env::vars", "std::env::"]);
 }
 
 #[test]
 fn only_owners_of_tasks_spawn() {
     only_in(
         &[
-            "cli/serve.rs",
-            "server.rs",
-            "embed/",
-            "keeper/",
-            "login/",
-            "message/",
-            "registry/",
-            "credentials/",
-            "store/",
-            "sandbox/",
+            "src/cli/serve.rs",
+            "src/server.rs",
+            "src/login/",
+            "src/message/",
+            "src/registry/",
+            "crates/credentials/",
+            "crates/sandbox/",
         ],
         &["spawn(", "spawn_blocking(", "spawn_local("],
     );
@@ -233,7 +245,7 @@ fn only_owners_of_tasks_spawn() {
 
 #[test]
 fn only_the_commands_write_to_the_terminal() {
-    only_in(&["cli/"], &["println!", "eprintln!", "print!(", "eprint!(", "dbg!("]);
+    only_in(&["src/cli/"], &["println!", "eprintln!", "print!(", "eprint!(", "dbg!("]);
 }
 
 #[test]
@@ -241,7 +253,7 @@ fn nothing_lives_in_a_static_that_can_change() {
     let words = ["static mut", "OnceLock", "LazyLock", "lazy_static", "OnceCell", "thread_local!"];
     for source in sources() {
         let found = words.iter().find(|word| source.code.contains(**word));
-        assert!(found.is_none(), "src/{} has a {}: shared state is built in server.rs", source.name, found.expect("a word"));
+        assert!(found.is_none(), "{} has a {}: shared state is built in server.rs", source.name, found.expect("a word"));
     }
 }
 
@@ -251,10 +263,10 @@ fn every_file_says_what_it_is_and_fits_into_a_head() {
     for source in sources() {
         let lines = source.text.lines().count();
         if !source.text.starts_with("//! ") {
-            faults.push(format!("src/{} does not open with what it is", source.name));
+            faults.push(format!("{} does not open with what it is", source.name));
         }
         if lines >= 300 {
-            faults.push(format!("src/{} has {lines} lines before its tests", source.name));
+            faults.push(format!("{} has {lines} lines before its tests", source.name));
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
@@ -262,26 +274,29 @@ fn every_file_says_what_it_is_and_fits_into_a_head() {
 
 #[test]
 fn nothing_is_public_that_is_not_promised() {
-    let text = include_str!("../../src/lib.rs");
+    let text = include_str!("../../crates/credentials/src/lib.rs");
     let lines: Vec<&str> = text.lines().collect();
     for pair in lines.windows(2).filter(|pair| pair[1].starts_with("pub mod ")) {
-        assert_eq!(pair[0], "#[cfg(feature = \"internals\")]", "{}", pair[1]);
+        assert_eq!(pair[0], "#[doc(hidden)]", "{}", pair[1]);
     }
     let public: Vec<&str> =
         lines.iter().filter(|line| line.starts_with("pub ") && !line.starts_with("pub mod ")).copied().collect();
     let promised = [
-        "pub use embed::{Account, Builder, Credential, Credentials, Error, JsConfig, Kind, Sandbox};",
+        "pub use builder::{Account, Builder};",
+        "pub use credentials::Credentials;",
+        "pub use error::Error;",
         "pub use secrecy::{ExposeSecret, SecretString};",
-        "pub fn main() -> std::process::ExitCode {",
+        "pub use value::{Credential, JsConfig, Kind};",
     ];
     assert_eq!(public, promised, "a new public name is a new promise: write it into docs/library.md and CHANGELOG.md");
     // What a stranger's program names must be ours, or a type of its own that it has from us.
-    for source in sources().iter().filter(|source| source.room == "embed") {
+    let face = ["builder", "credentials", "error", "value"];
+    for source in sources_of("crates/credentials/src").iter().filter(|source| face.contains(&source.room.as_str())) {
         let signatures = source.code.lines().filter(|line| line.trim_start().starts_with("pub "));
         for line in signatures.filter(|line| !line.trim_start().starts_with("pub(")) {
             let foreign = ["actix", "reqwest", "redis::", "sqlx", "crate::", "Keeper", "Value", "anyhow", "Url"];
             let found = foreign.iter().find(|word| line.contains(**word));
-            assert_eq!(found, None, "src/{}: {line}", source.name);
+            assert_eq!(found, None, "{}: {line}", source.name);
         }
     }
 }
@@ -290,11 +305,12 @@ fn nothing_is_public_that_is_not_promised() {
 fn the_architecture_page_names_every_room_and_is_short() {
     let page = include_str!("../../ARCHITECTURE.md");
     assert!(page.lines().count() < 150, "{} lines", page.lines().count());
-    for source in sources() {
-        let room = if source.name.contains('/') { format!("{}/", source.room) } else { source.name.clone() };
+    for source in sources_of("src").iter().chain(&sources_of("crates/credentials/src")).filter(|source| source.room != "lib") {
+        let is_file = source.name == format!("{}/{}.rs", source.folder, source.room);
+        let room = if is_file { format!("{}.rs", source.room) } else { format!("{}/", source.room) };
         assert!(page.contains(&room), "ARCHITECTURE.md does not name {room}");
     }
-    for (room, rank) in RANKS {
+    for (room, rank) in SERVER.iter().chain(CREDENTIALS) {
         let line = page.lines().find(|line| line.contains(&format!("`{room}.rs`")) || line.contains(&format!("`{room}/`")));
         let line = line.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {room}"));
         assert!(line.starts_with(&format!("| {rank} ")), "{room} has rank {rank}: {line}");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{Clock, UnixMillis};
+use credentials::store::{MemoryStore, Record, Store};
 use futures_util::future::join_all;
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::store::{MemoryStore, Record, Store};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -374,7 +374,7 @@ async fn what_somebody_else_wrote_under_its_key_is_fetched_anew() {
     let text = format!("{{ sources: {{ a: {{ url: '{}' }} }} }}", service.url);
     let set = crate::settings::good(&text).config.sources;
     let timeout = Duration::from_secs(2);
-    let sources = jsdkd::sources::Sources::new(set, store, Clock::system(), Default::default(), timeout).expect("a client");
+    let sources = credentials::sources::Sources::new(set, store, Clock::system(), Default::default(), timeout).expect("a client");
     let object = sources.object("a").await.expect("a source").expect("an object");
     assert!(object.expose_secret().starts_with(r#"{"access_token":"token-1","expires_in":7"#));
 }

@@ -105,7 +105,7 @@ fn an_end_is_a_field_or_a_time() {
         let loaded = good(&format!("{{ sources: {{ a: {{ url: 'http://x/', expires: {text} }} }} }}"));
         loaded.config.sources.into_iter().next().expect("one source").1.expires
     };
-    use jsdkd::sources::Expires::{Field, Fixed};
+    use credentials::sources::Expires::{Field, Fixed};
     assert_eq!(expires("'2h'"), Fixed(Duration::from_secs(7200)));
     assert_eq!(expires("7000"), Fixed(Duration::from_secs(7000)));
     assert_eq!(expires("'data.ttl'"), Field(vec!["data".to_owned(), "ttl".to_owned()]));

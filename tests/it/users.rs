@@ -1,7 +1,7 @@
 //! What WeChat tells of a follower, for a back end that signs.
 
-use jsdkd::sandbox::Fault;
 use reqwest::Method;
+use sandbox::Fault;
 
 use crate::support::app::{APP, TestApp, signed_v1};
 use crate::support::visitor::signed;

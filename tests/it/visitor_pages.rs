@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Answer, Fault};
+use clock::{Clock, UnixMillis};
 use reqwest::Method;
+use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
 
 use crate::oauth::{EXCHANGE, SITE, one_site};

@@ -4,14 +4,14 @@ use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use jsdkd::account::AppId;
-use jsdkd::clock::UnixSeconds;
-use jsdkd::wechat::crypt::{self, EnvelopeKey};
-use jsdkd::wechat::message::{Article, Body, Envelope, Event, Fields, Message, Music, Reply, sealed_reply};
+use clock::UnixSeconds;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use wechat::account::AppId;
+use wechat::crypt::{self, EnvelopeKey};
+use wechat::message::{Article, Body, Envelope, Event, Fields, Message, Music, Reply, sealed_reply};
 
 use crate::messages;
 use crate::support::app::{self, TestApp};

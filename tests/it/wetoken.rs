@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{Local, NaiveDateTime, TimeDelta};
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::sandbox::{Fault, Sandbox, SandboxOptions};
+use clock::{Clock, UnixMillis};
 use reqwest::Method;
+use sandbox::{Fault, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, config_of};

@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::{Sandbox, SandboxOptions};
-use jsdkd::signature;
 use reqwest::Method;
+use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
+use wechat::signature;
 
 use crate::sql_store::{bare, install};
 use crate::sql_wetoken::{create_wetokens_tables, insert};

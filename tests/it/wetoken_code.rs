@@ -1,7 +1,7 @@
 //! Codes to followers: `/wx/{appid}/wxcode/send`.
 
-use jsdkd::sandbox::Fault;
 use reqwest::Method;
+use sandbox::Fault;
 use serde_json::json;
 
 use crate::sql_store::install;

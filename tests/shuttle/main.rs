@@ -9,14 +9,14 @@ use shuttle::future::block_on;
 use shuttle::sync::Arc;
 use shuttle::{Runner, thread};
 
-#[path = "../../src/credentials/agenda.rs"]
+#[path = "../../crates/credentials/src/engine/agenda.rs"]
 mod agenda;
-#[path = "../../src/credentials/single_flight.rs"]
+#[path = "../../crates/credentials/src/engine/single_flight.rs"]
 mod single_flight;
 
 /// What the two files know of the rest of the program.
 mod clock {
-    pub(crate) use jsdkd::clock::SteadyMillis;
+    pub(crate) use clock::SteadyMillis;
 }
 
 /// Shuttle's in the place of the standard library's and tokio's.

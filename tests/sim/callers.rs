@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::credential::CredentialKind;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{sleep, timeout};
+use wechat::credential::CredentialKind;
 
 use super::host::{APPS, Fleet};
 use super::wire::number;

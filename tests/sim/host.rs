@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jsdkd::account::{Account, AppId, Keep, TokenApi};
-use jsdkd::chance::Chance;
-use jsdkd::clock::{Clock, UnixMillis};
-use jsdkd::keeper::Keeper;
-use jsdkd::wechat::WechatClient;
+use clock::{Clock, UnixMillis};
+use credentials::chance::Chance;
+use credentials::keeper::Keeper;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wechat::WechatClient;
+use wechat::account::{Account, AppId, Keep, TokenApi};
 
 use super::faults::Plan;
 use super::storage::Process;

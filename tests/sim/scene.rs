@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::credential::CredentialKind;
-use jsdkd::keeper::KeeperError;
+use credentials::keeper::KeeperError;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
+use wechat::credential::CredentialKind;
 
 use super::faults::{Plan, Trouble};
 use super::host::{APPS, Fleet};

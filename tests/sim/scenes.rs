@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsdkd::credential::CredentialKind;
+use wechat::credential::CredentialKind;
 
 use super::faults::Trouble;
 use super::host::APPS;

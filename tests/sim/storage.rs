@@ -103,7 +103,7 @@ impl Storage {
     pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
         let Some(text) = self.companion(key, now) else { return };
         let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        companion["versions"][0]["fingerprint"] = jsdkd::store::fingerprint_of(value).into();
+        companion["versions"][0]["fingerprint"] = credentials::store::fingerprint_of(value).into();
         self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 

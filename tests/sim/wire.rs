@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::{Clock, SteadyMillis, UnixMillis};
+use credentials::store::{Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use jsdkd::clock::{Clock, SteadyMillis, UnixMillis};
-use jsdkd::store::{Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
-use jsdkd::wechat::{Request, WechatError, Wire};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
+use wechat::{Request, WechatError, Wire};
 
 use super::faults::Trouble;
 use super::host::BEGINNING;

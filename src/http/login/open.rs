@@ -12,7 +12,7 @@ use crate::http::state::AppState;
 use crate::http::{JSON, NO_STORE, caller, public};
 use crate::login::Opened;
 use crate::oauth::Scope;
-use crate::wechat::authorize_url;
+use wechat::authorize_url;
 
 pub(in crate::http) async fn post(req: HttpRequest, state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let params = Params::of(&req);

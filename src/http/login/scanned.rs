@@ -59,7 +59,7 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
         return Ok(page::visitor(&req, Page::Refused { again: Some(&again) }));
     };
     let (confirm, from) = (state.access().login.confirm, caller::address(req.head(), &state));
-    Ok(match state.logins.scanned(crate::account::Account::clone(&holding.account), picture, code, confirm, from).await {
+    Ok(match state.logins.scanned(wechat::account::Account::clone(&holding.account), picture, code, confirm, from).await {
         Ok(scanned) => answer(&req, &state, &base, picture, &scanned),
         Err(error) => page::trouble_here(&req, &error, once_more.as_deref()),
     })

@@ -13,8 +13,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::{Map, Value};
 
 use super::known::Known;
-use crate::clock::UnixMillis;
-use crate::signature;
+use clock::UnixMillis;
+use wechat::signature;
 
 /// Whom a token must be for.
 const AUDIENCE: &str = "wechat-token-hub";

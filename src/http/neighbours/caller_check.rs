@@ -5,12 +5,12 @@
 use actix_web::HttpRequest;
 
 use super::browser;
-use crate::credential::CredentialKind;
 use crate::http::caller::{self, Hidden};
 use crate::http::own_host;
 use crate::http::state::AppState;
 use crate::realm::{Accept, RealmError, Realms, SignedRequest};
 use crate::settings::CallerPolicy;
+use wechat::credential::CredentialKind;
 
 /// What an address does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,15 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Shaped;
 use super::bearer::{self, Claims};
 use super::known::Known;
-use crate::account::AppId;
-use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::CREDENTIAL_EXPIRES_IN;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::http::{GET, NO_STORE, TEXT, extract, other_method};
 use crate::settings::HubConfig;
-use crate::wechat::WechatError;
+use wechat::WechatError;
+use wechat::account::AppId;
+use wechat::credential::CredentialKind;
 
 /// One of the hub's addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ use super::caller_check::{self, Asked, Effect, Outside};
 use crate::http::state::AppState;
 use crate::http::upstream::name;
 use crate::http::{JSON, NO_STORE};
-use crate::sources::{SourceError, UpstreamError};
+use credentials::sources::{SourceError, UpstreamError};
 
 /// When a caller should come back after a fault of the store.
 const STORE_RETRY: u64 = 2;

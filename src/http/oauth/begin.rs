@@ -12,8 +12,8 @@ use crate::http::state::AppState;
 use crate::http::{caller, public};
 use crate::login::{Departure, Mode};
 use crate::oauth::{LONGEST_RETURN, RedirectError, Scope};
-use crate::signature::random_id;
-use crate::wechat::authorize_url;
+use wechat::authorize_url;
+use wechat::signature::random_id;
 
 const MODES: [(&str, Mode); 2] = [("login", Mode::Login), ("relay", Mode::Relay)];
 

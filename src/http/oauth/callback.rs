@@ -23,7 +23,7 @@ pub(in crate::http) async fn get(state: web::Data<AppState>, req: HttpRequest) -
         Err(ApiError::UnknownApp) => return Ok(page::visitor(&req, Page::Expired(WayOn { host, ..WayOn::default() }))),
         Err(_) => return Ok(page::crowded(&req, again.as_deref())),
     };
-    let account = crate::account::Account::clone(&holding.account);
+    let account = wechat::account::Account::clone(&holding.account);
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(&req);
     let site = policy.only_site();

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::error::ApiError;
 use crate::login::Departure;
-use crate::signature::{is_id, random_id};
+use wechat::signature::{is_id, random_id};
 
 pub(super) mod begin;
 pub(super) mod callback;

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Person, Phase, Scan, Scanned, scan_key};
-use crate::account::Account;
 use crate::login::exchange::{Known, Outcome, print_of};
 use crate::login::limits::Key;
 use crate::login::{Failure, LOOK_EVERY, LoginError, Logins};
+use wechat::account::Account;
 
 impl Logins {
     /// Exchanges `code` unless that was done before, and says what came of it.

@@ -1,20 +1,18 @@
 //! What must hold for any input at all: one function for each parser that strangers can reach. cargo-fuzz drives them from
 //! `fuzz/`, and `tests/it/fuzz.rs` for some seconds in every test run.
 
-use jsdkd::account::AppId;
-use jsdkd::clock::{UnixMillis, UnixSeconds};
+use clock::{UnixMillis, UnixSeconds};
 use jsdkd::http::ConfigRequest;
 use jsdkd::realm::{Accept, Realm, RealmError, Realms, SignedRequest};
 use jsdkd::settings::{self, Environment, Source};
-use jsdkd::signature;
-use jsdkd::wechat::crypt::{self, EnvelopeKey};
-use jsdkd::wechat::message::{
-    Body, Envelope, Event, Form, Message, ReceivedReply, Reply, ReplyError, sealed_reply, sealed_reply_as,
-};
 use secrecy::SecretString;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::form_urlencoded;
+use wechat::account::AppId;
+use wechat::crypt::{self, EnvelopeKey};
+use wechat::message::{Body, Envelope, Event, Form, Message, ReceivedReply, Reply, ReplyError, sealed_reply, sealed_reply_as};
+use wechat::signature;
 
 const SECRET: &str = "realm_secret";
 const NOW: UnixMillis = UnixMillis(1_589_203_758_000);

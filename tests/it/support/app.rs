@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use jsdkd::clock::Clock;
-use jsdkd::sandbox::{Sandbox, SandboxOptions};
+use clock::Clock;
 use jsdkd::server::{Reloader, Server};
 use jsdkd::settings::{self, Config, Environment, Source};
-use jsdkd::signature;
 use reqwest::{Method, StatusCode};
+use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wechat::signature;
 
 /// The account that a test server has unless its settings say otherwise.
 pub(crate) const APP: &str = "wx0123456789abcdef";
@@ -26,7 +26,7 @@ pub(crate) struct TestApp {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<std::io::Result<()>>,
-    _running: jsdkd::sandbox::RunningSandbox,
+    _running: sandbox::RunningSandbox,
 }
 
 /// What a test server starts with: settings laid over the usual ones, clocks, and a sandbox's options.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions, Tuning};
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions, Tuning};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

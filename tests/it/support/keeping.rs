@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jsdkd::account::{Account, AppId, Keep, TokenApi};
-use jsdkd::clock::Clock;
-use jsdkd::credential::CredentialKind;
-use jsdkd::keeper::{Keeper, KeeperError};
-use jsdkd::sandbox::{RunningSandbox, Sandbox, SandboxOptions};
-use jsdkd::store::Store;
-use jsdkd::wechat::WechatClient;
+use clock::Clock;
+use credentials::keeper::{Keeper, KeeperError};
+use credentials::store::Store;
+use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
+use wechat::WechatClient;
+use wechat::account::{Account, AppId, Keep, TokenApi};
+use wechat::credential::CredentialKind;
 
 use super::app::{APP, APP_SECRET};
 

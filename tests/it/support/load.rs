@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use jsdkd::sandbox::Sandbox;
-use jsdkd::signature;
+use sandbox::Sandbox;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use wechat::signature;
 
 use super::app::{APP, signed_v2};
 use super::fleet::{AIR, PROCESSES, TIMEOUT};

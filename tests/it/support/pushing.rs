@@ -1,13 +1,13 @@
 //! WeChat's side of a delivery: signed, encrypted where asked for, and sent to a test's server.
 
-use jsdkd::account::AppId;
-use jsdkd::clock::Clock;
-use jsdkd::signature;
-use jsdkd::wechat::crypt::{self, EnvelopeKey};
-use jsdkd::wechat::message::{Envelope, Message};
+use clock::Clock;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use wechat::account::AppId;
+use wechat::crypt::{self, EnvelopeKey};
+use wechat::message::{Envelope, Message};
+use wechat::signature;
 
 use super::app::{APP, Response, TestApp};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use jsdkd::sandbox::Answer;
-use jsdkd::signature;
 use reqwest::{Method, Url};
+use sandbox::Answer;
+use wechat::signature;
 
 use super::app::{REALM, REALM_SECRET, Response, TestApp, now_ms};
 

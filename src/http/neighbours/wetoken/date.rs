@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Datelike, Local, NaiveDateTime, Timelike};
 
-use crate::clock::UnixMillis;
+use clock::UnixMillis;
 
 pub(super) struct LocalDate(NaiveDateTime);
 

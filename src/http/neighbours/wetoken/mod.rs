@@ -10,15 +10,15 @@ use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 
 use super::caller_check::{self, Asked, Effect};
-use crate::credential::CredentialKind;
 use crate::http::error::ApiError;
 use crate::http::jsapi_query::push_escaped;
 use crate::http::state::AppState;
 use crate::http::{GET_AND_POST, JSON, NO_STORE, body};
-use crate::keeper::Cached;
 use crate::registry::{Code, NewApp, Payment};
+use credentials::keeper::Cached;
 use date::LocalDate;
 use fields::Fields;
+use wechat::credential::CredentialKind;
 
 mod date;
 mod fields;

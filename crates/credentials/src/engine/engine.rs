@@ -1,0 +1,135 @@
+//! What all credentials of an engine share: the store, the clock, the agenda, and which credentials there are. The engine knows its
+//! credentials weakly; whoever made them owns them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::agenda::Agenda;
+use super::credential::Credential;
+use super::outage::Outage;
+use super::subject::Subject;
+use super::waiters::Waiters;
+use crate::chance::Chance;
+use crate::store::Store;
+use clock::Clock;
+use wechat::account::Keep;
+
+type Members<S> = HashMap<<S as Subject>::Key, Weak<Credential<S>>>;
+
+/// An engine for credentials of one kind.
+pub struct Engine<S: Subject> {
+    members: ArcSwap<Members<S>>,
+    pub(super) store: Arc<dyn Store>,
+    /// Whether other processes write to the store; asked for each request.
+    pub(super) is_shared: bool,
+    pub(crate) clock: Clock,
+    pub(super) keep: Keep,
+    pub(super) rng: Chance,
+    /// Tells our leases from those of other instances.
+    pub(super) owner: String,
+    /// The bound on a call to the service.
+    pub(super) timeout: Duration,
+    pub(super) agenda: Agenda<S::Key>,
+    pub(super) wakes_when_due: bool,
+    pub(super) waiters: Waiters,
+    pub(super) outage: Outage,
+    /// How many renewals are under way, so that a stopping process can wait for them.
+    pub(super) renewing: watch::Sender<usize>,
+    pub(crate) runtime: Handle,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) keep: Keep,
+    pub(crate) rng: Chance,
+    /// The bound on a call to the service.
+    pub(crate) timeout: Duration,
+    /// Whether a request that finds its credential due wakes the agenda, in case the clock was moved. Too dear where a credential is asked for
+    /// a hundred thousand times a second.
+    pub(crate) wakes_when_due: bool,
+    /// Put behind a log line that names no credential.
+    pub(crate) whose: &'static str,
+}
+
+impl<S: Subject> Engine<S> {
+    /// An engine without credentials. Must be called on the runtime that is to do its work.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            members: ArcSwap::default(),
+            is_shared: parts.store.is_shared(),
+            store: parts.store,
+            clock: parts.clock,
+            keep: parts.keep,
+            owner: parts.rng.name(),
+            rng: parts.rng,
+            timeout: parts.timeout,
+            agenda: Agenda::default(),
+            wakes_when_due: parts.wakes_when_due,
+            waiters: Waiters::default(),
+            outage: Outage::of(parts.whose),
+            renewing: watch::Sender::new(0),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Has exactly the credentials of `subjects`. Those that were there before keep their cached copy and get the new subject.
+    pub(crate) fn set(self: &Arc<Self>, subjects: impl IntoIterator<Item = S>) -> HashMap<S::Key, Arc<Credential<S>>> {
+        let before = self.members.load();
+        let credentials: HashMap<_, _> = subjects
+            .into_iter()
+            .map(|subject| {
+                let key = subject.key();
+                let credential = match before.get(&key).and_then(Weak::upgrade) {
+                    Some(known) => {
+                        known.subject.store(Arc::new(subject));
+                        known
+                    }
+                    None => Arc::new(Credential::new(Arc::clone(self), subject)),
+                };
+                (key, credential)
+            })
+            .collect();
+        let members = credentials.iter().map(|(key, credential)| (key.clone(), Arc::downgrade(credential))).collect();
+        self.members.store(Arc::new(members));
+        credentials
+    }
+
+    /// The credential of that key, if there is one.
+    pub(crate) fn find(&self, key: &S::Key) -> Option<Arc<Credential<S>>> {
+        self.members.load().get(key)?.upgrade()
+    }
+
+    /// All credentials in the order of their keys, which is the same in every run.
+    pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
+        let mut all: Vec<_> = self.members.load().values().filter_map(Weak::upgrade).collect();
+        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        all
+    }
+
+    pub(super) fn jitter(&self) -> f64 {
+        self.rng.fraction()
+    }
+}
+
+/// Counts a renewal for as long as it runs, also when it panics.
+pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(renewing: &'a watch::Sender<usize>) -> Self {
+        renewing.send_modify(|renewing| *renewing += 1);
+        Self(renewing)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|renewing| *renewing -= 1);
+    }
+}

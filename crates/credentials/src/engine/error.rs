@@ -1,0 +1,97 @@
+//! Why there is no credential to hand out. Cloneable, because every waiter of a renewal receives it.
+
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+use super::subject::Refusal;
+use crate::store::StoreError;
+use wechat::Kind;
+
+/// The error of a credential that is called `K`, whose service answers with an `R`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RenewalError<K: Debug + Display, R: std::error::Error + 'static> {
+    /// The service was asked just now and granted nothing.
+    #[error("failed to fetch {key}: {source}")]
+    Upstream {
+        /// What was fetched; this may be a credential that the wanted one needs.
+        key: K,
+        /// What the service, or the way to it, said.
+        source: R,
+    },
+    /// The service granted nothing a while ago and is not asked again yet.
+    #[error("{key} is cooling down for {} s more after: {cause}", .retry_after.as_secs().max(1))]
+    CoolingDown {
+        /// What failed.
+        key: K,
+        /// How long until the next attempt.
+        retry_after: Duration,
+        /// What was said then.
+        cause: R,
+    },
+    /// The store failed, and asking the service without it could void another instance's value.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The renewal under way takes longer than a caller waits; it goes on.
+    #[error("fetching {key} takes longer than {}", humantime::format_duration(*.after))]
+    TooSlow {
+        /// What is being fetched.
+        key: K,
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// The renewal's task ended without a result.
+    #[error("the renewal of {key} was lost")]
+    Lost {
+        /// What was being fetched.
+        key: K,
+    },
+}
+
+/// What failed between us and the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The store reported an error.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// The store did not answer in the time that the caller had.
+    #[error("the store did not {operation} within {}", humantime::format_duration(*.after))]
+    Silent {
+        /// What it was asked to do.
+        operation: &'static str,
+        /// The bound.
+        after: Duration,
+    },
+    /// The task that read the store ended early.
+    #[error("reading the store was interrupted")]
+    Interrupted,
+}
+
+impl StoreFault {
+    /// The store's name, if it was the store that failed.
+    pub fn backend(&self) -> Option<&'static str> {
+        if let Self::Failed(error) = self { Some(error.backend) } else { None }
+    }
+}
+
+impl<K: Debug + Display, R: std::error::Error + 'static> From<StoreError> for RenewalError<K, R> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl<K: Debug + Display, R: std::error::Error + 'static> RenewalError<K, R> {
+    /// What the service said, if it said anything.
+    pub fn refusal(&self) -> Option<&R> {
+        match self {
+            Self::Upstream { source, .. } => Some(source),
+            Self::CoolingDown { cause, .. } => Some(cause),
+            Self::Store(_) | Self::TooSlow { .. } | Self::Lost { .. } => None,
+        }
+    }
+}
+
+/// A failure that another instance meets as well: it passes, or it lies in a value that all share. What a person must correct may be correct
+/// in one instance's settings and not yet in another's.
+pub(super) fn is_shared<R: Refusal>(refusal: &R) -> bool {
+    matches!(refusal.kind(), Kind::Temporary | Kind::StaleToken)
+}

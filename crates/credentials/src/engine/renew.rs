@@ -1,0 +1,170 @@
+//! One renewal, from the lease to the call. It runs once at a time for each credential, in a task of its own.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use secrecy::SecretString;
+
+use super::cached::Cached;
+use super::credential::{Credential, Error, Renewed};
+use super::engine::Counted;
+use super::error::RenewalError;
+use super::lease::{Answer, Right};
+use super::settle::Settled;
+use super::subject::{Needed, Refusal, Subject};
+use crate::engine::freshness::Freshness;
+use wechat::Kind;
+
+/// How often a lease is asked for again because too much of it has passed before the call.
+const TURNS: u32 = 3;
+
+/// Why a credential is renewed, which decides what makes the renewal unnecessary.
+#[derive(Clone, Debug)]
+pub(super) enum Reason {
+    /// There is none: any valid value will do.
+    Missing,
+    /// It is about to expire: only a fresh value will do.
+    Ahead,
+    /// The service refused this value: only another one will do.
+    Refused(SecretString),
+    /// This value may be void: only another one will do, or its confirmation by the service.
+    Doubted(SecretString),
+}
+
+impl Reason {
+    /// The word for it in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Ahead => "ahead",
+            Self::Refused(_) => "refused",
+            Self::Doubted(_) => "doubted",
+        }
+    }
+}
+
+impl<S: Subject> Credential<S> {
+    /// Joins the renewal under way or begins one.
+    pub(super) async fn renew(self: &Arc<Self>, reason: Reason) -> Renewed<S> {
+        let credential = Arc::clone(self);
+        let begun = self.renewal.join(&self.engine.runtime, || credential.run(reason));
+        begun.result().await.unwrap_or_else(|_| Err(RenewalError::Lost { key: self.key.clone() }))
+    }
+
+    /// Renews because a value is void, or may be. A renewal that was begun for another reason may bring that very value, so there is a
+    /// second turn.
+    pub(super) async fn renew_over(self: &Arc<Self>, reason: Reason) -> Result<Arc<Cached>, Error<S>> {
+        let (cached, begun_for) = self.renew(reason.clone()).await?;
+        if self.is_met(&reason, &cached) || self.satisfies(&begun_for, &reason) {
+            return Ok(cached);
+        }
+        self.renew(reason).await.map(|(cached, _)| cached)
+    }
+
+    /// Whether `cached` makes a renewal unnecessary.
+    pub(super) fn is_met(&self, reason: &Reason, cached: &Cached) -> bool {
+        match reason {
+            Reason::Missing => !cached.is_over(&self.engine.clock),
+            Reason::Ahead => cached.freshness(&self.engine.clock) == Freshness::Fresh,
+            Reason::Refused(value) | Reason::Doubted(value) => !self.is_same(cached.value(), value),
+        }
+    }
+
+    /// Whether a renewal for `one` did all that can be done for `other`: the same value, and an equal or stronger reason.
+    fn satisfies(&self, one: &Reason, other: &Reason) -> bool {
+        match (one, other) {
+            (Reason::Refused(ours), Reason::Refused(theirs) | Reason::Doubted(theirs))
+            | (Reason::Doubted(ours), Reason::Doubted(theirs)) => self.is_same(ours, theirs),
+            _ => false,
+        }
+    }
+
+    /// The renewal's task. Boxed, because it waits for the renewals of what it needs.
+    fn run(self: Arc<Self>, reason: Reason) -> BoxFuture<'static, Renewed<S>> {
+        async move {
+            let _counted = Counted::new(&self.engine.renewing);
+            let cached = self.renew_now(&reason).await?;
+            Ok((cached, reason))
+        }
+        .boxed()
+    }
+
+    async fn renew_now(self: &Arc<Self>, reason: &Reason) -> Result<Arc<Cached>, Error<S>> {
+        self.unless_backing_off()?;
+        // Before the lease, which lasts only as long as one call.
+        let mut needed = self.gather().await?;
+        let (mut force, mut turns, mut has_renewed_needed) = (None, 0, false);
+        loop {
+            turns += 1;
+            let right = match self.acquire(reason).await? {
+                Answer::NotNeeded(cached) => return Ok(cached),
+                Answer::Right(right) => right,
+            };
+            match self.permit(reason, &right, &mut force).await {
+                Ok(None) => {}
+                Ok(Some(current)) => return self.end(&right, Ok(current)).await,
+                Err(error) => return self.end(&right, Err(error)).await,
+            }
+            if !right.outlasts_a_call(self.engine.clock.steady()) {
+                if turns < TURNS {
+                    // Asked for again, it lasts again; whatever happened in between is seen.
+                    continue;
+                }
+                let slow = RenewalError::TooSlow { key: self.key.clone(), after: self.engine.timeout };
+                return self.end(&right, Err(slow)).await;
+            }
+            match self.call(&needed, force.unwrap_or(false), reason, &right).await {
+                Settled::Granted(cached) => return self.end(&right, Ok(cached)).await,
+                Settled::Refused(refusal) if refusal.kind() == Kind::StaleToken && !needed.is_empty() && !has_renewed_needed => {
+                    // The lease is kept meanwhile, so that no other instance asks with the value that was just called dead.
+                    match self.renew_needed(&needed).await {
+                        Ok(Some(renewed)) => (needed, has_renewed_needed, turns) = (renewed, true, 0),
+                        Ok(None) => return self.fail(&right, refusal).await,
+                        Err(error) => return self.end(&right, Err(error)).await,
+                    }
+                }
+                Settled::Refused(refusal) => return self.fail(&right, refusal).await,
+            }
+        }
+    }
+
+    /// Gives the right back.
+    async fn end(&self, right: &Right, result: Result<Arc<Cached>, Error<S>>) -> Result<Arc<Cached>, Error<S>> {
+        if let Some(lease) = &right.lease {
+            self.release(lease, None).await;
+        }
+        result
+    }
+
+    /// Remembers a refusal, and gives the right back with the pause that all instances keep.
+    async fn fail(&self, right: &Right, refusal: S::Refusal) -> Result<Arc<Cached>, Error<S>> {
+        let backoff = self.remember(&refusal);
+        if let Some(lease) = &right.lease {
+            self.release(lease, backoff.as_ref().filter(|_| self.engine.is_shared)).await;
+        }
+        Err(RenewalError::Upstream { key: self.key.clone(), source: refusal })
+    }
+
+    /// The values that the call needs.
+    async fn gather(&self) -> Result<Needed<S>, Error<S>> {
+        let mut needed = Needed::<S>::new();
+        for key in self.subject.load_full().needs() {
+            // A reload may have removed it; what the call then lacks is said by the call.
+            let Some(credential) = self.engine.find(&key) else { continue };
+            needed.insert(key, credential.get_in_time().await?);
+        }
+        Ok(needed)
+    }
+
+    /// The service called what it was sent dead: renews that by comparison, once. `None`: nothing has changed by it.
+    async fn renew_needed(&self, needed: &Needed<S>) -> Result<Option<Needed<S>>, Error<S>> {
+        let (mut renewed, mut is_changed) = (needed.clone(), false);
+        for (key, dead) in needed {
+            let Some(credential) = self.engine.find(key) else { continue };
+            let successor = credential.renew_over(Reason::Refused(dead.value().clone())).await?;
+            is_changed |= !credential.is_same(successor.value(), dead.value());
+            renewed.insert(key.clone(), successor);
+        }
+        Ok(is_changed.then_some(renewed))
+    }
+}

@@ -1,0 +1,145 @@
+//! The call, and what follows from its answer: a grant is written to the store and to the cached copy, a refusal is remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cached::{Cached, SAME_END};
+use super::credential::Credential;
+use super::lease::Right;
+use super::renew::Reason;
+use super::subject::{Effect, Granted, Needed, Refusal, Subject};
+use crate::store::{Committed, NewCredential, StoreError, Version};
+use clock::SteadyMillis;
+
+/// A write that took no longer than this is exact enough: stores keep whole seconds.
+pub(super) const PROMPT: Duration = Duration::from_secs(1);
+
+/// How often a write is repeated because it took longer, so that the store would keep the value beyond its end.
+const TURNS: u32 = 3;
+
+/// The result of a call.
+pub(super) enum Settled<S: Subject> {
+    Granted(Arc<Cached>),
+    Refused(S::Refusal),
+}
+
+impl<S: Subject> Credential<S> {
+    /// Asks the service, and settles a grant.
+    pub(super) async fn call(self: &Arc<Self>, needed: &Needed<S>, force: bool, reason: &Reason, right: &Right) -> Settled<S> {
+        let (engine, subject) = (&self.engine, self.subject.load_full());
+        let asked_at = engine.clock.steady();
+        let answer = subject.fetch(needed, force).await;
+        let duration_ms = asked_at.until(engine.clock.steady()).as_millis() as u64;
+        match answer {
+            Ok(granted) => {
+                let expires_in = granted.expires_in.as_secs();
+                let cached = self.settle(granted, asked_at, right).await;
+                let names = subject.log_names();
+                tracing::info!(
+                    account.id = names.account,
+                    credential.kind = names.kind,
+                    source.name = names.source,
+                    why = reason.name(),
+                    expires_in,
+                    duration_ms,
+                    "renewed"
+                );
+                Settled::Granted(cached)
+            }
+            Err(refusal) => {
+                self.note_lost(&refusal, force, right).await;
+                Settled::Refused(refusal)
+            }
+        }
+    }
+
+    /// Writes a grant to the store and to the cached copy. Its expiry is measured from when the request was sent.
+    async fn settle(self: &Arc<Self>, granted: Granted, asked_at: SteadyMillis, right: &Right) -> Arc<Cached> {
+        self.set_failure(None);
+        // By the steady clock: the wall clock may be moved while the store is written to.
+        let ends = asked_at.plus(granted.expires_in);
+        if let Some(same) = self.unchanged(&granted, ends, right) {
+            same.set_doubtful(false);
+            self.cached.store(Some(Arc::clone(&same)));
+            return same;
+        }
+        let (mut generation, mut is_saved) = (0, false);
+        if let Some(lease) = &right.lease {
+            generation = lease.generation;
+            let new = NewCredential { value: &granted.value, ends, generation, lifetime: granted.lifetime };
+            match self.save(|new| self.engine.store.commit(lease, new), new).await {
+                Ok(Committed::Stored) => is_saved = true,
+                Ok(Committed::Superseded(theirs)) => {
+                    tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value stays");
+                    if let Some(theirs) = self.apply(self.cached.load_full(), theirs) {
+                        if self.subject.load().effect() == Effect::Supersedes {
+                            // Which of the two the service granted last cannot be known.
+                            self.doubt(&theirs);
+                        }
+                        return theirs;
+                    }
+                }
+                Err(error) => self.engine.outage.failed(&error, self.engine.clock.steady()),
+            }
+        }
+        let cached = self.copy(granted.value, Version::ours(generation), ends, granted.lifetime, true);
+        let cached = Arc::new(cached);
+        if !is_saved {
+            cached.set_unsaved(self.engine.clock.steady());
+        }
+        self.cached.store(Some(Arc::clone(&cached)));
+        self.reschedule(&cached);
+        if is_saved {
+            self.verify_later();
+        } else {
+            self.write_back_soon();
+        }
+        cached
+    }
+
+    /// The current copy, if the service returned the same value again: no progress, and nothing to write.
+    fn unchanged(&self, granted: &Granted, ends: SteadyMillis, right: &Right) -> Option<Arc<Cached>> {
+        let current = right.current.clone().filter(|current| !current.is_over(&self.engine.clock))?;
+        let is_same_end = current.ends.0.abs_diff(ends.0) <= SAME_END.as_millis() as u64;
+        let is_no_progress = is_same_end || self.subject.load().repeats_lifetime() && ends > current.ends;
+        (self.is_same(current.value(), &granted.value) && is_no_progress).then_some(current)
+    }
+
+    /// Writes by `write`, again if that took so long that the store would keep the value beyond its end.
+    pub(super) async fn save<'n, F>(
+        &self,
+        write: impl Fn(NewCredential<'n>) -> F,
+        new: NewCredential<'n>,
+    ) -> Result<Committed, StoreError>
+    where
+        F: Future<Output = Result<Committed, StoreError>>,
+    {
+        let mut turns = 1;
+        loop {
+            let begun = self.engine.clock.steady();
+            let written = write(new).await?;
+            let was_prompt = begun.until(self.engine.clock.steady()) <= PROMPT;
+            if was_prompt || turns == TURNS || !matches!(written, Committed::Stored) {
+                return Ok(written);
+            }
+            turns += 1;
+        }
+    }
+
+    /// The call brought nothing: what it may have changed at the service nevertheless.
+    async fn note_lost(self: &Arc<Self>, refusal: &S::Refusal, force: bool, right: &Right) {
+        let subject = self.subject.load_full();
+        let may_have_been_granted = refusal.may_have_been_granted();
+        if may_have_been_granted && subject.effect() == Effect::Supersedes {
+            if !subject.can_ask_freely() {
+                self.note_unanswered();
+            }
+            if let Some(current) = right.current.as_ref().filter(|_| force) {
+                self.doubt(current);
+            }
+        }
+        if force && !may_have_been_granted {
+            self.return_forced_permit().await;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the engine must know of a kind of credential, and nothing more: how to fetch it, what the service's refusals mean, and what
+//! renewing it does to the value before. A subject has no task, no lock and no clock.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cached::Cached;
+use wechat::Kind;
+
+/// The values that a call needs, by the keys of their credentials.
+pub type Needed<S> = BTreeMap<<S as Subject>::Key, Arc<Cached>>;
+
+/// What a service granted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The value.
+    pub value: SecretString,
+    /// How long it is valid from now.
+    pub expires_in: Duration,
+    /// Its whole lifetime, which is longer when the service returned a value that it had granted before.
+    pub lifetime: Duration,
+}
+
+/// One credential to be kept.
+pub trait Subject: Send + Sync + Sized + 'static {
+    /// Names the credential in its engine and in the log.
+    type Key: Clone + Debug + Display + Eq + Hash + Ord + Send + Sync + 'static;
+
+    /// Why the service granted nothing.
+    type Refusal: Refusal;
+
+    /// Its name.
+    fn key(&self) -> Self::Key;
+
+    /// The key in the store.
+    fn store_key(&self) -> String;
+
+    /// The credential whose key in the store this is, if it may be one of this engine's.
+    fn key_of(store_key: &str) -> Option<Self::Key>;
+
+    /// Its names in the log.
+    fn log_names(&self) -> LogNames<'_>;
+
+    /// The outage to survive: renewal begins this long before the end.
+    fn reserve(&self) -> Duration;
+
+    /// The lifetime of a value that another program wrote; `None`: as much as is left of it.
+    fn usual_lifetime(&self) -> Option<Duration>;
+
+    /// The credentials whose values the call needs. They never need this one in turn.
+    fn needs(&self) -> Vec<Self::Key> {
+        Vec::new()
+    }
+
+    /// Asks the service. `force` demands another value than the current one.
+    fn fetch<'a>(&'a self, needed: &'a Needed<Self>, force: bool) -> BoxFuture<'a, Result<Granted, Self::Refusal>>;
+
+    /// What renewing does to the value before.
+    fn effect(&self) -> Effect;
+
+    /// Renewals in a day that callers may force; `None`: any number, 30 s apart.
+    fn forced_per_day(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether a plain fetch returns the current value, so that one may ask without any right to renew.
+    fn can_ask_freely(&self) -> bool {
+        false
+    }
+
+    /// Whether the service names the whole lifetime each time it returns the same value, so that a later end is not believed.
+    fn repeats_lifetime(&self) -> bool {
+        false
+    }
+
+    /// Whether two values grant the same.
+    fn is_same(&self, one: &str, other: &str) -> bool {
+        one == other
+    }
+
+    /// Whether a stored text can be a value at all.
+    fn accepts(&self, stored: &str) -> bool {
+        !stored.is_empty()
+    }
+}
+
+/// The fields by which log lines name a credential.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogNames<'a> {
+    /// `account.id`.
+    pub account: Option<&'a str>,
+    /// `credential.kind`.
+    pub kind: Option<&'a str>,
+    /// `source.name`.
+    pub source: Option<&'a str>,
+}
+
+/// What renewing a credential does to the value before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The value before becomes void, so a value whose successor was lost is doubtful.
+    Supersedes,
+    /// The value before stays valid until its end.
+    Adds,
+}
+
+/// Why a service granted nothing.
+pub trait Refusal: Clone + std::error::Error + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What to do about it.
+    fn kind(&self) -> Kind;
+
+    /// Whether the service may have granted a value, and only the answer was lost.
+    fn may_have_been_granted(&self) -> bool;
+
+    /// What an operator could do about it.
+    fn advice(&self) -> Option<&'static str> {
+        None
+    }
+}

@@ -1,0 +1,145 @@
+//! WeChat's credentials: for each account its token and its tickets, kept by the engine in `credentials/`. This room knows accounts and what
+//! WeChat's endpoints do (`subject`), and calls that need a token (`calls`). When something is fetched or renewed is the engine's business.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::chance::Chance;
+use crate::engine::{Credential, Engine, Parts, RenewalError};
+use crate::store::Store;
+use clock::Clock;
+use wechat::account::{Account, AppId, Keep};
+use wechat::credential::{CredentialKey, CredentialKind};
+use wechat::{WechatClient, WechatError};
+
+mod calls;
+pub mod explain;
+mod subject;
+
+pub use crate::engine::Cached;
+pub use subject::WechatSubject;
+
+/// Why there is no credential of WeChat's.
+pub type KeeperError = RenewalError<CredentialKey, WechatError>;
+
+/// The handle on one credential of an account's.
+pub type WechatCredential = Credential<WechatSubject>;
+
+/// All accounts by appid; replaced whole on a reload.
+type Directory = HashMap<AppId, Arc<Holding>>;
+
+/// A cheap handle on all accounts.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+struct Inner {
+    directory: ArcSwap<Directory>,
+    engine: Arc<Engine<WechatSubject>>,
+    store: Arc<dyn Store>,
+    wechat: WechatClient,
+    keep: Keep,
+}
+
+/// One account and its credentials.
+#[derive(Debug)]
+pub struct Holding {
+    /// The account as it is configured now.
+    pub account: Arc<Account>,
+    credentials: [Arc<WechatCredential>; 3],
+}
+
+impl Holding {
+    /// The handle on the credential of that kind.
+    pub fn credential(&self, kind: CredentialKind) -> &Arc<WechatCredential> {
+        &self.credentials[kind.index()]
+    }
+}
+
+impl Keeper {
+    /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::run`] must run for anything to be renewed ahead.
+    pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
+        Self::with_chance(accounts, store, wechat, clock, keep, Chance::system())
+    }
+
+    /// As [`Keeper::new`], with jitter that a seed foretells.
+    pub fn with_chance(
+        accounts: Vec<Account>,
+        store: Arc<dyn Store>,
+        wechat: WechatClient,
+        clock: Clock,
+        keep: Keep,
+        rng: Chance,
+    ) -> Self {
+        let shared = Arc::clone(&store);
+        let engine =
+            Engine::new(Parts { store: shared, clock, keep, rng, timeout: wechat.timeout(), wakes_when_due: false, whose: "" });
+        let keeper = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, store, wechat, keep }));
+        keeper.set_accounts(accounts);
+        keeper
+    }
+
+    /// Replaces the accounts. What is cached for those that stay is kept.
+    pub fn set_accounts(&self, accounts: Vec<Account>) {
+        let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
+        let subjects = accounts.iter().flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
+        let mut credentials = self.0.engine.set(subjects);
+        let directory = accounts.into_iter().filter_map(|account| {
+            let mut credential = |kind| credentials.remove(&CredentialKey { app_id: account.app_id.clone(), kind });
+            let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
+            let credentials = [token?, ticket?, card_ticket?];
+            Some((account.app_id.clone(), Arc::new(Holding { account, credentials })))
+        });
+        self.0.directory.store(Arc::new(directory.collect()));
+        if self.0.keep == Keep::Always {
+            self.schedule_all();
+        }
+    }
+
+    /// `keep: always`: every account's token and ticket.
+    fn schedule_all(&self) {
+        let directory = self.0.directory.load();
+        let mut holdings: Vec<_> = directory.values().collect();
+        holdings.sort_unstable_by_key(|holding| &holding.account.app_id);
+        let kinds = [CredentialKind::AccessToken, CredentialKind::JsapiTicket];
+        let kept = holdings.iter().flat_map(|holding| kinds.map(|kind| Arc::clone(holding.credential(kind))));
+        self.0.engine.schedule_all(&kept.collect::<Vec<_>>());
+    }
+
+    /// The account of that appid and its credentials: one hash.
+    pub fn holding(&self, app_id: &str) -> Option<Arc<Holding>> {
+        self.0.directory.load().get(app_id).cloned()
+    }
+
+    /// All appids, in no order.
+    pub fn app_ids(&self) -> Vec<AppId> {
+        self.0.directory.load().keys().cloned().collect()
+    }
+
+    /// The clock by which this keeper judges.
+    pub fn clock(&self) -> &Clock {
+        &self.0.engine.clock
+    }
+
+    /// Renews ahead until `stop` changes or is dropped.
+    pub fn run(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+        let keeper = self.clone();
+        async move { Arc::clone(&keeper.0.engine).run(stop).await }
+    }
+
+    /// Forgets every failure: a reload of the settings is how an operator says "I have corrected it".
+    pub fn forget_failures(&self) {
+        self.0.engine.forget_failures();
+    }
+
+    /// Waits for the renewals under way, at most `grace`, writes what the store lacks, and lets the store finish.
+    pub async fn close(&self, grace: Duration) {
+        self.0.engine.close(grace).await;
+        if let Err(error) = self.0.store.close().await {
+            tracing::error!(%error, "the store could not finish");
+        }
+    }
+}

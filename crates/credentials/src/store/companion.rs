@@ -1,0 +1,125 @@
+//! The companion record of a credential: generation and lifetime of its value, and the back-off that all instances keep. Pure.
+//!
+//! It is tied to the value by a fingerprint. A value that no entry matches was written by another program. There is an entry for the value
+//! before as well, so that a reader who finds the companion written and the value not yet still recognizes what it reads.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::credentials::{Backoff, NewCredential, Version};
+use super::fingerprint::Fingerprint;
+use clock::UnixMillis;
+
+/// Put behind a credential's key to get the key of its companion.
+pub(super) const SUFFIX: &str = ".version";
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Companion {
+    /// The value's entry, and the entry of the value before.
+    #[serde(default)]
+    versions: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause: Option<Pause>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    generation: u64,
+    /// Which value is meant.
+    fingerprint: String,
+    lifetime_ms: u64,
+}
+
+/// A pause after a failure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pause {
+    /// By the store's clock, in ms.
+    pub(super) until: u64,
+    pub(super) attempts: u32,
+    pub(super) cause: String,
+}
+
+impl Companion {
+    /// The companion that `text` holds. An unreadable one counts as absent.
+    pub(super) fn read(text: Option<&str>) -> Self {
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn text(&self) -> String {
+        // Numbers and texts can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The highest generation that was committed.
+    pub(super) fn highest(&self) -> u64 {
+        self.versions.iter().map(|entry| entry.generation).max().unwrap_or(0)
+    }
+
+    /// The version of `value`, and its lifetime if it is ours.
+    pub(super) fn version_of(&self, value: &SecretString) -> (Version, Option<Duration>) {
+        match self.entry_of(value) {
+            Some(entry) => (Version::ours(entry.generation), Some(Duration::from_millis(entry.lifetime_ms))),
+            None => (Version { generation: self.highest(), is_foreign: true }, None),
+        }
+    }
+
+    fn entry_of(&self, value: &SecretString) -> Option<&Entry> {
+        let fingerprint = Fingerprint::of(value.expose_secret()).to_string();
+        self.versions.iter().find(|entry| entry.fingerprint == fingerprint)
+    }
+
+    /// The companion once `new` has taken the place of `before`. A success ends the pause.
+    pub(super) fn committed(&self, before: Option<&SecretString>, new: &NewCredential<'_>) -> Self {
+        let entry = Entry {
+            generation: new.generation,
+            fingerprint: Fingerprint::of(new.value.expose_secret()).to_string(),
+            lifetime_ms: u64::try_from(new.lifetime.as_millis()).unwrap_or(u64::MAX),
+        };
+        let before = before.and_then(|before| self.entry_of(before)).filter(|before| before.fingerprint != entry.fingerprint);
+        Self { versions: std::iter::once(entry).chain(before.cloned()).collect(), pause: None }
+    }
+
+    pub(super) fn paused(&self, pause: Pause) -> Self {
+        Self { pause: Some(pause), ..self.clone() }
+    }
+
+    /// What is left of the pause at `now`.
+    pub(super) fn backoff(&self, now: UnixMillis) -> Option<Backoff> {
+        let pause = self.pause.as_ref()?;
+        let left = now.until(UnixMillis(pause.until));
+        (!left.is_zero()).then(|| Backoff { left, attempts: pause.attempts, cause: pause.cause.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::SteadyMillis;
+
+    #[test]
+    fn a_value_is_known_by_its_fingerprint() {
+        let value = |text: &str| SecretString::from(text);
+        let lifetime = Duration::from_secs(7200);
+        let new = |value, generation| NewCredential { value, ends: SteadyMillis(0), generation, lifetime };
+        let (first, second) = (value("a"), value("b"));
+        let companion = Companion::default().committed(None, &new(&first, 7));
+        let companion = Companion::read(Some(&companion.text())).committed(Some(&first), &new(&second, 9));
+        assert_eq!(companion.version_of(&first), (Version::ours(7), Some(lifetime)), "a reader may still see the value before");
+        assert_eq!(companion.version_of(&second), (Version::ours(9), Some(lifetime)));
+        assert_eq!(companion.version_of(&value("c")), (Version { generation: 9, is_foreign: true }, None));
+        assert_eq!(Companion::read(Some("not ours")).version_of(&first).0, Version { generation: 0, is_foreign: true });
+    }
+
+    #[test]
+    fn a_pause_ends_by_the_stores_clock_or_with_a_success() {
+        let pause = Pause { until: 5_000, attempts: 3, cause: "busy".to_owned() };
+        let companion = Companion::default().paused(pause);
+        let left = |now| companion.backoff(UnixMillis(now)).map(|backoff| (backoff.left.as_secs(), backoff.attempts));
+        assert_eq!([left(3_000), left(5_000)], [Some((2, 3)), None]);
+        let value = SecretString::from("a");
+        let new = NewCredential { value: &value, ends: SteadyMillis(0), generation: 1, lifetime: Duration::ZERO };
+        assert_eq!(companion.committed(None, &new).backoff(UnixMillis(3_000)), None);
+    }
+}

@@ -1,0 +1,284 @@
+//! Records in one JSON file, in the original's own form: `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not
+//! ours are kept as they stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at any moment
+//! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change. Records of logins, which strangers
+//! can have us write, lie in a journal of their own.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, watch};
+
+use super::memory::{Ends, Permits, locked};
+use super::{OpenError, Record, Records, Store, StoreError, gives_way};
+use clock::{Clock, UnixMillis, UnixSeconds};
+
+mod apps;
+mod credentials;
+mod disk;
+mod entry;
+mod journal;
+mod lock;
+
+use entry::{Entries, Entry, written, written_end};
+use journal::Journal;
+use lock::Lock;
+
+/// The shortest time between two rewrites of the file.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How long after a failed rewrite the next one is tried, should nothing else change.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Keeps records in one file that no other process may share.
+#[derive(Debug)]
+pub struct FileStore {
+    shared: Arc<Shared>,
+    logins: Journal,
+    permits: Permits,
+    clock: Clock,
+    writer: tokio::task::JoinHandle<()>,
+    /// Held for as long as the store lives, and a write that is under way.
+    _lock: Arc<Lock>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+    changed: Notify,
+    /// The last version on disk, and how writing it went.
+    written: watch::Sender<Written>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Entries,
+    /// The exact ends of what this process wrote: the file has whole seconds, and a life of less would not be seen at all.
+    ends: HashMap<String, UnixMillis>,
+    /// The same ends in order, and those of the records that were in the file.
+    order: Ends,
+    version: u64,
+}
+
+impl State {
+    fn write(&mut self, key: &str, text: Box<RawValue>, end: UnixMillis) {
+        self.entries.insert(key.to_owned(), text);
+        self.ends.insert(key.to_owned(), end);
+        self.order.note(key, end);
+    }
+
+    /// Drops records that have ended; what is not a record of our form has no end and stays.
+    fn forget(&mut self, now: UnixMillis) {
+        for (end, key) in self.order.passed(now) {
+            let written = self.ends.get(&key).copied().or_else(|| written_end(self.entries.get(&key)?));
+            if written == Some(end) {
+                self.entries.remove(&key);
+                self.ends.remove(&key);
+            }
+        }
+    }
+}
+
+/// The entries' texts hold the values.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("entries", &self.entries.len()).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written {
+    version: u64,
+    fault: Option<StoreError>,
+}
+
+impl Written {
+    /// Whether `version` is on disk. One write may satisfy several wakings of the writer, and the rest must not write again: a store
+    /// that has been closed would hold its lock a little longer.
+    fn has(&self, version: u64) -> bool {
+        self.fault.is_none() && self.version >= version
+    }
+}
+
+impl FileStore {
+    /// Opens the file at `path`, which need not exist; its directory must. Must be called on a tokio runtime.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
+        let path = disk::resolve(path)?;
+        let lock = Arc::new(Lock::take(&path)?);
+        disk::remove_leftovers(&path);
+        let mut entries = disk::read(&path, &clock)?;
+        let moved = entry::take_out(&mut entries, journal::holds, clock.wall());
+        let must_write = !moved.is_empty();
+        let logins = Journal::open(&path, moved, &lock, clock.clone())?;
+        let mut order = Ends::default();
+        for (key, text) in &entries {
+            written_end(text).into_iter().for_each(|end| order.note(key, end));
+        }
+        let state = Mutex::new(State { entries, order, version: u64::from(must_write), ..State::default() });
+        let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
+        if must_write {
+            shared.changed.notify_one();
+        }
+        let writer = tokio::spawn(write_changes(Arc::clone(&shared), Arc::downgrade(&lock), clock.clone()));
+        Ok(Self { shared, logins, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
+    }
+
+    fn living(&self, text: &RawValue, exact_end: Option<UnixMillis>) -> Option<Record> {
+        let entry: Entry<'_> = serde_json::from_str(text.get()).ok()?;
+        let expires_at = exact_end.unwrap_or(UnixSeconds(entry.__expires).millis());
+        (expires_at > self.clock.wall()).then(|| Record { value: SecretString::from(entry.value.as_ref()), expires_at })
+    }
+
+    /// Applies `change`, then waits until a file that has it is on disk.
+    async fn change<T>(&self, operation: &'static str, change: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        let mut written = self.shared.written.subscribe();
+        let (result, version) = {
+            let mut state = locked(&self.shared.state);
+            state.version += 1;
+            (change(&mut state), state.version)
+        };
+        self.shared.changed.notify_one();
+        let stopped = |_| StoreError { backend: "file", operation, cause: "the store is closed".to_owned() };
+        let outcome = written.wait_for(|written| written.version >= version).await.map_err(stopped)?.clone();
+        match outcome.fault {
+            None => Ok(result),
+            Some(fault) => Err(StoreError { operation, ..fault }),
+        }
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+impl Store for FileStore {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let logins = self.logins.close().await;
+            let version = locked(&self.shared.state).version;
+            if self.shared.written.borrow().has(version) {
+                return logins;
+            }
+            // A last try, also for what could not be written before.
+            self.change("write", |_| ()).await.and(logins)
+        }
+        .boxed()
+    }
+}
+
+impl Records for FileStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        if journal::holds(key) {
+            return ready(Ok(self.logins.get(key))).boxed();
+        }
+        let state = locked(&self.shared.state);
+        let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+        ready(Ok(found)).boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        if journal::holds(key) {
+            return self.logins.put(key, record).boxed();
+        }
+        async move {
+            let text = written(record)?;
+            self.change("write", |state| state.write(key, text, record.expires_at)).await
+        }
+        .boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        if journal::holds(key) {
+            return self.logins.replace(key, before, record).boxed();
+        }
+        async move {
+            let text = written(record)?;
+            self.change("write", |state| {
+                let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+                let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+                if may {
+                    state.write(key, text, record.expires_at);
+                }
+                may
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        if journal::holds(key) {
+            return self.logins.take(key).boxed();
+        }
+        async move {
+            if !locked(&self.shared.state).entries.contains_key(key) {
+                return Ok(None);
+            }
+            let (text, end) = self.change("take", |state| (state.entries.remove(key), state.ends.remove(key))).await?;
+            Ok(text.and_then(|text| self.living(&text, end)))
+        }
+        .boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    }
+
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.refund(key);
+        ready(Ok(())).boxed()
+    }
+}
+
+/// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
+/// Ends with its store.
+async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
+    loop {
+        let failed = shared.written.borrow().fault.is_some();
+        if failed {
+            tokio::time::timeout(RETRY, shared.changed.notified()).await.ok();
+        } else {
+            shared.changed.notified().await;
+        }
+        let (text, version) = {
+            let mut state = locked(&shared.state);
+            if shared.written.borrow().has(state.version) {
+                continue;
+            }
+            state.forget(clock.wall());
+            (serde_json::to_vec(&state.entries), state.version)
+        };
+        let Some(lock) = lock.upgrade() else { return };
+        let path = shared.path.clone();
+        let write = move || {
+            lock.keep()?;
+            disk::replace(&path, &text?).map(drop)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let fault = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let fault = fault.map(|cause| StoreError { backend: "file", operation: "write", cause });
+        shared.written.send_replace(Written { version, fault });
+        tokio::time::sleep(GATHER).await;
+    }
+}

@@ -1,0 +1,104 @@
+//! What things are called in Redis. In a cluster whatever belongs to a record rests at the record's own node, or a dead node would stop what
+//! rests at others: there only what stands in braces decides where a key goes. Records keep the original's names.
+
+use wechat::account::AppId;
+use wechat::credential::CredentialKind;
+
+/// The channel on which what was written is told, as the writer's name, a blank, and the key.
+const CHANNEL: &str = "jsdkd:changed";
+
+/// A hash of apps by appid, each as JSON.
+const APPS: &str = "jsdkd:apps";
+
+/// The names under one prefix.
+pub(super) struct Names {
+    prefix: String,
+    is_cluster: bool,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str, is_cluster: bool) -> Self {
+        Self { prefix: prefix.to_owned(), is_cluster }
+    }
+
+    /// Where the record of `key` rests.
+    pub(super) fn record(&self, key: &str) -> String {
+        match split(key) {
+            (_, more) if self.is_cluster && !more.is_empty() => self.ours("", key),
+            _ => format!("{}{key}", self.prefix),
+        }
+    }
+
+    /// The right to renew the record of `key`.
+    pub(super) fn lease(&self, key: &str) -> String {
+        self.ours("lease:", key)
+    }
+
+    /// The lock that a conditional write of `key` holds on a server without scripts.
+    pub(super) fn lock(&self, key: &str) -> String {
+        self.ours("lock:", key)
+    }
+
+    /// The permits named `key`.
+    pub(super) fn permits(&self, key: &str) -> String {
+        self.ours("spent:", key)
+    }
+
+    pub(super) fn channel(&self) -> String {
+        format!("{}{CHANNEL}", self.prefix)
+    }
+
+    pub(super) fn apps(&self) -> String {
+        format!("{}{APPS}", self.prefix)
+    }
+
+    fn ours(&self, what: &str, key: &str) -> String {
+        let prefix = &self.prefix;
+        match split(key) {
+            (record, more) if self.is_cluster => format!("{prefix}jsdkd:{what}{{{prefix}{record}}}{more}"),
+            _ => format!("{prefix}jsdkd:{what}{key}"),
+        }
+    }
+}
+
+/// The record that `key` belongs to, and what is said of it: `APPID.token` and `.pause`. Any other key is a record's own, or belongs to none.
+fn split(key: &str) -> (&str, &str) {
+    let mut words = key.splitn(3, '.');
+    let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else { return (key, "") };
+    // No appid is a word that another kind of key begins with, as `oauth.ticket.APPID.ID` does.
+    let is_credential = CredentialKind::from_name(which).is_some() && AppId::parse(whose).is_ok();
+    if is_credential || whose == "source" { key.split_at(key.len() - more.len() - 1) } else { (key, "") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_record_names_it_in_braces() {
+        let names = Names::new("site:", true);
+        assert_eq!(names.record("wx1.token"), "site:wx1.token");
+        assert_eq!(names.record("wx1.token.pause"), "site:jsdkd:{site:wx1.token}.pause");
+        assert_eq!(names.lease("wx1.token"), "site:jsdkd:lease:{site:wx1.token}");
+        assert_eq!(names.lock("wx1.token"), "site:jsdkd:lock:{site:wx1.token}");
+        assert_eq!(names.permits("wx1.card_ticket.rotations.20000"), "site:jsdkd:spent:{site:wx1.card_ticket}.rotations.20000");
+        assert_eq!(names.permits("source.work.forced"), "site:jsdkd:spent:{site:source.work}.forced");
+    }
+
+    #[test]
+    fn what_belongs_to_nothing_goes_where_its_own_name_says() {
+        let names = Names::new("", true);
+        for key in ["login.scan.1", "login.code.ticket", "oauth.ticket.wx1.1", "message.wx1.a.b", "source.work", "wx1", ""] {
+            assert_eq!((names.record(key), names.permits(key)), (key.to_owned(), format!("jsdkd:spent:{{{key}}}")));
+        }
+    }
+
+    #[test]
+    fn outside_a_cluster_nothing_is_in_braces() {
+        let names = Names::new("", false);
+        assert_eq!(
+            [names.record("wx1.token.pause"), names.permits("wx1.token.rotation"), names.lease("wx1.token")],
+            ["wx1.token.pause", "jsdkd:spent:wx1.token.rotation", "jsdkd:lease:wx1.token"]
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! Records in a database: MySQL or MariaDB with the tables of micro-plat/wetoken as they are, PostgreSQL and SQLite with the same
+//! tables. This file bounds every call and says what a fault means; what is said to the database stands in `wetoken` and `records`.
+//!
+//! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says differently), `session` and `pool`
+//! (connections), `news` (what other processes tell), `schema` and `install` (the tables themselves).
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use self::driver::Cell;
+use self::news::Bulletin;
+use self::session::{Database, Session};
+use super::{Apps, Changed, Record, Records, Store, StoreError, StoredApp, Users, gives_way};
+use clock::{Clock, SteadyMillis};
+
+mod credentials;
+mod dialect;
+mod driver;
+mod fault;
+mod install;
+mod news;
+mod pool;
+mod records;
+mod schema;
+mod session;
+mod url;
+mod wetoken;
+
+pub use self::install::install;
+pub use self::url::{SqlConfig, TIMEOUTS, from_url};
+
+/// A hundred years: what is longer would leave the range of the databases' dates.
+const LONGEST: Duration = Duration::from_secs(3_155_760_000);
+
+/// How often a statement is said that collides with others.
+const TRIES: u32 = 4;
+
+/// One write in this many also sweeps; the first of a process does.
+const SWEEP_EVERY: u32 = 64;
+
+/// What has ended may wait for the next sweep; the caller may not.
+const SWEEP_WITHIN: Duration = Duration::from_secs(1);
+
+/// Keeps records in a database that other processes may share.
+pub struct SqlStore {
+    database: Database,
+    bulletin: Option<Bulletin>,
+    place: String,
+    timeout: Duration,
+    clock: Clock,
+    writes: AtomicU32,
+    is_down: AtomicBool,
+}
+
+/// What was found and the milliseconds that it has left by the server's clock.
+struct Found {
+    value: SecretString,
+    left: i64,
+}
+
+impl Found {
+    /// `None` for what has ended.
+    fn new(value: Cell, left: Cell) -> Option<Self> {
+        let left = left.number().filter(|left| *left > 0)?;
+        Some(Self { value: value.secret()?, left })
+    }
+}
+
+impl SqlStore {
+    /// Opens no connection: a database that is down now is no error, it is found when it comes. Must be called on a tokio runtime.
+    pub fn open(config: &SqlConfig, clock: &Clock) -> Self {
+        let database = Database::new(config, clock);
+        Self {
+            bulletin: database.own().and_then(|own| Bulletin::of(config, own)),
+            database,
+            place: config.place(),
+            timeout: config.timeout,
+            clock: clock.clone(),
+            writes: AtomicU32::new(0),
+            is_down: AtomicBool::new(false),
+        }
+    }
+
+    /// Has `work` done on a connection, within the bound, and again when it collides with another's work. A session that `work` does
+    /// not give back is closed.
+    async fn run<T, F>(&self, operation: &'static str, work: impl Fn(Session) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = sqlx::Result<(T, Session)>>,
+    {
+        let attempts = async {
+            let mut tries = 1;
+            loop {
+                match work(self.database.session().await?).await {
+                    Err(error) if tries < TRIES && fault::is_collision(&error) => tries += 1,
+                    ended => return ended,
+                }
+            }
+        };
+        let outcome = match timeout(self.timeout, attempts).await {
+            Ok(Ok((answer, session))) => {
+                session.keep();
+                self.note(None);
+                return Ok(answer);
+            }
+            Ok(Err(error)) => fault::words(&error, &self.place),
+            Err(_) => fault::silence(&self.place, self.timeout),
+        };
+        self.note(Some(&outcome));
+        Err(StoreError { backend: self.database.dialect().name(), operation, cause: outcome })
+    }
+
+    /// Logs the beginning and the end of a trouble, not each request that meets it.
+    fn note(&self, trouble: Option<&str>) {
+        let was_down = self.is_down.swap(trouble.is_some(), Ordering::Relaxed);
+        match trouble {
+            Some(cause) if !was_down => tracing::warn!(store.place = self.place, cause, "the database fails"),
+            None if was_down => tracing::info!(store.place = self.place, "the database is back"),
+            _ => {}
+        }
+    }
+
+    /// What was found, as a record. What it has left counts from the asking: the answer may have been long on its way.
+    fn record(&self, found: Option<Found>, asked_at: SteadyMillis) -> Option<Record> {
+        let Found { value, left } = found?;
+        let left = Duration::from_millis(u64::try_from(left).ok()?).saturating_sub(asked_at.until(self.clock.steady()));
+        Some(Record { value, expires_at: self.clock.wall().plus(left) })
+    }
+
+    /// Now and then deletes some of what has ended. The write before it is done, so a failure here is nobody's.
+    async fn sweep(&self, session: &mut Session) {
+        if self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
+            timeout(SWEEP_WITHIN, records::sweep(session)).await.ok();
+        }
+    }
+}
+
+impl Store for SqlStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        self.bulletin.as_ref().map(Bulletin::subscribe)
+    }
+
+    fn users(&self) -> Option<&dyn Users> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.bulletin.iter().for_each(Bulletin::close);
+        // What a server does not answer to, it need not be asked twice.
+        async move {
+            timeout(self.timeout, self.database.close()).await.ok();
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Records for SqlStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        let read = move |mut session| async move {
+            let found = match wetoken::row_of(key) {
+                Some(row) => row.read(&mut session).await?,
+                None => records::read(&mut session, key).await?,
+            };
+            Ok((found, session))
+        };
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.run("read", read).await?, asked_at))
+        }
+        .boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+        let value = record.value.expose_secret();
+        let write = move |mut session| async move {
+            let left = millis(self.clock.wall().until(record.expires_at));
+            match wetoken::row_of(key) {
+                Some(row) => row.write(&mut session, value, left).await?,
+                None => records::write(&mut session, key, value, left).await?,
+            }
+            self.sweep(&mut session).await;
+            Ok(((), session))
+        };
+        self.run("write", write).boxed()
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let replace = move |mut session| async move {
+            let left = millis(self.clock.wall().until(record.expires_at));
+            let may = |found: &str| gives_way(found, before, &record.value);
+            let value = record.value.expose_secret();
+            let written = match wetoken::row_of(key) {
+                Some(row) => row.replace(&mut session, may, value, left).await?,
+                None => records::replace(&mut session, key, may, value, left).await?,
+            };
+            self.sweep(&mut session).await;
+            Ok((written, session))
+        };
+        self.run("write", replace).boxed()
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        let take = move |mut session| async move {
+            let found = match wetoken::row_of(key) {
+                Some(row) => row.take(&mut session).await?,
+                None => records::take(&mut session, key).await?,
+            };
+            Ok((found, session))
+        };
+        async move {
+            let asked_at = self.clock.steady();
+            Ok(self.record(self.run("take", take).await?, asked_at))
+        }
+        .boxed()
+    }
+
+    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let spend = move |mut session| async move {
+            let granted = records::spend(&mut session, key, limit, millis(window)).await?;
+            self.sweep(&mut session).await;
+            Ok((granted, session))
+        };
+        self.run("spend", spend).boxed()
+    }
+
+    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run("refund", move |mut session| async move { Ok((records::refund(&mut session, key).await?, session)) }).boxed()
+    }
+}
+
+impl Apps for SqlStore {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        self.run("read", |mut session| async move { Ok((wetoken::apps(&mut session).await?, session)) }).boxed()
+    }
+
+    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+        self.run("read", move |mut session| async move { Ok((wetoken::find_app(&mut session, app_id).await?, session)) }).boxed()
+    }
+
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run("write", move |mut session| async move { Ok((wetoken::put_app(&mut session, app).await?, session)) }).boxed()
+    }
+}
+
+impl Users for SqlStore {
+    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        self.run(
+            "read",
+            move |mut session| async move { Ok((wetoken::find_user(&mut session, app_id, user_name).await?, session)) },
+        )
+        .boxed()
+    }
+}
+
+/// Whole milliseconds.
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.min(LONGEST).as_millis()).unwrap_or(i64::MAX)
+}

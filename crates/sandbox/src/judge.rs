@@ -1,0 +1,318 @@
+//! What WeChat makes of an answer to a push: whether it takes it, and what the account's user gets to see. Pure: it is told the status
+//! and the bytes, and knows neither addresses nor HTTP.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::push::PushMode;
+use wechat::account::AppId;
+use wechat::crypt::{self, EnvelopeKey};
+use wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};
+
+/// What WeChat writes into the chat when a message server does not answer, or answers otherwise than it may.
+/// Source: WeChat, 被动回复用户消息.
+pub const UNAVAILABLE: &str = "该公众号暂时无法提供服务，请稍后再试";
+
+/// Why WeChat would not take an answer; the user sees [`UNAVAILABLE`] then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// Any status but 200.
+    #[error("the answer has the HTTP status {0}, not 200")]
+    Status(u16),
+    /// JSON, HTML or anything else.
+    #[error("the answer is neither `success`, nor empty, nor a reply: {0}")]
+    Shape(MessageError),
+    /// XML to JSON, or the other way round.
+    #[error("the answer is not written as the push was: JSON is answered in JSON, and XML in XML")]
+    Form,
+    /// More than any reply needs.
+    #[error("the answer is longer than any reply")]
+    TooLong,
+    /// To a push in safe mode.
+    #[error("the answer to a push in safe mode must be encrypted, unless it is `success` or empty")]
+    Clear,
+    /// To a push in the clear.
+    #[error("the answer is encrypted, but the push was not")]
+    Sealed,
+    /// Made with another token, or over something else.
+    #[error("the answer's MsgSignature is not that of its Encrypt, TimeStamp and Nonce by this token")]
+    Signature,
+    /// Encrypted with another key, or for another appid.
+    #[error("the answer cannot be decrypted with this EncodingAESKey and appid")]
+    Undecipherable,
+    /// An element of a reply that is missing, empty or no number.
+    #[error("the reply has no {0}, or one that cannot be read")]
+    Missing(&'static str),
+    /// For somebody else, or from another account.
+    #[error("the reply's {0} is not who the message {1}")]
+    Misdirected(&'static str, &'static str),
+    /// A `MsgType` that no reply has.
+    #[error("there is no reply of the MsgType {0:?}")]
+    UnknownType(String),
+    /// A text beyond WeChat's limit.
+    #[error("the reply's Content is longer than 2048 bytes")]
+    LongText,
+    /// An `ArticleCount` that is not the number of the articles.
+    #[error("the reply's ArticleCount is not the number of its articles")]
+    ArticleCount,
+}
+
+/// What an answer is held against.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub(super) token: &'a SecretString,
+    pub(super) app_id: &'a AppId,
+    /// Of a push that was encrypted.
+    pub(super) key: Option<&'a EnvelopeKey>,
+    pub(super) mode: PushMode,
+    pub(super) form: Form,
+    /// What was sent, if it was a message at all.
+    pub(super) sent: Option<Message>,
+}
+
+impl Judge<'_> {
+    /// The reply in the clear, `None` for `success` and for nothing.
+    pub(super) fn judge(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, Trouble> {
+        if status != 200 {
+            return Err(Trouble::Status(status));
+        }
+        if is_receipt(body) {
+            return Ok(None);
+        }
+        let fields = self.read(body)?;
+        let reply = match (fields.get("Encrypt"), self.key) {
+            (None, _) if self.mode == PushMode::Safe => return Err(Trouble::Clear),
+            (None, _) => fields,
+            (Some(_), None) => return Err(Trouble::Sealed),
+            (Some(_), Some(key)) => match self.open(&fields, key)? {
+                // Nothing documents it, but there are SDKs that encrypt `success` too.
+                inside if is_receipt(&inside) => return Ok(None),
+                inside => self.read(&inside)?,
+            },
+        };
+        self.address(&reply)?;
+        content(&reply)?;
+        Ok(Some(reply))
+    }
+
+    /// The elements of a document in the form of the push. We mend what others send; whether WeChat would, nobody knows.
+    fn read(&self, body: &[u8]) -> Result<Fields, Trouble> {
+        match document(body).map_err(Trouble::Shape)? {
+            Document { repaired: Some(fault), .. } => Err(Trouble::Shape(fault)),
+            Document { form, .. } if form != self.form => Err(Trouble::Form),
+            Document { fields, .. } => Ok(fields),
+        }
+    }
+
+    fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, Trouble> {
+        let [encrypt, signature, timestamp] = ["Encrypt", "MsgSignature", "TimeStamp"].map(|name| required(fields, name));
+        let (encrypt, signature, timestamp) = (encrypt?.trim(), signature?.trim(), timestamp?.trim());
+        let nonce = required(fields, "Nonce")?;
+        if !crypt::signature(self.token.expose_secret(), timestamp, nonce, encrypt).matches(signature) {
+            return Err(Trouble::Signature);
+        }
+        key.decrypt(self.app_id, encrypt).map_err(|_| Trouble::Undecipherable)
+    }
+
+    /// A reply goes back the way that the message came.
+    fn address(&self, reply: &Fields) -> Result<(), Trouble> {
+        let (to, from) = (required(reply, "ToUserName")?, required(reply, "FromUserName")?);
+        required(reply, "CreateTime")?.trim().parse::<u64>().map_err(|_| Trouble::Missing("CreateTime"))?;
+        match &self.sent {
+            Some(sent) if sent.from != to => Err(Trouble::Misdirected("ToUserName", "came from")),
+            Some(sent) if sent.to != from => Err(Trouble::Misdirected("FromUserName", "was for")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// "Got it, and I say nothing."
+fn is_receipt(body: &[u8]) -> bool {
+    body.is_empty() || body == b"success"
+}
+
+/// What a reply of its type cannot be without.
+fn content(reply: &Fields) -> Result<(), Trouble> {
+    let inside = |outer, inner, path| {
+        let found = reply.get(outer).and_then(Value::as_fields).and_then(|fields| fields.text(inner));
+        found.filter(|text| !text.is_empty()).map(|_| ()).ok_or(Trouble::Missing(path))
+    };
+    match required(reply, "MsgType")? {
+        "text" => match required(reply, "Content")? {
+            content if content.trim().is_empty() => Err(Trouble::Missing("Content")),
+            content if content.len() > 2048 => Err(Trouble::LongText),
+            _ => Ok(()),
+        },
+        "image" => inside("Image", "MediaId", "Image.MediaId"),
+        "voice" => inside("Voice", "MediaId", "Voice.MediaId"),
+        "video" => inside("Video", "MediaId", "Video.MediaId"),
+        "music" => inside("Music", "ThumbMediaId", "Music.ThumbMediaId"),
+        "news" => articles(reply),
+        "transfer_customer_service" => Ok(()),
+        other => Err(Trouble::UnknownType(other.to_owned())),
+    }
+}
+
+fn articles(reply: &Fields) -> Result<(), Trouble> {
+    let count: usize = required(reply, "ArticleCount")?.trim().parse().map_err(|_| Trouble::Missing("ArticleCount"))?;
+    // In JSON they may be a list at once.
+    let articles: usize = reply.all("Articles").filter_map(Value::as_fields).map(|list| list.all("item").count().max(1)).sum();
+    match articles {
+        0 => Err(Trouble::Missing("Articles")),
+        articles if articles == count => Ok(()),
+        _ => Err(Trouble::ArticleCount),
+    }
+}
+
+fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Trouble> {
+    fields.text(name).filter(|text| !text.is_empty()).ok_or(Trouble::Missing(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clock::UnixSeconds;
+    use wechat::message::{Article, Music, Reply, sealed_reply, sealed_reply_as};
+
+    const NOW: UnixSeconds = UnixSeconds(1_409_659_814);
+
+    fn key() -> EnvelopeKey {
+        EnvelopeKey::parse(&SecretString::from("jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")).expect("a key")
+    }
+
+    fn app() -> AppId {
+        AppId::parse("wx5823bf96d3bd56c7").expect("an appid")
+    }
+
+    fn message() -> Message {
+        let xml = "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>\
+                   <MsgType>event</MsgType><Event>CLICK</Event></xml>";
+        Message::parse(xml.as_bytes()).expect("a message")
+    }
+
+    fn judge(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, Trouble> {
+        let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
+        let key = (mode != PushMode::Plain).then_some(&key);
+        let (form, sent) = (Form::Xml, Some(message()));
+        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(status, body.as_bytes())
+    }
+
+    fn judge_json(mode: PushMode, body: &str) -> Result<Option<Fields>, Trouble> {
+        let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
+        let (form, sent) = (Form::Json, Some(message()));
+        let key = (mode != PushMode::Plain).then_some(&key);
+        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(200, body.as_bytes())
+    }
+
+    fn hello() -> String {
+        Reply::Text { content: "Hello".to_owned() }.to_xml(&message(), NOW).expect("a reply")
+    }
+
+    fn sealed(token: &str, app_id: &AppId, inside: &str) -> String {
+        sealed_reply(token, &key().encrypt(app_id, inside.as_bytes(), *b"0123456789abcdef"), NOW, "1372623149")
+    }
+
+    const ALL: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
+
+    #[test]
+    fn success_and_nothing_are_taken_in_every_mode() {
+        for mode in ALL {
+            for body in ["success", ""] {
+                assert_eq!(judge(mode, 200, body), Ok(None), "{mode:?} {body:?}");
+            }
+            assert_eq!(judge(mode, 500, "success"), Err(Trouble::Status(500)));
+        }
+        assert_eq!(judge(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")), Ok(None));
+    }
+
+    #[test]
+    fn a_reply_comes_in_the_clear_or_sealed_as_the_mode_demands() {
+        let (clear, sealed) = (hello(), sealed("QDG6eK", &app(), &hello()));
+        let content =
+            |mode, body: &str| judge(mode, 200, body).map(|reply| reply.map(|reply| reply.text("Content").map(str::to_owned)));
+        let hello = || Ok(Some(Some("Hello".to_owned())));
+        assert_eq!(ALL.map(|mode| content(mode, &clear)), [hello(), hello(), Err(Trouble::Clear)]);
+        assert_eq!(ALL.map(|mode| content(mode, &sealed)), [Err(Trouble::Sealed), hello(), hello()]);
+    }
+
+    #[test]
+    fn a_sealed_answer_must_be_signed_and_for_this_app() {
+        let other_app = AppId::parse("wx5823bf96d3bd56c8").expect("an appid");
+        let good = sealed("QDG6eK", &app(), &hello());
+        for (body, trouble) in [
+            (sealed("QDG6eL", &app(), &hello()), Trouble::Signature),
+            (good.replace("1372623149", "1372623148"), Trouble::Signature),
+            (good.replace("<TimeStamp>14", "<TimeStamp>15"), Trouble::Signature),
+            (good.replace("MsgSignature", "Signature"), Trouble::Missing("MsgSignature")),
+            (sealed("QDG6eK", &other_app, &hello()), Trouble::Undecipherable),
+            (sealed("QDG6eK", &app(), "hello"), Trouble::Shape(MessageError::Malformed)),
+        ] {
+            assert_eq!(judge(PushMode::Safe, 200, &body), Err(trouble), "{body}");
+        }
+    }
+
+    #[test]
+    fn every_reply_that_we_write_is_taken() {
+        let id = || "M".to_owned();
+        let article = || Article { title: "T".to_owned(), ..Article::default() };
+        let articles = |count| (0..count).map(|_| article()).collect();
+        for reply in [
+            Reply::Image { media_id: id() },
+            Reply::Voice { media_id: id() },
+            Reply::Video { media_id: id(), title: None, description: None },
+            Reply::Music(Music { thumb_media_id: id(), ..Music::default() }),
+            Reply::News(articles(8)),
+            Reply::TransferCustomerService { account: None },
+        ] {
+            let xml = reply.to_xml(&message(), NOW).expect("a reply");
+            assert!(matches!(judge(PushMode::Plain, 200, &xml), Ok(Some(_))), "{xml}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_told_for_what_it_is() {
+        let image = "<MsgType>image</MsgType><MediaId>M</MediaId>";
+        let news = "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles><item><Title>T</Title></item></Articles>";
+        let typed =
+            |inside: &str| hello().replace("<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[Hello]]></Content>", inside);
+        for (body, trouble) in [
+            ("SUCCESS".to_owned(), Trouble::Shape(MessageError::Malformed)),
+            ("success\n".to_owned(), Trouble::Shape(MessageError::Malformed)),
+            (r#"{"errcode":0}"#.to_owned(), Trouble::Form),
+            (hello().replace("Hello", "\u{8}"), Trouble::Shape(MessageError::Character)),
+            (hello().replace("<![CDATA[Hello]]>", "&nbsp;"), Trouble::Shape(MessageError::Entity)),
+            (hello().replace("Hello", &"x".repeat(2049)), Trouble::LongText),
+            (hello().replace("Hello", " "), Trouble::Missing("Content")),
+            ("<html><body>502</body></html>".to_owned(), Trouble::Shape(MessageError::NotAMessage)),
+            (hello().replace("[o1]", "[o2]"), Trouble::Misdirected("ToUserName", "came from")),
+            (hello().replace("[gh_1]", "[gh_2]"), Trouble::Misdirected("FromUserName", "was for")),
+            (hello().replace("1409659814", "now"), Trouble::Missing("CreateTime")),
+            (hello().replace("Hello", ""), Trouble::Missing("Content")),
+            (hello().replace("[text]", "[txt]"), Trouble::UnknownType("txt".to_owned())),
+            (typed(image), Trouble::Missing("Image.MediaId")),
+            (typed(news), Trouble::ArticleCount),
+        ] {
+            assert_eq!(judge(PushMode::Plain, 200, &body), Err(trouble), "{body}");
+        }
+    }
+    #[test]
+    fn a_push_in_json_is_answered_in_json() {
+        let asked = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1,"MsgType":"event","Event":"CLICK"}"#;
+        let asked = Message::parse(asked.as_bytes()).expect("a message");
+        let reply = Reply::Text { content: "Hello".to_owned() }.write(&asked, NOW).expect("a reply");
+        let sealed = |form, inside: &str| {
+            sealed_reply_as(form, "QDG6eK", &key().encrypt(&app(), inside.as_bytes(), *b"0123456789abcdef"), NOW, "1372623149")
+        };
+        assert!(matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))), "{reply}");
+        assert_eq!(judge_json(PushMode::Plain, "success"), Ok(None));
+        assert!(matches!(judge_json(PushMode::Safe, &sealed(Form::Json, &reply)), Ok(Some(_))));
+        assert_eq!(judge_json(PushMode::Plain, &hello()), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Json, &hello())), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)), Err(Trouble::Form));
+        assert_eq!(judge_json(PushMode::Safe, &reply), Err(Trouble::Clear));
+        assert_eq!(judge_json(PushMode::Plain, r#"{"errcode":0}"#), Err(Trouble::Missing("ToUserName")));
+        assert_eq!(judge_json(PushMode::Plain, &reply.replace("Hello", "")), Err(Trouble::Missing("Content")));
+        let news = Reply::News(vec![Article { title: "T".to_owned(), ..Article::default() }]).write(&asked, NOW).expect("a reply");
+        assert!(matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))), "{news}");
+    }
+}

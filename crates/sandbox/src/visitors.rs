@@ -1,0 +1,244 @@
+//! The people who visit pages inside WeChat: who they are, their codes, and the user-level tokens that a code buys. Pure: it is told
+//! the time and every span, and knows neither addresses nor secrets of accounts. What is old is forgotten once there is much of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::bounded::Bounded;
+use super::mint;
+use super::refusal::Refusal;
+use clock::UnixMillis;
+
+/// How many codes, tokens and strangers are remembered: more than any test has at work, and less than a machine minds.
+const REMEMBERED: usize = 50_000;
+
+/// Everyone and everything that belongs to them.
+#[derive(Debug)]
+pub(super) struct Visitors {
+    /// By openid: those who came at least once. Followers are not among them.
+    strangers: Bounded<Person>,
+    /// By openid, with the time since when. They were made by order, so no bound is needed.
+    followers: HashMap<String, (Person, UnixMillis)>,
+    codes: Bounded<Code>,
+    tokens: Bounded<Lease>,
+    refreshes: Bounded<Refresh>,
+    tallies: BTreeMap<String, Tally>,
+    virtual_people: u64,
+}
+
+/// Somebody known to an account.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    app_id: String,
+    pub(super) name: String,
+}
+
+/// What a visitor granted an account by one visit.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) app_id: String,
+    pub(super) name: String,
+    pub(super) openid: String,
+    pub(super) scope: String,
+    /// Somebody who does not exist, in whose name WeChat shows a page to those who have not logged in (快照页).
+    pub(super) is_virtual: bool,
+}
+
+/// A pair of user-level tokens as it is handed out.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) access: String,
+    pub(super) refresh: String,
+    pub(super) pass: Arc<Pass>,
+}
+
+/// How often an account's visitors did what.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Tally {
+    /// Answers given on the authorize page, refusals included.
+    pub(super) visits: u64,
+    /// Codes handed out.
+    pub(super) codes: u64,
+    /// Codes exchanged.
+    pub(super) logins: u64,
+}
+
+#[derive(Debug)]
+struct Code {
+    pass: Arc<Pass>,
+    ends: UnixMillis,
+    used: bool,
+}
+
+#[derive(Debug)]
+struct Lease {
+    pass: Arc<Pass>,
+    ends: UnixMillis,
+}
+
+#[derive(Debug)]
+struct Refresh {
+    pass: Arc<Pass>,
+    /// The newest access token.
+    access: String,
+    ends: UnixMillis,
+}
+
+impl Pass {
+    /// Whether it opens the profile and not only the openid. A scope may be a list.
+    pub(super) fn has_profile(&self) -> bool {
+        self.scope.split(',').any(|scope| scope == "snsapi_userinfo")
+    }
+}
+
+impl Visitors {
+    /// `name` agrees to `scope`: the code for it, good until `ends`.
+    pub(super) fn agree(&mut self, app_id: &str, name: &str, scope: &str, ends: UnixMillis) -> String {
+        let openid = self.meet(app_id, name);
+        let (app_id, name, scope) = (app_id.to_owned(), name.to_owned(), scope.to_owned());
+        self.hand_out(Pass { app_id, name, openid, scope, is_virtual: false }, ends)
+    }
+
+    /// As [`Visitors::agree`], by somebody who does not exist and never comes twice.
+    pub(super) fn agree_virtually(&mut self, app_id: &str, scope: &str, ends: UnixMillis) -> String {
+        self.virtual_people += 1;
+        // No name that anybody could give has this character.
+        let name = format!("\0{}", self.virtual_people);
+        let openid = mint::openid(app_id, &name);
+        let (app_id, scope) = (app_id.to_owned(), scope.to_owned());
+        self.hand_out(Pass { app_id, name, openid, scope, is_virtual: true }, ends)
+    }
+
+    /// Somebody says no.
+    pub(super) fn refuse(&mut self, app_id: &str) {
+        self.tally_mut(app_id).visits += 1;
+    }
+
+    /// Spends a code, which works once, for its own account only.
+    pub(super) fn spend(&mut self, app_id: &str, code: &str, now: UnixMillis) -> Result<Arc<Pass>, Refusal> {
+        let code = self.codes.get_mut(code).filter(|code| code.pass.app_id == app_id).ok_or(Refusal::UNKNOWN_CODE)?;
+        if code.used {
+            return Err(Refusal::USED_CODE);
+        }
+        if code.ends <= now {
+            return Err(Refusal::EXPIRED_CODE);
+        }
+        code.used = true;
+        let pass = code.pass.clone();
+        self.tally_mut(app_id).logins += 1;
+        Ok(pass)
+    }
+
+    /// A new pair of tokens for a pass.
+    pub(super) fn open(&mut self, pass: Arc<Pass>, ends: UnixMillis, refresh_ends: UnixMillis) -> Session {
+        let (access, refresh) = (mint::user_token(), mint::user_token());
+        self.tokens.insert(&access, Lease { pass: pass.clone(), ends });
+        self.refreshes.insert(&refresh, Refresh { pass: pass.clone(), access: access.clone(), ends: refresh_ends });
+        Session { access, refresh, pass }
+    }
+
+    /// Renews: a live access token stays and gets until `ends`, a dead one is followed by a new one. The refresh token gains no time.
+    pub(super) fn renew(&mut self, app_id: &str, refresh: &str, now: UnixMillis, ends: UnixMillis) -> Result<Session, Refusal> {
+        let known = self.refreshes.get_mut(refresh).filter(|known| known.pass.app_id == app_id).ok_or(Refusal::UNKNOWN_REFRESH)?;
+        if known.ends <= now {
+            return Err(Refusal::EXPIRED_REFRESH);
+        }
+        match self.tokens.get_mut(&known.access) {
+            Some(lease) if now < lease.ends => lease.ends = ends,
+            _ => {
+                known.access = mint::user_token();
+                self.tokens.insert(&known.access, Lease { pass: known.pass.clone(), ends });
+            }
+        }
+        Ok(Session { access: known.access.clone(), refresh: refresh.to_owned(), pass: known.pass.clone() })
+    }
+
+    /// What a user-level token is good for now, if `openid` is whose it is.
+    pub(super) fn admit(&self, token: &str, openid: &str, now: UnixMillis) -> Result<&Pass, Refusal> {
+        if token.is_empty() {
+            return Err(Refusal::NO_TOKEN);
+        }
+        let lease = self.tokens.get(token).ok_or(Refusal::NOT_LATEST)?;
+        if lease.ends <= now {
+            Err(Refusal::EXPIRED)
+        } else if lease.pass.openid != openid {
+            Err(Refusal::WRONG_OPENID)
+        } else {
+            Ok(&lease.pass)
+        }
+    }
+
+    /// The account that a user-level token was bought for.
+    pub(super) fn owner(&self, token: &str) -> Option<&str> {
+        self.tokens.get(token).map(|lease| lease.pass.app_id.as_str())
+    }
+
+    /// Makes `name` known to an account, as a visit does, and gives the openid.
+    pub(super) fn meet(&mut self, app_id: &str, name: &str) -> String {
+        let openid = mint::openid(app_id, name);
+        if !self.followers.contains_key(&openid) {
+            self.strangers.insert(&openid, Person { app_id: app_id.to_owned(), name: name.to_owned() });
+        }
+        openid
+    }
+
+    /// Lets `name` follow the account from `now` on, or no longer. Who follows already keeps the time since when.
+    pub(super) fn follow(&mut self, app_id: &str, name: &str, follows: bool, now: UnixMillis) {
+        let openid = mint::openid(app_id, name);
+        if follows {
+            let person = Person { app_id: app_id.to_owned(), name: name.to_owned() };
+            self.followers.entry(openid).or_insert((person, now));
+        } else if let Some((person, _)) = self.followers.remove(&openid) {
+            self.strangers.insert(&openid, person);
+        }
+    }
+
+    /// Who this is to the account, and since when they follow it if they do.
+    pub(super) fn person(&self, app_id: &str, openid: &str) -> Option<(&Person, Option<UnixMillis>)> {
+        let follower = self.followers.get(openid).map(|(person, since)| (person, Some(*since)));
+        let found = follower.or_else(|| self.strangers.get(openid).map(|person| (person, None)));
+        found.filter(|(person, _)| person.app_id == app_id)
+    }
+
+    /// Whether `openid` follows the account; `None` when it could be anybody's. What is no openid, or another account's, is refused.
+    pub(super) fn follows(&self, app_id: &str, openid: &str) -> Result<Option<bool>, Refusal> {
+        let known = self.followers.get(openid).map(|(person, _)| (person, true));
+        match known.or_else(|| self.strangers.get(openid).map(|person| (person, false))) {
+            Some((person, follows)) if person.app_id == app_id => Ok(Some(follows)),
+            None if mint::is_openid(openid) => Ok(None),
+            _ => Err(Refusal::WRONG_OPENID),
+        }
+    }
+
+    /// What happened at an account.
+    pub(super) fn tally(&self, app_id: &str) -> Tally {
+        self.tallies.get(app_id).copied().unwrap_or_default()
+    }
+
+    fn hand_out(&mut self, pass: Pass, ends: UnixMillis) -> String {
+        let tally = self.tally_mut(&pass.app_id);
+        tally.visits += 1;
+        tally.codes += 1;
+        let code = mint::code();
+        self.codes.insert(&code, Code { pass: Arc::new(pass), ends, used: false });
+        code
+    }
+
+    fn tally_mut(&mut self, app_id: &str) -> &mut Tally {
+        self.tallies.entry(app_id.to_owned()).or_default()
+    }
+}
+
+impl Default for Visitors {
+    fn default() -> Self {
+        Self {
+            strangers: Bounded::new(REMEMBERED),
+            followers: HashMap::new(),
+            codes: Bounded::new(REMEMBERED),
+            tokens: Bounded::new(REMEMBERED),
+            refreshes: Bounded::new(REMEMBERED),
+            tallies: BTreeMap::new(),
+            virtual_people: 0,
+        }
+    }
+}

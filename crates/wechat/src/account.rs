@@ -1,0 +1,189 @@
+//! What a WeChat account is to us: its id, its secrets and its owner's choices. It knows nothing of tokens, stores or HTTP.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// An account's appid: 2 to 64 characters of `[A-Za-z0-9_-]`, and not a word that a route of ours uses.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppId(Arc<str>);
+
+/// Why a text is no [`AppId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppIdError {
+    /// Wrong length or a character outside the alphabet.
+    #[error("expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
+    Malformed,
+    /// The text is a word that one of our routes uses in the place of an appid.
+    #[error("this word is part of one of the server's own addresses and cannot name an app")]
+    Reserved,
+}
+
+/// Words that stand, or will stand, where an appid stands in an address of ours, or in a stored key; an app of that name could never be
+/// reached, or told from something else.
+const RESERVED: [&str; 28] = [
+    "access-token",
+    "access_token",
+    "admin",
+    "app",
+    "cgi-bin",
+    "connect",
+    "healthz",
+    "hub",
+    "jsapi",
+    "jsdkd",
+    "login",
+    "metrics",
+    "oauth",
+    "ping",
+    "proxy",
+    "qrcode",
+    "query",
+    "sns",
+    "source",
+    "static",
+    "status",
+    "ticket",
+    "token",
+    "user",
+    "users",
+    "weblogin",
+    "wechat",
+    "wx",
+];
+
+impl AppId {
+    /// Parses `text`; the rule is the contract's, WeChat itself publishes none.
+    pub fn parse(text: &str) -> Result<Self, AppIdError> {
+        let alphabet = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !(2..=64).contains(&text.len()) || !text.chars().all(alphabet) {
+            return Err(AppIdError::Malformed);
+        }
+        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+            return Err(AppIdError::Reserved);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The appid as WeChat writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for AppId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AppId({})", self.0)
+    }
+}
+
+/// Which of WeChat's two endpoints mints this account's access_token. The two kinds live side by side and never void each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TokenApi {
+    /// `GET /cgi-bin/token`: every call mints a new token and retires the last one after five minutes.
+    #[default]
+    Basic,
+    /// `POST /cgi-bin/stable_token`: the same token until its last five minutes.
+    Stable,
+}
+
+impl TokenApi {
+    /// How long before its expiry a token may be renewed for an owner who wants `reserve`.
+    ///
+    /// WeChat hands out the same stable token until its last five minutes, so renewal ahead must fall inside those.
+    /// Source: 获取稳定版接口调用凭据.
+    pub fn reserve(self, wanted: Duration) -> Duration {
+        match self {
+            Self::Basic => wanted,
+            Self::Stable => wanted.min(Duration::from_secs(5 * 60)),
+        }
+    }
+
+    /// How many renewals a day callers may force: the default and the maximum.
+    ///
+    /// WeChat allows 2000 calls a day on `/cgi-bin/token`, and `force_refresh` 20 times a day.
+    pub fn rotations_per_day(self) -> (u32, u32) {
+        match self {
+            Self::Basic => (USUAL_ROTATIONS, 2000),
+            Self::Stable => (20, 20),
+        }
+    }
+}
+
+/// Which accounts are renewed without being asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// Those asked for within one lifetime.
+    #[default]
+    Active,
+    /// Every account, for ever.
+    Always,
+}
+
+/// One WeChat account as its owner configured it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// WeChat's name for the account.
+    pub app_id: AppId,
+    /// The AppSecret; only ever sent to WeChat.
+    pub secret: SecretString,
+    /// The `token` of the account's message server, against which WeChat's server check is signed.
+    pub push_token: Option<SecretString>,
+    /// Where the access_token comes from.
+    pub token_api: TokenApi,
+    /// How long an outage of WeChat to survive: the access_token's renewal begins this long before its end. Already cut to what
+    /// `token_api` allows.
+    pub reserve: Duration,
+    /// The same for tickets, which WeChat lets us renew at any time.
+    pub ticket_reserve: Duration,
+    /// How many renewals a day callers may ask for with `rotate`.
+    pub rotations_per_day: u32,
+}
+
+/// How many renewals a day callers of a basic account may ask for: half of WeChat's 2000 calls.
+pub const USUAL_ROTATIONS: u32 = 1000;
+
+impl Account {
+    /// An account of which nobody said more than what it is fetched with.
+    pub fn usual(app_id: AppId, secret: SecretString, push_token: Option<SecretString>, reserve: Duration) -> Self {
+        let (token_api, rotations_per_day) = (TokenApi::Basic, USUAL_ROTATIONS);
+        Self { app_id, secret, push_token, token_api, reserve, ticket_reserve: reserve, rotations_per_day }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appid_is_two_to_sixty_four_plain_characters() {
+        for good in ["wx12345678", "dummy_app_key", "a-b", "ab"] {
+            assert_eq!(AppId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "a", "wx 1", "wx.1", "wx/1", "微信", &"x".repeat(65)] {
+            assert_eq!(AppId::parse(bad), Err(AppIdError::Malformed), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_our_own_addresses_is_no_appid() {
+        for word in ["weblogin", "app", "hub", "HUB"] {
+            assert_eq!(AppId::parse(word), Err(AppIdError::Reserved), "{word}");
+        }
+    }
+}

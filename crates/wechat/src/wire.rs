@@ -1,0 +1,151 @@
+//! What carries a call to WeChat and its answer back: HTTP over one of several hosts. What is asked and what an answer means is not
+//! known here, so that something else may carry it where there is no network.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use reqwest::{Client, RequestBuilder};
+use url::Url;
+
+use super::{ClientError, WechatError};
+
+/// No answer that we read is larger; a longer one is cut off and counts as unreadable.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// One call.
+pub struct Request<'a> {
+    /// The path at every host, `/cgi-bin/token`.
+    pub path: &'a str,
+    /// The query, decoded. It holds secrets.
+    pub query: &'a [(&'a str, &'a str)],
+    /// The body of a `POST`, JSON; without one it is a `GET`.
+    pub json: Option<String>,
+}
+
+/// The path alone: everything else may be secret.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Carries calls. The caller bounds the wait and drops the future when it is over.
+pub trait Wire: fmt::Debug + Send + Sync + 'static {
+    /// Sends `request` once and brings the HTTP status and the body of the answer. A call that may have arrived is not repeated: it
+    /// may have minted a token already.
+    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>>;
+}
+
+/// HTTP to WeChat's hosts.
+#[derive(Debug)]
+pub(super) struct HttpWire {
+    http: Client,
+    hosts: Vec<Url>,
+    timeout: Duration,
+    /// The host that answered last, so that a dead first host is not tried at every call.
+    preferred: AtomicUsize,
+    calls: AtomicUsize,
+}
+
+/// After so many calls the first host is tried again, to come home when it lives.
+const HOMESICK_AFTER: usize = 64;
+
+impl HttpWire {
+    /// `hosts` are tried in order on a connection failure. `timeout` is what all of them may take together.
+    pub(super) fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
+        let shares = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let mut http = Client::builder()
+            .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
+            // A redirect would carry a secret to a host that nobody configured.
+            .redirect(reqwest::redirect::Policy::none())
+            // A host that swallows packets may use up its share of the time, not that of the hosts after it.
+            .connect_timeout(timeout / shares)
+            .pool_idle_timeout(Duration::from_secs(30));
+        if hosts.iter().all(is_loopback) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| ClientError::of(&error))?;
+        Ok(Self { http, hosts, timeout, preferred: AtomicUsize::new(0), calls: AtomicUsize::new(0) })
+    }
+
+    async fn carry(&self, request: Request<'_>) -> Result<(u16, Vec<u8>), WechatError> {
+        let mut last = WechatError::Unreachable { cause: "no host is configured".to_owned() };
+        let first = self.first_host();
+        for turn in 0..self.hosts.len() {
+            let host = (first + turn) % self.hosts.len();
+            match exchange(self.request(&self.hosts[host], &request)).await {
+                Ok(answer) => {
+                    self.preferred.store(host, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) if error.is_connect() => last = WechatError::Unreachable { cause: chain(&error.without_url()) },
+                Err(error) if error.is_timeout() => return Err(WechatError::TimedOut { after: self.timeout }),
+                Err(error) => return Err(WechatError::Broken { cause: chain(&error.without_url()) }),
+            }
+        }
+        Err(last)
+    }
+
+    fn first_host(&self) -> usize {
+        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(HOMESICK_AFTER) {
+            self.preferred.store(0, Ordering::Relaxed);
+        }
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    fn request(&self, host: &Url, request: &Request<'_>) -> RequestBuilder {
+        let mut url = host.clone();
+        url.set_path(&format!("{}{}", host.path().trim_end_matches('/'), request.path));
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(request.query);
+        }
+        match &request.json {
+            None => self.http.get(url),
+            Some(body) => self.http.post(url).header("content-type", "application/json").body(body.clone()),
+        }
+    }
+}
+
+impl Wire for HttpWire {
+    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
+        self.carry(request).boxed()
+    }
+}
+
+/// One exchange; of a body that is longer than any we read, the beginning.
+pub async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
+    let mut response = request.send().await?;
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = LONGEST_BODY - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            break;
+        }
+    }
+    Ok((status, body))
+}
+
+/// Whether `host` is this machine, which no proxy leads to.
+pub fn is_loopback(host: &Url) -> bool {
+    match host.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// An error and its causes in one line; the last cause is the one that a person can act on.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
