@@ -10,13 +10,12 @@ use std::net::IpAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::ip_allowlist::TrustedProxies;
 use clock::{UnixMillis, UnixSeconds};
+use scope::GatewayScope;
 use wechat::account::AppId;
 use wechat::credential::CredentialKind;
 use wechat::signature;
-
-use crate::ip_allowlist::TrustedProxies;
-use scope::GatewayScope;
 
 pub use self::query::{SignedQuery, VerifiedQuery};
 

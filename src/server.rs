@@ -91,6 +91,9 @@ impl Server {
         let looking = [tokio::spawn(keeper.run(stopped.clone())), tokio::spawn(registry.clone().run(stopped.clone()))];
         let listening = tokio::spawn(logins.clone().listen(stopped));
         let refreshers = ahead.into_iter().chain(looking).chain([listening]).collect();
+        let (gateway, wecom) = (config.gateway, sources[1].clone());
+        let parts = gateway::Parts { options: gateway, keeper: keeper.clone(), registry: registry.clone(), wecom, api, mp };
+        let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
         let options = HttpOptions {
             hosts: config.server.hosts,
             static_dir: config.server.static_dir,
@@ -100,13 +103,10 @@ impl Server {
             access_log: config.server.access_log,
             public_url: config.server.public_url,
             open: config.wechat.open,
+            gateway,
             demo,
         };
-        let (options_of_gateway, wecom) = (config.gateway, sources[1].clone());
-        let parts =
-            gateway::Parts { options: options_of_gateway, keeper: keeper.clone(), registry: registry.clone(), wecom, api, mp };
-        let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, Some(gateway), access, options));
+        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
         openings::log(&[], &http::openings(&state));
         let mut server = actix_server::Server::build()
             .max_concurrent_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))

@@ -62,6 +62,12 @@ use crate::settings::WecomCorp;
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     options: GatewayConfig,
     accounts: Accounts,

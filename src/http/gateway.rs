@@ -41,7 +41,7 @@ const LONGEST_TOKEN_REQUEST: usize = 16 * 1024;
 
 /// Whether the gateway takes this request: a realm may use it, and the path is one of WeChat's.
 pub(super) fn takes(state: &AppState, req: &HttpRequest) -> bool {
-    let Some(gateway) = &state.gateway else { return false };
+    let gateway = &state.options.gateway;
     inside(gateway, req.uri().path()).is_some_and(|path| !matches!(Path::read(path), Path::Foreign))
         && state.access().realms.iter().any(|realm| realm.gateway.is_some())
 }
@@ -54,7 +54,7 @@ fn inside<'p>(gateway: &Gateway, path: &'p str) -> Option<&'p str> {
 
 async fn handle(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req, mut payload) = (call.state, call.req, call.payload);
-    let Some(gateway) = &state.gateway else { return Err(ApiError::NotFound) };
+    let gateway = &state.options.gateway;
     let id = request_id(req);
     let answered = answer(gateway, state, req, &mut payload, &id).await;
     let (mut response, error) = match answered {

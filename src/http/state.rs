@@ -48,8 +48,6 @@ pub struct AppState {
     pub sources: Sources,
     /// The tokens and tickets of WeCom's applications.
     pub wecom: Sources,
-    /// WeChat's own API behind our address.
-    pub gateway: Option<Gateway>,
     /// Options that only a restart changes.
     pub options: HttpOptions,
     /// Limits how many expensive answers are computed at once, so that they leave processor time to others.
@@ -118,6 +116,8 @@ pub struct HttpOptions {
     pub public_url: Option<Url>,
     /// Where WeChat asks its users.
     pub open: Url,
+    /// WeChat's own API behind our address.
+    pub gateway: Gateway,
     /// The demo's account and realm; `None` = no demo.
     pub demo: Option<Demo>,
 }
@@ -150,7 +150,6 @@ impl AppState {
         inbox: Inbox,
         [sources, wecom]: [Sources; 2],
         registry: Registry,
-        gateway: Option<Gateway>,
         access: Access,
         options: HttpOptions,
     ) -> Self {
@@ -162,7 +161,6 @@ impl AppState {
             access: ArcSwap::from_pointee(access),
             sources,
             wecom,
-            gateway,
             expensive: Semaphore::new(MAX_EXPENSIVE),
             concurrency: ConcurrencyLimit::new(options.max_waiting, clock.clone()),
             log_limit: LogLimit::new(clock.clone()),
