@@ -136,7 +136,6 @@ fn nothing_virtual_arrived(sdk: &str, arrivals: &[Arrival]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the gateway does not forward yet"]
 async fn every_sdk_makes_its_calls_through_the_gateway() {
     if installed().is_none() {
         return;
@@ -155,7 +154,6 @@ async fn every_sdk_makes_its_calls_through_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the gateway does not forward yet"]
 async fn a_dead_token_at_wechat_is_healed_for_every_sdk() {
     if installed().is_none() {
         return;
@@ -173,7 +171,6 @@ async fn a_dead_token_at_wechat_is_healed_for_every_sdk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the gateway does not forward yet"]
 async fn every_sdk_reads_the_refusal_of_a_forbidden_path() {
     if installed().is_none() {
         return;

@@ -154,7 +154,7 @@ fn days_networks_keys_and_shares_are_checked() {
         "networks: ['10.0.0.0/33']",
         "realms[0].networks[0]: found \"10.0.0.0/33\", expected \"loopback\", \"private\", an address or a network",
     );
-    check("networks: ['*']", "everybody is \"0.0.0.0/0\"");
+    check("networks: ['*']", "for every address write");
     check_warning("networks: []", "is refused everywhere");
     check(
         "keys: ['tokens']",

@@ -102,7 +102,8 @@ const sdks = {
       const media = answers.upload && answers.upload.answer ? answers.upload.answer.media_id : given;
       answers[name] = { answer: api[name] ? await api[name](name === "download" ? given || media : given) : null };
     } catch (error) {
-      answers[name] = { error: String(error && error.message ? error.message : error), code: error && error.code };
+      const text = error && (error.message || (typeof error === "object" && JSON.stringify(error)));
+      answers[name] = { error: String(text || error), code: error && error.code };
     }
   }
   fs.writeSync(1, JSON.stringify(answers));
