@@ -8,7 +8,7 @@ use jsdkd::clock::Clock;
 use jsdkd::sandbox::Answer;
 use jsdkd::store::{Store, StoreConfig, open, redis};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::oauth_stores::{app_with, many_trips, one_of_twenty_redeems};
 use crate::scan_login::{begin, scan};
@@ -234,6 +234,9 @@ async fn three_processes_behind_a_proxy_hold_one_token_and_say_what_is_missing()
                 // A process that has never written has published nothing.
                 assert!(lines.len() <= 1, "{missing} is told once: {lines:?}");
                 assert!(lines.iter().all(|line| line["said"] == words), "{lines:?}");
+                let cost = if missing.starts_with("scripts") { "overwrite a newer value" } else { "within a second" };
+                let says_cost = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains(cost));
+                assert!(lines.iter().all(says_cost), "{missing}: the log says what it costs: {lines:?}");
             }
         }
         let told = (0..3).flat_map(|process| fleet.process(process).log());

@@ -11,6 +11,7 @@ pub(crate) mod fleet;
 pub(crate) mod keeping;
 pub(crate) mod load;
 pub(crate) mod nginx;
+pub(crate) mod npm;
 pub(crate) mod page;
 pub(crate) mod pip;
 pub(crate) mod process;
