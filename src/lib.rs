@@ -35,10 +35,6 @@
 )]
 
 #[cfg(not(feature = "internals"))]
-mod chance;
-#[cfg(feature = "internals")]
-pub mod chance;
-#[cfg(not(feature = "internals"))]
 mod client_network;
 #[cfg(feature = "internals")]
 pub mod client_network;
@@ -50,6 +46,10 @@ pub mod clock;
 mod files;
 #[cfg(feature = "internals")]
 pub mod files;
+#[cfg(not(feature = "internals"))]
+mod rng;
+#[cfg(feature = "internals")]
+pub mod rng;
 
 #[cfg(not(feature = "internals"))]
 mod account;

@@ -1,7 +1,7 @@
 //! Records in this process: a map behind a std mutex, which guards only the map's own few instructions and is never held across an
 //! await. The file store is built on the same map.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
+use super::permits::Permits;
 use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
@@ -207,53 +208,6 @@ impl Apps for MemoryStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         locked(&self.apps).insert(app.app_id.clone(), app.clone());
         ready(Ok(())).boxed()
-    }
-}
-
-/// Permits counted in this process, for the stores that no other process shares.
-#[derive(Debug)]
-pub(super) struct Permits {
-    taken: Mutex<Taken>,
-    clock: Clock,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    by_key: HashMap<String, (u32, SteadyMillis)>,
-    /// How many there may be before those whose window is over are looked for.
-    sweep_at: usize,
-}
-
-impl Permits {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { taken: Mutex::default(), clock }
-    }
-
-    /// See [`Records::spend`].
-    pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
-        let now = self.clock.steady();
-        let mut taken = locked(&self.taken);
-        if taken.by_key.len() >= taken.sweep_at {
-            taken.by_key.retain(|_, (_, ends)| *ends > now);
-            // Twice as many as live: each sweep is paid for by as many calls as it walks over.
-            taken.sweep_at = (2 * taken.by_key.len()).max(64);
-        }
-        let (count, ends) = taken.by_key.entry(key.to_owned()).or_insert((0, now.plus(window)));
-        if *ends <= now {
-            (*count, *ends) = (0, now.plus(window));
-        }
-        let granted = *count < limit;
-        *count += u32::from(granted);
-        granted
-    }
-
-    pub(super) fn refund(&self, key: &str) {
-        let mut taken = locked(&self.taken);
-        match taken.by_key.get_mut(key) {
-            Some((count, _)) if *count > 1 => *count -= 1,
-            // The next window begins with the next permit.
-            _ => drop(taken.by_key.remove(key)),
-        }
     }
 }
 

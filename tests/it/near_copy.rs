@@ -484,8 +484,8 @@ async fn what_the_store_lacks_is_written_before_the_end() {
     // No refresher runs: the last word is that of `close`.
     let keeper = Keeper::new(vec![account(TokenApi::Stable)], shared, wechat, Clock::system(), Keep::Active);
     store.down(true);
-    let holding = keeper.holding(APP).expect("the usual account");
-    holding.credential(CredentialKind::AccessToken).get().await.expect("a token");
+    let credentials = keeper.credentials(APP).expect("the usual account");
+    credentials.credential(CredentialKind::AccessToken).get().await.expect("a token");
     assert_eq!(store.stored().await, None);
     store.down(false);
     keeper.close(SECOND).await;

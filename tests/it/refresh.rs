@@ -224,8 +224,8 @@ async fn ten_thousand_accounts_share_one_task() {
     let (_stop, stopped) = watch::channel(false);
     let refresher = tokio::spawn(keeper.run(stopped));
     for account in many() {
-        let holding = keeper.holding(account.app_id.as_str()).expect("it was configured");
-        let token = holding.credential(CredentialKind::AccessToken).get().await.expect("it is in the store");
+        let credentials = keeper.credentials(account.app_id.as_str()).expect("it was configured");
+        let token = credentials.credential(CredentialKind::AccessToken).get().await.expect("it is in the store");
         assert_eq!(token.value().expose_secret(), format!("t-{}", account.app_id));
     }
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Every room and its rank: a room imports lower ranks and itself, nothing else.
 const RANKS: [(&str, u8); 27] = [
-    ("chance", 0),
+    ("rng", 0),
     ("client_network", 0),
     ("clock", 0),
     ("account", 0),

@@ -39,7 +39,7 @@ impl Caller {
         let (process, keeper) = self.fleet.on(host)?;
         self.world.alive(process).await;
         let since = self.world.now();
-        let holding = keeper.holding(app).expect("a known account");
+        let credentials = keeper.credentials(app).expect("a known account");
         if let Some(value) = refused {
             let mut state = self.world.state();
             let state = &mut *state;
@@ -47,8 +47,8 @@ impl Caller {
         }
         let asked = async {
             match refused {
-                None => holding.credential(kind).get().await,
-                Some(value) => holding.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
+                None => credentials.credential(kind).get().await,
+                Some(value) => credentials.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
             }
         };
         let answer = timeout(PATIENCE, asked).await.ok()?;
@@ -59,8 +59,8 @@ impl Caller {
         }
         let word = if refused.is_some() { "rotate" } else { "ask" };
         match answer {
-            Ok(near) => {
-                let value = number(near.value().expose_secret());
+            Ok(cached) => {
+                let value = number(cached.value().expose_secret());
                 self.world.note(|| format!("{word} {app} {} at host {host}: v{value}", kind.name()));
                 let mut state = self.world.state();
                 let state = &mut *state;

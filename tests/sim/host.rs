@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jsdkd::account::{Account, AppId, Keep, TokenApi};
-use jsdkd::chance::Chance;
 use jsdkd::clock::{Clock, UnixMillis};
 use jsdkd::keeper::Keeper;
+use jsdkd::rng::Rng;
 use jsdkd::wechat::WechatClient;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -72,9 +72,9 @@ impl Fleet {
         };
         let store = ToStore { world: Arc::clone(&self.world), process, clock: self.clocks[host].clone() };
         let wechat = WechatClient::over(Arc::new(ToWechat { world: Arc::clone(&self.world), process }), TIMEOUT);
-        let chance = Chance::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
+        let rng = Rng::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
         let clock = self.clocks[host].clone();
-        let keeper = Keeper::with_chance(accounts(), Arc::new(store), wechat, clock, self.keep, chance);
+        let keeper = Keeper::with_rng(accounts(), Arc::new(store), wechat, clock, self.keep, rng);
         let (_stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.run(stopped));
         running[host] = Some(Instance { process, keeper, refresher, _stop });

@@ -38,23 +38,23 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
 impl Scene {
     pub(crate) async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
-        let near = holding.credential(CredentialKind::AccessToken).get().await?;
-        Ok(number(near.value().expose_secret()))
+        let credentials = keeper.credentials(app).expect("a known account");
+        let cached = credentials.credential(CredentialKind::AccessToken).get().await?;
+        Ok(number(cached.value().expose_secret()))
     }
 
     pub(crate) async fn ticket(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
-        let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
+        let credentials = keeper.credentials(app).expect("a known account");
+        let ticket = credentials.credential(CredentialKind::JsapiTicket).get().await?;
         Ok(number(ticket.value().expose_secret()))
     }
 
     pub(crate) async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
+        let credentials = keeper.credentials(app).expect("a known account");
         let refused = SecretString::from(format!("v{refused}"));
-        Ok(number(holding.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
+        Ok(number(credentials.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
     }
 
     pub(crate) fn begins(&self, trouble: Trouble) {

@@ -160,9 +160,9 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
                 scene.fleet.jump(1, -(HOUR as i64));
             };
             let (_, keeper) = scene.fleet.on(1).expect("it runs");
-            let holding = keeper.holding(BASIC).expect("a known account");
-            let (near, ()) = tokio::join!(holding.credential(CredentialKind::AccessToken).get(), moved);
-            let left = near.unwrap().left(keeper.clock());
+            let credentials = keeper.credentials(BASIC).expect("a known account");
+            let (cached, ()) = tokio::join!(credentials.credential(CredentialKind::AccessToken).get(), moved);
+            let left = cached.unwrap().left(keeper.clock());
             assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
         });
     }

@@ -74,7 +74,8 @@ impl Fleet {
 
     /// Three processes whose wall clocks can be set, and tokens that live so long.
     pub(crate) async fn with_clocks(cache: Value, lifetime: Duration) -> Self {
-        let fleet = Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, reserve: None, has_clocks: true }).await;
+        let fleet =
+            Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, reserve: None, has_clocks: true }).await;
         // Longer than a near copy may be old, as in life.
         fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
         fleet
