@@ -73,13 +73,13 @@ impl<S: Subject> Credential<S> {
     /// share them.
     async fn take_forced_permit(&self, subject: &S) -> Result<Permit, Error<S>> {
         let (store, key) = (&self.engine.store, subject.store_key());
-        if !store.spend(&spacing(&key), 1, FORCED_SPACING).await? {
+        if !store.take_permit(&spacing(&key), 1, FORCED_SPACING).await? {
             return Ok(Permit::TooSoon);
         }
         let Some(daily) = subject.forced_per_day() else { return Ok(Permit::Force) };
         // WeChat counts by the day of China, where no clock is ever changed.
         let day = self.engine.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
-        Ok(match store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await? {
+        Ok(match store.take_permit(&format!("{key}.rotations.{day}"), daily, DAY).await? {
             true => Permit::Force,
             // Another forced renewal may have voided our value; the current one can be requested without force.
             false if subject.can_ask_freely() && subject.effect() == Effect::Supersedes => Permit::OnlyAsk,
@@ -91,7 +91,7 @@ impl<S: Subject> Credential<S> {
     /// without limit.
     pub(super) async fn return_forced_permit(&self) {
         let key = self.subject.load().store_key();
-        if let Err(error) = self.engine.store.refund(&spacing(&key)).await {
+        if let Err(error) = self.engine.store.return_permit(&spacing(&key)).await {
             self.engine.outage.failed(&error, self.engine.clock.steady());
         }
     }

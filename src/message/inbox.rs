@@ -127,7 +127,7 @@ impl Inbox {
 
     /// Brings the case to its end: here, or by waiting for the instance that was first.
     async fn settle(&self, job: &Job, key: &str, case: &Case) {
-        let is_ours = match self.0.store.spend(key, 1, REMEMBERED).await {
+        let is_ours = match self.0.store.take_permit(key, 1, REMEMBERED).await {
             Ok(is_ours) => is_ours,
             Err(error) => {
                 // A message that is handed on twice is a lesser evil than one that is lost.

@@ -1,5 +1,4 @@
-//! Records in this process: a map behind a std mutex, which guards only the map's own few instructions and is never held across an
-//! await. The file store is built on the same map.
+//! Records in this process: a map behind a std mutex that is never held across an await. The file store's logins use the same map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -13,7 +12,7 @@ use super::permits::Permits;
 use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
 use crate::clock::{Clock, SteadyMillis, UnixMillis};
 
-/// Keeps records until they or the process end.
+/// Keeps records until they expire or the process ends.
 #[derive(Debug)]
 pub struct MemoryStore {
     records: Mutex<RecordMap>,
@@ -39,7 +38,7 @@ impl MemoryStore {
     }
 }
 
-/// Records by key, without those that have ended.
+/// Records by key; expired ones are dropped.
 #[derive(Debug, Default)]
 pub(super) struct RecordMap {
     by_key: BTreeMap<String, Record>,
@@ -78,7 +77,7 @@ impl RecordMap {
     }
 }
 
-/// When what was written ends, so that a store forgets it without looking at all the rest.
+/// Expiries in order, so that expired records are found without a scan.
 #[derive(Debug, Default)]
 pub(super) struct Ends(BTreeSet<(UnixMillis, String)>);
 
@@ -88,8 +87,8 @@ impl Ends {
         self.0.insert((end, key.to_owned()));
     }
 
-    /// The keys whose noted end lies [`FORGET_AFTER`] back, each once. A key that was written again since has another end: the
-    /// caller compares.
+    /// Removes and returns the keys that expired [`FORGET_AFTER`] ago. A key that was written again since has another expiry, so the caller
+    /// compares.
     pub(super) fn passed(&mut self, now: UnixMillis) -> Vec<(UnixMillis, String)> {
         let mut passed = Vec::new();
         while self.0.first().is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now) {
@@ -99,7 +98,7 @@ impl Ends {
     }
 }
 
-/// What has ended is kept this much longer, should the wall clock be set back.
+/// How much longer expired records are kept, in case the wall clock is set back.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 impl Store for MemoryStore {
@@ -190,12 +189,12 @@ impl Records for MemoryStore {
         ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.permits.refund(key);
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.return_permit(key);
         ready(Ok(())).boxed()
     }
 }
@@ -211,7 +210,7 @@ impl Apps for MemoryStore {
     }
 }
 
-/// Locks a mutex whose holders cannot leave the data half-changed, so that one panic elsewhere does not poison everything after it.
+/// Locks a mutex and ignores poisoning, because no holder leaves the data half-changed.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -83,11 +83,11 @@ pub trait Records: Send + Sync {
 
     /// Takes one of `limit` permits named `key`, which come back `window` after the first of them was taken. `false`: all are
     /// taken. All instances draw on one count.
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Gives back what [`Records::spend`] took last, because it came to nothing. The window of the last one given back ends
+    /// Gives back what [`Records::take_permit`] took last, because it came to nothing. The window of the last one given back ends
     /// with it.
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// The fingerprint by which a companion names `value`.
@@ -110,7 +110,7 @@ pub enum Changed {
 pub struct StoreError {
     /// `memory`, `file`, `redis`, `mysql`, `postgres` or `sqlite`.
     pub backend: &'static str,
-    /// `read`, `write`, `take`, `claim` …
+    /// `read`, `write`, `take`, `grant a lease` …
     pub operation: &'static str,
     /// The cause in words.
     pub cause: String,

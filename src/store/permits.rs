@@ -26,8 +26,8 @@ impl Permits {
         Self { taken: Mutex::default(), clock }
     }
 
-    /// See [`Records::spend`].
-    pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
+    /// See [`Records::take_permit`].
+    pub(super) fn take_permit(&self, key: &str, limit: u32, window: Duration) -> bool {
         let now = self.clock.steady();
         let mut taken = locked(&self.taken);
         if taken.by_key.len() >= taken.sweep_at {
@@ -44,7 +44,7 @@ impl Permits {
         granted
     }
 
-    pub(super) fn refund(&self, key: &str) {
+    pub(super) fn return_permit(&self, key: &str) {
         let mut taken = locked(&self.taken);
         match taken.by_key.get_mut(key) {
             Some((count, _)) if *count > 1 => *count -= 1,

@@ -217,18 +217,18 @@ impl Records for Brittle {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             self.fault("spend")?;
-            self.records.spend(key, limit, window).await
+            self.records.take_permit(key, limit, window).await
         }
         .boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.fault("refund")?;
-            self.records.refund(key).await
+            self.records.return_permit(key).await
         }
         .boxed()
     }

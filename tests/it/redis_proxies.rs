@@ -156,10 +156,10 @@ async fn instances_with_and_without_scripts_share_one_redis() {
         assert!(renews(&**one, "wx2.token", "a").await && renews(&**other, "wx2.token", "b").await);
         assert_eq!(value(one.take("wx2.token").await.unwrap()).as_deref(), Some("b"));
         for (spender, granted) in [(one, true), (other, true), (one, false), (other, false)] {
-            assert_eq!(spender.spend("wx1.rotate", 2, HOUR).await.unwrap(), granted);
+            assert_eq!(spender.take_permit("wx1.rotate", 2, HOUR).await.unwrap(), granted);
         }
-        one.refund("wx1.rotate").await.unwrap();
-        assert!(other.spend("wx1.rotate", 2, HOUR).await.unwrap() && !one.spend("wx1.rotate", 2, HOUR).await.unwrap());
+        one.return_permit("wx1.rotate").await.unwrap();
+        assert!(other.take_permit("wx1.rotate", 2, HOUR).await.unwrap() && !one.take_permit("wx1.rotate", 2, HOUR).await.unwrap());
     }
     for name in server.names_like("*") {
         assert!(server.cli(&["PTTL", &name]).parse::<i64>().unwrap() > 0, "{name} ends some day");

@@ -111,7 +111,7 @@ async fn the_prefix_stands_before_every_key() {
     let store = store_at(&format!("{}?prefix=site:", server.url())).await;
     works(&*store).await;
     assert!(has_lease(&*store, "wx1.token", "me").await);
-    assert!(store.spend("wx1.rotate", 1, HOUR).await.unwrap());
+    assert!(store.take_permit("wx1.rotate", 1, HOUR).await.unwrap());
     let keys = server.cli(&["KEYS", "*"]);
     let mut keys: Vec<&str> = keys.lines().collect();
     keys.sort_unstable();
@@ -232,7 +232,7 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         assert_eq!(read(&*store, "wx1.token").await.as_deref(), Some("abc"));
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert!(store.spend("wx1.rotate", 100, HOUR).await.unwrap());
+        assert!(store.take_permit("wx1.rotate", 100, HOUR).await.unwrap());
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
         store.put("wx1.ticket", &record("once", HOUR)).await.unwrap();
@@ -407,8 +407,8 @@ async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
         store.put(&format!("{key}.version"), &record("{}", HOUR)).await.unwrap();
         assert_eq!(read(&*store, &format!("{key}.version")).await.as_deref(), Some("{}"));
         assert!(has_lease(&*store, &key, "me").await);
-        assert!(store.spend(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
-        assert!(store.spend(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
+        assert!(store.take_permit(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
+        assert!(store.take_permit(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
         let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.names_like(&format!("*{app}*"))).collect();
         assert_eq!(keys.len(), 5, "{keys:?}");
         assert!(keys.contains(&format!("site:{key}")) && keys.iter().all(|name| slot(name) == slot(&keys[0])), "{keys:?}");

@@ -101,7 +101,7 @@ async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
 
             let spent = granted(&stores, |store, _| {
                 let key = key.clone();
-                async move { store.spend(&key, 7, HOUR).await.unwrap() }
+                async move { store.take_permit(&key, 7, HOUR).await.unwrap() }
             });
             assert_eq!(spent.await, 7, "{url}: no more than the limit, and no less");
 
@@ -224,7 +224,7 @@ async fn a_very_long_key_is_a_key_like_any_other() {
         let keys: Vec<String> = ["a", "b"].map(|end| format!("message.wx1.{}{end}", "x".repeat(500))).to_vec();
         for key in &keys {
             store.put(key, &record(&key[500..], HOUR)).await.unwrap();
-            assert!(store.spend(key, 1, HOUR).await.unwrap() && !store.spend(key, 1, HOUR).await.unwrap());
+            assert!(store.take_permit(key, 1, HOUR).await.unwrap() && !store.take_permit(key, 1, HOUR).await.unwrap());
         }
         assert_ne!(value(store.get(&keys[0]).await.unwrap()), value(store.get(&keys[1]).await.unwrap()));
     })

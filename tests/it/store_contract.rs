@@ -246,36 +246,36 @@ async fn grants_leases(store: &dyn Store, shared: bool) {
 async fn counts_permits(store: &Arc<dyn Store>) {
     let spenders = (0..20).map(|_| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.spend("wx1.rotate", 3, HOUR).await.unwrap() })
+        tokio::spawn(async move { store.take_permit("wx1.rotate", 3, HOUR).await.unwrap() })
     });
     let mut granted = 0;
     for spender in spenders.collect::<Vec<_>>() {
         granted += u32::from(spender.await.unwrap());
     }
     assert_eq!(granted, 3, "no more than the limit, however many ask");
-    assert!(!store.spend("wx1.none", 0, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx1.none", 0, HOUR).await.unwrap());
 
-    store.refund("wx1.rotate").await.unwrap();
-    assert!(store.spend("wx1.rotate", 3, HOUR).await.unwrap(), "what was given back is taken again");
-    assert!(!store.spend("wx1.rotate", 3, HOUR).await.unwrap());
+    store.return_permit("wx1.rotate").await.unwrap();
+    assert!(store.take_permit("wx1.rotate", 3, HOUR).await.unwrap(), "what was given back is taken again");
+    assert!(!store.take_permit("wx1.rotate", 3, HOUR).await.unwrap());
     for _ in 0..2 {
-        store.refund("wx3.rotate").await.unwrap();
+        store.return_permit("wx3.rotate").await.unwrap();
     }
-    assert!(store.spend("wx3.rotate", 1, HOUR).await.unwrap());
-    assert!(!store.spend("wx3.rotate", 1, HOUR).await.unwrap(), "what was never taken cannot be given back");
+    assert!(store.take_permit("wx3.rotate", 1, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx3.rotate", 1, HOUR).await.unwrap(), "what was never taken cannot be given back");
 
     // The window counts from the permit that was used, not from the one that was given back.
-    assert!(store.spend("wx4.rotate", 1, SHORT).await.unwrap());
+    assert!(store.take_permit("wx4.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT / 2).await;
-    store.refund("wx4.rotate").await.unwrap();
-    assert!(store.spend("wx4.rotate", 1, HOUR).await.unwrap());
+    store.return_permit("wx4.rotate").await.unwrap();
+    assert!(store.take_permit("wx4.rotate", 1, HOUR).await.unwrap());
     tokio::time::sleep(SHORT).await;
-    assert!(!store.spend("wx4.rotate", 1, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx4.rotate", 1, HOUR).await.unwrap());
 
-    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap());
-    assert!(!store.spend("wx2.rotate", 1, SHORT).await.unwrap());
+    assert!(store.take_permit("wx2.rotate", 1, SHORT).await.unwrap());
+    assert!(!store.take_permit("wx2.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT * 2).await;
-    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
+    assert!(store.take_permit("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
 }
 
 async fn keeps_apps(store: &dyn Store) {

@@ -1,4 +1,4 @@
-//! Who asks: back ends and pages that behave, and some that do not. A balancer sends each of them to any host that is up.
+//! The callers: back ends and pages, some of them misbehaving. A load balancer sends each request to any host that is up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Caller {
         sleep(Duration::from_millis(span)).await;
     }
 
-    /// Asks a host for a credential, perhaps telling it that WeChat refused one; what was handed out, if anything.
+    /// Asks a host for a credential, perhaps reporting one as refused. Returns what was handed out.
     async fn ask(&mut self, app: &str, kind: CredentialKind, refused: Option<u64>) -> Option<u64> {
         let host = self.dice.random_range(0..self.fleet.hosts());
         let (process, keeper) = self.fleet.on(host)?;
@@ -102,7 +102,7 @@ impl Caller {
         }
     }
 
-    /// Many at once, now and then.
+    /// Sometimes sends many requests at once.
     pub(crate) async fn crowd(self, app: &'static str) {
         let mut number = 0;
         let mut first = self;
@@ -119,11 +119,11 @@ impl Caller {
         }
     }
 
-    /// One who says that everything was refused: what is current, what was, and what never was.
+    /// Reports everything as refused: the current value, old ones, and invented ones.
     pub(crate) async fn vandal(mut self) {
         let mut seen = 0;
         loop {
-            // Long rests between attacks, or a run would be nothing else.
+            // Long pauses between attacks, so that a run also has normal hours.
             self.pause(16 * 60 * MINUTE).await;
             let (app, pace) = (APPS[self.dice.random_range(0..2)], [SECOND, 40 * SECOND][self.dice.random_range(0..2)]);
             for _ in 0..self.dice.random_range(1..60) {

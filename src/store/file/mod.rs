@@ -30,7 +30,7 @@ use journal::Journal;
 use lock::Lock;
 use writer::{GATHER, RETRY, Shared, State, Written, write_changes};
 
-/// Keeps records in one file that no other process may share.
+/// Keeps records in one file, for one process at a time.
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
@@ -107,7 +107,7 @@ impl Store for FileStore {
             if self.shared.written.borrow().has(version) {
                 return logins;
             }
-            // A last try, also for what could not be written before.
+            // One last attempt, also for changes that could not be written before.
             self.change("write", |_| ()).await.and(logins)
         }
         .boxed()
@@ -173,12 +173,12 @@ impl Records for FileStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.permits.refund(key);
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.return_permit(key);
         ready(Ok(())).boxed()
     }
 }

@@ -19,7 +19,7 @@ use crate::store::memory::{Ends, locked};
 /// The shortest time between two rewrites of the file.
 pub(super) const GATHER: Duration = Duration::from_millis(50);
 
-/// How long after a failed rewrite the next one is tried, should nothing else change.
+/// Retry delay after a failed rewrite.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -27,16 +27,16 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
-    /// The last version on disk, and how writing it went.
+    /// The last version on disk, and whether writing it failed.
     pub(super) written: watch::Sender<Written>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) entries: Entries,
-    /// The exact ends of what this process wrote: the file has whole seconds, and a life of less would not be seen at all.
+    /// The exact expiry of what this process wrote, because the file has only whole seconds.
     pub(super) ends: HashMap<String, UnixMillis>,
-    /// The same ends in order, and those of the records that were in the file.
+    /// All expiries in order, also of the records that were in the file.
     pub(super) order: Ends,
     pub(super) version: u64,
 }
@@ -48,7 +48,7 @@ impl State {
         self.order.note(key, end);
     }
 
-    /// Drops records that have ended; what is not a record of our form has no end and stays.
+    /// Drops expired records. An entry that is not a record has no expiry and stays.
     fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.order.passed(now) {
             let written = self.ends.get(&key).copied().or_else(|| written_end(self.entries.get(&key)?));
@@ -74,15 +74,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Whether `version` is on disk. One write may satisfy several wakings of the writer, and the rest must not write again: a store
-    /// that has been closed would hold its lock a little longer.
+    /// Whether `version` is on disk. One write may cover several notifications; writing again would keep a closed store's lock longer.
     pub(super) fn has(&self, version: u64) -> bool {
         self.fault.is_none() && self.version >= version
     }
 }
 
-/// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
-/// Ends with its store.
+/// Writes the entries whenever they have changed, and publishes the result. A failed write is retried. Ends with its store.
 pub(super) async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
     loop {
         let failed = shared.written.borrow().fault.is_some();

@@ -119,7 +119,7 @@ impl VersionedRecords for RedisStore {
         async move {
             let take = TakeLease { owner, millis: millis(ttl) };
             let lease = self.names.lease(key);
-            let (is_granted, now) = join(self.change("claim", &lease, take), self.now()).await;
+            let (is_granted, now) = join(self.change("grant a lease", &lease, take), self.now()).await;
             Ok(is_granted?.then_some(now))
         }
         .boxed()
@@ -128,7 +128,7 @@ impl VersionedRecords for RedisStore {
     fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let release = ReleaseLease { owner, margin: self.dialer.timeout() };
-            if self.change("release", &self.names.lease(key), release).await? {
+            if self.change("release a lease", &self.names.lease(key), release).await? {
                 self.announce(key).await;
             }
             Ok(())

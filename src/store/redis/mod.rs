@@ -16,7 +16,7 @@ use self::dial::Dialer;
 use self::link::Link;
 use self::lock::Lock;
 use self::names::Names;
-use self::permits::{Refund, Spend};
+use self::permits::{ReturnPermit, TakePermit};
 use self::record::{Found, LONGEST, millis, span};
 use super::change_feed::{ChangeFeed, notice, own_name};
 use super::memory::locked;
@@ -207,12 +207,13 @@ impl Records for RedisStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.change("spend", &self.names.permits(key), Spend { limit, millis: millis(window) }).await }.boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move { self.change("take a permit", &self.names.permits(key), TakePermit { limit, millis: millis(window) }).await }
+            .boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.change("refund", &self.names.permits(key), Refund).await.map(drop) }.boxed()
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.change("return a permit", &self.names.permits(key), ReturnPermit).await.map(drop) }.boxed()
     }
 }
 

@@ -8,12 +8,12 @@ use super::connection::Connection;
 use super::fault;
 
 /// Counts up to the limit; the window starts with the first permit. A value that is not a count, or has no expiry, is reset.
-pub(super) struct Spend {
+pub(super) struct TakePermit {
     pub(super) limit: u32,
     pub(super) millis: u64,
 }
 
-impl Change for Spend {
+impl Change for TakePermit {
     type Outcome = bool;
 
     const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
@@ -57,9 +57,9 @@ impl Change for Spend {
 }
 
 /// The window stays as it is; without permits taken, the next one starts a new window.
-pub(super) struct Refund;
+pub(super) struct ReturnPermit;
 
-impl Change for Refund {
+impl Change for ReturnPermit {
     type Outcome = bool;
 
     const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \

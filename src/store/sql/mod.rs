@@ -229,17 +229,21 @@ impl Records for SqlStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let spend = move |mut session| async move {
-            let granted = records::spend(&mut session, key, limit, millis(window)).await?;
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let take = move |mut session| async move {
+            let granted = records::take_permit(&mut session, key, limit, millis(window)).await?;
             self.sweep(&mut session).await;
             Ok((granted, session))
         };
-        self.run("spend", spend).boxed()
+        self.run("take a permit", take).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.run("refund", move |mut session| async move { Ok((records::refund(&mut session, key).await?, session)) }).boxed()
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.run(
+            "return a permit",
+            move |mut session| async move { Ok((records::return_permit(&mut session, key).await?, session)) },
+        )
+        .boxed()
     }
 }
 
