@@ -1,5 +1,5 @@
-//! Redis as clouds sell it: behind proxies and users that refuse scripts, `PUBLISH`, `SUBSCRIBE` and more. All is kept that can be kept,
-//! and the log says what is missing.
+//! Redis behind proxies, or with users, that refuse scripts, `PUBLISH`, `SUBSCRIBE` and more. The contract holds, and the log says what is
+//! missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -203,7 +203,7 @@ async fn a_write_is_no_failure_when_publish_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_processes_behind_a_proxy_hold_one_token_and_say_what_is_missing() {
+async fn three_processes_behind_a_proxy_log_what_is_missing_once() {
     for (rule, refused, words) in [
         (no_scripts as Rule, vec!["scripts (EVAL)"], "ERR unknown command 'EVAL'"),
         (no_publish, vec!["PUBLISH"], "ERR handle request, command 'PUBLISH' is not allowed"),
@@ -284,7 +284,7 @@ async fn a_database_that_a_proxy_cannot_select_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_is_told_in_the_servers_own_words() {
+async fn errors_quote_the_servers_words() {
     let server = RedisServer::start();
     let proxy = Filter::to(server.port(), |command| match command[0].as_str() {
         "SET" => Treatment::Say("ERR the instance is frozen, contact support, with args beginning with: 'SECRET'"),
