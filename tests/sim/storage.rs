@@ -102,7 +102,9 @@ impl Storage {
     pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
         let Some(text) = self.companion(key, now) else { return };
         let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        companion["versions"][0]["fingerprint"] = jsdkd::store::fingerprint_of(value).into();
+        // A companion may hold only a back-off.
+        let Some(newest) = companion["versions"].get_mut(0) else { return };
+        newest["fingerprint"] = jsdkd::store::fingerprint_of(value).into();
         self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 
