@@ -50,7 +50,7 @@ async fn asset(text: &'static str, content_type: &'static str) -> Result<HttpRes
 async fn ticket(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
-    let credentials = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
+    let credentials = state.keeper.credentials(&demo.app_id).ok_or(ApiError::UnknownApp)?;
     let ticket = credentials.credential(CredentialKind::JsapiTicket).get().await?;
     // As the browser called: a demo has no proxy, so forwarded headers do not count.
     let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());

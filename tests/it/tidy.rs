@@ -25,7 +25,7 @@ const SERVER: &[(&str, u8)] = &[
 
 /// The rooms of `crates/credentials` and their ranks. Between crates cargo keeps the order.
 const CREDENTIALS: &[(&str, u8)] = &[
-    ("chance", 0),
+    ("rng", 0),
     ("files", 0),
     ("store", 1),
     ("engine", 2),
