@@ -220,7 +220,8 @@ impl Realms {
         if realm.is_over(now.seconds()) {
             return Err(RealmError::Over);
         }
-        if !query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS) {
+        let is_fresh = query.get("ts").and_then(parse_ts).is_some_and(|ts| ts.0.abs_diff(now.0) <= TOLERANCE_MS);
+        if !is_fresh {
             return Err(RealmError::Expired { now });
         }
         if realm.networks.is_some() && !realm.admits(from()) {

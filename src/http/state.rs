@@ -149,6 +149,8 @@ pub struct Demo {
     pub realm: String,
     /// The sample realm's secret.
     pub realm_secret: String,
+    /// The virtual AppSecret of the realm that calls through the gateway.
+    pub virtual_secret: String,
     /// Where the sandbox that plays WeChat listens.
     pub sandbox: String,
     /// The address at which a phone on the same network reaches this machine, if it can.
