@@ -29,7 +29,8 @@ pub(in crate::http) async fn get(req: HttpRequest, state: web::Data<AppState>) -
 /// The answer to whoever asks.
 pub(in crate::http) async fn told(req: &HttpRequest, state: &AppState) -> HttpResponse {
     if let Err(outside) = let_in(req, state) {
-        let status = if matches!(outside, Outside::Signature(_)) { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        let is_unproven = matches!(outside, Outside::Signature(error) if !error.is_forbidden());
+        let status = if is_unproven { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
         return failed(status, &outside.message("tokenboy"), None);
     }
     // Tornado takes the last of several and trims it.
