@@ -142,6 +142,13 @@ pub enum RealmError {
     Repeated(&'static str),
 }
 
+impl RealmError {
+    /// Whether the realm proved itself, and may not do this.
+    pub fn is_forbidden(self) -> bool {
+        matches!(self, Self::NotItsApp | Self::NotItsKey(_) | Self::NotFromThere)
+    }
+}
+
 /// The parts of a request that a signature can cover, all as they were sent.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {

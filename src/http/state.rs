@@ -135,6 +135,8 @@ pub struct Demo {
     pub realm: String,
     /// The sample realm's secret.
     pub realm_secret: String,
+    /// The virtual AppSecret of the realm that calls through the gateway.
+    pub virtual_secret: String,
     /// The address of the sandbox that stands in for WeChat.
     pub sandbox: String,
     /// The address at which a phone on the same network reaches this machine, if it can.

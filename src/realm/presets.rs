@@ -121,10 +121,16 @@ const fn special(path: &'static str, presets: &'static [Preset], handling: Handl
 use Handling::{Anonymous, AnonymousAtMp, IssueToken, OnlyByName, OnlyByNameSwapSecret, OwnTicket, SwapSecret};
 use Preset::{Codes, Login, Media, Menu, Messages, Notify, Pages, Read, Tickets};
 
+/// Where a token is asked for with a GET.
+pub const TOKEN: &str = "/cgi-bin/token";
+
+/// The cheapest call with a token.
+pub const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
+
 /// The table. The first row that matches a path says how it is handled.
 pub const TABLE: &[Row] = &[
     // Tokens.
-    special("/cgi-bin/token", &[], IssueToken),
+    special(TOKEN, &[], IssueToken),
     special("/cgi-bin/stable_token", &[], IssueToken),
     special("/cgi-bin/gettoken", &[], IssueToken),
     // What destroys or exports.
@@ -151,7 +157,7 @@ pub const TABLE: &[Row] = &[
     special("/cgi-bin/get_jsapi_ticket", &[Tickets], OwnTicket),
     special("/cgi-bin/ticket/get", &[Tickets], OwnTicket),
     // Reading.
-    row("/cgi-bin/getcallbackip", &[Read]),
+    row(CALLBACK_IP, &[Read]),
     row("/cgi-bin/get_api_domain_ip", &[Read]),
     row("/cgi-bin/callback/check", &[Read]),
     row("/cgi-bin/user/info", &[Read]),
