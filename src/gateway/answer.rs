@@ -1,12 +1,16 @@
 //! What is read of an upstream answer before it goes on: its errcode and WeChat's `rid`, and whether it shows one of our secrets.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use wechat::{Call, Errcode, Kind};
 
 /// Answers up to this many bytes are read whole: an error is never longer.
 pub(super) const READ_WHOLE: usize = 64 * 1024;
+
+/// The errcodes with which WeChat and WeCom refuse an address that is not in the account's list.
+const REFUSED_ADDRESS: [i64; 2] = [40164, 60020];
 
 /// What an answer says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,6 +19,8 @@ pub(super) struct Verdict {
     pub(super) errcode: Option<i64>,
     /// WeChat's own id of the call, from `errmsg`.
     pub(super) rid: Option<String>,
+    /// The address in a refusal of our address.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Verdict {
@@ -34,7 +40,12 @@ impl Verdict {
         let rid = answer.errmsg.as_deref().and_then(|text| text.split_once("rid: ")).map(|(_, rid)| rid);
         // It goes into a log line, so it is short and plain or not there at all.
         let is_plain = |rid: &&str| rid.len() <= 64 && rid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        Self { errcode: answer.errcode.filter(|code| *code != 0), rid: rid.map(str::trim).filter(is_plain).map(str::to_owned) }
+        let errcode = answer.errcode.filter(|code| *code != 0);
+        let words =
+            || answer.errmsg.as_deref().unwrap_or_default().split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
+        let address =
+            errcode.filter(|code| REFUSED_ADDRESS.contains(code)).and_then(|_| words().find_map(|word| word.parse().ok()));
+        Self { errcode, rid: rid.map(str::trim).filter(is_plain).map(str::to_owned), address }
     }
 
     /// Whether WeChat calls the token in the call dead.
@@ -44,7 +55,7 @@ impl Verdict {
 
     /// Whether WeChat or WeCom refuses this server's address.
     pub(super) fn is_address_refused(&self) -> bool {
-        matches!(self.errcode, Some(40164 | 60020))
+        self.errcode.is_some_and(|code| REFUSED_ADDRESS.contains(&code))
     }
 }
 
@@ -82,6 +93,16 @@ mod tests {
         for nothing in [r#"{"errcode":0}"#, r#"{"a":{"errcode":40001}}"#, r#"[{"errcode":40001}]"#, "errcode 40001", "", "{"] {
             assert_eq!(code(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn the_refused_address_is_found() {
+        let read = |body: &str| Verdict::read(body.as_bytes()).address;
+        let wechat = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 6-1"}"#;
+        assert_eq!(read(wechat), "203.0.113.9".parse().ok());
+        let wecom = r#"{"errcode":60020,"errmsg":"not allow to access from your ip, from ip: 203.0.113.9, more info at x"}"#;
+        assert_eq!(read(wecom), "203.0.113.9".parse().ok());
+        assert_eq!(read(r#"{"errcode":40001,"errmsg":"from ip: 203.0.113.9"}"#), None);
     }
 
     #[test]

@@ -2,33 +2,31 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use clock::SteadyMillis;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Response, header};
+use hyper::{HeaderMap, Method};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::accounts::{Account, RealToken};
-use super::answer::{READ_WHOLE, Verdict, scrubbed};
+use super::answer::Verdict;
 use super::audit::Audit;
 use super::heal::Probe;
-use super::limits::{Place, Reservation};
+use super::limits::Reservation;
 use super::query;
 use super::refusal::Refusal;
-use super::upstream::{Head, Hosts, SendError};
+use super::reply::{Received, Reply};
+use super::upstream::{Arriving, Head, Hosts, SendError};
 use super::{Gateway, Inner, Plan};
 
 /// A repetition begins no later, because SDKs hang up after 5 s.
 const REPEAT_WITHIN: Duration = Duration::from_millis(4500);
-
-/// A side that sends or takes nothing for this long is cut off.
-const STALL: Duration = Duration::from_secs(30);
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -91,107 +89,154 @@ impl Gateway {
     /// Forwards the call. The refusal is ours; WeChat's own are answers. The second part writes the audit line when it is dropped.
     pub async fn forward(&self, admitted: Admitted, body: RequestBody) -> Result<Answer, (Refusal, Box<Audit>)> {
         let Admitted { plan, mut audit, began } = admitted;
-        let Plan { method, path, query, headers, hosts, identity, place, secret_in_body } = *plan;
-        let inner = &self.0;
-        let refused = |refusal: Refusal, mut audit: Box<Audit>| {
-            audit.took = began.until(inner.clock.steady());
-            (refusal.clone(), audit.refused(&refusal))
-        };
-        let (whole, mut stream, _kept) = match body {
-            RequestBody::Whole(bytes, kept) => (Some(with_secret(bytes, secret_in_body.as_ref())), None, kept),
+        let (whole, arriving, _kept) = match body {
+            RequestBody::Whole(bytes, kept) => (Some(bytes), None, kept),
             RequestBody::Stream(chunks) => (None, Some(chunks), None),
         };
         audit.bytes_in = whole.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let mut token = match &identity {
-            Identity::Token(account) => match account.current().await {
-                Ok(token) => Some(token),
-                Err(why) => return Err(refused(Refusal::NothingSent(why), audit)),
-            },
-            Identity::None(_) => None,
+        let mut call = ForwardedCall {
+            inner: Arc::clone(&self.0),
+            plan: *plan,
+            audit,
+            began,
+            whole,
+            arriving,
+            arrived: Arc::default(),
+            token: None,
         };
-        loop {
-            let full_query = match &token {
-                Some(token) => query::appended(&query, "access_token", token.token.expose_secret()),
-                None => query.clone(),
-            };
-            let sent_head = Head { method: method.clone(), path: &path, query: &full_query, headers: &headers };
-            let exchange = async {
-                let sent = match (&whole, stream.take()) {
-                    (Some(bytes), _) => inner.upstream.send(&hosts, &sent_head, bytes.clone()).await,
-                    (None, Some(chunks)) => inner.upstream.send_stream(&hosts, &sent_head, chunks).await,
-                    (None, None) => Err(SendError::NotSent("its body is gone".to_owned())),
-                };
-                read(sent?).await
-            };
-            let received = match timeout(inner.options.timeout, exchange).await {
-                Ok(Ok(received)) => received,
-                Ok(Err(SendError::NotSent(why))) => {
-                    return Err(refused(Refusal::NothingSent(why), audit));
-                }
-                Ok(Err(SendError::NoAnswer(why))) => {
-                    tracing::warn!(request_id = audit.request_id, path, why, "no answer to a forwarded call");
-                    return Err(refused(Refusal::NoAnswer, audit));
-                }
-                Err(_) => return Err(refused(Refusal::NoAnswer, audit)),
-            };
-            let verdict = match &received.body {
-                Received::Whole(bytes) if !received.is_encoded() => Verdict::read(bytes),
-                _ => Verdict::default(),
-            };
-            if let (Identity::Token(account), Some(used)) = (&identity, &token)
-                && verdict.is_stale_token()
-                && !audit.is_healed
-            {
-                let in_time = began.until(inner.clock.steady()) < REPEAT_WITHIN;
-                let can_repeat = whole.is_some() && in_time;
-                if can_repeat {
-                    if let Some(next) = inner.heal(account, &hosts, &path, used).await
-                        && began.until(inner.clock.steady()) < REPEAT_WITHIN
-                    {
-                        audit.is_healed = true;
-                        token = Some(next);
-                        continue;
-                    }
-                } else {
-                    // A streamed body cannot be sent again: the SDK's own repetition finds the renewed token.
-                    let (inner, account, hosts, path, used) =
-                        (Arc::clone(inner), account.clone(), Arc::clone(&hosts), path.clone(), used.clone());
-                    tokio::spawn(async move { inner.heal(&account, &hosts, &path, &used).await });
-                }
-            }
-            if verdict.is_address_refused() {
-                tracing::error!(
-                    appid = audit.account,
-                    errcode = verdict.errcode,
-                    "WeChat refuses the address of this server: add it to the account's IP list (公众平台 → IP白名单; 企业可信IP)"
-                );
-            }
-            audit.status = Some(received.status);
-            audit.errcode = verdict.errcode;
-            audit.rid = verdict.rid;
-            let secret = match &identity {
-                Identity::Token(account) => account.secret().cloned(),
-                Identity::None(secret) => secret.clone(),
-            };
-            let secrets: Vec<&str> = [token.as_ref().map(|token| &token.token), secret.as_ref()]
-                .into_iter()
-                .flatten()
-                .map(ExposeSecret::expose_secret)
-                .collect();
-            return Ok(received.passed_on(&secrets, audit, place, Arc::clone(inner), began));
+        match call.run().await {
+            Ok(reply) => Ok(call.pass_on(reply)),
+            Err(refusal) => Err(call.refuse(refusal)),
         }
     }
 }
 
-/// The body with the real secret in the place of the virtual one.
-fn with_secret(body: Bytes, exchange: Option<&(String, secrecy::SecretString)>) -> Bytes {
-    let Some((virtual_secret, real)) = exchange else { return body };
-    let Some(at) = memchr::memmem::find(&body, virtual_secret.as_bytes()) else { return body };
-    let mut exchanged = BytesMut::with_capacity(body.len());
-    exchanged.extend_from_slice(&body[..at]);
-    exchanged.extend_from_slice(real.expose_secret().as_bytes());
-    exchanged.extend_from_slice(&body[at + virtual_secret.len()..]);
-    exchanged.freeze()
+/// One call and what is known of it so far.
+struct ForwardedCall {
+    inner: Arc<Inner>,
+    plan: Plan,
+    audit: Box<Audit>,
+    began: SteadyMillis,
+    /// The body, if it can be sent again.
+    whole: Option<Bytes>,
+    /// The body, if it can be sent once.
+    arriving: Option<mpsc::Receiver<io::Result<Bytes>>>,
+    /// How many bytes of that body were sent.
+    arrived: Arc<AtomicU64>,
+    /// The real token that was sent last.
+    token: Option<RealToken>,
+}
+
+impl ForwardedCall {
+    /// Sends the call, at most once more after healing.
+    async fn run(&mut self) -> Result<Reply, Refusal> {
+        if let Identity::Token(account) = &self.plan.identity {
+            self.token = Some(account.current().await.map_err(Refusal::NothingSent)?);
+        }
+        loop {
+            let reply = self.exchange().await?;
+            let verdict = reply.verdict();
+            if verdict.is_stale_token()
+                && let Some(next) = self.token_to_repeat_with().await
+            {
+                self.audit.is_healed = true;
+                self.token = Some(next);
+                continue;
+            }
+            self.note(&reply, verdict);
+            return Ok(reply);
+        }
+    }
+
+    /// Sends the call with the present token and reads the beginning of the answer.
+    async fn exchange(&mut self) -> Result<Reply, Refusal> {
+        let plan = &self.plan;
+        let query = match &self.token {
+            Some(token) => query::appended(&plan.query, "access_token", token.token.expose_secret()),
+            None => plan.query.clone(),
+        };
+        let head = Head { method: plan.method.clone(), path: &plan.path, query: &query, headers: &plan.headers };
+        let exchange = async {
+            let sent = match (&self.whole, self.arriving.take()) {
+                (Some(bytes), _) => self.inner.upstream.send(&plan.hosts, &head, bytes.clone()).await,
+                (None, Some(chunks)) => {
+                    let body = Arriving { chunks, count: Arc::clone(&self.arrived) };
+                    self.inner.upstream.send_stream(&plan.hosts, &head, body).await
+                }
+                (None, None) => Err(SendError::NotSent("its body is gone".to_owned())),
+            };
+            Reply::read(sent?, &plan.method).await
+        };
+        let why = match timeout(self.inner.options.timeout, exchange).await {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(SendError::NotSent(why))) => return Err(Refusal::NothingSent(why)),
+            Ok(Err(SendError::NoAnswer(why))) => why,
+            Err(_) => "gateway.timeout is over".to_owned(),
+        };
+        tracing::warn!(request_id = self.audit.request_id, path = plan.path, why, "no answer to a forwarded call");
+        Err(Refusal::NoAnswer)
+    }
+
+    /// The token to repeat the call with, after WeChat refused the one that was sent. `None`: the refusal is passed on.
+    async fn token_to_repeat_with(&self) -> Option<RealToken> {
+        let (Identity::Token(account), Some(used), false) = (&self.plan.identity, &self.token, self.audit.is_healed) else {
+            return None;
+        };
+        if self.whole.is_some() && self.is_in_time() {
+            let next = self.inner.heal(account, &self.plan.hosts, &self.plan.path, used).await;
+            return next.filter(|_| self.is_in_time());
+        }
+        // A streamed body cannot be sent again: the SDK's own repetition finds the renewed token.
+        let (inner, account, used) = (Arc::clone(&self.inner), account.clone(), used.clone());
+        let (hosts, path) = (Arc::clone(&self.plan.hosts), self.plan.path.clone());
+        tokio::spawn(async move { inner.heal(&account, &hosts, &path, &used).await });
+        None
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.began.until(self.inner.clock.steady()) < REPEAT_WITHIN
+    }
+
+    /// Notes an answer that is passed on.
+    fn note(&mut self, reply: &Reply, verdict: Verdict) {
+        if verdict.is_address_refused() {
+            tracing::error!(
+                appid = self.audit.account,
+                errcode = verdict.errcode,
+                "WeChat refuses the address of this server{}: add it to the account's IP list (公众平台 → IP白名单; 企业可信IP)",
+                verdict.address.as_ref().map_or(String::new(), |address| format!(", {address}")),
+            );
+        }
+        self.note_body();
+        self.audit.status = Some(reply.status);
+        self.audit.errcode = verdict.errcode;
+        self.audit.rid = verdict.rid;
+    }
+
+    fn note_body(&mut self) {
+        if self.whole.is_none() {
+            self.audit.bytes_in = self.arrived.load(Relaxed);
+        }
+        self.audit.took = self.began.until(self.inner.clock.steady());
+    }
+
+    fn refuse(mut self, refusal: Refusal) -> (Refusal, Box<Audit>) {
+        self.note_body();
+        (refusal.clone(), self.audit.refused(&refusal))
+    }
+
+    fn pass_on(self, reply: Reply) -> Answer {
+        let secret = match &self.plan.identity {
+            Identity::Token(account) => account.secret().cloned(),
+            Identity::None(secret) => secret.clone(),
+        };
+        let secrets: Vec<&str> = [self.token.as_ref().map(|token| &token.token), secret.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(ExposeSecret::expose_secret)
+            .collect();
+        reply.passed_on(&secrets, self.audit, self.plan.place, self.inner, self.began)
+    }
 }
 
 impl Inner {
@@ -217,7 +262,7 @@ impl Inner {
     async fn probe(&self, hosts: &Hosts, token: &RealToken) -> Probe {
         let query = query::appended("", "access_token", token.token.expose_secret());
         let head = Head { method: Method::GET, path: PROBE_PATH, query: &query, headers: &HeaderMap::new() };
-        let exchange = async { read(self.upstream.send(hosts, &head, Bytes::new()).await?).await };
+        let exchange = async { Reply::read(self.upstream.send(hosts, &head, Bytes::new()).await?, &Method::GET).await };
         let Ok(Ok(Reply { status: 200, body: Received::Whole(body), .. })) = timeout(PROBE_TIMEOUT, exchange).await else {
             return Probe::Unclear;
         };
@@ -227,131 +272,4 @@ impl Inner {
             _ => Probe::Unclear,
         }
     }
-}
-
-/// An answer whose beginning was read.
-struct Reply {
-    status: u16,
-    headers: HeaderMap,
-    body: Received,
-}
-
-enum Received {
-    Whole(Bytes),
-    Longer { first: Bytes, rest: Incoming },
-}
-
-/// Reads a short answer whole, and of a longer one the beginning.
-async fn read(response: Response<Incoming>) -> Result<Reply, SendError> {
-    let (parts, mut body) = response.into_parts();
-    let (status, headers) = (parts.status.as_u16(), parts.headers);
-    if content_length(&headers).is_some_and(|length| length > READ_WHOLE as u64) {
-        return Ok(Reply { status, headers, body: Received::Longer { first: Bytes::new(), rest: body } });
-    }
-    let mut first = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| SendError::NoAnswer(wechat::chain(&error)))?;
-        first.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        if first.len() > READ_WHOLE {
-            return Ok(Reply { status, headers, body: Received::Longer { first: first.freeze(), rest: body } });
-        }
-    }
-    Ok(Reply { status, headers, body: Received::Whole(first.freeze()) })
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The headers of an answer that go on, beside `Wechatmp-*`.
-const PASSED_ON: [header::HeaderName; 9] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_RANGE,
-    header::ACCEPT_RANGES,
-    header::CACHE_CONTROL,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::LOCATION,
-];
-
-impl Reply {
-    fn is_encoded(&self) -> bool {
-        self.headers.contains_key(header::CONTENT_ENCODING)
-    }
-
-    fn passed_on(
-        self,
-        secrets: &[&str],
-        mut audit: Box<Audit>,
-        place: Option<Place>,
-        inner: Arc<Inner>,
-        began: SteadyMillis,
-    ) -> Answer {
-        let is_encoded = self.is_encoded();
-        let length = content_length(&self.headers);
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            if !PASSED_ON.contains(name) && !name.as_str().starts_with("wechatmp-") {
-                continue;
-            }
-            match scrubbed(value.as_bytes(), secrets) {
-                None => drop(headers.append(name.clone(), value.clone())),
-                Some(clean) => drop(clean.as_slice().try_into().map(|clean| headers.append(name.clone(), clean))),
-            }
-        }
-        headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
-        let body = match self.body {
-            Received::Whole(bytes) => {
-                let clean = if is_encoded { None } else { scrubbed(&bytes, secrets).map(Bytes::from) };
-                let bytes = clean.unwrap_or(bytes);
-                audit.bytes_out = bytes.len() as u64;
-                audit.took = began.until(inner.clock.steady());
-                drop((audit, place));
-                AnswerBody::Whole(bytes)
-            }
-            Received::Longer { first, rest } => {
-                let (sender, receiver) = mpsc::channel(1);
-                tokio::spawn(pump(first, rest, sender, audit, place, inner, began));
-                AnswerBody::Stream(receiver, length)
-            }
-        };
-        Answer { status: self.status, headers, body }
-    }
-}
-
-/// Passes an answer on, piece by piece, until either side ends or stalls.
-async fn pump(
-    first: Bytes,
-    mut rest: Incoming,
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    mut audit: Box<Audit>,
-    _place: Option<Place>,
-    inner: Arc<Inner>,
-    began: SteadyMillis,
-) {
-    let mut next = (!first.is_empty()).then_some(Ok(first));
-    loop {
-        let piece = match next.take() {
-            Some(piece) => piece,
-            None => match timeout(STALL, rest.frame()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => Ok(data),
-                    Err(_) => continue,
-                },
-                Ok(Some(Err(error))) => Err(io::Error::other(error)),
-                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-            },
-        };
-        let (is_error, length) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
-        let was_taken = matches!(timeout(STALL, sender.send(piece)).await, Ok(Ok(())));
-        if is_error || !was_taken {
-            audit.status = None;
-            break;
-        }
-        audit.bytes_out += length as u64;
-    }
-    audit.took = began.until(inner.clock.steady());
 }

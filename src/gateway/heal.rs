@@ -64,8 +64,9 @@ impl Healer {
         self.locked().refusing_paths.get(&key).is_some_and(|until| *until > now)
     }
 
-    /// What `probe` says of `token`; all who ask about it share one probe. `None`: the last probe of this account was less than ten seconds
-    /// ago and about another token.
+    /// What `probe` says of `token`; all who ask about it share one probe. `None`: the last probe of this account began less than ten seconds
+    /// ago, and was about another token or says nothing of now. Only who began the probe learns that `path` refuses a living token: for
+    /// everybody else the token may have died after it was probed.
     pub(super) async fn examine(
         &self,
         account: &AccountName,
@@ -73,12 +74,12 @@ impl Healer {
         token: &SecretString,
         probe: impl FnOnce() -> BoxFuture<'static, Probe>,
     ) -> Option<Probe> {
-        let shared = self.begin_or_join(account, token, probe)?;
+        let (shared, is_mine) = self.begin_or_join(account, token, probe)?;
         let found = shared.await;
-        if found == Probe::Alive {
+        if found == Probe::Alive && is_mine {
             self.remember(account, path);
         }
-        Some(found)
+        Some(found).filter(|found| is_mine || *found != Probe::Alive)
     }
 
     fn begin_or_join(
@@ -86,18 +87,18 @@ impl Healer {
         account: &AccountName,
         token: &SecretString,
         probe: impl FnOnce() -> BoxFuture<'static, Probe>,
-    ) -> Option<Shared<BoxFuture<'static, Probe>>> {
+    ) -> Option<(Shared<BoxFuture<'static, Probe>>, bool)> {
         let now = self.clock.steady();
         let mut state = self.locked();
         let last = state.examinations.get(account).filter(|last| last.began.until(now) < PROBE_INTERVAL);
         if let Some(last) = last {
             let is_same = last.token.expose_secret() == token.expose_secret();
-            return is_same.then(|| last.probe.clone());
+            return is_same.then(|| (last.probe.clone(), false));
         }
         let probe = probe().shared();
         let examination = Examination { began: now, token: token.clone(), probe: probe.clone() };
         state.examinations.insert(account.clone(), examination);
-        Some(probe)
+        Some((probe, true))
     }
 
     fn remember(&self, account: &AccountName, path: &str) {
@@ -170,6 +171,16 @@ mod tests {
         assert_eq!(bench.examine("/a", "T2", Probe::Dead).await, None);
         bench.clock.advance(PROBE_INTERVAL);
         assert_eq!(bench.examine("/a", "T2", Probe::Unclear).await, Some(Probe::Unclear));
+    }
+
+    #[tokio::test]
+    async fn an_earlier_probe_does_not_acquit_a_token() {
+        let bench = bench();
+        assert_eq!(bench.examine("/a", "T", Probe::Alive).await, Some(Probe::Alive));
+        assert_eq!(bench.examine("/b", "T", Probe::Dead).await, None, "it may have died since");
+        assert!(!bench.healer.is_refusing(&account(), "/b"));
+        bench.clock.advance(PROBE_INTERVAL);
+        assert_eq!(bench.examine("/b", "T", Probe::Dead).await, Some(Probe::Dead));
     }
 
     #[tokio::test]

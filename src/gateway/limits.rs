@@ -16,9 +16,10 @@ const ANONYMOUS_PER_MINUTE: u32 = 60;
 /// The most addresses that are counted in a minute. Further ones are refused.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// The most calls under way in all, for one realm and for one account.
+/// The most calls under way in all, to one account and of one realm. No realm can take all places of an account.
 const MOST_CALLS: usize = 1024;
-const MOST_CALLS_OF_ONE: usize = 256;
+const MOST_CALLS_TO_ACCOUNT: usize = 512;
+const MOST_CALLS_OF_REALM: usize = 256;
 
 /// All limits of one gateway.
 pub(super) struct Limits {
@@ -79,8 +80,9 @@ impl Limits {
     pub(super) fn enter(&self, realm: &str, account: &str) -> Option<Place> {
         let names = [format!("realm {realm}"), format!("account {account}")];
         let mut places = locked(&self.places);
-        let is_full = |name: &String| places.by_name.get(name).is_some_and(|taken| *taken >= MOST_CALLS_OF_ONE);
-        if places.all >= MOST_CALLS || names.iter().any(is_full) {
+        let most = [MOST_CALLS_OF_REALM, MOST_CALLS_TO_ACCOUNT];
+        let is_full = |(name, most)| places.by_name.get(name).is_some_and(|taken| *taken >= most);
+        if places.all >= MOST_CALLS || names.iter().zip(most).any(is_full) {
             return None;
         }
         places.all += 1;
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn one_realm_does_not_take_the_places_of_others() {
         let limits = Limits::new(Clock::manual(UnixMillis(0)));
-        let held: Vec<_> = (0..MOST_CALLS_OF_ONE).map(|n| limits.enter("shop", &format!("wx{n}")).expect("a place")).collect();
+        let held: Vec<_> = (0..MOST_CALLS_OF_REALM).map(|_| limits.enter("shop", "wx").expect("a place")).collect();
         assert!(limits.enter("shop", "wx").is_none());
         assert!(limits.enter("other", "wx").is_some());
         drop(held);

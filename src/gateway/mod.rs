@@ -2,7 +2,8 @@
 //! real AppSecret and the real token never reach it.
 //!
 //! Reading order: `path` and `query` (what is forwarded, byte for byte), `token` and `issue` (virtual tokens), `admit` (who may call what),
-//! this file (what becomes of one call), `forward` (the call itself), `heal` (a dead token), `answer` (what is read of an answer). Small
+//! this file (what becomes of one call), `forward` (the call itself), `heal` (a dead token), `reply` and `answer`
+//! (the answer, and what is read of it). Small
 //! parts: `account` and `accounts`, `limits`, `refusal`, `audit`, `upstream` (the HTTP client). The table of everything that is not the plain
 //! case is `realm/presets.rs`. It knows no actix: `http/gateway.rs` is the other half.
 
@@ -19,6 +20,7 @@ mod limits;
 pub mod path;
 mod query;
 mod refusal;
+mod reply;
 pub mod token;
 mod upstream;
 
@@ -268,16 +270,7 @@ impl Gateway {
         let is_forwarded = |name: &HeaderName| FORWARDED.contains(name) || name.as_str().starts_with("wechatmp-");
         let headers = request.headers.iter().filter(|(name, _)| is_forwarded(name));
         let headers = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Box::new(Plan {
-            method: request.method,
-            path: request.path.to_owned(),
-            query,
-            headers,
-            hosts,
-            identity,
-            place,
-            secret_in_body: None,
-        })
+        Box::new(Plan { method: request.method, path: request.path.to_owned(), query, headers, hosts, identity, place })
     }
 
     /// A call that brings none of our secrets.
@@ -301,7 +294,7 @@ impl Gateway {
     /// A call that takes the AppSecret itself. An `access_token` beside it is dropped.
     async fn swap_secret(&self, request: Request<'_>, realms: &Realms, audit: &mut Audit) -> Result<Decided, Refusal> {
         let decoded = |name| query::decoded(request.query, name).filter(|value| !value.is_empty());
-        let name = if decoded("appsecret").is_some() { "appsecret" } else { "secret" };
+        let name = if request.path.starts_with("/sns/") { "secret" } else { "appsecret" };
         let app_id = decoded("appid").ok_or(Refusal::AppIdMissing)?;
         let secret = decoded(name).ok_or(Refusal::SecretMissing)?;
         let proof = Proof::Secret { app_id: &app_id, secret: &secret };
@@ -395,8 +388,6 @@ pub(crate) struct Plan {
     hosts: Arc<Hosts>,
     identity: Identity,
     place: Option<limits::Place>,
-    /// A virtual secret in the body, and the real one that takes its place.
-    secret_in_body: Option<(String, secrecy::SecretString)>,
 }
 
 /// WeChat's tokens are 136 characters and longer; WeCom's are longer still.

@@ -1,7 +1,8 @@
 //! The client through which calls are forwarded. It has its own connections, so that renewals never wait behind forwarded calls. It follows
 //! no redirect, decompresses nothing, and sends path and query byte for byte.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +64,13 @@ impl Hosts {
     }
 }
 
+/// A body that is still arriving.
+pub(super) struct Arriving {
+    pub(super) chunks: mpsc::Receiver<std::io::Result<Bytes>>,
+    /// How many of its bytes were sent.
+    pub(super) count: Arc<AtomicU64>,
+}
+
 /// One call, without its body.
 pub(super) struct Head<'a> {
     pub(super) method: Method,
@@ -89,8 +97,8 @@ impl Upstream {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            // A call that may have arrived is never repeated here.
-            .retry_canceled_requests(false)
+            // Only a call of which no byte was written is sent again, on another connection.
+            .retry_canceled_requests(true)
             .build(connector);
         Ok(Self(client))
     }
@@ -117,12 +125,13 @@ impl Upstream {
         &self,
         hosts: &Hosts,
         head: &Head<'_>,
-        body: mpsc::Receiver<std::io::Result<Bytes>>,
+        body: Arriving,
     ) -> Result<Response<Incoming>, SendError> {
         let base = hosts.bases.get(hosts.preferred.load(Relaxed) % hosts.bases.len().max(1));
         let base = base.ok_or_else(|| SendError::NotSent("no host is configured".to_owned()))?;
         let frames = futures_util::stream::unfold(body, async |mut body| {
-            let chunk = body.recv().await?;
+            let chunk = body.chunks.recv().await?;
+            body.count.fetch_add(chunk.as_ref().map_or(0, Bytes::len) as u64, Relaxed);
             Some((chunk.map(Frame::data), body))
         });
         let sent = self.send_once(base, head, StreamBody::new(Box::pin(frames)).boxed_unsync()).await;

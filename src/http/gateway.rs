@@ -1,40 +1,28 @@
 //! The gateway's HTTP side: reads a request for one of WeChat's own paths, and writes what the gateway answers. See `crate::gateway`.
 
-use std::time::Duration;
-
 use actix_web::body::SizedStream;
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Bytes, BytesMut};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
-use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::client_ip;
 use super::error::ApiError;
+use super::gateway_body::{self, Sent, Unread};
 use super::headers::NO_STORE;
-use super::marks::Shaped;
+use super::marks::{RawQuery, Shaped};
 use super::request_id::request_id;
 use super::route::{Call, Pages, Route};
 use super::state::AppState;
 use crate::gateway::path::Path;
-use crate::gateway::{Answer, AnswerBody, Audit, Gateway, Refusal, Request, RequestBody, Step};
+use crate::gateway::{Answer, AnswerBody, Audit, Gateway, Refusal, Request, Step};
 
 /// Serves every path of WeChat's, for all methods.
 pub(super) static ROUTE: Route =
-    Route::any_method("/{wechat}", "GET, POST", |call| Box::pin(handle(call))).pages(Pages::None).no_store();
+    Route::any_method("/{wechat}", "GET, POST", |call| Box::pin(handle(call))).pages(Pages::None).no_store().raw_query();
 
 /// WeChat's own type for JSON.
 const JSON: header::HeaderValue = header::HeaderValue::from_static("application/json; encoding=utf-8");
-
-/// A caller that sends nothing of its body for this long is cut off.
-const STALL: Duration = Duration::from_secs(15);
-
-/// How long a caller may take to send a body that is dropped.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// The bodies of token endpoints are shorter.
 const LONGEST_TOKEN_REQUEST: usize = 16 * 1024;
@@ -61,7 +49,7 @@ async fn handle(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         Ok(response) => (response, None),
         Err((refusal, audit)) => {
             drop(audit);
-            drain(&mut payload, gateway.options().body_limit).await;
+            gateway_body::drain(&mut payload, gateway.options().body_limit).await;
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_GATEWAY);
             (json(status, refusal.body(&id)), None)
         }
@@ -80,6 +68,8 @@ async fn answer(
     id: &str,
 ) -> Result<HttpResponse, Refused> {
     let uri = req.uri();
+    let raw = req.extensions_mut().remove::<RawQuery>();
+    let query = raw.as_ref().map_or_else(|| Some(uri.query().unwrap_or_default()), |raw| raw.0.as_deref());
     let path = inside(gateway, uri.path()).unwrap_or_default();
     let from = client_ip::address(req.head(), &state.options.trusted_proxies);
     let request = |path: &str| -> Option<(hyper::Method, hyper::HeaderMap)> {
@@ -101,17 +91,17 @@ async fn answer(
     let Path::Plain(plain) = Path::read(path) else {
         return Err(refuse("the path is not made of letters, digits, '_', '.' and '-'"));
     };
+    let Some(query) = query else { return Err(refuse("the query is not UTF-8")) };
     let Some((method, headers)) = request(&plain) else { return Err(refuse("the method or a header cannot be read")) };
     let is_upload = req.content_type() == "multipart/form-data";
     let length = content_length(req);
     let access = state.access();
-    let request =
-        Request { method, path: &plain, query: uri.query().unwrap_or_default(), headers, from, request_id: id.to_owned() };
+    let request = Request { method, path: &plain, query, headers, from, request_id: id.to_owned() };
     let again = Request { method: request.method.clone(), headers: hyper::HeaderMap::new(), request_id: id.to_owned(), ..request };
     match gateway.admit(request, &access.realms, &access.wecom).await? {
         Step::Answered(body) => Ok(json(StatusCode::OK, body)),
         Step::IssueToken(audit) => {
-            let body = whole(payload, LONGEST_TOKEN_REQUEST).await.unwrap_or_default();
+            let body = gateway_body::whole(payload, LONGEST_TOKEN_REQUEST).await.unwrap_or_default();
             gateway.issue(&again, &body, &access.realms, audit).await.map(|body| json(StatusCode::OK, body))
         }
         Step::Forward(admitted) => {
@@ -119,13 +109,24 @@ async fn answer(
             if length.is_some_and(|length| length > limit) {
                 return Err(admitted.refused(Refusal::BodyTooLarge { is_upload }));
             }
-            let body = match request_body(gateway, payload, length, limit).await {
+            drop(access);
+            let (body, rest) = match gateway_body::read(gateway, payload, length, limit).await {
                 Ok(body) => body,
                 Err(Unread::TooLarge) => return Err(admitted.refused(Refusal::BodyTooLarge { is_upload })),
                 Err(Unread::Broken) => return Err(admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))),
             };
-            drop(access);
-            gateway.forward(*admitted, body).await.map(passed_on)
+            let answer = gateway.forward(*admitted, body).await;
+            if matches!(answer, Ok(Answer { body: AnswerBody::Stream(..), .. })) {
+                return answer.map(passed_on);
+            }
+            // Whoever still sends would not read an answer.
+            match (answer, rest.ended().await) {
+                (Err((_, audit)), Sent::TooLarge) => {
+                    let refusal = Refusal::BodyTooLarge { is_upload };
+                    Err((refusal.clone(), audit.refused(&refusal)))
+                }
+                (answer, _) => answer.map(passed_on),
+            }
         }
     }
 }
@@ -138,90 +139,6 @@ fn is_browser(req: &HttpRequest) -> bool {
 
 fn content_length(req: &HttpRequest) -> Option<u64> {
     req.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-enum Unread {
-    TooLarge,
-    Broken,
-}
-
-/// The body: whole if it is short and memory is left, else as a stream.
-async fn request_body(gateway: &Gateway, payload: &mut Payload, length: Option<u64>, limit: u64) -> Result<RequestBody, Unread> {
-    if matches!(payload, Payload::None) || length == Some(0) {
-        return Ok(RequestBody::Whole(Bytes::new(), None));
-    }
-    let keep_whole = gateway.options().keep_whole;
-    let Some(kept) = gateway.keep(length.unwrap_or(keep_whole)) else {
-        return Ok(RequestBody::Stream(pump(BytesMut::new(), std::mem::replace(payload, Payload::None), limit)));
-    };
-    let mut body = BytesMut::new();
-    loop {
-        match timeout(STALL, payload.next()).await {
-            Ok(None) => return Ok(RequestBody::Whole(body.freeze(), Some(kept))),
-            Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
-            Ok(Some(Err(_))) | Err(_) => return Err(Unread::Broken),
-        }
-        if body.len() as u64 > limit {
-            return Err(Unread::TooLarge);
-        }
-        if body.len() as u64 > keep_whole {
-            return Ok(RequestBody::Stream(pump(body, std::mem::replace(payload, Payload::None), limit)));
-        }
-    }
-}
-
-/// Passes a body on piece by piece. Its end is only told if it arrived whole.
-fn pump(first: BytesMut, mut payload: Payload, limit: u64) -> mpsc::Receiver<std::io::Result<Bytes>> {
-    let (sender, receiver) = mpsc::channel(1);
-    actix_web::rt::spawn(async move {
-        let mut taken = first.len() as u64;
-        if !first.is_empty() && sender.send(Ok(first.freeze())).await.is_err() {
-            return;
-        }
-        loop {
-            let piece = match timeout(STALL, payload.next()).await {
-                Ok(None) => return,
-                Ok(Some(Ok(chunk))) => {
-                    taken += chunk.len() as u64;
-                    if taken > limit { Err(std::io::Error::other("the body is longer than gateway.bodyLimit")) } else { Ok(chunk) }
-                }
-                Ok(Some(Err(error))) => Err(std::io::Error::other(error)),
-                Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
-            };
-            let is_last = piece.is_err();
-            if sender.send(piece).await.is_err() || is_last {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// The whole of a short body; `None` if it is longer or breaks off.
-async fn whole(payload: &mut Payload, limit: usize) -> Option<Bytes> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = timeout(STALL, payload.next()).await.ok()? {
-        body.extend_from_slice(&chunk.ok()?);
-        if body.len() > limit {
-            return None;
-        }
-    }
-    Some(body.freeze())
-}
-
-/// Reads and drops the rest of a body, so that its sender reads the errcode and not a reset connection.
-async fn drain(payload: &mut Payload, limit: u64) {
-    let all = async {
-        let mut dropped = 0;
-        while let Some(Ok::<Bytes, PayloadError>(chunk)) = payload.next().await {
-            dropped += chunk.len() as u64;
-            if dropped > limit {
-                return;
-            }
-        }
-    };
-    // A sender that is slower than this is cut off.
-    timeout(DRAIN, all).await.ok();
 }
 
 fn json(status: StatusCode, body: String) -> HttpResponse {

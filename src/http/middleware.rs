@@ -12,7 +12,7 @@ use actix_web::{Error, HttpMessage, ResponseError, web};
 
 use super::error::ApiError;
 use super::log;
-use super::marks::Shaped;
+use super::marks::{RawQuery, Shaped};
 use super::route::Pages;
 use super::route_table::{Matched, RouteTable};
 use super::state::AppState;
@@ -59,6 +59,9 @@ impl Middleware {
         let origin = req.headers().get(header::ORIGIN);
         let has_origin = origin.is_some();
         let next = match origin {
+            _ if !matched.route.raw_query && req.extensions().contains::<RawQuery>() => {
+                Next::Refuse(req, ApiError::Other(StatusCode::BAD_REQUEST))
+            }
             // Without an Origin there is nothing for actix-cors to do.
             None => Next::Handler(req),
             Some(_) if matched.route.pages == Pages::None => Next::Handler(req),
@@ -66,13 +69,13 @@ impl Middleware {
                 req.extensions_mut().insert(matched);
                 Next::Cors(with_cors.call(req))
             }
-            Some(_) => Next::Refuse(req),
+            Some(_) => Next::Refuse(req, ApiError::OriginNotAllowed),
         };
         async move {
             let mut response = match next {
                 Next::Handler(req) => matched.answer(&state, req).await,
                 Next::Cors(response) => response.await?.map_into_boxed_body(),
-                Next::Refuse(req) => req.error_response(ApiError::OriginNotAllowed),
+                Next::Refuse(req, error) => req.error_response(error),
             };
             let status = response.status();
             if status.is_client_error() || status.is_server_error() {
@@ -106,7 +109,7 @@ impl Middleware {
 enum Next<F> {
     Handler(ServiceRequest),
     Cors(F),
-    Refuse(ServiceRequest),
+    Refuse(ServiceRequest, ApiError),
 }
 
 /// The layer inside actix-cors: runs the handler of the route that [`Middleware::handle`] has found.

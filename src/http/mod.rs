@@ -15,6 +15,7 @@ mod config_request;
 mod demo;
 mod error;
 mod gateway;
+mod gateway_body;
 mod headers;
 mod jsapi_config;
 mod jsapi_query;
@@ -50,6 +51,7 @@ mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;
+pub use marks::RawQuery;
 pub use neighbours::{Opening, openings};
 pub use routes::list_routes;
 pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};

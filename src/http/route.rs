@@ -37,6 +37,8 @@ pub(super) struct Route {
     pub(super) no_store: bool,
     /// Whether the path itself is a secret, such as the id of a login. The log writes the pattern instead.
     pub(super) has_secret_path: bool,
+    /// Whether a query may have bytes outside ASCII, which the handler finds in [`RawQuery`](super::marks::RawQuery).
+    pub(super) raw_query: bool,
     /// Whether varying segments are limited to `[A-Za-z0-9_-]`, so that a check file such as `MP_verify_X.txt` can be served beside them.
     pub(super) words_only: bool,
     /// Whether the current settings include the route. If they do not, the path is as unknown as any other.
@@ -91,6 +93,7 @@ impl Route {
             no_store: false,
             has_secret_path: false,
             words_only: false,
+            raw_query: false,
             exists: |_| true,
             error_response: |error| error.error_response(),
             read: None,
@@ -109,6 +112,10 @@ impl Route {
 
     pub(super) const fn secret_path(self) -> Self {
         Self { has_secret_path: true, ..self }
+    }
+
+    pub(super) const fn raw_query(self) -> Self {
+        Self { raw_query: true, ..self }
     }
 
     pub(super) const fn words_only(self) -> Self {

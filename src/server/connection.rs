@@ -20,6 +20,7 @@ use requests::{SharedFlow, Tracked};
 use stream::BoundedStream;
 
 mod flow;
+mod request_line;
 mod requests;
 mod stream;
 

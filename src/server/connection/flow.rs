@@ -4,6 +4,8 @@
 //! given its bytes in rounds, one for each time that it is polled. The bytes of one round complete at most one request head, and there
 //! is no further round while an answer is unsent, unless the current request's body is being waited for.
 
+use super::request_line::RequestLine;
+
 /// A longer request head is refused.
 pub(super) const HEAD_LIMIT: usize = 16 * 1024;
 
@@ -48,6 +50,8 @@ pub(super) struct Flow {
     after_line: (usize, usize),
     line_end: LineEnd,
     round: Round,
+    /// The request line of the head that is being handed over.
+    pub(super) line: RequestLine,
 }
 
 /// What one round has handed over.
@@ -99,6 +103,11 @@ impl Flow {
     /// True if the dispatcher has a part of a head and nothing else to do.
     pub(super) fn is_head_unfinished(&self) -> bool {
         self.head > 0 && !self.answering && !self.closing
+    }
+
+    /// True if the next byte is the first of a request head. Of pipelined heads this is seldom known.
+    pub(super) fn begins_head(&self) -> bool {
+        !self.answering && !self.closing && self.head == 0 && self.body_left == 0
     }
 
     /// How many of `bytes`, which are not empty, are handed over now; `None` if the head that they belong to is too long. Call it only

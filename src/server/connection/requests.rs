@@ -18,6 +18,7 @@ use futures_util::future::LocalBoxFuture;
 use pin_project_lite::pin_project;
 
 use super::flow::{BodyLength, Flow};
+use crate::http::RawQuery;
 
 /// A larger piece of an answer is given to the dispatcher in pieces, because it copies each of them into its buffer.
 const PIECE: usize = 16 * 1024;
@@ -62,6 +63,12 @@ where
 
     fn call(&self, mut request: Request) -> Self::Future {
         let flow = request.conn_data::<SharedFlow>().map(Rc::clone);
+        if let Some(flow) = &flow {
+            let query = flow.borrow_mut().line.take_query(request.uri().query().unwrap_or_default());
+            if let Some(query) = query {
+                request.extensions_mut().insert(RawQuery(query));
+            }
+        }
         let length = length(&mut request);
         let is_whole = flow.as_ref().is_none_or(|flow| flow.borrow_mut().begin(length));
         let current = flow.map(Current);

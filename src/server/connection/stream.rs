@@ -99,19 +99,24 @@ impl BoundedStream {
             if read.is_empty() {
                 return Poll::Ready(Ok(true));
             }
+            let begins_head = self.flow.borrow().begins_head();
             let taken = self.flow.borrow_mut().take(read);
             let length = taken.unwrap_or_default();
             if length < read.len() {
                 (self.ahead, self.handed) = (read[length..].to_vec(), 0);
                 out.set_filled(before + length);
             }
+            self.flow.borrow_mut().line.pass(begins_head, &mut out.filled_mut()[before..]);
             return Poll::Ready(Ok(taken.is_some()));
         }
         let rest = &self.ahead[self.handed..];
         let rest = &rest[..rest.len().min(out.remaining())];
+        let begins_head = self.flow.borrow().begins_head();
         let taken = self.flow.borrow_mut().take(rest);
         let length = taken.unwrap_or_default();
+        let before = out.filled().len();
         out.put_slice(&rest[..length]);
+        self.flow.borrow_mut().line.pass(begins_head, &mut out.filled_mut()[before..]);
         self.handed += length;
         if self.handed == self.ahead.len() {
             self.ahead = Vec::new();

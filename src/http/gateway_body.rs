@@ -1,0 +1,151 @@
+//! The body of a request to the gateway: read whole if it is short, else passed on as it arrives, and never left unread behind a refusal.
+
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::gateway::{Gateway, RequestBody};
+
+/// A caller that sends nothing of its body for this long is cut off.
+const STALL: Duration = Duration::from_secs(15);
+
+/// How long a caller may take to send a body that is dropped.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Why a body was not read.
+pub(super) enum Unread {
+    /// It is longer than `gateway.bodyLimit`.
+    TooLarge,
+    /// The caller went away or stalled.
+    Broken,
+}
+
+/// How a body that was passed on ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sent {
+    /// It was read to its end, or its caller is gone.
+    Read,
+    /// It is longer than `gateway.bodyLimit`.
+    TooLarge,
+}
+
+/// What is still being read of a body that is passed on.
+pub(super) struct Rest(Option<oneshot::Receiver<Sent>>);
+
+impl Rest {
+    /// Waits until the body was read, or was dropped for [`DRAIN`].
+    pub(super) async fn ended(self) -> Sent {
+        match self.0 {
+            Some(ended) => ended.await.unwrap_or(Sent::Read),
+            None => Sent::Read,
+        }
+    }
+}
+
+/// The body: whole if it is short and memory is left, else as a stream.
+pub(super) async fn read(
+    gateway: &Gateway,
+    payload: &mut Payload,
+    length: Option<u64>,
+    limit: u64,
+) -> Result<(RequestBody, Rest), Unread> {
+    if matches!(payload, Payload::None) || length == Some(0) {
+        return Ok((RequestBody::Whole(Bytes::new(), None), Rest(None)));
+    }
+    let keep_whole = gateway.options().keep_whole;
+    let Some(kept) = gateway.keep(length.unwrap_or(keep_whole)) else {
+        return Ok(pump(Bytes::new(), std::mem::replace(payload, Payload::None), limit));
+    };
+    let mut body = BytesMut::new();
+    loop {
+        match timeout(STALL, payload.next()).await {
+            Ok(None) => return Ok((RequestBody::Whole(body.freeze(), Some(kept)), Rest(None))),
+            Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Some(Err(_))) | Err(_) => return Err(Unread::Broken),
+        }
+        if body.len() as u64 > limit {
+            return Err(Unread::TooLarge);
+        }
+        if body.len() as u64 > keep_whole {
+            return Ok(pump(body.freeze(), std::mem::replace(payload, Payload::None), limit));
+        }
+    }
+}
+
+/// Passes a body on piece by piece. Its end is only told if it arrived whole.
+fn pump(first: Bytes, mut payload: Payload, limit: u64) -> (RequestBody, Rest) {
+    let (sender, receiver) = mpsc::channel(1);
+    let (tell, ended) = oneshot::channel();
+    actix_web::rt::spawn(async move {
+        let how = pass_on(first, &mut payload, limit, sender).await;
+        // There may be nobody who waits for it.
+        tell.send(how).ok();
+    });
+    (RequestBody::Stream(receiver), Rest(Some(ended)))
+}
+
+async fn pass_on(first: Bytes, payload: &mut Payload, limit: u64, sender: mpsc::Sender<std::io::Result<Bytes>>) -> Sent {
+    let mut taken = 0;
+    let mut next = Some(Ok(first)).filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
+    loop {
+        let piece = match next.take() {
+            Some(piece) => piece,
+            None => tokio::select! {
+                piece = timeout(STALL, payload.next()) => match piece {
+                    Ok(None) => return Sent::Read,
+                    Ok(Some(piece)) => piece.map_err(std::io::Error::other),
+                    Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+                },
+                () = sender.closed() => {
+                    drain(payload, limit.saturating_sub(taken)).await;
+                    return Sent::Read;
+                }
+            },
+        };
+        taken += piece.as_ref().map_or(0, Bytes::len) as u64;
+        if taken > limit {
+            sender.send(Err(std::io::Error::other("the body is longer than gateway.bodyLimit"))).await.ok();
+            return Sent::TooLarge;
+        }
+        let is_last = piece.is_err();
+        if sender.send(piece).await.is_err() {
+            drain(payload, limit.saturating_sub(taken)).await;
+            return Sent::Read;
+        }
+        if is_last {
+            return Sent::Read;
+        }
+    }
+}
+
+/// The whole of a short body; `None` if it is longer or breaks off.
+pub(super) async fn whole(payload: &mut Payload, limit: usize) -> Option<Bytes> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = timeout(STALL, payload.next()).await.ok()? {
+        body.extend_from_slice(&chunk.ok()?);
+        if body.len() > limit {
+            return None;
+        }
+    }
+    Some(body.freeze())
+}
+
+/// Reads and drops the rest of a body, so that its sender reads the errcode and not a reset connection.
+pub(super) async fn drain(payload: &mut Payload, limit: u64) {
+    let all = async {
+        let mut dropped = 0;
+        while let Some(Ok::<Bytes, PayloadError>(chunk)) = payload.next().await {
+            dropped += chunk.len() as u64;
+            if dropped > limit {
+                return;
+            }
+        }
+    };
+    // A sender that is slower than this is cut off.
+    timeout(DRAIN, all).await.ok();
+}
