@@ -1,6 +1,6 @@
 //! `docs/gateway.md` in both languages shows the program's own table of paths.
 
-use jsdkd::gateway::presets::{Handling, Preset, TABLE};
+use jsdkd::realm::presets::{Handling, Preset, TABLE};
 use jsdkd::settings::{Source, load};
 
 fn told(handling: Handling, chinese: bool) -> &'static str {

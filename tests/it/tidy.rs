@@ -237,6 +237,8 @@ fn only_owners_of_tasks_spawn() {
             "src/login/",
             "src/message/",
             "src/registry/",
+            "src/gateway/",
+            "src/http/gateway_body.rs",
             "crates/credentials/",
             "crates/sandbox/",
         ],

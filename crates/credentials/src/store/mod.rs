@@ -149,6 +149,13 @@ pub enum StoreConfig {
     Sql(SqlConfig),
 }
 
+impl StoreConfig {
+    /// Whether it is a database.
+    pub fn is_sql(&self) -> bool {
+        !matches!(self, Self::Memory(_) | Self::File(_) | Self::Redis(_))
+    }
+}
+
 /// How to reach a Redis: what an URL or the original client's options object came to.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
