@@ -17,9 +17,9 @@ const ANONYMOUS_PER_MINUTE: u32 = 60;
 const MOST_ADDRESSES: usize = 10_000;
 
 /// The most calls under way in all, to one account and of one realm. No realm can take all places of an account.
-const MOST_CALLS: usize = 1024;
-const MOST_CALLS_TO_ACCOUNT: usize = 512;
-const MOST_CALLS_OF_REALM: usize = 256;
+const MOST_CALLS: usize = 4096;
+const MOST_CALLS_TO_ACCOUNT: usize = 2048;
+const MOST_CALLS_OF_REALM: usize = 1024;
 
 /// All limits of one gateway.
 pub(super) struct Limits {

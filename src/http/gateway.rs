@@ -115,12 +115,7 @@ async fn answer(
                 Err(Unread::TooLarge) => return Err(admitted.refused(Refusal::BodyTooLarge { is_upload })),
                 Err(Unread::Broken) => return Err(admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))),
             };
-            let answer = gateway.forward(*admitted, body).await;
-            if matches!(answer, Ok(Answer { body: AnswerBody::Stream(..), .. })) {
-                return answer.map(passed_on);
-            }
-            // Whoever still sends would not read an answer.
-            match (answer, rest.ended().await) {
+            match tokio::join!(gateway.forward(*admitted, body), rest.pass_on()) {
                 (Err((_, audit)), Sent::TooLarge) => {
                     let refusal = Refusal::BodyTooLarge { is_upload };
                     Err((refusal.clone(), audit.refused(&refusal)))

@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::gateway::{Gateway, RequestBody};
@@ -34,14 +34,21 @@ pub(super) enum Sent {
     TooLarge,
 }
 
-/// What is still being read of a body that is passed on.
-pub(super) struct Rest(Option<oneshot::Receiver<Sent>>);
+/// The rest of a body that is passed on. It is read in the request's own task, which reads the connection.
+pub(super) struct Rest(Option<Pump>);
+
+struct Pump {
+    first: Bytes,
+    payload: Payload,
+    limit: u64,
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+}
 
 impl Rest {
-    /// Waits until the body was read, or was dropped for [`DRAIN`].
-    pub(super) async fn ended(self) -> Sent {
+    /// Passes the body on to its end. If nobody takes it any more, reads and drops the rest, so that its sender then reads the answer.
+    pub(super) async fn pass_on(self) -> Sent {
         match self.0 {
-            Some(ended) => ended.await.unwrap_or(Sent::Read),
+            Some(pump) => pump.run().await,
             None => Sent::Read,
         }
     }
@@ -77,48 +84,45 @@ pub(super) async fn read(
     }
 }
 
-/// Passes a body on piece by piece. Its end is only told if it arrived whole.
-fn pump(first: Bytes, mut payload: Payload, limit: u64) -> (RequestBody, Rest) {
+fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Rest) {
     let (sender, receiver) = mpsc::channel(1);
-    let (tell, ended) = oneshot::channel();
-    actix_web::rt::spawn(async move {
-        let how = pass_on(first, &mut payload, limit, sender).await;
-        // There may be nobody who waits for it.
-        tell.send(how).ok();
-    });
-    (RequestBody::Stream(receiver), Rest(Some(ended)))
+    (RequestBody::Stream(receiver), Rest(Some(Pump { first, payload, limit, sender })))
 }
 
-async fn pass_on(first: Bytes, payload: &mut Payload, limit: u64, sender: mpsc::Sender<std::io::Result<Bytes>>) -> Sent {
-    let mut taken = 0;
-    let mut next = Some(Ok(first)).filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
-    loop {
-        let piece = match next.take() {
-            Some(piece) => piece,
-            None => tokio::select! {
-                piece = timeout(STALL, payload.next()) => match piece {
-                    Ok(None) => return Sent::Read,
-                    Ok(Some(piece)) => piece.map_err(std::io::Error::other),
-                    Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+impl Pump {
+    /// Its end is only told if it arrived whole.
+    async fn run(self) -> Sent {
+        let Self { first, mut payload, limit, sender } = self;
+        let mut taken = 0;
+        let mut next = Some(Ok(first)).filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
+        loop {
+            let piece = match next.take() {
+                Some(piece) => piece,
+                None => tokio::select! {
+                    piece = timeout(STALL, payload.next()) => match piece {
+                        Ok(None) => return Sent::Read,
+                        Ok(Some(piece)) => piece.map_err(std::io::Error::other),
+                        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+                    },
+                    () = sender.closed() => {
+                        drain(&mut payload, limit.saturating_sub(taken)).await;
+                        return Sent::Read;
+                    }
                 },
-                () = sender.closed() => {
-                    drain(payload, limit.saturating_sub(taken)).await;
-                    return Sent::Read;
-                }
-            },
-        };
-        taken += piece.as_ref().map_or(0, Bytes::len) as u64;
-        if taken > limit {
-            sender.send(Err(std::io::Error::other("the body is longer than gateway.bodyLimit"))).await.ok();
-            return Sent::TooLarge;
-        }
-        let is_last = piece.is_err();
-        if sender.send(piece).await.is_err() {
-            drain(payload, limit.saturating_sub(taken)).await;
-            return Sent::Read;
-        }
-        if is_last {
-            return Sent::Read;
+            };
+            taken += piece.as_ref().map_or(0, Bytes::len) as u64;
+            if taken > limit {
+                sender.send(Err(std::io::Error::other("the body is longer than gateway.bodyLimit"))).await.ok();
+                return Sent::TooLarge;
+            }
+            let is_last = piece.is_err();
+            if sender.send(piece).await.is_err() {
+                drain(&mut payload, limit.saturating_sub(taken)).await;
+                return Sent::Read;
+            }
+            if is_last {
+                return Sent::Read;
+            }
         }
     }
 }

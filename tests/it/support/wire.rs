@@ -1,0 +1,130 @@
+//! WeChat's API as a bare TCP server: it notes every byte of a request and answers bytes that the test gives it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// The real token that it hands out.
+pub(crate) const REAL_TOKEN: &str =
+    "90_REALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtoken";
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    /// Whether its body came to its end.
+    pub(crate) whole: bool,
+}
+
+impl Seen {
+    /// The second word of the request line.
+    pub(crate) fn target(&self) -> &str {
+        self.head.split(' ').nth(1).expect("a request line")
+    }
+
+    /// A header's value; `None` when there is none.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
+
+/// A running server.
+pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Wire {
+    /// Answers every call but those for tokens with what `answer` returns, and closes.
+    pub(crate) async fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let (seen, answer): (Arc<Mutex<Vec<Seen>>>, Arc<Answer>) = (Arc::default(), Arc::new(answer));
+        let kept = Arc::clone(&seen);
+        let serving = tokio::spawn(async move {
+            loop {
+                let Ok((socket, _)) = listener.accept().await else { continue };
+                tokio::spawn(talk(socket, Arc::clone(&kept), Arc::clone(&answer)));
+            }
+        });
+        Self { address, seen, serving }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All calls but those for tokens.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let seen = self.seen.lock().expect("no test panics here").clone();
+        seen.into_iter().filter(|seen| !is_for_token(seen)).collect()
+    }
+}
+
+fn is_for_token(seen: &Seen) -> bool {
+    seen.target().starts_with("/cgi-bin/token?") || seen.target() == "/cgi-bin/stable_token"
+}
+
+async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<Answer>) {
+    let Some(seen) = read(&mut socket).await else { return };
+    kept.lock().expect("no test panics here").push(seen.clone());
+    let bytes = match is_for_token(&seen) {
+        true => json(&format!(r#"{{"access_token":"{REAL_TOKEN}","expires_in":7200}}"#)),
+        false => answer(&seen),
+    };
+    socket.write_all(&bytes).await.ok();
+    socket.shutdown().await.ok();
+    // What the other side still says is read, so that nothing is reset.
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.ok();
+}
+
+async fn read(socket: &mut TcpStream) -> Option<Seen> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
+            break at + 4;
+        }
+        if socket.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut seen = Seen { head, body: bytes.split_off(end), whole: false };
+    let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0_usize);
+    let is_chunked = seen.header("transfer-encoding").is_some();
+    loop {
+        seen.whole = match is_chunked {
+            true => seen.body.ends_with(b"0\r\n\r\n"),
+            false => seen.body.len() >= length,
+        };
+        if seen.whole || !matches!(socket.read_buf(&mut seen.body).await, Ok(1..)) {
+            return Some(seen);
+        }
+    }
+}
+
+/// A good answer with this body.
+pub(crate) fn json(body: &str) -> Vec<u8> {
+    answer("200 OK", "Content-Type: application/json; encoding=utf-8\r\n", body.as_bytes())
+}
+
+/// An answer with a length.
+pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
