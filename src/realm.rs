@@ -142,6 +142,22 @@ pub enum RealmError {
     Repeated(&'static str),
 }
 
+impl RealmError {
+    /// Whether the realm proved itself, and may not do this.
+    pub fn is_forbidden(self) -> bool {
+        matches!(self, Self::NotItsApp | Self::NotItsKey(_) | Self::NotFromThere)
+    }
+
+    /// What to change in the settings so that the realm may do what it was refused.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::NotItsKey(_) => "add the name of this credential to the realm's keys",
+            Self::NotFromThere => "add the caller's address to the realm's networks",
+            _ => "add the app to the realm's list of apps",
+        }
+    }
+}
+
 /// The parts of a request that a signature can cover, all as they were sent.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {

@@ -1,5 +1,5 @@
 /* The demo page: has an address signed through jsdkd.js, does the same sum by itself and shows both. It needs the demo server's
-   own route demo/ticket, which hands out what a real server never does: {ticket, appid, sandbox, phone, curl}. The logins are
+   own route demo/ticket, which hands out what a real server never does: {ticket, appid, sandbox, phone, curl, virtual_secret}. The logins are
    demo-login.js's. */
 (function () {
   'use strict';
@@ -158,8 +158,41 @@
       box.append(pre, button);
       return box;
     }));
+    if (demo.virtual_secret) at('sdks').replaceChildren.apply(at('sdks'), sdks(home, demo.appid, demo.virtual_secret).map(function (sdk) {
+      const details = document.createElement('details');
+      const summary = document.createElement('summary');
+      const pre = document.createElement('pre');
+      summary.textContent = sdk[0];
+      pre.textContent = sdk[1];
+      details.append(summary, pre);
+      return details;
+    }));
     at('appid').textContent = demo.appid;
     at('sandbox').textContent = demo.sandbox || '';
+  }
+
+  /* The recipes of docs/gateway.md, each with the same call: the addresses of WeChat's servers. */
+  function sdks(home, appid, secret) {
+    return [
+      ['wechatpy (Python)',
+        'import requests\nfrom wechatpy import WeChatClient\n\nclass Gateway(requests.adapters.HTTPAdapter):\n' +
+        '    def send(self, request, **options):\n        request.url = request.url.replace("https://api.weixin.qq.com", "' + home + '", 1)\n' +
+        '        return super().send(request, **options)\n\nclient = WeChatClient("' + appid + '", "' + secret + '")\n' +
+        'client._http.mount("https://api.weixin.qq.com/", Gateway())\nprint(client.misc.get_wechat_ips())'],
+      ['co-wechat-api (Node)',
+        'const WechatAPI = require("co-wechat-api");\nconst api = new WechatAPI("' + appid + '", "' + secret + '");\n' +
+        'api.prefix = "' + home + '/cgi-bin/";\napi.getIp().then(console.log);'],
+      ['node-easywechat (Node)',
+        'const { OfficialAccount } = require("node-easywechat");\nconst app = new OfficialAccount({\n  app_id: "' + appid + '",\n  secret: "' + secret + '",\n' +
+        '  http: { baseURL: "' + home + '/" },\n});\napp.getClient().get("/cgi-bin/getcallbackip").then((answer) => console.log(answer.toObject()));'],
+      ['EasyWeChat (PHP)',
+        "$app = new EasyWeChat\\OfficialAccount\\Application([\n    'app_id' => '" + appid + "',\n    'secret' => '" + secret + "',\n" +
+        "    'http' => ['base_uri' => '" + home + "/'],\n]);\nvar_dump($app->getClient()->get('/cgi-bin/getcallbackip')->toArray());"],
+      ['WxJava (Java)',
+        'WxMpHostConfig hosts = new WxMpHostConfig();\nhosts.setApiHost("' + home + '");\nconfig.setHostConfig(hosts);\n' +
+        'config.setAppId("' + appid + '");\nconfig.setSecret("' + secret + '");\nservice.setWxMpConfigStorage(config);\n' +
+        'System.out.println(Arrays.toString(service.getCallbackIP()));']
+    ];
   }
 
   /* The clipboard's own interface exists only on https and localhost; a phone in the LAN gets the old way. */

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use super::realm_words;
 use crate::realm::Realm;
 use crate::settings::{self, Environment, Source};
-use credentials::store::StoreConfig;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -28,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             for warning in &loaded.warnings {
                 println!("warning: {warning}");
             }
-            if matches!(loaded.config.store, StoreConfig::Sql(_)) && loaded.config.wetoken.is_none() {
+            if loaded.config.store.is_sql() && loaded.config.wetoken.is_none() {
                 println!("note: the routes of micro-plat/wetoken are not served; add wetoken: {{}} to serve them");
             }
             let (apps, realms) = (loaded.config.accounts.len(), loaded.config.realms.len());

@@ -17,6 +17,9 @@ const PUSH_TOKEN: &str = "demo-token";
 const AES_KEY: &str = "demodemodemodemodemodemodemodemodemodemo012";
 const REALM: &str = "demo";
 const REALM_SECRET: &str = "demo-secret";
+/// The realm whose programs call WeChat through the gateway, and its virtual AppSecret.
+const CALLER: &str = "shop";
+const VIRTUAL_SECRET: &str = "d3305ec7e7d3305ec7e7d3305ec7e701";
 
 /// Arguments of `demo`.
 #[derive(clap::Args)]
@@ -47,6 +50,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app_id: APP_ID.to_owned(),
         realm: REALM.to_owned(),
         realm_secret: REALM_SECRET.to_owned(),
+        virtual_secret: VIRTUAL_SECRET.to_owned(),
         sandbox: sandbox.url(),
         phone,
     };
@@ -61,6 +65,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("Phone  {other}/demo.html\n");
     }
     println!("Try    {}\n", demo.curl_lines(shown, clock.wall()).join("\n       "));
+    println!("SDK    realm {CALLER}, virtual AppSecret {VIRTUAL_SECRET}: WeChat's own API at {shown}");
+    println!("       {}", demo.gateway_lines(shown).join("\n       "));
+    println!("       answers {{\"ip_list\":[\"192.0.2.10\",\"198.51.100.0/25\"]}}\n");
     let push = format!("jsdkd sandbox --to {shown}/wechat/{APP_ID} --app {APP_ID} --token {PUSH_TOKEN} --aes-key {AES_KEY}");
     println!("Push   {push} --push text --content hi\n       {push} --push event --event subscribe\n");
     println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
@@ -88,7 +95,16 @@ fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyho
                 { "on": "event:subscribe", "reply": { "text": "Welcome! 欢迎！" } },
             ],
         }],
-        "realms": [{ "key": REALM, "secret": REALM_SECRET }],
+        "realms": [
+            { "key": REALM, "secret": REALM_SECRET },
+            {
+                "key": CALLER,
+                "secret": VIRTUAL_SECRET,
+                "apps": [APP_ID],
+                "gateway": ["read", "messages", "media", "codes", "login", "tickets"],
+                "keys": [],
+            },
+        ],
         "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
         "wechat": { "api": [sandbox.url()], "open": open.unwrap_or_else(|| sandbox.url()) },
     });

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::settings::{self, Environment, Source};
+#[cfg(feature = "sql")]
 use clock::Clock;
-use credentials::store::{SqlConfig, StoreConfig, sql};
+use credentials::store::StoreConfig;
+#[cfg(feature = "sql")]
+use credentials::store::{SqlConfig, sql};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let kind = match &loaded.config.store {
+        #[cfg(feature = "sql")]
         StoreConfig::Sql(config) => return install(config),
         StoreConfig::Memory(_) => "memory",
         StoreConfig::File(_) => "file",
@@ -48,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+#[cfg(feature = "sql")]
 fn install(config: &SqlConfig) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(sql::install(config, &Clock::system(), |line| println!("{line}")))?;
     println!("all tables are in place");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use crate::gateway::scope::Rule;
+use crate::realm::scope::Rule;
 use wechat::account::AppId;
 
 /// What to do with a realm.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use credentials::keeper::{Holding, Keeper, KeeperError, WechatCredential, explain};
+use credentials::keeper::{AccountCredentials, Keeper, KeeperError, WechatCredential, explain};
 use credentials::sources::{SourceCredential, SourceError, Sources};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(super) struct Account {
 
 #[derive(Clone)]
 enum TokenHandle {
-    App(Arc<Holding>),
+    App(Arc<AccountCredentials>),
     Agent(Arc<SourceCredential>),
 }
 
@@ -54,7 +54,7 @@ impl Accounts {
     /// The account of that name; `None`: it is unknown.
     pub(super) async fn find(&self, name: &AccountName) -> Option<Account> {
         let token = match name {
-            AccountName::App(app_id) => TokenHandle::App(match self.keeper.holding(app_id.as_str()) {
+            AccountName::App(app_id) => TokenHandle::App(match self.keeper.credentials(app_id.as_str()) {
                 Some(credentials) => credentials,
                 None => self.registry.look_up(app_id.as_str()).await?,
             }),
@@ -123,7 +123,7 @@ impl Account {
     }
 }
 
-fn access_token(account: &Holding) -> &Arc<WechatCredential> {
+fn access_token(account: &AccountCredentials) -> &Arc<WechatCredential> {
     account.credential(CredentialKind::AccessToken)
 }
 

@@ -19,11 +19,12 @@ use super::answer::Verdict;
 use super::audit::Audit;
 use super::heal::Probe;
 use super::limits::Reservation;
+use super::plan::{Identity, Plan};
 use super::query;
 use super::refusal::Refusal;
-use super::reply::{Received, Reply};
+use super::reply::{Answer, Received, Reply};
 use super::upstream::{Arriving, Head, Hosts, SendError};
-use super::{Gateway, Inner, Plan};
+use super::{Gateway, Inner};
 
 /// A repetition begins no later, because SDKs hang up after 5 s.
 const REPEAT_WITHIN: Duration = Duration::from_millis(4500);
@@ -44,32 +45,6 @@ pub enum RequestBody {
 
 /// Memory that is reserved for a body.
 pub struct Kept(#[allow(dead_code, reason = "it is held, not read")] pub(super) Reservation);
-
-/// WeChat's answer, to be passed on.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The headers that go on.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: AnswerBody,
-}
-
-/// The body of an answer.
-pub enum AnswerBody {
-    /// All of it.
-    Whole(Bytes),
-    /// It arrives piece by piece; an error means that it was cut off. The length is known if WeChat told it.
-    Stream(mpsc::Receiver<io::Result<Bytes>>, Option<u64>),
-}
-
-/// What goes in beside the path and the query.
-pub(super) enum Identity {
-    /// The real token of an account, put last in the query.
-    Token(Account),
-    /// Nothing: the query has the real secret already, or needs none. The secret must not come back.
-    None(Option<secrecy::SecretString>),
-}
 
 /// A call that was admitted.
 pub struct Admitted {

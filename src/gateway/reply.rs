@@ -15,9 +15,26 @@ use tokio::time::timeout;
 use super::Inner;
 use super::answer::{READ_WHOLE, Verdict, scrubbed};
 use super::audit::Audit;
-use super::forward::{Answer, AnswerBody};
 use super::limits::Place;
 use super::upstream::SendError;
+
+/// WeChat's answer, to be passed on.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that go on.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: AnswerBody,
+}
+
+/// The body of an answer.
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Bytes),
+    /// It arrives piece by piece; an error means that it was cut off. The length is known if WeChat told it.
+    Stream(mpsc::Receiver<io::Result<Bytes>>, Option<u64>),
+}
 
 /// A side that sends or takes nothing for this long is cut off.
 const STALL: Duration = Duration::from_secs(30);

@@ -12,6 +12,7 @@ use super::oauth;
 use super::params::Params;
 use super::route::{Call, Route};
 use super::state::{Demo, LocalAddress};
+use crate::realm::presets::{CALLBACK_IP, TOKEN};
 use clock::UnixMillis;
 use wechat::credential::CredentialKind;
 use wechat::signature;
@@ -50,7 +51,7 @@ async fn asset(text: &'static str, content_type: &'static str) -> Result<HttpRes
 async fn ticket(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let demo = state.options.demo.as_ref().ok_or(ApiError::NotFound)?;
-    let credentials = state.keeper.holding(&demo.app_id).ok_or(ApiError::UnknownApp)?;
+    let credentials = state.keeper.credentials(&demo.app_id).ok_or(ApiError::UnknownApp)?;
     let ticket = credentials.credential(CredentialKind::JsapiTicket).get().await?;
     // As the browser called: a demo has no proxy, so forwarded headers do not count.
     let port = req.app_data::<LocalAddress>().map_or(80, |local| local.0.port());
@@ -62,6 +63,7 @@ async fn ticket(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         "sandbox": demo.sandbox,
         "phone": demo.phone.map(|ip| format!("http://{}", SocketAddr::new(ip, port))),
         "curl": demo.curl_lines(&server, state.clock().wall()),
+        "virtual_secret": demo.virtual_secret,
     });
     let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));
     Ok(HttpResponse::Ok().insert_header(headers.0).insert_header(headers.1).body(answer.to_string()))
@@ -75,6 +77,13 @@ async fn user(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 }
 
 impl Demo {
+    /// A virtual token, and a call with one, through the gateway.
+    pub fn gateway_lines(&self, server: &str) -> Vec<String> {
+        let Self { app_id, virtual_secret, .. } = self;
+        let token = format!("'{server}{TOKEN}?grant_type=client_credential&appid={app_id}&secret={virtual_secret}'");
+        vec![format!("curl {token}"), format!("curl \"{server}{CALLBACK_IP}?access_token=$(curl -s {token} | cut -d '\"' -f 4)\"")]
+    }
+
     /// Commands to paste into a shell: a config, a credential (the signature is valid for five minutes), a check file and a ping.
     pub fn curl_lines(&self, server: &str, now: UnixMillis) -> Vec<String> {
         let Self { app_id, realm, realm_secret, .. } = self;

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use super::headers::{NO_STORE, PROBLEM_JSON};
 use super::marks::Shaped;
-use super::{realm_refused, upstream_errors};
+use super::upstream_errors;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
 use crate::realm::RealmError;
@@ -69,7 +69,7 @@ pub enum ApiError {
     )]
     BadPushSignature,
     /// The realm is not allowed to ask for this.
-    #[error("{}; {}", .0, realm_refused::cure(.0))]
+    #[error("{}; {}", .0, .0.cure())]
     RealmNotAllowed(RealmError),
     /// The realm's last day is over.
     #[error("this realm's last day is over; set a later one as its until in the settings")]
@@ -236,6 +236,18 @@ fn keeper_code(error: &KeeperError) -> (&'static str, StatusCode) {
         "upstream_unreadable" => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
         "upstream_unreachable" => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
         _ => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+impl From<RealmError> for ApiError {
+    fn from(error: RealmError) -> Self {
+        match error {
+            RealmError::Unauthorized => Self::Unauthorized,
+            RealmError::Expired { now } => Self::TimestampOutOfRange { now },
+            RealmError::Over => Self::RealmOver,
+            RealmError::NotItsApp | RealmError::NotItsKey(_) | RealmError::NotFromThere => Self::RealmNotAllowed(error),
+            RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::config_request::ConfigRequest;
 use super::error::ApiError;
 use super::route::{Call, Route};
 use super::{body, signed_config, wecom_config};
-use credentials::keeper::Holding;
+use credentials::keeper::AccountCredentials;
 use wechat::credential::CredentialKind;
 
 pub(super) const ROUTES: &[Route] =
@@ -31,9 +31,9 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 }
 
 /// The account in the path; `None` if it is a corp of WeCom's, for which the store is not asked.
-async fn account(call: &Call<'_>) -> Result<Option<Arc<Holding>>, ApiError> {
+async fn account(call: &Call<'_>) -> Result<Option<Arc<AccountCredentials>>, ApiError> {
     let (state, app_id) = (call.state, call.app_id());
-    match state.keeper.holding(app_id) {
+    match state.keeper.credentials(app_id) {
         None if state.access().wecom.contains_key(app_id) => Ok(None),
         None => state.account_for(call.req.head(), app_id).await.map(Some),
         known => Ok(known),
@@ -48,7 +48,7 @@ fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
     if is_agent { Err(ApiError::NoAgent) } else { Ok(()) }
 }
 
-async fn sign(credentials: &Arc<Holding>, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
+async fn sign(credentials: &Arc<AccountCredentials>, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
     let ticket = call.state.credential_for(call.req.head(), credentials, CredentialKind::JsapiTicket).await?;
     Ok(signed_config::write(&[("appId", credentials.account.app_id.as_str())], ticket.value(), call, request))
 }

@@ -34,7 +34,6 @@ mod push;
 mod push_fault_log;
 mod pushed_app;
 mod qrcode;
-mod realm_refused;
 mod request_id;
 mod route;
 mod route_table;

@@ -12,7 +12,7 @@ use super::params::Params;
 use super::route::{Call, GET};
 use super::{body, pushed_app};
 use crate::message::{Answer, Delivery, Push, PushFault};
-use credentials::keeper::Holding;
+use credentials::keeper::AccountCredentials;
 use wechat::message::Form;
 
 const XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
@@ -32,7 +32,7 @@ pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     receive(credentials, call).await
 }
 
-async fn receive(credentials: Arc<Holding>, mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+async fn receive(credentials: Arc<AccountCredentials>, mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let account = &credentials.account;
     let refused = |fault: PushFault| {

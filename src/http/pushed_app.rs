@@ -11,14 +11,14 @@ use super::request_id::request_id;
 use super::route::Call;
 use super::state::AppState;
 use crate::message::PushFault;
-use credentials::keeper::Holding;
+use credentials::keeper::AccountCredentials;
 use wechat::account::AppId;
 
 /// The header in which a proxy names the app of a push to the root.
 const APP_ID: &str = "x-wechat-appid";
 
 /// The account in the path, or the first one in the settings if the path names none.
-pub(super) async fn addressed(call: &Call<'_>) -> Result<Arc<Holding>, ApiError> {
+pub(super) async fn addressed(call: &Call<'_>) -> Result<Arc<AccountCredentials>, ApiError> {
     match call.app_id() {
         "" => {
             let first = call.state.access().first_app.clone().ok_or(ApiError::UnknownApp)?;
@@ -34,7 +34,7 @@ pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
 }
 
 /// The account of `app_id`. The log tells the operator of a signed request for an unknown one.
-pub(super) async fn find(req: &HttpRequest, state: &AppState, app_id: &str) -> Result<Arc<Holding>, ApiError> {
+pub(super) async fn find(req: &HttpRequest, state: &AppState, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
     let found = state.account_for(req.head(), app_id).await;
     if matches!(found, Err(ApiError::UnknownApp)) {
         log_unknown_app(state, req);

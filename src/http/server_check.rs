@@ -11,7 +11,7 @@ use super::params::Params;
 use super::pushed_app;
 use super::route::Call;
 use crate::message::PushFault;
-use credentials::keeper::Holding;
+use credentials::keeper::AccountCredentials;
 use wechat::signature;
 
 /// `GET /`: the check, if a proxy names the app and the request is signed.
@@ -34,7 +34,7 @@ pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 }
 
 /// Echoes `echostr` if `signature` is made with the app's token.
-fn check(credentials: &Holding, params: &Params<'_>, call: &Call<'_>) -> Result<HttpResponse, ApiError> {
+fn check(credentials: &AccountCredentials, params: &Params<'_>, call: &Call<'_>) -> Result<HttpResponse, ApiError> {
     let value = |name| params.one(name).map(Option::unwrap_or_default);
     let (timestamp, nonce, claimed) = (value("timestamp")?, value("nonce")?, value("signature")?);
     // The response is the same in all cases, so that callers cannot find out which apps have a token. The log says it.

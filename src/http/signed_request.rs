@@ -11,12 +11,12 @@ use super::error::ApiError;
 use super::route::Call;
 use super::state::AppState;
 use crate::realm::{Accept, RealmError, SignedRequest, VerifiedQuery};
-use credentials::keeper::{Cached, Holding};
+use credentials::keeper::{AccountCredentials, Cached};
 use wechat::credential::CredentialKind;
 
 /// A verified request for one credential.
 pub(super) struct CredentialQuery {
-    pub(super) credentials: Arc<Holding>,
+    pub(super) credentials: Arc<AccountCredentials>,
     pub(super) kind: CredentialKind,
     /// The value that WeChat refused, if the caller sends it.
     pub(super) rotate: Option<SecretString>,
@@ -54,7 +54,7 @@ impl CredentialQuery {
 
 /// A request about an account whose method, path and query are signed with version 2.
 pub(super) struct SignedRequestFor<'a> {
-    pub(super) credentials: Arc<Holding>,
+    pub(super) credentials: Arc<AccountCredentials>,
     pub(super) query: VerifiedQuery<'a>,
 }
 

@@ -27,7 +27,7 @@ use crate::realm::Realms;
 use crate::registry::Registry;
 use crate::settings::{LoginConfig, TrustedProxies, WecomCorp};
 use clock::Clock;
-use credentials::keeper::{Cached, Holding, Keeper};
+use credentials::keeper::{AccountCredentials, Cached, Keeper};
 use credentials::sources::Sources;
 use wechat::account::AppId;
 use wechat::credential::CredentialKind;
@@ -135,6 +135,8 @@ pub struct Demo {
     pub realm: String,
     /// The sample realm's secret.
     pub realm_secret: String,
+    /// The virtual AppSecret of the realm that calls through the gateway.
+    pub virtual_secret: String,
     /// The address of the sandbox that stands in for WeChat.
     pub sandbox: String,
     /// The address at which a phone on the same network reaches this machine, if it can.
@@ -172,8 +174,8 @@ impl AppState {
     }
 
     /// The account of `app_id`. Another instance may have created an unknown one a moment ago, so the store is asked once.
-    pub(super) async fn account(&self, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-        match self.keeper.holding(app_id) {
+    pub(super) async fn account(&self, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
+        match self.keeper.credentials(app_id) {
             Some(credentials) => Ok(credentials),
             // Boxed, so that requests for known accounts do not carry this future.
             None => Box::pin(self.look_up(app_id, None)).await,
@@ -181,19 +183,23 @@ impl AppState {
     }
 
     /// The same for a public route: the wait is also counted against the client's network.
-    pub(super) async fn account_for(&self, client: &RequestHead, app_id: &str) -> Result<Arc<Holding>, ApiError> {
-        match self.keeper.holding(app_id) {
+    pub(super) async fn account_for(&self, client: &RequestHead, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
+        match self.keeper.credentials(app_id) {
             Some(credentials) => Ok(credentials),
             None => Box::pin(self.look_up(app_id, self.network(client))).await,
         }
     }
 
-    async fn look_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<Holding>, ApiError> {
+    async fn look_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<AccountCredentials>, ApiError> {
         self.concurrency.limit_if_pending(LOOKUP, || from, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
     }
 
     /// The credential: at once if it is cached, else after a wait with a permit.
-    pub(super) async fn credential(&self, credentials: &Arc<Holding>, kind: CredentialKind) -> Result<Arc<Cached>, ApiError> {
+    pub(super) async fn credential(
+        &self,
+        credentials: &Arc<AccountCredentials>,
+        kind: CredentialKind,
+    ) -> Result<Arc<Cached>, ApiError> {
         match credentials.credential(kind).at_hand() {
             Some(cached) => Ok(cached),
             // Boxed, so that requests that need not wait do not carry this future.
@@ -205,7 +211,7 @@ impl AppState {
     pub(super) async fn credential_for(
         &self,
         client: &RequestHead,
-        credentials: &Arc<Holding>,
+        credentials: &Arc<AccountCredentials>,
         kind: CredentialKind,
     ) -> Result<Arc<Cached>, ApiError> {
         match credentials.credential(kind).at_hand() {
@@ -216,7 +222,7 @@ impl AppState {
 
     async fn wait_for(
         &self,
-        credentials: &Arc<Holding>,
+        credentials: &Arc<AccountCredentials>,
         kind: CredentialKind,
         from: Option<ClientNetwork>,
     ) -> Result<Arc<Cached>, ApiError> {
@@ -225,12 +231,12 @@ impl AppState {
     }
 
     /// A permit to wait for the account.
-    pub(super) fn permit(&self, credentials: &Holding) -> Result<Permit, ApiError> {
+    pub(super) fn permit(&self, credentials: &AccountCredentials) -> Result<Permit, ApiError> {
         self.concurrency.acquire(credentials.account.app_id.as_str())
     }
 
     /// The same for a public route: also counted against the client's network.
-    pub(super) fn permit_for(&self, client: &RequestHead, credentials: &Holding) -> Result<Permit, ApiError> {
+    pub(super) fn permit_for(&self, client: &RequestHead, credentials: &AccountCredentials) -> Result<Permit, ApiError> {
         self.concurrency.acquire_from(credentials.account.app_id.as_str(), self.network(client))
     }
 

@@ -166,7 +166,7 @@ impl Logins {
         if self.0.refused_networks.recall(&[&key]).is_some() {
             return Err(refused());
         }
-        if self.0.records.spend(&key, limit, MINUTE).await? {
+        if self.0.records.take_permit(&key, limit, MINUTE).await? {
             return Ok(());
         }
         self.0.refused_networks.remember(&[&key], ());

@@ -60,8 +60,8 @@ impl Records {
     }
 
     /// Takes one of `limit` permits, which come back after `window`; all instances draw on them.
-    pub(super) async fn spend(&self, key: &str, limit: u32, window: Duration) -> Result<bool, StoreError> {
-        self.store.spend(key, limit, window).await
+    pub(super) async fn take_permit(&self, key: &str, limit: u32, window: Duration) -> Result<bool, StoreError> {
+        self.store.take_permit(key, limit, window).await
     }
 }
 

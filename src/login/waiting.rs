@@ -38,7 +38,7 @@ impl Logins {
                 Ok(Changed::Key(key)) => {
                     key.strip_prefix(SCAN_KEYS).into_iter().for_each(|id| self.0.waiting.ring(id));
                 }
-                Ok(Changed::Perhaps) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(Changed::Unknown) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }

@@ -15,7 +15,7 @@ use super::recent::{Case, REMEMBERED, Recent};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, late};
 use clock::Clock;
-use credentials::keeper::{Holding, Keeper};
+use credentials::keeper::{AccountCredentials, Keeper};
 use credentials::store::{Record, Store, StoreError};
 use wechat::ClientError;
 use wechat::account::Account;
@@ -47,7 +47,7 @@ struct Inner {
 
 /// A message on its way to back ends.
 struct Job {
-    holding: Arc<Holding>,
+    credentials: Arc<AccountCredentials>,
     message: Message,
     /// The message in the clear, as it came.
     clear: Vec<u8>,
@@ -63,11 +63,11 @@ impl Inbox {
         Ok(Self(Arc::new(Inner { store, keeper, forwarder, clock, runtime, recent, under_way })))
     }
 
-    /// What to answer to `delivery` for the account of `holding`; never later than WeChat waits. Only what goes to back ends needs a place,
+    /// What to answer to `delivery` for the account of `credentials`; never later than WeChat waits. Only what goes to back ends needs a place,
     /// which `admit` gives or refuses; it is given back when they are done, be that after the answer.
     pub async fn answer<P: Send + 'static, E>(
         &self,
-        holding: &Arc<Holding>,
+        credentials: &Arc<AccountCredentials>,
         policy: &MessagePolicy,
         delivery: Delivery<'_>,
         admit: impl FnOnce() -> Result<P, E>,
@@ -75,11 +75,15 @@ impl Inbox {
         Ok(match policy.wants(&delivery.message) {
             Wanted::Nothing => Answer::Nothing,
             Wanted::Silence => Answer::Silence,
-            Wanted::Reply(reply) => written(&holding.account, &reply, &delivery.message),
+            Wanted::Reply(reply) => written(&credentials.account, &reply, &delivery.message),
             Wanted::Forward(forward) => {
                 let (forward, place) = (Arc::clone(forward), admit()?);
-                let job =
-                    Job { holding: Arc::clone(holding), clear: delivery.clear.into_owned(), message: delivery.message, forward };
+                let job = Job {
+                    credentials: Arc::clone(credentials),
+                    clear: delivery.clear.into_owned(),
+                    message: delivery.message,
+                    forward,
+                };
                 self.hand_on(job, place).await
             }
         })
@@ -94,7 +98,7 @@ impl Inbox {
     }
 
     async fn hand_on(&self, job: Job, place: impl Send + 'static) -> Answer {
-        let key = format!("message.{}.{}", job.holding.account.app_id, job.message.dedup_key());
+        let key = format!("message.{}.{}", job.credentials.account.app_id, job.message.dedup_key());
         let (case, is_new) = self.0.recent.case(&key);
         // Whoever only waits for what another delivery is answered holds the place that long.
         let mut place = Some(place);
@@ -113,11 +117,11 @@ impl Inbox {
 
     /// Brings the case to its end: here, or by waiting for the instance that was first.
     async fn settle(&self, job: &Job, key: &str, case: &Case) {
-        let is_ours = match self.0.store.spend(key, 1, REMEMBERED).await {
+        let is_ours = match self.0.store.take_permit(key, 1, REMEMBERED).await {
             Ok(is_ours) => is_ours,
             Err(error) => {
                 // A message that is handed on twice is a lesser evil than one that is lost.
-                tracing::warn!(account.id = %job.holding.account.app_id, %error, "whether a message was seen elsewhere is unknown");
+                tracing::warn!(account.id = %job.credentials.account.app_id, %error, "whether a message was seen elsewhere is unknown");
                 true
             }
         };
@@ -145,7 +149,7 @@ impl Inbox {
         if self.0.store.is_shared()
             && let Err(error) = self.tell_others(key, &answer).await
         {
-            tracing::warn!(account.id = %job.holding.account.app_id, %error, "other instances do not learn an answer");
+            tracing::warn!(account.id = %job.credentials.account.app_id, %error, "other instances do not learn an answer");
         }
         if let (false, true, Some(received)) = (in_time, job.forward.push_late, &received) {
             self.push_late(job, received.reply.as_ref()).await;
@@ -153,7 +157,7 @@ impl Inbox {
     }
 
     async fn ask(&self, job: &Job, target: &Target, patience: Duration) -> Option<ReceivedReply> {
-        let (account, now) = (&job.holding.account, self.0.clock.wall().seconds());
+        let (account, now) = (&job.credentials.account, self.0.clock.wall().seconds());
         let handed = self.0.forwarder.hand_to(target, account, &job.message, &job.clear, now, patience).await;
         handed.unwrap_or_else(|error| {
             // Without its path and query, which may hold secrets.
@@ -189,12 +193,12 @@ impl Inbox {
     }
 
     async fn push_late(&self, job: &Job, reply: Option<&Reply>) {
-        let account = &job.holding.account;
+        let account = &job.credentials.account;
         let Some(message) = reply.and_then(|reply| late::as_custom_message(reply, &job.message.from)) else {
             tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
             return;
         };
-        match self.0.keeper.custom_send(&job.holding, &message).await {
+        match self.0.keeper.custom_send(&job.credentials, &message).await {
             Ok(()) => tracing::info!(account.id = %account.app_id, "a late answer was sent as a customer-service message"),
             Err(error) => tracing::warn!(account.id = %account.app_id, %error, "a late answer could not be sent"),
         }

@@ -1,8 +1,6 @@
 //! The one table of WeChat's paths that need more than the plain case: which presets contain them, and how the gateway handles them.
 //! A new exception is one line. `docs/gateway.md` shows the same table; a test compares them.
 
-use super::scope;
-
 /// A named group of paths, for `gateway` in a realm's settings.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Preset {
@@ -67,7 +65,7 @@ impl Preset {
     /// Whether the preset contains `path`.
     pub fn contains(self, path: &str) -> bool {
         protected(path).is_none()
-            && (self == Self::All || TABLE.iter().any(|row| row.presets.contains(&self) && scope::matches(row.path, path)))
+            && (self == Self::All || TABLE.iter().any(|row| row.presets.contains(&self) && matches(row.path, path)))
     }
 }
 
@@ -121,10 +119,16 @@ const fn special(path: &'static str, presets: &'static [Preset], handling: Handl
 use Handling::{Anonymous, AnonymousAtMp, IssueToken, OnlyByName, OnlyByNameSwapSecret, OwnTicket, SwapSecret};
 use Preset::{Codes, Login, Media, Menu, Messages, Notify, Pages, Read, Tickets};
 
+/// Where a token is asked for with a GET.
+pub const TOKEN: &str = "/cgi-bin/token";
+
+/// The cheapest call with a token.
+pub const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
+
 /// The table. The first row that matches a path says how it is handled.
 pub const TABLE: &[Row] = &[
     // Tokens.
-    special("/cgi-bin/token", &[], IssueToken),
+    special(TOKEN, &[], IssueToken),
     special("/cgi-bin/stable_token", &[], IssueToken),
     special("/cgi-bin/gettoken", &[], IssueToken),
     // What destroys or exports.
@@ -151,7 +155,7 @@ pub const TABLE: &[Row] = &[
     special("/cgi-bin/get_jsapi_ticket", &[Tickets], OwnTicket),
     special("/cgi-bin/ticket/get", &[Tickets], OwnTicket),
     // Reading.
-    row("/cgi-bin/getcallbackip", &[Read]),
+    row(CALLBACK_IP, &[Read]),
     row("/cgi-bin/get_api_domain_ip", &[Read]),
     row("/cgi-bin/callback/check", &[Read]),
     row("/cgi-bin/user/info", &[Read]),
@@ -253,12 +257,12 @@ pub const FIRST_SEGMENTS: [&str; 33] = [
 
 /// The row that says how `path` is handled; `None` for the plain case in no preset but `all`.
 pub fn find(path: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| scope::matches(row.path, path))
+    TABLE.iter().find(|row| matches(row.path, path))
 }
 
 /// The row that keeps `path` out of every preset.
 pub fn protected(path: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.is_protected() && scope::matches(row.path, path))
+    TABLE.iter().find(|row| row.is_protected() && matches(row.path, path))
 }
 
 /// What kind of call this is, in one word of a closed set: for counters.
@@ -268,6 +272,14 @@ pub fn area(path: &str) -> &'static str {
         Some(Row { handling: IssueToken, .. }) => "token",
         Some(row) => row.presets.first().map_or("anonymous", |preset| preset.name()),
         None => "other",
+    }
+}
+
+/// `text` matches `pattern`: equals it, or begins with what stands before its `*`.
+pub(super) fn matches(pattern: &str, path: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(front) => path.starts_with(front),
+        None => path == pattern,
     }
 }
 

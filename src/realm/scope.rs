@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::presets::{self, Preset};
+use super::presets::{self, Preset, matches};
 
 /// The paths that one realm may call. First `deny`, then `gateway`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,14 +107,6 @@ impl Rule {
         let Self::Path(pattern) = self else { return false };
         let (ours, theirs) = (pattern.0.to_ascii_lowercase(), protected.trim_end_matches('*'));
         if theirs.len() == protected.len() { ours == protected } else { ours.trim_end_matches('*').starts_with(theirs) }
-    }
-}
-
-/// `text` matches `pattern`: equals it, or begins with what stands before its `*`.
-pub(super) fn matches(pattern: &str, path: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(front) => path.starts_with(front),
-        None => path == pattern,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Registry;
 use clock::UnixMillis;
-use credentials::keeper::{Holding, KeeperError};
+use credentials::keeper::{AccountCredentials, KeeperError};
 use credentials::store::StoreError;
 
 /// What is sent, and to whom.
@@ -27,7 +27,7 @@ pub enum CodeError {
     /// The app has no template for it.
     #[error("this app has no template for codes; write one as its wcode_template_id")]
     NoTemplate,
-    /// Nobody of that name follows the app.
+    /// No follower of the app has that name.
     #[error("no follower of this app has that user_name")]
     UnknownUser,
     /// The store failed.
@@ -43,13 +43,13 @@ pub enum CodeError {
 
 impl Registry {
     /// Sends `code` in the name of the account.
-    pub async fn send_code(&self, holding: &Arc<Holding>, code: Code) -> Result<(), CodeError> {
-        let app_id = &holding.account.app_id;
+    pub async fn send_code(&self, credentials: &Arc<AccountCredentials>, code: Code) -> Result<(), CodeError> {
+        let app_id = &credentials.account.app_id;
         let template = self.state().list.apps.get(app_id).and_then(|app| app.template_id.clone());
         let template = template.filter(|id| !id.is_empty()).ok_or(CodeError::NoTemplate)?;
         let openid = self.openid(app_id.as_str(), &code.user_name).await?;
         let message = written(&code, &openid, &template, self.0.keeper.clock().wall());
-        Ok(self.0.keeper.template_send(holding, &message).await?)
+        Ok(self.0.keeper.template_send(credentials, &message).await?)
     }
 
     async fn openid(&self, app_id: &str, user_name: &str) -> Result<String, CodeError> {

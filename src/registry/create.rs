@@ -68,12 +68,12 @@ pub enum CreateError {
     #[error("the {} store does not answer; ask again in a moment", .0.backend)]
     Store(#[from] StoreError),
     /// The work's own task ended without a result.
-    #[error("the app was lost on the way; look whether it is there")]
+    #[error("the request was interrupted; check whether the app was created")]
     Lost,
 }
 
 impl Registry {
-    /// Makes the app, to its end even if nobody waits for it any more. When this returns it is served here.
+    /// Creates the app, and finishes even if the caller hangs up. When this returns, the app is served here.
     pub async fn create(&self, app: NewApp) -> Result<(), CreateError> {
         let (app_id, app) = app.proven()?;
         let registry = self.clone();
@@ -85,7 +85,7 @@ impl Registry {
         if self.state().list.ids.iter().any(|known| known.as_str().eq_ignore_ascii_case(app_id.as_str())) {
             return Err(exists());
         }
-        // A store that is not shared grants every claim, so this process needs a turn of its own.
+        // A store that is not shared grants every lease, so this process keeps its own list as well.
         let turn = self.turn(&app_id).ok_or_else(exists)?;
         let claim = format!("jsdkd.app.{}", turn.name);
         let acquired = self.0.store.acquire(&claim, &self.0.owner, CLAIM, 0).await.map_err(logged)?;
@@ -93,9 +93,9 @@ impl Registry {
         let made = self.write(&app_id, &app).await;
         self.0.store.release(&lease, None).await.ok();
         made?;
-        tracing::info!(account.id = %app_id, "an app was made");
+        tracing::info!(account.id = %app_id, "an app was created");
         let mut state = self.state();
-        // A reload may have closed these addresses meanwhile; then it rests in the store for another day.
+        // A reload may have disabled these routes meanwhile; then the app only stays in the store.
         if state.list.holds_stored() {
             state.list.apps.insert(app_id, app);
             state.version += 1;

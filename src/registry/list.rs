@@ -30,7 +30,7 @@ pub(super) struct List {
     pub(super) ids: HashSet<AppId>,
     /// The apps of the store.
     pub(super) apps: BTreeMap<AppId, StoredApp>,
-    /// Appids in the store that can name no account of ours; each is complained of once.
+    /// Appids in the store that are not valid here; each is logged once.
     unusable: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ impl List {
         self.configured.stored
     }
 
-    /// Replaces what the store holds; whether the keeper should hear of it.
+    /// Replaces the store's apps. Returns whether the list of accounts changed.
     pub(super) fn adopt(&mut self, found: Vec<StoredApp>) -> bool {
         let mut apps = BTreeMap::new();
         for app in found {
@@ -67,7 +67,7 @@ impl List {
         !served(&self.ids, &before).eq(served(&self.ids, &self.apps))
     }
 
-    /// Adds an app that the store holds; whether the keeper should hear of it.
+    /// Adds one of the store's apps. Returns whether the list of accounts changed.
     pub(super) fn add(&mut self, app_id: AppId, app: StoredApp) -> bool {
         let mut found: BTreeMap<AppId, StoredApp> = BTreeMap::from([(app_id.clone(), app)]);
         let before = self.apps.remove(&app_id).map(|app| BTreeMap::from([(app_id, app)])).unwrap_or_default();
@@ -80,7 +80,7 @@ impl List {
     pub(super) fn merged(&mut self) -> (Vec<Account>, MessagePolicies) {
         let configured = &mut self.configured;
         if !configured.stored {
-            // Nobody will merge them again, and there may be ten thousand.
+            // They are not merged again, and there may be ten thousand.
             return (std::mem::take(&mut configured.accounts), std::mem::take(&mut configured.messages));
         }
         let (mut accounts, mut messages) = (configured.accounts.clone(), configured.messages.clone());

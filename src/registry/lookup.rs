@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Registry;
 use clock::SteadyMillis;
-use credentials::keeper::Holding;
+use credentials::keeper::AccountCredentials;
 use credentials::store::StoredApp;
 use wechat::account::AppId;
 
@@ -40,7 +40,7 @@ impl Default for Lookups {
 }
 
 enum Lookup {
-    /// Nothing is ever sent; it ends when the lookup does.
+    /// Closed when the lookup ends; nothing is ever sent.
     Running(watch::Receiver<()>),
     Missed(SteadyMillis),
 }
@@ -57,14 +57,14 @@ impl Lookup {
 impl Registry {
     /// The account of an appid that the keeper does not know, if the store has it. Callers who ask for the same appid share one lookup. A
     /// store that fails or is slow counts as a miss; what it holds is served as soon as it can be read again.
-    pub async fn look_up(&self, app_id: &str) -> Option<Arc<Holding>> {
+    pub async fn look_up(&self, app_id: &str) -> Option<Arc<AccountCredentials>> {
         if !self.0.store.is_shared() || !self.state().list.holds_stored() {
             return None;
         }
         let app_id = AppId::parse(app_id).ok()?;
         let mut lookup = self.begin_lookup(&app_id)?;
         timeout(TIMEOUT, lookup.changed()).await.ok();
-        self.0.keeper.holding(app_id.as_str())
+        self.0.keeper.credentials(app_id.as_str())
     }
 
     /// Joins the lookup of `app_id` or begins it; `None` if it has just been missed, or if there are too many.
@@ -95,7 +95,7 @@ impl Registry {
     }
 
     async fn run_lookup(&self, app_id: AppId) {
-        // When nobody waits any more, nobody needs the answer.
+        // By then all callers have given up.
         let found = match timeout(TIMEOUT, self.0.lookups.permits.acquire()).await {
             Ok(Ok(_permit)) => self.0.store.find_app(app_id.as_str()).await.ok().flatten(),
             _ => None,

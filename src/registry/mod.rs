@@ -1,8 +1,8 @@
-//! Which accounts there are: those of the settings, and beside them the apps that rest in the store. It gives the keeper the merged
-//! list, looks after what other instances have made, and makes apps itself. It knows neither how settings are written nor routes.
+//! The accounts: those of the settings, and the apps in the store. The registry gives the keeper the merged list, watches for apps
+//! that other instances create, and creates apps itself. It does not depend on the settings' format or on routes.
 //!
-//! Reading order: `list` (what is merged), this file (who keeps it true), `create` (one more app), `lookup` (one
-//! that somebody asks for before it is known here), `code` (what is sent in an app's name).
+//! Reading order: `list` (the merged list), this file (keeps it up to date), `create` (creates an app), `lookup` (finds an app that
+//! another instance has just created), `code` (sends a code in an app's name).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,11 +30,11 @@ pub use credentials::store::Payment;
 use list::List;
 use lookup::Lookups;
 
-/// How often a shared store is asked for apps that others have made, so that all instances serve them within a second.
+/// How often a shared store is read for new apps, so that all instances serve them within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A start waits no longer than this for the first answer: a store that is down must not stop it.
-const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a start waits for the store's first answer. A store that is down must not prevent it.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A cheap handle on the one list of accounts.
 #[derive(Clone)]
@@ -43,15 +43,15 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     keeper: Keeper,
     store: Arc<dyn Store>,
-    /// Tells our claims from those of other instances.
+    /// Our name as the owner of leases.
     owner: String,
     state: Mutex<State>,
     messages: ArcSwap<MessagePolicies>,
-    /// Rung when the settings have changed.
-    bell: Notify,
+    /// Notified when the settings have changed.
+    settings_changed: Notify,
     /// Appids that were not known here when somebody asked.
     lookups: Lookups,
-    /// The apps that are being made here, in small letters.
+    /// The apps that are being created here, in lower case.
     making: watch::Sender<BTreeSet<String>>,
     runtime: Handle,
 }
@@ -59,9 +59,9 @@ struct Inner {
 #[derive(Default)]
 struct State {
     list: List,
-    /// Counts what was changed here, so that an answer from before it is not believed.
+    /// Counts changes here, so that an older answer of the store is ignored.
     version: u64,
-    /// How the last look went; `None` = nobody has looked since the settings changed.
+    /// Whether the last read succeeded; `None` = not read since the settings changed.
     seen: Option<bool>,
 }
 
@@ -75,7 +75,7 @@ impl Registry {
             owner: format!("{:032x}", rand::random::<u128>()),
             state: Mutex::default(),
             messages: ArcSwap::default(),
-            bell: Notify::new(),
+            settings_changed: Notify::new(),
             lookups: Lookups::default(),
             making: watch::Sender::default(),
             runtime: Handle::current(),
@@ -92,7 +92,7 @@ impl Registry {
         state.version += 1;
         self.publish(&mut state);
         self.0.keeper.forget_failures();
-        self.0.bell.notify_one();
+        self.0.settings_changed.notify_one();
     }
 
     /// What the account does with its messages.
@@ -100,20 +100,20 @@ impl Registry {
         self.0.messages.load().of(app_id)
     }
 
-    /// The first look into the store, so that a server which listens serves what is there; but not for long.
+    /// Reads the store for the first time, so that a server that listens serves its apps. Bounded by a second.
     pub async fn begin(&self) {
         if self.state().list.holds_stored() {
-            tokio::time::timeout(FIRST_PATIENCE, self.look()).await.ok();
+            tokio::time::timeout(FIRST_TIMEOUT, self.look()).await.ok();
         }
     }
 
-    /// Looks into the store again and again where others can write to it too, else until it has answered once; until `stop` changes.
+    /// Reads a shared store regularly, and any other one until it has answered once; until `stop` changes.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         loop {
             let turn = async {
                 match self.pause() {
-                    Some(pause) => drop(tokio::time::timeout(pause, self.0.bell.notified()).await),
-                    None => self.0.bell.notified().await,
+                    Some(pause) => drop(tokio::time::timeout(pause, self.0.settings_changed.notified()).await),
+                    None => self.0.settings_changed.notified().await,
                 }
                 if self.pause().is_some() {
                     self.look().await;
@@ -126,15 +126,15 @@ impl Registry {
         }
     }
 
-    /// Waits for the apps that are being made, at most `grace`.
+    /// Waits for the apps that are being created, at most `grace`.
     pub async fn close(&self, grace: Duration) {
         let mut making = self.0.making.subscribe();
         if tokio::time::timeout(grace, making.wait_for(BTreeSet::is_empty)).await.is_err() {
-            tracing::warn!("stopped before every app that was being made was written");
+            tracing::warn!("stopped before every new app was written");
         }
     }
 
-    /// How long until the next look; `None` = there is nothing to look for.
+    /// How long until the next read; `None` = there is nothing to read.
     fn pause(&self) -> Option<Duration> {
         let state = self.state();
         match state.seen {
@@ -153,7 +153,7 @@ impl Registry {
         }
     }
 
-    /// Takes what the store said for the truth, unless something was changed here since it was asked: then it is asked again.
+    /// Takes over what the store returned, unless something changed here since it was asked; then it is asked again.
     fn adopt(&self, version: u64, found: Vec<StoredApp>) {
         let mut state = self.state();
         if state.version != version {
@@ -163,7 +163,7 @@ impl Registry {
             tracing::info!("the apps in the store can be read again");
         }
         state.seen = Some(true);
-        // A new list makes the keeper forget past failures, so it gets none that says the same.
+        // A new list makes the keeper forget past failures, so an equal one is not published.
         if state.list.adopt(found) {
             self.publish(&mut state);
         }
@@ -172,7 +172,7 @@ impl Registry {
     fn missed(&self, error: &StoreError) {
         let mut state = self.state();
         if state.seen != Some(false) {
-            tracing::warn!(%error, "the apps in the store cannot be read; those that are known are served on");
+            tracing::warn!(%error, "the apps in the store cannot be read; those read before are still served");
         }
         state.seen = Some(false);
     }

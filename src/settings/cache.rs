@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
+#[cfg(feature = "sql")]
+use super::cache_sql::sql_config;
 use super::node::Node;
 use super::reader::{At, did_you_mean};
 
 use super::variables::Variables;
 use clock::UnixSeconds;
-use credentials::store::{Record, RedisConfig, SqlConfig, StoreConfig, redis, sql};
+use credentials::store::{Record, RedisConfig, StoreConfig, redis};
 
 const KINDS: [&str; 4] = ["memo", "file", "redis", "sql"];
 
@@ -43,7 +45,7 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
         "memo" => memo(at).map(StoreConfig::Memory),
         "file" => at.text("the path of a file").map(|path| StoreConfig::File(PathBuf::from(path))),
         "redis" => redis_config(at, variables.redis_is_bare()).map(StoreConfig::Redis),
-        _ => sql_config(at).map(StoreConfig::Sql),
+        _ => sql_config(at),
     }
 }
 
@@ -164,31 +166,8 @@ fn resolved(at: &At<'_>) -> Option<Value> {
     })
 }
 
-/// An address, or an object with the password apart from the address. All of it is secret.
-fn sql_config(at: &At<'_>) -> Option<SqlConfig> {
-    let read = |at: &At<'_>| sql::from_url(at.secret()?.expose_secret()).map_err(|fault| at.fault(fault)).ok();
-    match at.node() {
-        Node::Table(_) if at.secret_reference().is_none() => {
-            at.is_table(&["url", "password", "timeout"]);
-            let config = at.need("url", "an address such as \"mysql://user@host/database\"").and_then(|url| read(&url));
-            let password = at.get_secret("password").map(|password| match password.node() {
-                Node::Int(number) => Some(number.to_string().into()),
-                _ => password.secret(),
-            });
-            let bound = at.get("timeout").map(|bound| bound.duration(sql::TIMEOUTS));
-            let mut config = config?;
-            if let Some(password) = password {
-                config = config.with_password(&password?);
-            }
-            if let Some(bound) = bound {
-                config.timeout = bound?;
-            }
-            Some(config)
-        }
-        Node::Text(_) | Node::Table(_) => read(at),
-        _ => {
-            at.expected_secret("an address such as \"mysql://user:password@host/database\", or an object { url: … }");
-            None
-        }
-    }
+#[cfg(not(feature = "sql"))]
+fn sql_config(at: &At<'_>) -> Option<StoreConfig> {
+    at.fault("this build of jsdkd has no databases: build it with the feature \"sql\", or use redis");
+    None
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::gateway::GatewayConfig;
 use crate::ip_allowlist::TrustedProxies;
 use crate::message::MessagePolicies;
 use crate::oauth::OauthPolicies;
@@ -145,4 +144,21 @@ pub struct WechatConfig {
     pub mp: Url,
     /// The timeout of every call.
     pub timeout: Duration,
+}
+
+/// The `gateway` section of the settings.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The path below which WeChat's paths are served: empty, or `/wx` without a slash at its end.
+    pub prefix: String,
+    /// Who may make the calls that bring none of our secrets.
+    pub anonymous: TrustedProxies,
+    /// How long one forwarded call may take.
+    pub timeout: Duration,
+    /// The largest body taken, in bytes.
+    pub body_limit: u64,
+    /// Up to this many bytes a body is kept whole, so that its call can be repeated once.
+    pub keep_whole: u64,
+    /// Bounds all bodies that are kept whole, in bytes.
+    pub memory: u64,
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::callers;
+use super::config::GatewayConfig;
 use super::reader::At;
-use crate::gateway::GatewayConfig;
-use crate::gateway::scope::is_segment;
+use crate::realm::scope::is_segment;
 
 const KNOWN: [&str; 6] = ["prefix", "anonymous", "timeout", "bodyLimit", "keepWhole", "memory"];
 

@@ -6,6 +6,8 @@
 
 mod accounts;
 mod cache;
+#[cfg(feature = "sql")]
+mod cache_sql;
 mod callers;
 mod config;
 mod cors;
@@ -37,7 +39,9 @@ use std::path::PathBuf;
 
 use ::config::{Map, Value, ValueKind};
 
-pub use self::config::{CallerPolicy, Config, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp};
+pub use self::config::{
+    CallerPolicy, Config, GatewayConfig, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp,
+};
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;

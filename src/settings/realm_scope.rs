@@ -3,9 +3,8 @@
 use chrono::{Days, NaiveDate, NaiveTime};
 
 use super::reader::{At, did_you_mean};
-use crate::gateway::GatewayScope;
-use crate::gateway::presets::{self, Preset};
-use crate::gateway::scope::{Rule, RuleError};
+use crate::realm::presets::{self, Preset};
+use crate::realm::scope::{GatewayScope, Rule, RuleError};
 use clock::{Clock, UnixSeconds};
 
 /// The scope of one realm; `None` if the gateway is closed to it.

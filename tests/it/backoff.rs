@@ -1,4 +1,4 @@
-//! What the errcode decides: who is told what, when WeChat is asked again, and what one failure may not take along.
+//! Errors of WeChat: what callers get, when WeChat is asked again, and what is not affected.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_grant_is_a_grant_whatever_its_wrapping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_first_and_then_remembered_without_asking_wechat_again() {
+async fn a_failure_is_remembered_without_another_call() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40164, "invalid ip 203.0.113.7, not in whitelist"));
     let first = app.query("token").await.problem(502, "upstream_refused");
@@ -72,7 +72,7 @@ async fn a_failure_is_told_first_and_then_remembered_without_asking_wechat_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitors_code_that_answers_a_renewal_costs_the_quota_no_more_than_another() {
+async fn a_visitor_errcode_on_a_renewal_backs_off_as_any_other() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40029, "invalid code"));
     app.query("token").await.problem(502, "upstream_refused");
@@ -83,7 +83,7 @@ async fn a_visitors_code_that_answers_a_renewal_costs_the_quota_no_more_than_ano
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_a_human_can_mend_pauses_longer_than_what_passes() {
+async fn permanent_failures_back_off_longer_than_temporary_ones() {
     // On the token endpoint 40001 speaks of the secret.
     for code in [40001, 40013, 40125, 40164, 45009, 48001] {
         let app = TestApp::start().await;
@@ -114,7 +114,7 @@ async fn what_only_a_human_can_mend_pauses_longer_than_what_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_recovers_by_itself_after_the_pause() {
+async fn it_recovers_after_the_pause() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(-1, "system error").times(1));
     app.query("token").await.problem(502, "upstream_refused");
@@ -152,12 +152,12 @@ async fn a_reload_forgets_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_reload_what_is_kept_always_is_tried_again_without_being_asked_for() {
+async fn a_reload_retries_what_is_kept_always() {
     let app =
         TestApp::build(json!({ "keep": "always" })).sandbox(|sandbox| sandbox.accounts[0].1 = "another-secret-now".to_owned());
     let app = app.start().await;
     eventually("the fault is met", async || app.sandbox.calls(TOKEN) >= 1).await;
-    // By now the ticket, which waits for the token, has heard of the pause too.
+    // By now the ticket, which needs the token, is backing off too.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(app.sandbox.calls(TOKEN), 1);
     let mended = json!({ "keep": "always", "apps": [{ "key": APP, "secret": "another-secret-now" }] });
@@ -187,7 +187,7 @@ async fn a_failing_ticket_does_not_stop_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_token_does_not_stop_a_ticket_that_is_held() {
+async fn a_failing_token_does_not_stop_a_cached_ticket() {
     let memo = json!({ format!("{APP}.ticket"): { "value": "held-ticket", "__expires": now() + 3600 } });
     let app = TestApp::with(json!({ "cache": { "memo": memo } })).await;
     app.sandbox.fault(Fault::errcode(40125, "invalid appsecret").on(TOKEN));
@@ -198,7 +198,7 @@ async fn a_failing_token_does_not_stop_a_ticket_that_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_voided_behind_our_back_is_renewed_once_and_the_ticket_comes() {
+async fn a_stale_token_is_renewed_once_for_the_ticket() {
     for (api, path) in [("basic", TOKEN), ("stable", "/cgi-bin/stable_token")] {
         let app =
             TestApp::with(json!({ "apps": [{ "key": APP, "secret": crate::support::app::APP_SECRET, "tokenApi": api }] })).await;
@@ -214,7 +214,7 @@ async fn a_token_voided_behind_our_back_is_renewed_once_and_the_ticket_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healing_draws_on_the_limit_of_rotations() {
+async fn renewals_of_stale_tokens_use_the_rotation_quota() {
     let app = TestApp::start().await;
     for (code, times) in [(40001, 1), (40014, 1), (42001, 1)] {
         app.sandbox.fault(Fault::errcode(code, "a dead token, WeChat says").on(TICKET).times(times));
@@ -228,7 +228,7 @@ async fn healing_draws_on_the_limit_of_rotations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoiled_answer_is_told_as_such_and_passes() {
+async fn an_unreadable_answer_is_reported_and_temporary() {
     let cases = [
         (Fault::garbage(), "upstream_unreadable"),
         (Fault::html(502), "upstream_unreadable"),
@@ -267,7 +267,7 @@ async fn peer(answer: &'static [u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_wechat_should_send_is_survived() {
+async fn nonsense_from_wechat_is_survived() {
     let of = |answer| async move { peer(answer).await };
     for (api, code) in [
         (of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, "upstream_unreadable"),

@@ -89,7 +89,7 @@ impl Disk {
         figure(&format!("{what}: two cold accounts"), &begun.elapsed());
         assert_eq!(token(&self.process, first).await, one, "it is held, and not fetched again");
         assert_eq!((self.cached(first), self.cached(first + 1)), (None, None), "the file is whole, and as it was");
-        self.process.logged("the store fails; what this process holds fresh goes on being served").await;
+        self.process.logged("the store fails; cached credentials are still served").await;
         heal(self);
         let healed = Instant::now();
         eventually("what the file lacked", async || self.cached(first).as_ref() == Some(&one)).await;

@@ -15,7 +15,7 @@ use crate::support::toxic::{Link, Mood};
 /// Our own bound for one request to Redis.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A near copy is no older than this.
+/// The maximum age of a cached copy.
 const NEAR: Duration = Duration::from_secs(1);
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];

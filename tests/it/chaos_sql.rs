@@ -16,7 +16,7 @@ const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 /// What these processes grant the database for one call.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A near copy is no older than this.
+/// The maximum age of a cached copy.
 const NEAR: Duration = Duration::from_secs(1);
 
 fn cache(url: &str) -> Value {

@@ -15,7 +15,7 @@ const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 const SUCCESSION: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinels_failover_costs_nobody_an_answer_and_wechat_no_call() {
+async fn a_sentinel_failover_costs_no_answer_and_no_call() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -53,7 +53,7 @@ fn cold_elsewhere(cluster: &RedisCluster, node: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_loses_a_node_without_a_replica_goes_on_with_the_others() {
+async fn a_cluster_without_a_node_serves_the_other_nodes_keys() {
     let mut cluster = RedisCluster::start();
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let owner = cluster.owner(&format!("{APP}.token"));
@@ -97,7 +97,7 @@ async fn a_cluster_whose_replica_takes_over_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_node_of_a_cluster_stops_only_the_accounts_whose_credentials_are_there() {
+async fn a_dead_cluster_node_stops_only_its_own_accounts() {
     let mut cluster = RedisCluster::start();
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let dead = cluster.owner(&format!("{APP}.token"));
@@ -117,7 +117,7 @@ async fn a_dead_node_of_a_cluster_stops_only_the_accounts_whose_credentials_are_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_node_of_a_cluster_stops_no_rotation_of_what_rests_at_others() {
+async fn a_dead_cluster_node_stops_no_rotation_elsewhere() {
     let mut cluster = RedisCluster::start();
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let dead = cluster.owner(&format!("{APP}.token"));
@@ -140,14 +140,14 @@ async fn a_dead_node_of_a_cluster_stops_no_rotation_of_what_rests_at_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_node_of_a_cluster_is_told_once_however_often_others_answer() {
+async fn a_dead_cluster_node_is_logged_once() {
     let mut cluster = RedisCluster::start();
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let dead = cluster.owner(&format!("{APP}.token"));
     let (here, there) = (cold_at(&cluster, dead), cold_elsewhere(&cluster, dead));
     fleet.token(0, &there).await;
     cluster.nodes[dead].kill();
-    // The first of a process is asked for while it finds out; near copies are read anew after half a second.
+    // The first of a process is asked for while it finds out; cached copies are read again after half a second.
     let load = fleet.load();
     for _ in 0..4 {
         fleet.ask(0, &here).await.is_refused_for_the_store(Duration::from_secs(1));

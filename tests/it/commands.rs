@@ -274,6 +274,27 @@ async fn paste(line: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
+/// What stands in a line from its `curl` on.
+fn curl_line(line: &str) -> Option<String> {
+    line.find("curl ").map(|at| line[at..].to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn demo_prints_a_call_through_the_gateway_that_works() {
+    let folder = folder();
+    let demo = Process::start(folder.path(), &["demo", "--port", "0"], &[]);
+    demo.said("Ctrl-C").await;
+    let out = demo.out();
+    let printed: Vec<String> = out.lines().filter_map(curl_line).filter(|line| line.contains("/cgi-bin/")).collect();
+    let answer = out.lines().find_map(|line| line.split_once("answers ")).expect("the answer is printed").1;
+    assert_eq!(printed.len(), 2, "{printed:?}");
+    for (line, part) in printed.iter().zip(["jv1_", answer]) {
+        if let Some(answer) = paste(line).await {
+            assert!(answer.contains(part), "{line}: {answer}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_shows_its_page_and_every_line_it_prints_works() {
     let folder = folder();
@@ -299,11 +320,11 @@ async fn demo_shows_its_page_and_every_line_it_prints_works() {
     assert_eq!(ticket.header("cache-control"), "no-store");
     let ticket = ticket.json();
     let members: Vec<&String> = ticket.as_object().expect("an object").keys().collect();
-    assert_eq!(members.len(), 5, "{members:?}");
+    assert_eq!(members.len(), 6, "{members:?}");
     assert!(ticket["ticket"].as_str().is_some_and(|ticket| !ticket.is_empty()) && ticket["appid"] == "wxdemo0000000001");
     assert!(ticket["sandbox"].as_str().is_some_and(|sandbox| sandbox.starts_with("http://127.0.0.1:")));
 
-    let printed: Vec<String> = demo.out().lines().filter_map(|line| line.find("curl ").map(|at| line[at..].to_owned())).collect();
+    let printed: Vec<String> = demo.out().lines().filter_map(curl_line).filter(|line| !line.contains("/cgi-bin/")).collect();
     assert_eq!(printed.len(), 6, "{printed:?}");
     let shown = ticket["curl"].as_array().expect("a list").iter().map(|line| line.as_str().expect("a line").to_owned());
     let expected = ["\"signature\":", "\"key\":\"token\"", "dBGMo51NUVEVlQo5", "{\"pong\":", "{\"ok\":true}", "{\"ok\":true}"];

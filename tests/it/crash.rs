@@ -1,4 +1,4 @@
-//! What a crash leaves behind: `kill -9` at any moment, a second process on the same file, a torn file.
+//! The cache file after a crash: `kill -9` at any moment, a second process on the same file, a torn file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn cached(folder: &Path) -> BTreeMap<String, Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_moment_leaves_a_whole_file_with_everything_that_was_answered() {
+async fn a_kill_leaves_a_whole_file_with_every_answered_value() {
     let (sandbox, _running, settings) = wechat(ROUNDS * ACCOUNTS_A_ROUND).await;
     let folder = folder();
     write_settings(folder.path(), &settings);
@@ -88,7 +88,7 @@ async fn a_kill_at_any_moment_leaves_a_whole_file_with_everything_that_was_answe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_process_on_the_same_file_is_refused_and_the_first_is_unharmed() {
+async fn a_second_process_on_the_same_file_is_refused() {
     let (_sandbox, _running, settings) = wechat(1).await;
     let folder = folder();
     let first = Process::serve(folder.path(), &settings).await;

@@ -1,4 +1,4 @@
-//! Upstream hosts: tried in order when one cannot be reached, never because one has answered.
+//! Upstream hosts: the next one is tried if one cannot be reached, not if it answers.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn two_worlds() -> (World, World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_cannot_be_reached_is_passed_over() {
+async fn an_unreachable_host_is_skipped() {
     let (one, two) = two_worlds().await;
     let (dead, also_dead) = (dead_address(), dead_address());
     let client = client(&[&dead, &also_dead, &one.sandbox.url(), &two.sandbox.url()]);
@@ -29,7 +29,7 @@ async fn a_host_that_cannot_be_reached_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_an_answer_whatever_it_says() {
+async fn a_host_that_answers_is_not_skipped() {
     for fault in [
         Fault::errcode(-1, "system error"),
         Fault::errcode(40013, "invalid appid"),
@@ -47,7 +47,7 @@ async fn an_answer_is_an_answer_whatever_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_hangs_uses_up_the_time_of_one_call_and_no_more() {
+async fn a_hanging_host_costs_one_timeout() {
     let (one, two) = two_worlds().await;
     one.sandbox.fault(Fault::hang());
     let client = client(&[&one.sandbox.url(), &two.sandbox.url()]);
@@ -59,7 +59,7 @@ async fn a_host_that_hangs_uses_up_the_time_of_one_call_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_host_at_all_is_told_without_an_address() {
+async fn the_error_without_any_host_shows_no_address() {
     let (dead, also_dead) = (dead_address(), dead_address());
     let error = client(&[&dead, &also_dead]).access_token(&account(TokenApi::Basic), false).await.expect_err("nobody listens");
     assert!(matches!(error, WechatError::Unreachable { .. }), "{error:?}");
@@ -67,7 +67,7 @@ async fn no_host_at_all_is_told_without_an_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_comes_home_when_the_first_host_lives_again() {
+async fn the_first_host_is_used_again_when_it_is_back() {
     let (home, away) = two_worlds().await;
     let (address, url) = (home.sandbox.address(), home.sandbox.url());
     drop(home);

@@ -1,4 +1,4 @@
-//! The cache file's lock: one process has the file, also when somebody removes the lock.
+//! The cache file's lock: one process owns the file, also if somebody removes the lock.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_second_owner_of_the_same_file_is_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_was_removed_is_made_anew_by_the_next_write() {
+async fn a_removed_lock_is_recreated_by_the_next_write() {
     let (directory, path) = place();
     let first = open(&path);
     std::fs::remove_file(directory.path().join("cache.json.lock")).unwrap();
@@ -40,7 +40,7 @@ async fn a_lock_that_was_removed_is_made_anew_by_the_next_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_lost_the_file_to_another_process_writes_no_more_and_says_why() {
+async fn a_process_that_lost_the_file_stops_writing_and_says_why() {
     let (directory, path) = place();
     let first = open(&path);
     first.put("wx1.token", &record("T1", HOUR)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The cache file: the original's bytes, whole at any moment, never overwritten silently, never shared.
+//! The cache file: the original's format, complete at any moment, never silently overwritten, for one process.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ async fn a_file_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_bytes_are_the_originals() {
+async fn the_file_has_the_originals_format() {
     let (_directory, path) = place();
     let store = open(&path);
     let ends = UnixSeconds(4_000_000_000);
@@ -70,7 +70,7 @@ async fn its_bytes_are_the_originals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_the_originals_is_taken_over() {
+async fn a_file_of_the_original_is_read() {
     let (_directory, path) = place();
     let (alive, ended) = (now() + 100, now() - 1);
     let written = json!({
@@ -89,7 +89,7 @@ async fn a_file_of_the_originals_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_ours_stays_as_it_stands() {
+async fn foreign_entries_stay_as_they_are() {
     let (_directory, path) = place();
     let foreign = r#""a.number":12345678901234567890.000,"an.object":{ "b" : [1,2.50], "value":7 },"null":null,"text":"x""#;
     std::fs::write(&path, format!("{{{foreign}}}")).unwrap();
@@ -104,7 +104,7 @@ async fn what_is_not_ours_stays_as_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_finds_what_was_written_and_not_what_has_ended() {
+async fn a_restart_finds_unexpired_records() {
     let (_directory, path) = place();
     let store = open(&path);
     store.put("wx1.token", &record("T", HOUR)).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_restart_finds_what_was_written_and_not_what_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apps_are_an_entry_of_their_own_that_a_restart_finds() {
+async fn apps_are_one_entry_that_a_restart_finds() {
     let (_directory, path) = place();
     let store = open(&path);
     store.put_app(&app("wx1", "s3cret", None)).await.unwrap();
@@ -129,7 +129,7 @@ async fn apps_are_an_entry_of_their_own_that_a_restart_finds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_of_that_name_which_is_not_ours_is_a_fault_and_stays() {
+async fn a_foreign_entry_of_that_name_is_an_error_and_stays() {
     let (_directory, path) = place();
     std::fs::write(&path, r#"{"jsdkd.apps":"MARKER"}"#).unwrap();
     let store = open(&path);
@@ -153,7 +153,7 @@ async fn an_empty_file_is_an_empty_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_moved_aside_whole_and_the_server_starts() {
+async fn a_damaged_file_is_moved_aside() {
     for damage in ["{\"wx1.token\":{\"value\":\"T\",\"__exp", "[]", "null", "\"text\"", "{} {}", "{\"a\":1,}", "\0\0\0\0"] {
         let (directory, path) = place();
         std::fs::write(&path, damage).unwrap();
@@ -169,7 +169,7 @@ async fn a_damaged_file_is_moved_aside_whole_and_the_server_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_damage_in_the_same_second_replaces_no_evidence() {
+async fn two_damaged_files_in_one_second_are_both_kept() {
     let (directory, path) = place();
     for damage in ["{1", "{2", "{3"] {
         std::fs::write(&path, damage).unwrap();
@@ -194,7 +194,7 @@ async fn only_its_owner_may_read_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_replaced_and_never_written_in_place() {
+async fn the_file_is_replaced_not_written_in_place() {
     let (directory, path) = place();
     let store = open(&path);
     store.put("wx1.token", &record("T1", HOUR)).await.unwrap();
@@ -209,7 +209,7 @@ async fn it_is_replaced_and_never_written_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_process_left_aside_is_cleared_away() {
+async fn leftovers_of_a_killed_process_are_removed() {
     let (directory, path) = place();
     std::fs::write(directory.path().join(".cache.json.Ab12.tmp"), "{\"half").unwrap();
     std::fs::write(directory.path().join(".other.json.Ab12.tmp"), "not ours").unwrap();
@@ -218,7 +218,7 @@ async fn what_a_killed_process_left_aside_is_cleared_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_keeps_pointing_at_the_file() {
+async fn a_symbolic_link_keeps_pointing_at_the_file() {
     let (directory, path) = place();
     let (real, folder) = (directory.path().join("real.json"), directory.path());
     std::fs::write(&real, "{}").unwrap();
@@ -230,7 +230,7 @@ async fn a_link_keeps_pointing_at_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_that_can_never_work_is_told_at_the_start() {
+async fn an_impossible_path_is_reported_at_start() {
     let (directory, _) = place();
     for (path, hint) in
         [(directory.path().join("no/such/folder/cache.json"), "directory"), (directory.path().to_owned(), "is a directory")]
@@ -243,7 +243,7 @@ async fn a_place_that_can_never_work_is_told_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_writes_at_once_are_gathered_and_none_is_lost() {
+async fn five_hundred_writes_are_batched_and_none_is_lost() {
     let (directory, path) = place();
     let store = open(&path);
     store.put("wx0.token", &record("T", HOUR)).await.unwrap();
@@ -278,7 +278,7 @@ async fn five_hundred_writes_at_once_are_gathered_and_none_is_lost() {
     assert_eq!(names(directory.path()), ["cache.json", "cache.json.lock"]);
 }
 
-/// A store whose folder is gone: not even the system's administrator can write there.
+/// A store whose folder was removed, so that not even root can write.
 async fn without_its_folder() -> (tempfile::TempDir, PathBuf, FileStore) {
     let (directory, _) = place();
     let folder = directory.path().join("folder");
@@ -289,7 +289,7 @@ async fn without_its_folder() -> (tempfile::TempDir, PathBuf, FileStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_written_is_an_error_that_is_made_good_when_it_can() {
+async fn a_failed_write_is_an_error_and_is_retried() {
     let (_directory, folder, store) = without_its_folder().await;
     let error = store.put("wx1.token", &record("s3cret-value", HOUR)).await.expect_err("there is no folder");
     assert_eq!((error.backend, error.operation), ("file", "write"));
@@ -302,7 +302,7 @@ async fn what_cannot_be_written_is_an_error_that_is_made_good_when_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_that_cannot_be_written_is_served_all_the_same_and_written_later() {
+async fn a_credential_that_cannot_be_written_is_still_served() {
     let (directory, _) = place();
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();

@@ -1,4 +1,4 @@
-//! One fetch at a time per credential: however many ask, whoever hangs up, whatever comes of it.
+//! One fetch at a time per credential, however many callers ask or hang up.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn calls(app: &TestApp) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_simultaneous_cold_requests_make_one_token_call_and_one_ticket_call() {
+async fn a_thousand_cold_requests_make_one_call_each() {
     let app = TestApp::with(json!({ "wechat": { "timeout": "20s" } })).await;
     // Late enough that all of them have come before the first answer.
     app.sandbox.fault(Fault::delay(Duration::from_secs(1)));
@@ -37,7 +37,7 @@ async fn a_thousand_simultaneous_cold_requests_make_one_token_call_and_one_ticke
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fetch_goes_on_when_the_caller_who_began_it_hangs_up() {
+async fn a_fetch_survives_the_caller_that_started_it() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(300)));
     let mut caller = TcpStream::connect(app.address()).await.unwrap();
@@ -54,7 +54,7 @@ async fn the_fetch_goes_on_when_the_caller_who_began_it_hangs_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_is_served_though_the_caller_before_him_gave_up() {
+async fn a_waiter_is_served_after_the_first_caller_left() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(400)).on(TOKEN));
     let hasty = app.request(Method::GET, &crate::support::app::signed_v2("GET", APP, &[("key", "token")]));
@@ -66,7 +66,7 @@ async fn a_follower_is_served_though_the_caller_before_him_gave_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_shared_by_all_who_waited_for_it() {
+async fn a_failure_is_shared_by_all_waiters() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40013, "invalid appid").after(Duration::from_millis(700)));
     let tickets = join_all((0..50).map(|_| app.query("ticket")));
@@ -97,7 +97,7 @@ async fn nobody_waits_longer_than_the_upstream_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_token_and_a_slow_ticket_together_exceed_no_callers_bound() {
+async fn slow_token_and_ticket_together_keep_callers_bounds() {
     let app = TestApp::with(json!({ "wechat": { "timeout": "2s" } })).await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(1700)));
     let begun = Instant::now();

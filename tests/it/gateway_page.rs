@@ -1,6 +1,7 @@
 //! `docs/gateway.md` in both languages shows the program's own table of paths.
 
-use jsdkd::gateway::presets::{Handling, Preset, TABLE};
+use jsdkd::realm::presets::{Handling, Preset, TABLE};
+use jsdkd::settings::{Source, load};
 
 fn told(handling: Handling, chinese: bool) -> &'static str {
     let (english, translated) = match handling {
@@ -33,6 +34,23 @@ fn the_table_of_paths_is_the_programs_own() {
         assert_eq!(shown, ours, "{name}");
         for preset in Preset::ALL {
             assert!(page.contains(&format!("| `{}` |", preset.name())), "{name} explains {}", preset.name());
+        }
+    }
+}
+
+#[test]
+fn the_settings_on_the_page_load_without_a_warning() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let names = ["WX_SECRET", "CORP_SECRET"].map(|name| (name, "secret"));
+    let callers = ["SHOP_SECRET", "MOVIES_SECRET"].map(|name| (name, secret));
+    for name in ["docs/gateway.md", "docs/gateway.zh-CN.md"] {
+        let page = std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let blocks = page.split("```js\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let settings: Vec<&str> = blocks.filter(|block| block.starts_with('{')).collect();
+        assert_eq!(settings.len(), 2, "{name}");
+        for text in settings {
+            let loaded = load(&Source::text(name, text), &names.into_iter().chain(callers).collect());
+            assert_eq!(loaded.unwrap_or_else(|fault| panic!("{fault}")).warnings, [""; 0], "{text}");
         }
     }
 }

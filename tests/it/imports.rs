@@ -18,7 +18,8 @@ const KNOWN: [(&str, &[&str]); 12] = [
         &["engine/backoff", "engine/credential", "engine/engine", "engine/lease", "engine/renew", "engine/settle"],
     ),
     ("crates/credentials/src", &["sources/subject", "sources/wire"]),
-    ("crates/credentials/src", &["store/companion", "store/credentials"]),
+    ("crates/credentials/src", &["store/companion", "store/credentials", "store/versioned"]),
+    ("crates/credentials/src", &["store/memory", "store/permits"]),
     ("crates/credentials/src", &["store/redis/changes", "store/redis/lock"]),
     ("crates/credentials/src", &["store/redis/options", "store/redis/tls_options", "store/redis/url"]),
     ("crates/sandbox/src", &["control", "server"]),
@@ -26,7 +27,6 @@ const KNOWN: [(&str, &[&str]); 12] = [
     ("crates/sandbox/src", &["oauth", "outbox", "page", "visit", "world"]),
     ("crates/wechat/src", &["message/body", "message/event"]),
     ("crates/wechat/src", &["message/form", "message/json", "message/parse"]),
-    ("src", &["settings/faults", "settings/locate"]),
 ];
 
 /// The files of one folder of sources: their code without tests and comments, by module path.

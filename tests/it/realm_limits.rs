@@ -10,7 +10,9 @@ use crate::support::visitor::signed;
 async fn realm(fields: Value) -> TestApp {
     let mut realm = json!({ "key": REALM, "secret": REALM_SECRET });
     crate::support::app::lay(&mut realm, fields);
-    TestApp::with(json!({ "realms": [realm], "wetoken": { "realm": REALM }, "tokenboy": { "realm": REALM } })).await
+    let sources = json!({ "x": { "url": "http://127.0.0.1:1/", "expires": "expires_in" } });
+    let callers = json!({ "allow": ["0.0.0.0/0", "::/0"], "realm": REALM });
+    TestApp::with(json!({ "realms": [realm], "wetoken": callers, "tokenboy": callers, "sources": sources })).await
 }
 
 /// Every address that a realm's signature opens, signed with version 2.
@@ -82,6 +84,11 @@ async fn signed_requests_from_outside_the_networks_are_refused() {
             assert!(refused, "{path} from {outside:?}: {answer:?}");
         }
     }
+    // TokenBoy's address speaks its own language, with the same status.
+    let token = signed("GET", "/token", &[("name", "x")]);
+    assert_eq!(from(&app, &token, "8.8.8.8").await.status, 403);
+    assert_ne!(from(&app, &token, "10.1.2.3").await.status, 403);
+    assert_eq!(from(&app, &token.replace("nonce=n-1", "nonce=n-2"), "8.8.8.8").await.status, 401);
     // A direct caller is who connects, whatever else it writes.
     let direct = app.request(reqwest::Method::GET, &signed_v2("GET", APP, &[])).header("x-real-ip", "10.1.2.3");
     app.send(direct).await.problem(403, "realm_not_allowed");
@@ -97,6 +104,7 @@ async fn a_realm_past_its_last_day_is_unauthorized() {
         let answer = app.get(&path).await;
         assert!(answer.status == 401 || answer.body.contains("\"errcode\":403"), "{path}: {answer:?}");
     }
+    assert_eq!(app.get(&signed("GET", "/token", &[("name", "x")])).await.status, 401);
     let problem = app.get(&signed_v1(APP, "")).await.problem(401, "unauthorized");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("until")), "{problem}");
     let last = Clock::system().wall().seconds().0 / 86400 * 86400;

@@ -1,4 +1,4 @@
-//! The Redis store against real servers: the layout of the original, every way to reach a Redis, and every way in which one fails.
+//! The Redis store on real servers: the original's format, every way to connect, and every kind of outage.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::support::redis::{RedisCluster, RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The timeout of these stores, and a little for a busy machine.
+/// The timeout of these stores, with some slack for a loaded machine.
 const BOUND: Duration = Duration::from_millis(1_000 + 700);
 
 async fn store_at(url: &str) -> Arc<dyn Store> {
@@ -24,7 +24,7 @@ async fn read(store: &dyn Store, key: &str) -> Option<String> {
     value(store.get(key).await.unwrap())
 }
 
-/// Reads, several times when the client is busy with finding its way around a node that is down.
+/// Reads, with retries while the client looks for a replacement of a dead node.
 async fn read_nevertheless(store: &dyn Store, key: &str) -> Option<String> {
     let began = Instant::now();
     loop {
@@ -65,7 +65,7 @@ async fn heals(store: &dyn Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_rests_as_the_original_wrote_it() {
+async fn records_have_the_originals_format() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     store.put("wx1.token", &record("a\"b\\c\n微\u{7f}/", Duration::from_millis(7_199_900))).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_record_rests_as_the_original_wrote_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_ours_counts_as_absent_and_is_replaced() {
+async fn foreign_data_counts_as_absent_and_is_replaced() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     for on_condition in [false, true] {
@@ -106,12 +106,12 @@ async fn what_is_not_ours_counts_as_absent_and_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_prefix_stands_before_every_key() {
+async fn every_key_has_the_prefix() {
     let server = RedisServer::start();
     let store = store_at(&format!("{}?prefix=site:", server.url())).await;
     works(&*store).await;
     assert!(has_lease(&*store, "wx1.token", "me").await);
-    assert!(store.spend("wx1.rotate", 1, HOUR).await.unwrap());
+    assert!(store.take_permit("wx1.rotate", 1, HOUR).await.unwrap());
     let keys = server.cli(&["KEYS", "*"]);
     let mut keys: Vec<&str> = keys.lines().collect();
     keys.sort_unstable();
@@ -151,7 +151,7 @@ async fn a_password_a_user_and_a_database_are_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_needless_password_does_no_harm_as_with_the_original() {
+async fn an_unneeded_password_is_ignored_as_by_the_original() {
     let server = RedisServer::start();
     works(&*store_at(&format!("redis://:p@127.0.0.1:{}/1", server.port())).await).await;
 }
@@ -168,7 +168,7 @@ async fn a_full_server_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unix_socket_is_a_server_too() {
+async fn a_unix_socket_works() {
     let server = RedisServer::with_socket();
     let path = server.socket().display().to_string();
     works(&*store_at(&format!("redis+unix://{path}?db=1")).await).await;
@@ -193,7 +193,7 @@ async fn tls_trusts_the_given_authority_and_no_other() {
 }
 
 #[tokio::test]
-async fn only_what_can_never_work_keeps_a_store_from_opening() {
+async fn only_invalid_settings_prevent_opening() {
     let mut config = redis::from_url("rediss://127.0.0.1:1").unwrap();
     for broken in ["no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         config.tls = Some(credentials::store::RedisTls { ca: Some(broken.to_owned()), ..Default::default() });
@@ -203,7 +203,7 @@ async fn only_what_can_never_work_keeps_a_store_from_opening() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_server_is_a_fault_at_once_and_heals_when_it_starts() {
+async fn a_dead_server_fails_at_once_and_recovers() {
     let mut server = RedisServer::start();
     server.kill();
     let store = store_at(&server.url()).await;
@@ -232,7 +232,7 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         assert_eq!(read(&*store, "wx1.token").await.as_deref(), Some("abc"));
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert!(store.spend("wx1.rotate", 100, HOUR).await.unwrap());
+        assert!(store.take_permit("wx1.rotate", 100, HOUR).await.unwrap());
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
         store.put("wx1.ticket", &record("once", HOUR)).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_restart_between_two_calls_is_not_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_server_is_a_fault_in_time_and_heals() {
+async fn a_hanging_server_times_out_and_recovers() {
     let server = RedisServer::start();
     let (warm, cold) = (store_at(&server.url()).await, store_at(&server.url()).await);
     works(&*warm).await;
@@ -263,7 +263,7 @@ async fn a_hanging_server_is_a_fault_in_time_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_hangs_up_while_dialling_harms_no_other() {
+async fn a_caller_that_hangs_up_while_connecting_harms_no_other() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     server.pause();
@@ -306,7 +306,7 @@ async fn a_thousand_callers_share_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_lead_to_the_master_and_after_its_death_to_the_next() {
+async fn sentinels_lead_to_the_master_and_its_successor() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -329,7 +329,7 @@ async fn sentinels_lead_to_the_master_and_after_its_death_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_hangs_is_left_for_its_replica_though_a_sentinel_hangs_too() {
+async fn failover_works_while_master_and_a_sentinel_hang() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -370,7 +370,7 @@ async fn sentinels_and_clusters_take_the_password_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_was_made_a_replica_is_left_for_the_new_one() {
+async fn a_demoted_master_is_left_for_the_new_one() {
     let master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -388,7 +388,7 @@ async fn a_master_that_was_made_a_replica_is_left_for_the_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_replica_is_named_as_such() {
+async fn the_error_names_a_read_only_replica() {
     let master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -397,7 +397,7 @@ async fn a_read_only_replica_is_named_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
+async fn all_keys_of_a_credential_share_a_cluster_slot() {
     let cluster = RedisCluster::start();
     let store = store_at(&format!("{}?prefix=site:", cluster.url())).await;
     let slot = |key: &str| cluster.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]);
@@ -407,8 +407,8 @@ async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
         store.put(&format!("{key}.version"), &record("{}", HOUR)).await.unwrap();
         assert_eq!(read(&*store, &format!("{key}.version")).await.as_deref(), Some("{}"));
         assert!(has_lease(&*store, &key, "me").await);
-        assert!(store.spend(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
-        assert!(store.spend(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
+        assert!(store.take_permit(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
+        assert!(store.take_permit(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
         let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.names_like(&format!("*{app}*"))).collect();
         assert_eq!(keys.len(), 5, "{keys:?}");
         assert!(keys.contains(&format!("site:{key}")) && keys.iter().all(|name| slot(name) == slot(&keys[0])), "{keys:?}");
@@ -416,7 +416,7 @@ async fn what_belongs_to_a_credential_rests_at_its_node_of_a_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_is_followed_when_its_slots_move() {
+async fn moved_slots_of_a_cluster_are_followed() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let keys: Vec<String> = (0..20).map(|n| format!("wx{n}.token")).collect();
@@ -444,12 +444,12 @@ async fn a_cluster_is_followed_when_its_slots_move() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_a_hanging_node_of_a_cluster_the_other_keys_are_read() {
+async fn a_hanging_cluster_node_stops_only_its_own_keys() {
     one_node_fails(|node| node.pause(), |node| node.resume()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_a_dead_node_of_a_cluster_the_other_keys_are_read() {
+async fn a_dead_cluster_node_stops_only_its_own_keys() {
     one_node_fails(RedisServer::kill, RedisServer::restart).await;
 }
 
@@ -488,7 +488,7 @@ async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_that_hangs_is_left_for_its_replica() {
+async fn a_hanging_cluster_node_is_left_for_its_replica() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     works(&*store).await;
@@ -504,7 +504,7 @@ async fn a_node_of_a_cluster_that_hangs_is_left_for_its_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_was_gone_heals() {
+async fn a_cluster_recovers_after_an_outage() {
     let mut cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     works(&*store).await;

@@ -1,4 +1,4 @@
-//! Who looks ahead: when a renewal begins, what is handed out meanwhile, and for whom it stops.
+//! Renewal ahead of the expiry: when it starts, what is handed out meanwhile, and when it stops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn old() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_begins_at_the_reserve_and_the_current_value_is_handed_out_meanwhile() {
+async fn renewal_starts_at_the_reserve_and_nobody_waits() {
     let end = now() + 22;
     let app = TestApp::with(json!({ "cache": memo(&[APP.to_owned()], end), "reserve": "20s" })).await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(700)).on(TOKEN));
@@ -55,7 +55,7 @@ async fn a_renewal_begins_at_the_reserve_and_the_current_value_is_handed_out_mea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_that_end_together_are_not_renewed_together() {
+async fn accounts_that_expire_together_are_renewed_apart() {
     let apps: Vec<String> = (0..40).map(|number| format!("wx-jitter-{number}")).collect();
     let list: Vec<Value> = apps.iter().map(|app| json!({ "key": app, "secret": "s3cret" })).collect();
     let app = TestApp::build(json!({ "apps": list, "cache": memo(&apps, now() + 42), "reserve": "40s" }));
@@ -74,7 +74,7 @@ async fn accounts_that_end_together_are_not_renewed_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_life_is_renewed_in_its_last_twelfth() {
+async fn a_short_lifetime_is_renewed_in_its_last_twelfth() {
     let app = TestApp::build(json!({})).sandbox(|sandbox| sandbox.lifetime = 3 * SECOND).start().await;
     let begun = Instant::now();
     while begun.elapsed() < 6 * SECOND {
@@ -88,7 +88,7 @@ async fn a_short_life_is_renewed_in_its_last_twelfth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_renewal_leaves_the_old_value_in_use_until_it_really_expires() {
+async fn after_a_failed_renewal_the_value_is_used_until_it_expires() {
     let end = now() + 4;
     let app = TestApp::with(json!({ "cache": memo(&[APP.to_owned()], end), "reserve": "60s" })).await;
     app.sandbox.fault(Fault::errcode(-1, "system error"));
@@ -117,7 +117,7 @@ async fn a_failed_renewal_leaves_the_old_value_in_use_until_it_really_expires() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keep_active_stops_renewing_what_nobody_asks_for_and_resumes_when_asked() {
+async fn keep_active_renews_only_what_is_asked_for() {
     let app = TestApp::build(json!({ "keep": "active" })).sandbox(|sandbox| sandbox.lifetime = SECOND).start().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(app.sandbox.calls(TOKEN), 0, "nothing is fetched that nobody asked for");
@@ -137,14 +137,14 @@ async fn keep_active_stops_renewing_what_nobody_asks_for_and_resumes_when_asked(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keep_always_fetches_at_the_start_and_goes_on_for_ever() {
+async fn keep_always_fetches_at_start_and_keeps_renewing() {
     let app = TestApp::build(json!({ "keep": "always" })).sandbox(|sandbox| sandbox.lifetime = SECOND).start().await;
     eventually("it renews both again and again", async || app.sandbox.calls(TOKEN) >= 4 && app.sandbox.calls(TICKET) >= 4).await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_added_by_a_reload_is_kept_always_too() {
+async fn keep_always_covers_accounts_added_by_a_reload() {
     let app =
         TestApp::build(json!({ "keep": "always" })).sandbox(|sandbox| sandbox.accounts.push(("wx-second".into(), "s3cret".into())));
     let app = app.start().await;
@@ -156,7 +156,7 @@ async fn an_account_added_by_a_reload_is_kept_always_too() {
     app.stop().await;
 }
 
-/// A token fetched, ended, perhaps asked for in vain, and then the operator sets the calendar back.
+/// A token expires, perhaps a request fails, and then the wall clock is set back.
 async fn clock_set_back(store: impl Fn(Clock) -> Arc<dyn Store>, asked_in_vain: bool) {
     let start = Clock::system().wall();
     let world = World::new(Clock::manual(start)).await;
@@ -181,7 +181,7 @@ async fn clock_set_back(store: impl Fn(Clock) -> Arc<dyn Store>, asked_in_vain: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_back_never_brings_a_dead_token_to_life() {
+async fn a_clock_set_back_revives_no_expired_token() {
     let directory = tempfile::tempdir().expect("a folder");
     for asked_in_vain in [false, true] {
         clock_set_back(|clock| Arc::new(MemoryStore::new(BTreeMap::new(), clock)), asked_in_vain).await;
@@ -191,7 +191,7 @@ async fn a_clock_set_back_never_brings_a_dead_token_to_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_ahead_costs_one_fetch_and_no_more() {
+async fn a_clock_set_ahead_costs_one_fetch() {
     let start = Clock::system().wall();
     let world = World::new(Clock::manual(start)).await;
     let instance = world.instance(Arc::new(MemoryStore::new(BTreeMap::new(), world.clock.clone())), TokenApi::Basic);
@@ -224,8 +224,8 @@ async fn ten_thousand_accounts_share_one_task() {
     let (_stop, stopped) = watch::channel(false);
     let refresher = tokio::spawn(keeper.run(stopped));
     for account in many() {
-        let holding = keeper.holding(account.app_id.as_str()).expect("it was configured");
-        let token = holding.credential(CredentialKind::AccessToken).get().await.expect("it is in the store");
+        let credentials = keeper.credentials(account.app_id.as_str()).expect("it was configured");
+        let token = credentials.credential(CredentialKind::AccessToken).get().await.expect("it is in the store");
         assert_eq!(token.value().expose_secret(), format!("t-{}", account.app_id));
     }
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -234,7 +234,7 @@ async fn ten_thousand_accounts_share_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_ten_thousand_accounts_starts_soon_and_serves_them() {
+async fn a_server_of_ten_thousand_accounts_starts_fast() {
     let accounts: Vec<(String, String)> = many().iter().map(|account| (account.app_id.to_string(), "s3cret".to_owned())).collect();
     let apps: Vec<Value> = accounts.iter().map(|(app, secret)| json!({ "key": app, "secret": secret })).collect();
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! "WeChat refused this value": renewal by comparison, one however many ask, and never more than the limits allow.
+//! "WeChat refused this value": renewal by comparison, one for all callers, within the limits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ async fn still(token_api: TokenApi) -> (World, Instance) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_current_value_is_renewed_and_an_older_one_is_answered_with_the_current() {
+async fn a_current_value_is_renewed_and_an_older_one_is_not() {
     let app = TestApp::start().await;
     let first = app.value("token").await;
     let answer = app.rotate("token", &first).await;
@@ -46,7 +46,7 @@ async fn the_current_value_is_renewed_and_an_older_one_is_answered_with_the_curr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_who_were_refused_cause_one_renewal() {
+async fn two_hundred_reports_cause_one_renewal() {
     let app = TestApp::start().await;
     let first = app.value("token").await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(300)).on(TOKEN));
@@ -59,7 +59,7 @@ async fn two_hundred_who_were_refused_cause_one_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotating_what_is_not_there_yet_fetches_it() {
+async fn rotating_a_missing_value_fetches_it() {
     let app = TestApp::start().await;
     let token = app.rotate("token", "from a former life").await.json()["value"].as_str().expect("a value").to_owned();
     assert!(app.sandbox.accepts(&token));
@@ -68,7 +68,7 @@ async fn rotating_what_is_not_there_yet_fetches_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stable_value_that_a_cold_process_gets_back_refused_is_forced_away() {
+async fn a_cold_process_forces_a_refused_stable_value() {
     let (world, before) = still(TokenApi::Stable).await;
     let refused = before.token().await.expect("a token");
     // A process without memory: WeChat's plain answer would be the refused value itself.
@@ -79,7 +79,7 @@ async fn a_stable_value_that_a_cold_process_gets_back_refused_is_forced_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_rotation_is_immediate_and_the_next_thirty_seconds_later() {
+async fn rotations_are_thirty_seconds_apart() {
     for token_api in [TokenApi::Basic, TokenApi::Stable] {
         let (world, instance) = still(token_api).await;
         let first = instance.token().await.expect("a token");
@@ -104,7 +104,7 @@ async fn the_first_rotation_is_immediate_and_the_next_thirty_seconds_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_days_budget_ends_and_comes_back() {
+async fn the_daily_quota_is_enforced_and_comes_back() {
     for (token_api, budget) in [(TokenApi::Basic, 2), (TokenApi::Stable, 2), (TokenApi::Basic, 0)] {
         let world = World::new(Clock::manual(Clock::system().wall())).await;
         let account = Account { rotations_per_day: budget, ..account(token_api) };
@@ -146,7 +146,7 @@ async fn on_stable_a_rotation_forces_and_voids_the_old_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_rotate_by_themselves() {
+async fn tickets_rotate_without_their_token() {
     let app = TestApp::start().await;
     app.sandbox.tune(sandbox::Tuning { ticket_reuse: Some(false), ..Default::default() });
     let (token, first, card) = (app.value("token").await, app.value("ticket").await, app.value("card_ticket").await);
@@ -159,7 +159,7 @@ async fn tickets_rotate_by_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_that_wechat_gives_back_unchanged_is_asked_for_once() {
+async fn a_ticket_returned_unchanged_is_requested_once() {
     let (world, instance) = still(TokenApi::Basic).await;
     let ticket = instance.value(CredentialKind::JsapiTicket).await.expect("a ticket");
     for _ in 0..5 {
@@ -169,7 +169,7 @@ async fn a_ticket_that_wechat_gives_back_unchanged_is_asked_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_wechat_refuses_tells_why_and_leaves_the_value_to_the_others() {
+async fn a_failed_rotation_says_why_and_keeps_the_value() {
     let app = TestApp::start().await;
     let token = app.value("token").await;
     app.sandbox.fault(Fault::errcode(45009, "reach max api daily quota limit"));
@@ -185,7 +185,7 @@ async fn a_rotation_that_wechat_refuses_tells_why_and_leaves_the_value_to_the_ot
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_came_to_nothing_does_not_count_towards_the_thirty_seconds() {
+async fn a_failed_rotation_does_not_start_the_thirty_seconds() {
     for token_api in [TokenApi::Basic, TokenApi::Stable] {
         let (world, instance) = still(token_api).await;
         let first = instance.token().await.expect("a token");

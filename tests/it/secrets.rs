@@ -271,8 +271,8 @@ async fn no_debug_output_shows_a_secret() {
     file.put(&format!("{APP}.token"), &record).await.expect("written");
     let config = config_of(&world.sandbox, settings());
     let instance = world.instance_of(Arc::new(memory), marked.clone(), Default::default());
-    let holding = instance.keeper.holding(APP).expect("the usual account");
-    let near = holding.credential(wechat::credential::CredentialKind::AccessToken).get().await.expect("held");
+    let credentials = instance.keeper.credentials(APP).expect("the usual account");
+    let cached = credentials.credential(wechat::credential::CredentialKind::AccessToken).get().await.expect("held");
     let refused = client(&[&dead_address()]).access_token(&marked, false).await.expect_err("nobody listens");
     let another = MemoryStore::new(BTreeMap::from([("k".to_owned(), record.clone())]), Clock::system());
     for (place, shown) in [
@@ -281,8 +281,8 @@ async fn no_debug_output_shows_a_secret() {
         ("a memory store", format!("{another:?}")),
         ("a file store", format!("{file:?}")),
         ("a config", format!("{config:?} {config:#?}")),
-        ("a near copy", format!("{near:?}")),
-        ("a holding", format!("{holding:?} {:#?}", holding)),
+        ("a cached copy", format!("{cached:?}")),
+        ("an account's credentials", format!("{credentials:?} {:#?}", credentials)),
         ("an error", format!("{refused:?} {refused}")),
         ("a sandbox", format!("{:?}", world.sandbox)),
     ] {

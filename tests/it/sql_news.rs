@@ -1,5 +1,4 @@
-//! What one instance writes is told to the others by PostgreSQL, sooner than they would look by themselves. The other databases cannot
-//! tell, and do not promise it.
+//! Notices by PostgreSQL's `NOTIFY`: instances see each other's writes sooner than by reading. Other databases have none.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +16,14 @@ use crate::support::keeping::{World, eventually};
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_to_a_credential_is_told_and_what_we_do_is_not() {
+async fn only_changes_of_others_are_notified() {
     let Some(database) = databases::postgres() else { return };
     let (one, other) = (installed(&database.url()).await, bare(&database.url()).await);
     let mut news = one.changes().expect("postgres tells");
     assert!(hears(&mut news, &*other, "wx1.token").await);
     while news.try_recv().is_ok() {}
     one.put("wx2.token", &record("own", HOUR)).await.unwrap();
-    // Whoever may connect hears, and a login's name opens it.
+    // Anybody who can connect receives notices, and the name of a login gives access to it.
     other.put("login.scan.1", &record("secret", HOUR)).await.unwrap();
     assert!(renews(&*other, "wx3.ticket", "new").await);
     assert!(renews(&*other, "wx3.ticket", "newer").await);
@@ -39,14 +38,14 @@ async fn what_others_do_to_a_credential_is_told_and_what_we_do_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_restarts_is_heard_again() {
+async fn notices_resume_after_a_restart() {
     let Some(mut server) = DatabaseServer::postgres() else { return };
     let url = server.database().url();
     let (one, other) = (installed(&url).await, bare(&url).await);
     let mut news = one.changes().expect("postgres tells");
     assert!(hears(&mut news, &*other, "wx1.token").await);
     server.kill();
-    let missed = async { while !matches!(news.recv().await, Ok(Changed::Perhaps)) {} };
+    let missed = async { while !matches!(news.recv().await, Ok(Changed::Unknown)) {} };
     timeout(Duration::from_secs(15), missed).await.expect("the gap is told");
     server.restart();
     assert!(hears(&mut news, &*other, "wx1.token").await);
@@ -56,13 +55,13 @@ async fn a_server_that_restarts_is_heard_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_is_seen_by_another_instance_before_that_looks_by_itself() {
+async fn a_rotation_is_notified_before_the_next_read() {
     let Some(database) = databases::postgres() else { return };
     let world = World::new(Clock::system()).await;
     let (one, other) = (installed(&database.url()).await, bare(&database.url()).await);
     let (here, there) = (world.instance(one, TokenApi::Basic), world.instance(other, TokenApi::Basic));
     let mut current = here.token().await.unwrap();
-    // The first time the other one may not listen yet.
+    // The first time the other one may not be subscribed yet.
     for _ in 0..10 {
         database.sql("DELETE FROM jsdkd_record WHERE kind = 'permit'");
         assert_eq!(there.token().await.unwrap(), current);
@@ -78,7 +77,7 @@ async fn a_rotation_is_seen_by_another_instance_before_that_looks_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_tell_does_not_promise_it() {
+async fn a_database_without_notices_offers_none() {
     let (_folder, url) = sqlite();
     assert!(bare(&url).await.changes().is_none());
     if let Some(database) = databases::mariadb() {

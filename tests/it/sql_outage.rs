@@ -1,4 +1,4 @@
-//! A database that is not there yet, dies, hangs and comes back: nobody waits without end, nothing is taken for empty, all mends itself.
+//! A database that starts late, dies, hangs and comes back: every wait is bounded, an outage is not an empty store, and all recovers.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::keeping::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The server's life: down at the start, up, killed under load, up again.
+/// Down at the start, up, killed under load, up again.
 async fn lives_through_outages(server: &mut DatabaseServer) {
     let url = server.database().url();
     install(&url).await;
@@ -44,7 +44,7 @@ async fn lives_through_outages(server: &mut DatabaseServer) {
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
 }
 
-/// A server that hangs costs each call its bound, and no connection for ever.
+/// A hanging server costs each call its timeout, and leaks no connection.
 async fn hangs(server: &DatabaseServer) {
     let url = server.database().url();
     install(&url).await;
@@ -65,7 +65,7 @@ async fn hangs(server: &DatabaseServer) {
     assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
 }
 
-/// What is held is served by a server whose database hangs, and on stable what is not held, too, with every bound as it is by default.
+/// While the database hangs, cached values are served, and on stable also new ones, with the default timeouts.
 async fn is_done_without(server: &DatabaseServer) {
     let url = server.database().url();
     install(&url).await;
@@ -95,20 +95,20 @@ async fn is_done_without(server: &DatabaseServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mariadb_that_hangs_makes_nobody_wait_who_can_do_without() {
+async fn a_hanging_mariadb_delays_nobody_with_a_fallback() {
     let Some(server) = DatabaseServer::mariadb() else { return };
     is_done_without(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mariadb_that_comes_late_dies_and_hangs_is_found_again() {
+async fn mariadb_is_found_again_after_every_outage() {
     let Some(mut server) = DatabaseServer::mariadb() else { return };
     lives_through_outages(&mut server).await;
     hangs(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_comes_late_and_dies_is_found_again() {
+async fn postgres_is_found_again_after_every_outage() {
     let Some(mut server) = DatabaseServer::postgres() else { return };
     lives_through_outages(&mut server).await;
 }

@@ -1,4 +1,4 @@
-//! The SQL store on real databases: the contract, many who want the same thing at once, what is told when something is wrong.
+//! The SQL store on real databases: the contract, concurrency, and error messages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(crate) async fn bare(url: &str) -> Arc<dyn Store> {
     open(&StoreConfig::Sql(sql::from_url(url).expect("a good address")), &Clock::system()).await.expect("opening is no I/O")
 }
 
-/// Brings the tables into shape and returns what was told of it.
+/// Installs the tables and returns the messages.
 pub(crate) async fn install(url: &str) -> Vec<String> {
     let mut told = Vec::new();
     sql::install(&sql::from_url(url).unwrap(), &Clock::system(), |line| told.push(line)).await.expect("a database to install in");
@@ -65,7 +65,7 @@ async fn sqlite_keeps_the_contract() {
     keeps_the_contract(installed(&url).await, true).await;
 }
 
-/// Fifty tasks at two stores on the same database, each time `question`; how many got a yes.
+/// Runs `question` in fifty tasks at two stores on one database; returns how many were granted.
 async fn granted<F>(stores: &[Arc<dyn Store>; 2], question: impl Fn(Arc<dyn Store>, usize) -> F) -> usize
 where
     F: Future<Output = bool> + Send + 'static,
@@ -75,7 +75,7 @@ where
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
+async fn fifty_callers_at_two_stores_get_one_lease_and_permit_each() {
     on_each(async |url| {
         let stores = [installed(url).await, bare(url).await];
         for round in 0..8 {
@@ -101,7 +101,7 @@ async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
 
             let spent = granted(&stores, |store, _| {
                 let key = key.clone();
-                async move { store.spend(&key, 7, HOUR).await.unwrap() }
+                async move { store.take_permit(&key, 7, HOUR).await.unwrap() }
             });
             assert_eq!(spent.await, 7, "{url}: no more than the limit, and no less");
 
@@ -119,7 +119,7 @@ async fn of_fifty_at_two_stores_one_wins_and_no_permit_is_given_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_of_the_same_and_of_many_records_do_not_disturb_each_other() {
+async fn concurrent_writers_do_not_disturb_each_other() {
     on_each(async |url| {
         let stores = [installed(url).await, bare(url).await];
         let wrote = granted(&stores, |store, task| async move {
@@ -158,7 +158,7 @@ async fn missing_tables_are_an_error_that_names_the_installer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_an_address_is_told_without_its_password() {
+async fn address_errors_do_not_show_the_password() {
     let refused = bare(&format!("mysql://jsdkd:{PASSWORD}@127.0.0.1:1/wx")).await;
     let begun = Instant::now();
     let fault = refused.get("wx1.token").await.unwrap_err();
@@ -182,7 +182,7 @@ async fn what_is_wrong_with_an_address_is_told_without_its_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_checked_when_it_is_asked_for() {
+async fn a_certificate_is_checked_if_requested() {
     let Some(server) = DatabaseServer::mariadb_with_tls() else { return };
     let database = server.database();
     // A user whose every connection must be encrypted.
@@ -200,7 +200,7 @@ async fn a_certificate_is_checked_when_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_ended_is_swept_in_passing_and_not_all_at_once() {
+async fn expired_rows_are_deleted_in_small_batches() {
     let rows = |database: &Database<'_>| database.sql("SELECT count(*) FROM jsdkd_record").parse::<u32>().unwrap();
     for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
         install(&database.url()).await;
@@ -224,7 +224,7 @@ async fn a_very_long_key_is_a_key_like_any_other() {
         let keys: Vec<String> = ["a", "b"].map(|end| format!("message.wx1.{}{end}", "x".repeat(500))).to_vec();
         for key in &keys {
             store.put(key, &record(&key[500..], HOUR)).await.unwrap();
-            assert!(store.spend(key, 1, HOUR).await.unwrap() && !store.spend(key, 1, HOUR).await.unwrap());
+            assert!(store.take_permit(key, 1, HOUR).await.unwrap() && !store.take_permit(key, 1, HOUR).await.unwrap());
         }
         assert_ne!(value(store.get(&keys[0]).await.unwrap()), value(store.get(&keys[1]).await.unwrap()));
     })
@@ -232,7 +232,7 @@ async fn a_very_long_key_is_a_key_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_its_owner_may_read_a_sqlite_file_and_a_restart_finds_what_is_in_it() {
+async fn a_sqlite_file_is_private_and_survives_a_restart() {
     use std::os::unix::fs::PermissionsExt;
     let (folder, url) = sqlite();
     let store = installed(&url).await;

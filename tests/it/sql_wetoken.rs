@@ -1,5 +1,5 @@
-//! micro-plat/wetoken's own tables, as its installer leaves them: what it wrote is ours to serve, what we write is its to read, and
-//! `jsdkd install` makes room without touching anything else.
+//! micro-plat/wetoken's tables, as its installer creates them: we serve what it wrote, it reads what we write, and `jsdkd install` widens
+//! columns without touching anything else.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn serving(database: &Database<'_>) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_wetoken_wrote_is_served_without_a_call_to_wechat() {
+async fn a_value_of_wetoken_is_served_without_a_call() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -79,7 +79,7 @@ async fn what_wetoken_wrote_is_served_without_a_call_to_wechat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_we_write_wetoken_reads() {
+async fn wetoken_reads_what_we_write() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -112,7 +112,7 @@ async fn two_servers_on_one_database_ask_wechat_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_does_not_fit_is_refused_whole_until_the_columns_are_widened() {
+async fn a_value_too_long_for_the_column_is_refused() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install_only_ours(&database);
@@ -161,7 +161,7 @@ fn install_only_ours(database: &Database<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_apps_are_ours_and_what_is_not_ours_of_them_stays() {
+async fn its_apps_are_served_and_foreign_columns_stay() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -185,7 +185,7 @@ async fn its_apps_are_ours_and_what_is_not_ours_of_them_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_is_found_by_name_at_their_own_app() {
+async fn a_user_is_found_by_name_and_app() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -202,7 +202,7 @@ async fn a_user_is_found_by_name_at_their_own_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_that_differ_in_case_alone_are_two_accounts() {
+async fn accounts_that_differ_only_in_case_are_two() {
     let Some(database) = databases::mariadb() else { return };
     create_wetokens_tables(&database);
     install(&database.url()).await;
@@ -216,7 +216,7 @@ async fn accounts_that_differ_in_case_alone_are_two_accounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_end_is_later_than_the_credentials_own() {
+async fn no_expiry_is_later_than_the_credentials() {
     let databases = [databases::mariadb(), databases::postgres()];
     for database in databases.into_iter().flatten() {
         install(&database.url()).await;

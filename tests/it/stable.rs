@@ -1,4 +1,4 @@
-//! `tokenApi: "stable"`: WeChat hands back the same token, its lifetime running down, until its last five minutes.
+//! `tokenApi: "stable"`: WeChat returns the same token with a decreasing lifetime, until its last five minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn fetched_by_another(app: &TestApp) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rest_of_a_life_is_what_counts() {
+async fn the_remaining_lifetime_counts() {
     let app = TestApp::with(settings()).await;
     let token = fetched_by_another(&app).await;
     app.sandbox.advance(Duration::from_secs(5000));
@@ -46,7 +46,7 @@ async fn the_rest_of_a_life_is_what_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_not_renewed_before_its_last_five_minutes_whatever_the_reserve() {
+async fn it_is_renewed_only_in_its_last_five_minutes() {
     let app = TestApp::with(settings()).await;
     fetched_by_another(&app).await;
     app.sandbox.advance(Duration::from_secs(7200 - 400));
@@ -57,7 +57,7 @@ async fn it_is_not_renewed_before_its_last_five_minutes_whatever_the_reserve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_value_is_not_yet_and_the_change_is_picked_up() {
+async fn an_unchanged_value_is_retried_until_it_changes() {
     // 24 seconds stand for two hours: WeChat changes in the last of them. With the last five begun we hear of four whole ones, and
     // so ask a little too early.
     let app = TestApp::build(settings()).start().await;
@@ -96,7 +96,7 @@ async fn a_value_that_does_not_change_causes_no_hot_loop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_instances_need_no_lock_to_agree() {
+async fn many_instances_agree_without_a_lease() {
     let world = World::new(Clock::system()).await;
     let mut seen = Vec::new();
     for _ in 0..5 {

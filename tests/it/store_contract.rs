@@ -1,4 +1,4 @@
-//! The contract of every store, in one suite that knows no backend.
+//! The contract that every store keeps, in one suite for all backends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) fn value(found: Option<Record>) -> Option<String> {
 const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// `shared`: other processes may use the same records, so that claims mean something.
+/// `shared`: other processes may use the same records, so leases exclude each other.
 pub(crate) async fn keeps_the_contract(store: Arc<dyn Store>, shared: bool) {
     assert_eq!(store.is_shared(), shared);
     keeps_records(&*store).await;
@@ -52,7 +52,7 @@ async fn keeps_records(store: &dyn Store) {
     let put = record("timed", Duration::from_millis(7_199_500));
     store.put("wx1.ticket", &put).await.unwrap();
     let got = store.get("wx1.ticket").await.unwrap().expect("it was written");
-    // Redis counts the time left, not the end, so that a few milliseconds of the way are allowed.
+    // Redis stores the time left, not the expiry, so a few milliseconds are allowed.
     assert!(got.expires_at.0 <= put.expires_at.0 + 100, "no store lengthens a life");
     assert!(got.expires_at.0 + 1_100 >= put.expires_at.0, "a store keeps whole seconds of it");
 }
@@ -75,7 +75,7 @@ pub(crate) async fn has_lease(store: &dyn Store, key: &str, owner: &str) -> bool
     store.acquire(key, owner, HOUR, 0).await.unwrap().lease.is_some()
 }
 
-/// Gives the lease of `owner` back, if it has it.
+/// Releases the lease of `owner`, if it has it.
 pub(crate) async fn release(store: &dyn Store, key: &str, owner: &str) {
     if let Some(lease) = store.acquire(key, owner, HOUR, 0).await.unwrap().lease {
         store.release(&lease, None).await.unwrap();
@@ -133,7 +133,7 @@ async fn commits_only_over_a_lower_generation(store: &Arc<dyn Store>) {
         assert!(!restore(&**store, key, "v1", first.generation).await, "nor does a write-back");
         assert_eq!(value(store.get(key).await.unwrap()).as_deref(), Some("v2"), "the original reads the plain value");
 
-        // A program that knows no generations.
+        // A program without generations.
         let third = acquire(&**store, key, "a", HOUR).await.lease.expect("it is free");
         store.put(key, &record("foreign", HOUR)).await.unwrap();
         assert_eq!(loaded(&**store, key).await, Some(("foreign".to_owned(), second.generation, true)));
@@ -237,7 +237,7 @@ async fn grants_leases(store: &dyn Store, shared: bool) {
     assert!(third.generation > first.generation, "a later lease has a higher number");
     store.release(&stranger, None).await.unwrap();
     assert_eq!(lease("d", HOUR).await.is_some(), !shared, "a former owner releases nothing");
-    // As after a server's clock was set back: nobody waits for an hour for a lease that is made for a moment.
+    // As after a server's clock was set back: a short lease does not last for an hour.
     assert_eq!(lease("e", SHORT).await.is_some(), !shared);
     tokio::time::sleep(SHORT * 2).await;
     assert!(lease("e", SHORT).await.is_some(), "a lease that ends much later than others ends with theirs");
@@ -246,36 +246,36 @@ async fn grants_leases(store: &dyn Store, shared: bool) {
 async fn counts_permits(store: &Arc<dyn Store>) {
     let spenders = (0..20).map(|_| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.spend("wx1.rotate", 3, HOUR).await.unwrap() })
+        tokio::spawn(async move { store.take_permit("wx1.rotate", 3, HOUR).await.unwrap() })
     });
     let mut granted = 0;
     for spender in spenders.collect::<Vec<_>>() {
         granted += u32::from(spender.await.unwrap());
     }
     assert_eq!(granted, 3, "no more than the limit, however many ask");
-    assert!(!store.spend("wx1.none", 0, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx1.none", 0, HOUR).await.unwrap());
 
-    store.refund("wx1.rotate").await.unwrap();
-    assert!(store.spend("wx1.rotate", 3, HOUR).await.unwrap(), "what was given back is taken again");
-    assert!(!store.spend("wx1.rotate", 3, HOUR).await.unwrap());
+    store.return_permit("wx1.rotate").await.unwrap();
+    assert!(store.take_permit("wx1.rotate", 3, HOUR).await.unwrap(), "what was given back is taken again");
+    assert!(!store.take_permit("wx1.rotate", 3, HOUR).await.unwrap());
     for _ in 0..2 {
-        store.refund("wx3.rotate").await.unwrap();
+        store.return_permit("wx3.rotate").await.unwrap();
     }
-    assert!(store.spend("wx3.rotate", 1, HOUR).await.unwrap());
-    assert!(!store.spend("wx3.rotate", 1, HOUR).await.unwrap(), "what was never taken cannot be given back");
+    assert!(store.take_permit("wx3.rotate", 1, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx3.rotate", 1, HOUR).await.unwrap(), "what was never taken cannot be given back");
 
     // The window counts from the permit that was used, not from the one that was given back.
-    assert!(store.spend("wx4.rotate", 1, SHORT).await.unwrap());
+    assert!(store.take_permit("wx4.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT / 2).await;
-    store.refund("wx4.rotate").await.unwrap();
-    assert!(store.spend("wx4.rotate", 1, HOUR).await.unwrap());
+    store.return_permit("wx4.rotate").await.unwrap();
+    assert!(store.take_permit("wx4.rotate", 1, HOUR).await.unwrap());
     tokio::time::sleep(SHORT).await;
-    assert!(!store.spend("wx4.rotate", 1, HOUR).await.unwrap());
+    assert!(!store.take_permit("wx4.rotate", 1, HOUR).await.unwrap());
 
-    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap());
-    assert!(!store.spend("wx2.rotate", 1, SHORT).await.unwrap());
+    assert!(store.take_permit("wx2.rotate", 1, SHORT).await.unwrap());
+    assert!(!store.take_permit("wx2.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT * 2).await;
-    assert!(store.spend("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
+    assert!(store.take_permit("wx2.rotate", 1, SHORT).await.unwrap(), "permits come back when the window ends");
 }
 
 async fn keeps_apps(store: &dyn Store) {
@@ -306,7 +306,7 @@ async fn keeps_apps(store: &dyn Store) {
     assert_eq!(pay_key.as_ref().map(|key| key.expose_secret()), Some("pay-key"));
 }
 
-/// An app that has either all of what may be absent or nothing of it.
+/// An app with all optional fields or none.
 pub(crate) fn app(app_id: &str, secret: &str, more: Option<&str>) -> StoredApp {
     let (token, aes_key) = (more.map(Into::into), more.map(Into::into));
     StoredApp {

@@ -1,5 +1,5 @@
-//! The concurrency core of renewal, its very source, on primitives whose every meeting is decided by a scheduler: flights and the agenda are
-//! run through thousands of orders in which threads and tasks may come upon each other. A lost wake-up is a deadlock here, and shows.
+//! The source of `single_flight` and `agenda`, compiled on shuttle's primitives, whose scheduler runs thousands of interleavings of threads
+//! and tasks. A lost wake-up shows as a deadlock.
 #![allow(dead_code, reason = "only what is tried is used of the files that are tried")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
@@ -14,12 +14,12 @@ mod agenda;
 #[path = "../../crates/credentials/src/engine/single_flight.rs"]
 mod single_flight;
 
-/// What the two files know of the rest of the program.
+/// The parts of the program that the two files use.
 mod clock {
     pub(crate) use clock::SteadyMillis;
 }
 
-/// Shuttle's in the place of the standard library's and tokio's.
+/// Shuttle's primitives instead of the standard library's and tokio's.
 mod sync {
     pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard};
     pub(crate) use std::sync::{PoisonError, Weak};
@@ -38,7 +38,7 @@ use clock::SteadyMillis;
 use single_flight::{Lost, SingleFlight};
 use sync::Runtime;
 
-/// So many orders are tried, half at random, half by the scheduler that finds deep bugs by few changes of hands.
+/// The number of interleavings: half random, half by the PCT scheduler.
 const ORDERS: usize = 3_000;
 
 fn try_orders(scene: impl Fn() + Send + Sync + Clone + 'static) {
@@ -47,7 +47,7 @@ fn try_orders(scene: impl Fn() + Send + Sync + Clone + 'static) {
     Runner::new(shuttle::scheduler::PctScheduler::new(3, ORDERS), config).run(scene);
 }
 
-/// Work that notices when it is not alone.
+/// Work that detects when it runs twice at once.
 async fn alone(running: Arc<AtomicU32>, done: Arc<AtomicU32>) -> u32 {
     assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two pieces of work at once");
     shuttle::future::yield_now().await;
@@ -69,7 +69,7 @@ fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
                         let before = told.load(Ordering::SeqCst);
                         let landing = flight.join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
                         let result = block_on(landing.result()).unwrap();
-                        // What somebody had been told when we came is not for us.
+                        // A result that existed before we came is not for us.
                         assert!(result > before, "an old result was handed out");
                         told.fetch_max(result, Ordering::SeqCst);
                     }
@@ -104,7 +104,7 @@ fn a_panic_in_the_work_is_told_to_all_who_wait() {
         let flight = Arc::new(SingleFlight::<u32>::default());
         let others = Arc::clone(&flight);
         let other = thread::spawn(move || {
-            // `resume_unwind`, because the scheduler takes every other panic for a finding.
+            // `resume_unwind`, because the scheduler reports any other panic.
             let landing = others.join(&Runtime, || async { std::panic::resume_unwind(Box::new("on purpose")) });
             block_on(landing.result())
         });
@@ -124,12 +124,12 @@ fn no_appointment_is_lost_however_the_hands_meet() {
         let setters: Vec<_> = (0..3_u32)
             .map(|number| {
                 let agenda = Arc::clone(&agenda);
-                // Each earlier than the one before, so that the reader has to be rung.
+                // Each earlier than the one before, so that the reader must be notified.
                 thread::spawn(move || agenda.set(number, SteadyMillis(u64::from(30 - 10 * number))))
             })
             .collect();
-        // The refresher's loop: look at what is earliest, and else wait for an earlier one. Time stands still, so that nothing but the ring
-        // can wake it.
+        // The engine's loop: read the earliest entry, else wait for an earlier one. Time stands still, so that only a notification can wake
+        // it.
         let reader = Arc::clone(&agenda);
         let reading = thread::spawn(move || {
             while reader.earliest() != Some(SteadyMillis(10)) {
@@ -167,7 +167,7 @@ fn a_lost_wake_up_would_be_found() {
     try_orders(|| {
         let bell = Arc::new(tokio::sync::Notify::new());
         let ringer = Arc::clone(&bell);
-        // Rings only those who wait already: exactly the mistake.
+        // Notifies only tasks that already wait: exactly the mistake.
         let ringing = thread::spawn(move || ringer.notify_waiters());
         let waiting = thread::spawn(move || block_on(bell.notified()));
         ringing.join().unwrap();

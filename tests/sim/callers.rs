@@ -1,4 +1,4 @@
-//! Who asks: back ends and pages that behave, and some that do not. A balancer sends each of them to any host that is up.
+//! The callers: back ends and pages, some of them misbehaving. A load balancer sends each request to any host that is up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +33,13 @@ impl Caller {
         sleep(Duration::from_millis(span)).await;
     }
 
-    /// Asks a host for a credential, perhaps telling it that WeChat refused one; what was handed out, if anything.
+    /// Asks a host for a credential, perhaps reporting one as refused. Returns what was handed out.
     async fn ask(&mut self, app: &str, kind: CredentialKind, refused: Option<u64>) -> Option<u64> {
         let host = self.dice.random_range(0..self.fleet.hosts());
         let (process, keeper) = self.fleet.on(host)?;
         self.world.alive(process).await;
         let since = self.world.now();
-        let holding = keeper.holding(app).expect("a known account");
+        let credentials = keeper.credentials(app).expect("a known account");
         if let Some(value) = refused {
             let mut state = self.world.state();
             let state = &mut *state;
@@ -47,8 +47,8 @@ impl Caller {
         }
         let asked = async {
             match refused {
-                None => holding.credential(kind).get().await,
-                Some(value) => holding.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
+                None => credentials.credential(kind).get().await,
+                Some(value) => credentials.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
             }
         };
         let answer = timeout(PATIENCE, asked).await.ok()?;
@@ -59,8 +59,8 @@ impl Caller {
         }
         let word = if refused.is_some() { "rotate" } else { "ask" };
         match answer {
-            Ok(near) => {
-                let value = number(near.value().expose_secret());
+            Ok(cached) => {
+                let value = number(cached.value().expose_secret());
                 self.world.note(|| format!("{word} {app} {} at host {host}: v{value}", kind.name()));
                 let mut state = self.world.state();
                 let state = &mut *state;
@@ -102,7 +102,7 @@ impl Caller {
         }
     }
 
-    /// Many at once, now and then.
+    /// Sometimes sends many requests at once.
     pub(crate) async fn crowd(self, app: &'static str) {
         let mut number = 0;
         let mut first = self;
@@ -119,11 +119,11 @@ impl Caller {
         }
     }
 
-    /// One who says that everything was refused: what is current, what was, and what never was.
+    /// Reports everything as refused: the current value, old ones, and invented ones.
     pub(crate) async fn vandal(mut self) {
         let mut seen = 0;
         loop {
-            // Long rests between attacks, or a run would be nothing else.
+            // Long pauses between attacks, so that a run also has normal hours.
             self.pause(16 * 60 * MINUTE).await;
             let (app, pace) = (APPS[self.dice.random_range(0..2)], [SECOND, 40 * SECOND][self.dice.random_range(0..2)]);
             for _ in 0..self.dice.random_range(1..60) {

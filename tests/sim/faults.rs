@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from the seed before the run begins, so that nothing in the run can change it.
+//! What goes wrong, and when. It is drawn from the seed before the run starts, so the run itself cannot change it.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::host::Fleet;
 use super::storage::LAG;
 use super::world::{DAY, HOUR, MINUTE, SECOND, World};
 
-/// What lasts for a while.
+/// Faults that last for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
     /// The store refuses connections.
     StoreDown,
-    /// The store takes requests and says nothing.
+    /// The store accepts requests and does not answer.
     StoreHangs,
     StoreSlow,
     /// Requests and answers are lost, or arrive twice.
@@ -25,11 +25,11 @@ pub(crate) enum Trouble {
     CutOff(usize),
     WechatDown,
     WechatHangs,
-    /// It says -1.
+    /// It answers -1.
     WechatBusy,
     /// A gateway answers in its place.
     WechatGarbage,
-    /// It does what is asked, and the answer is lost.
+    /// It executes the request, and the answer is lost.
     WechatDeaf,
     WechatFlaky,
 }
@@ -46,7 +46,7 @@ pub(crate) enum Event {
     Freeze(usize, u64),
     /// The wall clock is moved by so many ms.
     Jump(usize, i64),
-    /// The wall clock is moved to and fro for so long, as by two time servers that disagree.
+    /// The wall clock jumps to and fro for so long, as with two time servers that disagree.
     Wobble(usize, u64),
     /// Another program fetches a token of the account.
     Rival(usize),
@@ -54,23 +54,23 @@ pub(crate) enum Event {
     SetBack(u64),
     /// The companion of the account's token is lost.
     LoseCompanion(usize),
-    /// Another program fetches a token of the account and writes it to the store, as one that knows no generations does.
+    /// Another program fetches a token of the account and writes it to the store, without a generation.
     ForeignWrite(usize),
     /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no lease hands out twice.
     SameGeneration(usize),
 }
 
-/// How a run is laid out.
+/// The plan of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) days: u64,
     pub(crate) hosts: usize,
-    /// Whether the store goes back, loses companions, and has other writers.
+    /// Whether the store is restored from backups, loses companions, and has other writers.
     pub(crate) is_strange: bool,
 }
 
-/// The last hours are calm, so that whether everyone is served again can be seen.
+/// The last hours are calm, to check that everybody is served again.
 const CALM: u64 = 3 * HOUR;
 
 impl Plan {
@@ -91,7 +91,7 @@ impl Plan {
     pub(crate) fn events(&self) -> Vec<(u64, Event)> {
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
         let mut events = Vec::new();
-        // Some runs are nearly calm, some are one long misery.
+        // Some runs are nearly calm, some have faults all the time.
         let gap = *[HOUR, 4 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
         let (mut now, end) = (0, self.rough_until());
         loop {
@@ -108,7 +108,7 @@ impl Plan {
         events
     }
 
-    /// From dice of their own, so that the same seed has the same other events.
+    /// Drawn from a generator of their own, so that the other events of a seed stay the same.
     fn draw_strange(&self, end: u64, events: &mut Vec<(u64, Event)>) {
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0x57A6E);
         let mut now = dice.random_range(0..6 * HOUR);
@@ -164,7 +164,7 @@ impl Plan {
     }
 }
 
-/// Lets everything happen in its time.
+/// Triggers every event at its time.
 pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Event)>) {
     for (at, event) in events {
         sleep(Duration::from_millis(at.saturating_sub(world.now()))).await;

@@ -1,11 +1,11 @@
-//! The hosts and what runs on them: a keeper with its refresher, started, killed and started again.
+//! The hosts and the processes on them: a keeper with its renewal task, started, killed and restarted.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clock::{Clock, UnixMillis};
-use credentials::chance::Chance;
 use credentials::keeper::Keeper;
+use credentials::rng::Rng;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
@@ -25,10 +25,10 @@ pub(crate) const APPS: [&str; 2] = ["wxbasic", "wxstable"];
 /// The upstream timeout.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Renewals by force that callers may bring about in a day, as by default.
+/// The daily quota of forced renewals, as by default.
 pub(crate) const ROTATIONS: [u32; 2] = [1000, 20];
 
-/// What the calendar says when a run begins: midnight in China, when WeChat's day begins.
+/// The wall clock at the start of a run: midnight in China, when WeChat's day begins.
 pub(crate) const BEGINNING: u64 = 1_799_942_400_000;
 
 pub(crate) struct Fleet {
@@ -46,7 +46,7 @@ struct Instance {
 }
 
 impl Fleet {
-    /// All hosts up, their calendars minutes apart.
+    /// All hosts up, with wall clocks minutes apart.
     pub(crate) fn new(world: &Arc<World>, plan: &Plan) -> Self {
         let mut dice = SmallRng::seed_from_u64(plan.seed ^ 0xF1EE7);
         let keep = if dice.random_bool(0.5) { Keep::Always } else { Keep::Active };
@@ -72,15 +72,15 @@ impl Fleet {
         };
         let store = ToStore { world: Arc::clone(&self.world), process, clock: self.clocks[host].clone() };
         let wechat = WechatClient::over(Arc::new(ToWechat { world: Arc::clone(&self.world), process }), TIMEOUT);
-        let chance = Chance::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
+        let rng = Rng::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
         let clock = self.clocks[host].clone();
-        let keeper = Keeper::with_chance(accounts(), Arc::new(store), wechat, clock, self.keep, chance);
+        let keeper = Keeper::with_rng(accounts(), Arc::new(store), wechat, clock, self.keep, rng);
         let (_stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.run(stopped));
         running[host] = Some(Instance { process, keeper, refresher, _stop });
     }
 
-    /// Kills the process of `host`. What it was about to do is never done; what it sent is on its way.
+    /// Kills the process of `host`. Requests that it has sent still arrive.
     pub(crate) fn crash(&self, host: usize) {
         if let Some(instance) = self.running.lock().expect("no step panics")[host].take() {
             instance.refresher.abort();
@@ -88,13 +88,13 @@ impl Fleet {
         }
     }
 
-    /// Moves the calendar of `host` by `by` ms.
+    /// Moves the wall clock of `host` by `by` ms.
     pub(crate) fn jump(&self, host: usize, by: i64) {
         let clock = &self.clocks[host];
         clock.set_wall(UnixMillis(clock.wall().0.saturating_add_signed(by)));
     }
 
-    /// Moves the calendar of `host` an hour ahead and back again, many times in `span` ms.
+    /// Moves the wall clock of `host` an hour ahead and back, many times in `span` ms.
     pub(crate) fn wobble(&self, host: usize, span: u64) {
         let (clock, mut dice) = (self.clocks[host].clone(), SmallRng::seed_from_u64(self.world.seed ^ self.world.now()));
         tokio::spawn(async move {

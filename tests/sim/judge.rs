@@ -1,4 +1,4 @@
-//! Whether the promises were kept: looked at after every step. The first breach is kept, with its time.
+//! Checks after every step whether the promises hold. Keeps the first breach and its time.
 
 use std::collections::HashMap;
 
@@ -8,40 +8,40 @@ use super::wechat::{Calls, WeChat};
 use super::wire::Question;
 use super::world::{MINUTE, SECOND};
 
-/// A value that somebody reported dead is gone everywhere after this long, if WeChat and the store can be reached: the 30 s between two
-/// forced renewals, a lease, the second of the near copies, and the calls themselves. After trouble it may take as long as it takes to serve
-/// everyone: a pause after the last failure may still last.
+/// A value that was reported as dead is handed out nowhere after this long, if WeChat and the store can be reached: the 30 s between two
+/// forced renewals, a lease, the second of the cached copies, and the calls themselves. After an outage it may take as long as recovery: a
+/// back-off may still last.
 const GONE_AFTER: u64 = 45 * SECOND;
 
-/// After the last trouble everyone is served within this time: the longest pause after a failure, a lease, and the calls themselves.
+/// Everybody is served within this time after the last fault: the longest back-off, a lease, and the calls themselves.
 pub(crate) const SERVED_AFTER: u64 = 90 * SECOND;
 
-/// A caller waits no longer than this: the upstream timeout and the slack of an instance.
+/// The longest wait of a caller: the upstream timeout and an instance's slack.
 const ANSWERED_WITHIN: u64 = 5_300;
 
-/// Whole seconds are lost on the way: WeChat says them, a store keeps them.
+/// Rounding: WeChat and stores use whole seconds.
 const ROUNDING: u64 = SECOND;
 
-/// Calls for one account in one day, whatever its callers do and whatever breaks.
-/// Of what is forced WeChat takes 20. The rest are tries that it refused: hosts whose calendars are off count them for yesterday or tomorrow, each
-/// a count of its own, and requests arrive twice.
+/// The most calls for one account in a day, whatever its callers do and whatever fails.
+/// WeChat grants 20 forced renewals. The rest were refused: hosts with wrong wall clocks count them for another day, and requests arrive
+/// twice.
 pub(crate) const A_DAY: Calls = Calls { tokens: 1960, forced: 3 * 20 + 5, tickets: 2000 };
 
 #[derive(Default)]
 pub(crate) struct Judge {
     /// The first breach.
     pub(crate) breach: Option<String>,
-    /// Which renewals each lease was used for.
+    /// The renewals for which each lease was used.
     leases: HashMap<u64, u32>,
     reported: HashMap<u64, u64>,
     is_calm: bool,
-    /// When the last trouble ended.
+    /// When the last fault ended.
     calm_since: u64,
     failed_over_at: Option<u64>,
     pub(crate) tally: Tally,
 }
 
-/// How often what was looked at, so that nobody takes a run without cases for a proof.
+/// How often each check ran, so that a run without cases does not count as a proof.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Tally {
     pub(crate) handed_out: u64,
@@ -89,7 +89,7 @@ impl Judge {
                 None => return,
             },
         };
-        // On stable a plain fetch is harmless, so it goes on without a store.
+        // On stable a plain fetch is harmless, so it is allowed without a store.
         let needs_lease = app == APPS[0] || matches!(question, Question::Stable(_, true));
         if !needs_lease || self.failed_over_at.is_some_and(|at| at + 10 * SECOND > now) {
             return;
@@ -109,7 +109,7 @@ impl Judge {
         }
     }
 
-    /// A caller says of `app` that WeChat refused `value`. It counts if it is true and can be heard: a caller who is answered with a fault knows
+    /// A caller reports `value` of `app` as refused by WeChat. It counts if it is true and was received: a caller that gets an error knows
     /// that it was not.
     pub(crate) fn hears(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
         if self.calm_for(now) > 0 && wechat.owner(value) == Some(app) && wechat.dead_since(value, now).is_some() {

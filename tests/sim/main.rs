@@ -1,8 +1,8 @@
-//! The keeper, simulated: its own code in a world without real time and without a network, where everything that may go wrong does,
-//! and where the same seed is the same run to the letter. One run is some instances on one store and a WeChat with its real rules,
-//! for some days; after every step the judge looks whether a promise was broken.
+//! A simulation of the keeper: its own code without real time and without a network, with every kind of fault. The same seed gives
+//! exactly the same run. A run has some instances on one store and a WeChat with its real rules, for some days. After every step the
+//! judge checks the promises.
 //!
-//! `cargo test --test sim` runs ten thousand days. `scripts/simulate` runs a million, or one seed with all that happened in it.
+//! `cargo test --test sim` runs ten thousand days. `scripts/simulate` runs a million, or prints every step of one seed.
 
 #![allow(clippy::disallowed_methods, reason = "which seed and how many days are the settings of a test")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]

@@ -1,4 +1,4 @@
-//! A scene: a world in which nothing happens by chance, and what is done and looked at there, step by step.
+//! A scene: a world without random faults, driven and checked step by step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     pub(crate) fleet: Arc<Fleet>,
 }
 
-/// A world of `hosts` in which nothing happens by chance.
+/// A world of `hosts` without random faults.
 pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scene) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
@@ -38,23 +38,23 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
 impl Scene {
     pub(crate) async fn token(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
-        let near = holding.credential(CredentialKind::AccessToken).get().await?;
-        Ok(number(near.value().expose_secret()))
+        let credentials = keeper.credentials(app).expect("a known account");
+        let cached = credentials.credential(CredentialKind::AccessToken).get().await?;
+        Ok(number(cached.value().expose_secret()))
     }
 
     pub(crate) async fn ticket(&self, host: usize, app: &str) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
-        let ticket = holding.credential(CredentialKind::JsapiTicket).get().await?;
+        let credentials = keeper.credentials(app).expect("a known account");
+        let ticket = credentials.credential(CredentialKind::JsapiTicket).get().await?;
         Ok(number(ticket.value().expose_secret()))
     }
 
     pub(crate) async fn rotate(&self, host: usize, app: &str, refused: u64) -> Result<u64, KeeperError> {
         let (_, keeper) = self.fleet.on(host).expect("it runs");
-        let holding = keeper.holding(app).expect("a known account");
+        let credentials = keeper.credentials(app).expect("a known account");
         let refused = SecretString::from(format!("v{refused}"));
-        Ok(number(holding.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
+        Ok(number(credentials.credential(CredentialKind::AccessToken).rotate(refused).await?.value().expose_secret()))
     }
 
     pub(crate) fn begins(&self, trouble: Trouble) {
@@ -80,7 +80,7 @@ impl Scene {
         self.world.state().storage.get(&format!("{app}.token"), self.world.now()).map_or(0, |(_, left)| left)
     }
 
-    /// Has the store keep the account's token for `left`, as it does after a slow write, or when its clock is moved.
+    /// Makes the store keep the account's token for `left`, as after a slow write or a change of its clock.
     pub(crate) fn keep_for(&self, app: &str, left: u64) {
         let (key, now) = (format!("{app}.token"), self.world.now());
         let mut state = self.world.state();

@@ -1,4 +1,4 @@
-//! What chance seldom brings about, or what no promise to a caller shows, told in scenes.
+//! Scenes: faults that random runs seldom meet, or that break no promise to a caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn a_leader_that_was_held_up_does_not_write_over_what_came_after_it() {
     scene(2, async |scene| {
         let first = scene.token(0, BASIC).await.unwrap();
         scene.token(1, BASIC).await.unwrap();
-        // Its request is out; then the process sleeps far beyond its lease, and the answer with it.
+        // Its request is sent; then the process freezes far beyond its lease, and the answer waits.
         let slow = scene.rotate(0, BASIC, first);
         let rival = async {
             scene.pass(40).await;
@@ -160,9 +160,9 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
                 scene.fleet.jump(1, -(HOUR as i64));
             };
             let (_, keeper) = scene.fleet.on(1).expect("it runs");
-            let holding = keeper.holding(BASIC).expect("a known account");
-            let (near, ()) = tokio::join!(holding.credential(CredentialKind::AccessToken).get(), moved);
-            let left = near.unwrap().left(keeper.clock());
+            let credentials = keeper.credentials(BASIC).expect("a known account");
+            let (cached, ()) = tokio::join!(credentials.credential(CredentialKind::AccessToken).get(), moved);
+            let left = cached.unwrap().left(keeper.clock());
             assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
         });
     }
@@ -171,7 +171,7 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
 #[test]
 fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one() {
     scene(2, async |scene| {
-        // On stable it goes without a store; what it holds is to be written back.
+        // On stable it works without a store; its value must be written back.
         scene.begins(Trouble::StoreDown);
         let first = scene.token(0, STABLE).await.unwrap();
         let until = scene.world.now() + 40 * SECOND;
@@ -195,7 +195,7 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
             scene.token(0, BASIC).await.unwrap_err();
             scene.pass(SECOND).await;
         }
-        // It sleeps through what the other one brings.
+        // It is frozen while the other one renews.
         let until = scene.world.now() + 62 * SECOND;
         scene.world.state().hosts[0].frozen_until = until;
         scene.ends(Trouble::WechatBusy);
@@ -238,7 +238,7 @@ fn what_has_ended_stays_ended_though_the_store_keeps_it_longer() {
         scene.keep_for(BASIC, 5 * MINUTE);
         scene.pass(10 * SECOND).await;
         scene.token(1, BASIC).await.unwrap_err();
-        // Those who begin now cannot know better.
+        // A process that starts now cannot know.
         assert!(scene.kept_for(BASIC) > 0);
     });
 }

@@ -1,12 +1,11 @@
-//! What the shared store remembers, by its own clock, the true one: records, claims and permits. It can lose its last moments, as a
-//! replica that is promoted does.
+//! The shared store with its own, exact clock: records, leases and permits. It can lose its last moments, as a promoted replica does.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::wire::number;
 use super::world::SECOND;
 
-/// A process: which host, and which of its lives.
+/// A process: the host, and the number of its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Process {
     pub(crate) host: usize,
@@ -21,27 +20,27 @@ struct Contents {
     permits: BTreeMap<String, (u32, u64)>,
 }
 
-/// The right to renew, as it was granted.
+/// A lease, as it was granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Claim {
     owner: String,
     pub(crate) process: Process,
     pub(crate) ends: u64,
-    /// Tells one lease from the next.
+    /// Its number.
     pub(crate) number: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct Storage {
     now: Contents,
-    /// What it was after each change of the last moments.
+    /// The state after each change of the last moments.
     before: VecDeque<(u64, Contents)>,
-    /// What it was, every few minutes of the last hours.
+    /// Backups: the state every few minutes of the last hours.
     backups: VecDeque<(u64, Contents)>,
     leases: u64,
-    /// When a value gave way to one that WeChat had granted before it.
+    /// When a value was overwritten by one that WeChat had granted earlier.
     pub(crate) set_back: Option<String>,
-    /// A store that grants every claim, to see whether the judge notices.
+    /// A store that grants every lease, to check that the judge notices.
     pub(crate) is_careless: bool,
 }
 
@@ -59,7 +58,7 @@ impl Storage {
         // In whole seconds, as a Redis keeps them for us.
         let left = if left >= SECOND { left / SECOND * SECOND } else { left };
         let found = self.get(key, now).filter(|(found, _)| number(found) > number(value));
-        // Of tickets none voids another.
+        // A ticket does not void another.
         if let Some((found, _)) = found.filter(|_| key.ends_with(".token")) {
             self.set_back.get_or_insert_with(|| format!("at {now} ms: {key}: {value} was written over {found}, which is newer"));
         }
@@ -103,7 +102,9 @@ impl Storage {
     pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
         let Some(text) = self.companion(key, now) else { return };
         let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        companion["versions"][0]["fingerprint"] = credentials::store::fingerprint_of(value).into();
+        // A companion may hold only a back-off.
+        let Some(newest) = companion["versions"].get_mut(0) else { return };
+        newest["fingerprint"] = credentials::store::fingerprint_of(value).into();
         self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 
@@ -127,7 +128,7 @@ impl Storage {
         true
     }
 
-    /// Who has the right to renew `key` now.
+    /// The holder of the lease on `key`.
     pub(crate) fn holder(&self, key: &str, now: u64) -> Option<&Claim> {
         self.now.claims.get(key).filter(|claim| claim.ends > now)
     }
@@ -138,7 +139,7 @@ impl Storage {
         }
     }
 
-    pub(crate) fn spend(&mut self, key: &str, limit: u32, window: u64, now: u64) -> bool {
+    pub(crate) fn take_permit(&mut self, key: &str, limit: u32, window: u64, now: u64) -> bool {
         let (count, ends) = self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now).unwrap_or((0, now + window));
         let granted = count < limit;
         if granted {
@@ -147,7 +148,7 @@ impl Storage {
         granted
     }
 
-    pub(crate) fn refund(&mut self, key: &str, now: u64) {
+    pub(crate) fn return_permit(&mut self, key: &str, now: u64) {
         match self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now) {
             Some((count, ends)) if count > 1 => drop(self.change(now).permits.insert(key.to_owned(), (count - 1, ends))),
             Some(_) => drop(self.change(now).permits.remove(key)),
@@ -161,7 +162,7 @@ impl Storage {
         alike.filter(|(_, (_, ends))| *ends > now).map(|(_, (count, _))| *count).max().unwrap_or(0)
     }
 
-    /// What came in the last `lag` is lost.
+    /// Loses the changes of the last `lag`.
     pub(crate) fn fail_over(&mut self, lag: u64, now: u64) {
         // Each entry is what there was before the change of its moment: the first one after the replica's moment is the replica.
         let replica = self.before.iter().position(|(at, _)| at + lag > now);

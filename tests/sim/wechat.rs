@@ -1,5 +1,5 @@
-//! WeChat, by its rules: a new token cuts the old one off after five minutes, 2000 a day; the stable one stays until its last five
-//! minutes, and is forced at most once in 30 s and 20 times a day; a ticket needs a living token. It has one clock, the true one.
+//! WeChat's rules: a new token voids the previous one after five minutes, 2000 a day; a stable token stays until its last five minutes,
+//! and is forced at most once in 30 s and 20 times a day; a ticket needs a valid token. Its clock is exact.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ pub(crate) struct Calls {
 /// A token or a ticket.
 struct Minted {
     ends: u64,
-    /// When a newer one cut, or will cut, it off.
+    /// When a newer one voids it.
     cut: Option<u64>,
     app: String,
     is_ticket: bool,
@@ -50,7 +50,7 @@ pub(crate) struct WeChat {
     last: u64,
 }
 
-/// What a call comes to: a value and its seconds, or an errcode.
+/// A call's result: a value and its seconds, or an errcode.
 pub(crate) type Said = Result<(u64, u64), i64>;
 
 impl WeChat {
@@ -105,7 +105,7 @@ impl WeChat {
         Ok((self.mint(&app, now, true), LIFETIME / SECOND))
     }
 
-    /// Another program's forced refresh, which no limit stops.
+    /// Another program's forced refresh, without a limit.
     pub(crate) fn forces(&mut self, app: &str, now: u64) -> u64 {
         let current = self.books(app, now).current[1];
         current.into_iter().for_each(|old| self.cut(old, now));
@@ -114,23 +114,23 @@ impl WeChat {
         new
     }
 
-    /// When this value was cut off or ended, if it was. What WeChat never minted was dead from the beginning.
+    /// When this value was voided or expired, if it was. A value that WeChat never granted was always dead.
     pub(crate) fn dead_since(&self, value: u64, now: u64) -> Option<u64> {
         let Some(minted) = self.minted.get(&value) else { return Some(0) };
         Some(minted.cut.map_or(minted.ends, |cut| cut.min(minted.ends))).filter(|end| *end <= now)
     }
 
-    /// When this value ended by itself.
+    /// When this value expired.
     pub(crate) fn end(&self, value: u64) -> u64 {
         self.minted.get(&value).map_or(0, |minted| minted.ends)
     }
 
-    /// Whose value this is.
+    /// The account of this value.
     pub(crate) fn owner(&self, value: u64) -> Option<&str> {
         self.minted.get(&value).map(|minted| minted.app.as_str())
     }
 
-    /// The value that is current, to who fetched it last.
+    /// The current value.
     pub(crate) fn newest(&self, app: &str) -> Option<u64> {
         self.books.get(app)?.current.into_iter().flatten().max()
     }

@@ -1,4 +1,4 @@
-//! The ways over which an instance reaches WeChat and the store, with all that happens on them.
+//! The connections of an instance to WeChat and the store, and the faults on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::storage::{Process, Storage};
 use super::wechat::{Said, WeChat};
 use super::world::{SECOND, World};
 
-/// The way of one process to WeChat.
+/// The connection of one process to WeChat.
 pub(crate) struct ToWechat {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
@@ -73,7 +73,7 @@ impl Question {
     }
 }
 
-/// The number of a value; 0, which is never minted, for what is none of WeChat's.
+/// The number of a value; 0, which WeChat never grants, for anything else.
 pub(crate) fn number(value: &str) -> u64 {
     value.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or(0)
 }
@@ -136,7 +136,7 @@ impl ToWechat {
             deaf => {
                 let (tell, hear) = oneshot::channel();
                 let (world, process) = (Arc::clone(world), self.process);
-                // What is on its way arrives, whether or not its sender still waits, or lives.
+                // A sent request arrives, whether or not its sender still waits or runs.
                 tokio::spawn(async move {
                     world.travel(10, 300).await;
                     let arrives_twice = world.chance(0.003);
@@ -170,11 +170,11 @@ impl World {
     }
 }
 
-/// The way of one process to the store.
+/// The connection of one process to the store.
 pub(crate) struct ToStore {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
-    /// The clock of its host, by which it tells how long a record has left.
+    /// The clock of its host.
     pub(crate) clock: Clock,
 }
 
@@ -239,7 +239,7 @@ impl ToStore {
         answer
     }
 
-    /// As the real ones: what is left counts from the asking.
+    /// As in the real stores, the time to live is measured from the request.
     fn record(&self, found: Option<(String, u64)>, asked_at: SteadyMillis) -> Option<Record> {
         let (value, left) = found?;
         let left = Duration::from_millis(left).saturating_sub(asked_at.until(self.clock.steady()));
@@ -278,7 +278,7 @@ impl VersionedRecords for ToStore {
             let asked_at = self.clock.steady();
             let read = self.act("read", move |storage, now| (storage.get(&key, now), storage.companion(&key, now)));
             let (found, companion) = read.await?;
-            // As the real ones: what is left counts from the asking.
+            // As in the real stores, the time to live is measured from the request.
             let value = found.map(|(value, left)| (SecretString::from(value), asked_at.plus(Duration::from_millis(left))));
             Ok(Pair { value: value.filter(|(_, ends)| *ends > self.clock.steady()), companion })
         }
@@ -377,14 +377,14 @@ impl Records for ToStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (key, window) = (key.to_owned(), millis(window));
-        self.act("spend", move |storage, now| storage.spend(&key, limit, window, now)).boxed()
+        self.act("spend", move |storage, now| storage.take_permit(&key, limit, window, now)).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let key = key.to_owned();
-        self.act("refund", move |storage, now| storage.refund(&key, now)).boxed()
+        self.act("refund", move |storage, now| storage.return_permit(&key, now)).boxed()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The world that all instances share: one WeChat, one store, one weather, one judge, and the true time in milliseconds.
+//! The world that all instances share: one WeChat, one store, the current faults, one judge, and the exact time in milliseconds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,7 +22,7 @@ pub(crate) const DAY: u64 = 24 * HOUR;
 
 pub(crate) struct World {
     pub(crate) seed: u64,
-    /// Until when anything may go wrong; then comes the calm.
+    /// Until when faults may happen.
     pub(crate) rough_until: u64,
     began: Instant,
     state: Mutex<State>,
@@ -32,22 +32,22 @@ pub(crate) struct World {
 pub(crate) struct State {
     pub(crate) wechat: WeChat,
     pub(crate) storage: Storage,
-    /// What is amiss now.
+    /// The current faults.
     pub(crate) weather: Vec<Trouble>,
     pub(crate) hosts: Vec<Condition>,
     pub(crate) judge: Judge,
-    /// Who wants to hear what others write.
+    /// The subscribers to notices.
     pub(crate) listeners: Vec<(Process, broadcast::Sender<Changed>)>,
-    /// The dice of the networks.
+    /// The networks' random numbers.
     pub(crate) dice: SmallRng,
-    /// What happened, in few words; a run told anew must give the same.
+    /// A log of the run; the same seed must give the same.
     pub(crate) diary: Diary,
 }
 
 /// How a host is.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Condition {
-    /// Counts its starts; what belongs to a former life never gets another answer.
+    /// Counts its starts; requests of a former process get no answer.
     pub(crate) life: u32,
     pub(crate) is_up: bool,
     pub(crate) frozen_until: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Condition {
 #[derive(Default)]
 pub(crate) struct Diary {
     hash: DefaultHasher,
-    /// The lines themselves, when somebody reads them.
+    /// The lines, if they are to be printed.
     pub(crate) lines: Option<Vec<String>>,
 }
 
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// The true time.
+    /// The exact time.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).expect("a run is no longer than that")
     }
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// Now and then a host is held up just when it matters: with a request on its way, or its answer.
+    /// Sometimes freezes a host while a request or its answer is in flight.
     pub(crate) fn perhaps_hold_up(&self, process: Process) {
         let now = self.now();
         if now < self.rough_until && self.chance(0.02) {
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Now and then the store loses what it has just said it has.
+    /// Sometimes the store loses what it has just confirmed.
     pub(crate) fn perhaps_lose(self: &Arc<Self>) {
         if self.now() < self.rough_until && self.chance(0.01) {
             let world = Arc::clone(self);
@@ -154,13 +154,13 @@ impl World {
         state.diary.note(now, || format!("another program writes {key} {value}"));
     }
 
-    /// A way over the network.
+    /// A trip over the network.
     pub(crate) async fn travel(&self, least: u64, most: u64) {
         let way = self.state().dice.random_range(least..=most);
         sleep(Duration::from_millis(way)).await;
     }
 
-    /// Tells everybody else what `writer` has `changed`; now and then somebody does not hear it.
+    /// Notifies all others that `writer` has `changed` something; sometimes a notice is lost.
     pub(crate) fn tell(self: &Arc<Self>, writer: Process, changed: &Changed) {
         let mut state = self.state();
         let lives: Vec<u32> = state.hosts.iter().map(|host| host.life).collect();

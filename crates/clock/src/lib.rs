@@ -79,7 +79,7 @@ enum Source {
         wall: Arc<AtomicU64>,
         steady: Arc<AtomicU64>,
     },
-    /// tokio's time; `wall` is what a calendar said at `origin`.
+    /// tokio's time; `wall` is the wall clock at `origin`.
     Runtime {
         origin: Instant,
         wall: Arc<AtomicU64>,
@@ -97,12 +97,12 @@ impl Clock {
         Self(Source::Manual { wall: Arc::new(AtomicU64::new(wall.0)), steady: Arc::default() })
     }
 
-    /// A clock that goes as the timers of the tokio runtime go on which it is made, paused and moved with them, and begins at `wall`.
+    /// A clock that follows the timers of the current tokio runtime, also when they are paused or advanced. It starts at `wall`.
     pub fn of_runtime(wall: UnixMillis) -> Self {
         Self(Source::Runtime { origin: Instant::now(), wall: Arc::new(AtomicU64::new(wall.0)) })
     }
 
-    /// What a calendar would say now.
+    /// The current time of the wall clock.
     pub fn wall(&self) -> UnixMillis {
         match &self.0 {
             Source::System => UnixMillis(system::read(system::WALL)),

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
-use crate::keeper::{Holding, Keeper};
+use crate::keeper::{AccountCredentials, Keeper};
 use crate::store::{self, StoreConfig};
 use crate::value::{Credential, JsConfig, Kind};
 use url::Url;
@@ -63,15 +63,15 @@ impl Credentials {
     /// One of the three, by its kind. Nearly always it is at hand. Else it is read from the store or fetched, once for all who ask, and
     /// this ends within the bound on a call; a renewal that takes longer goes on without its caller.
     pub async fn credential(&self, app_id: &str, kind: Kind) -> Result<Credential, Error> {
-        let near = self.holding(app_id)?.credential(kind.into()).get().await?;
-        Ok(Credential::new(near.value().clone(), near.left(self.0.keeper.clock())))
+        let cached = self.credentials(app_id)?.credential(kind.into()).get().await?;
+        Ok(Credential::new(cached.value().clone(), cached.left(self.0.keeper.clock())))
     }
 
     /// "WeChat refused this value" (40001, 40014, 42001): renews it if it is still the current one, else hands out the current one. One
     /// renewal however many ask. At most one in 30 s and so many a day; beyond that the current value is handed out.
     pub async fn rotate(&self, app_id: &str, kind: Kind, refused: impl Into<SecretString>) -> Result<Credential, Error> {
-        let near = self.holding(app_id)?.credential(kind.into()).rotate(refused.into()).await?;
-        Ok(Credential::new(near.value().clone(), near.left(self.0.keeper.clock())))
+        let cached = self.credentials(app_id)?.credential(kind.into()).rotate(refused.into()).await?;
+        Ok(Credential::new(cached.value().clone(), cached.left(self.0.keeper.clock())))
     }
 
     /// What a page at `url` gives to `wx.config`. `url` is the page's whole address as its browser has it; `#…` is not signed.
@@ -80,7 +80,7 @@ impl Credentials {
             return Err(Error::invalid_url());
         }
         let url = url.split('#').next().unwrap_or(url);
-        let ticket = self.holding(app_id)?.credential(CredentialKind::JsapiTicket).get().await?;
+        let ticket = self.credentials(app_id)?.credential(CredentialKind::JsapiTicket).get().await?;
         let nonce_str = Hex::from(rand::random::<[u8; 16]>()).text();
         let timestamp = self.0.keeper.clock().wall().seconds().0;
         let signature = signature::jsapi(ticket.value().expose_secret(), &nonce_str, timestamp, url).text();
@@ -111,8 +111,8 @@ impl Credentials {
         Ok(Self(Arc::new(Running { keeper, stop, ahead, grace: parts.timeout })))
     }
 
-    fn holding(&self, app_id: &str) -> Result<Arc<Holding>, Error> {
-        self.0.keeper.holding(app_id).ok_or_else(|| Error::unknown_app(app_id))
+    fn credentials(&self, app_id: &str) -> Result<Arc<AccountCredentials>, Error> {
+        self.0.keeper.credentials(app_id).ok_or_else(|| Error::unknown_app(app_id))
     }
 }
 

@@ -23,13 +23,13 @@
 //! `jsdkd` and promise nothing to others.
 
 #[doc(hidden)]
-pub mod chance;
-#[doc(hidden)]
 pub mod engine;
 #[doc(hidden)]
 pub mod files;
 #[doc(hidden)]
 pub mod keeper;
+#[doc(hidden)]
+pub mod rng;
 #[doc(hidden)]
 pub mod sources;
 #[doc(hidden)]

@@ -3,10 +3,11 @@
 //! Truthful means: refusals come with HTTP 200 and an errcode, a new token retires the old one, quotas run out, nothing is valid for
 //! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
-//! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call; one file per corner
-//! of the protocol (`token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and `call` with `media` for the everyday rest); `arrivals` records what came. `authorize`, `page` and `visit` play open.weixin.qq.com for the people
-//! in `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way
-//! round, `push` sends to a message server what `pushed` writes, and `judge` says what the answer is worth.
+//! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call, and `arrivals` records
+//! what came. One file per corner of the protocol: `token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and
+//! `call` with `media` for the everyday rest. `authorize`, `page` and `visit` play open.weixin.qq.com for the people in `visitors`, by the
+//! rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way round, `push` sends to a
+//! message server what `pushed` writes, and `judge` says what the answer is worth.
 
 mod arrivals;
 mod authorize;

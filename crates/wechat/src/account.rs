@@ -1,4 +1,4 @@
-//! What a WeChat account is to us: its id, its secrets and its owner's choices. It knows nothing of tokens, stores or HTTP.
+//! A WeChat account: its id, its secrets and its settings. Nothing here depends on tokens, stores or HTTP.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -22,8 +22,7 @@ pub enum AppIdError {
     Reserved,
 }
 
-/// Words that stand, or will stand, where an appid stands in an address of ours, or in a stored key; an app of that name could never be
-/// reached, or told from something else.
+/// Words that routes or stored keys use in the place of an appid, now or later. An app of that name could not be reached.
 const RESERVED: [&str; 28] = [
     "access-token",
     "access_token",
@@ -159,7 +158,7 @@ pub struct Account {
 pub const USUAL_ROTATIONS: u32 = 1000;
 
 impl Account {
-    /// An account of which nobody said more than what it is fetched with.
+    /// An account with defaults for everything optional.
     pub fn usual(app_id: AppId, secret: SecretString, push_token: Option<SecretString>, reserve: Duration) -> Self {
         let (token_api, rotations_per_day) = (TokenApi::Basic, USUAL_ROTATIONS);
         Self { app_id, secret, push_token, token_api, reserve, ticket_reserve: reserve, rotations_per_day }

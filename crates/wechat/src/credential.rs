@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::account::AppId;
 
-/// The lifetime WeChat gives tokens and tickets unless it says less.
+/// The lifetime of WeChat's tokens and tickets, unless `expires_in` is lower.
 /// Source: 获取接口调用凭据, `expires_in` "at most 7200".
 pub const FULL_LIFETIME: Duration = Duration::from_secs(7200);
 
@@ -38,7 +38,7 @@ impl CredentialKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// A number from 0 that tells the kinds apart.
+    /// Its index, from 0.
     pub fn index(self) -> usize {
         self as usize
     }
@@ -47,9 +47,9 @@ impl CredentialKind {
 /// Which credential of which account; displays as the stored key, `APPID.token`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CredentialKey {
-    /// Whose.
+    /// The account.
     pub app_id: AppId,
-    /// Which.
+    /// The kind.
     pub kind: CredentialKind,
 }
 

@@ -44,7 +44,8 @@ const OVERLOAD_RETRY: u64 = 1;
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let Call { state, req, .. } = call;
     if let Err(refusal) = check(req, state)? {
-        let status = if matches!(refusal, Refusal::Signature(_)) { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        let is_unproven = matches!(refusal, Refusal::Signature(error) if !error.is_forbidden());
+        let status = if is_unproven { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
         return Ok(failed(status, &refusal.message("tokenboy"), None));
     }
     // Tornado takes the last of several and trims it.

@@ -55,6 +55,8 @@ struct Member {
 struct Fitting {
     /// How long WeChat's tokens live.
     lifetime: Duration,
+    /// How long before their end they are renewed; else as by default.
+    reserve: Option<&'static str>,
     /// Whether each process's wall clock can be set.
     has_clocks: bool,
 }
@@ -67,13 +69,23 @@ impl Fleet {
 
     /// The same, each by its own way to that store.
     pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
-        Self::fitted(caches, Fitting { lifetime: SandboxOptions::default().lifetime, has_clocks: false }).await
+        Self::fitted(caches, Fitting { lifetime: SandboxOptions::default().lifetime, reserve: None, has_clocks: false }).await
     }
 
     /// Three processes whose wall clocks can be set, and tokens that live so long.
     pub(crate) async fn with_clocks(cache: Value, lifetime: Duration) -> Self {
-        let fleet = Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, has_clocks: true }).await;
+        let fleet =
+            Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, reserve: None, has_clocks: true }).await;
         // Longer than a near copy may be old, as in life.
+        fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
+        fleet
+    }
+
+    /// Three processes with tokens that are valid for `lifetime`, and renewed a second before their end.
+    pub(crate) async fn with_short_lifetime(cache: Value, lifetime: Duration) -> Self {
+        let fitting = Fitting { lifetime, reserve: Some("1s"), has_clocks: false };
+        let fleet = Self::fitted([cache.clone(), cache.clone(), cache], fitting).await;
+        // Longer than a cached copy may be old, as at WeChat.
         fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
         fleet
     }
@@ -98,10 +110,14 @@ impl Fleet {
         let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
         let members = caches.into_iter().map(async |cache| {
             let over = json!({ "apps": apps, "cache": cache, "wechat": { "timeout": format!("{}ms", TIMEOUT.as_millis()) } });
+            let mut settings = settings(&sandbox.url(), over);
+            if let Some(reserve) = fitting.reserve {
+                settings["reserve"] = json!(reserve);
+            }
             let folder = folder();
             let clock = fitting.has_clocks.then(|| WallClock::in_folder(folder.path()));
             let variables = clock.as_ref().map(WallClock::variables).unwrap_or_default();
-            write_settings(folder.path(), &settings(&sandbox.url(), over));
+            write_settings(folder.path(), &settings);
             let process = Process::start(folder.path(), &[], &variables).listening().await;
             Member { folder, clock, process }
         });
@@ -141,7 +157,12 @@ impl Fleet {
         self.asker.ask(member, query(app)).await
     }
 
-    /// The same in a task of its own.
+    /// One process's answer for another kind of credential; whether it is alive is judged for tokens only.
+    pub(crate) async fn ask_for(&self, member: usize, app: &str, kind: &str) -> Answer {
+        self.asker.ask(member, signed_v2("GET", app, &[("key", kind)])).await
+    }
+
+    /// [`Fleet::ask`] in a task of its own.
     pub(crate) fn ask_aside(&self, member: usize, app: &str) -> JoinHandle<Answer> {
         let (asker, path) = (self.asker.clone(), query(app));
         tokio::spawn(async move { asker.ask(member, path).await })

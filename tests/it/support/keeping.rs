@@ -82,8 +82,8 @@ impl Instance {
     }
 
     pub(crate) async fn value(&self, kind: CredentialKind) -> Result<String, KeeperError> {
-        let holding = self.keeper.holding(APP).expect("the usual account");
-        holding.credential(kind).get().await.map(|near| near.value().expose_secret().to_owned())
+        let credentials = self.keeper.credentials(APP).expect("the usual account");
+        credentials.credential(kind).get().await.map(|cached| cached.value().expose_secret().to_owned())
     }
 
     /// "WeChat refused this token."
@@ -92,9 +92,9 @@ impl Instance {
     }
 
     pub(crate) async fn rotate_kind(&self, kind: CredentialKind, refused: &str) -> Result<String, KeeperError> {
-        let holding = self.keeper.holding(APP).expect("the usual account");
-        let near = holding.credential(kind).rotate(SecretString::from(refused)).await?;
-        Ok(near.value().expose_secret().to_owned())
+        let credentials = self.keeper.credentials(APP).expect("the usual account");
+        let cached = credentials.credential(kind).rotate(SecretString::from(refused)).await?;
+        Ok(cached.value().expose_secret().to_owned())
     }
 }
 

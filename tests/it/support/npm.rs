@@ -15,7 +15,7 @@ pub(crate) struct Node {
 impl Node {
     /// The packages of the `package.json` at `description`, in a folder called `name`. `None`, said aloud, where that cannot be done.
     pub(crate) fn with(name: &str, description: &str) -> Option<Self> {
-        let (program, npm) = (programs::require("node")?, programs::require("npm")?);
+        let (program, npm) = (programs::find("node")?, programs::find("npm")?);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let wanted = fs::read_to_string(format!("{}/tests/it/{description}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let (written, done) = (folder.join("package.json"), folder.join("installed"));

@@ -1,4 +1,4 @@
-//! What is due when: one list, however long, of which the earliest is known at once.
+//! A priority queue of due times, one per credential.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -12,7 +12,7 @@ use clock::SteadyMillis;
 #[derive(Debug)]
 pub(crate) struct Agenda<K> {
     entries: Mutex<Entries<K>>,
-    /// Rung when a new entry is the earliest, or may be due.
+    /// Notified when a new entry is the earliest, or may be due.
     earlier: Notify,
 }
 
@@ -34,12 +34,12 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `key` on the list at `due`, and nowhere else.
+    /// Schedules `key` for `due`, instead of its previous time.
     pub(crate) fn set(&self, key: K, due: SteadyMillis) {
         self.place(self.entries(), key, due);
     }
 
-    /// As [`Agenda::set`], unless `key` is on the list for an earlier time.
+    /// As [`Agenda::set`], unless `key` is scheduled for an earlier time.
     pub(crate) fn set_no_later(&self, key: K, due: SteadyMillis) {
         let entries = self.entries();
         if entries.by_key.get(&key).is_none_or(|set| *set > due) {
@@ -63,17 +63,17 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.entries().by_time.first().map(|(due, _)| *due)
     }
 
-    /// Returns when another appointment has become the earliest, also when that was since the last look at [`Agenda::earliest`].
+    /// Returns once another entry has become the earliest, also if that happened since the last call of [`Agenda::earliest`].
     pub(crate) async fn earlier(&self) {
         self.earlier.notified().await;
     }
 
-    /// Has the waiting task look again: moving a clock wakes no timer.
+    /// Wakes the waiting task to check again, because moving a clock wakes no timer.
     pub(crate) fn wake(&self) {
         self.earlier.notify_one();
     }
 
-    /// Takes what is due by `now` off the list.
+    /// Removes and returns what is due at `now`.
     pub(crate) fn take_due(&self, now: SteadyMillis) -> Vec<K> {
         let mut entries = self.entries();
         let mut due = Vec::new();

@@ -1,4 +1,4 @@
-//! The list of appointments by itself; `tests/shuttle` has it under many hands.
+//! Tests of the queue in one thread; `tests/shuttle` tests it with several.
 
 use super::agenda::*;
 use clock::SteadyMillis;

@@ -1,5 +1,5 @@
-//! The pause after a failure, so that an outage or a typo never spends the day's quota. A failure that other instances would meet as well is
-//! left in the store for them, with the lease.
+//! Back-off after a failure, so that an outage or a typo never uses up the daily quota. A failure that other instances would meet too is
+//! left in the store when the lease is released.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::store::Backoff;
 use clock::SteadyMillis;
 use wechat::Kind;
 
-/// The longest pause after a failure that passes.
+/// The longest pause after a temporary failure.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The pause after the `attempt`-th failure in a row (from 1) of `kind`: doubling from 1 s to 60 s; what only a human can mend from
@@ -40,7 +40,7 @@ impl<S: Subject> Credential<S> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).as_deref().cloned()
     }
 
-    /// Replaces what is remembered; returns what was.
+    /// Replaces the remembered failure and returns the previous one.
     pub(super) fn set_failure(&self, failure: Option<Failure<S::Refusal>>) -> Option<Failure<S::Refusal>> {
         let mut remembered = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *remembered, failure.map(Box::new)).map(|before| *before)
@@ -80,7 +80,7 @@ impl<S: Subject> Credential<S> {
 
     /// Keeps the pause that another instance left.
     pub(super) fn keep_backoff(&self, backoff: Backoff) {
-        // An unreadable cause costs one call more.
+        // An unreadable cause costs one more call.
         let Ok(cause) = serde_json::from_str(&backoff.cause) else { return };
         let until = self.engine.clock.steady().plus(backoff.left.min(LONGEST));
         self.set_failure(Some(Failure { cause, attempts: backoff.attempts, until }));

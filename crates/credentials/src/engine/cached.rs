@@ -30,9 +30,9 @@ pub struct Cached {
     window: Duration,
     /// When the store last confirmed it.
     confirmed_at: AtomicU64,
-    /// How many faults the store had had by then.
+    /// The store's fault count at that time.
     faults_seen: AtomicU64,
-    /// The store does not have it, though it should.
+    /// The store lacks it.
     unsaved: AtomicBool,
     /// The service may have granted another value since, which was lost.
     doubtful: AtomicBool,
@@ -82,7 +82,7 @@ impl Cached {
         self.expires_at
     }
 
-    /// How long it is valid, by whichever clock says less.
+    /// How long it is valid; the lower of both clocks.
     pub fn left(&self, clock: &Clock) -> Duration {
         self.left_at(clock.steady(), clock.wall())
     }
@@ -114,7 +114,7 @@ impl Cached {
         SteadyMillis(self.ends.0.saturating_sub(u64::try_from(early.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// When to look again after a renewal. A value that is still due was "not yet": the less is left, the sooner.
+    /// When to renew next. If the service returned a value that is still due, it is retried; sooner, the less time is left.
     pub(super) fn after_renewal(&self, clock: &Clock, jitter: f64) -> SteadyMillis {
         if self.freshness(clock) == Freshness::Fresh {
             return self.renewal_due(jitter);
@@ -167,7 +167,7 @@ impl Cached {
         self.doubtful.load(Relaxed) || self.is_refused()
     }
 
-    /// For [`super::reconcile::reconcile`], when the store has had so many `faults`.
+    /// The argument for [`super::reconcile::reconcile`], at this fault count of the store.
     pub(super) fn held(&self, faults: u64) -> Held<'_> {
         Held {
             value: &self.value,
@@ -179,7 +179,7 @@ impl Cached {
         }
     }
 
-    /// The copy that comes of reading the same value again; `None` if nothing worth a new copy has changed. An end is never moved later.
+    /// The copy after the same value was read again, or `None` if nothing relevant changed. An expiry never moves later.
     pub(super) fn merged(&self, stored: &StoredCredential, clock: &Clock, faults: u64) -> Option<Self> {
         let ends = self.ends.min(stored.ends);
         // The wall clock was moved since.
@@ -214,7 +214,7 @@ impl Cached {
         copy
     }
 
-    /// What the store is to be told.
+    /// The record to write to the store.
     pub(super) fn to_store(&self, generation: u64) -> NewCredential<'_> {
         NewCredential { value: &self.value, ends: self.ends, generation, lifetime: self.lifetime }
     }

@@ -19,16 +19,16 @@ use crate::engine::freshness::Freshness;
 use clock::SteadyMillis;
 use wechat::credential::FULL_LIFETIME;
 
-/// From this age on a copy of what a shared store holds is not handed out before the store has confirmed it.
+/// At this age a copy is not handed out before the shared store has confirmed it.
 const OLD: Duration = Duration::from_secs(1);
 
-/// From this age on a copy is handed out, and the store is asked in the background, so that a busy credential never waits.
+/// At this age a copy is handed out and confirmed in the background, so that callers of a busy credential never wait.
 const AGING: Duration = Duration::from_millis(500);
 
 /// A caller waits this much longer than a call may take, so that it receives the call's own timeout.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// A failed or finished renewal, and what it was begun for.
+/// The result of a renewal, with the reason that started it.
 pub(super) type Renewed<S> = Result<(Arc<Cached>, Reason), Error<S>>;
 
 pub(super) type Error<S> = RenewalError<<S as Subject>::Key, <S as Subject>::Refusal>;
@@ -37,7 +37,7 @@ pub(super) type Error<S> = RenewalError<<S as Subject>::Key, <S as Subject>::Ref
 pub struct Credential<S: Subject> {
     /// What was last read from the store or written to it.
     pub(super) cached: ArcSwapOption<Cached>,
-    /// When somebody last asked, plus one; zero = never. `keep: active` renews only what is asked for.
+    /// When a caller last asked, plus one; zero = never. `keep: active` renews only credentials that are asked for.
     asked_at: AtomicU64,
     /// Whether it is on the agenda.
     pub(super) is_scheduled: AtomicBool,
@@ -46,7 +46,7 @@ pub struct Credential<S: Subject> {
     pub(super) key: S::Key,
     /// The last failure, until a renewal succeeds.
     pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
-    /// By when a call that was not answered must have been carried out; zero = there is none.
+    /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
@@ -98,12 +98,12 @@ impl<S: Subject> Credential<S> {
         Some(Arc::clone(cached))
     }
 
-    /// The credential, from the cached copy, the store or the service. Ends within the bound on calls; a renewal that takes longer goes on
-    /// without its caller.
+    /// The credential, from the cached copy, the store or the service. Returns within the bound on calls; a renewal that takes longer
+    /// continues without its caller.
     pub async fn get(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
         match self.at_hand() {
             Some(cached) => Ok(cached),
-            // Boxed, so that the many who need not wait do not carry the future of the few who must.
+            // Boxed, so that the future of the common case stays small.
             None => Box::pin(self.with_timeout(self.read_or_renew())).await,
         }
     }
@@ -135,8 +135,8 @@ impl<S: Subject> Credential<S> {
         rotated
     }
 
-    /// The value that the store holds, or while the store fails the cached one. Never a reason to ask the service, and no sign that somebody
-    /// needs the credential.
+    /// The value in the store, or the cached one while the store fails. Never asks the service, and does not count as a request for
+    /// `keep: active`.
     pub async fn stored(self: &Arc<Self>) -> Result<Option<Arc<Cached>>, Error<S>> {
         self.with_timeout(async {
             match self.read().await {

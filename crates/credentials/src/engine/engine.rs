@@ -1,5 +1,5 @@
-//! What all credentials of an engine share: the store, the clock, the agenda, and which credentials there are. The engine knows its
-//! credentials weakly; whoever made them owns them.
+//! What all credentials of an engine share: the store, the clock, the agenda, and the list of credentials. The engine holds weak
+//! references; the caller of [`Engine::set`] owns the credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use super::credential::Credential;
 use super::outage::Outage;
 use super::subject::Subject;
 use super::waiters::Waiters;
-use crate::chance::Chance;
+use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
 use wechat::account::Keep;
@@ -25,11 +25,11 @@ type Members<S> = HashMap<<S as Subject>::Key, Weak<Credential<S>>>;
 pub struct Engine<S: Subject> {
     members: ArcSwap<Members<S>>,
     pub(super) store: Arc<dyn Store>,
-    /// Whether other processes write to the store; asked for each request.
+    /// Whether other processes write to the store. Cached, because every request reads it.
     pub(super) is_shared: bool,
     pub(crate) clock: Clock,
     pub(super) keep: Keep,
-    pub(super) rng: Chance,
+    pub(super) rng: Rng,
     /// Tells our leases from those of other instances.
     pub(super) owner: String,
     /// The bound on a call to the service.
@@ -38,7 +38,7 @@ pub struct Engine<S: Subject> {
     pub(super) wakes_when_due: bool,
     pub(super) waiters: Waiters,
     pub(super) outage: Outage,
-    /// How many renewals are under way, so that a stopping process can wait for them.
+    /// The number of renewals in flight, so that shutdown can wait for them.
     pub(super) renewing: watch::Sender<usize>,
     pub(crate) runtime: Handle,
 }
@@ -48,13 +48,13 @@ pub struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) keep: Keep,
-    pub(crate) rng: Chance,
+    pub(crate) rng: Rng,
     /// The bound on a call to the service.
     pub(crate) timeout: Duration,
-    /// Whether a request that finds its credential due wakes the agenda, in case the clock was moved. Too dear where a credential is asked for
-    /// a hundred thousand times a second.
+    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too expensive for credentials that are
+    /// requested a hundred thousand times a second.
     pub(crate) wakes_when_due: bool,
-    /// Put behind a log line that names no credential.
+    /// Appended to log lines that name no credential.
     pub(crate) whose: &'static str,
 }
 
@@ -79,7 +79,7 @@ impl<S: Subject> Engine<S> {
         })
     }
 
-    /// Has exactly the credentials of `subjects`. Those that were there before keep their cached copy and get the new subject.
+    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its cached copy and gets the new subject.
     pub(crate) fn set(self: &Arc<Self>, subjects: impl IntoIterator<Item = S>) -> HashMap<S::Key, Arc<Credential<S>>> {
         let before = self.members.load();
         let credentials: HashMap<_, _> = subjects
@@ -106,7 +106,7 @@ impl<S: Subject> Engine<S> {
         self.members.load().get(key)?.upgrade()
     }
 
-    /// All credentials in the order of their keys, which is the same in every run.
+    /// All credentials in the order of their keys, so that runs with the same seed are equal.
     pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
         let mut all: Vec<_> = self.members.load().values().filter_map(Weak::upgrade).collect();
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -118,7 +118,7 @@ impl<S: Subject> Engine<S> {
     }
 }
 
-/// Counts a renewal for as long as it runs, also when it panics.
+/// Counts a renewal while it runs, also if it panics.
 pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Counted<'a> {

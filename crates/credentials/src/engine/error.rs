@@ -1,4 +1,4 @@
-//! Why there is no credential to hand out. Cloneable, because every waiter of a renewal receives it.
+//! Errors of a renewal. Cloneable, because every waiter receives them.
 
 use std::fmt::{Debug, Display};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub enum RenewalError<K: Debug + Display, R: std::error::Error + 'static> {
     Upstream {
         /// What was fetched; this may be a credential that the wanted one needs.
         key: K,
-        /// What the service, or the way to it, said.
+        /// The service's refusal, or the network error.
         source: R,
     },
     /// The service granted nothing a while ago and is not asked again yet.
@@ -25,13 +25,13 @@ pub enum RenewalError<K: Debug + Display, R: std::error::Error + 'static> {
         key: K,
         /// How long until the next attempt.
         retry_after: Duration,
-        /// What was said then.
+        /// The failure.
         cause: R,
     },
     /// The store failed, and asking the service without it could void another instance's value.
     #[error(transparent)]
     Store(#[from] StoreFault),
-    /// The renewal under way takes longer than a caller waits; it goes on.
+    /// The renewal takes longer than a caller waits. It continues in the background.
     #[error("fetching {key} takes longer than {}", humantime::format_duration(*.after))]
     TooSlow {
         /// What is being fetched.
@@ -80,7 +80,7 @@ impl<K: Debug + Display, R: std::error::Error + 'static> From<StoreError> for Re
 }
 
 impl<K: Debug + Display, R: std::error::Error + 'static> RenewalError<K, R> {
-    /// What the service said, if it said anything.
+    /// The service's refusal, if there is one.
     pub fn refusal(&self) -> Option<&R> {
         match self {
             Self::Upstream { source, .. } => Some(source),
@@ -90,8 +90,8 @@ impl<K: Debug + Display, R: std::error::Error + 'static> RenewalError<K, R> {
     }
 }
 
-/// A failure that another instance meets as well: it passes, or it lies in a value that all share. What a person must correct may be correct
-/// in one instance's settings and not yet in another's.
+/// Whether another instance would meet the same failure: it is temporary, or lies in a value that all share. What an operator must
+/// correct may already be correct in another instance's settings.
 pub(super) fn is_shared<R: Refusal>(refusal: &R) -> bool {
     matches!(refusal.kind(), Kind::Temporary | Kind::StaleToken)
 }

@@ -1,4 +1,4 @@
-//! The right to renew one credential, across all instances: asked for, waited for, and not used when too little of it is left.
+//! The lease: the right to renew one credential, across all instances. It is not used when too little of it is left for a call.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,7 +15,7 @@ use clock::SteadyMillis;
 /// A lease outlasts the bound on a call by this much, so that only a dead holder loses it.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// How often an instance without the lease looks for the holder's result, should no notice come.
+/// How often an instance without the lease polls for the holder's result, if no notice comes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What asking for the lease led to.
@@ -28,9 +28,9 @@ pub(super) enum Answer {
 
 /// The right to renew, and what was found with it in hand.
 pub(super) struct Right {
-    /// `None`: the store is down, and the service may be asked freely.
+    /// `None`: the store is down, and the service can be asked without a lease.
     pub(super) lease: Option<Lease>,
-    /// When it was asked for, so the latest moment from which it counts.
+    /// When it was requested; it was granted no earlier.
     asked_at: SteadyMillis,
     /// The value that is there already.
     pub(super) current: Option<Arc<Cached>>,
@@ -44,7 +44,7 @@ impl Right {
 }
 
 impl<S: Subject> Credential<S> {
-    /// Asks for the lease, and looks whether there is still anything to do. While another instance holds it, its result is waited for.
+    /// Takes the lease, and checks whether the renewal is still needed. While another instance holds the lease, waits for its result.
     pub(super) async fn acquire(self: &Arc<Self>, reason: &Reason) -> Result<Answer, Error<S>> {
         let (engine, lasts) = (&self.engine, self.engine.timeout + SLACK);
         let give_up = engine.clock.steady().plus(lasts);
@@ -99,7 +99,8 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// The store is down. Where the service may be asked freely, it is; everything else could void another instance's value.
+    /// The store is down. A service whose plain fetch voids nothing is asked without a lease; any other call could void another
+    /// instance's value.
     fn without_lease(&self, reason: &Reason, fault: StoreFault, asked_at: SteadyMillis) -> Result<Right, Error<S>> {
         self.engine.outage.failed(&fault, self.engine.clock.steady());
         match reason {
@@ -110,17 +111,16 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Under which name leases are taken: another one after each release that was not answered. Such a release may arrive late, and must not
-    /// release a lease that was granted since.
+    /// The owner name for leases. It changes after each unanswered release, which may arrive late and must not release a newer lease.
     pub(super) fn owner(&self) -> String {
         format!("{}.{}", self.engine.owner, self.lost_releases.load(Relaxed))
     }
 
-    /// Gives the lease back. One that cannot be given back ends by itself.
+    /// Releases the lease. If that fails, it expires.
     pub(super) async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) {
         if let Err(error) = self.engine.store.release(lease, backoff).await {
             self.lost_releases.fetch_add(1, Relaxed);
-            tracing::debug!(%error, credential = %self.key, "the lease could not be released; it expires by itself");
+            tracing::debug!(%error, credential = %self.key, "the lease could not be released; it will expire");
         }
     }
 }

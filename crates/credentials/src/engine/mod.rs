@@ -1,10 +1,14 @@
-//! The renewal engine: keeps every expiring credential fresh, whatever service it is from. One renewal at a time for each credential, also
-//! across instances, ahead of its end, with back-off after failures. It does not know what it renews: that is a [`Subject`].
+//! The renewal engine: keeps every expiring credential fresh, whichever service issues it. It runs one renewal at a time per
+//! credential across all instances, before the expiry, with back-off after failures. What differs per service is a [`Subject`].
 //!
 //! Reading order: `subject` (what differs), `credential` (the handle, and what a request gets), `cached` (the copy in this process),
-//! `reconcile` (the copy or the store: which is kept), `read` (applies that), `lease` (the right to renew), `renew` (one renewal from lease to
-//! call), `settle` (grant or refusal), `suspect` (values that may be void), `ahead` (what is done before anybody asks), `engine` (what all
-//! share). Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
+//! `reconcile` (which of copy and stored value is kept), `read` (applies that decision), `lease` (the right to renew), `renew` (one
+//! renewal from lease to call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the store lacks),
+//! `ahead` (renewal before anybody asks), `engine` (what all credentials share). Small parts: `single_flight`, `agenda`, `backoff`,
+//! `outage`, `waiters`.
+//!
+//! What happens when the store shows an older value than the cached one? [`reconcile::reconcile`] decides, by its table; `apply` in
+//! `read.rs` carries the decision out.
 
 mod agenda;
 #[cfg(test)]
@@ -32,6 +36,7 @@ mod subject;
 mod suspect;
 mod sync;
 mod waiters;
+mod write_back;
 
 pub use cached::Cached;
 pub use credential::Credential;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use clock::SteadyMillis;
 
-/// A store may serve one key and not another, or reads and not writes: it is well when nothing has failed for so long, in which whatever
-/// is in use has been asked for again.
+/// The store counts as recovered after this long without a fault. It may serve one key and not another, or reads and not writes;
+/// within this time every key in use has been read again.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
-/// What was noticed of the store.
+/// Faults of the store and since when it has not answered.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
-    /// Words of the log that tell whose values are meant.
+    /// Inserted into log lines: whose credentials are meant.
     whose: &'static str,
     /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
     faults: AtomicU64,
@@ -29,7 +29,7 @@ impl Outage {
         Self { whose, ..Self::default() }
     }
 
-    /// The store did what it was asked.
+    /// A call to the store succeeded.
     pub(crate) fn answered(&self, now: SteadyMillis) {
         self.since.store(0, Ordering::Relaxed);
         if let Some(lasted) = self.trouble.answered(now) {
@@ -38,16 +38,16 @@ impl Outage {
         }
     }
 
-    /// The store did not do what it was asked.
+    /// A call to the store failed.
     pub(crate) fn failed(&self, error: &dyn Display, now: SteadyMillis) {
         self.suspect();
         self.since.compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed).ok();
         if self.trouble.failed(now) {
-            tracing::warn!(%error, "the store fails; what this process holds fresh{} goes on being served", self.whose);
+            tracing::warn!(%error, "the store fails; cached credentials{} are still served", self.whose);
         }
     }
 
-    /// It may have lost something, though nothing that was asked of it failed.
+    /// The store may have lost something, although no call failed.
     pub(crate) fn suspect(&self) {
         self.faults.fetch_add(1, Ordering::Relaxed);
     }
@@ -65,12 +65,12 @@ impl Outage {
     }
 }
 
-/// The first and the latest fault of which the log has not been told the end.
+/// The first and the latest fault of an outage whose end has not been logged.
 #[derive(Debug, Default)]
 struct Trouble(Mutex<Option<(SteadyMillis, SteadyMillis)>>);
 
 impl Trouble {
-    /// Whether a trouble begins with this fault.
+    /// Whether this fault is the first of an outage.
     fn failed(&self, now: SteadyMillis) -> bool {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = faults.map(|(first, _)| first);
@@ -78,7 +78,7 @@ impl Trouble {
         begun.is_none()
     }
 
-    /// How long the trouble lasted that is over by now.
+    /// How long the outage lasted, if it is over.
     fn answered(&self, now: SteadyMillis) -> Option<Duration> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, latest) = faults.filter(|(_, latest)| latest.until(now) >= QUIET)?;
@@ -92,15 +92,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_serves_only_a_part_begins_to_fail_once_and_ends_once() {
+    fn a_store_that_serves_some_keys_logs_one_outage() {
         let (trouble, at) = (Trouble::default(), |seconds: u64| SteadyMillis(seconds * 1000));
-        assert_eq!(trouble.answered(at(0)), None, "nothing was wrong");
+        assert_eq!(trouble.answered(at(0)), None, "no fault so far");
         for second in 0..100 {
             assert_eq!((trouble.failed(at(second)), trouble.answered(at(second))), (second == 0, None));
         }
-        assert_eq!(trouble.answered(at(128)), None, "whoever failed last may not have asked again");
+        assert_eq!(trouble.answered(at(128)), None, "the key that failed may not have been read again");
         assert_eq!(trouble.answered(at(129)), Some(Duration::from_secs(99)));
-        assert_eq!(trouble.answered(at(200)), None, "the end is told once");
-        assert!(trouble.failed(at(300)), "another trouble");
+        assert_eq!(trouble.answered(at(200)), None, "the recovery is logged once");
+        assert!(trouble.failed(at(300)), "another outage");
     }
 }

@@ -15,13 +15,13 @@ use crate::engine::freshness::renewal_window;
 use crate::store::{StoredCredential, Version};
 use clock::SteadyMillis;
 
-/// Read timeout for callers that have another way.
+/// Read timeout for callers that have a fallback.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The same for a store that did not answer the last time: one that is back answers within this.
+/// The same for a store that did not answer the last time. A store that has recovered answers within this.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A copy that the store confirmed, or failed to, within this time is recent knowledge.
+/// A copy younger than this was read a moment ago, so its store's latest state is known.
 const RECENT: Duration = Duration::from_secs(10);
 
 impl<S: Subject> Credential<S> {
@@ -35,7 +35,7 @@ impl<S: Subject> Credential<S> {
         self.reading.join(&self.engine.runtime, move || async move { credential.read_now().await })
     }
 
-    /// As [`Credential::read`], but who holds a valid copy, or may ask the service freely, does not wait long for a silent store.
+    /// As [`Credential::read`], with a short timeout if there is a fallback: a valid copy, or a service that can be asked without a lease.
     pub(super) async fn read_with_timeout(self: &Arc<Self>) -> Result<Option<Arc<Cached>>, StoreFault> {
         let (engine, held) = (&self.engine, self.living());
         if held.is_none() && !self.subject.load().can_ask_freely() {
@@ -53,7 +53,7 @@ impl<S: Subject> Credential<S> {
         })
     }
 
-    /// How long to wait for a store that one can do without for once: hardly at all when it is known to be silent.
+    /// The read timeout for callers that have a fallback: short while the store is known to be silent.
     pub(super) fn store_timeout(&self) -> Duration {
         match self.engine.outage.lasts(self.engine.clock.steady()) {
             Duration::ZERO => TIMEOUT,
@@ -72,7 +72,7 @@ impl<S: Subject> Credential<S> {
             Err(error) => {
                 engine.outage.failed(&error, engine.clock.steady());
                 if let Some(cached) = &*self.cached.load() {
-                    // Good for another second: each request asking a dead store would make each one wait for it.
+                    // Counts as young for another second, so that not every request waits for a dead store.
                     cached.touch(engine.clock.steady());
                 }
                 Err(error.into())
@@ -90,7 +90,7 @@ impl<S: Subject> Credential<S> {
         }
         let stored = stored.filter(|stored| stored.ends > now && self.subject.load().accepts(stored.value.expose_secret()));
         let faults = engine.outage.faults();
-        // An expired copy only recognizes its own value, should the store keep it longer.
+        // An expired copy is compared only with its own value, which the store may keep longer.
         let compared = held
             .as_ref()
             .filter(|held| !held.is_over(&engine.clock) || stored.as_ref().is_some_and(|stored| held.is_value(&stored.value)));
@@ -123,7 +123,7 @@ impl<S: Subject> Credential<S> {
             Some(merged) => {
                 let merged = Arc::new(merged);
                 if self.swap(held, Some(Arc::clone(&merged))) && !merged.is_over(&self.engine.clock) {
-                    // Never later than before: a suspect copy keeps its appointment.
+                    // Never later than before, because a suspect copy is due soon.
                     self.attend_no_later(merged.renewal_due(self.engine.jitter()));
                 }
             }
@@ -135,13 +135,13 @@ impl<S: Subject> Credential<S> {
         let now = self.engine.clock.steady();
         let lifetime = stored.lifetime.or_else(|| self.subject.load().usual_lifetime());
         let lifetime = lifetime.unwrap_or_else(|| now.until(stored.ends));
-        // Nothing is valid for longer than its lifetime, whatever somebody wrote.
+        // Never valid for longer than its lifetime, whatever expiry another program wrote.
         let ends = stored.ends.min(now.plus(lifetime));
         let cached = Arc::new(self.copy(stored.value, stored.version, ends, lifetime, false));
         if !self.swap(held, Some(Arc::clone(&cached))) {
             return None;
         }
-        // Somebody else has succeeded: failures of long ago must not lengthen the next pause.
+        // Another instance has succeeded: old failures must not lengthen the next back-off.
         self.set_failure(None);
         self.reschedule(&cached);
         Some(cached)

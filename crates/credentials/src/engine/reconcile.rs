@@ -1,4 +1,6 @@
-//! Which of two values is kept: the one that this process holds or the one that the store shows. One pure function, no clock, no store.
+//! Which of two values is kept: the one that this process holds or the one that the store shows. One pure function, without clock or
+//! store. For instance: the store shows an older value (a lower generation) than we hold, because it lost a write or was restored from
+//! a backup. Then ours is written back.
 //!
 //! | held | stored | decision |
 //! | --- | --- | --- |
@@ -7,7 +9,7 @@
 //! | a value that the store should have | nothing | replace: somebody deleted it |
 //! | a value that the store may lack by its own fault | nothing | write back |
 //! | a value | the same value | keep |
-//! | a value of which we know the end from the service | the same value, kept longer | write back |
+//! | a value that we fetched, so we know its expiry | the same value with a later expiry | write back |
 //! | a value of ours | another value of ours, lower generation | write back: the store lost a write |
 //! | a value of ours | another value of ours, higher generation | replace |
 //! | a value that was fetched without a lease | another value | suspect |
@@ -27,13 +29,13 @@ use clock::SteadyMillis;
 /// What to do about the cached copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Nothing changes, but for what is now known of the same value.
+    /// The cached copy stays; only its metadata may be updated.
     Keep,
-    /// The store's answer takes the place of the cached copy, also when it is "nothing".
+    /// The store's answer replaces the cached copy, also if it is "nothing".
     Replace,
     /// The cached copy is later: the store gets it back.
     WriteBack,
-    /// Nobody can tell which is later: the store's value is used, and one renewal settles it.
+    /// It cannot be known which is later: the store's value is used, and one renewal settles it.
     Suspect,
 }
 

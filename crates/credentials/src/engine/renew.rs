@@ -1,4 +1,4 @@
-//! One renewal, from the lease to the call. It runs once at a time for each credential, in a task of its own.
+//! One renewal, from the lease to the call. At most one runs per credential, in its own task.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::subject::{Needed, Refusal, Subject};
 use crate::engine::freshness::Freshness;
 use wechat::Kind;
 
-/// How often a lease is asked for again because too much of it has passed before the call.
+/// How often the lease is taken because too little of it was left for the call.
 const TURNS: u32 = 3;
 
-/// Why a credential is renewed, which decides what makes the renewal unnecessary.
+/// Why a credential is renewed. It decides which value makes the renewal unnecessary.
 #[derive(Clone, Debug)]
 pub(super) enum Reason {
     /// There is none: any valid value will do.
@@ -44,15 +44,15 @@ impl Reason {
 }
 
 impl<S: Subject> Credential<S> {
-    /// Joins the renewal under way or begins one.
+    /// Joins the renewal in flight or starts one.
     pub(super) async fn renew(self: &Arc<Self>, reason: Reason) -> Renewed<S> {
         let credential = Arc::clone(self);
         let begun = self.renewal.join(&self.engine.runtime, || credential.run(reason));
         begun.result().await.unwrap_or_else(|_| Err(RenewalError::Lost { key: self.key.clone() }))
     }
 
-    /// Renews because a value is void, or may be. A renewal that was begun for another reason may bring that very value, so there is a
-    /// second turn.
+    /// Renews because a value is void, or may be. A renewal that started for another reason may return that very value; then there is a
+    /// second one.
     pub(super) async fn renew_over(self: &Arc<Self>, reason: Reason) -> Result<Arc<Cached>, Error<S>> {
         let (cached, begun_for) = self.renew(reason.clone()).await?;
         if self.is_met(&reason, &cached) || self.satisfies(&begun_for, &reason) {
@@ -107,7 +107,7 @@ impl<S: Subject> Credential<S> {
             }
             if !right.outlasts_a_call(self.engine.clock.steady()) {
                 if turns < TURNS {
-                    // Asked for again, it lasts again; whatever happened in between is seen.
+                    // Taking the lease again extends it, and shows what happened in between.
                     continue;
                 }
                 let slow = RenewalError::TooSlow { key: self.key.clone(), after: self.engine.timeout };
@@ -116,7 +116,7 @@ impl<S: Subject> Credential<S> {
             match self.call(&needed, force.unwrap_or(false), reason, &right).await {
                 Settled::Granted(cached) => return self.end(&right, Ok(cached)).await,
                 Settled::Refused(refusal) if refusal.kind() == Kind::StaleToken && !needed.is_empty() && !has_renewed_needed => {
-                    // The lease is kept meanwhile, so that no other instance asks with the value that was just called dead.
+                    // The lease is kept meanwhile, so that no other instance asks with the value that was just refused.
                     match self.renew_needed(&needed).await {
                         Ok(Some(renewed)) => (needed, has_renewed_needed, turns) = (renewed, true, 0),
                         Ok(None) => return self.fail(&right, refusal).await,
@@ -128,7 +128,7 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Gives the right back.
+    /// Releases the lease.
     async fn end(&self, right: &Right, result: Result<Arc<Cached>, Error<S>>) -> Result<Arc<Cached>, Error<S>> {
         if let Some(lease) = &right.lease {
             self.release(lease, None).await;
@@ -136,7 +136,7 @@ impl<S: Subject> Credential<S> {
         result
     }
 
-    /// Remembers a refusal, and gives the right back with the pause that all instances keep.
+    /// Remembers a refusal, and releases the lease with the back-off that all instances keep.
     async fn fail(&self, right: &Right, refusal: S::Refusal) -> Result<Arc<Cached>, Error<S>> {
         let backoff = self.remember(&refusal);
         if let Some(lease) = &right.lease {
@@ -145,18 +145,18 @@ impl<S: Subject> Credential<S> {
         Err(RenewalError::Upstream { key: self.key.clone(), source: refusal })
     }
 
-    /// The values that the call needs.
+    /// Fetches the values that the call needs.
     async fn gather(&self) -> Result<Needed<S>, Error<S>> {
         let mut needed = Needed::<S>::new();
         for key in self.subject.load_full().needs() {
-            // A reload may have removed it; what the call then lacks is said by the call.
+            // A reload may have removed it; the call then fails with what it lacks.
             let Some(credential) = self.engine.find(&key) else { continue };
             needed.insert(key, credential.get_in_time().await?);
         }
         Ok(needed)
     }
 
-    /// The service called what it was sent dead: renews that by comparison, once. `None`: nothing has changed by it.
+    /// The service refused what the call needed as stale: renews that by comparison, once. `None`: the values are still the same.
     async fn renew_needed(&self, needed: &Needed<S>) -> Result<Option<Needed<S>>, Error<S>> {
         let (mut renewed, mut is_changed) = (needed.clone(), false);
         for (key, dead) in needed {

@@ -11,10 +11,10 @@ use super::subject::{Effect, Granted, Needed, Refusal, Subject};
 use crate::store::{Committed, NewCredential, StoreError, Version};
 use clock::SteadyMillis;
 
-/// A write that took no longer than this is exact enough: stores keep whole seconds.
+/// A write that took no longer than this is exact enough, because stores keep whole seconds.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
-/// How often a write is repeated because it took longer, so that the store would keep the value beyond its end.
+/// The most attempts of a write that takes longer than [`PROMPT`].
 const TURNS: u32 = 3;
 
 /// The result of a call.
@@ -70,7 +70,7 @@ impl<S: Subject> Credential<S> {
             match self.save(|new| self.engine.store.commit(lease, new), new).await {
                 Ok(Committed::Stored) => is_saved = true,
                 Ok(Committed::Superseded(theirs)) => {
-                    tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value stays");
+                    tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value is kept");
                     if let Some(theirs) = self.apply(self.cached.load_full(), theirs) {
                         if self.subject.load().effect() == Effect::Supersedes {
                             // Which of the two the service granted last cannot be known.
@@ -105,7 +105,7 @@ impl<S: Subject> Credential<S> {
         (self.is_same(current.value(), &granted.value) && is_no_progress).then_some(current)
     }
 
-    /// Writes by `write`, again if that took so long that the store would keep the value beyond its end.
+    /// Calls `write`, and repeats it if it took so long that the store would keep the value beyond its expiry.
     pub(super) async fn save<'n, F>(
         &self,
         write: impl Fn(NewCredential<'n>) -> F,
@@ -126,7 +126,7 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// The call brought nothing: what it may have changed at the service nevertheless.
+    /// A failed call may have changed something at the service nevertheless: notes what.
     async fn note_lost(self: &Arc<Self>, refusal: &S::Refusal, force: bool, right: &Right) {
         let subject = self.subject.load_full();
         let may_have_been_granted = refusal.may_have_been_granted();

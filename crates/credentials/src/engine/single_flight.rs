@@ -1,5 +1,5 @@
-//! One piece of work at a time: whoever comes while it runs waits for the same result. The work runs in a task of its own, so that
-//! it survives the caller who began it.
+//! Single flight: callers that arrive while the work runs wait for the same result. The work runs in its own task, so it survives the
+//! caller that started it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,20 +9,20 @@ use tokio::sync::oneshot;
 
 use super::sync::{Arc, Mutex, PoisonError, Runtime, Weak};
 
-/// The work was lost: its task panicked, or the process is stopping.
+/// There is no result: the task panicked, or the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
-/// A result that does not exist yet, then does. May be dropped; the work goes on.
+/// The result of work in flight. Dropping it does not stop the work.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending<T: Clone> {
     result: Shared<oneshot::Receiver<T>>,
-    /// Gone with the work.
+    /// Dropped together with the work.
     work: Weak<()>,
 }
 
 impl<T: Clone> Pending<T> {
-    /// Waits for the result. Those who wait are woken in the order in which they came.
+    /// Waits for the result. Waiters are woken in the order in which they came.
     pub(crate) async fn result(self) -> Result<T, Lost> {
         self.result.await.map_err(|_| Lost)
     }
@@ -33,10 +33,10 @@ impl<T: Clone> Pending<T> {
     }
 }
 
-/// At most one piece of work that brings a `T`.
+/// At most one piece of work with the result `T` at a time.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T: Clone> {
-    /// The pending of the work under way. A std mutex: it guards a pointer, never the work.
+    /// The work in flight. A std mutex: it guards a pointer, never the work.
     current: Arc<Mutex<Option<Pending<T>>>>,
 }
 
@@ -61,12 +61,12 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
             runtime.spawn(async move {
                 let _alive = alive;
                 let result = work.catch_unwind().await;
-                // Cleared before it is told: whoever comes after the result begins anew instead of getting an old one.
+                // Cleared before the result is sent: later callers start new work instead of getting an old result.
                 cleared.lock().unwrap_or_else(PoisonError::into_inner).take();
                 match result {
-                    // Nobody may be waiting any more.
+                    // All waiters may have gone.
                     Ok(result) => drop(sender.send(result)),
-                    Err(_) => tracing::error!("a renewal panicked; its callers are told, the next one tries again"),
+                    Err(_) => tracing::error!("a renewal panicked; its callers get an error, and the next request tries again"),
                 }
             });
             *current = Some(pending.clone());

@@ -1,5 +1,5 @@
-//! What the engine must know of a kind of credential, and nothing more: how to fetch it, what the service's refusals mean, and what
-//! renewing it does to the value before. A subject has no task, no lock and no clock.
+//! What differs between kinds of credential: how to fetch one, what the service's refusals mean, and what a renewal does to the previous
+//! value. A subject has no task, no lock and no clock.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -49,7 +49,7 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Its names in the log.
     fn log_names(&self) -> LogNames<'_>;
 
-    /// The outage to survive: renewal begins this long before the end.
+    /// Renewal starts this long before the expiry; an outage of that length is survived.
     fn reserve(&self) -> Duration;
 
     /// The lifetime of a value that another program wrote; `None`: as much as is left of it.
@@ -63,7 +63,7 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Asks the service. `force` demands another value than the current one.
     fn fetch<'a>(&'a self, needed: &'a Needed<Self>, force: bool) -> BoxFuture<'a, Result<Granted, Self::Refusal>>;
 
-    /// What renewing does to the value before.
+    /// What a renewal does to the previous value.
     fn effect(&self) -> Effect;
 
     /// Renewals in a day that callers may force; `None`: any number, 30 s apart.
@@ -71,12 +71,12 @@ pub trait Subject: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Whether a plain fetch returns the current value, so that one may ask without any right to renew.
+    /// Whether a plain fetch returns the current value and voids nothing, so that it needs no lease.
     fn can_ask_freely(&self) -> bool {
         false
     }
 
-    /// Whether the service names the whole lifetime each time it returns the same value, so that a later end is not believed.
+    /// Whether the service returns the whole lifetime with an unchanged value, so that a later expiry is ignored.
     fn repeats_lifetime(&self) -> bool {
         false
     }
@@ -103,12 +103,12 @@ pub struct LogNames<'a> {
     pub source: Option<&'a str>,
 }
 
-/// What renewing a credential does to the value before.
+/// What a renewal does to the previous value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The value before becomes void, so a value whose successor was lost is doubtful.
+    /// It becomes void, so a value whose successor was lost is doubtful.
     Supersedes,
-    /// The value before stays valid until its end.
+    /// It stays valid until its expiry.
     Adds,
 }
 

@@ -1,5 +1,5 @@
-//! Values that may be void although they have not expired. They are handed out, because there is nothing better, and renewed without being
-//! asked for, within the limit on forced renewals.
+//! Values that may be void although they have not expired. They are handed out, because there is nothing better, and renewed in the
+//! background, within the limit on forced renewals.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,16 +29,16 @@ const CHINA: Duration = Duration::from_secs(8 * 3600);
 /// What the limit on forced renewals allows.
 enum Permit {
     Force,
-    /// The service may be asked for the current value, without force.
+    /// Only the current value may be requested, without force.
     OnlyAsk,
-    /// One was less than 30 s ago.
+    /// The last forced renewal was less than 30 s ago.
     TooSoon,
-    /// No more today.
+    /// The day's quota is used up.
     Spent,
 }
 
 impl<S: Subject> Credential<S> {
-    /// Decides whether the call is made by force. `Some`: it is not made at all, and this value is returned.
+    /// Decides whether the call forces a new value. `Some`: no call is made, and this value is returned.
     pub(super) async fn permit(
         self: &Arc<Self>,
         reason: &Reason,
@@ -48,7 +48,7 @@ impl<S: Subject> Credential<S> {
         let subject = self.subject.load_full();
         match reason {
             Reason::Missing | Reason::Ahead => *force = Some(false),
-            // The service returns the current value without voiding anything.
+            // A plain fetch returns the current value and voids nothing.
             Reason::Doubted(_) if subject.can_ask_freely() => *force = Some(false),
             Reason::Refused(_) | Reason::Doubted(_) => {}
         }
@@ -69,33 +69,35 @@ impl<S: Subject> Credential<S> {
         Ok(None)
     }
 
-    /// One more forced renewal: so many a day, and never two within 30 s. The counts are in the store, so all instances share them.
+    /// Takes a permit for a forced renewal: a daily quota, and never two within 30 s. The counts are in the store, so all instances
+    /// share them.
     async fn take_forced_permit(&self, subject: &S) -> Result<Permit, Error<S>> {
         let (store, key) = (&self.engine.store, subject.store_key());
-        if !store.spend(&spacing(&key), 1, FORCED_SPACING).await? {
+        if !store.take_permit(&spacing(&key), 1, FORCED_SPACING).await? {
             return Ok(Permit::TooSoon);
         }
         let Some(daily) = subject.forced_per_day() else { return Ok(Permit::Force) };
         // WeChat counts by the day of China, where no clock is ever changed.
         let day = self.engine.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
-        Ok(match store.spend(&format!("{key}.rotations.{day}"), daily, DAY).await? {
+        Ok(match store.take_permit(&format!("{key}.rotations.{day}"), daily, DAY).await? {
             true => Permit::Force,
-            // Somebody else's force may have voided what we hold; the current value can be asked for without any.
+            // Another forced renewal may have voided our value; the current one can be requested without force.
             false if subject.can_ask_freely() && subject.effect() == Effect::Supersedes => Permit::OnlyAsk,
             false => Permit::Spent,
         })
     }
 
-    /// The service granted nothing: the 30 s count from the last forced renewal, and this was none. The day's count stays, so that a service that
-    /// refuses is not asked without end.
+    /// The service granted nothing, so the 30 s do not start. The daily count stays, so that a service that refuses is not asked
+    /// without limit.
     pub(super) async fn return_forced_permit(&self) {
         let key = self.subject.load().store_key();
-        if let Err(error) = self.engine.store.refund(&spacing(&key)).await {
+        if let Err(error) = self.engine.store.return_permit(&spacing(&key)).await {
             self.engine.outage.failed(&error, self.engine.clock.steady());
         }
     }
 
-    /// A call that may have voided the value was not answered. What is current a while later may have been granted before it was carried out.
+    /// A call that may have voided the value was not answered. The value that is current once the call must have been carried out is
+    /// doubted: it may have been granted before.
     pub(super) fn note_unanswered(self: &Arc<Self>) {
         let until = self.engine.clock.steady().plus(CARRIED_OUT);
         self.unanswered_until.store(until.0, Relaxed);
@@ -122,7 +124,7 @@ impl<S: Subject> Credential<S> {
         self.attend_no_later(self.engine.clock.steady().plus(SOON));
     }
 
-    /// A caller reports a value as refused, and it could not be renewed. If it is the one we hold, it will be, without being asked again.
+    /// A caller reported a value as refused, and it could not be renewed. If it is the cached one, it is renewed in the background.
     pub(super) fn note_refused(self: &Arc<Self>, value: &SecretString) {
         if let Some(cached) = self.cached.load_full().filter(|cached| self.is_same(cached.value(), value)) {
             cached.set_refused();
@@ -130,10 +132,10 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// A caller reports a value as refused, less than 30 s after a forced renewal. That one's answer may have been lost with the process that
-    /// asked, so the value is checked when the 30 s are over. Where the service may be asked freely, by a plain question. On `basic` a token
-    /// stays valid for five minutes after the next one's grant (获取接口调用凭据), so the report of a new one cannot be true: WeChat's servers take
-    /// a moment to know it.
+    /// A caller reported a value as refused less than 30 s after a forced renewal. The answer of that renewal may have been lost with the
+    /// process that asked, so the value is rechecked when the 30 s are over; where a plain fetch voids nothing, by a plain fetch. On
+    /// `basic` a token stays valid for five minutes after the next grant (获取接口调用凭据), so a report about a new token is ignored:
+    /// WeChat's servers need a moment to accept it.
     fn note_refused_too_soon(self: &Arc<Self>, cached: &Cached) {
         if self.subject.load().can_ask_freely() {
             cached.set_doubtful(true);
@@ -145,7 +147,7 @@ impl<S: Subject> Credential<S> {
         self.attend_no_later(self.engine.clock.steady().plus(FORCED_SPACING));
     }
 
-    /// Renews a value that may be void. Returns when to look again.
+    /// Renews a value that may be void. Returns when it is due next.
     pub(super) async fn resolve(self: &Arc<Self>, suspect: &Cached) -> SteadyMillis {
         let value = suspect.value().clone();
         let reason = if suspect.is_refused() { Reason::Refused(value) } else { Reason::Doubted(value) };

@@ -1,5 +1,5 @@
-//! What `flights` and `agenda` are built on. They name nothing else, so that `tests/shuttle` can put its own primitives in this place and
-//! try the orders in which threads may meet.
+//! The synchronization primitives of `single_flight` and `agenda`. `tests/shuttle` replaces this file with its own primitives to try
+//! thread interleavings.
 
 pub(super) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 

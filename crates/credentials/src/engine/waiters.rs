@@ -1,4 +1,4 @@
-//! Renewals here that wait for another instance's. A notice of the store wakes them; without one they look again by themselves.
+//! Renewals that wait for another instance's result. A notice of the store wakes them; without one they poll.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ impl Waiters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `key` has changed, at most `longest`.
+    /// Waits for a notice about `key`, at most `longest`.
     pub(super) async fn wait(&self, key: &str, longest: Duration) {
         let notify = Arc::clone(self.by_key().entry(key.to_owned()).or_default());
         tokio::time::timeout(longest, notify.notified()).await.ok();
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_waiter_is_woken_or_looks_again_by_itself() {
+    async fn a_waiter_is_woken_or_times_out() {
         let (waiters, key) = (Arc::new(Waiters::default()), "wx1.token");
         let begun = tokio::time::Instant::now();
         waiters.wait(key, Duration::from_secs(1)).await;
@@ -47,6 +47,6 @@ mod tests {
         waiters.wake(key);
         waiting.await.expect("it ends");
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
-        assert!(waiters.by_key().is_empty(), "who does not wait is not remembered");
+        assert!(waiters.by_key().is_empty(), "nothing is left behind");
     }
 }

@@ -1,5 +1,5 @@
-//! WeChat's credentials: for each account its token and its tickets, kept by the engine in `credentials/`. This room knows accounts and what
-//! WeChat's endpoints do (`subject`), and calls that need a token (`calls`). When something is fetched or renewed is the engine's business.
+//! WeChat's credentials: a token and tickets for each account, renewed by the engine in `credentials/`. Here are the accounts, what
+//! WeChat's endpoints do (`subject`), and calls that need a token (`calls`). The engine decides when something is fetched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::chance::Chance;
 use crate::engine::{Credential, Engine, Parts, RenewalError};
+use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
 use wechat::account::{Account, AppId, Keep};
@@ -23,14 +23,14 @@ mod subject;
 pub use crate::engine::Cached;
 pub use subject::WechatSubject;
 
-/// Why there is no credential of WeChat's.
+/// An error of WeChat's credentials.
 pub type KeeperError = RenewalError<CredentialKey, WechatError>;
 
-/// The handle on one credential of an account's.
+/// The handle on one of an account's credentials.
 pub type WechatCredential = Credential<WechatSubject>;
 
 /// All accounts by appid; replaced whole on a reload.
-type Directory = HashMap<AppId, Arc<Holding>>;
+type Directory = HashMap<AppId, Arc<AccountCredentials>>;
 
 /// A cheap handle on all accounts.
 #[derive(Clone)]
@@ -44,15 +44,15 @@ struct Inner {
     keep: Keep,
 }
 
-/// One account and its credentials.
+/// One account and the handles on its credentials.
 #[derive(Debug)]
-pub struct Holding {
+pub struct AccountCredentials {
     /// The account as it is configured now.
     pub account: Arc<Account>,
     credentials: [Arc<WechatCredential>; 3],
 }
 
-impl Holding {
+impl AccountCredentials {
     /// The handle on the credential of that kind.
     pub fn credential(&self, kind: CredentialKind) -> &Arc<WechatCredential> {
         &self.credentials[kind.index()]
@@ -62,17 +62,17 @@ impl Holding {
 impl Keeper {
     /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::run`] must run for anything to be renewed ahead.
     pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
-        Self::with_chance(accounts, store, wechat, clock, keep, Chance::system())
+        Self::with_rng(accounts, store, wechat, clock, keep, Rng::system())
     }
 
-    /// As [`Keeper::new`], with jitter that a seed foretells.
-    pub fn with_chance(
+    /// As [`Keeper::new`], with reproducible jitter if `rng` is seeded.
+    pub fn with_rng(
         accounts: Vec<Account>,
         store: Arc<dyn Store>,
         wechat: WechatClient,
         clock: Clock,
         keep: Keep,
-        rng: Chance,
+        rng: Rng,
     ) -> Self {
         let shared = Arc::clone(&store);
         let engine =
@@ -91,7 +91,7 @@ impl Keeper {
             let mut credential = |kind| credentials.remove(&CredentialKey { app_id: account.app_id.clone(), kind });
             let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
             let credentials = [token?, ticket?, card_ticket?];
-            Some((account.app_id.clone(), Arc::new(Holding { account, credentials })))
+            Some((account.app_id.clone(), Arc::new(AccountCredentials { account, credentials })))
         });
         self.0.directory.store(Arc::new(directory.collect()));
         if self.0.keep == Keep::Always {
@@ -102,24 +102,24 @@ impl Keeper {
     /// `keep: always`: every account's token and ticket.
     fn schedule_all(&self) {
         let directory = self.0.directory.load();
-        let mut holdings: Vec<_> = directory.values().collect();
-        holdings.sort_unstable_by_key(|holding| &holding.account.app_id);
+        let mut accounts: Vec<_> = directory.values().collect();
+        accounts.sort_unstable_by_key(|one| &one.account.app_id);
         let kinds = [CredentialKind::AccessToken, CredentialKind::JsapiTicket];
-        let kept = holdings.iter().flat_map(|holding| kinds.map(|kind| Arc::clone(holding.credential(kind))));
+        let kept = accounts.iter().flat_map(|one| kinds.map(|kind| Arc::clone(one.credential(kind))));
         self.0.engine.schedule_all(&kept.collect::<Vec<_>>());
     }
 
     /// The account of that appid and its credentials: one hash.
-    pub fn holding(&self, app_id: &str) -> Option<Arc<Holding>> {
+    pub fn credentials(&self, app_id: &str) -> Option<Arc<AccountCredentials>> {
         self.0.directory.load().get(app_id).cloned()
     }
 
-    /// All appids, in no order.
+    /// All appids, in no particular order.
     pub fn app_ids(&self) -> Vec<AppId> {
         self.0.directory.load().keys().cloned().collect()
     }
 
-    /// The clock by which this keeper judges.
+    /// The keeper's clock.
     pub fn clock(&self) -> &Clock {
         &self.0.engine.clock
     }
@@ -130,16 +130,16 @@ impl Keeper {
         async move { Arc::clone(&keeper.0.engine).run(stop).await }
     }
 
-    /// Forgets every failure: a reload of the settings is how an operator says "I have corrected it".
+    /// Forgets every failure, because an operator who reloads the settings has corrected something.
     pub fn forget_failures(&self) {
         self.0.engine.forget_failures();
     }
 
-    /// Waits for the renewals under way, at most `grace`, writes what the store lacks, and lets the store finish.
+    /// Waits for the renewals in flight, at most `grace`, writes what the store lacks, and closes the store.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
         if let Err(error) = self.0.store.close().await {
-            tracing::error!(%error, "the store could not finish");
+            tracing::error!(%error, "the store could not be closed cleanly");
         }
     }
 }

@@ -31,7 +31,7 @@ impl WechatSubject {
         self.account.token_api == TokenApi::Stable
     }
 
-    /// The token. Where only forced refreshes have used up their quota, the current one is asked for without force.
+    /// Fetches the token. If the quota of forced refreshes is exhausted, requests the current token without force.
     async fn token(&self, force: bool) -> Result<Grant, WechatError> {
         match self.wechat.access_token(&self.account, force).await {
             Err(error) if force && self.is_stable() && error.is_quota() => {

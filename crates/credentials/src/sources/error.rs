@@ -1,5 +1,5 @@
-//! Why a source has nothing to hand out. Cloneable, because every waiter of a flight receives it. Nothing here holds an address or
-//! what was sent: both may be secret.
+//! Errors of a source. Cloneable, because every waiter receives them. They hold neither the address nor what was sent, because both
+//! may be secret.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub enum UpstreamError {
     /// It could not be reached, or the connection broke.
     #[error("it cannot be reached: {cause}")]
     Unreachable {
-        /// What the network said.
+        /// The network error.
         cause: String,
     },
     /// No whole answer in time.

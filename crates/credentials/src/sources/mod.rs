@@ -12,8 +12,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
-use crate::chance::Chance;
 use crate::engine::{Cached, Credential, Engine, Parts};
+use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
 use wechat::ClientError;
@@ -68,8 +68,8 @@ impl Sources {
     /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is to do the work; [`Sources::run`] must
     /// run for anything to be renewed ahead.
     pub fn new(set: SourceSet, store: Arc<dyn Store>, clock: Clock, keep: Keep, timeout: Duration) -> Result<Self, ClientError> {
-        let rng = Chance::system();
-        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, wakes_when_due: true, whose: " for the sources" });
+        let rng = Rng::system();
+        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, wakes_when_due: true, whose: " of the sources" });
         let wire = Arc::new(Wire::new(timeout)?);
         let sources = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, wire, keep }));
         sources.set(set);
@@ -77,7 +77,7 @@ impl Sources {
     }
 
     /// Replaces the sources, as a reload of the settings does. What is cached for names that stay is kept; past failures are forgotten,
-    /// because a reload is how an operator says "I have corrected it".
+    /// because an operator who reloads has corrected something.
     pub fn set(&self, set: SourceSet) {
         let sources: Vec<_> = set.into_iter().map(|(_, source)| Arc::new(source)).collect();
         let subject = |source: &Arc<Source>| SourceSubject { source: Arc::clone(source), wire: Arc::clone(&self.0.wire) };
@@ -101,7 +101,7 @@ impl Sources {
     }
 
     /// The JSON object of the source called `name`, as its service sent it but with its time left counted down; `None` when no
-    /// source is called so. Ends within the bound on calls; a renewal that takes longer goes on without its caller.
+    /// source is called so. Returns within the bound on calls; a renewal that takes longer continues without its caller.
     pub async fn object(&self, name: &str) -> Option<Result<SecretString, SourceError>> {
         let kept = self.0.directory.load().get(name).cloned()?;
         Some(kept.credential.get().await.map(|cached| kept.answer(cached, &self.0.engine.clock)))
@@ -117,7 +117,7 @@ impl Sources {
         Arc::clone(&self.0.engine).run(stop).await;
     }
 
-    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. Closing the store is its owner's business.
+    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. The store's owner closes it.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
     }

@@ -11,27 +11,27 @@ use super::source::{Expires, Source, Success};
 use crate::engine::Granted;
 use wechat::{Call, Errcode, Kind};
 
-/// TokenBoy fetches everything anew after so long, whatever the answer says; so does what names no end.
+/// The lifetime of an answer that names none, as with TokenBoy.
 const WITHOUT_AN_END: Duration = Duration::from_secs(7000);
 
-/// A larger number is a fault of the service, not a promise.
+/// A longer lifetime is a fault of the service.
 const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The longest text of a service's that we repeat to anyone.
+/// The longest message of a service that we repeat.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Shorter texts are words such as `jsapi`, which a message may well have in it.
+/// Shorter texts are words such as `jsapi`, which a message may contain.
 const SHORTEST_SECRET: usize = 4;
 
-/// Where services say what is wrong, the most telling first.
+/// Fields with a service's error message, the most specific first.
 const MESSAGES: [&str; 6] = ["errmsg", "error_description", "error", "message", "msg", "errorMessage"];
 
-/// Reads `body`. `sent` is cut out of whatever the service says, should it ever echo it.
+/// Reads `body`. `sent` is removed from the service's messages, in case it echoes what it was sent.
 pub(super) fn read(source: &Source, status: u16, body: &[u8], sent: &[SecretString]) -> Result<Granted, UpstreamError> {
     let unreadable = |cause: &str| UpstreamError::Unreadable { status, cause: cause.to_owned() };
     let good = (200..300).contains(&status);
     let Some(text) = object::text(body) else {
-        // A refusal need not be JSON; its status says enough.
+        // A refusal need not be JSON; its status is enough.
         let refused =
             || UpstreamError::Refused { code: status.to_string(), message: String::new(), kind: kind(source, None, status) };
         return Err(if (400..500).contains(&status) { refused() } else { unreadable("the body is not a JSON object") });
@@ -77,7 +77,7 @@ fn kind(source: &Source, code: Option<i64>, status: u16) -> Kind {
     }
     match code.map(|code| Errcode(code).kind(Call::Token)) {
         Some(Kind::Permanent | Kind::Visitor) => Kind::Permanent,
-        // Too Early and Too Many Requests pass by themselves, as a timeout does.
+        // Too Early and Too Many Requests are temporary, as a timeout is.
         _ if (400..500).contains(&status) && ![408, 425, 429].contains(&status) => Kind::Permanent,
         _ => Kind::Temporary,
     }

@@ -14,11 +14,11 @@ use super::template::Template;
 /// One expiring credential of some service.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What callers ask for it by.
+    /// The name that callers use.
     pub name: String,
-    /// How its address is asked.
+    /// The request's method.
     pub method: Method,
-    /// Its full address, known to be one; a secret, because some services take theirs in it.
+    /// Its full, valid address. Secret, because some services take a key in it.
     pub url: SecretString,
     /// What is added to the address's query.
     pub query: Vec<(String, Template)>,
@@ -26,13 +26,13 @@ pub struct Source {
     pub headers: Vec<(HeaderName, Template)>,
     /// What is sent as the body.
     pub body: Payload,
-    /// How long the answer lives.
+    /// How long the answer is valid.
     pub expires: Expires,
-    /// What tells a grant from a refusal.
+    /// How to recognize a grant.
     pub ok: Success,
-    /// The codes by which the service calls what it was sent dead: what this source reads from others is then renewed.
+    /// Codes that mean "the credential you sent is stale": the sources that this one reads are then renewed.
     pub stale: Vec<i64>,
-    /// The outage to survive: renewal begins this long before the end.
+    /// Renewal starts this long before the expiry; an outage of that length is survived.
     pub reserve: Duration,
 }
 
@@ -62,18 +62,18 @@ pub enum JsonTemplate {
     Plain(Value),
 }
 
-/// How long an answer lives.
+/// How long an answer is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expires {
-    /// As its `expires_in` says in seconds; without one 7000 seconds, after which TokenBoy fetches everything anew.
+    /// For `expires_in` seconds; without that field for 7000, after which TokenBoy fetches everything again.
     Usual,
-    /// As this field says in seconds; an answer without it is unreadable.
+    /// For this field's number of seconds; an answer without it is unreadable.
     Field(Vec<String>),
-    /// Always so long.
+    /// For a fixed time.
     Fixed(Duration),
 }
 
-/// What tells a grant from a refusal.
+/// How to recognize a grant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Success {
     /// The field is absent or zero, as WeChat's `errcode`.
@@ -101,7 +101,7 @@ impl Source {
         needs
     }
 
-    /// The field that tells how long the answer lives, if one does.
+    /// The field with the answer's lifetime, if there is one.
     pub(super) fn expires_field(&self) -> Option<Vec<&str>> {
         match &self.expires {
             Expires::Usual => Some(vec!["expires_in"]),
@@ -129,10 +129,10 @@ pub struct SourceSet(BTreeMap<String, Source>);
 /// Why sources cannot all be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Tangle {
-    /// A source reads one that nobody has configured.
+    /// A source reads one that is not configured.
     #[error("reads {needed}, but no source is called so")]
     Unknown {
-        /// Who reads.
+        /// The source that reads.
         name: String,
         /// What is not there.
         needed: String,

@@ -58,7 +58,7 @@ impl Subject for SourceSubject {
     }
 
     fn effect(&self) -> Effect {
-        // Nobody tells what a service does to the value before, so the worse is assumed.
+        // What a service does to the previous value is unknown, so the worse is assumed.
         Effect::Supersedes
     }
 

@@ -34,7 +34,7 @@ impl Wire {
     pub(super) fn new(timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             let named = Client::builder().user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")));
-            // A redirect would carry a secret to a host that nobody configured.
+            // A redirect would send a secret to a host that is not configured.
             named.redirect(reqwest::redirect::Policy::none()).pool_idle_timeout(Duration::from_secs(30))
         };
         let outside = builder().build().map_err(|error| ClientError::of(&error))?;
@@ -103,7 +103,7 @@ impl Wire {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What may be secret in an address: whoever takes a key there takes it in one of these.
+/// The parts of an address that may be secret: long path segments, the password and the query's values.
 fn secrets_of(url: &Url) -> Vec<SecretString> {
     let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= LONGEST_WORD);
     let plain = |part| SecretString::from(percent_decode_str(part).decode_utf8_lossy().into_owned());
@@ -115,7 +115,7 @@ fn unfilled(Unfilled { source, path }: Unfilled) -> UpstreamError {
     UpstreamError::Unfilled { source_name: source, field: path }
 }
 
-/// A part of a path that is longer is hardly a word of the service's own.
+/// A path segment of this length or more may be a key.
 const LONGEST_WORD: usize = 16;
 
 /// Fills a request's templates and remembers with what.
@@ -138,7 +138,7 @@ impl Filling<'_> {
         if is_form {
             self.sent.extend(form_urlencoded::parse(text.as_bytes()).map(|(_, value)| value.into_owned().into()));
         }
-        // The places once more, for a body that is no form.
+        // Also the single values, for a body that is not a form.
         self.text(template)?;
         Ok(text)
     }

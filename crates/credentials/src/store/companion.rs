@@ -1,7 +1,7 @@
 //! The companion record of a credential: generation and lifetime of its value, and the back-off that all instances keep. Pure.
 //!
-//! It is tied to the value by a fingerprint. A value that no entry matches was written by another program. There is an entry for the value
-//! before as well, so that a reader who finds the companion written and the value not yet still recognizes what it reads.
+//! A fingerprint ties it to the value. A value that matches no entry was written by another program. The previous value has an entry
+//! too: the companion is written first, so a reader may see the new companion with the previous value.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) const SUFFIX: &str = ".version";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Companion {
-    /// The value's entry, and the entry of the value before.
+    /// The entries of the value and of the previous value.
     #[serde(default)]
     versions: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(super) struct Companion {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     generation: u64,
-    /// Which value is meant.
+    /// The value's fingerprint.
     fingerprint: String,
     lifetime_ms: u64,
 }
@@ -70,7 +70,7 @@ impl Companion {
         self.versions.iter().find(|entry| entry.fingerprint == fingerprint)
     }
 
-    /// The companion once `new` has taken the place of `before`. A success ends the pause.
+    /// The companion after `new` has replaced `before`. A success ends the pause.
     pub(super) fn committed(&self, before: Option<&SecretString>, new: &NewCredential<'_>) -> Self {
         let entry = Entry {
             generation: new.generation,
@@ -85,7 +85,7 @@ impl Companion {
         Self { pause: Some(pause), ..self.clone() }
     }
 
-    /// What is left of the pause at `now`.
+    /// The rest of the pause at `now`.
     pub(super) fn backoff(&self, now: UnixMillis) -> Option<Backoff> {
         let pause = self.pause.as_ref()?;
         let left = now.until(UnixMillis(pause.until));

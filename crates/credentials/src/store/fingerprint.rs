@@ -1,10 +1,10 @@
-//! What tells one stored value from another without showing either.
+//! Fingerprints of stored values, which reveal nothing of them.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Eight bytes of a value's SHA-256. Whoever sees them cannot use them: tokens and tickets are long and random.
+/// Eight bytes of a value's SHA-256. They cannot be reversed, because tokens and tickets are long and random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 

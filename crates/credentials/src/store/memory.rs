@@ -1,7 +1,6 @@
-//! Records in this process: a map behind a std mutex, which guards only the map's own few instructions and is never held across an
-//! await. The file store is built on the same map.
+//! Records in this process: a map behind a std mutex that is never held across an await. The file store's logins use the same map.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
+use super::permits::Permits;
 use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
 use clock::{Clock, SteadyMillis, UnixMillis};
 
-/// Keeps records until they or the process end.
+/// Keeps records until they expire or the process ends.
 #[derive(Debug)]
 pub struct MemoryStore {
     records: Mutex<RecordMap>,
@@ -38,7 +38,7 @@ impl MemoryStore {
     }
 }
 
-/// Records by key, without those that have ended.
+/// Records by key; expired ones are dropped.
 #[derive(Debug, Default)]
 pub(super) struct RecordMap {
     by_key: BTreeMap<String, Record>,
@@ -77,7 +77,7 @@ impl RecordMap {
     }
 }
 
-/// When what was written ends, so that a store forgets it without looking at all the rest.
+/// Expiries in order, so that expired records are found without a scan.
 #[derive(Debug, Default)]
 pub(super) struct Ends(BTreeSet<(UnixMillis, String)>);
 
@@ -87,8 +87,8 @@ impl Ends {
         self.0.insert((end, key.to_owned()));
     }
 
-    /// The keys whose noted end lies [`FORGET_AFTER`] back, each once. A key that was written again since has another end: the
-    /// caller compares.
+    /// Removes and returns the keys that expired [`FORGET_AFTER`] ago. A key that was written again since has another expiry, so the caller
+    /// compares.
     pub(super) fn passed(&mut self, now: UnixMillis) -> Vec<(UnixMillis, String)> {
         let mut passed = Vec::new();
         while self.0.first().is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now) {
@@ -98,7 +98,7 @@ impl Ends {
     }
 }
 
-/// What has ended is kept this much longer, should the wall clock be set back.
+/// How much longer expired records are kept, in case the wall clock is set back.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 impl Store for MemoryStore {
@@ -189,12 +189,12 @@ impl Records for MemoryStore {
         ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.permits.refund(key);
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.return_permit(key);
         ready(Ok(())).boxed()
     }
 }
@@ -210,54 +210,7 @@ impl Apps for MemoryStore {
     }
 }
 
-/// Permits counted in this process, for the stores that no other process shares.
-#[derive(Debug)]
-pub(super) struct Permits {
-    taken: Mutex<Taken>,
-    clock: Clock,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    by_key: HashMap<String, (u32, SteadyMillis)>,
-    /// How many there may be before those whose window is over are looked for.
-    sweep_at: usize,
-}
-
-impl Permits {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { taken: Mutex::default(), clock }
-    }
-
-    /// See [`Records::spend`].
-    pub(super) fn spend(&self, key: &str, limit: u32, window: Duration) -> bool {
-        let now = self.clock.steady();
-        let mut taken = locked(&self.taken);
-        if taken.by_key.len() >= taken.sweep_at {
-            taken.by_key.retain(|_, (_, ends)| *ends > now);
-            // Twice as many as live: each sweep is paid for by as many calls as it walks over.
-            taken.sweep_at = (2 * taken.by_key.len()).max(64);
-        }
-        let (count, ends) = taken.by_key.entry(key.to_owned()).or_insert((0, now.plus(window)));
-        if *ends <= now {
-            (*count, *ends) = (0, now.plus(window));
-        }
-        let granted = *count < limit;
-        *count += u32::from(granted);
-        granted
-    }
-
-    pub(super) fn refund(&self, key: &str) {
-        let mut taken = locked(&self.taken);
-        match taken.by_key.get_mut(key) {
-            Some((count, _)) if *count > 1 => *count -= 1,
-            // The next window begins with the next permit.
-            _ => drop(taken.by_key.remove(key)),
-        }
-    }
-}
-
-/// Locks a mutex whose holders cannot leave the data half-changed, so that one panic elsewhere does not poison everything after it.
+/// Locks a mutex and ignores poisoning, because no holder leaves the data half-changed.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Where credentials, small records and apps are kept: three contracts, one file or folder per backend. Only this folder does storage I/O. It knows nothing of WeChat,
-//! of freshness or of HTTP; what a miss or a fault means is for the keeper to decide.
+//! Storage for credentials, small records and apps: three contracts, one file or folder per backend. Only this folder does storage
+//! I/O. It does not depend on WeChat or HTTP; its callers decide what a miss or a fault means.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,41 +13,42 @@ use tokio::sync::broadcast;
 use clock::{Clock, UnixMillis};
 
 mod apps;
+mod change_feed;
 mod companion;
 mod credentials;
 mod file;
 mod fingerprint;
 mod memory;
-mod news;
+mod permits;
 pub mod redis;
 #[cfg(feature = "sql")]
 pub mod sql;
+mod versioned;
 
 pub use apps::{Apps, Payment, StoredApp, Users};
-pub use credentials::{
-    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, Pair, StoredCredential, Version, VersionedRecords,
-};
+pub use credentials::{Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential, Version};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
 #[cfg(feature = "sql")]
 pub use sql::{SqlConfig, SqlStore};
+pub use versioned::{Pair, VersionedRecords};
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The text itself; a store never shows it.
     pub value: SecretString,
-    /// When the record stops counting, by the wall clock. A store keeps at least whole seconds of it.
+    /// When the record expires, by the wall clock, to a second at least.
     pub expires_at: UnixMillis,
 }
 
 /// A store: credentials, small records and apps in one place. Every call ends within a time that the store itself bounds.
 pub trait Store: CredentialStore + Records + Apps + 'static {
-    /// Whether other processes may write here too, so that a cached copy grows old.
+    /// Whether other processes may write here too, so that a cached copy can become stale.
     fn is_shared(&self) -> bool;
 
-    /// What other processes write from now on, as it happens, if this store can tell. Some notices may be lost.
+    /// Notices of what other processes write from now on, if this store sends any. Some may be lost.
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         None
     }
@@ -57,7 +58,7 @@ pub trait Store: CredentialStore + Records + Apps + 'static {
         None
     }
 
-    /// Finishes what is under way before the process ends.
+    /// Finishes pending work before the process ends.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
@@ -84,11 +85,11 @@ pub trait Records: Send + Sync {
 
     /// Takes one of `limit` permits named `key`, which come back `window` after the first of them was taken. `false`: all are
     /// taken. All instances draw on one count.
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Gives back what [`Records::spend`] took last, because it came to nothing. The window of the last one given back ends
+    /// Gives back what [`Records::take_permit`] took last, because it came to nothing. The window of the last one given back ends
     /// with it.
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// The fingerprint by which a companion names `value`.
@@ -96,13 +97,13 @@ pub fn fingerprint_of(value: &str) -> String {
     fingerprint::Fingerprint::of(value).to_string()
 }
 
-/// Something that another process did.
+/// A change by another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// The record under this key was written, or the right to renew it given back.
+    /// The record under this key was written, or its lease released.
     Key(Arc<str>),
-    /// Nobody listened for a while; anything may have changed.
-    Perhaps,
+    /// The connection was interrupted; anything may have changed.
+    Unknown,
 }
 
 /// A fault of a store, named by what was tried; it never holds a value or a password.
@@ -111,13 +112,13 @@ pub enum Changed {
 pub struct StoreError {
     /// `memory`, `file`, `redis`, `mysql`, `postgres` or `sqlite`.
     pub backend: &'static str,
-    /// `read`, `write`, `take`, `claim` …
+    /// `read`, `write`, `take`, `grant a lease` …
     pub operation: &'static str,
     /// The cause in words.
     pub cause: String,
 }
 
-/// Whether a record of the value `found` may give way to one of `new`, for who saw `before`; see [`Records::replace`].
+/// Whether `new` may replace `found` for a caller that saw `before`; see [`Records::replace`].
 fn gives_way(found: &str, before: Option<&SecretString>, new: &SecretString) -> bool {
     found == new.expose_secret() || before.is_some_and(|before| found == before.expose_secret())
 }
@@ -133,7 +134,7 @@ pub enum OpenError {
     InUse(String),
 }
 
-/// The one store that the settings chose, proven.
+/// The store that the settings name, validated.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "sql"), allow(clippy::large_enum_variant, reason = "there is one of it"))]
 pub enum StoreConfig {
@@ -146,6 +147,13 @@ pub enum StoreConfig {
     /// A database.
     #[cfg(feature = "sql")]
     Sql(SqlConfig),
+}
+
+impl StoreConfig {
+    /// Whether it is a database.
+    pub fn is_sql(&self) -> bool {
+        !matches!(self, Self::Memory(_) | Self::File(_) | Self::Redis(_))
+    }
 }
 
 /// How to reach a Redis: what an URL or the original client's options object came to.
@@ -203,7 +211,7 @@ pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>,
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
         StoreConfig::File(path) => {
             let (path, clock) = (path.clone(), clock.clone());
-            // A file may lie where nothing answers, and whoever waits for it here can be stopped.
+            // The file system may hang; a blocking task lets the caller be cancelled.
             let opened = tokio::task::spawn_blocking(move || FileStore::open(&path, clock)).await;
             Arc::new(opened.map_err(|lost| OpenError::Misconfigured(format!("cache.file was not opened: {lost}")))??)
         }

@@ -3,10 +3,8 @@
 //! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change. Records of logins, which strangers
 //! can have us write, lie in a journal of their own.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -14,7 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
-use super::memory::{Ends, Permits, locked};
+use super::memory::{Ends, locked};
+use super::permits::Permits;
 use super::{OpenError, Record, Records, Store, StoreError, gives_way};
 use clock::{Clock, UnixMillis, UnixSeconds};
 
@@ -24,18 +23,14 @@ mod disk;
 mod entry;
 mod journal;
 mod lock;
+mod writer;
 
-use entry::{Entries, Entry, written, written_end};
+use entry::{Entry, written, written_end};
 use journal::Journal;
 use lock::Lock;
+use writer::{GATHER, RETRY, Shared, State, Written, write_changes};
 
-/// The shortest time between two rewrites of the file.
-const GATHER: Duration = Duration::from_millis(50);
-
-/// How long after a failed rewrite the next one is tried, should nothing else change.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Keeps records in one file that no other process may share.
+/// Keeps records in one file, for one process at a time.
 #[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
@@ -45,65 +40,6 @@ pub struct FileStore {
     writer: tokio::task::JoinHandle<()>,
     /// Held for as long as the store lives, and a write that is under way.
     _lock: Arc<Lock>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    state: Mutex<State>,
-    changed: Notify,
-    /// The last version on disk, and how writing it went.
-    written: watch::Sender<Written>,
-}
-
-#[derive(Default)]
-struct State {
-    entries: Entries,
-    /// The exact ends of what this process wrote: the file has whole seconds, and a life of less would not be seen at all.
-    ends: HashMap<String, UnixMillis>,
-    /// The same ends in order, and those of the records that were in the file.
-    order: Ends,
-    version: u64,
-}
-
-impl State {
-    fn write(&mut self, key: &str, text: Box<RawValue>, end: UnixMillis) {
-        self.entries.insert(key.to_owned(), text);
-        self.ends.insert(key.to_owned(), end);
-        self.order.note(key, end);
-    }
-
-    /// Drops records that have ended; what is not a record of our form has no end and stays.
-    fn forget(&mut self, now: UnixMillis) {
-        for (end, key) in self.order.passed(now) {
-            let written = self.ends.get(&key).copied().or_else(|| written_end(self.entries.get(&key)?));
-            if written == Some(end) {
-                self.entries.remove(&key);
-                self.ends.remove(&key);
-            }
-        }
-    }
-}
-
-/// The entries' texts hold the values.
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("entries", &self.entries.len()).field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Written {
-    version: u64,
-    fault: Option<StoreError>,
-}
-
-impl Written {
-    /// Whether `version` is on disk. One write may satisfy several wakings of the writer, and the rest must not write again: a store
-    /// that has been closed would hold its lock a little longer.
-    fn has(&self, version: u64) -> bool {
-        self.fault.is_none() && self.version >= version
-    }
 }
 
 impl FileStore {
@@ -171,7 +107,7 @@ impl Store for FileStore {
             if self.shared.written.borrow().has(version) {
                 return logins;
             }
-            // A last try, also for what could not be written before.
+            // One last attempt, also for changes that could not be written before.
             self.change("write", |_| ()).await.and(logins)
         }
         .boxed()
@@ -237,48 +173,12 @@ impl Records for FileStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.spend(key, limit, window))).boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.permits.refund(key);
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.permits.return_permit(key);
         ready(Ok(())).boxed()
-    }
-}
-
-/// Writes the entries whenever they have changed, and tells how it went; what could not be written is tried again until it can.
-/// Ends with its store.
-async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
-    loop {
-        let failed = shared.written.borrow().fault.is_some();
-        if failed {
-            tokio::time::timeout(RETRY, shared.changed.notified()).await.ok();
-        } else {
-            shared.changed.notified().await;
-        }
-        let (text, version) = {
-            let mut state = locked(&shared.state);
-            if shared.written.borrow().has(state.version) {
-                continue;
-            }
-            state.forget(clock.wall());
-            (serde_json::to_vec(&state.entries), state.version)
-        };
-        let Some(lock) = lock.upgrade() else { return };
-        let path = shared.path.clone();
-        let write = move || {
-            lock.keep()?;
-            disk::replace(&path, &text?).map(drop)
-        };
-        let written = tokio::task::spawn_blocking(write).await;
-        let fault = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        let fault = fault.map(|cause| StoreError { backend: "file", operation: "write", cause });
-        shared.written.send_replace(Written { version, fault });
-        tokio::time::sleep(GATHER).await;
     }
 }

@@ -1,5 +1,5 @@
-//! What this server does not offer, found out by using it. Proxies and restricted users refuse scripts, `PUBLISH` or `SUBSCRIBE`; each
-//! refusal is logged once, in the server's own words and with what it costs. It is tried again on a new connection and every ten minutes.
+//! What this server does not support, detected by using it. Proxies and restricted users refuse scripts, `PUBLISH` or `SUBSCRIBE`. Each
+//! refusal is logged once, with the server's words and what it costs. It is retried on a new connection and every ten minutes.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -92,12 +92,12 @@ impl Capabilities {
         let mut states = locked(&self.states);
         let state = &mut states[feature as usize];
         if std::mem::take(&mut state.is_reported) {
-            tracing::info!(store.place = self.place, "redis takes {} again", feature.name());
+            tracing::info!(store.place = self.place, "redis supports {} again", feature.name());
         }
         *state = State { has_worked: true, ..State::default() };
     }
 
-    /// Notes an error that may mean a lack. Call it for a script only once plain commands have done the same.
+    /// Notes an error that may mean a lack. For a script, call it only after plain commands have done the same.
     pub(super) fn failed(&self, feature: Feature, connection: u64, error: &RedisError) {
         let mut states = locked(&self.states);
         let (state, now) = (&mut states[feature as usize], self.clock.steady());
@@ -108,14 +108,14 @@ impl Capabilities {
             let pause = DOUBT.saturating_mul(1 << state.lost.min(8)).min(RETRY);
             state.refusal = Some(Refusal { connection: None, until: now.plus(pause) });
             state.lost += 1;
-            // A script has other witnesses: see `confirm`.
+            // For scripts, `confirm` reports it.
             if feature != Feature::Scripts {
                 self.report(feature, state, CLOSED);
             }
         }
     }
 
-    /// What ended the connection as a script has just been done with plain commands.
+    /// The script that ended the connection has just been replaced by plain commands, which worked.
     pub(super) fn confirm(&self, feature: Feature) {
         let mut states = locked(&self.states);
         let state = &mut states[feature as usize];

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::fault;
 use super::lock::Lock;
 
-/// The milliseconds that a key has left (-1: for ever, -2: it is not there) and what rests there.
+/// A key's time to live in ms (-1: for ever, -2: there is no key) and its value.
 type Left = (i64, Option<Vec<u8>>);
 
 /// Reads and deletes at once; servers before 6.2 have no `GETDEL`.
@@ -28,7 +28,7 @@ impl Change for Take {
 
     /// Of all who read the record, the one whose `DEL` deletes it has it.
     async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<Left> {
-        let found = look(&mut connection, key).await?;
+        let found = read(&mut connection, key).await?;
         if found.1.is_none() {
             return Ok(found);
         }
@@ -37,7 +37,7 @@ impl Change for Take {
     }
 }
 
-/// Writes unless a living value other than `before` (seen before) and `new` is there. What is no string at all is none of ours.
+/// Writes unless an unexpired value other than `before` (which the caller saw) and `new` is there. Anything but a string is overwritten.
 pub(super) struct Replace<'a> {
     pub(super) before: String,
     pub(super) new: String,
@@ -79,14 +79,14 @@ impl Change for Replace<'_> {
     }
 }
 
-/// An owner that asks again (because the first answer was lost on the way) is told that it has the lease. One that ends much later than
-/// leases do, because the server's clock was set back or somebody made it by hand, ends in time after all.
-pub(super) struct Claim<'a> {
+/// Takes a lease. An owner that asks again, because the first answer was lost, still has it. A lease with an expiry far too late, because
+/// the server's clock was set back or it was made by hand, is shortened.
+pub(super) struct TakeLease<'a> {
     pub(super) owner: &'a str,
     pub(super) millis: u64,
 }
 
-impl Change for Claim<'_> {
+impl Change for TakeLease<'_> {
     type Outcome = bool;
 
     const SCRIPT: &'static str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
@@ -105,7 +105,7 @@ impl Change for Claim<'_> {
             if set_absent(&mut connection, key, self.owner, self.millis).await? {
                 return Ok(true);
             }
-            let (left, found) = match look(&mut connection, key).await {
+            let (left, found) = match read(&mut connection, key).await {
                 Err(error) if is_wrong_type(&error) => {
                     redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
                     continue;
@@ -127,14 +127,14 @@ impl Change for Claim<'_> {
     }
 }
 
-/// Gives a lease back if `owner` has it.
-pub(super) struct Release<'a> {
+/// Releases a lease if `owner` has it.
+pub(super) struct ReleaseLease<'a> {
     pub(super) owner: &'a str,
     /// How long a command may be under way.
     pub(super) margin: Duration,
 }
 
-impl Change for Release<'_> {
+impl Change for ReleaseLease<'_> {
     type Outcome = bool;
 
     const SCRIPT: &'static str = "if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('DEL', KEYS[1]) return 1";
@@ -145,7 +145,7 @@ impl Change for Release<'_> {
 
     /// One that ends soon is left to end, because it could be another's by the time it is deleted.
     async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
-        let (left, found) = match look(&mut connection, key).await {
+        let (left, found) = match read(&mut connection, key).await {
             Err(error) if is_wrong_type(&error) => return Ok(false),
             found => found?,
         };
@@ -157,91 +157,8 @@ impl Change for Release<'_> {
     }
 }
 
-/// Counts up to the limit and no further; the window begins with the first of them. What is no count, or lost its end, begins anew.
-pub(super) struct Spend {
-    pub(super) limit: u32,
-    pub(super) millis: u64,
-}
-
-impl Change for Spend {
-    type Outcome = bool;
-
-    const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
-        local count = type(found) == 'string' and tonumber(found) \
-        if not count then redis.call('DEL', KEYS[1]) count = 0 end \
-        if count >= tonumber(ARGV[1]) then return 0 end \
-        if redis.call('INCR', KEYS[1]) == 1 or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
-        return 1";
-
-    fn arguments(&self) -> Vec<String> {
-        vec![self.limit.to_string(), self.millis.to_string()]
-    }
-
-    /// `INCR` gives each of many a number of its own; who gets one above the limit takes it back.
-    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
-        if self.limit == 0 {
-            return Ok(false);
-        }
-        // With its end from the beginning, so that a process that dies in between leaves no count without one.
-        let count = async |connection: &mut Connection| {
-            set_absent(connection, key, "0", self.millis).await?;
-            redis::cmd("INCR").arg(key).query_async::<i64>(connection).await
-        };
-        let number = match count(&mut connection).await {
-            Err(error) if is_wrong_type(&error) || fault::is_no_number(&error) => {
-                redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
-                count(&mut connection).await?
-            }
-            number => number?,
-        };
-        if number > i64::from(self.limit) {
-            redis::cmd("DECR").arg(key).query_async::<()>(&mut connection).await?;
-            return Ok(false);
-        }
-        let is_endless = number > 1 && redis::cmd("PTTL").arg(key).query_async::<i64>(&mut connection).await? < 0;
-        if number <= 1 || is_endless {
-            redis::cmd("PEXPIRE").arg(key).arg(self.millis).query_async::<()>(&mut connection).await?;
-        }
-        Ok(true)
-    }
-}
-
-/// The window ends as it did; when nothing is left to count the next one begins with the next permit.
-pub(super) struct Refund;
-
-impl Change for Refund {
-    type Outcome = bool;
-
-    const SCRIPT: &'static str = "local found = redis.pcall('GET', KEYS[1]) \
-        local count = type(found) == 'string' and tonumber(found) \
-        if count and count > 1 then redis.call('DECR', KEYS[1]) else redis.call('DEL', KEYS[1]) end return 1";
-
-    fn arguments(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
-        let found = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
-        let count = match found {
-            Ok(None) => return Ok(true),
-            Ok(Some(text)) => text.parse::<i64>().unwrap_or(-1),
-            Err(error) if is_wrong_type(&error) => -1,
-            Err(error) => return Err(error),
-        };
-        let left = match count {
-            0 => return Ok(true),
-            1.. => redis::cmd("DECR").arg(key).query_async::<i64>(&mut connection).await?,
-            _ => -1,
-        };
-        if left < 0 {
-            redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
-        }
-        Ok(true)
-    }
-}
-
 /// The time left is asked first, as in [`super::record::read`].
-async fn look(connection: &mut Connection, key: &str) -> RedisResult<Left> {
+async fn read(connection: &mut Connection, key: &str) -> RedisResult<Left> {
     let mut both = redis::pipe();
     both.cmd("PTTL").arg(key).cmd("GET").arg(key);
     both.query_async(connection).await
@@ -254,6 +171,6 @@ pub(super) async fn set_absent(connection: &mut Connection, key: &str, text: &st
     Ok(set.query_async::<Option<String>>(connection).await?.is_some())
 }
 
-fn is_wrong_type(error: &redis::RedisError) -> bool {
+pub(super) fn is_wrong_type(error: &redis::RedisError) -> bool {
     fault::code(error).as_deref() == Some("WRONGTYPE")
 }

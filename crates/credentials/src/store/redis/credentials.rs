@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::companion::SUFFIX;
 use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
 use super::capabilities::Feature;
-use super::changes::{Claim, Release};
+use super::changes::{ReleaseLease, TakeLease};
 use super::connection::Connection;
 use super::record::{self, millis};
 use super::{RedisStore, failed};
@@ -21,8 +21,8 @@ impl RedisStore {
         self.names.record(&format!("{key}{SUFFIX}"))
     }
 
-    /// The server's clock. The plainest proxies end the connection on a question that they do not know, so it is asked only where scripts work;
-    /// elsewhere our clock must do.
+    /// The server's clock. Some proxies close the connection on an unknown command, so `TIME` is sent only where scripts work; elsewhere
+    /// our own clock is used.
     async fn now(&self) -> UnixMillis {
         if !self.capabilities.is_known_to_work(Feature::Scripts) {
             return self.clock.wall();
@@ -35,7 +35,7 @@ impl RedisStore {
         }
     }
 
-    /// Deletes what is no record, and so nobody's.
+    /// Deletes something that is not a record.
     async fn discard(&self, key: &str) -> Result<(), StoreError> {
         let place = self.names.record(key);
         let discard = async |mut connection: Connection| -> RedisResult<()> {
@@ -50,7 +50,7 @@ impl VersionedRecords for RedisStore {
         async move {
             let (place, beside, asked_at) = (self.names.record(key), self.companion_of(key), self.clock.steady());
             let both = async |mut connection: Connection| {
-                // Sent together; the value's is the first on its way.
+                // Pipelined; the value is read first.
                 let mut get = redis::cmd("GET");
                 get.arg(&beside);
                 let value = record::read(connection.clone(), &place);
@@ -81,7 +81,7 @@ impl VersionedRecords for RedisStore {
             if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
                 return Ok(false);
             }
-            // Sent together; the companion's is the first on its way.
+            // Pipelined; the companion is written first.
             let beside = self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
             let (beside, is_written) =
                 join(beside, self.write_over(key, over, new.value, self.clock.steady().until(new.ends))).await;
@@ -117,9 +117,9 @@ impl VersionedRecords for RedisStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         async move {
-            let claim = Claim { owner, millis: millis(ttl) };
+            let take = TakeLease { owner, millis: millis(ttl) };
             let lease = self.names.lease(key);
-            let (is_granted, now) = join(self.change("claim", &lease, claim), self.now()).await;
+            let (is_granted, now) = join(self.change("grant a lease", &lease, take), self.now()).await;
             Ok(is_granted?.then_some(now))
         }
         .boxed()
@@ -127,8 +127,8 @@ impl VersionedRecords for RedisStore {
 
     fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let release = Release { owner, margin: self.dialer.timeout() };
-            if self.change("release", &self.names.lease(key), release).await? {
+            let release = ReleaseLease { owner, margin: self.dialer.timeout() };
+            if self.change("release a lease", &self.names.lease(key), release).await? {
                 self.announce(key).await;
             }
             Ok(())

@@ -1,5 +1,4 @@
-//! How one connection comes about, for each arrangement of servers. It tries once and says what happened; when to try again is
-//! `link`'s to decide.
+//! Connects once, for each arrangement of servers, and returns what happened. `reconnect` decides when to try again.
 
 use std::time::Duration;
 
@@ -8,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    RedisResult, TlsCertificates, TlsMode,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -69,7 +68,7 @@ impl Dialer {
         match &self.config.topology {
             RedisTopology::Cluster(nodes) => match self.cluster(nodes)?.get_async_connection().await {
                 Ok(connection) => Ok(Wire::Cluster(connection)),
-                // The crate says only that no node would do. What the first one says helps the operator more.
+                // The crate reports only that no node worked. The first node's error is more helpful.
                 Err(error) => match self.reach(&nodes[0].0, nodes[0].1).await {
                     Err(said) => Err(said),
                     Ok(_) => Err(error),
@@ -94,45 +93,9 @@ impl Dialer {
         self.config.timeout
     }
 
-    /// A connection to the master that this sentinel names, once that server agrees.
-    async fn through(&self, host: &str, port: u16, master: &str) -> RedisResult<MultiplexedConnection> {
-        let (host, port) = self.named_master(host, port, master).await?;
-        let mut connection = self.reach(&host, port).await?;
-        match redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
-            Ok(role) if matches!(role.first(), Some(Value::BulkString(name)) if name == b"master") => Ok(connection),
-            Ok(_) => Err(RedisError::from((ErrorKind::Io, "the server that the sentinels name is not a master (yet)"))),
-            // An ACL or a renamed command may forbid the question; then the sentinel's word must do.
-            Err(error) if fault::is_refusal(&error) => Ok(connection),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn named_master(&self, host: &str, port: u16, master: &str) -> RedisResult<(String, u16)> {
-        match self.ask(host, port, master, false).await {
-            // A sentinel with a password of its own has, we hope, the servers' password.
-            Err(error) if fault::code(&error).as_deref() == Some("NOAUTH") => self.ask(host, port, master, true).await,
-            answer => answer,
-        }
-    }
-
-    async fn ask(&self, host: &str, port: u16, master: &str, identified: bool) -> RedisResult<(String, u16)> {
-        let mut sentinel = self.connect_to(host, port).await?;
-        if identified {
-            let RedisConfig { sentinel_username, sentinel_password, username, password, .. } = &self.config;
-            let own = sentinel_password.as_ref().map(|password| (sentinel_username, password));
-            if let Some((username, password)) = own.or(password.as_ref().map(|password| (username, password))) {
-                self.authenticate(&mut sentinel, username.as_deref(), password).await?;
-            }
-        }
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("get-master-addr-by-name").arg(master);
-        let answer = question.query_async::<Option<(String, u16)>>(&mut sentinel);
-        answer.await?.ok_or_else(|| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "unknown master")))
-    }
-
-    /// A connection to the data, with our name given and our database chosen. The crate would do both as it connects, but keep to
-    /// itself why a server refused.
-    async fn reach(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+    /// A connection to the data, authenticated and with our database selected. The crate could do both, but would hide why a server
+    /// refused.
+    pub(super) async fn reach(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
         self.greet(self.connect_to(host, port).await?).await
     }
 
@@ -144,14 +107,14 @@ impl Dialer {
             let selected = redis::cmd("SELECT").arg(self.config.db).query_async::<()>(&mut connection).await;
             selected.map_err(|error| fault::of_select(error, self.config.db))?;
         }
-        // A hanging server accepts connections (its system does), so only an answer proves that it is there.
+        // The system of a hanging server still accepts connections, so only an answer proves that it works.
         match redis::cmd("PING").query_async::<()>(&mut connection).await {
             Err(error) if !fault::is_refusal(&error) => Err(error),
             _ => Ok(connection),
         }
     }
 
-    async fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         connection: &mut MultiplexedConnection,
         username: Option<&str>,
@@ -160,7 +123,7 @@ impl Dialer {
         let mut auth = redis::cmd("AUTH");
         auth.arg(username);
         match auth.arg(password.expose_secret()).query_async::<()>(connection).await {
-            // The original's client connects all the same, so a site may well have been running like this.
+            // The original's client ignores this, so a site may have been running like this.
             Err(error) if fault::needs_no_password(&error) => {
                 tracing::warn!(store.place = self.place(), "this redis has no password, but one is configured");
                 Ok(())
@@ -174,22 +137,22 @@ impl Dialer {
         }
     }
 
-    async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn connect_to(&self, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
         let Some((tls, name)) = self.other_name() else { return self.connect(self.client(host, port)?).await };
         let stream = tls::connect(host, port, name, tls, self.config.timeout).await?;
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, self.patience()).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, self.timeouts()).await?;
         // Ends with the last clone of the connection.
         tokio::spawn(driver);
         Ok(connection)
     }
 
     async fn connect(&self, client: Client) -> RedisResult<MultiplexedConnection> {
-        client.get_multiplexed_async_connection_with_config(&self.patience()).await
+        client.get_multiplexed_async_connection_with_config(&self.timeouts()).await
     }
 
-    /// The caller bounds the requests; the connection must not give up earlier by a default of its own.
-    fn patience(&self) -> AsyncConnectionConfig {
+    /// The caller bounds the requests; the connection must not time out earlier by a default.
+    fn timeouts(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new().set_connection_timeout(Some(self.config.timeout)).set_response_timeout(None)
     }
 
@@ -216,8 +179,8 @@ impl Dialer {
             .retries(2)
             .min_retry_wait(10)
             .max_retry_wait(100)
-            // Parts of the caller's patience. The crate asks one node after another for the map of the cluster, and lets all
-            // requests wait meanwhile, so a hanging node must not use up the time of the others' keys.
+            // Parts of the caller's timeout. The crate asks one node after another for the slot map, and all requests wait meanwhile,
+            // so a hanging node must not use up the time of the other nodes' keys.
             .connection_timeout(part(*timeout, 4))
             .response_timeout(part(*timeout, 4))
             .overall_response_timeout(None)
@@ -251,7 +214,7 @@ pub(super) fn certificates(tls: &RedisTls) -> TlsCertificates {
     TlsCertificates { client_tls, root_cert: tls.ca.as_ref().map(|pem| pem.as_bytes().to_vec()) }
 }
 
-/// What is sent goes out at once, and a peer that vanished without a word is noticed by the system too.
+/// No delay for small packets, and the system detects a vanished peer as well.
 pub(super) fn tcp(timeout: Duration) -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! Records in a Redis, laid out as the original's client lays them out, so that both can run on one Redis during a move. This file
-//! knows keys, values and changes; how a connection comes about and is replaced is `link`'s, what an address means is `url`'s.
+//! Records in Redis, in the original client's format, so that both can run on one Redis during a move. Here are keys, values and
+//! changes; `link` connects and reconnects, `url` parses addresses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,20 +11,22 @@ use tokio::time::timeout;
 
 use self::capabilities::{Capabilities, Feature};
 use self::change::Change;
-use self::changes::{Refund, Replace, Spend, Take};
+use self::changes::{Replace, Take};
 use self::dial::Dialer;
 use self::link::Link;
 use self::lock::Lock;
 use self::names::Names;
+use self::permits::{ReturnPermit, TakePermit};
 use self::record::{Found, LONGEST, millis, span};
+use super::change_feed::{ChangeFeed, notice, own_name};
 use super::memory::locked;
-use super::news::{News, notice, own_name};
 use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use clock::Clock;
 
 mod apps;
 mod capabilities;
 mod change;
+mod change_feed;
 mod changes;
 mod connection;
 mod credentials;
@@ -34,9 +36,11 @@ mod idle;
 mod link;
 mod lock;
 mod names;
-mod news;
 mod options;
+mod permits;
+mod reconnect;
 mod record;
+mod sentinel;
 mod tls;
 mod tls_options;
 mod url;
@@ -50,16 +54,16 @@ pub struct RedisStore {
     dialer: Arc<Dialer>,
     names: Names,
     clock: Clock,
-    /// Tells what this process told from what others did.
+    /// Our name in notices.
     name: String,
     /// Shared with the listener.
     capabilities: Arc<Capabilities>,
-    /// Begun when somebody wants to hear.
-    news: Mutex<Option<News>>,
+    /// Started by the first subscriber.
+    feed: Mutex<Option<ChangeFeed>>,
 }
 
 impl RedisStore {
-    /// Checks what can be checked without a network. A Redis that is down now is no error: the link finds it when it comes.
+    /// Validates the configuration without connecting. A Redis that is down is not an error; the link connects when it is back.
     pub fn open(config: &RedisConfig, clock: &Clock) -> Result<Self, OpenError> {
         let dialer = Arc::new(Dialer::new(config)?);
         let capabilities = Arc::new(Capabilities::new(dialer.place(), clock.clone()));
@@ -70,7 +74,7 @@ impl RedisStore {
             clock: clock.clone(),
             name: own_name(),
             capabilities,
-            news: Mutex::default(),
+            feed: Mutex::default(),
         })
     }
 
@@ -114,7 +118,7 @@ impl RedisStore {
         self.change("write", &self.names.record(key), replace).await
     }
 
-    /// Tells the other instances of a write that is done. Nothing depends on it, so it is short of patience and no fault of the write.
+    /// Notifies the other instances of a finished write. Nothing depends on it, so its timeout is short and its failure is ignored.
     async fn announce(&self, key: &str) {
         let Some(mut connection) = self.link.current() else { return };
         let number = connection.number;
@@ -136,13 +140,13 @@ impl Store for RedisStore {
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        let mut news = locked(&self.news);
-        let begin = || news::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
-        Some(news.get_or_insert_with(begin).subscribe())
+        let mut feed = locked(&self.feed);
+        let begin = || change_feed::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
+        Some(feed.get_or_insert_with(begin).subscribe())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        locked(&self.news).take();
+        locked(&self.feed).take();
         self.link.close();
         ready(Ok(())).boxed()
     }
@@ -180,7 +184,7 @@ impl Records for RedisStore {
                 self.announce(key).await;
                 return Ok(true);
             }
-            // What is there may be no record at all; that is nobody's.
+            // The key may hold something that is not a record, which may be overwritten.
             match self.read("write", key).await? {
                 Some(_) => Ok(false),
                 None => self.put(key, record).await.map(|()| true),
@@ -191,8 +195,8 @@ impl Records for RedisStore {
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         async move {
-            // The taking itself must not be repeated when its answer is lost. A read, which may be, goes first and finds out
-            // whether the connection died while it was idle.
+            // Taking must not be repeated when its answer is lost. A read, which can be repeated, comes first and detects a connection
+            // that died while it was idle.
             if self.read("take", key).await?.is_none() {
                 return Ok(None);
             }
@@ -203,12 +207,13 @@ impl Records for RedisStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.change("spend", &self.names.permits(key), Spend { limit, millis: millis(window) }).await }.boxed()
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move { self.change("take a permit", &self.names.permits(key), TakePermit { limit, millis: millis(window) }).await }
+            .boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.change("refund", &self.names.permits(key), Refund).await.map(drop) }.boxed()
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.change("return a permit", &self.names.permits(key), ReturnPermit).await.map(drop) }.boxed()
     }
 }
 

@@ -1,10 +1,10 @@
-//! What things are called in Redis. In a cluster whatever belongs to a record rests at the record's own node, or a dead node would stop what
-//! rests at others: there only what stands in braces decides where a key goes. Records keep the original's names.
+//! Keys in Redis. In a cluster everything that belongs to a record is stored at the record's node, so that a dead node affects only its own
+//! records: there the part in braces selects the node. Records keep the original's keys.
 
 use wechat::account::AppId;
 use wechat::credential::CredentialKind;
 
-/// The channel on which what was written is told, as the writer's name, a blank, and the key.
+/// The channel for notices: the writer's name, a space, and the key.
 const CHANNEL: &str = "jsdkd:changed";
 
 /// A hash of apps by appid, each as JSON.
@@ -21,7 +21,7 @@ impl Names {
         Self { prefix: prefix.to_owned(), is_cluster }
     }
 
-    /// Where the record of `key` rests.
+    /// The key of a record.
     pub(super) fn record(&self, key: &str) -> String {
         match split(key) {
             (_, more) if self.is_cluster && !more.is_empty() => self.ours("", key),
@@ -29,7 +29,7 @@ impl Names {
         }
     }
 
-    /// The right to renew the record of `key`.
+    /// The lease for the record of `key`.
     pub(super) fn lease(&self, key: &str) -> String {
         self.ours("lease:", key)
     }
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// The record that `key` belongs to, and what is said of it: `APPID.token` and `.pause`. Any other key is a record's own, or belongs to none.
+/// The record that `key` belongs to, and the rest: `APPID.token` and `.version`. Any other key stands for itself.
 fn split(key: &str) -> (&str, &str) {
     let mut words = key.splitn(3, '.');
     let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else { return (key, "") };
@@ -75,10 +75,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_to_a_record_names_it_in_braces() {
+    fn keys_of_a_record_share_its_slot() {
         let names = Names::new("site:", true);
         assert_eq!(names.record("wx1.token"), "site:wx1.token");
-        assert_eq!(names.record("wx1.token.pause"), "site:jsdkd:{site:wx1.token}.pause");
+        assert_eq!(names.record("wx1.token.version"), "site:jsdkd:{site:wx1.token}.version");
         assert_eq!(names.lease("wx1.token"), "site:jsdkd:lease:{site:wx1.token}");
         assert_eq!(names.lock("wx1.token"), "site:jsdkd:lock:{site:wx1.token}");
         assert_eq!(names.permits("wx1.card_ticket.rotations.20000"), "site:jsdkd:spent:{site:wx1.card_ticket}.rotations.20000");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_nothing_goes_where_its_own_name_says() {
+    fn other_keys_have_their_own_slot() {
         let names = Names::new("", true);
         for key in ["login.scan.1", "login.code.ticket", "oauth.ticket.wx1.1", "message.wx1.a.b", "source.work", "wx1", ""] {
             assert_eq!((names.record(key), names.permits(key)), (key.to_owned(), format!("jsdkd:spent:{{{key}}}")));
@@ -97,8 +97,8 @@ mod tests {
     fn outside_a_cluster_nothing_is_in_braces() {
         let names = Names::new("", false);
         assert_eq!(
-            [names.record("wx1.token.pause"), names.permits("wx1.token.rotation"), names.lease("wx1.token")],
-            ["wx1.token.pause", "jsdkd:spent:wx1.token.rotation", "jsdkd:lease:wx1.token"]
+            [names.record("wx1.token.version"), names.permits("wx1.token.rotation"), names.lease("wx1.token")],
+            ["wx1.token.version", "jsdkd:spent:wx1.token.rotation", "jsdkd:lease:wx1.token"]
         );
     }
 }

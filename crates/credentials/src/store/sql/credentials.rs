@@ -78,17 +78,17 @@ impl VersionedRecords for SqlStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         let take = move |mut session| async move {
-            let is_granted = records::claim(&mut session, key, owner, millis(ttl)).await?;
+            let is_granted = records::take_lease(&mut session, key, owner, millis(ttl)).await?;
             let now = if is_granted { Some(UnixMillis(records::now(&mut session).await?)) } else { None };
             self.sweep(&mut session).await;
             Ok((now, session))
         };
-        self.run("claim", take).boxed()
+        self.run("grant a lease", take).boxed()
     }
 
     fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = move |mut session| async move { Ok((records::release(&mut session, key, owner).await?, session)) };
-        self.run("release", release).boxed()
+        let release = move |mut session| async move { Ok((records::return_lease(&mut session, key, owner).await?, session)) };
+        self.run("release a lease", release).boxed()
     }
 
     fn steady(&self) -> SteadyMillis {

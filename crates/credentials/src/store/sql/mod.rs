@@ -2,7 +2,7 @@
 //! tables. This file bounds every call and says what a fault means; what is said to the database stands in `wetoken` and `records`.
 //!
 //! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says differently), `session` and `pool`
-//! (connections), `news` (what other processes tell), `schema` and `install` (the tables themselves).
+//! (connections), `change_feed` (notices of other processes), `schema` and `install` (the tables themselves).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,18 +12,19 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
+use self::change_feed::PostgresFeed;
 use self::driver::Cell;
-use self::news::Bulletin;
 use self::session::{Database, Session};
-use super::{Apps, Changed, Record, Records, Store, StoreError, StoredApp, Users, gives_way};
+use super::{Changed, Record, Records, Store, StoreError, Users, gives_way};
 use clock::{Clock, SteadyMillis};
 
+mod apps;
+mod change_feed;
 mod credentials;
 mod dialect;
 mod driver;
 mod fault;
 mod install;
-mod news;
 mod pool;
 mod records;
 mod schema;
@@ -37,19 +38,19 @@ pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 /// A hundred years: what is longer would leave the range of the databases' dates.
 const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 
-/// How often a statement is said that collides with others.
+/// How often work is tried that collides with other transactions.
 const TRIES: u32 = 4;
 
 /// One write in this many also sweeps; the first of a process does.
 const SWEEP_EVERY: u32 = 64;
 
-/// What has ended may wait for the next sweep; the caller may not.
+/// The timeout of a sweep, because the caller waits for it.
 const SWEEP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Keeps records in a database that other processes may share.
 pub struct SqlStore {
     database: Database,
-    bulletin: Option<Bulletin>,
+    feed: Option<PostgresFeed>,
     place: String,
     timeout: Duration,
     clock: Clock,
@@ -72,11 +73,11 @@ impl Found {
 }
 
 impl SqlStore {
-    /// Opens no connection: a database that is down now is no error, it is found when it comes. Must be called on a tokio runtime.
+    /// Does not connect: a database that is down is not an error. Must be called on a tokio runtime.
     pub fn open(config: &SqlConfig, clock: &Clock) -> Self {
         let database = Database::new(config, clock);
         Self {
-            bulletin: database.own().and_then(|own| Bulletin::of(config, own)),
+            feed: database.own().and_then(|own| PostgresFeed::of(config, own)),
             database,
             place: config.place(),
             timeout: config.timeout,
@@ -86,8 +87,8 @@ impl SqlStore {
         }
     }
 
-    /// Has `work` done on a connection, within the bound, and again when it collides with another's work. A session that `work` does
-    /// not give back is closed.
+    /// Runs `work` on a connection, within the timeout, and retries it after a collision with another transaction. A session that `work`
+    /// does not return is closed.
     async fn run<T, F>(&self, operation: &'static str, work: impl Fn(Session) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = sqlx::Result<(T, Session)>>,
@@ -114,7 +115,7 @@ impl SqlStore {
         Err(StoreError { backend: self.database.dialect().name(), operation, cause: outcome })
     }
 
-    /// Logs the beginning and the end of a trouble, not each request that meets it.
+    /// Logs the start and the end of an outage, not every failed request.
     fn note(&self, trouble: Option<&str>) {
         let was_down = self.is_down.swap(trouble.is_some(), Ordering::Relaxed);
         match trouble {
@@ -124,14 +125,14 @@ impl SqlStore {
         }
     }
 
-    /// What was found, as a record. What it has left counts from the asking: the answer may have been long on its way.
+    /// The row as a record. Its time to live is measured from when the request was sent, because the answer may have been slow.
     fn record(&self, found: Option<Found>, asked_at: SteadyMillis) -> Option<Record> {
         let Found { value, left } = found?;
         let left = Duration::from_millis(u64::try_from(left).ok()?).saturating_sub(asked_at.until(self.clock.steady()));
         Some(Record { value, expires_at: self.clock.wall().plus(left) })
     }
 
-    /// Now and then deletes some of what has ended. The write before it is done, so a failure here is nobody's.
+    /// Sometimes deletes expired rows. The write before has succeeded, so a failure here is ignored.
     async fn sweep(&self, session: &mut Session) {
         if self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             timeout(SWEEP_WITHIN, records::sweep(session)).await.ok();
@@ -145,7 +146,7 @@ impl Store for SqlStore {
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
-        self.bulletin.as_ref().map(Bulletin::subscribe)
+        self.feed.as_ref().map(PostgresFeed::subscribe)
     }
 
     fn users(&self) -> Option<&dyn Users> {
@@ -153,8 +154,8 @@ impl Store for SqlStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.bulletin.iter().for_each(Bulletin::close);
-        // What a server does not answer to, it need not be asked twice.
+        self.feed.iter().for_each(PostgresFeed::close);
+        // A server that does not answer in time is left alone.
         async move {
             timeout(self.timeout, self.database.close()).await.ok();
             Ok(())
@@ -228,39 +229,19 @@ impl Records for SqlStore {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let spend = move |mut session| async move {
-            let granted = records::spend(&mut session, key, limit, millis(window)).await?;
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let take = move |mut session| async move {
+            let granted = records::take_permit(&mut session, key, limit, millis(window)).await?;
             self.sweep(&mut session).await;
             Ok((granted, session))
         };
-        self.run("spend", spend).boxed()
+        self.run("take a permit", take).boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.run("refund", move |mut session| async move { Ok((records::refund(&mut session, key).await?, session)) }).boxed()
-    }
-}
-
-impl Apps for SqlStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        self.run("read", |mut session| async move { Ok((wetoken::apps(&mut session).await?, session)) }).boxed()
-    }
-
-    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
-        self.run("read", move |mut session| async move { Ok((wetoken::find_app(&mut session, app_id).await?, session)) }).boxed()
-    }
-
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.run("write", move |mut session| async move { Ok((wetoken::put_app(&mut session, app).await?, session)) }).boxed()
-    }
-}
-
-impl Users for SqlStore {
-    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.run(
-            "read",
-            move |mut session| async move { Ok((wetoken::find_user(&mut session, app_id, user_name).await?, session)) },
+            "return a permit",
+            move |mut session| async move { Ok((records::return_permit(&mut session, key).await?, session)) },
         )
         .boxed()
     }

@@ -93,7 +93,7 @@ pub(super) async fn now(session: &mut Session) -> Result<u64> {
 
 /// An owner that asks again (because the first answer was lost on the way) is told that it has the claim. One that ends much later than
 /// claims do, because the server's clock was set back, ends in time after all.
-pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i64) -> Result<bool> {
+pub(super) async fn take_lease(session: &mut Session, key: &str, owner: &str, ttl: i64) -> Result<bool> {
     let name = &name_of(key);
     let update = "UPDATE jsdkd_record SET owner = ?, ends = {now} + ? \
         WHERE name = ? AND kind = 'claim' AND (owner = ? OR ends <= {now})";
@@ -116,14 +116,14 @@ pub(super) async fn claim(session: &mut Session, key: &str, owner: &str, ttl: i6
     Ok(false)
 }
 
-pub(super) async fn release(session: &mut Session, key: &str, owner: &str) -> Result<()> {
+pub(super) async fn return_lease(session: &mut Session, key: &str, owner: &str) -> Result<()> {
     let name = &name_of(key);
     let statement = "DELETE FROM jsdkd_record WHERE name = ? AND kind = 'claim' AND owner = ?";
     session.execute_telling(key, statement, &[Text(name), Text(owner)]).await.map(drop)
 }
 
 /// One of those counted by [`spend`] is not counted any more; when nothing is left to count the window ends. MySQL assigns from left to right.
-pub(super) async fn refund(session: &mut Session, key: &str) -> Result<()> {
+pub(super) async fn return_permit(session: &mut Session, key: &str) -> Result<()> {
     let name = &name_of(key);
     let statement = "UPDATE jsdkd_record SET ends = CASE WHEN count <= 1 THEN 0 ELSE ends END, count = count - 1 \
         WHERE name = ? AND kind = 'permit' AND count > 0";
@@ -131,7 +131,7 @@ pub(super) async fn refund(session: &mut Session, key: &str) -> Result<()> {
 }
 
 /// Counts up to the limit and no further. MySQL assigns from left to right, so the count looks at the end that was.
-pub(super) async fn spend(session: &mut Session, key: &str, limit: u32, window: i64) -> Result<bool> {
+pub(super) async fn take_permit(session: &mut Session, key: &str, limit: u32, window: i64) -> Result<bool> {
     let name = &name_of(key);
     let update = "UPDATE jsdkd_record SET count = CASE WHEN ends <= {now} THEN 1 ELSE count + 1 END, \
         ends = CASE WHEN ends <= {now} THEN {now} + ? ELSE ends END \

@@ -8,11 +8,11 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error};
 
-use super::super::news::{notice, own_name};
+use super::super::change_feed::{notice, own_name};
+use super::change_feed::{CHANNEL, is_announced};
 use super::dialect::Dialect;
 use super::driver::Arg::Text;
 use super::driver::{Arg, Cell, Driver};
-use super::news::{CHANNEL, is_told};
 use super::pool::{Loan, Pool};
 use super::url::{Server, SqlConfig};
 use clock::Clock;
@@ -107,7 +107,7 @@ impl Session {
     /// that whoever is notified finds the change.
     pub(super) async fn execute_telling(&mut self, key: &str, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
         let Self::Postgres(loan, own) = self else { return self.execute(neutral, args).await };
-        if !is_told(key) {
+        if !is_announced(key) {
             return self.execute(neutral, args).await;
         }
         let notice = notice(own, key);

@@ -1,5 +1,5 @@
-//! What other processes have written, heard as it happens on a connection that is made again when it is lost. How one listens is each
-//! store's own. Nothing depends on it: who hears nothing looks again within a second.
+//! Notices of what other processes write, over a connection that is re-established when it is lost. How to listen differs per store.
+//! Nothing depends on notices: without them, readers see a change within a second.
 
 use std::time::Duration;
 
@@ -9,43 +9,43 @@ use tokio::time::sleep;
 
 use super::Changed;
 
-/// How many changes a slow listener may be behind; then it is told that it missed some.
+/// How many notices a slow receiver may lag behind before it loses some.
 const BACKLOG: usize = 1024;
 
-/// The least and the longest time from one attempt to listen to the next.
+/// The shortest and the longest delay between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// A connection over which nothing has come for so long is asked whether it lives: a peer that vanished without a word says nothing.
+/// An idle connection is probed after this long, to detect a peer that vanished.
 pub(super) const QUIET: Duration = Duration::from_secs(5);
 
-/// Hears what others tell. Dropping it ends the listening.
-pub(super) struct News {
+/// Receives the notices of other processes. Dropping it closes the connection.
+pub(super) struct ChangeFeed {
     sender: broadcast::Sender<Changed>,
     task: AbortHandle,
 }
 
-impl News {
-    /// Has `listen` listen again and again to all but what `own` tells; it returns when its connection ends, and whether there was one. Must
-    /// be called on a tokio runtime.
-    pub(super) fn keep<F>(own: &str, listen: impl Fn(Ear) -> F + Send + 'static) -> Self
+impl ChangeFeed {
+    /// Re-runs `listen` after each disconnect, ignoring the notices of `own`. `listen` returns whether it was connected. Must be called
+    /// on a tokio runtime.
+    pub(super) fn start<F>(own: &str, listen: impl Fn(Subscriber) -> F + Send + 'static) -> Self
     where
         F: Future<Output = bool> + Send,
     {
         let (sender, _) = broadcast::channel(BACKLOG);
-        let ear = Ear { sender: sender.clone(), own: own.to_owned() };
-        let keep_listening = async move {
+        let subscriber = Subscriber { sender: sender.clone(), own: own.to_owned() };
+        let run = async move {
             let mut pause = PAUSES.0;
             loop {
-                if listen(ear.clone()).await {
+                if listen(subscriber.clone()).await {
                     pause = PAUSES.0;
                 }
-                // What happened in between was not heard.
-                ear.sender.send(Changed::Perhaps).ok();
+                // Notices sent in between were missed.
+                subscriber.sender.send(Changed::Unknown).ok();
                 sleep(pause).await;
                 pause = pause.saturating_mul(2).min(PAUSES.1);
             }
         };
-        Self { sender, task: tokio::spawn(keep_listening).abort_handle() }
+        Self { sender, task: tokio::spawn(run).abort_handle() }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Changed> {
@@ -53,30 +53,30 @@ impl News {
     }
 }
 
-impl Drop for News {
+impl Drop for ChangeFeed {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Where what is heard goes.
+/// Forwards notices to the receivers.
 #[derive(Clone)]
-pub(super) struct Ear {
+pub(super) struct Subscriber {
     sender: broadcast::Sender<Changed>,
     own: String,
 }
 
-impl Ear {
-    /// Passes on a notice, unless it is our own.
-    pub(super) fn heard(&self, text: &str) {
+impl Subscriber {
+    /// Forwards a notice, unless it is our own.
+    pub(super) fn forward(&self, text: &str) {
         if let Some(changed) = read_notice(text, &self.own) {
-            // Nobody may be listening to us.
+            // There may be no receiver.
             self.sender.send(changed).ok();
         }
     }
 }
 
-/// A name for this process that tells what it told from what others did.
+/// A name for this process, to recognize its own notices.
 pub(super) fn own_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
@@ -97,22 +97,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_we_told_and_what_is_none_of_ours_is_not_passed_on() {
+    async fn own_notices_and_other_texts_are_not_forwarded() {
         let (sender, mut heard) = broadcast::channel(9);
-        let ear = Ear { sender, own: "me".to_owned() };
+        let subscriber = Subscriber { sender, own: "me".to_owned() };
         for text in [&notice("me", "wx1.token"), &notice("you", "wx2.token"), "nonsense"] {
-            ear.heard(text);
+            subscriber.forward(text);
         }
         let passed_on: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
         assert_eq!(passed_on, [Changed::Key("wx2.token".into())]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_cannot_listen_tries_ever_more_seldom_and_says_each_time_that_something_may_be_missed() {
-        let news = News::keep("me", async |_| false);
-        let (mut told, begun) = (news.subscribe(), tokio::time::Instant::now());
+    async fn failed_attempts_back_off_and_report_missed_notices() {
+        let feed = ChangeFeed::start("me", async |_| false);
+        let (mut told, begun) = (feed.subscribe(), tokio::time::Instant::now());
         for _ in 0..10 {
-            assert_eq!(told.recv().await, Ok(Changed::Perhaps));
+            assert_eq!(told.recv().await, Ok(Changed::Unknown));
         }
         assert_eq!(begun.elapsed(), Duration::from_millis(200 + 400 + 800 + 1600 + 3200 + 6400) + 3 * PAUSES.1);
     }

@@ -1,21 +1,21 @@
-//! The only place where the keeper rolls dice: the system's, or a seed's, so that whatever happened can happen again.
+//! The engine's only source of randomness: the system's, or a seeded one for reproducible runs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// A source of chance. Clones of a seeded one draw on the same row of numbers.
+/// A random number generator. Clones of a seeded one share one sequence.
 #[derive(Clone, Debug, Default)]
-pub struct Chance(Option<Arc<Mutex<SmallRng>>>);
+pub struct Rng(Option<Arc<Mutex<SmallRng>>>);
 
-impl Chance {
-    /// What nobody can foretell.
+impl Rng {
+    /// The system's generator.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// The same numbers for the same `seed`. For what must not be guessed it will not do.
+    /// The same numbers for the same `seed`. Not for secrets.
     pub fn seeded(seed: u64) -> Self {
         Self(Some(Arc::new(Mutex::new(SmallRng::seed_from_u64(seed)))))
     }
@@ -25,7 +25,7 @@ impl Chance {
         self.draw(rand::random, |seeded| seeded.random())
     }
 
-    /// 32 hex digits that tell one process from all others.
+    /// A random name of 32 hex digits, unique to a process.
     pub fn name(&self) -> String {
         format!("{:032x}", self.draw(rand::random::<u128>, |seeded| seeded.random()))
     }
@@ -33,7 +33,7 @@ impl Chance {
     fn draw<T>(&self, system: impl FnOnce() -> T, seeded: impl FnOnce(&mut SmallRng) -> T) -> T {
         match &self.0 {
             None => system(),
-            Some(row) => seeded(&mut row.lock().unwrap_or_else(PoisonError::into_inner)),
+            Some(shared) => seeded(&mut shared.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }
@@ -43,13 +43,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_foretells_everything() {
+    fn the_same_seed_gives_the_same_numbers() {
         let row = |seed| {
-            let chance = Chance::seeded(seed);
-            (chance.fraction(), chance.clone().fraction(), chance.name())
+            let rng = Rng::seeded(seed);
+            (rng.fraction(), rng.clone().fraction(), rng.name())
         };
         assert_eq!(row(7), row(7));
         assert_ne!(row(7), row(8));
-        assert_ne!(Chance::system().name(), Chance::system().name());
+        assert_ne!(Rng::system().name(), Rng::system().name());
     }
 }

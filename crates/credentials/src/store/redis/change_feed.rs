@@ -1,4 +1,4 @@
-//! What other processes have written, over Redis's publish/subscribe, on a connection of its own.
+//! Notices of other processes over Redis's publish/subscribe, on a connection of its own.
 
 use std::sync::Arc;
 
@@ -12,20 +12,22 @@ use tokio::time::timeout;
 use super::capabilities::{Capabilities, Feature};
 use super::dial::{Dialer, certificates, node, tcp};
 use super::{fault, tls};
-use crate::store::news::{Ear, News, QUIET};
+use crate::store::change_feed::{ChangeFeed, QUIET, Subscriber};
 use crate::store::{RedisConfig, RedisTopology};
 
-/// Listens on `channel` to all but what `own` tells. Must be called on a tokio runtime.
-pub(super) fn listen(dialer: &Arc<Dialer>, capabilities: &Arc<Capabilities>, channel: String, own: &str) -> News {
+/// Subscribes to `channel`, ignoring the notices of `own`. Must be called on a tokio runtime.
+pub(super) fn listen(dialer: &Arc<Dialer>, capabilities: &Arc<Capabilities>, channel: String, own: &str) -> ChangeFeed {
     let (dialer, capabilities, channel) = (Arc::clone(dialer), Arc::clone(capabilities), Arc::<str>::from(channel));
-    News::keep(own, move |ear| listen_once(Arc::clone(&dialer), Arc::clone(&capabilities), Arc::clone(&channel), ear))
+    ChangeFeed::start(own, move |subscriber| {
+        listen_once(Arc::clone(&dialer), Arc::clone(&capabilities), Arc::clone(&channel), subscriber)
+    })
 }
 
-async fn listen_once(dialer: Arc<Dialer>, capabilities: Arc<Capabilities>, channel: Arc<str>, ear: Ear) -> bool {
+async fn listen_once(dialer: Arc<Dialer>, capabilities: Arc<Capabilities>, channel: Arc<str>, subscriber: Subscriber) -> bool {
     let connected = timeout(dialer.timeout().saturating_mul(3), connect(&dialer, &capabilities, &channel)).await;
     let Ok(Ok((sink, stream))) = connected else { return false };
-    tracing::debug!(store.place = dialer.place(), "listening for what others write");
-    hear(&dialer, sink, stream, &ear).await;
+    tracing::debug!(store.place = dialer.place(), "subscribed to the notices of other instances");
+    forward_all(&dialer, sink, stream, &subscriber).await;
     true
 }
 
@@ -41,15 +43,15 @@ async fn connect(dialer: &Dialer, capabilities: &Capabilities, channel: &str) ->
     Ok(listening.split())
 }
 
-/// Passes on what is heard until the connection ends.
-async fn hear(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, ear: &Ear) {
+/// Forwards notices until the connection ends.
+async fn forward_all(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, subscriber: &Subscriber) {
     loop {
         match timeout(QUIET, stream.next()).await {
-            Ok(Some(message)) => message.get_payload::<String>().iter().for_each(|text| ear.heard(text)),
+            Ok(Some(message)) => message.get_payload::<String>().iter().for_each(|text| subscriber.forward(text)),
             Ok(None) => return,
             Err(_) => match timeout(dialer.timeout(), sink.ping::<()>()).await {
                 Ok(Ok(())) => {}
-                // Some proxies do not take it from a listener, and this is an answer, too.
+                // Some proxies refuse PING from a subscriber, but a refusal is an answer too.
                 Ok(Err(error)) if fault::is_refusal(&error) => {}
                 _ => return,
             },
@@ -58,7 +60,7 @@ async fn hear(dialer: &Dialer, mut sink: PubSubSink, mut stream: PubSubStream, e
 }
 
 impl Dialer {
-    /// A connection that listens. In a cluster any node does: each passes on what is told to another.
+    /// A connection for subscriptions. In a cluster any node will do, because nodes forward notices to each other.
     async fn dial_listener(&self) -> RedisResult<PubSub> {
         let (host, port) = match &self.config.topology {
             RedisTopology::Unix(path) => {
@@ -91,7 +93,7 @@ impl Dialer {
         client.get_async_pubsub().await
     }
 
-    /// User and password, given by the crate itself: why a server refuses them is told by the other connection.
+    /// User and password, sent by the crate. The other connection reports why a server refuses them.
     fn identity(&self) -> RedisConnectionInfo {
         let mut identity = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(username) = &self.config.username {

@@ -1,4 +1,4 @@
-//! A shared store as several instances see it: whose truth counts, how often it is asked, what goes on while it is down.
+//! Several instances on one store: how soon they see each other's values, how often they read, and what works while the store is down.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +31,7 @@ struct Brittle {
     gets: AtomicU64,
     puts: AtomicU64,
     is_down: AtomicBool,
-    /// How long an answer is on its way after the store has read it.
+    /// The delay of an answer after the store has read the value.
     latency_ms: AtomicU64,
     is_shared: bool,
 }
@@ -57,7 +57,7 @@ impl Brittle {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// From now on each answer is so long on its way.
+    /// Delays each answer from now on.
     fn answers_after(&self, span: Duration) {
         self.latency_ms.store(span.as_millis() as u64, Ordering::SeqCst);
     }
@@ -217,18 +217,18 @@ impl Records for Brittle {
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             self.fault("spend")?;
-            self.records.spend(key, limit, window).await
+            self.records.take_permit(key, limit, window).await
         }
         .boxed()
     }
 
-    fn refund<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.fault("refund")?;
-            self.records.refund(key).await
+            self.records.return_permit(key).await
         }
         .boxed()
     }
@@ -245,13 +245,13 @@ async fn token(instance: &Instance) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stores_truth_reaches_every_instance_within_a_second() {
+async fn a_stored_value_reaches_every_instance_within_a_second() {
     let (world, store, one) = one(TokenApi::Basic).await;
     let two = world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic);
     let first = token(&one).await;
     assert_eq!(token(&two).await, first);
     store.written_elsewhere("renewed elsewhere").await;
-    // An idle instance asks the store at the first request after a second; a busy one has asked before.
+    // An idle instance reads the store at the first request after a second; a busy one has read it before.
     tokio::time::sleep(SECOND + Duration::from_millis(20)).await;
     assert_eq!((token(&one).await.as_str(), token(&two).await.as_str()), ("renewed elsewhere", "renewed elsewhere"));
     store.written_elsewhere("and again").await;
@@ -264,7 +264,7 @@ async fn the_stores_truth_reaches_every_instance_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_requests_ask_the_store_twice_a_second_and_wait_for_it_never() {
+async fn busy_credentials_are_read_twice_a_second_without_a_wait() {
     let (_world, store, instance) = one(TokenApi::Basic).await;
     token(&instance).await;
     store.answers_after(Duration::from_millis(100));
@@ -282,7 +282,7 @@ async fn busy_requests_ask_the_store_twice_a_second_and_wait_for_it_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_is_down_what_is_held_fresh_goes_on_being_served() {
+async fn cached_values_are_served_while_the_store_is_down() {
     for token_api in [TokenApi::Basic, TokenApi::Stable] {
         let (world, store, instance) = one(token_api).await;
         let held = token(&instance).await;
@@ -300,7 +300,7 @@ async fn while_the_store_is_down_what_is_held_fresh_goes_on_being_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cold_on_stable_it_is_fetched_and_written_back_when_the_store_returns() {
+async fn stable_fetches_without_the_store_and_writes_back_later() {
     let (world, store, instance) = one(TokenApi::Stable).await;
     store.down(true);
     let fetched = token(&instance).await;
@@ -315,7 +315,7 @@ async fn cold_on_stable_it_is_fetched_and_written_back_when_the_store_returns() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_on_stable_comes_without_the_store_too() {
+async fn a_stable_ticket_is_fetched_without_the_store() {
     let (world, store, instance) = one(TokenApi::Stable).await;
     store.down(true);
     let ticket = instance.value(CredentialKind::JsapiTicket).await.expect("a ticket");
@@ -324,7 +324,7 @@ async fn a_ticket_on_stable_comes_without_the_store_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cold_on_basic_it_is_refused_while_the_store_is_down() {
+async fn basic_refuses_a_cold_token_while_the_store_is_down() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     store.down(true);
     assert!(matches!(instance.token().await, Err(KeeperError::Store(_))));
@@ -347,7 +347,7 @@ async fn a_forced_renewal_never_happens_without_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_store_lost_while_it_was_down_is_written_back_and_not_fetched() {
+async fn a_value_lost_in_an_outage_is_written_back_not_fetched() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     let held = token(&instance).await;
     store.down(true);
@@ -364,7 +364,7 @@ async fn what_the_store_lost_while_it_was_down_is_written_back_and_not_fetched()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_deleted_on_purpose_is_fetched_anew() {
+async fn a_deleted_value_is_fetched_again() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     let first = token(&instance).await;
     store.deleted().await;
@@ -374,7 +374,7 @@ async fn what_was_deleted_on_purpose_is_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_instances_one_renews_and_the_others_take_its_value() {
+async fn one_of_many_instances_renews_for_all() {
     let (world, store) = (World::new(Clock::system()).await, Brittle::new());
     world.sandbox.fault(Fault::delay(Duration::from_millis(400)));
     let instances: Vec<_> = (0..8).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
@@ -391,7 +391,7 @@ async fn of_many_instances_one_renews_and_the_others_take_its_value() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_life_is_short_for_every_instance_and_its_renewal_waits_for_the_last_twelfth() {
+async fn a_short_lifetime_is_renewed_in_its_last_twelfth_everywhere() {
     let (world, store) = (World::with_lives_of(Duration::from_secs(48)).await, Brittle::new());
     let instances: Vec<_> = (0..3).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
     let first = token(&instances[0]).await;
@@ -410,7 +410,7 @@ async fn a_short_life_is_short_for_every_instance_and_its_renewal_waits_for_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_loses_the_claim_waits_and_takes_the_winners_value() {
+async fn an_instance_without_the_lease_takes_the_holders_value() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     assert!(store.acquire(KEY, "another instance", HOUR, 0).await.unwrap().lease.is_some());
     let winner = async {
@@ -443,7 +443,7 @@ async fn a_dead_leader_is_replaced_when_its_lease_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_is_given_back_after_a_success_and_after_a_failure() {
+async fn the_lease_is_released_after_success_and_failure() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     world.sandbox.fault(Fault::errcode(-1, "system error").times(1));
     instance.token().await.expect_err("WeChat is busy");
@@ -453,7 +453,7 @@ async fn a_claim_is_given_back_after_a_success_and_after_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reading_does_not_bring_back_what_was_renewed_meanwhile() {
+async fn a_slow_read_does_not_undo_a_renewal() {
     for is_shared in [true, false] {
         let (world, store) = (World::new(Clock::system()).await, Brittle::shared(is_shared));
         let instance = world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic);
@@ -477,15 +477,15 @@ async fn a_slow_reading_does_not_bring_back_what_was_renewed_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_store_lacks_is_written_before_the_end() {
+async fn shutdown_writes_what_the_store_lacks() {
     let (world, store) = (World::new(Clock::system()).await, Brittle::new());
     let wechat = client(&[&world.sandbox.url()]);
     let shared = Arc::clone(&store) as Arc<dyn Store>;
-    // No refresher runs: the last word is that of `close`.
+    // No renewal task runs, so only `close` can write it.
     let keeper = Keeper::new(vec![account(TokenApi::Stable)], shared, wechat, Clock::system(), Keep::Active);
     store.down(true);
-    let holding = keeper.holding(APP).expect("the usual account");
-    holding.credential(CredentialKind::AccessToken).get().await.expect("a token");
+    let credentials = keeper.credentials(APP).expect("the usual account");
+    credentials.credential(CredentialKind::AccessToken).get().await.expect("a token");
     assert_eq!(store.stored().await, None);
     store.down(false);
     keeper.close(SECOND).await;
