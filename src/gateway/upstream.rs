@@ -24,6 +24,9 @@ pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 /// A connection that was idle for longer is not used again.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// What one connection reads or writes ahead. It is also the longest head of an answer.
+const BUFFER: usize = 16 * 1024;
+
 /// How long one host may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(4);
 
@@ -97,6 +100,7 @@ impl Upstream {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(BUFFER)
             // Only a call of which no byte was written is sent again, on another connection.
             .retry_canceled_requests(true)
             .build(connector);

@@ -5,12 +5,13 @@ use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::stream;
+use tokio::sync::Notify;
 
 use super::client_ip;
 use super::error::ApiError;
 use super::gateway_body::{self, Sent, Unread};
 use super::headers::NO_STORE;
-use super::marks::{RawQuery, Shaped};
+use super::marks::{HangUp, RawQuery, Shaped};
 use super::request_id::request_id;
 use super::route::{Call, Pages, Route};
 use super::state::AppState;
@@ -44,7 +45,18 @@ async fn handle(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req, mut payload) = (call.state, call.req, call.payload);
     let gateway = &state.options.gateway;
     let id = request_id(req);
-    let answered = answer(gateway, state, req, &mut payload, &id).await;
+    let hang_up = req.conn_data::<HangUp>().cloned();
+    let hung_up = async {
+        match hang_up {
+            Some(hang_up) => hang_up.0.notified().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answered = tokio::select! {
+        answered = answer(gateway, state, req, &mut payload, &id) => answered,
+        // The call ends with its caller. Nobody reads this.
+        () = hung_up => return Ok(json(StatusCode::GATEWAY_TIMEOUT, Refusal::NoAnswer.body(&id))),
+    };
     let (mut response, error) = match answered {
         Ok(response) => (response, None),
         Err((refusal, audit)) => {
@@ -115,7 +127,15 @@ async fn answer(
                 Err(Unread::TooLarge) => return Err(admitted.refused(Refusal::BodyTooLarge { is_upload })),
                 Err(Unread::Broken) => return Err(admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))),
             };
-            match tokio::join!(gateway.forward(*admitted, body), rest.pass_on()) {
+            let is_answered = Notify::new();
+            let forward = async {
+                let answer = gateway.forward(*admitted, body).await;
+                if !matches!(answer, Ok(Answer { body: AnswerBody::Stream(..), .. })) {
+                    is_answered.notify_one();
+                }
+                answer
+            };
+            match tokio::join!(forward, rest.pass_on(&is_answered)) {
                 (Err((_, audit)), Sent::TooLarge) => {
                     let refusal = Refusal::BodyTooLarge { is_upload };
                     Err((refusal.clone(), audit.refused(&refusal)))

@@ -6,7 +6,7 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::gateway::{Gateway, RequestBody};
@@ -45,10 +45,10 @@ struct Pump {
 }
 
 impl Rest {
-    /// Passes the body on to its end. If nobody takes it any more, reads and drops the rest, so that its sender then reads the answer.
-    pub(super) async fn pass_on(self) -> Sent {
+    /// Passes the body on to its end. If nobody takes it any more, or the call is answered, reads and drops the rest, so that its sender then reads the answer.
+    pub(super) async fn pass_on(self, is_answered: &Notify) -> Sent {
         match self.0 {
-            Some(pump) => pump.run().await,
+            Some(pump) => pump.run(is_answered).await,
             None => Sent::Read,
         }
     }
@@ -68,7 +68,8 @@ pub(super) async fn read(
     let Some(kept) = gateway.keep(length.unwrap_or(keep_whole)) else {
         return Ok(pump(Bytes::new(), std::mem::replace(payload, Payload::None), limit));
     };
-    let mut body = BytesMut::new();
+    // Grown piece by piece it would take up to twice as much.
+    let mut body = BytesMut::with_capacity(usize::try_from(length.unwrap_or(keep_whole)).unwrap_or_default());
     loop {
         match timeout(STALL, payload.next()).await {
             Ok(None) => return Ok((RequestBody::Whole(body.freeze(), Some(kept)), Rest(None))),
@@ -91,7 +92,7 @@ fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Rest) {
 
 impl Pump {
     /// Its end is only told if it arrived whole.
-    async fn run(self) -> Sent {
+    async fn run(self, is_answered: &Notify) -> Sent {
         let Self { first, mut payload, limit, sender } = self;
         let mut taken = 0;
         let mut next = Some(Ok(first)).filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
@@ -101,10 +102,11 @@ impl Pump {
                 None => tokio::select! {
                     piece = timeout(STALL, payload.next()) => match piece {
                         Ok(None) => return Sent::Read,
-                        Ok(Some(piece)) => piece.map_err(std::io::Error::other),
+                        // A copy, because a piece would keep the connection's whole buffer.
+                        Ok(Some(piece)) => piece.map(|piece| Bytes::copy_from_slice(&piece)).map_err(std::io::Error::other),
                         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
                     },
-                    () = sender.closed() => {
+                    () = gone(&sender, is_answered) => {
                         drain(&mut payload, limit.saturating_sub(taken)).await;
                         return Sent::Read;
                     }
@@ -116,7 +118,11 @@ impl Pump {
                 return Sent::TooLarge;
             }
             let is_last = piece.is_err();
-            if sender.send(piece).await.is_err() {
+            let is_taken = tokio::select! {
+                taken = sender.send(piece) => taken.is_ok(),
+                () = is_answered.notified() => false,
+            };
+            if !is_taken {
                 drain(&mut payload, limit.saturating_sub(taken)).await;
                 return Sent::Read;
             }
@@ -124,6 +130,14 @@ impl Pump {
                 return Sent::Read;
             }
         }
+    }
+}
+
+/// Waits until nobody takes the body any more.
+async fn gone(sender: &mpsc::Sender<std::io::Result<Bytes>>, is_answered: &Notify) {
+    tokio::select! {
+        () = sender.closed() => {}
+        () = is_answered.notified() => {}
     }
 }
 

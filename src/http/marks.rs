@@ -18,3 +18,7 @@ pub(super) struct AlreadyLogged;
 
 /// On a request: its line has bytes outside ASCII, and this is its query as it came. `None` if that cannot be told.
 pub struct RawQuery(pub Option<String>);
+
+/// On a connection: notified once its client has closed it, which some handlers take as the end of the request.
+#[derive(Clone, Debug, Default)]
+pub struct HangUp(pub std::rc::Rc<tokio::sync::Notify>);

@@ -50,7 +50,7 @@ mod wecom_config;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;
-pub use marks::RawQuery;
+pub use marks::{HangUp, RawQuery};
 pub use neighbours::{Opening, openings};
 pub use routes::list_routes;
 pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};

@@ -16,6 +16,7 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::capacity;
+use crate::http::HangUp;
 use requests::{SharedFlow, Tracked};
 use stream::BoundedStream;
 
@@ -67,7 +68,10 @@ where
         .client_request_timeout(HEADERS_WITHIN)
         .client_disconnect_timeout(DISCONNECT_WITHIN)
         .h1_write_buffer_size(WRITE_BUFFER)
-        .on_connect_ext(|stream: &BoundedStream, data| drop(data.insert::<SharedFlow>(Rc::clone(stream.flow()))))
+        .on_connect_ext(|stream: &BoundedStream, data| {
+            data.insert::<SharedFlow>(Rc::clone(stream.flow()));
+            data.insert::<HangUp>(stream.hang_up().clone());
+        })
         .h1(Tracked(app));
     fn_service(accept).and_then(http)
 }

@@ -162,7 +162,6 @@ async fn a_download_that_wechat_cuts_is_never_a_whole_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not mended yet"]
 async fn a_caller_that_hangs_up_ends_the_call() {
     let mut upstream = Upstream::start().await;
     let (app, token) = start(&upstream.url, json!({})).await;
@@ -180,7 +179,6 @@ async fn a_caller_that_hangs_up_ends_the_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not mended yet"]
 async fn wechat_that_never_answers_or_never_reads_is_504() {
     let mut upstream = Upstream::start().await;
     let (app, token) = start(&upstream.url, json!({ "timeout": "1s" })).await;
@@ -252,7 +250,7 @@ async fn memory_does_not_grow_with_a_body() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not mended yet"]
+#[ignore = "a debug build grows by 89,000 to 93,000 KiB, and 78,336 are allowed"]
 async fn two_hundred_uploads_stay_within_their_memory() {
     let mut upstream = Upstream::start().await;
     let (server, _folder, token) = process_at(&upstream.url).await;

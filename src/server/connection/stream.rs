@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::HEADERS_WITHIN;
 use super::flow::Flow;
+use crate::http::HangUp;
 
 /// Bytes read ahead to see whether a client that waits for its answer is still there.
 const AHEAD: usize = 4 * 1024;
@@ -31,6 +32,7 @@ const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nc
 pub(super) struct BoundedStream {
     socket: TcpStream,
     flow: Rc<RefCell<Flow>>,
+    hang_up: HangUp,
     /// Bytes that were read and may not be handed over yet.
     ahead: Vec<u8>,
     /// How many of them have been handed over.
@@ -48,6 +50,7 @@ impl BoundedStream {
         Self {
             socket,
             flow: Rc::default(),
+            hang_up: HangUp::default(),
             ahead: Vec::new(),
             handed: 0,
             hungry: false,
@@ -60,6 +63,11 @@ impl BoundedStream {
     /// The state that the requests of this connection share.
     pub(super) fn flow(&self) -> &Rc<RefCell<Flow>> {
         &self.flow
+    }
+
+    /// Notified when the client has closed the connection.
+    pub(super) fn hang_up(&self) -> &HangUp {
+        &self.hang_up
     }
 
     /// Hands over nothing. The end of the connection and its faults are passed on all the same.
@@ -78,7 +86,10 @@ impl BoundedStream {
             }
             let mut ahead = vec![0; AHEAD];
             match self.socket.try_read(&mut ahead) {
-                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(0) => {
+                    self.hang_up.0.notify_one();
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(length) => {
                     ahead.truncate(length);
                     (self.ahead, self.handed, self.hungry) = (ahead, 0, true);
@@ -97,6 +108,7 @@ impl BoundedStream {
             ready!(Pin::new(&mut self.socket).poll_read(context, out))?;
             let read = &out.filled()[before..];
             if read.is_empty() {
+                self.hang_up.0.notify_one();
                 return Poll::Ready(Ok(true));
             }
             let begins_head = self.flow.borrow().begins_head();
