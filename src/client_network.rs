@@ -1,11 +1,11 @@
-//! The network that a client address stands for: the unit by which strangers are counted. Private addresses stand for none, since whoever
-//! calls from there is the operator's own.
+//! The network of a client address, the unit of per-client limits. Private addresses have none,
+//! because those clients belong to the operator.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A public IPv4 address, the /56 of IPv6 that one subscriber usually has, or the /48 that one site has.
+/// A public IPv4 address, an IPv6 /56 (usually one subscriber) or a /48 (one site).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ClientNetwork {
     /// One address.
@@ -17,13 +17,14 @@ pub enum ClientNetwork {
 }
 
 impl ClientNetwork {
-    /// The network of a public `address`; `None` for loopback, private, link-local and shared (100.64.0.0/10) ones.
+    /// Returns the network of a public `address`; `None` for loopback, private, link-local and
+    /// shared (100.64.0.0/10) ones.
     pub fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::of_v4(v4),
             IpAddr::V6(v6) if v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() => None,
             IpAddr::V6(v6) => match v6.segments() {
-                // The whole IPv4 internet behind one prefix: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+                // NAT64 (RFC 6052) and 6to4 (RFC 3056) map all of IPv4 into one prefix.
                 [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
                     Self::of_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
                 }
@@ -38,7 +39,7 @@ impl ClientNetwork {
         (!is_own).then_some(Self::V4(v4))
     }
 
-    /// The /48 around a /56. Whoever has one has 256 of the other.
+    /// Returns the /48 around a /56. It contains 256 of them.
     pub fn site(self) -> Option<Self> {
         match self {
             Self::Subscriber(v6) => Some(Self::Site(prefix(v6, 48))),
@@ -61,26 +62,27 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// How many places each network holds. A /48 may hold twice as many as one of its /56.
+/// How many permits each network holds. A /48 may hold twice as many as one of its /56.
 #[derive(Debug, Default)]
 pub struct Shares(HashMap<ClientNetwork, usize>);
 
 impl Shares {
-    /// The network that has all it may have when `from` may hold `most` places: `from` itself or its site.
+    /// Returns the network at its limit if `from` may hold `most` permits: `from` itself or its
+    /// site.
     pub fn exhausted(&self, from: Option<ClientNetwork>, most: usize) -> Option<ClientNetwork> {
         let from = from?;
         let site = from.site().filter(|site| self.held(*site) >= 2 * most);
         Some(from).filter(|from| self.held(*from) >= most).or(site)
     }
 
-    /// Counts one place more.
+    /// Counts one permit taken.
     pub fn enter(&mut self, from: Option<ClientNetwork>) {
         for network in levels(from) {
             *self.0.entry(network).or_default() += 1;
         }
     }
 
-    /// Counts one place less.
+    /// Counts one permit returned.
     pub fn leave(&mut self, from: Option<ClientNetwork>) {
         for network in levels(from) {
             if let Some(held) = self.0.get_mut(&network) {
@@ -96,7 +98,7 @@ impl Shares {
         self.0.get(&network).copied().unwrap_or_default()
     }
 
-    /// Whether no network holds any place.
+    /// True if no network holds a permit.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

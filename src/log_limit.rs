@@ -1,5 +1,5 @@
-//! A limit on alike log lines: of each kind the first of a second are written, and how many more there were. An outage, or somebody who
-//! guesses signatures, must not fill a disk.
+//! Rate-limits similar log lines: writes the first lines of each kind per second and counts the
+//! rest. This keeps an outage or an attack from filling the disk.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clock::{Clock, SteadyMillis};
 
-/// Lines of one kind in a second.
+/// Maximum number of lines of one kind per second.
 const LINES: u32 = 20;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many lines of each kind were written in this second. The kinds are words of ours, of which there are few.
+/// Lines of each kind written in this second. There are few kinds, all defined by us.
 pub struct LogLimit {
     clock: Clock,
     kinds: Mutex<HashMap<&'static str, Written>>,
@@ -26,12 +26,13 @@ struct Written {
 }
 
 impl LogLimit {
-    /// A limit that has seen nothing yet.
+    /// Creates an empty limit.
     pub fn new(clock: Clock) -> Self {
         Self { clock, kinds: Mutex::default() }
     }
 
-    /// Counts a line of this kind. `Some`: it may be written, and so many were not since the last one that was.
+    /// Counts a line of this kind. `Some(n)` means write it; `n` lines were suppressed since the
+    /// last one written.
     pub fn admit(&self, kind: &'static str) -> Option<u64> {
         let now = self.clock.steady();
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);

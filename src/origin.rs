@@ -1,18 +1,19 @@
-//! Which browser origins may call us: the `cors` list, compiled once, asked per request. Pure; it knows nothing of HTTP.
+//! Allowed browser origins: the `cors` list, compiled once and checked per request. Pure; no HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use regex::{Regex, RegexBuilder};
 use url::Url;
 
-/// What may stand before a pattern's match: a part of the scheme, or everything up to the start of the host or of one of its
-/// labels. So `example\.com` never begins in the middle of `notexample.com`.
+/// The allowed text before a pattern's match: part of the scheme, or everything up to the start of
+/// the host or one of its labels. So `example\.com` does not match inside `notexample.com`.
 const BEFORE: &str = r"^(?-u:[a-z0-9+.-]*(?::/{0,2}|://(?:[a-z0-9_-]+\.)+)?)";
 
-/// What may stand behind a pattern's match: nothing but a port that the pattern itself left open.
+/// The allowed text after a pattern's match: only a port that the pattern left open.
 const BEHIND: &str = r"(?-u::[0-9]+)?$";
 
-/// Origins that nobody lists: a pattern that matches one of them means any site, or any of a top-level domain.
+/// Unregistered origins. A pattern that matches one allows any site, or any under a top-level
+/// domain.
 const NOBODYS: [&str; 8] = [
     "https://nobody.invalid",
     "http://nobody.invalid",
@@ -24,18 +25,18 @@ const NOBODYS: [&str; 8] = [
     "https://www.nobody-has-this-name.net",
 ];
 
-/// The `cors` list. A host that is private, reserved or `localhost` is always let in.
+/// The `cors` list. Private and reserved hosts and `localhost` are always allowed.
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
-    /// `None`: any origin.
+    /// `None` allows any origin.
     pattern: Option<Regex>,
-    /// The entries that do not match any origin; `None`: there are none.
+    /// The entries that do not match every origin; `None` if there are none.
     named: Option<Regex>,
 }
 
 impl OriginPolicy {
-    /// Compiles the list; no entry, or one that is `*`, means any origin. Each faulty entry is returned by its index with what is
-    /// wrong about it.
+    /// Compiles the list. An empty list or an entry `*` allows any origin. Returns each invalid
+    /// entry's index and error.
     pub fn new(patterns: &[String]) -> Result<Self, Vec<(usize, String)>> {
         let faults: Vec<(usize, String)> = patterns
             .iter()
@@ -54,39 +55,40 @@ impl OriginPolicy {
         Ok(Self { pattern, named })
     }
 
-    /// Whether `origin` is one, and an entry of the list matches it; that it is private does not count.
+    /// True if `origin` is valid and matches an entry; private hosts get no exception.
     pub fn matches(&self, origin: &str) -> bool {
         self.pattern.as_ref().is_some_and(|pattern| host_of(origin).is_some() && pattern.is_match(origin))
     }
 
-    /// The whole expression that an origin is held to by `pattern`.
+    /// Returns the full expression for `pattern`.
     pub fn expression(pattern: &str) -> String {
         anchored(pattern)
     }
 
-    /// Lets every origin in.
+    /// Allows every origin.
     pub fn any() -> Self {
         Self { pattern: None, named: None }
     }
 
-    /// Whether an entry that does not match any origin lets `origin` in, or its host is private or `localhost`.
+    /// True if an entry that does not match every origin matches `origin`, or its host is private
+    /// or `localhost`.
     pub fn names(&self, origin: &str) -> bool {
         host_of(origin).is_some_and(|host| is_local(host) || self.named.as_ref().is_some_and(|named| named.is_match(origin)))
     }
 
-    /// Whether every origin is let in, so that an answer need not vary by origin.
+    /// True if every origin is allowed, so that responses need no `Vary: Origin`.
     pub fn allows_any(&self) -> bool {
         self.pattern.is_none()
     }
 
-    /// Whether a request whose `Origin` header is `origin` is let in.
+    /// True if a request with the `Origin` header `origin` is allowed.
     pub fn allows(&self, origin: &str) -> bool {
         let Some(pattern) = &self.pattern else { return true };
         host_of(origin).is_some_and(|host| is_local(host) || pattern.is_match(origin))
     }
 }
 
-/// One expression for all `patterns`; `None` when there are none.
+/// Combines all `patterns` into one expression; `None` if there are none.
 fn together(patterns: &[&str]) -> Result<Option<Regex>, Vec<(usize, String)>> {
     if patterns.is_empty() {
         return Ok(None);
@@ -101,8 +103,8 @@ fn matches_any(pattern: &str) -> bool {
     pattern.is_ok_and(|pattern| NOBODYS.iter().any(|origin| pattern.is_match(origin)))
 }
 
-/// The pattern bound to a label's start and the host's end from inside the expression, so that a first match which breaks the rule
-/// cannot hide a later one that keeps it.
+/// Anchors the pattern to a label's start and the host's end inside the expression, so that an
+/// invalid first match cannot hide a valid later one.
 fn anchored(pattern: &str) -> String {
     format!("{BEFORE}(?:{pattern}){BEHIND}")
 }
@@ -111,7 +113,7 @@ fn fault_of(pattern: &str) -> Option<String> {
     if pattern.is_empty() {
         return Some("an empty pattern would match nothing in particular; write \"*\" to let any origin in".to_owned());
     }
-    // Each pattern is compiled alone: `a)|(b` would become a whole expression between our own brackets, and a comment would hide them.
+    // Compile each pattern separately: `a)|(b` or a comment could break out of our group.
     match compile(pattern) {
         Err(fault) => Some(in_words(&fault)),
         Ok(_) if pattern.contains('#') => Some("no origin holds a '#', and a comment would hide the host's end".to_owned()),
@@ -123,7 +125,7 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).case_insensitive(true).build()
 }
 
-/// The last line of a syntax error says what is wrong; the lines before it draw the pattern.
+/// Only the last line of a syntax error states the cause; the lines before it draw the pattern.
 fn in_words(fault: &regex::Error) -> String {
     match fault {
         regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
@@ -135,7 +137,8 @@ fn in_words(fault: &regex::Error) -> String {
     }
 }
 
-/// The host of `scheme://host[:port]`; anything else (`null`, a path, a user, a space, an empty label) has none.
+/// Returns the host of `scheme://host[:port]`, or `None` for anything else (`null`, a path, a user,
+/// a space, an empty label).
 fn host_of(origin: &str) -> Option<&str> {
     let (scheme, rest) = origin.split_once("://")?;
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -184,8 +187,8 @@ fn v4_is_local(ip: Ipv4Addr) -> bool {
     }
 }
 
-/// Private and reserved ranges; an IPv4 address in IPv6 clothes is judged as what it is. Source: IANA IPv6 Special-Purpose Address
-/// Registry.
+/// Private and reserved ranges. An IPv4-mapped address is checked as IPv4. Source: IANA IPv6
+/// Special-Purpose Address Registry.
 fn v6_is_local(ip: Ipv6Addr) -> bool {
     if let Some(v4) = ip.to_ipv4_mapped() {
         return v4_is_local(v4);
@@ -205,12 +208,13 @@ fn v6_is_local(ip: Ipv6Addr) -> bool {
 pub struct OriginList(Vec<String>);
 
 impl OriginList {
-    /// A list of what [`OriginList::read`] has read.
+    /// Creates a list from results of [`OriginList::read`].
     pub fn new(origins: Vec<String>) -> Self {
         Self(origins)
     }
 
-    /// `text` as a browser writes it; a slash at the end may be left. The error completes the sentence "it …".
+    /// Returns `text` as a browser writes it, without a trailing slash. The error completes the
+    /// sentence "it …".
     pub fn read(text: &str) -> Result<String, &'static str> {
         let scheme = ["https://", "http://"].into_iter().find(|scheme| starts_with(text, scheme));
         let scheme = scheme.ok_or("does not begin with https:// or http://")?;

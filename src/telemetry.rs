@@ -1,5 +1,5 @@
-//! Logs: readable on a terminal, JSON otherwise, written by a thread of their own so that no request waits for a slow terminal or
-//! pipe.
+//! Logging: text on a terminal, JSON otherwise. A separate thread writes it, so that slow output
+//! does not block requests.
 
 use std::io::{IsTerminal, stdout};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,21 +17,22 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// What is logged when nobody says otherwise. The libraries below us are heard when they warn; actix-http calls a peer that hangs
-/// up an error, which it is not ours to report.
+/// The default filter. Dependencies log warnings only; actix-http reports a client's hang-up as an
+/// error, which is noise.
 const USUAL: &str = "info,actix_http=off,actix_server=warn,hyper=warn,reqwest=warn,redis=warn";
 
-/// Starts logging to standard output at what `filter` says (the syntax of `RUST_LOG`). The guard writes what is left when dropped.
+/// Starts logging to standard output with `filter` (the syntax of `RUST_LOG`). The guard flushes on
+/// drop.
 pub fn start(filter: Option<&str>) -> WorkerGuard {
-    // Lossy: when the reader of our log stands still, requests go on and lines are dropped.
+    // Lossy: if the log's reader stalls, lines are dropped and requests continue.
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(stdout());
     let is_terminal = stdout().is_terminal();
-    // Fails only where a subscriber is set already, as in a test that brings its own.
+    // Fails only if a subscriber is already set, as in some tests.
     tracing_subscriber::registry().with(lines(writer, is_terminal, filter.unwrap_or(USUAL))).try_init().ok();
     guard
 }
 
-/// What is written to `writer`, readable or as JSON.
+/// Returns a subscriber that writes text or JSON to `writer`.
 fn lines<S, W>(writer: W, readable: bool, filter: &str) -> impl Layer<S>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
@@ -46,13 +47,14 @@ where
     lines.with_filter(filter.and(DeafDoor::default()))
 }
 
-/// Who reports each connection that could not be accepted.
+/// The log target for failed accepts.
 const DOOR: &str = "actix_server::accept";
 
-/// Without file descriptors actix tries the door twice a second and says each time that it failed: one line a minute will do.
+/// Without file descriptors actix retries accepting twice a second and logs each failure; log one
+/// line a minute.
 const ONE_IN: u32 = 120;
 
-/// Lets through the first complaint about the door, and then one in so many.
+/// Passes the first accept error, then one in every N.
 #[derive(Debug, Default)]
 struct DeafDoor {
     complaints: AtomicU32,
@@ -68,7 +70,7 @@ impl<S> Filter<S> for DeafDoor {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // What is too low for the other filter is not even built.
+        // Skip events below the other filter's level early.
         Some(LevelFilter::TRACE)
     }
 }
@@ -106,7 +108,7 @@ mod tests {
         let writer = paper.clone();
         let subscriber = tracing_subscriber::registry().with(lines(move || writer.clone(), false, USUAL));
         tracing::subscriber::with_default(subscriber, || {
-            // Two minutes, at two tries a second.
+            // Two minutes, at two attempts a second.
             for _ in 0..240 {
                 tracing::error!(target: "actix_server::accept", "no file is left");
                 tracing::warn!(target: "jsdkd::http", "something else");

@@ -1,4 +1,4 @@
-//! What a visitor sets out with on a trip, and what the site gets back from it.
+//! The parameters of a login trip at departure, and what the site receives at its end.
 
 use std::iter;
 
@@ -10,11 +10,11 @@ use wechat::signature::random_id;
 /// Room for WeChat's code, which today has 32 characters.
 const LONGEST_CODE: usize = 128;
 
-/// What a site gets back.
+/// What the site receives after a login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// A ticket, for which its back end gets the user from us.
+    /// A ticket, which the site's back end exchanges with us for the user.
     #[default]
     Login,
     /// WeChat's own code, which the site's back end exchanges.
@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The names that this mode writes into the query of the address it returns to.
+    /// The query parameters that this mode adds to the return address.
     pub(super) fn names(self) -> [&'static str; 3] {
         match self {
             Self::Login => ["ticket", "state", "error"],
@@ -31,18 +31,18 @@ impl Mode {
     }
 }
 
-/// What a visitor sets out with.
+/// The parameters of a departure.
 #[derive(Clone, Debug)]
 pub struct Departure {
-    /// The account that asks.
+    /// The account that requests the login.
     pub app_id: String,
     /// Where the visitor returns to.
     pub redirect: Redirect,
-    /// The site's own state, which comes back to it.
+    /// The site's own state, passed back to the site.
     pub state: Option<String>,
-    /// What the site gets back.
+    /// What the site receives.
     pub mode: Mode,
-    /// What the visitor is asked for.
+    /// The requested OAuth scope.
     pub scope: Scope,
 }
 

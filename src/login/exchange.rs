@@ -1,6 +1,6 @@
-//! Exchanges of codes with WeChat, as the record of a login remembers them: which code was brought, and what came of it. Each code is
-//! exchanged once, by whichever instance writes it into the record first, and a record takes ten of them. Whoever brings a code again reads
-//! what came of it.
+//! Exchanges codes with WeChat and records the outcomes. Each code is exchanged once, by the first
+//! instance that writes it to the record. A record accepts ten codes. A repeated code returns the
+//! recorded outcome.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,26 +12,26 @@ use crate::client_network::ClientNetwork;
 use clock::UnixMillis;
 use wechat::signature::{fingerprint, random_id};
 
-/// Codes that are exchanged for one record.
+/// Maximum number of codes exchanged per record.
 const MOST: usize = 10;
 
-/// Codes that are exchanged for one client network within a minute.
+/// Maximum number of codes exchanged per client network and minute.
 const A_MINUTE: u32 = 600;
 
-/// How much longer than WeChat's timeout somebody waits for an exchange of another request.
+/// Extra wait, on top of WeChat's timeout, for an exchange that another request started.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// An exchange without an outcome after this long has lost its process, whatever the clocks of two instances say.
+/// An exchange without an outcome after this long counts as abandoned. Allows for clock skew.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
-/// An exchange that has begun.
+/// An exchange in flight.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Begun {
     /// The fingerprint of the code.
     code: String,
-    /// Tells apart two instances that write the same at the same time.
+    /// Distinguishes two instances that write at the same time.
     by: String,
-    /// When it began, in unix milliseconds.
+    /// The start time in Unix milliseconds.
     at: u64,
 }
 
@@ -44,24 +44,24 @@ impl Begun {
         self.code == code
     }
 
-    /// Whether nobody will conclude it any more.
+    /// True if the process that started the exchange must have died.
     pub(super) fn is_lost(&self, now: UnixMillis) -> bool {
         UnixMillis(self.at).plus(LOST_AFTER) <= now
     }
 }
 
-/// What came of an exchange.
+/// The outcome of an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
-    /// Nobody is logged in by this code.
+    /// The code logged nobody in.
     Failed(Failure),
-    /// The person of the login.
+    /// The code belongs to the user of this login.
     Theirs,
-    /// Somebody else.
+    /// The code belongs to another user.
     Another,
 }
 
-/// An exchange of a record that takes several.
+/// An exchange in a record that accepts several.
 #[derive(Clone, Serialize, Deserialize)]
 struct Exchange {
     #[serde(flatten)]
@@ -70,17 +70,17 @@ struct Exchange {
     outcome: Option<Outcome>,
 }
 
-/// What a record says of a code.
+/// The state of a code in a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
-    /// It can be exchanged.
+    /// The code can be exchanged.
     New,
-    /// It is being exchanged.
+    /// The exchange is in flight.
     UnderWay,
-    /// Its exchange has lost its process.
+    /// The exchange was abandoned.
     Lost,
     Concluded(Outcome),
-    /// It is one more than the record takes.
+    /// The record accepts no more codes.
     TooMany,
 }
 
@@ -104,7 +104,7 @@ impl Exchanges {
         }
     }
 
-    /// Whether no code more is taken and none is under way.
+    /// True if the record accepts no more codes and no exchange is in flight.
     pub(super) fn are_over(&self) -> bool {
         self.0.len() >= MOST && self.0.iter().all(|exchange| exchange.outcome.is_some())
     }
@@ -120,18 +120,18 @@ impl Exchanges {
     }
 }
 
-/// The fingerprint by which a record of the account knows `code`.
+/// Returns the fingerprint under which the account's records store `code`.
 pub(super) fn print_of(app_id: &str, code: &str) -> String {
     fingerprint(&format!("{app_id} {code}")).text()
 }
 
 impl Logins {
-    /// How long to wait for an exchange of another request.
+    /// Returns how long to wait for an exchange that another request started.
     pub(super) fn exchange_patience(&self) -> Duration {
         self.0.wechat.timeout() + MARGIN
     }
 
-    /// Counts one exchange more for the network of `from`, across all instances.
+    /// Counts one exchange for the network of `from`, across all instances.
     pub(super) async fn count_exchange(&self, from: Option<IpAddr>) -> Result<(), LoginError> {
         match from.and_then(ClientNetwork::of) {
             Some(network) => self.count("exchange", network, A_MINUTE).await,

@@ -1,5 +1,5 @@
-//! How many records of logins this process keeps under way: in all, and for one client network. Where there is no room the oldest record
-//! that nobody has used gives way. It knows which records there are, and nothing of what is in them.
+//! Limits the number of login records in this process, in total and per client network. At the
+//! limit, the oldest unused record is evicted. Tracks only which records exist, not their contents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::client_network::{ClientNetwork, Shares, levels};
 use clock::Clock;
 
-/// Records begun in this process that may live at once.
+/// Maximum number of records begun in this process.
 const MOST: usize = 100_000;
 
-/// One client network may hold this part of them.
+/// The share of them that one client network may hold.
 const NETWORK_SHARES: usize = 10;
 
 /// A record, by its kind and its id.
@@ -22,7 +22,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// The number that an id of 32 hex digits is.
+    /// Parses an id of 32 hex digits.
     pub(super) fn number(id: &str) -> u128 {
         u128::from_str_radix(id, 16).unwrap_or_default()
     }
@@ -33,30 +33,31 @@ impl Key {
     }
 }
 
-/// Whether there is room for one more record.
+/// The result of a request for one more record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Room {
-    /// It is counted now.
+    /// The record is counted.
     Made,
-    /// Not until this one, the oldest that nobody has used, is given up. It counts as used from now on, so that nobody else picks it.
+    /// First delete this record, the oldest unused one. It is marked as used, so that nobody else
+    /// picks it.
     InsteadOf(Key),
-    /// No, and every record is in use.
+    /// The limit is reached and every record is in use.
     None,
 }
 
-/// The records under way.
+/// The counted records.
 pub(super) struct Limits {
     live: Mutex<Live>,
     clock: Clock,
     most: usize,
 }
 
-/// The records by a number that tells the order in which they were begun.
+/// The records by sequence number, oldest first.
 #[derive(Default)]
 struct Live {
     entries: BTreeMap<u64, Entry>,
     numbers: HashMap<Key, u64>,
-    /// By the second in which they end.
+    /// The records by the second of their expiry.
     ends: BTreeSet<(u64, u64)>,
     unused: BTreeSet<u64>,
     unused_of: BTreeSet<(ClientNetwork, u64)>,
@@ -75,7 +76,7 @@ impl Limits {
         Self { live: Mutex::default(), clock, most: MOST }
     }
 
-    /// Counts a new record that lives for `life`, if there is room.
+    /// Counts a new record that expires after `life`, if there is room.
     pub(super) fn admit(&self, key: Key, from: Option<ClientNetwork>, life: Duration) -> Room {
         let share = self.most.div_ceil(NETWORK_SHARES);
         self.change(|live, now| {
@@ -93,7 +94,7 @@ impl Limits {
         })
     }
 
-    /// A record that somebody has used does not give way to others.
+    /// Marks a record as used, which protects it from eviction.
     pub(super) fn mark_used(&self, key: Key) {
         self.change(|live, _| {
             if let Some(number) = live.numbers.get(&key).copied() {
@@ -102,7 +103,7 @@ impl Limits {
         });
     }
 
-    /// A used record has `life` left, since its login is over.
+    /// Sets the remaining lifetime of a used record to `life`, after its login ended.
     pub(super) fn settle(&self, key: Key, life: Duration) {
         self.change(|live, now| {
             let Some(number) = live.numbers.get(&key).copied() else { return };
@@ -115,7 +116,7 @@ impl Limits {
         });
     }
 
-    /// A record that is gone counts no more.
+    /// Stops counting a deleted record.
     pub(super) fn forget(&self, key: Key) {
         self.change(|live, _| {
             if let Some(number) = live.numbers.get(&key).copied() {

@@ -1,9 +1,9 @@
-//! What becomes of a visitor who logs in: on a trip to WeChat and back (`trip`), or by a phone that scans what a desktop shows
-//! (`scan`). It knows records, their lives and their bounds; it knows nothing of HTTP, of cookies or of pages.
+//! Logs visitors in, by a trip to WeChat and back (`trip`) or by scanning a QR code (`scan`).
+//! Handles records, their expiry and their limits, but no HTTP, cookies or pages.
 //!
-//! Reading order: `departure`, `trip`, `scan` and its `picture`, then `records` (how they rest in the store), `exchange` (how often a code is brought
-//! to WeChat), `visitor` (who a code stands for), `together` and `refusals` (what many ask at once or again), `waiting` (polls that wait for a scan) and `limits`
-//! (how many records strangers can make us keep).
+//! Reading order: `departure`, `trip`, `scan` and its `picture`, then `records` (storage),
+//! `exchange` (code exchanges), `visitor` (user identification), `together` and `refusals`
+//! (deduplication), `waiting` (long polls) and `limits` (record limits).
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -42,51 +42,52 @@ pub use scan::{Polled, Scanned};
 pub use trip::{Arrived, Stop};
 pub use visitor::Failure;
 
-/// Until a settled record is dropped, and how long a one-time ticket lives: WeChat's browser sometimes asks twice.
+/// The lifetime of settled records and one-time tickets. WeChat's browser sometimes repeats a
+/// request.
 const SETTLED_LIFE: Duration = Duration::from_secs(60);
 
-/// How often the second of two instances that are brought the same code looks for the first one's result.
+/// The interval at which a second instance polls for the first one's result.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// When somebody who found no place comes again.
+/// The retry delay for requests that exceed a limit.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// New logins of one client network within [`MINUTE`].
+/// Maximum number of new logins per client network within [`MINUTE`].
 const BEGUN_A_MINUTE: u32 = 600;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many records in use are passed over before a new login is refused.
+/// How many records in use are skipped before a new login is refused.
 const PASSED_OVER: usize = 8;
 
-/// Refused scans and refused arrivals that this process remembers. An arrival's holds an address of up to 2 kB.
+/// Size of the caches of refused scans and arrivals. An arrival holds an address of up to 2 kB.
 const SCANS_REFUSED: usize = 10_000;
 const ARRIVALS_REFUSED: usize = 1000;
 
-/// Networks over a limit that this process remembers, for a moment: they need not be counted on.
+/// How many networks over a limit are cached, to skip counting them for a moment.
 const NETWORKS_REFUSED: usize = 10_000;
 
-/// For how long a refused code is remembered. It is dead by then. Source: 网页授权, code.
+/// How long a refused code is cached. It has expired by then. Source: 网页授权, code.
 const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// Why a login could not even be tried.
+/// Why a login could not be attempted.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoginError {
-    /// More than one client network, or all together, may begin, finish or wait for.
+    /// The limit of one client network or of the whole process is reached.
     #[error("too many logins are under way")]
     TooMany {
-        /// When to try again.
+        /// When to retry.
         retry_after: Duration,
     },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The work's own task ended without a result.
+    /// The task panicked or was cancelled.
     #[error("the login was lost")]
     Lost,
 }
 
-/// A cheap handle on all logins.
+/// A handle on all logins; cheap to clone.
 #[derive(Clone)]
 pub struct Logins(Arc<Inner>);
 
@@ -106,7 +107,7 @@ struct Inner {
 }
 
 impl Logins {
-    /// Logins whose records rest in `store`. Must be called on the runtime that is to do the work.
+    /// Creates the logins over `store`. Must be called on the runtime that is to run the tasks.
     pub fn new(store: Arc<dyn Store>, wechat: WechatClient, clock: Clock) -> Self {
         let records = Records::new(store);
         Self(Arc::new(Inner {
@@ -125,12 +126,13 @@ impl Logins {
         }))
     }
 
-    /// Lets every waiting poll go home, as a stopping server must.
+    /// Ends all waiting polls, for shutdown.
     pub fn close(&self) {
         self.0.waiting.close();
     }
 
-    /// Does `work` on the runtime of [`Logins::new`] to its end, even if nobody waits for it any more: a code is spent only once.
+    /// Runs `work` to completion on the runtime of [`Logins::new`], even if the caller goes away. A
+    /// code can be exchanged only once.
     async fn finish<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, LoginError>
     where
         T: Send + 'static,
@@ -139,7 +141,8 @@ impl Logins {
         self.0.runtime.spawn(work(self.clone())).await.unwrap_or(Err(LoginError::Lost))
     }
 
-    /// Counts the new record `key` of `life`, begun by `from`. Where there is no room the oldest unused one gives way.
+    /// Counts the new record `key` of lifetime `life`, begun by `from`. At the limit, it evicts the
+    /// oldest unused record.
     async fn admit(&self, key: Key, from: Option<IpAddr>, life: Duration) -> Result<(), LoginError> {
         let from = from.and_then(ClientNetwork::of);
         if let Some(network) = from {
@@ -159,7 +162,7 @@ impl Logins {
         Err(LoginError::TooMany { retry_after: SETTLED_LIFE })
     }
 
-    /// Counts one thing more that `network` does, of which it may do `limit` in a minute, across all instances.
+    /// Counts one action of `network`, limited to `limit` a minute across all instances.
     async fn count(&self, what: &'static str, network: ClientNetwork, limit: u32) -> Result<(), LoginError> {
         let key = format!("login.{what}.{network}");
         let refused = || LoginError::TooMany { retry_after: MINUTE };
@@ -177,7 +180,7 @@ impl Logins {
         Err(refused())
     }
 
-    /// Deletes the record unless it is in use: another instance may have seen its visitor.
+    /// Deletes the record unless it is in use; another instance may have used it.
     async fn give_up(&self, key: Key) -> Result<bool, LoginError> {
         match key {
             Key::Trip(_) => self.give_up_trip(&key.id()).await,

@@ -1,29 +1,30 @@
-//! The two ids of a login by scan. Whoever sees the QR code, or photographs it, has the one; only whoever began the login has the other.
+//! The two ids of a login by scan: a public one in the QR code, and a secret one for whoever
+//! started the login.
 
 use wechat::signature::fingerprint;
 
-/// What stands before the id of a login's picture in the name of its record.
+/// The prefix of picture ids in record keys.
 pub(super) const SCAN_KEYS: &str = "login.scan.";
 
-/// A login that has begun: two ids, neither of which can be guessed from the other, since the one is a hash of the other's random bits.
+/// The two ids of a new login. Neither reveals the other: one is a hash of the other's random bits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened {
-    /// What the login is asked for by. It is for whoever began the login alone.
+    /// The secret id for polling the login. Only for whoever started it.
     pub uuid: String,
-    /// What the QR code shows to everybody who sees it. It opens nothing but the way to log in.
+    /// The public id in the QR code. It only allows logging in.
     pub picture: String,
 }
 
-/// Whose QR code a person scans.
+/// The site whose QR code is scanned.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Beginner {
-    /// A page, by its origin.
+    /// A page, identified by its origin.
     Page(String),
-    /// A back end; what the site is called then.
+    /// A back end, with the site's display name.
     BackEnd(String),
 }
 
-/// What the QR code of a login shows. The login's record is found by it, so that the store does not hold the uuid either.
+/// The id in the QR code. It is also the record's key, so that the store does not hold the uuid.
 pub(super) fn picture_of(uuid: &str) -> String {
     let mut id = fingerprint(&format!("the picture of {uuid}")).text();
     id.truncate(uuid.len());

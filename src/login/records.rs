@@ -1,5 +1,5 @@
-//! Records of logins as they rest in the store: JSON under `oauth.…` and `login.…`, words that no appid may be. A record that cannot be
-//! read counts as absent; a store that fails does not.
+//! Stored login records: JSON under `oauth.…` and `login.…`, prefixes that no appid may have. An
+//! unreadable record counts as absent; a store failure is an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct Records {
     store: Arc<dyn Store>,
 }
 
-/// A record as it was found.
+/// A record as it was read.
 pub(super) struct Found<T> {
     pub(super) record: T,
     written: Record,
@@ -28,17 +28,17 @@ impl Records {
         Self { store }
     }
 
-    /// Whether another process may change what rests here.
+    /// True if other processes can change the records.
     pub(super) fn are_shared(&self) -> bool {
         self.store.is_shared()
     }
 
-    /// What other processes write, where the store can tell.
+    /// Subscribes to other processes' writes, if the store supports it.
     pub(super) fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         self.store.changes()
     }
 
-    /// The living record.
+    /// Returns the unexpired record.
     pub(super) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Found<T>>, StoreError> {
         let found = self.store.get(key).await?;
         Ok(found.and_then(|record| Some(Found { record: read(key, &record)?, written: record })))
@@ -48,18 +48,18 @@ impl Records {
         self.store.put(key, &Record { value: text(record)?, expires_at }).await
     }
 
-    /// Writes `record` with the end of `found`, unless something else was written under `key` since that was found.
+    /// Writes `record` with the expiry of `found`, unless `key` has changed since it was read.
     pub(super) async fn replace<T: Serialize>(&self, key: &str, found: &Found<T>, record: &T) -> Result<bool, StoreError> {
         let new = Record { value: text(record)?, expires_at: found.written.expires_at };
         self.store.replace(key, Some(&found.written.value), &new).await
     }
 
-    /// Reads and deletes at once: of many takers one gets it.
+    /// Reads and deletes atomically, so that only one caller gets the record.
     pub(super) async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
         Ok(self.store.take(key).await?.and_then(|record| read(key, &record)))
     }
 
-    /// Takes one of `limit` permits, which come back after `window`; all instances draw on them.
+    /// Takes one of `limit` permits, which return after `window`. All instances share them.
     pub(super) async fn take_permit(&self, key: &str, limit: u32, window: Duration) -> Result<bool, StoreError> {
         self.store.take_permit(key, limit, window).await
     }
@@ -73,7 +73,7 @@ fn text<T: Serialize>(record: &T) -> Result<SecretString, StoreError> {
 fn read<T: DeserializeOwned>(key: &str, record: &Record) -> Option<T> {
     let read = serde_json::from_str(record.value.expose_secret());
     if read.is_err() {
-        // The key holds an id that opens the record, so only its kind is told.
+        // Logs only the key's kind, because the id in it gives access to the record.
         let kind = key.rsplit_once('.').map_or(key, |(kind, _)| kind);
         tracing::warn!(record.kind = kind, "a login's record cannot be read; it counts as absent");
     }

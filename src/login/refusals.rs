@@ -1,4 +1,4 @@
-//! Refusals that this process remembers, so that whoever asks the same again costs neither a look into the store nor a place to wait.
+//! Caches recent refusals, so that a repeated request needs no store read and no poll permit.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clock::{Clock, SteadyMillis};
 use wechat::signature::fingerprint;
 
-/// The latest refusals; the oldest are forgotten first.
+/// The latest refusals; the oldest are evicted first.
 pub(super) struct Refusals<T> {
     kept: Mutex<Kept<T>>,
     clock: Clock,
@@ -21,7 +21,7 @@ struct Kept<T> {
 }
 
 impl<T: Clone> Refusals<T> {
-    /// Remembers at most `most` refusals, each for `life`.
+    /// Creates a cache of up to `most` refusals, each for `life`.
     pub(super) fn new(clock: Clock, most: usize, life: Duration) -> Self {
         let kept = Kept { by_question: HashMap::new(), order: VecDeque::new() };
         Self { kept: Mutex::new(kept), clock, most, life }
@@ -59,7 +59,7 @@ impl<T: Clone> Refusals<T> {
     }
 }
 
-/// One text for all parts of a question, of one length however long they are.
+/// Combines all parts of a question into one fixed-length key.
 pub(super) fn print(question: &[&str]) -> String {
     fingerprint(&serde_json::json!(question).to_string()).text()
 }

@@ -1,5 +1,6 @@
-//! Login by scanning (haowang1013/wechat-server's contract): a desktop shows a QR code, a phone opens it in WeChat, the desktop learns
-//! who it was. One person per code: whoever comes second is refused.
+//! Login by scanning (haowang1013/wechat-server's contract). A desktop shows a QR code, a phone
+//! opens it in WeChat, and the desktop receives the user. Each login accepts one user and refuses
+//! others.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,34 +21,36 @@ use wechat::signature::{fingerprint, is_id, random_id};
 
 mod settle;
 
-/// How long a QR code may be scanned, and the login be asked for afterwards. Source: wechat-server, the lifetime of its Redis values.
+/// How long a QR code can be scanned, and the result be polled. Source: wechat-server, the TTL of
+/// its Redis values.
 const SCAN_LIFE: Duration = Duration::from_secs(3600);
 
-/// How often a change of a record is tried: each time it fails another one was made, of which a record allows few.
+/// Maximum number of attempts to update a record. Each failure means a concurrent update, and a
+/// record allows few.
 const ROUNDS: usize = 100;
 
-/// What a visit by phone came to.
+/// The result of a visit by phone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scanned {
     /// Logged in.
     Done,
-    /// The person is to be asked first whether they mean it.
+    /// The user must confirm first.
     Asks {
         /// The site that shows the QR code.
         site: String,
-        /// Proves that the answer comes from the page that asked.
+        /// Proves that the answer comes from the confirmation page.
         token: String,
     },
-    /// The person said no.
+    /// The user declined.
     Declined,
-    /// No such login, its hour is over, or too many codes were brought for it.
+    /// The login is unknown, has expired or received too many codes.
     Unknown,
-    /// Somebody else was first.
+    /// Another user scanned first.
     Taken {
         /// The site that shows the QR code.
         site: String,
     },
-    /// No login came of it; the person may scan again.
+    /// The login failed; the user may scan again.
     Failed {
         /// Why.
         failure: Failure,
@@ -56,31 +59,31 @@ pub enum Scanned {
     },
 }
 
-/// What the desktop learns.
+/// The state of a login, for the desktop.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Polled {
-    /// No such login, or its hour is over.
+    /// The login is unknown or has expired.
     Unknown,
     /// Nobody has scanned yet.
     Waiting,
-    /// The person said no.
+    /// The user declined.
     Declined,
     /// This user of this account.
     Done {
         /// The account.
         app_id: String,
-        /// What WeChat tells of the user.
+        /// The user object from WeChat.
         user: Map<String, Value>,
     },
 }
 
-/// A login as it rests in the store.
+/// The stored record of a login.
 #[derive(Clone, Serialize, Deserialize)]
 struct Scan {
     app: String,
-    /// Whose QR code it is, as a person knows it.
+    /// The display name of the site.
     site: String,
-    /// Whether a page began it.
+    /// True if a page started the login.
     by_page: bool,
     phase: Phase,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,12 +106,12 @@ enum Phase {
 struct Person {
     openid: String,
     user: Map<String, Value>,
-    /// What the page that asks must send back.
+    /// The token that the confirmation page must send back.
     token: String,
 }
 
 impl Logins {
-    /// Begins a login at `app_id`. `from` is the caller's address.
+    /// Starts a login at `app_id`. `from` is the client's address.
     pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Opened, LoginError> {
         let (site, by_page) = match beginner {
             Beginner::Page(origin) => (origin, true),
@@ -126,14 +129,15 @@ impl Logins {
         .await
     }
 
-    /// The account that the login behind a picture is for; `None` when there is no such login.
+    /// Returns the account of the login behind a picture, or `None` if there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
         self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app))).await
     }
 
-    /// A phone came back from WeChat with `code` for the picture `id`. `confirm`: whether the person is asked before it counts; `None`:
-    /// if a page began the login. `from` is the phone's address.
+    /// Handles a phone that returns from WeChat with `code` for picture `id`. `confirm` says
+    /// whether the user must confirm; `None` means only if a page started the login. `from` is the
+    /// phone's address.
     pub async fn scanned(
         &self,
         account: Account,
@@ -148,12 +152,12 @@ impl Logins {
         self.0.scans.join(self, question, settle).await
     }
 
-    /// What [`Logins::scanned`] comes to where this process has refused the same before.
+    /// Returns the result of [`Logins::scanned`] if this process has already refused the same scan.
     pub fn refused_scan(&self, id: &str, code: &str) -> Option<Scanned> {
         self.0.refused_scans.recall(&[id, code]).or_else(|| self.0.refused_scans.recall(&[id]))
     }
 
-    /// The person's answer on the page that asked.
+    /// Handles the user's answer on the confirmation page.
     pub async fn confirm(&self, id: &str, token: &str, yes: bool) -> Result<Scanned, LoginError> {
         let (id, token) = (id.to_owned(), fingerprint(token));
         self.finish(async move |logins| {
@@ -172,8 +176,8 @@ impl Logins {
         .await
     }
 
-    /// What the desktop may know now, or as soon as there is something to know within `wait`.
-    /// `from` is the caller's address.
+    /// Returns the login's state, waiting up to `wait` for a change. `from` is the client's
+    /// address.
     pub async fn poll(&self, uuid: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
         if !is_id(uuid) {
             return Ok(Polled::Unknown);
@@ -188,7 +192,7 @@ impl Logins {
         };
         let deadline = self.0.clock.steady().plus(wait);
         loop {
-            // Listening begins before the look, so that no ring falls between the two.
+            // Subscribe before reading, so that no wake-up is lost in between.
             let mut ring = std::pin::pin!(place.bell.notified());
             ring.as_mut().enable();
             let seen = self.look(id).await?;
@@ -219,8 +223,8 @@ impl Logins {
         Ok(self.0.records.get(&scan_key(id)).await?)
     }
 
-    /// Applies `change` to the login `id` so that no other change is lost, and returns the login as it is then with the result; `None` when
-    /// there is no such login. `change` also says whether it changed anything.
+    /// Atomically applies `change` to login `id`. Returns the updated login and the result, or
+    /// `None` if there is no such login. `change` also returns whether it changed anything.
     async fn change_scan<T>(&self, id: &str, change: impl Fn(&mut Scan) -> (T, bool)) -> Result<Option<(Scan, T)>, LoginError> {
         for _ in 0..ROUNDS {
             let Some(found) = self.scan(id).await? else { return Ok(None) };
@@ -233,7 +237,7 @@ impl Logins {
         Err(LoginError::Lost)
     }
 
-    /// Deletes the login unless somebody has scanned it.
+    /// Deletes the login unless it was scanned.
     pub(super) async fn give_up_scan(&self, id: &str) -> Result<bool, LoginError> {
         if self.scan(id).await?.is_some_and(|found| found.record.person.is_some()) {
             return Ok(false);
@@ -245,7 +249,7 @@ impl Logins {
 }
 
 impl Scan {
-    /// What the person who scanned is shown.
+    /// Returns what to show the user who scanned.
     fn seen(&self) -> Scanned {
         match (self.phase, &self.person) {
             (Phase::Done, _) => Scanned::Done,

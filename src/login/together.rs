@@ -1,4 +1,4 @@
-//! Work that several requests ask for at once is done once: the first begins it, the others wait for what it comes to.
+//! Deduplicates concurrent work: the first request starts it, the others await its result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,11 @@ use tokio::sync::watch;
 
 use super::{LOOK_AGAIN, LoginError, Logins};
 
-/// How many requests may wait for the same work. A phone that asks twice or thrice finds a place, a flood of the same does not.
+/// Maximum number of requests that share one task. Enough for a phone's repeats, too few for a
+/// flood.
 const MOST: usize = 16;
 
-/// The work under way, by what is asked for.
+/// The work in flight, by question.
 pub(super) struct Together<T>(Arc<Mutex<HashMap<String, Arc<Pending<T>>>>>);
 
 type Pending<T> = watch::Sender<Option<Result<T, LoginError>>>;
@@ -28,7 +29,8 @@ impl<T> Clone for Together<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Together<T> {
-    /// Joins the work under way for `question`, or begins `work` in a task that goes on when nobody waits for it any more.
+    /// Joins the work in flight for `question`, or starts `work` in a task that outlives its
+    /// callers.
     pub(super) async fn join<F>(&self, logins: &Logins, question: String, work: impl FnOnce(Logins) -> F) -> Result<T, LoginError>
     where
         F: Future<Output = Result<T, LoginError>> + Send + 'static,
@@ -47,7 +49,7 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
                     let (listed, work) = (Listed { all: self.clone(), question }, work(logins.clone()));
                     logins.0.runtime.spawn(async move {
                         let result = work.await;
-                        // Taken off the list before it is told: whoever comes later begins anew.
+                        // Remove the entry before sending, so that later requests start anew.
                         drop(listed);
                         sender.send_replace(Some(result));
                     });
@@ -55,7 +57,7 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
                 }
             }
         };
-        // Without a result its task panicked, or the runtime stops.
+        // No result: the task panicked or the runtime is shutting down.
         let result = result.wait_for(Option::is_some).await.map_err(|_| LoginError::Lost)?;
         result.clone().unwrap_or(Err(LoginError::Lost))
     }
@@ -65,7 +67,7 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
     }
 }
 
-/// Takes its work off the list when dropped, also by a panic.
+/// Removes its entry on drop, also on panic.
 struct Listed<T: Clone + Send + Sync + 'static> {
     all: Together<T>,
     question: String,

@@ -1,5 +1,5 @@
-//! One visitor's trip to WeChat and back (网页授权): the record that is made at departure, used once at the arrival of the same
-//! browser, and the one-time ticket by which a site learns who came.
+//! Web OAuth login (网页授权). A record is created at departure and used once, when the same browser
+//! returns. The site then exchanges a one-time ticket for the user.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,39 +17,40 @@ use crate::oauth::{OauthPolicy, Redirect, Scope};
 use wechat::account::Account;
 use wechat::signature::{fingerprint, is_id, random_id};
 
-/// How long a visitor may stay with WeChat.
+/// How long a visitor has to return from WeChat.
 const TRIP_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// What a visitor comes back with.
+/// The parameters of an arrival.
 #[derive(Clone, Debug)]
 pub struct Stop {
     /// The account in the address.
     pub account: Account,
-    /// Its policy now, which may have changed since the departure.
+    /// The account's current policy; it may have changed since the departure.
     pub policy: OauthPolicy,
     /// The id of the trip, which WeChat calls `state`.
     pub state: String,
     /// WeChat's code; none when the visitor refused.
     pub code: Option<String>,
-    /// What the browser was given at departure.
+    /// The browser's cookie from the departure.
     pub browser: Option<String>,
     /// The caller's address.
     pub from: Option<IpAddr>,
 }
 
-/// Where an arrival leads.
+/// The result of an arrival.
 #[derive(Clone, Debug)]
 pub enum Arrived {
-    /// On to the site.
+    /// Redirect to the site.
     To(String),
-    /// The trip is unknown, over, too old, or another browser's. Nothing was used up. If its record is still there, this is where it
-    /// began; without the site's `state` unless this is the trip's own browser, to which alone the site gave it.
+    /// The trip is unknown, finished, expired or another browser's; nothing was consumed. If the
+    /// record still exists, this is its return address. It includes the site's `state` only for the
+    /// trip's own browser.
     Unknown(Option<Departure>),
-    /// No login came of it; the departure can be repeated.
+    /// The login failed; the visitor can start again.
     Failed(Failure, Departure),
 }
 
-/// A trip as it rests in the store.
+/// The stored record of a trip.
 #[derive(Clone, Serialize, Deserialize)]
 struct Trip {
     app: String,
@@ -58,16 +59,16 @@ struct Trip {
     state: Option<String>,
     mode: Mode,
     scope: String,
-    /// The fingerprint of what binds it to its browser.
+    /// The fingerprint of the cookie that binds the trip to its browser.
     browser: String,
-    /// The arrival that is being dealt with, or was.
+    /// The arrival in progress, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun: Option<Begun>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End>,
 }
 
-/// How a trip ended, for the browser that asks twice.
+/// How a trip ended, kept to answer repeated requests.
 #[derive(Clone, Serialize, Deserialize)]
 struct End {
     /// The fingerprint of the code that was brought.
@@ -76,7 +77,8 @@ struct End {
 }
 
 impl Logins {
-    /// Records a departure from `browser` and returns the id of the trip. `from` is the caller's address.
+    /// Records a departure from `browser` and returns the trip's id. `from` is the client's
+    /// address.
     pub async fn depart(&self, departure: Departure, browser: &str, from: Option<IpAddr>) -> Result<String, LoginError> {
         let trip = Trip {
             app: departure.app_id,
@@ -97,22 +99,24 @@ impl Logins {
         .await
     }
 
-    /// Ends a trip: the first arrival of its browser exchanges the code, whoever brings the same code within a minute gets the same.
+    /// Completes a trip. The first arrival of its browser exchanges the code. A repeat with the
+    /// same code within a minute gets the same result.
     pub async fn arrive(&self, stop: Stop) -> Result<Arrived, LoginError> {
         self.0.arrivals.join(self, print(&stop.question()), |logins| async move { logins.arrived(&stop).await }).await
     }
 
-    /// What [`Logins::arrive`] comes to where this process has refused the same before.
+    /// Returns the result of [`Logins::arrive`] if this process has already refused the same
+    /// arrival.
     pub fn refused_arrival(&self, stop: &Stop) -> Option<Arrived> {
         self.0.refused_arrivals.recall(&stop.question())
     }
 
-    /// Whether [`Logins::arrive`] would know the trip; uses nothing up.
+    /// True if [`Logins::arrive`] would find the trip. Consumes nothing.
     pub async fn is_expected(&self, stop: Stop) -> Result<bool, LoginError> {
         self.finish(async move |logins| Ok(logins.trip(&stop).await?.is_some())).await
     }
 
-    /// The user behind a ticket of this account, once.
+    /// Redeems a ticket of this account and returns its user. Works once.
     pub async fn redeem(&self, app_id: &str, ticket: &str) -> Result<Option<Map<String, Value>>, LoginError> {
         if !is_id(ticket) {
             return Ok(None);
@@ -121,7 +125,7 @@ impl Logins {
         self.finish(async move |logins| Ok(logins.0.records.take(&key).await?)).await
     }
 
-    /// Whether a ticket could be redeemed.
+    /// True if the ticket could be redeemed. Consumes nothing.
     pub async fn is_redeemable(&self, app_id: &str, ticket: &str) -> Result<bool, LoginError> {
         if !is_id(ticket) {
             return Ok(false);
@@ -136,21 +140,21 @@ impl Logins {
         loop {
             let Some(found) = self.recorded(stop).await? else { return Ok(Arrived::Unknown(None)) };
             let trip = found.record.clone();
-            // A site that was taken off the list since gets no visitor any more.
+            // The site may have been removed from the list since the departure.
             let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown(None)) };
             if !stop.is_of_browser(&trip) {
                 return Ok(Arrived::Unknown(Some(Trip { state: None, ..trip }.departure(redirect))));
             }
             let end = match (&trip.end, &trip.begun) {
                 (Some(end), _) => end.clone(),
-                // The same state with another code is no repetition.
+                // The same state with another code is a different arrival.
                 (None, Some(begun)) if !begun.is_of(&code) => {
                     return Ok(Arrived::Unknown(Some(trip.clone().departure(redirect))));
                 }
                 (None, Some(begun)) if begun.is_lost(clock.wall()) || clock.steady() >= give_up => {
                     End { code: code.clone(), result: Err(Failure::TimedOut) }
                 }
-                // Another instance deals with it.
+                // Another instance is processing this arrival.
                 (None, Some(_)) => {
                     tokio::time::sleep(LOOK_EVERY).await;
                     continue;
@@ -179,12 +183,12 @@ impl Logins {
         }
     }
 
-    /// The trip that `stop` belongs to, if it is this account's and this browser's.
+    /// Returns the trip of `stop` if account and browser match.
     async fn trip(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
         Ok(self.recorded(stop).await?.filter(|found| stop.is_of_browser(&found.record)))
     }
 
-    /// The same for a trip of any browser.
+    /// Like the above, for any browser.
     async fn recorded(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
         if !is_id(&stop.state) {
             return Ok(None);
@@ -193,7 +197,7 @@ impl Logins {
         Ok(found.filter(|found| found.record.app == stop.account.app_id.as_str()))
     }
 
-    /// Does what the arrival is for, and remembers how it ended.
+    /// Processes the arrival and stores the outcome.
     async fn end(&self, stop: &Stop, mut trip: Trip, redirect: &Redirect, code: String) -> Result<End, LoginError> {
         let mut pairs = Vec::new();
         let ticket;
@@ -226,7 +230,7 @@ impl Logins {
         Ok(end)
     }
 
-    /// Deletes the trip unless its visitor has come back.
+    /// Deletes the trip unless its visitor has returned.
     pub(super) async fn give_up_trip(&self, id: &str) -> Result<bool, LoginError> {
         let found = self.0.records.get::<Trip>(&trip_key(id)).await?;
         if found.is_some_and(|found| found.record.begun.is_some() || found.record.end.is_some()) {
@@ -238,7 +242,7 @@ impl Logins {
 }
 
 impl Stop {
-    /// What is asked: who asks the same is answered the same.
+    /// The key for deduplicating identical arrivals.
     fn question(&self) -> [&str; 4] {
         let [code, browser] = [&self.code, &self.browser].map(|text| text.as_deref().unwrap_or_default());
         [self.account.app_id.as_str(), &self.state, code, browser]
@@ -246,7 +250,7 @@ impl Stop {
 }
 
 impl Stop {
-    /// Whether the trip began in the browser that comes back.
+    /// True if the trip began in the returning browser.
     fn is_of_browser(&self, trip: &Trip) -> bool {
         self.browser.as_deref().is_some_and(|browser| fingerprint(browser).matches(&trip.browser))
     }
@@ -263,7 +267,7 @@ fn trip_key(id: &str) -> String {
     format!("oauth.trip.{id}")
 }
 
-/// The account is part of the key: a ticket opens nothing at another one.
+/// The key includes the account, so a ticket is valid for one account only.
 fn ticket_key(app_id: &str, ticket: &str) -> String {
     format!("oauth.ticket.{app_id}.{ticket}")
 }

@@ -1,4 +1,4 @@
-//! Who a code stands for: the exchange with WeChat and, where the visitor agreed to it, what they show of themselves.
+//! Identifies the user of a code: the exchange with WeChat and, with consent, the user's profile.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -8,13 +8,14 @@ use crate::oauth::Scope;
 use wechat::account::Account;
 use wechat::{Errcode, Kind, Language, VisitorGrant, WechatError};
 
-/// WeChat's word that this identity may not read the profile: a snapshot visitor whom the exchange did not mark.
+/// WeChat's error code for an identity without access to the profile, such as an unmarked snapshot
+/// user.
 const UNAUTHORIZED: Errcode = Errcode(48001);
 
-/// Why a visitor who came back is not logged in.
+/// Why a returning visitor is not logged in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Failure {
-    /// The code was used, is too old or was never given: a new try is needed.
+    /// The code was used, has expired or is invalid; the visitor must start again.
     BadCode,
     /// A visitor of snapshot mode (快照页), whose openid is made up.
     Snapshot,
@@ -24,11 +25,11 @@ pub enum Failure {
     TimedOut,
 }
 
-/// Somebody whom WeChat has named.
+/// A user identified by WeChat.
 #[derive(Clone, Debug)]
 pub(super) struct Visitor {
     pub(super) openid: String,
-    /// `openid`, and what else WeChat tells.
+    /// The user object: `openid` and any other fields from WeChat.
     pub(super) user: Map<String, Value>,
 }
 
@@ -42,7 +43,7 @@ impl Logins {
             .ok_or(Failure::Snapshot)
     }
 
-    /// `None`: a snapshot.
+    /// `None` for a snapshot user.
     async fn meet(&self, account: &Account, code: &str) -> Result<Option<Visitor>, WechatError> {
         let grant = self.0.wechat.exchange_code(account, code).await?;
         if grant.is_snapshot {
@@ -61,7 +62,8 @@ impl Logins {
         Ok(Some(Visitor { openid: grant.openid, user }))
     }
 
-    /// Logs a failure and says what it means to the visitor. Anybody can bring a code, so alike lines are limited.
+    /// Logs a failure and returns the error for the visitor. Rate-limited, because anybody can send
+    /// a code.
     fn told(&self, account: &Account, error: &WechatError) -> Failure {
         let failure = match (error, error.kind()) {
             (_, Kind::Visitor) => Failure::BadCode,

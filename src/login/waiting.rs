@@ -1,5 +1,5 @@
-//! Polls that wait for a scan: each costs a future and no thread, is woken by the scan if it happens in this process, or in another when the
-//! store tells of it, and looks again now and then in case nobody tells.
+//! Long polls that wait for a scan. Each one costs a future and no thread. A local scan or a store
+//! notification wakes it. It also re-reads the store periodically in case a notification is lost.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,21 @@ use super::picture::SCAN_KEYS;
 use crate::client_network::{ClientNetwork, Shares};
 use credentials::store::Changed;
 
-/// Polls that may wait at once.
+/// Maximum number of concurrent long polls.
 const MOST: usize = 10_000;
 
-/// One client network may hold this part of them.
+/// The share of them that one client network may use.
 const NETWORK_SHARES: usize = 4;
 
-/// How often a poll looks whether another instance has seen the scan: more seldom the more of them wait, so that all together ask the
-/// store no more than a few thousand times a second.
+/// The interval between store reads of a poll. It grows with the number of polls, to limit the
+/// total to a few thousand reads a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PER_LOOK: usize = 1000;
 
 impl Logins {
-    /// Passes on what the store tells of other instances' scans until `stop` changes. A change costs one look among those who wait, however
-    /// many they are. What was missed is left to their looking again: if all of them looked at once the store would feel it.
+    /// Forwards store notifications about scans on other instances until `stop` changes. Each
+    /// notification triggers one store read. Missed notifications are left to the periodic reads,
+    /// so that the polls do not all read at once.
     pub async fn listen(self, mut stop: watch::Receiver<bool>) {
         let Some(mut news) = self.0.records.changes() else { return };
         loop {
@@ -45,7 +46,7 @@ impl Logins {
     }
 }
 
-/// All who wait, by what they wait for.
+/// All waiting polls, by the login they wait for.
 #[derive(Default)]
 pub(super) struct Waiting {
     seats: Mutex<Seats>,
@@ -66,7 +67,7 @@ struct Seat {
     sitting: usize,
 }
 
-/// A place among those who wait; given back when dropped.
+/// A poll's permit; returned on drop.
 pub(super) struct Place<'a> {
     waiting: &'a Waiting,
     id: String,
@@ -75,7 +76,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Waiting {
-    /// A place to wait for `id`; `None` when all are taken, or all that `from` may have.
+    /// Returns a permit to wait for `id`, or `None` if the total or the limit of `from` is reached.
     pub(super) fn sit(&self, id: &str, from: Option<ClientNetwork>) -> Option<Place<'_>> {
         let mut seats = self.seats();
         if seats.taken >= MOST || seats.networks.exhausted(from, MOST / NETWORK_SHARES).is_some() {
@@ -88,14 +89,14 @@ impl Waiting {
         Some(Place { waiting: self, id: id.to_owned(), from, bell: Arc::clone(&seat.bell) })
     }
 
-    /// Wakes those who wait for `id`.
+    /// Wakes the polls that wait for `id`.
     pub(super) fn ring(&self, id: &str) {
         if let Some(seat) = self.seats().by_id.get(id) {
             seat.bell.notify_waiters();
         }
     }
 
-    /// Sends everybody home, now and from now on.
+    /// Ends all current and future polls.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         for seat in self.seats().by_id.values() {
@@ -107,7 +108,7 @@ impl Waiting {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// When to look again at a store that others write to.
+    /// Returns when to re-read a store that other processes write to.
     pub(super) fn next_look(&self) -> Duration {
         let rounds = u32::try_from(self.seats().taken / PER_LOOK + 1).unwrap_or(u32::MAX);
         LOOK_EVERY.saturating_mul(rounds)

@@ -1,5 +1,5 @@
-//! What an account allows of web OAuth: the sites its visitors may be sent back to, and how much they are asked for. An address is
-//! compared as browsers read it, never as text. Pure: it knows nothing of HTTP, stores or WeChat's wire.
+//! An account's web OAuth policy: allowed return sites and default scope. Addresses are compared as
+//! parsed URLs, as browsers read them, never as text. Pure: no HTTP, store or WeChat calls.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,44 +13,44 @@ mod site;
 
 pub use site::Site;
 
-/// Longest address in bytes that visitors are sent back to, percent-encoded and with our own parameters. The headers of that answer
-/// have to fit into the 4 KiB that nginx gives them by default (`proxy_buffer_size`).
+/// Maximum length in bytes of a return address, percent-encoded and with our parameters. The
+/// response headers must fit into nginx's default 4 KiB (`proxy_buffer_size`).
 pub const LONGEST_RETURN: usize = 3600;
 
-/// Decoding an address more often than this changes nothing that anybody would still follow.
+/// Maximum number of decoding passes; more would have no practical effect.
 const DECODINGS: usize = 3;
 
-/// How much a visitor is asked for. Source: 网页授权, scope.
+/// The OAuth scope. Source: 网页授权, scope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Scope {
-    /// Silent: the openid alone.
+    /// Without consent; returns the openid only.
     #[default]
     Base,
-    /// The visitor agrees and shows nickname and picture.
+    /// With the user's consent; returns nickname and picture too.
     UserInfo,
 }
 
 impl Scope {
-    /// Both by their names on the wire.
+    /// Both scopes by their wire names.
     pub const NAMES: [(&'static str, Self); 2] = [("snsapi_base", Self::Base), ("snsapi_userinfo", Self::UserInfo)];
 
-    /// WeChat's word.
+    /// The wire name.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize].0
     }
 
-    /// The scope of that name.
+    /// Returns the scope of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
     }
 }
 
-/// What each account allows; one that is not listed allows no site.
+/// The policy of each account. An unlisted account allows no site.
 #[derive(Clone, Debug, Default)]
 pub struct OauthPolicies(HashMap<AppId, OauthPolicy>);
 
 impl OauthPolicies {
-    /// The policy of that account.
+    /// Returns the policy of that account.
     pub fn of(&self, app_id: &str) -> OauthPolicy {
         self.0.get(app_id).cloned().unwrap_or_default()
     }
@@ -61,41 +61,42 @@ impl OauthPolicies {
     }
 }
 
-/// What one account allows.
+/// The policy of one account.
 #[derive(Clone, Debug, Default)]
 pub struct OauthPolicy {
-    /// Where its visitors may be sent back to.
+    /// The allowed return sites.
     pub sites: Vec<Site>,
-    /// What they are asked for when the caller does not say.
+    /// The default scope.
     pub scope: Scope,
 }
 
-/// An address that a policy has admitted. It is sent as it was parsed, so that no browser can read it otherwise than we did.
+/// An address that a policy has admitted. It is sent in its parsed form, so that browsers read it
+/// as we did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Redirect(Url);
 
-/// Why a visitor may not be sent to an address.
+/// Why a return address is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RedirectError {
-    /// It is no address that every browser reads alike.
+    /// The address is malformed or ambiguous.
     #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
     Malformed(&'static str),
-    /// The visitor could not be sent back: proxies and browsers refuse longer addresses.
+    /// The address is longer than proxies and browsers accept.
     #[error(
         "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
     )]
     TooLong(usize),
-    /// The account lists no site at all.
+    /// The account lists no site.
     #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
     NothingListed(String),
-    /// The account lists others.
+    /// The account lists other sites only.
     #[error("this app's oauth.redirects do not cover the redirect; add \"{0}\" to them in the settings if that site is yours")]
     NotListed(String),
 }
 
 impl OauthPolicy {
-    /// The address `text`, if it is well-formed and begins with one of the listed sites. Its length is not checked: that depends on
-    /// what is added to it.
+    /// Returns the address `text` if it is well-formed and matches a listed site. Does not check
+    /// the length, which depends on the parameters added later.
     pub fn admit(&self, text: &str) -> Result<Redirect, RedirectError> {
         let url = parse(text).map_err(RedirectError::Malformed)?;
         if self.sites.iter().any(|site| site.covers(&url)) {
@@ -105,7 +106,7 @@ impl OauthPolicy {
         Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
     }
 
-    /// The first listed address, if all of them are on one site; else nothing says which site is meant.
+    /// Returns the first listed address if all are on one site; otherwise the default is ambiguous.
     pub fn only_site(&self) -> Option<Url> {
         let first = self.sites.first()?.address()?;
         let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
@@ -114,7 +115,8 @@ impl OauthPolicy {
 }
 
 impl Redirect {
-    /// The address with `pairs` in its query and none of `names` from before: whoever made the link must not speak for us.
+    /// Returns the address with `pairs` in its query, after removing all `names`, so that a link's
+    /// author cannot forge our parameters.
     pub fn with(&self, names: &[&str], pairs: &[(&str, &str)]) -> String {
         let ours = |pair: &&str| {
             let (name, _) = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
@@ -139,7 +141,7 @@ impl fmt::Display for Redirect {
     }
 }
 
-/// `text` as an address without anything that two programs could read differently.
+/// Parses `text` and rejects anything that two parsers could read differently.
 fn parse(text: &str) -> Result<Url, &'static str> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("holds a blank, a line break or a control character");
@@ -166,8 +168,8 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     if plain { Ok(url) } else { Err("cannot be read") }
 }
 
-/// Refuses what some servers resolve before they look at the path and others after: dot segments, and slashes in disguise, however
-/// often they are encoded.
+/// Rejects dot segments and encoded slashes, at any level of encoding; servers resolve them at
+/// different stages.
 fn check_path(path: &str) -> Result<(), &'static str> {
     let mut path = path.to_owned();
     for decoding in 0..=DECODINGS {

@@ -1,13 +1,13 @@
-//! One entry of `oauth.redirects`, and which addresses it covers.
+//! One entry of `oauth.redirects`, and the addresses that it matches.
 
 use url::{Host, Url};
 
 use super::parse;
 
-/// Longest entry of `oauth.redirects` in bytes.
+/// Maximum length of an `oauth.redirects` entry in bytes.
 const LONGEST_SITE: usize = 2048;
 
-/// A place whose addresses are allowed: scheme, host, port and the first segments of the path.
+/// An allowed site: scheme, host, port and leading path segments.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
     scheme: String,
@@ -15,7 +15,7 @@ pub struct Site {
     port: u16,
     /// See [`spelled`].
     segments: Vec<String>,
-    /// `/shop/` admits what lies below it, `/shop` also itself.
+    /// `/shop/` matches everything below it; `/shop` also matches itself.
     below_only: bool,
 }
 
@@ -23,12 +23,12 @@ pub struct Site {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum SiteHost {
     This(Host<String>),
-    /// One label, whichever, before this name.
+    /// Any single label before this name.
     OneLabelBefore(String),
 }
 
 impl Site {
-    /// The address that was listed; `None` when it has many hosts.
+    /// Returns the listed address, or `None` for a wildcard host.
     pub(super) fn address(&self) -> Option<Url> {
         let SiteHost::This(host) = &self.host else { return None };
         let mut path = self.segments.join("/");
@@ -38,7 +38,7 @@ impl Site {
         format!("{}://{}:{}/{path}", self.scheme, host, self.port).parse().ok()
     }
 
-    /// Reads one entry of `oauth.redirects`.
+    /// Parses one entry of `oauth.redirects`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > LONGEST_SITE {
             return Err("is longer than 2048 bytes");
@@ -49,7 +49,7 @@ impl Site {
         }
         let (host, port) = (url.host().ok_or("has no host")?.to_owned(), url.port_or_known_default().ok_or("has no port")?);
         let mut segments: Vec<String> = url.path_segments().into_iter().flatten().map(spelled).collect();
-        // `/shop/*` is how others write `/shop/`.
+        // `/shop/*` is a common spelling of `/shop/`.
         if matches!(segments.last().map(String::as_str), Some("*" | "**")) {
             segments.pop();
             segments.push(String::new());
@@ -57,7 +57,7 @@ impl Site {
         if segments.iter().any(|segment| segment.contains('*')) {
             return Err("has a * in its path: write the path up to there, with a slash at its end");
         }
-        // The empty segment behind the last slash.
+        // The empty segment after the last slash.
         let below_only = segments.pop_if(|last| last.is_empty()).is_some();
         Ok(Self { scheme: url.scheme().to_owned(), host: SiteHost::of(host)?, port, segments, below_only })
     }
@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-/// A segment with its escapes in capitals, so that `%e5` and `%E5` are one.
+/// Returns the segment with escapes in upper case, so that `%e5` equals `%E5`.
 fn spelled(segment: &str) -> String {
     let mut digits = 0;
     let capital = |c: char| {
@@ -119,10 +119,11 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// What stands for a registrar's second level in many countries: anybody may have a name below `com.cn`.
+/// Second-level labels of registrars in many countries: anybody can register a name below `com.cn`.
 const SECOND_LEVELS: [&str; 14] = ["com", "co", "net", "ne", "org", "or", "gov", "go", "edu", "ac", "mil", "idv", "biz", "info"];
 
-/// Whether everybody can have a name right below this one: a top level, or a registrar's second level.
+/// True if anybody can register a name directly below this one: a top-level domain or a registrar's
+/// second level.
 fn is_shared(name: &str) -> bool {
     match name.rsplit_once('.') {
         None => true,

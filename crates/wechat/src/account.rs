@@ -1,4 +1,4 @@
-//! A WeChat account: its id, its secrets and its settings. Nothing here depends on tokens, stores or HTTP.
+//! A WeChat account: its id, secrets and settings. Independent of tokens, stores and HTTP.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// An account's appid: 2 to 64 characters of `[A-Za-z0-9_-]`, and not a word that a route of ours uses.
+/// An account's appid: 2 to 64 characters of `[A-Za-z0-9_-]`, and not a reserved word.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppId(Arc<str>);
 
-/// Why a text is no [`AppId`].
+/// Why a text is not a valid [`AppId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppIdError {
     /// Wrong length or a character outside the alphabet.
     #[error("expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")]
     Malformed,
-    /// The text is a word that one of our routes uses in the place of an appid.
+    /// The text is a reserved word: one of our routes uses it in place of an appid.
     #[error("this word is part of one of the server's own addresses and cannot name an app")]
     Reserved,
 }
 
-/// Words that routes or stored keys use in the place of an appid, now or later. An app of that name could not be reached.
+/// Reserved words: routes or stored keys use them in place of an appid, now or later. An account of
+/// that name would be unreachable.
 const RESERVED: [&str; 28] = [
     "access-token",
     "access_token",
@@ -55,7 +56,7 @@ const RESERVED: [&str; 28] = [
 ];
 
 impl AppId {
-    /// Parses `text`; the rule is the contract's, WeChat itself publishes none.
+    /// Parses `text`. The rule is our contract's; WeChat publishes none.
     pub fn parse(text: &str) -> Result<Self, AppIdError> {
         let alphabet = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if !(2..=64).contains(&text.len()) || !text.chars().all(alphabet) {
@@ -91,21 +92,22 @@ impl fmt::Debug for AppId {
     }
 }
 
-/// Which of WeChat's two endpoints mints this account's access_token. The two kinds live side by side and never void each other.
+/// The WeChat endpoint that issues this account's access_token. Tokens of the two endpoints are
+/// independent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TokenApi {
-    /// `GET /cgi-bin/token`: every call mints a new token and retires the last one after five minutes.
+    /// `GET /cgi-bin/token`: each call issues a new token; the previous one expires after five
+    /// minutes.
     #[default]
     Basic,
-    /// `POST /cgi-bin/stable_token`: the same token until its last five minutes.
+    /// `POST /cgi-bin/stable_token`: returns the same token until its last five minutes.
     Stable,
 }
 
 impl TokenApi {
-    /// How long before its expiry a token may be renewed for an owner who wants `reserve`.
-    ///
-    /// WeChat hands out the same stable token until its last five minutes, so renewal ahead must fall inside those.
-    /// Source: 获取稳定版接口调用凭据.
+    /// Returns how long before expiry a token is renewed, given the configured `reserve`. WeChat
+    /// returns the same stable token until its last five minutes, so early renewal must fall within
+    /// those. Source: 获取稳定版接口调用凭据.
     pub fn reserve(self, wanted: Duration) -> Duration {
         match self {
             Self::Basic => wanted,
@@ -113,7 +115,7 @@ impl TokenApi {
         }
     }
 
-    /// How many renewals a day callers may force: the default and the maximum.
+    /// Forced renewals per day that callers may request: the default and the maximum.
     ///
     /// WeChat allows 2000 calls a day on `/cgi-bin/token`, and `force_refresh` 20 times a day.
     pub fn rotations_per_day(self) -> (u32, u32) {
@@ -124,41 +126,41 @@ impl TokenApi {
     }
 }
 
-/// Which accounts are renewed without being asked.
+/// Which accounts are renewed in the background.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Keep {
-    /// Those asked for within one lifetime.
+    /// Those requested within one token lifetime.
     #[default]
     Active,
-    /// Every account, for ever.
+    /// All accounts, always.
     Always,
 }
 
-/// One WeChat account as its owner configured it.
+/// The configuration of one WeChat account.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// WeChat's name for the account.
+    /// The account's appid.
     pub app_id: AppId,
-    /// The AppSecret; only ever sent to WeChat.
+    /// The AppSecret; sent to WeChat only.
     pub secret: SecretString,
-    /// The `token` of the account's message server, against which WeChat's server check is signed.
+    /// The `token` of the account's message server, used to sign WeChat's server check.
     pub push_token: Option<SecretString>,
-    /// Where the access_token comes from.
+    /// The endpoint for the access_token.
     pub token_api: TokenApi,
-    /// How long an outage of WeChat to survive: the access_token's renewal begins this long before its end. Already cut to what
-    /// `token_api` allows.
+    /// The length of a WeChat outage to survive: the access_token is renewed this long before its
+    /// expiry. Already capped to the limit of `token_api`.
     pub reserve: Duration,
-    /// The same for tickets, which WeChat lets us renew at any time.
+    /// The same for tickets, which can be renewed at any time.
     pub ticket_reserve: Duration,
-    /// How many renewals a day callers may ask for with `rotate`.
+    /// Renewals per day that callers may request with `rotate`.
     pub rotations_per_day: u32,
 }
 
-/// How many renewals a day callers of a basic account may ask for: half of WeChat's 2000 calls.
+/// Renewals per day that callers of a basic account may request: half of WeChat's 2000 calls.
 pub const USUAL_ROTATIONS: u32 = 1000;
 
 impl Account {
-    /// An account with defaults for everything optional.
+    /// Creates an account with defaults for all optional settings.
     pub fn usual(app_id: AppId, secret: SecretString, push_token: Option<SecretString>, reserve: Duration) -> Self {
         let (token_api, rotations_per_day) = (TokenApi::Basic, USUAL_ROTATIONS);
         Self { app_id, secret, push_token, token_api, reserve, ticket_reserve: reserve, rotations_per_day }

@@ -1,20 +1,20 @@
-//! What expires: which credential of which account.
+//! Identifies a credential by account and kind.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::account::AppId;
 
-/// The lifetime of WeChat's tokens and tickets, unless `expires_in` is lower.
-/// Source: 获取接口调用凭据, `expires_in` "at most 7200".
+/// The lifetime of tokens and tickets, unless `expires_in` is lower. Source: 获取接口调用凭据, `expires_in`
+/// "at most 7200".
 pub const FULL_LIFETIME: Duration = Duration::from_secs(7200);
 
-/// The kinds of expiring credential that WeChat gives an account.
+/// The kinds of expiring credential of a WeChat account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CredentialKind {
     /// The app-level `access_token`.
     AccessToken,
-    /// The `jsapi_ticket`, from which `wx.config` signatures are made.
+    /// The `jsapi_ticket`, used for `wx.config` signatures.
     JsapiTicket,
     /// The card-coupon ticket (卡券 api_ticket), `type=wx_card`.
     CardTicket,
@@ -33,18 +33,18 @@ impl CredentialKind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Its index, from 0.
+    /// Returns the kind's index, from 0.
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Which credential of which account; displays as the stored key, `APPID.token`.
+/// A credential's account and kind; displays as the stored key, `APPID.token`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CredentialKey {
     /// The account.

@@ -1,5 +1,5 @@
-//! The AES envelope around the messages of an account in safe or compatible mode, and the signature over it. It knows nothing of
-//! what is inside, reads no clock and draws no random bytes: those are arguments.
+//! AES encryption of an account's messages in safe or compatible mode, and their signature. Pure:
+//! contents, clock and random bytes are the caller's.
 //!
 //! ```
 //! use jsdkd_wechat::account::AppId;
@@ -34,16 +34,16 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreate
 use crate::account::AppId;
 use crate::signature::{self, Hex};
 
-/// The characters of an EncodingAESKey. They carry 258 bits, of which the key is the first 256.
+/// Length of an EncodingAESKey in characters. They encode 258 bits; the key is the first 256.
 const KEY_CHARS: usize = 43;
 
-/// WeChat pads to 32 bytes although AES has blocks of 16.
+/// WeChat pads to 32 bytes, although AES blocks have 16.
 const PAD: usize = 32;
 
-/// Sixteen random bytes, then the length of the message in four.
+/// Length of the header: sixteen random bytes and a four-byte message length.
 const HEAD: usize = 20;
 
-/// An EncodingAESKey ends in whatever character WeChat drew, so that its two spare bits are often not zero.
+/// WeChat's keys end in a random character, so the two spare bits are often non-zero.
 const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireNone),
@@ -53,18 +53,18 @@ const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 pub struct EnvelopeKey(SecretBox<[u8; 32]>);
 
-/// Why a text is no [`EnvelopeKey`].
+/// Why a text is not a valid [`EnvelopeKey`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("expected the 43 characters of an EncodingAESKey")]
 pub struct EnvelopeKeyError;
 
-/// An envelope that this key and appid do not open. It says no more on purpose: which check failed would help whoever forges one.
+/// Decryption failed with this key and appid. The cause is hidden, because it would help a forger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the message cannot be decrypted")]
 pub struct EnvelopeError;
 
 impl EnvelopeKey {
-    /// Parses the 43 characters of base64.
+    /// Parses 43 characters of base64.
     pub fn parse(text: &SecretString) -> Result<Self, EnvelopeKeyError> {
         let text = text.expose_secret();
         if text.len() != KEY_CHARS {
@@ -75,13 +75,13 @@ impl EnvelopeKey {
         Ok(Self(SecretBox::new(Box::new(key))))
     }
 
-    /// Encrypts `plain` for `app_id`; `random` is drawn anew for every message. Inside are `random`, the length of `plain` in network
-    /// order, `plain`, the appid, and 1 to 32 bytes of padding that each say how many they are.
-    /// Source: WeChat, 消息加解密说明.
+    /// Encrypts `plain` for `app_id`; `random` must be fresh for each message. The plaintext is
+    /// `random`, the length of `plain` in network order, `plain`, the appid and padding. Padding is
+    /// 1 to 32 bytes, each equal to their number. Source: WeChat, 消息加解密说明.
     ///
     /// # Panics
     ///
-    /// When `plain` is 4 GiB or longer, which the envelope cannot say.
+    /// If `plain` is 4 GiB or longer, which the length field cannot hold.
     pub fn encrypt(&self, app_id: &AppId, plain: &[u8], random: [u8; 16]) -> String {
         let app_id = app_id.as_str().as_bytes();
         let length = u32::try_from(plain.len()).expect("a message is shorter than 4 GiB");
@@ -99,10 +99,10 @@ impl EnvelopeKey {
         STANDARD.encode(&bytes)
     }
 
-    /// Decrypts an `Encrypt` that was meant for `app_id`.
+    /// Decrypts an `Encrypt` addressed to `app_id`.
     ///
-    /// Check its [`signature`](signature()) first. Decryption notices a change of the length, the appid or the padding; a change of the message
-    /// itself comes out as another message.
+    /// Check its [`signature`](signature()) first. Decryption detects changes to length, appid and
+    /// padding, but not to the message.
     pub fn decrypt(&self, app_id: &AppId, encrypt: &str) -> Result<Vec<u8>, EnvelopeError> {
         let mut bytes = STANDARD.decode(encrypt).map_err(|_| EnvelopeError)?;
         let (blocks, rest) = Block::<Aes256>::slice_as_chunks_mut(&mut bytes);
@@ -117,8 +117,9 @@ impl EnvelopeKey {
         Ok(bytes)
     }
 
-    /// The appid inside an `Encrypt` that [`decrypt`](Self::decrypt) refuses because it was meant for another account; `None` if this
-    /// is not its key. For the operator's log: its answer must not reach whoever sent the envelope.
+    /// Returns the appid in an `Encrypt` that [`decrypt`](Self::decrypt) refuses because it is for
+    /// another account; `None` if the key is wrong. For the operator's log only: never reveal it to
+    /// the sender.
     pub fn foreign_app_id(&self, encrypt: &str) -> Option<String> {
         let mut bytes = STANDARD.decode(encrypt).ok()?;
         let (blocks, rest) = Block::<Aes256>::slice_as_chunks_mut(&mut bytes);
@@ -136,7 +137,7 @@ impl EnvelopeKey {
         (is_whole && is_app_id).then(|| String::from_utf8_lossy(app_id).into_owned())
     }
 
-    /// The key, and the first half of it as the initial vector of every message.
+    /// The key; its first half is the IV of every message.
     fn parts(&self) -> (&Key<Aes256>, &Block<Aes256>) {
         let key = self.0.expose_secret();
         let (iv, _) = key.split_first_chunk::<16>().expect("a key has 32 bytes");
@@ -144,8 +145,8 @@ impl EnvelopeKey {
     }
 }
 
-/// Where the message in `bytes` ends, when padding, length and appid are all right. All three are judged before any is answered
-/// for, so that the time taken does not tell them apart.
+/// Returns where the message in `bytes` ends, if padding, length and appid are valid. Evaluates all
+/// three checks before returning, so that timing does not reveal which failed.
 fn message_end(bytes: &[u8], app_id: &[u8]) -> Option<usize> {
     let tail = bytes.last_chunk::<PAD>()?;
     let (_, length) = bytes.first_chunk::<HEAD>()?.split_last_chunk::<4>()?;
@@ -162,9 +163,8 @@ fn message_end(bytes: &[u8], app_id: &[u8]) -> Option<usize> {
     bool::from(right).then_some(end)
 }
 
-/// The `msg_signature` over an `Encrypt`: sha1 of the four, sorted as byte strings and joined. To check one, ask it whether it
-/// [`matches`](Hex::matches) what WeChat claims.
-/// Source: WeChat, 消息加解密说明.
+/// Returns the `msg_signature` of an `Encrypt`: sha1 of the four, sorted as byte strings and
+/// joined. Verify with [`matches`](Hex::matches). Source: WeChat, 消息加解密说明.
 pub fn signature(token: &str, timestamp: &str, nonce: &str, encrypt: &str) -> Hex<20> {
     signature::sorted([token, timestamp, nonce, encrypt])
 }
@@ -268,7 +268,7 @@ mod tests {
         assert!(!shown.contains(&KEY[..4]) && !shown.contains("8d69") && !shown.contains("141"), "{shown}");
     }
 
-    /// Encrypts `bytes` as they are: head, tail and padding are the test's.
+    /// Encrypts `bytes` unchanged; the test supplies header, appid and padding.
     fn raw(mut bytes: Vec<u8>) -> String {
         let key = key(KEY);
         let (blocks, rest) = Block::<Aes256>::slice_as_chunks_mut(&mut bytes);

@@ -1,5 +1,5 @@
-//! WeChat's error codes and what each means for us. The code decides, never the message and never the HTTP status.
-//! Source: 全局返回码, and what the SDKs in wide use do with each code.
+//! WeChat's error codes and their consequences. Only the code counts, not the message or the HTTP
+//! status. Source: 全局返回码, and the behaviour of widely used SDKs.
 
 use std::fmt;
 
@@ -15,41 +15,43 @@ impl fmt::Display for Errcode {
     }
 }
 
-/// Which call WeChat refused: one code can mean two things.
+/// The refused call; the meaning of a code depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Call {
     /// `/cgi-bin/token` or `/cgi-bin/stable_token`.
     Token,
-    /// `/cgi-bin/ticket/getticket`, or any other call that is made with an access_token.
+    /// `/cgi-bin/ticket/getticket`, or any other call with an access_token.
     WithToken,
-    /// `/sns/…`: a visitor's code, or the user-level token that it was exchanged for.
+    /// `/sns/…`: a visitor's code, or the user-level token from its exchange.
     Visitor,
 }
 
-/// What to do about a failure.
+/// How to handle a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Kind {
-    /// Try again soon: WeChat is busy, unreachable or asks us to slow down.
+    /// Retry soon: WeChat is busy, unreachable or rate-limits us.
     Temporary,
-    /// The access_token in the call is dead: renew it once, then call once more.
+    /// The access_token is invalid: renew it and retry once.
     StaleToken,
-    /// Nothing changes until a human acts or the day ends: wrong secret, address not listed, quota spent.
+    /// Retrying does not help until an operator acts or the day ends: wrong secret, unlisted IP
+    /// address, quota exhausted.
     Permanent,
-    /// It concerns one visitor's code or refresh_token and says nothing of the account.
+    /// Only one visitor's code or refresh_token is affected, not the account.
     Visitor,
 }
 
 impl Errcode {
-    /// What `self` means as the answer to `call`.
+    /// Returns how to handle `self` as the answer to `call`.
     pub fn kind(self, call: Call) -> Kind {
         match (self.0, call) {
-            // On the token endpoints 40001 speaks of the secret, everywhere else of the token.
+            // On the token endpoints 40001 refers to the secret, elsewhere to the token.
             (40001, Call::Token) => Kind::Permanent,
             (40001 | 40014 | 42001, Call::WithToken) => Kind::StaleToken,
             (40003 | 40029 | 40030 | 40163 | 41003 | 41008 | 42002 | 42003 | 42007, _) => Kind::Visitor,
-            // A user-level token acts for one visitor; that it died says nothing of the account's own.
+            // A user-level token belongs to one visitor; its failure does not affect the account's
+            // token.
             (40001 | 40014 | 42001, Call::Visitor) => Kind::Visitor,
-            // -1 is "busy", 45011 the limit of one minute.
+            // -1 means busy; 45011 is the per-minute limit.
             (-1 | 45011, _) => Kind::Temporary,
             (
                 40002 | 40013 | 40014 | 40066 | 40097 | 40125 | 40164 | 40243 | 41001 | 41002 | 41004 | 42001 | 43002 | 43003
@@ -57,12 +59,12 @@ impl Errcode {
                 | 89506 | 89507,
                 _,
             ) => Kind::Permanent,
-            // A code nobody has described: the cautious reading is that trying harder will not help, but it may pass.
+            // Undocumented code: assume that immediate retries do not help, but that it may pass.
             _ => Kind::Temporary,
         }
     }
 
-    /// Advice for the operator, where the code is known well enough to give any.
+    /// Advice for the operator, if the code is documented well enough.
     pub fn advice(self, call: Call) -> Option<&'static str> {
         Some(match (self.0, call) {
             (40001, Call::Token) | (40125, _) => {

@@ -1,6 +1,6 @@
-//! The only place that knows WeChat's wire: which address mints what, how a refusal looks, which host to try next; what is pushed
-//! to an account's message server ([`message`]), and how it is encrypted ([`crypt`]). It keeps nothing; when to call is the
-//! keeper's business.
+//! The client for WeChat's API: endpoints, error codes and host failover. It also parses messages
+//! pushed to an account's message server ([`message`]) and handles their encryption ([`crypt`]). It
+//! holds no credentials; the keeper decides when to call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,59 +34,59 @@ pub use oauth::{VisitorGrant, authorize_url};
 pub use user::Language;
 pub use wire::{Request, Wire};
 
-/// A fresh value, as WeChat just granted it.
+/// A credential that WeChat just issued.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The token or ticket.
     pub value: SecretString,
-    /// How long it lives from now; on the stable endpoint the rest of its life.
+    /// The time to expiry, from now. On the stable endpoint, the remaining lifetime.
     pub expires_in: Duration,
 }
 
-/// Why a call to WeChat brought nothing. Never holds an address, because addresses carry secrets.
+/// Why a call to WeChat failed. Never contains an address, because addresses carry secrets.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum WechatError {
-    /// No host could be reached: nothing was asked.
+    /// No host was reachable; no request was sent.
     #[error("WeChat cannot be reached: {cause}")]
     Unreachable {
-        /// What the network said.
+        /// The network error.
         cause: String,
     },
-    /// The connection broke before a whole answer came.
+    /// The connection broke before the answer was complete.
     #[error("the connection to WeChat broke: {cause}")]
     Broken {
-        /// What the network said.
+        /// The network error.
         cause: String,
     },
-    /// No whole answer within the configured time.
+    /// No complete answer within the configured timeout.
     #[error("WeChat did not answer within {}", humantime::format_duration(*.after))]
     TimedOut {
-        /// The configured bound.
+        /// The configured timeout.
         after: Duration,
     },
-    /// An answer that is neither grant nor refusal.
+    /// The answer is neither a credential nor an error code.
     #[error("WeChat's answer (HTTP {status}) cannot be read: {cause}")]
     Unreadable {
         /// Its HTTP status.
         status: u16,
-        /// What is wrong with it.
+        /// The parse error.
         cause: String,
     },
     /// A non-zero errcode.
     #[error("WeChat refused: {code} {message}")]
     Refused {
-        /// What was asked.
+        /// The refused call.
         call: Call,
-        /// The code, which decides.
+        /// The error code.
         code: Errcode,
-        /// WeChat's own words, with a trace id (`rid`) that its support asks for.
+        /// WeChat's message, with a trace id (`rid`) for its support.
         message: String,
     },
 }
 
 impl WechatError {
-    /// The one question that decides everything.
+    /// Returns how to handle the failure.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Refused { call, code, .. } => code.kind(*call),
@@ -94,17 +94,17 @@ impl WechatError {
         }
     }
 
-    /// Whether WeChat may have granted what was asked for, and only the answer was lost.
+    /// True if WeChat may have executed the call and only the answer was lost.
     pub fn may_have_been_granted(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Broken { .. })
     }
 
-    /// Whether a day's or a minute's quota is spent.
+    /// True if a daily or per-minute quota is exhausted.
     pub fn is_quota(&self) -> bool {
         matches!(self, Self::Refused { code: Errcode(45009 | 45011), .. })
     }
 
-    /// What the operator could do about it, where we know.
+    /// Advice for the operator, if known.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Refused { call, code, .. } => code.advice(*call),
@@ -113,13 +113,13 @@ impl WechatError {
     }
 }
 
-/// Why no client could be built.
+/// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTPS client cannot be set up: {0}")]
 pub struct ClientError(String);
 
 impl ClientError {
-    /// The error without the address, which may carry a secret.
+    /// Removes the address, which may carry a secret.
     pub fn of(error: &reqwest::Error) -> Self {
         Self(chain(error))
     }
@@ -133,23 +133,25 @@ pub struct WechatClient {
 }
 
 impl WechatClient {
-    /// A client of `hosts`, tried in order on a connection failure; each call ends within `timeout` over all of them.
+    /// Creates a client that tries `hosts` in order on connection failures. `timeout` bounds each
+    /// call over all hosts.
     pub fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
         Ok(Self::over(Arc::new(HttpWire::new(hosts, timeout)?), timeout))
     }
 
-    /// A client whose calls go over `wire`; each ends within `timeout`.
+    /// Creates a client whose calls use `wire`, each bounded by `timeout`.
     pub fn over(wire: Arc<dyn Wire>, timeout: Duration) -> Self {
         Self { wire, timeout }
     }
 
-    /// The bound on every call.
+    /// Returns the timeout of each call.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Fetches an access_token for `account` from the endpoint it is configured for. `force` (stable only) voids the present token
-    /// at once; WeChat allows it 20 times a day, 30 s apart. On basic every call does so anyway.
+    /// Fetches an access_token for `account` from its configured endpoint. `force` (stable only)
+    /// invalidates the current token at once; WeChat allows it 20 times a day, 30 s apart. On basic
+    /// every call issues a new token anyway.
     pub async fn access_token(&self, account: &Account, force: bool) -> Result<Grant, WechatError> {
         let (app_id, secret) = (account.app_id.as_str(), account.secret.expose_secret());
         let (status, body) = match account.token_api {
@@ -167,7 +169,7 @@ impl WechatClient {
         reply::grant(Call::Token, status, &body, "access_token", &[&account.secret])
     }
 
-    /// Fetches the ticket of `kind` with the app-level `token`; `None` when `kind` is no ticket.
+    /// Fetches the ticket of `kind` with the app-level `token`; `None` if `kind` is not a ticket.
     pub async fn ticket(&self, token: &SecretString, kind: CredentialKind) -> Option<Result<Grant, WechatError>> {
         let kind = match kind {
             CredentialKind::AccessToken => return None,
@@ -179,7 +181,7 @@ impl WechatClient {
         Some(answer.and_then(|(status, body)| reply::grant(Call::WithToken, status, &body, "ticket", &[token])))
     }
 
-    /// Sends one call and waits for the answer, whatever it says: its HTTP status and its body.
+    /// Sends one call and returns the answer's HTTP status and body, uninterpreted.
     async fn send(&self, path: &str, query: &[(&str, &str)], json: Option<String>) -> Result<(u16, Vec<u8>), WechatError> {
         let sent = self.wire.send(Request { path, query, json });
         tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(WechatError::TimedOut { after: self.timeout }))

@@ -1,5 +1,5 @@
-//! Web OAuth (网页授权): where a visitor is sent to agree, and what their code is exchanged for. Nothing here is kept or repeated: a
-//! code works once.
+//! Web OAuth (网页授权): the authorization address and the exchange of a visitor's code. Nothing is
+//! cached or retried, because a code works once.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -10,9 +10,9 @@ use super::reply::{self, integer};
 use super::{Call, Language, WechatClient, WechatError};
 use crate::account::Account;
 
-/// The address at which WeChat asks its user: `open` with `connect/oauth2/authorize`, its parameters in the one order that WeChat
-/// takes, and the fragment without which it shows an error. `state` may be 128 characters of `[a-zA-Z0-9]`; `scope` is
-/// `snsapi_base` or `snsapi_userinfo`. Source: 网页授权, 第一步：用户同意授权，获取code.
+/// Returns WeChat's authorization address: `open` with `connect/oauth2/authorize`. WeChat requires
+/// this parameter order and the fragment. `state` may be 128 characters of `[a-zA-Z0-9]`; `scope`
+/// is `snsapi_base` or `snsapi_userinfo`. Source: 网页授权, 第一步：用户同意授权，获取code.
 pub fn authorize_url(open: &Url, app_id: &str, redirect_uri: &str, scope: &str, state: &str) -> String {
     let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     format!(
@@ -23,23 +23,23 @@ pub fn authorize_url(open: &Url, app_id: &str, redirect_uri: &str, scope: &str, 
     )
 }
 
-/// Who a code stood for.
+/// The result of a code exchange.
 #[derive(Clone, Debug)]
 pub struct VisitorGrant {
-    /// The user-level access_token; it acts for this visitor alone and opens nothing else.
+    /// The user-level access_token, valid for this visitor only.
     pub token: SecretString,
-    /// The visitor's name for this account.
+    /// The openid: the visitor's id for this account.
     pub openid: String,
-    /// The visitor's name for all accounts of one owner, where WeChat gives it.
+    /// The unionid: the visitor's id for all accounts of one owner, if WeChat returns it.
     pub unionid: Option<String>,
-    /// What the visitor agreed to; perhaps several words.
+    /// The granted scope; may be several words.
     pub scope: String,
-    /// A visitor of snapshot mode (快照页): every field about them is made up.
+    /// True for a snapshot-mode visitor (快照页), whose data is fictitious.
     pub is_snapshot: bool,
 }
 
 impl WechatClient {
-    /// Exchanges the `code` that a visitor brought back. It works once and for five minutes.
+    /// Exchanges a visitor's `code`, which works once and expires after five minutes.
     /// Source: 网页授权, 第二步：通过code换取网页授权access_token.
     pub async fn exchange_code(&self, account: &Account, code: &str) -> Result<VisitorGrant, WechatError> {
         let query = [
@@ -61,8 +61,9 @@ impl WechatClient {
         })
     }
 
-    /// What the visitor shows of themselves, WeChat's object as it is: `openid`, `nickname`, `headimgurl`, perhaps `unionid` …
-    /// Only for a grant with the scope `snsapi_userinfo`. Source: 网页授权, 第四步：拉取用户信息.
+    /// Fetches the visitor's profile, WeChat's object unchanged: `openid`, `nickname`,
+    /// `headimgurl`, perhaps `unionid` … Requires the scope `snsapi_userinfo`. Source: 网页授权,
+    /// 第四步：拉取用户信息.
     pub async fn visitor_info(&self, grant: &VisitorGrant, language: Language) -> Result<Map<String, Value>, WechatError> {
         let query = [("access_token", grant.token.expose_secret()), ("openid", grant.openid.as_str()), ("lang", language.name())];
         let (status, body) = self.send("/sns/userinfo", &query, None).await?;

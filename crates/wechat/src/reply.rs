@@ -1,5 +1,5 @@
-//! What WeChat answers, read with patience: JSON under any content type, numbers as strings, stray control characters, refusals
-//! with HTTP 200 and grants with HTTP 500. A reply is a refusal, a grant, or unreadable; never two of them.
+//! Parses WeChat's answers leniently: any content type, numbers as strings, stray control
+//! characters, any HTTP status. An answer is exactly one of refusal, success or unreadable.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{Call, Errcode, Grant, WechatError};
 
-/// No credential of WeChat lives longer than this; a larger number is a fault of the upstream, not a promise.
+/// Maximum lifetime of a WeChat credential; a larger number is an upstream fault.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The longest `errmsg` we repeat to anyone.
+/// Maximum length of an `errmsg` that we pass on.
 const LONGEST_MESSAGE: usize = 300;
 
-/// Reads `body` as the answer to `call` that grants the value in `field`. `secrets` are cut out of whatever WeChat says, should it
-/// ever echo them.
+/// Parses `body` as the answer to `call` and returns the credential in `field`. Removes `secrets`
+/// from WeChat's messages, in case it echoes them.
 pub(super) fn grant(call: Call, status: u16, body: &[u8], field: &str, secrets: &[&SecretString]) -> Result<Grant, WechatError> {
     let unreadable = |cause: &str| WechatError::Unreadable { status, cause: cause.to_owned() };
     let object = success(call, status, body, secrets)?;
@@ -27,11 +27,11 @@ pub(super) fn grant(call: Call, status: u16, body: &[u8], field: &str, secrets: 
     Ok(Grant { value: SecretString::from(value), expires_in: Duration::from_secs(seconds).min(LONGEST_LIFE) })
 }
 
-/// The object that `body` is, unless it is a refusal of `call`.
+/// Returns the JSON object in `body`, unless it is a refusal of `call`.
 pub(super) fn success(call: Call, status: u16, body: &[u8], secrets: &[&SecretString]) -> Result<Map<String, Value>, WechatError> {
     let unreadable = |cause: &str| WechatError::Unreadable { status, cause: cause.to_owned() };
     let object = object(body).ok_or_else(|| unreadable("the body is not a JSON object"))?;
-    // An absent errcode is success on the token endpoints and those about people, and so is 0 on the ticket's.
+    // Success is an absent errcode on the token and user endpoints, and 0 on the ticket endpoint.
     match object.get("errcode").map(integer) {
         None | Some(Some(0)) => Ok(object),
         Some(None) => Err(unreadable("its errcode is not a number")),
@@ -39,14 +39,14 @@ pub(super) fn success(call: Call, status: u16, body: &[u8], secrets: &[&SecretSt
     }
 }
 
-/// A text that must be there.
+/// Returns a required string.
 pub(super) fn text(status: u16, object: &Map<String, Value>, field: &str) -> Result<String, WechatError> {
     let text = object.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     text.ok_or_else(|| WechatError::Unreadable { status, cause: format!("it has no {field}") })
 }
 
-/// The body as a JSON object. Invalid UTF-8 and raw control characters inside strings are seen in the wild, so they are replaced
-/// where a strict reading fails.
+/// Parses the body as a JSON object. If strict parsing fails, replaces invalid UTF-8 and raw
+/// control characters, which occur in practice.
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(body).ok().or_else(|| {
         let text: Cow<'_, str> = String::from_utf8_lossy(body);
@@ -55,7 +55,7 @@ fn object(body: &[u8]) -> Option<Map<String, Value>> {
     })
 }
 
-/// A whole number, also when it comes as a string.
+/// Returns an integer, which may be encoded as a string.
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),

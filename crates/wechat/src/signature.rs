@@ -1,4 +1,4 @@
-//! The signatures of WeChat and of our realms: pure functions over their arguments, and one comparison that leaks no timing.
+//! Signatures of WeChat and of our realms: pure functions and a constant-time comparison.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
@@ -20,13 +20,13 @@ pub fn jsapi(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> Hex<20> {
     Hex(sha1.finalize().into())
 }
 
-/// The text that [`jsapi`] hashes, for people who compare it with WeChat's debugging page.
+/// Returns the text that [`jsapi`] hashes, for comparison with WeChat's debugging page.
 pub fn jsapi_string1(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> String {
     format!("jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url={url}")
 }
 
-/// Version 1 of a realm's signature: md5 of `realm=R&nonce=N&ts=T.SECRET` over the decoded values. It binds neither the appid nor
-/// the key, so it opens `/jsapi/{appid}/query` alone.
+/// Version 1 of a realm's signature: md5 of `realm=R&nonce=N&ts=T.SECRET` over the decoded values.
+/// It covers neither appid nor key, so it is valid for `/jsapi/{appid}/query` only.
 pub fn realm_v1(realm: &str, nonce: &str, ts: &str, secret: &str) -> Hex<16> {
     let mut md5 = Md5::new();
     for part in ["realm=", realm, "&nonce=", nonce, "&ts=", ts, ".", secret] {
@@ -35,8 +35,8 @@ pub fn realm_v1(realm: &str, nonce: &str, ts: &str, secret: &str) -> Hex<16> {
     Hex(md5.finalize().into())
 }
 
-/// Version 2 of a realm's signature: HMAC-SHA256 under `secret` over `METHOD\nPATH\nQUERY\nhex(sha256(body))`, with `query` as
-/// [`canonical_query`] writes it.
+/// Version 2 of a realm's signature: HMAC-SHA256 under `secret` over
+/// `METHOD\nPATH\nQUERY\nhex(sha256(body))`, with `query` in [`canonical_query`] form.
 pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]) -> Hex<32> {
     let mut mac = keyed(secret.as_bytes());
     let body = Hex::<32>(Sha256::digest(body).into());
@@ -46,14 +46,14 @@ pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]
     Hex(mac.finalize().into_bytes().into())
 }
 
-/// Whether `claimed` is what `HS256` makes of `message`: its HMAC-SHA256 under `secret`, compared in constant time by the crate.
-/// Source: RFC 7518, 3.2.
+/// True if `claimed` is the `HS256` signature of `message`: HMAC-SHA256 under `secret`, compared in
+/// constant time. Source: RFC 7518, 3.2.
 pub fn hs256_matches(secret: &[u8], message: &[u8], claimed: &[u8]) -> bool {
     keyed(secret).chain_update(message).verify_slice(claimed).is_ok()
 }
 
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {
-    // An HMAC key may have any length, so this cannot fail.
+    // HMAC accepts keys of any length, so this cannot fail.
     <Hmac<Sha256>>::new_from_slice(secret).expect("an HMAC takes a key of any length")
 }
 
@@ -73,7 +73,7 @@ pub fn push(token: &str, timestamp: &str, nonce: &str) -> Hex<20> {
     sorted([token, timestamp, nonce])
 }
 
-/// Sha1 of `parts`, sorted as byte strings and joined by nothing: how WeChat signs whatever it pushes.
+/// Sha1 of `parts`, sorted as byte strings and concatenated; WeChat signs its pushes this way.
 pub(crate) fn sorted<const N: usize>(mut parts: [&str; N]) -> Hex<20> {
     parts.sort_unstable();
     let mut sha1 = Sha1::new();
@@ -83,27 +83,27 @@ pub(crate) fn sorted<const N: usize>(mut parts: [&str; N]) -> Hex<20> {
     Hex(sha1.finalize().into())
 }
 
-/// A secret's stand-in where the secret itself need not rest: its sha256.
+/// Returns the sha256 of a secret, to store instead of the secret.
 pub fn fingerprint(secret: &str) -> Hex<32> {
     Hex(Sha256::digest(secret).into())
 }
 
-/// An id that nobody guesses: 128 random bits in 32 hex digits.
+/// Returns an unguessable id: 128 random bits as 32 hex digits.
 pub fn random_id() -> String {
     Hex(rand::random::<[u8; 16]>()).text()
 }
 
-/// Whether `text` looks like what [`random_id`] makes.
+/// True if `text` has the format of [`random_id`].
 pub fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A digest of `N` bytes that is written as lower-case hex.
+/// A digest of `N` bytes, displayed as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hex<const N: usize>([u8; N]);
 
 impl<const N: usize> Hex<N> {
-    /// The digest as text.
+    /// Returns the digest as text.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(2 * N);
         self.push_to(&mut text);
@@ -116,7 +116,7 @@ impl<const N: usize> Hex<N> {
         text.push_str(std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII"));
     }
 
-    /// Whether `claimed` is this digest in hex of any case, in a time that does not depend on where they differ.
+    /// True if `claimed` is this digest in hex, in either case. Compares in constant time.
     pub fn matches(&self, claimed: &str) -> bool {
         let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
         let Ok(claimed) = <[[u8; 2]; N]>::try_from(claimed) else { return false };
@@ -137,7 +137,7 @@ impl<const N: usize> From<[u8; N]> for Hex<N> {
     }
 }
 
-/// A number in decimal without an allocation.
+/// Formats a decimal number without allocating.
 struct Decimal {
     digits: [u8; 20],
     start: usize,

@@ -1,12 +1,13 @@
-//! Template messages (模板消息): a text of the account's console with values of ours, to a follower who need not have written.
+//! Template messages (模板消息): a template from the account's console, filled with values and sent to
+//! any follower.
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Call, WechatClient, WechatError, reply};
 
 impl WechatClient {
-    /// Sends one template message, a JSON object with `touser`, `template_id` and `data`, on behalf of the account of the app-level
-    /// `token`. Source: 模板消息-发送模板消息.
+    /// Sends a template message, a JSON object with `touser`, `template_id` and `data`, with the
+    /// account's app-level `token`. Source: 模板消息-发送模板消息.
     pub async fn template_send(&self, token: &SecretString, message: String) -> Result<(), WechatError> {
         let query = [("access_token", token.expose_secret())];
         let (status, body) = self.send("/cgi-bin/message/template/send", &query, Some(message)).await?;

@@ -1,4 +1,4 @@
-//! What WeChat tells of a follower (用户基本信息), and the languages it tells it in.
+//! Follower information (用户基本信息) and its languages.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -19,25 +19,26 @@ pub enum Language {
 impl Language {
     const NAMES: [(&'static str, Self); 3] = [("zh_CN", Self::Simplified), ("zh_TW", Self::Traditional), ("en", Self::English)];
 
-    /// WeChat's word.
+    /// Returns WeChat's name for the language.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize].0
     }
 
-    /// The language of that name.
+    /// Returns the language of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, language)| *language)
     }
 }
 
 impl WechatClient {
-    /// What WeChat tells of `openid` to the account of the app-level `token`: its JSON object as it came. Who does not follow the
-    /// account is little more than `{"subscribe": 0, "openid": …}`. Source: 获取用户基本信息.
+    /// Fetches WeChat's JSON object about `openid`, unchanged, with the account's app-level
+    /// `token`. For a non-follower it is little more than `{"subscribe": 0, "openid": …}`. Source:
+    /// 获取用户基本信息.
     pub async fn user_info(&self, token: &SecretString, openid: &str, language: Language) -> Result<String, WechatError> {
         let query = [("access_token", token.expose_secret()), ("openid", openid), ("lang", language.name())];
         let (status, body) = self.send("/cgi-bin/user/info", &query, None).await?;
         let object = reply::success(Call::WithToken, status, &body, &[token])?;
-        // Passed through as it is; only what a strict reader would refuse is written anew.
+        // Passed through unchanged unless a strict parser would reject it.
         Ok(String::from_utf8(body)
             .ok()
             .filter(|text| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok())

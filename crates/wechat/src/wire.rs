@@ -1,5 +1,5 @@
-//! What carries a call to WeChat and its answer back: HTTP over one of several hosts. What is asked and what an answer means is not
-//! known here, so that something else may carry it where there is no network.
+//! The transport for WeChat calls: HTTP over one of several hosts. It does not interpret requests
+//! or answers, so a test can replace it without a network.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,30 +11,30 @@ use url::Url;
 
 use super::{ClientError, WechatError};
 
-/// No answer that we read is larger; a longer one is cut off and counts as unreadable.
+/// Maximum length of an answer; a longer one is truncated and counts as unreadable.
 const LONGEST_BODY: usize = 64 * 1024;
 
 /// One call.
 pub struct Request<'a> {
-    /// The path at every host, `/cgi-bin/token`.
+    /// The path, the same on every host: `/cgi-bin/token`.
     pub path: &'a str,
-    /// The query, decoded. It holds secrets.
+    /// The decoded query. Contains secrets.
     pub query: &'a [(&'a str, &'a str)],
-    /// The body of a `POST`, JSON; without one it is a `GET`.
+    /// The JSON body of a `POST`; `None` makes it a `GET`.
     pub json: Option<String>,
 }
 
-/// The path alone: everything else may be secret.
+/// Prints the path only: everything else may be secret.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-/// Carries calls. The caller bounds the wait and drops the future when it is over.
+/// Sends calls. The caller enforces the timeout by dropping the future.
 pub trait Wire: fmt::Debug + Send + Sync + 'static {
-    /// Sends `request` once and brings the HTTP status and the body of the answer. A call that may have arrived is not repeated: it
-    /// may have minted a token already.
+    /// Sends `request` and returns the answer's HTTP status and body. Does not retry a call that
+    /// may have arrived, because it may have issued a token.
     fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>>;
 }
 
@@ -44,23 +44,25 @@ pub(super) struct HttpWire {
     http: Client,
     hosts: Vec<Url>,
     timeout: Duration,
-    /// The host that answered last, so that a dead first host is not tried at every call.
+    /// The host that answered last, so that an unreachable first host is not tried on every call.
     preferred: AtomicUsize,
     calls: AtomicUsize,
 }
 
-/// After so many calls the first host is tried again, to come home when it lives.
+/// After this many calls the first host is tried again.
 const HOMESICK_AFTER: usize = 64;
 
 impl HttpWire {
-    /// `hosts` are tried in order on a connection failure. `timeout` is what all of them may take together.
+    /// Creates a client that tries `hosts` in order on connection failures. `timeout` covers all of
+    /// them together.
     pub(super) fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
         let shares = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_add(1);
         let mut http = Client::builder()
             .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry a secret to a host that nobody configured.
+            // A redirect would send a secret to a host that is not configured.
             .redirect(reqwest::redirect::Policy::none())
-            // A host that swallows packets may use up its share of the time, not that of the hosts after it.
+            // Each host gets a share of the timeout, so that one that drops packets does not use it
+            // all.
             .connect_timeout(timeout / shares)
             .pool_idle_timeout(Duration::from_secs(30));
         if hosts.iter().all(is_loopback) {
@@ -114,7 +116,7 @@ impl Wire for HttpWire {
     }
 }
 
-/// One exchange; of a body that is longer than any we read, the beginning.
+/// Performs one exchange; truncates a body over the maximum length.
 pub async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
     let mut response = request.send().await?;
     let status = response.status().as_u16();
@@ -129,7 +131,7 @@ pub async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest
     Ok((status, body))
 }
 
-/// Whether `host` is this machine, which no proxy leads to.
+/// True if `host` is this machine, which must be called without a proxy.
 pub fn is_loopback(host: &Url) -> bool {
     match host.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -139,7 +141,7 @@ pub fn is_loopback(host: &Url) -> bool {
     }
 }
 
-/// An error and its causes in one line; the last cause is the one that a person can act on.
+/// Formats an error and its causes on one line; the last cause is usually the useful one.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,5 @@
-//! A phone brings a code for a login: the code is exchanged once, and the first person whom WeChat names is the login's.
+//! Handles a code from a phone: exchanges it once; the first identified user becomes the login's
+//! user.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use crate::login::{Failure, LOOK_EVERY, LoginError, Logins};
 use wechat::account::Account;
 
 impl Logins {
-    /// Exchanges `code` unless that was done before, and says what came of it.
+    /// Exchanges `code` unless that was already done, and returns the outcome.
     pub(super) async fn settle_scan(
         &self,
         account: &Account,
@@ -48,8 +49,8 @@ impl Logins {
         Ok(seen)
     }
 
-    /// Writes into the login that its code is being exchanged, or returns what is known of it already. An exchange of another instance is
-    /// waited for.
+    /// Marks the code as being exchanged, or returns its known outcome. Waits for an exchange in
+    /// flight on another instance.
     async fn begin_exchange(
         &self,
         account: &Account,
@@ -101,7 +102,7 @@ impl Logins {
 }
 
 impl Scan {
-    /// What somebody is shown whose code came to `outcome`.
+    /// Returns what to show the user whose code has this `outcome`.
     fn after(&self, outcome: Outcome) -> Scanned {
         match outcome {
             Outcome::Failed(failure) => Scanned::Failed { failure, app_id: self.app.clone() },

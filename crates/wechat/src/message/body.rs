@@ -3,66 +3,66 @@
 use super::event::Event;
 use super::fields::Fields;
 
-/// What a message says. Fields that WeChat left out are empty, or `None` where they are often left out.
-/// Source: WeChat, 接收普通消息.
+/// The content of a message. Missing fields are empty, or `None` if often absent. Source: WeChat,
+/// 接收普通消息.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Body {
     /// `text`
     Text {
-        /// What the user wrote.
+        /// The user's text.
         content: String,
-        /// The id of the menu message's choice, where the user tapped one.
+        /// The id of the tapped menu choice.
         menu_id: Option<String>,
     },
     /// `image`
     Image {
-        /// Where WeChat serves it.
+        /// The image's address at WeChat.
         pic_url: String,
-        /// By which it is fetched as temporary material.
+        /// The media id, to download it as temporary material.
         media_id: String,
     },
     /// `voice`
     Voice {
-        /// By which it is fetched as temporary material, at 8 kHz.
+        /// The media id, to download it as temporary material, at 8 kHz.
         media_id: String,
         /// `amr` or `speex`.
         format: String,
-        /// The same at 16 kHz.
+        /// The media id at 16 kHz.
         media_id_16k: Option<String>,
-        /// What was said, from accounts with speech recognition.
+        /// The recognised speech, for accounts with speech recognition.
         recognition: Option<String>,
     },
     /// `video`
     Video {
-        /// By which it is fetched as temporary material.
+        /// The media id, to download it as temporary material.
         media_id: String,
-        /// The same for its preview.
+        /// The preview's media id.
         thumb_media_id: String,
     },
     /// `shortvideo`
     ShortVideo {
-        /// By which it is fetched as temporary material.
+        /// The media id, to download it as temporary material.
         media_id: String,
-        /// The same for its preview.
+        /// The preview's media id.
         thumb_media_id: String,
     },
     /// `location`
     Location {
-        /// Where, when both coordinates can be read.
+        /// The coordinates, if both are valid.
         point: Option<Point>,
-        /// The zoom of the map.
+        /// The map's zoom level.
         scale: Option<u32>,
-        /// The place in words.
+        /// The place's name.
         label: String,
     },
     /// `link`
     Link {
         /// Its title.
         title: String,
-        /// What it is about.
+        /// Its description.
         description: String,
-        /// Where it leads.
+        /// Its address.
         url: String,
     },
     /// `miniprogrampage`
@@ -73,9 +73,9 @@ pub enum Body {
         title: String,
         /// The page.
         page_path: String,
-        /// Where WeChat serves its picture.
+        /// The picture's address at WeChat.
         thumb_url: String,
-        /// By which the picture is fetched as temporary material.
+        /// The picture's media id.
         thumb_media_id: String,
     },
     /// `event`, or a push with an `Event` and no `MsgType`.
@@ -85,14 +85,14 @@ pub enum Body {
         /// The `InfoType`.
         name: String,
     },
-    /// Any other; all there is to it stands in [`Message::fields`](super::Message::fields).
+    /// Any other type; see [`Message::fields`](super::Message::fields) for the contents.
     Unknown {
-        /// What it is called.
+        /// The `MsgType`.
         msg_type: String,
     },
 }
 
-/// A place on the earth.
+/// Geographic coordinates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Degrees north.
@@ -102,7 +102,8 @@ pub struct Point {
 }
 
 impl Body {
-    /// The body of a message of this `msg_type`, whatever its case. Without a type, `Event` and `InfoType` say what it is.
+    /// Parses the body of a message of type `msg_type`, in any case. Without a type, `Event` and
+    /// `InfoType` decide.
     pub(super) fn read(msg_type: &str, fields: &Fields) -> Self {
         let string = |name| fields.string(name);
         let named = |name| fields.text(name).is_some_and(|text| !text.trim().is_empty());
@@ -118,7 +119,7 @@ impl Body {
             "video" => Self::Video { media_id: string("MediaId"), thumb_media_id: string("ThumbMediaId") },
             "shortvideo" => Self::ShortVideo { media_id: string("MediaId"), thumb_media_id: string("ThumbMediaId") },
             "location" => Self::Location {
-                // X is the latitude here, unlike on every map.
+                // WeChat's X is the latitude, unlike the usual convention.
                 point: Point::read(fields, "Location_X", "Location_Y"),
                 scale: fields.number("Scale"),
                 label: string("Label"),

@@ -1,4 +1,5 @@
-//! The XML or JSON around what is encrypted, in both directions. What is inside, and the encryption itself, is for others.
+//! The XML or JSON envelope of an encrypted message, in both directions. Encryption is in
+//! [`crypt`].
 
 use serde_json::json;
 
@@ -7,10 +8,10 @@ use super::{Document, Form, MessageError, document};
 use crate::crypt;
 use clock::UnixSeconds;
 
-/// A push of an account in safe or compatible mode: the encrypted message, and whom it is for.
+/// A push to an account in safe or compatible mode: the encrypted message and its recipient.
 ///
-/// In compatible mode the same fields also stand beside it in the clear. They are not looked at, because nothing proves them:
-/// `msg_signature` covers what is encrypted alone.
+/// Compatible mode also sends the fields in clear text. They are ignored, because `msg_signature`
+/// covers only the encrypted part.
 ///
 /// ```
 /// use jsdkd_wechat::account::AppId;
@@ -44,11 +45,11 @@ use clock::UnixSeconds;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// Which account it is for, by its original id (`gh_…`).
+    /// The recipient account's original id (`gh_…`).
     pub to: Option<String>,
-    /// The encrypted message, as it was signed.
+    /// The encrypted message, as signed.
     pub encrypt: String,
-    /// How it is written, and so how its answer is.
+    /// The form of the push, and so of its reply.
     pub form: Form,
 }
 
@@ -62,10 +63,11 @@ impl Envelope {
     }
 }
 
-/// The XML of an encrypted answer: `encrypt` is what [`EnvelopeKey::encrypt`](crypt::EnvelopeKey::encrypt) made of a reply's XML,
-/// `nonce` that of the push or any other.
+/// Returns the XML of an encrypted reply. `encrypt` is from
+/// [`EnvelopeKey::encrypt`](crypt::EnvelopeKey::encrypt) over the reply's XML; `nonce` is the
+/// push's or any other.
 pub fn sealed_reply(token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -> String {
-    // Signed as it will arrive: the nonce is a stranger's text.
+    // Sign the nonce as it will arrive: it is untrusted text.
     let nonce = legal(nonce);
     let mut xml = Xml::new();
     xml.text("Encrypt", encrypt);
@@ -75,8 +77,8 @@ pub fn sealed_reply(token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -
     xml.finish()
 }
 
-/// An encrypted answer in this form.
-/// Source: WeChat, 消息加解密说明; it shows these names in JSON, too.
+/// Returns an encrypted reply in this form. Source: WeChat, 消息加解密说明; it uses these names in JSON,
+/// too.
 pub fn sealed_reply_as(form: Form, token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -> String {
     match form {
         Form::Xml => sealed_reply(token, encrypt, now, nonce),

@@ -1,4 +1,4 @@
-//! What can happen between a user and an account, one variant for each `Event`. The reports on what the account has sent are in
+//! Events between a user and an account, one variant per `Event`. Reports on sent messages are in
 //! `report.rs`.
 
 use super::body::Point;
@@ -75,16 +75,16 @@ pub enum Event {
         /// The name of what is there.
         poi_name: String,
     },
-    /// `TEMPLATESENDJOBFINISH`: what became of a template message.
+    /// `TEMPLATESENDJOBFINISH`: the result of a template message.
     TemplateSendJobFinish {
-        /// The number that sending it gave.
+        /// The id from the send call.
         msg_id: String,
-        /// What became of it.
+        /// The delivery status.
         outcome: TemplateOutcome,
     },
-    /// `MASSSENDJOBFINISH`: what became of a mass sending.
+    /// `MASSSENDJOBFINISH`: the result of a mass sending.
     MassSendJobFinish(Box<MassSendReport>),
-    /// `PUBLISHJOBFINISH`: what became of a publication.
+    /// `PUBLISHJOBFINISH`: the result of a publication.
     PublishJobFinish(Box<PublishReport>),
     /// `subscribe_msg_popup_event`: somebody was asked which messages they want.
     SubscribeMsgPopup(Vec<SubscribeMessage>),
@@ -92,7 +92,7 @@ pub enum Event {
     SubscribeMsgChange(Vec<SubscribeMessage>),
     /// `subscribe_msg_sent_event`: such a message was sent.
     SubscribeMsgSent(Vec<SubscribeMessage>),
-    /// Any other; all there is to it stands in [`Message::fields`](super::Message::fields).
+    /// Any other event; see [`Message::fields`](super::Message::fields) for its contents.
     Unknown {
         /// What it is called.
         name: String,
@@ -122,7 +122,7 @@ pub struct Pictures {
 }
 
 impl Event {
-    /// The event in `fields`; its name is compared without regard to case, because WeChat's own writing of it varies.
+    /// Parses the event in `fields`. Ignores the name's case, because WeChat's spelling varies.
     pub(super) fn read(fields: &Fields) -> Self {
         let name = fields.text("Event").unwrap_or_default().trim();
         let key = || fields.string("EventKey");

@@ -1,4 +1,4 @@
-//! What tells two deliveries apart: all of what they say.
+//! Fingerprints of messages, for deduplicating deliveries.
 
 use sha2::{Digest, Sha256};
 
@@ -7,25 +7,25 @@ use super::{Form, Message};
 use crate::signature::Hex;
 
 impl Message {
-    /// A fingerprint over everything that the message says: the same for every delivery of it, and for no other message.
-    ///
-    /// WeChat repeats a push that was not answered in time with the same content; only the query and, of an encrypted one, the
-    /// envelope differ. Its own advice, `MsgId` for messages and sender and time for events, takes two events of one second for
-    /// one, so that the second would be lost. The order of names and the layout do not count.
-    /// Source: WeChat, 接收普通消息 and 接收事件推送 (关于重试的消息排重).
+    /// Returns a fingerprint of the whole message, the same for each delivery of it. WeChat repeats
+    /// an unanswered push with the same content; only the query and an encrypted push's envelope
+    /// differ. WeChat recommends `MsgId` for messages, and sender and time for events. That would
+    /// drop the second of two events in one second. Field order and layout are ignored. Source:
+    /// WeChat, 接收普通消息 and 接收事件推送 (关于重试的消息排重).
     pub fn dedup_key(&self) -> String {
         let mut sha256 = Sha256::new();
-        // The answer is written as the delivery was, so two forms are two deliveries.
+        // The reply uses the delivery's form, so each form counts as its own delivery.
         sha256.update([u8::from(self.form == Form::Json)]);
         feed(&mut sha256, &self.fields);
         Hex::<32>::from(<[u8; 32]>::from(sha256.finalize())).text()
     }
 }
 
-/// Feeds names and values in the order of the names. Numbers and lengths come first, so that no two messages make one stream.
+/// Hashes names and values, sorted by name. Counts and lengths come first, so that no two messages
+/// collide.
 fn feed(sha256: &mut Sha256, fields: &Fields) {
     let mut sorted: Vec<(&str, &Value)> = fields.iter().collect();
-    // Stable: the items of a list keep their order.
+    // A stable sort keeps the order of list items.
     sorted.sort_by_key(|(name, _)| *name);
     sha256.update((sorted.len() as u64).to_be_bytes());
     for (name, value) in sorted {

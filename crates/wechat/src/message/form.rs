@@ -1,11 +1,12 @@
-//! The two forms of a push, XML and JSON, and how its bytes become text that both can carry.
+//! The two forms of a push, XML and JSON, and their decoding to text.
 
 use std::borrow::Cow;
 
 use super::fields::Fields;
 use super::{MessageError, is_xml_char, json, parse};
 
-/// How a push, or the answer to it, is written. An account's console sets it (数据格式); some consoles offer JSON only.
+/// The form of a push and its reply. Set in the account's console (数据格式); some consoles offer JSON
+/// only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Form {
     /// An `<xml>` element.
@@ -15,19 +16,20 @@ pub enum Form {
     Json,
 }
 
-/// A push, a reply or an envelope, read in whichever form it has.
+/// A parsed push, reply or envelope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// What it says.
     pub fields: Fields,
-    /// The form that it had.
+    /// The form in which it was received.
     pub form: Form,
-    /// The first thing that had to be replaced before the document could be read. The bytes are not to be handed on then.
+    /// The first repair made while parsing. If there is one, the bytes must not be forwarded.
     pub repaired: Option<MessageError>,
 }
 
 impl Form {
-    /// The form of `body`, by its first byte that is not blank. `Content-Type` does not tell it: WeChat sends JSON as `text/xml`, too.
+    /// Returns the form of `body`, by its first non-blank byte. `Content-Type` is unreliable:
+    /// WeChat also sends JSON as `text/xml`.
     pub fn of(body: &[u8]) -> Self {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -38,7 +40,7 @@ impl Form {
 }
 
 impl Document {
-    /// Reads `body`. How long it may be is the receiver's business; the work is proportional to its length.
+    /// Parses `body` in linear time. The caller limits its length.
     pub fn read(body: &[u8]) -> Result<Self, MessageError> {
         let form = Form::of(body);
         let text = String::from_utf8_lossy(body);
@@ -52,7 +54,7 @@ impl Document {
     }
 }
 
-/// `text` with U+FFFD in place of each character that XML cannot carry.
+/// Returns `text` with U+FFFD in place of each character that XML forbids.
 pub(super) fn replaced(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_xml_char) {
         return Cow::Borrowed(text);

@@ -1,19 +1,20 @@
-//! How people write the name of a field into a template: by its own spelling, in another case, with or without underscores, with
-//! dots for what is inside, and with a number for one item of a list.
+//! Looks up fields by a template's path: any case, with or without underscores, dots for nesting
+//! and numbers for list items.
 
 use super::fields::{Fields, Value};
 
 impl Fields {
-    /// The text at `path`, which is a name or several with dots between them: `ScanCodeInfo.ScanResult`, `List.1.TemplateId`.
+    /// Returns the text at `path`, a dotted path of names: `ScanCodeInfo.ScanResult`,
+    /// `List.1.TemplateId`.
     ///
-    /// A name's own spelling wins. Failing that its case does not matter, and failing that its underscores do not either:
-    /// `event_key` finds `EventKey`. A number picks from names that repeat, beginning with 0.
+    /// An exact match wins, then one ignoring case, then one ignoring underscores: `event_key`
+    /// finds `EventKey`. A number selects among repeated names, from 0.
     pub fn lookup(&self, path: &str) -> Option<&str> {
         self.find(path)?.as_text()
     }
 
     fn find(&self, path: &str) -> Option<&Value> {
-        // A name may have dots of its own.
+        // A name may itself contain dots.
         if let Some(value) = self.any_case(path).next() {
             return Some(value);
         }
@@ -30,7 +31,7 @@ impl Fields {
         }
     }
 
-    /// Every value whose name is `name`, in the spelling that comes closest to it.
+    /// Returns all values of the closest match to `name`.
     pub(super) fn any_case<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
         let bare = |name: &str| name.replace('_', "").to_ascii_lowercase();
         let own = || self.iter().map(|(own, _)| own);

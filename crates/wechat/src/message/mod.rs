@@ -50,43 +50,43 @@ pub use read_reply::ReceivedReply;
 pub use reply::{Article, Music, Reply, ReplyError};
 pub use report::{ArticleUrl, CopyrightCheck, MassSendReport, PublishReport, SubscribeMessage, TemplateOutcome};
 
-/// One push of WeChat's: a user's message, or an event.
+/// A push from WeChat: a user's message or an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Which account it is for, by its original id (`gh_…`), not its appid. Empty in pushes that name none.
+    /// The recipient account's original id (`gh_…`), not its appid. Empty if the push has none.
     pub to: String,
-    /// Who sent it: the user's openid. Empty in pushes that no user caused.
+    /// The sender's openid. Empty in pushes that no user caused.
     pub from: String,
-    /// When it was sent; 0 if it does not say.
+    /// When it was sent; 0 if absent.
     pub created: UnixSeconds,
-    /// A message's number; events have none.
+    /// The message id; events have none.
     pub id: Option<MsgId>,
-    /// What it says.
+    /// The content.
     pub body: Body,
-    /// The article from which the user wrote, if that was where.
+    /// The article from which the user wrote, if any.
     pub article: Option<FromArticle>,
-    /// Every element as it came, for what [`Body`] has no name for, for templates and for handing it on.
+    /// All fields as received, including those that [`Body`] lacks; for templates and forwarding.
     pub fields: Fields,
-    /// How it was written.
+    /// The form of the push.
     pub form: Form,
-    /// Whether something in it had to be replaced to read it, so that its bytes are not to be handed on.
+    /// True if parsing repaired something; its bytes must not be forwarded then.
     pub is_repaired: bool,
 }
 
-/// The number of a message. It has up to 64 bits, and mini programs have some that are no numbers.
+/// A message id. Up to 64 bits; some from mini programs are not numeric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MsgId(String);
 
-/// Where in an article a message was written.
+/// The position in an article from which a message was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromArticle {
-    /// `MsgDataId`: which sending.
+    /// `MsgDataId`: the id of the mass sending.
     pub data_id: String,
-    /// `Idx`: which of its articles, from 1.
+    /// `Idx`: the article in it, from 1.
     pub index: Option<u32>,
 }
 
-/// Why bytes are no message, or what had to be replaced before they could be read as one. It never repeats what stands in them.
+/// Why a message is invalid, or what was repaired to parse it. Never contains the message's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// Bytes that are not UTF-8.
@@ -107,39 +107,40 @@ pub enum MessageError {
     /// An entity that XML does not predefine, or a reference to something that is no character.
     #[error("the message refers to an unknown entity or character")]
     Entity,
-    /// Elements in elements in elements.
+    /// Elements are nested too deeply.
     #[error("the message is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// More elements than any message of WeChat's.
+    /// The document has too many elements.
     #[error("the message has more than {MAX_ELEMENTS} elements")]
     TooManyElements,
-    /// Well-formed, but no `<xml>` with elements in it and no object with members.
+    /// Well-formed, but not an `<xml>` element with children or an object with members.
     #[error("the message is neither an <xml> element with others inside nor a JSON object with members")]
     NotAMessage,
-    /// An element that must be there.
+    /// A required element is missing.
     #[error("the message has no {0}, or one that cannot be read")]
     Missing(&'static str),
-    /// Two readers could take it for two different messages.
+    /// A field that must be unique is repeated, so the message is ambiguous.
     #[error("the message has more than one {0}")]
     Repeated(&'static str),
 }
 
-/// The deepest nesting that is read. The deepest of WeChat's messages, an article of a mass sending, has five levels.
+/// Maximum nesting depth. WeChat's deepest message, an article of a mass sending, has five levels.
 const MAX_DEPTH: usize = 32;
 
-/// The most elements, members and list items that are read. The report on a mass sending of eight articles has about a hundred.
+/// Maximum number of elements, members and list items. A mass-sending report on eight articles has
+/// about a hundred.
 const MAX_ELEMENTS: usize = 4096;
 
-/// Names that must not repeat. In the clear nothing covers the body, so one reader could go by the first and the next by the last.
-/// Other names may repeat: WeChat's lists are written so.
+/// Names that must be unique. A clear-text body is unsigned, so two parsers could pick different
+/// duplicates. Other names may repeat, as in WeChat's lists.
 const ONCE: [&str; 10] =
     ["ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey", "InfoType", "Encrypt"];
 
 impl Message {
-    /// Parses a push in the clear, or the inside of an encrypted one.
+    /// Parses a clear-text push, or the decrypted content of an encrypted one.
     ///
-    /// A kind that is not known is no error, and neither is a push without sender, recipient or type: WeChat wants `success` for
-    /// them, too.
+    /// An unknown type is not an error, nor is a missing sender, recipient or type: WeChat expects
+    /// `success` for those too.
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
         let Document { fields, form, repaired } = document(body)?;
         let trimmed = |name| fields.text(name).map(str::trim).unwrap_or_default().to_owned();
@@ -152,12 +153,12 @@ impl Message {
         Ok(Self { to, from, created, id, body: content, article, fields, form, is_repaired: repaired.is_some() })
     }
 
-    /// Whether it says from whom it came and to whom, so that there is a way back.
+    /// True if sender and recipient are present, so that a reply is possible.
     pub fn can_be_answered(&self) -> bool {
         !self.from.is_empty() && !self.to.is_empty()
     }
 
-    /// Whether it is an event, rather than something that the user wrote.
+    /// True for an event, false for a user's message.
     pub fn is_event(&self) -> bool {
         matches!(self.body, Body::Event(_) | Body::Info { .. })
     }
@@ -170,7 +171,7 @@ impl MsgId {
     }
 }
 
-/// Reads `body`, and checks that nothing that must be unique is there twice.
+/// Parses `body` and rejects duplicates of unique names.
 pub fn document(body: &[u8]) -> Result<Document, MessageError> {
     let document = Document::read(body)?;
     match ONCE.iter().find(|name| document.fields.all(name).nth(1).is_some()) {
@@ -179,14 +180,14 @@ pub fn document(body: &[u8]) -> Result<Document, MessageError> {
     }
 }
 
-/// Whole seconds in `text`. Some programs write a fraction, and JSON may write `1.7e9`.
+/// Parses whole seconds. Some senders write a fraction, and JSON may use `1.7e9`.
 fn seconds(text: &str) -> Option<u64> {
     let text = text.trim();
     let fraction = || text.parse::<f64>().ok().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
     text.parse().ok().or_else(fraction)
 }
 
-/// Whether XML 1.0 lets a document have `c` in it.
+/// True if XML 1.0 allows `c` in a document.
 fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }

@@ -1,5 +1,5 @@
-//! From the text of an XML push to its elements: no type definitions, no entities but the five that XML predefines, and bounds on
-//! depth and number. Text that is not clean is mended rather than refused. It knows no names.
+//! Parses an XML push into elements. It allows no DTDs, only the five predefined entities, and
+//! limited depth and size. Malformed text is repaired rather than rejected.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::fields::{Fields, Value};
 use super::form::replaced;
 use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
-/// The elements inside the root of `xml`, and what had to be replaced to read them.
+/// Returns the elements inside the root of `xml`, and the first repair made.
 pub(super) fn fields(xml: &str) -> Result<(Fields, Option<MessageError>), MessageError> {
     let mut reader = Reader::from_str(xml);
-    // An ampersand that nobody escaped is an ampersand.
+    // An unescaped ampersand is read literally.
     reader.config_mut().allow_dangling_amp = true;
     let mut tree = Tree::default();
     loop {
@@ -47,17 +47,17 @@ pub(super) fn fields(xml: &str) -> Result<(Fields, Option<MessageError>), Messag
     }
 }
 
-/// The elements that are open, and the root's once it is closed.
+/// The open elements, and the root's children once it is closed.
 #[derive(Default)]
 struct Tree {
     open: Vec<Element>,
     elements: usize,
     root: Option<Fields>,
-    /// The first thing that had to be replaced.
+    /// The first repair made.
     repaired: Option<MessageError>,
 }
 
-/// An element that is not closed yet.
+/// An open element.
 struct Element {
     name: String,
     text: String,
@@ -69,8 +69,8 @@ struct Element {
 impl Tree {
     fn open(&mut self, tag: &BytesStart<'_>) -> Result<(), MessageError> {
         let name = tag.name().0.to_owned();
-        // WeChat uses no attributes. They may stand there all the same, as long as they are attributes; nobody reads them, and to
-        // look for two of one name would take a time that grows with the square of their number.
+        // WeChat uses no attributes. Valid ones are ignored; checking for duplicates would take
+        // quadratic time.
         let has_bad_attribute = tag.attributes().with_checks(false).any(|attribute| attribute.is_err());
         if has_bad_attribute || !is_name(&name) || self.root.is_some() {
             return Err(MessageError::Malformed);
@@ -100,7 +100,7 @@ impl Tree {
 
     fn cdata(&mut self, text: &str) -> Result<(), MessageError> {
         let element = self.open.last_mut().ok_or(MessageError::Malformed)?;
-        // White space around a CDATA section is the layout of the document.
+        // White space around a CDATA section is formatting.
         if element.cdata_end.is_none() && is_blank(&element.text) {
             element.text.clear();
         }
@@ -125,7 +125,7 @@ impl Tree {
         } else if is_blank(&element.text) {
             Value::Fields(element.fields)
         } else {
-            // Text between elements would be lost, and no message of WeChat's has any.
+            // Text between elements would be lost; WeChat's messages have none.
             return Err(MessageError::Malformed);
         };
         match (self.open.last_mut(), value) {
@@ -144,7 +144,7 @@ impl Tree {
     }
 }
 
-/// What a reference like `&lt;` or `&#x4f60;` stands for, if that is a character.
+/// Returns the character of a reference like `&lt;` or `&#x4f60;`, if valid.
 fn character(reference: &BytesRef<'_>) -> Option<char> {
     match reference.resolve_char_ref() {
         Ok(None) => resolve_xml_entity(reference).and_then(|text| text.chars().next()),
@@ -153,13 +153,13 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
     }
 }
 
-/// What is read for a reference that stands for nothing: a number that is no character is U+FFFD; a name such as `&nbsp;` is the text
-/// that somebody forgot to escape.
+/// Returns the replacement of an invalid reference: U+FFFD for a number, the literal text for a
+/// name such as `&nbsp;`.
 fn instead_of(reference: &BytesRef<'_>) -> String {
     if reference.starts_with('#') { "\u{fffd}".to_owned() } else { format!("&{};", &**reference) }
 }
 
-/// White space as XML means it.
+/// White space as XML defines it.
 fn is_blank(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }

@@ -1,88 +1,88 @@
-//! What WeChat tells an account, in events, about what the account has sent or published.
+//! Event reports on messages and articles that the account sent or published.
 
 use super::fields::{Fields, Value};
 
-/// What became of a template message.
+/// The delivery status of a template message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateOutcome {
     /// `success`
     Delivered,
-    /// `failed:user block`: the user takes none from this account.
+    /// `failed:user block`: the user blocks this account's messages.
     Blocked,
-    /// `failed: system failed`: for a reason of WeChat's own.
+    /// `failed: system failed`: an error at WeChat.
     SystemFailed,
-    /// Any other status, as it came.
+    /// Any other status, verbatim.
     Other(String),
 }
 
-/// What became of a mass sending.
+/// The result of a mass sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MassSendReport {
-    /// The number that sending it gave.
+    /// The id from the send call.
     pub msg_id: String,
     /// `send success`, `send fail` or `err(NNNNN)`.
     pub status: String,
-    /// How many were to receive it.
+    /// The number of intended recipients.
     pub total: Option<u64>,
-    /// How many of those were left after WeChat's own filters.
+    /// The number of recipients after WeChat's filters.
     pub filtered: Option<u64>,
-    /// How many have received it.
+    /// The number of successful deliveries.
     pub sent: Option<u64>,
-    /// How many have not.
+    /// The number of failed deliveries.
     pub failed: Option<u64>,
-    /// What the check for copies of others' articles found.
+    /// The result of the originality check.
     pub copyright: Option<CopyrightCheck>,
-    /// Where the articles are now.
+    /// The addresses of the articles.
     pub articles: Vec<ArticleUrl>,
 }
 
-/// What the check for copies of others' articles found.
+/// The result of the originality check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyrightCheck {
     /// The result for all of them: 1 no copies, 2 copies that may be sent, 3 copies that may not.
     pub state: Option<u32>,
-    /// The result for each, as it came.
+    /// The result for each article, verbatim.
     pub items: Vec<Fields>,
 }
 
-/// Where an article is.
+/// The address of an article.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArticleUrl {
-    /// Which of the articles, from 1.
+    /// The article's index, from 1.
     pub index: Option<u32>,
     /// Its address.
     pub url: String,
 }
 
-/// What became of a publication.
+/// The result of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishReport {
-    /// The number that publishing it gave.
+    /// The id from the publish call.
     pub publish_id: String,
-    /// 0 published, 1 under way, above that the reason why not.
+    /// 0 published, 1 in progress, above 1 the reason for failure.
     pub status: Option<u32>,
-    /// The published article, where it was.
+    /// The published article's id, if published.
     pub article_id: Option<String>,
-    /// Where its parts are.
+    /// The addresses of its parts.
     pub articles: Vec<ArticleUrl>,
-    /// Which parts were not accepted, from 1.
+    /// The indexes of the rejected parts, from 1.
     pub failed: Vec<u32>,
 }
 
-/// One kind of message that a user was asked about or was sent.
+/// A subscription message that a user was asked about or was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeMessage {
     /// Which kind.
     pub template_id: String,
     /// `accept` or `reject`, where the user was asked.
     pub answer: Option<String>,
-    /// Where they were asked: 1 on a page, 2 in an article.
+    /// Where the user was asked: 1 on a page, 2 in an article.
     pub popup_scene: Option<String>,
-    /// The number of a message that was sent.
+    /// The id of a sent message.
     pub msg_id: Option<String>,
-    /// What became of it: 0 for delivered.
+    /// The delivery status; 0 means delivered.
     pub error_code: Option<String>,
-    /// The same in words.
+    /// The delivery status in words.
     pub error_status: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The documents that we write. XML has CDATA or numbers in its elements, and only characters that XML may have; JSON has the same
-//! numbers where WeChat has them.
+//! Writes XML and JSON documents. XML uses CDATA or numbers and valid characters only; JSON uses
+//! numbers where WeChat does.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::fields::{Fields, Value};
 use super::{Form, is_xml_char};
 
-/// Names behind which WeChat writes a number: without CDATA in XML, without quotes in JSON.
+/// Names of numeric fields: no CDATA in XML, no quotes in JSON.
 const NUMBERS: [&str; 17] = [
     "CreateTime",
     "MsgId",
@@ -32,10 +32,10 @@ const NUMBERS: [&str; 17] = [
     "CheckState",
 ];
 
-/// The entries of WeChat's lists. In JSON they are a list even if there is only one.
+/// The entries of WeChat's lists; always a list in JSON, even a single entry.
 const ITEM: &str = "item";
 
-/// A document of `fields` in this form.
+/// Writes `fields` as a document in this form.
 pub fn document(fields: &Fields, form: Form) -> String {
     match form {
         Form::Xml => {
@@ -58,7 +58,7 @@ fn write(xml: &mut Xml, fields: &Fields) {
     }
 }
 
-/// `name` as an XML element can have it: a JSON name may be any text.
+/// Converts `name` to a valid XML element name; a JSON name may be any text.
 fn element_name(name: &str) -> Cow<'_, str> {
     let may_stand = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let may_begin = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -69,10 +69,10 @@ fn element_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(if safe.starts_with(may_begin) { safe } else { format!("_{safe}") })
 }
 
-/// `text` as a JSON number, if the name has one.
+/// Returns `text` as a JSON number if `name` is numeric.
 fn number<'a>(name: &str, text: &'a str) -> Option<&'a RawValue> {
     let looks_like_one = NUMBERS.contains(&name) && text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    // A number with blanks around it is a text.
+    // A number with surrounding blanks is a string.
     let raw: &RawValue = looks_like_one.then(|| serde_json::from_str(text).ok())??;
     (raw.get().len() == text.len()).then_some(raw)
 }
@@ -108,7 +108,7 @@ impl Serialize for Member<'_> {
     }
 }
 
-/// An XML document under way, inside its root element.
+/// An XML document being written, inside its root element.
 pub(crate) struct Xml(String);
 
 impl Xml {
@@ -118,7 +118,7 @@ impl Xml {
         Self(xml)
     }
 
-    /// An element with `text` in CDATA, which keeps everything as it is but its own end: that is split over two sections.
+    /// Writes an element with `text` in CDATA. A CDATA end in the text is split over two sections.
     pub(crate) fn text(&mut self, name: &str, text: &str) {
         let text = legal(text);
         self.open(name);
@@ -133,14 +133,14 @@ impl Xml {
         self.close(name);
     }
 
-    /// An element with a number in it.
+    /// Writes a numeric element.
     pub(crate) fn number(&mut self, name: &str, number: impl Display) {
         self.open(name);
         self.0.push_str(&number.to_string());
         self.close(name);
     }
 
-    /// An element with what `inside` writes in it.
+    /// Writes an element whose content `inside` writes.
     pub(crate) fn nested(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
         self.open(name);
         inside(self);
