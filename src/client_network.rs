@@ -22,7 +22,11 @@ impl ClientNetwork {
     pub fn of(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::of_v4(v4),
-            IpAddr::V6(v6) if v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() => None,
+            IpAddr::V6(v6)
+                if v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() =>
+            {
+                None
+            }
             IpAddr::V6(v6) => match v6.segments() {
                 // NAT64 (RFC 6052) and 6to4 (RFC 3056) map all of IPv4 into one prefix.
                 [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
@@ -119,8 +123,22 @@ mod tests {
 
     #[test]
     fn private_addresses_stand_for_no_network() {
-        let own = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.1.1", "100.64.0.1", "100.127.255.255"];
-        let own_v6 = ["::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1"];
+        let own = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "100.127.255.255",
+        ];
+        let own_v6 = [
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+        ];
         for own in own.into_iter().chain(own_v6) {
             assert_eq!(network(own), None, "{own}");
         }
@@ -130,7 +148,12 @@ mod tests {
     fn one_public_ipv4_address_is_one_network_however_written() {
         let written = |address| network(address).map(|network| network.to_string());
         assert_eq!(written("203.0.113.7").as_deref(), Some("203.0.113.7"));
-        for same in ["::ffff:203.0.113.7", "64:ff9b::203.0.113.7", "2002:cb00:7107::1", "2002:cb00:7107:ff00::1"] {
+        for same in [
+            "::ffff:203.0.113.7",
+            "64:ff9b::203.0.113.7",
+            "2002:cb00:7107::1",
+            "2002:cb00:7107:ff00::1",
+        ] {
             assert_eq!(network(same), network("203.0.113.7"), "{same}");
         }
         assert_ne!(network("203.0.113.8"), network("203.0.113.7"));
@@ -139,7 +162,10 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_a_56_within_a_48() {
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:ff:ffff::1"));
+        assert_eq!(
+            network("2001:db8:1:2:3:4:5:6"),
+            network("2001:db8:1:ff:ffff::1")
+        );
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:102::1"));
         let site = |address| network(address).and_then(ClientNetwork::site);
         assert_eq!(site("2001:db8:1:2::1"), site("2001:db8:1:ff02::1"));
@@ -148,18 +174,37 @@ mod tests {
 
     #[test]
     fn a_network_has_its_share_and_its_site_twice_as_much() {
-        let (mut shares, one, other) = (Shares::default(), network("2001:db8:1:2::1"), network("2001:db8:1:102::1"));
+        let (mut shares, one, other) = (
+            Shares::default(),
+            network("2001:db8:1:2::1"),
+            network("2001:db8:1:102::1"),
+        );
         let third = network("2001:db8:1:202::1");
         for _ in 0..3 {
             assert_eq!(shares.exhausted(one, 3), None);
             shares.enter(one);
         }
-        assert_eq!((shares.exhausted(one, 3), shares.exhausted(other, 3)), (one, None));
+        assert_eq!(
+            (shares.exhausted(one, 3), shares.exhausted(other, 3)),
+            (one, None)
+        );
         (0..3).for_each(|_| shares.enter(other));
-        assert_eq!(shares.exhausted(third, 3), third.and_then(ClientNetwork::site));
-        assert_eq!((shares.exhausted(network("203.0.113.7"), 3), shares.exhausted(None, 0)), (None, None));
+        assert_eq!(
+            shares.exhausted(third, 3),
+            third.and_then(ClientNetwork::site)
+        );
+        assert_eq!(
+            (
+                shares.exhausted(network("203.0.113.7"), 3),
+                shares.exhausted(None, 0)
+            ),
+            (None, None)
+        );
         (0..3).for_each(|_| shares.leave(other));
         (0..3).for_each(|_| shares.leave(one));
-        assert!(shares.is_empty(), "networks that hold nothing are not remembered");
+        assert!(
+            shares.is_empty(),
+            "networks that hold nothing are not remembered"
+        );
     }
 }

@@ -28,7 +28,10 @@ struct Written {
 impl LogLimit {
     /// Creates an empty limit.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, kinds: Mutex::default() }
+        Self {
+            clock,
+            kinds: Mutex::default(),
+        }
     }
 
     /// Counts a line of this kind. `Some(n)` means write it; `n` lines were suppressed since the
@@ -59,10 +62,15 @@ mod tests {
     fn the_first_of_each_second_are_written_and_the_rest_counted() {
         let clock = Clock::manual(UnixMillis(0));
         let limit = LogLimit::new(clock.clone());
-        let written = (0..1000).filter(|_| limit.admit("cooling_down").is_some()).count();
+        let written = (0..1000)
+            .filter(|_| limit.admit("cooling_down").is_some())
+            .count();
         assert_eq!(written, 20);
         assert_eq!(limit.admit("upstream_refused"), Some(0), "another kind");
         clock.advance(SECOND);
-        assert_eq!((limit.admit("cooling_down"), limit.admit("cooling_down")), (Some(980), Some(0)));
+        assert_eq!(
+            (limit.admit("cooling_down"), limit.admit("cooling_down")),
+            (Some(980), Some(0))
+        );
     }
 }

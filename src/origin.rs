@@ -47,17 +47,31 @@ impl OriginPolicy {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let listed: Vec<&str> = patterns.iter().map(String::as_str).filter(|pattern| *pattern != "*").collect();
-        let named: Vec<&str> = listed.iter().copied().filter(|pattern| !matches_any(pattern)).collect();
+        let listed: Vec<&str> = patterns
+            .iter()
+            .map(String::as_str)
+            .filter(|pattern| *pattern != "*")
+            .collect();
+        let named: Vec<&str> = listed
+            .iter()
+            .copied()
+            .filter(|pattern| !matches_any(pattern))
+            .collect();
         let is_any = patterns.is_empty() || listed.len() < patterns.len();
         let pattern = if is_any { None } else { together(&listed)? };
-        let named = if pattern.is_some() && named.len() == listed.len() { pattern.clone() } else { together(&named)? };
+        let named = if pattern.is_some() && named.len() == listed.len() {
+            pattern.clone()
+        } else {
+            together(&named)?
+        };
         Ok(Self { pattern, named })
     }
 
     /// True if `origin` is valid and matches an entry; private hosts get no exception.
     pub fn matches(&self, origin: &str) -> bool {
-        self.pattern.as_ref().is_some_and(|pattern| host_of(origin).is_some() && pattern.is_match(origin))
+        self.pattern
+            .as_ref()
+            .is_some_and(|pattern| host_of(origin).is_some() && pattern.is_match(origin))
     }
 
     /// Returns the full expression for `pattern`.
@@ -67,13 +81,22 @@ impl OriginPolicy {
 
     /// Allows every origin.
     pub fn any() -> Self {
-        Self { pattern: None, named: None }
+        Self {
+            pattern: None,
+            named: None,
+        }
     }
 
     /// True if an entry that does not match every origin matches `origin`, or its host is private
     /// or `localhost`.
     pub fn names(&self, origin: &str) -> bool {
-        host_of(origin).is_some_and(|host| is_local(host) || self.named.as_ref().is_some_and(|named| named.is_match(origin)))
+        host_of(origin).is_some_and(|host| {
+            is_local(host)
+                || self
+                    .named
+                    .as_ref()
+                    .is_some_and(|named| named.is_match(origin))
+        })
     }
 
     /// True if every origin is allowed, so that responses need no `Vary: Origin`.
@@ -83,7 +106,9 @@ impl OriginPolicy {
 
     /// True if a request with the `Origin` header `origin` is allowed.
     pub fn allows(&self, origin: &str) -> bool {
-        let Some(pattern) = &self.pattern else { return true };
+        let Some(pattern) = &self.pattern else {
+            return true;
+        };
         host_of(origin).is_some_and(|host| is_local(host) || pattern.is_match(origin))
     }
 }
@@ -93,9 +118,14 @@ fn together(patterns: &[&str]) -> Result<Option<Regex>, Vec<(usize, String)>> {
     if patterns.is_empty() {
         return Ok(None);
     }
-    let branches: Vec<String> = patterns.iter().map(|pattern| format!("(?:{pattern})")).collect();
+    let branches: Vec<String> = patterns
+        .iter()
+        .map(|pattern| format!("(?:{pattern})"))
+        .collect();
     let pattern = compile(&anchored(&branches.join("|")));
-    pattern.map(Some).map_err(|fault| vec![(0, format!("together with the others: {}", in_words(&fault)))])
+    pattern
+        .map(Some)
+        .map_err(|fault| vec![(0, format!("together with the others: {}", in_words(&fault)))])
 }
 
 fn matches_any(pattern: &str) -> bool {
@@ -111,12 +141,17 @@ fn anchored(pattern: &str) -> String {
 
 fn fault_of(pattern: &str) -> Option<String> {
     if pattern.is_empty() {
-        return Some("an empty pattern would match nothing in particular; write \"*\" to let any origin in".to_owned());
+        return Some(
+            "an empty pattern would match nothing in particular; write \"*\" to let any origin in"
+                .to_owned(),
+        );
     }
     // Compile each pattern separately: `a)|(b` or a comment could break out of our group.
     match compile(pattern) {
         Err(fault) => Some(in_words(&fault)),
-        Ok(_) if pattern.contains('#') => Some("no origin holds a '#', and a comment would hide the host's end".to_owned()),
+        Ok(_) if pattern.contains('#') => {
+            Some("no origin holds a '#', and a comment would hide the host's end".to_owned())
+        }
         Ok(_) => None,
     }
 }
@@ -142,7 +177,9 @@ fn in_words(fault: &regex::Error) -> String {
 fn host_of(origin: &str) -> Option<&str> {
     let (scheme, rest) = origin.split_once("://")?;
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'));
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'));
     let host_ends = match rest.strip_prefix('[') {
         Some(inner) => inner.find(']')? + 2,
         None => rest.find(':').unwrap_or(rest.len()),
@@ -157,10 +194,16 @@ fn host_of(origin: &str) -> Option<&str> {
 
 fn host_fits(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[') {
-        return inner.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+        return inner
+            .strip_suffix(']')
+            .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
     }
-    let label_fits =
-        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    let label_fits = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
     host.split('.').all(label_fits)
 }
 
@@ -168,7 +211,11 @@ fn is_local(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+    match host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>()
+    {
         Ok(IpAddr::V4(ip)) => v4_is_local(ip),
         Ok(IpAddr::V6(ip)) => v6_is_local(ip),
         Err(_) => false,
@@ -216,7 +263,9 @@ impl OriginList {
     /// Returns `text` as a browser writes it, without a trailing slash. The error completes the
     /// sentence "it …".
     pub fn read(text: &str) -> Result<String, &'static str> {
-        let scheme = ["https://", "http://"].into_iter().find(|scheme| starts_with(text, scheme));
+        let scheme = ["https://", "http://"]
+            .into_iter()
+            .find(|scheme| starts_with(text, scheme));
         let scheme = scheme.ok_or("does not begin with https:// or http://")?;
         let rest = &text[scheme.len()..];
         let host = rest.strip_suffix('/').unwrap_or(rest);
@@ -229,8 +278,10 @@ impl OriginList {
         if host.contains(['/', '?', '#', '\\']) {
             return Err("goes on behind the host and the port; leave that out");
         }
-        let url =
-            Url::parse(&format!("{scheme}{host}")).ok().filter(|_| !host.contains('%')).ok_or("has no host that can be read")?;
+        let url = Url::parse(&format!("{scheme}{host}"))
+            .ok()
+            .filter(|_| !host.contains('%'))
+            .ok_or("has no host that can be read")?;
         Ok(url.origin().ascii_serialization())
     }
 
@@ -241,7 +292,8 @@ impl OriginList {
 }
 
 fn starts_with(text: &str, start: &str) -> bool {
-    text.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+    text.get(..start.len())
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
 }
 
 #[cfg(test)]
@@ -269,41 +321,108 @@ mod tests {
     fn a_pattern_reaches_from_a_labels_start_to_the_hosts_end() {
         check(
             r"Example\.com",
-            &["http://example.com", "https://www.example.com:8443", "https://a.b.example.com", "HTTPS://EXAMPLE.COM"],
-            &["https://example.com.evil.org", "https://notexample.com", "https://example.community", "https://evil.org:80"],
+            &[
+                "http://example.com",
+                "https://www.example.com:8443",
+                "https://a.b.example.com",
+                "HTTPS://EXAMPLE.COM",
+            ],
+            &[
+                "https://example.com.evil.org",
+                "https://notexample.com",
+                "https://example.community",
+                "https://evil.org:80",
+            ],
         );
-        check("example", &["http://example"], &["https://example.com", "https://example.evil.org"]);
-        check("^example.com", &[], &["http://example.com", "https://example.com"]);
+        check(
+            "example",
+            &["http://example"],
+            &["https://example.com", "https://example.evil.org"],
+        );
+        check(
+            "^example.com",
+            &[],
+            &["http://example.com", "https://example.com"],
+        );
         check(r"\.com", &[], &["http://example.com"]);
     }
 
     #[test]
     fn a_full_pattern_lets_exactly_one_origin_in() {
-        let others = ["http://shop.example.com", "https://shop.example.com:8443", "https://www.shop.example.com"];
-        check(r"^https://shop\.example\.com$", &["https://shop.example.com"], &others);
-        check(r"//shop\.example\.com$", &["http://shop.example.com"], &["http://a.shop.example.com"]);
+        let others = [
+            "http://shop.example.com",
+            "https://shop.example.com:8443",
+            "https://www.shop.example.com",
+        ];
+        check(
+            r"^https://shop\.example\.com$",
+            &["https://shop.example.com"],
+            &others,
+        );
+        check(
+            r"//shop\.example\.com$",
+            &["http://shop.example.com"],
+            &["http://a.shop.example.com"],
+        );
     }
 
     #[test]
     fn a_port_may_be_part_of_the_pattern() {
-        let others = ["https://example.com", "https://example.com:84430", "https://example.com:844"];
+        let others = [
+            "https://example.com",
+            "https://example.com:84430",
+            "https://example.com:844",
+        ];
         check(r"example\.com:8443", &["https://example.com:8443"], &others);
-        check(r"example\.com:8443$", &["https://www.example.com:8443"], &others);
-        check(r"example\.com$", &["https://example.com"], &["https://example.com:8443"]);
+        check(
+            r"example\.com:8443$",
+            &["https://www.example.com:8443"],
+            &others,
+        );
+        check(
+            r"example\.com$",
+            &["https://example.com"],
+            &["https://example.com:8443"],
+        );
         check(":8443$", &[], &["https://evil.org:8443"]);
     }
 
     #[test]
     fn every_branch_of_an_alternation_is_bound() {
-        let evil = ["http://a.com.evil.org", "http://xa.com", "http://evil.org", "http://b.com.evil.org", "http://xb.com"];
-        check(r"a\.com|b\.com", &["http://a.com", "http://www.b.com:1"], &evil);
-        check(r"^https://a\.com|b\.com$", &["https://a.com", "http://b.com"], &["https://a.com.evil.org", "http://a.com"]);
+        let evil = [
+            "http://a.com.evil.org",
+            "http://xa.com",
+            "http://evil.org",
+            "http://b.com.evil.org",
+            "http://xb.com",
+        ];
+        check(
+            r"a\.com|b\.com",
+            &["http://a.com", "http://www.b.com:1"],
+            &evil,
+        );
+        check(
+            r"^https://a\.com|b\.com$",
+            &["https://a.com", "http://b.com"],
+            &["https://a.com.evil.org", "http://a.com"],
+        );
     }
 
     #[test]
     fn a_match_in_the_wrong_place_does_not_hide_one_in_the_right_place() {
-        check(r"example\.com", &["https://example.com.example.com", "https://notexample.com.example.com"], &[]);
-        check(r"[a-z.]*example\.com", &["https://notexample.com"], &["https://example.com.evil.org"]);
+        check(
+            r"example\.com",
+            &[
+                "https://example.com.example.com",
+                "https://notexample.com.example.com",
+            ],
+            &[],
+        );
+        check(
+            r"[a-z.]*example\.com",
+            &["https://notexample.com"],
+            &["https://example.com.evil.org"],
+        );
     }
 
     #[test]
@@ -338,7 +457,11 @@ mod tests {
             "http://localhost/",
             "http://[127.0.0.1]",
         ];
-        check(".*", &["http://example.com", "chrome-extension://abcdef"], &odd);
+        check(
+            ".*",
+            &["http://example.com", "chrome-extension://abcdef"],
+            &odd,
+        );
         for anyone in [policy(&[]), policy(&["*"]), policy(&[r"example\.com", "*"])] {
             assert!(anyone.allows_any() && odd.iter().all(|origin| anyone.allows(origin)));
         }
@@ -359,7 +482,12 @@ mod tests {
             &[r"https://.*\.[a-z]{2,3}"],
         ] {
             let policy = policy(any);
-            for origin in ["https://shop.example.com", "http://example.com:8080", "null", ""] {
+            for origin in [
+                "https://shop.example.com",
+                "http://example.com:8080",
+                "null",
+                "",
+            ] {
                 assert!(!policy.names(origin), "{any:?} {origin}");
             }
             assert!(
@@ -376,7 +504,10 @@ mod tests {
         ] {
             let policy = policy(named);
             assert!(policy.names("https://shop.example.com"), "{named:?}");
-            assert!(!policy.names("https://evil.org") && !policy.names("null"), "{named:?}");
+            assert!(
+                !policy.names("https://evil.org") && !policy.names("null"),
+                "{named:?}"
+            );
         }
     }
 
@@ -411,34 +542,65 @@ mod tests {
             ("https://a:99999", "no host"),
             ("https://a%2eb", "no host"),
         ] {
-            assert!(OriginList::read(text).is_err_and(|told| told.contains(why)), "{text}: {:?}", OriginList::read(text));
+            assert!(
+                OriginList::read(text).is_err_and(|told| told.contains(why)),
+                "{text}: {:?}",
+                OriginList::read(text)
+            );
         }
         assert!(!OriginList::default().contains("https://shop.example.com"));
     }
 
     #[test]
     fn a_faulty_pattern_is_named_by_its_place() {
-        let patterns = [r"example\.com", "a(b", "", "(?!evil).*", "a)|(b", "(?x)a # b", "*"].map(str::to_owned);
+        let patterns = [
+            r"example\.com",
+            "a(b",
+            "",
+            "(?!evil).*",
+            "a)|(b",
+            "(?x)a # b",
+            "*",
+        ]
+        .map(str::to_owned);
         let faults = OriginPolicy::new(&patterns).expect_err("five are faulty");
-        assert_eq!(faults.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(
+            faults.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5]
+        );
         assert_eq!(faults[0].1, "unclosed group");
-        assert_eq!(faults[2].1, "look-around, including look-ahead and look-behind, is not supported");
+        assert_eq!(
+            faults[2].1,
+            "look-around, including look-ahead and look-behind, is not supported"
+        );
     }
 
     #[test]
     fn many_patterns_are_judged_as_each_of_them() {
-        let patterns: Vec<String> = (0..300).map(|n| format!(r"site{n}\.example\.com|alias{n}\.example\.org$")).collect();
+        let patterns: Vec<String> = (0..300)
+            .map(|n| format!(r"site{n}\.example\.com|alias{n}\.example\.org$"))
+            .collect();
         let policy = OriginPolicy::new(&patterns).expect("the patterns are good");
-        for origin in ["https://site299.example.com:1", "https://www.site7.example.com", "http://alias0.example.org"] {
+        for origin in [
+            "https://site299.example.com:1",
+            "https://www.site7.example.com",
+            "http://alias0.example.org",
+        ] {
             assert!(policy.allows(origin), "{origin}");
         }
-        for origin in
-            ["https://site300.example.com", "https://mysite7.example.com", "http://alias0.example.org:1", "http://evil.org"]
-        {
+        for origin in [
+            "https://site300.example.com",
+            "https://mysite7.example.com",
+            "http://alias0.example.org:1",
+            "http://evil.org",
+        ] {
             assert!(!policy.allows(origin), "{origin}");
         }
         let names = [r"(?<host>a)\.com", r"(?<host>b)\.com"].map(str::to_owned);
-        assert!(OriginPolicy::new(&names).is_err_and(|faults| faults[0].1.contains("duplicate capture group name")));
+        assert!(
+            OriginPolicy::new(&names)
+                .is_err_and(|faults| faults[0].1.contains("duplicate capture group name"))
+        );
     }
 
     proptest! {

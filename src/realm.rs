@@ -1,5 +1,6 @@
-//! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that becomes a `VerifiedQuery`.
-//! Pure: the time and the request are arguments; it knows nothing of HTTP or of stores.
+//! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that
+//! becomes a `VerifiedQuery`. Pure: the time and the request are arguments; it knows nothing of
+//! HTTP or of stores.
 
 pub mod presets;
 mod query;
@@ -22,7 +23,8 @@ pub use self::query::{SignedQuery, VerifiedQuery};
 /// How far a `ts` may be from our clock, either way.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
 
-/// Stands in for the secret of a realm that does not exist, so that the answer takes as long. No signature under it is ever accepted.
+/// Stands in for the secret of a realm that does not exist, so that the answer takes as long. No
+/// signature under it is ever accepted.
 const NO_SECRET: &str = "no realm has this secret";
 
 /// One application outside that may query credentials, and call WeChat through the gateway.
@@ -30,8 +32,8 @@ const NO_SECRET: &str = "no realm has this secret";
 pub struct Realm {
     /// Its name, sent as `realm`.
     pub key: String,
-    /// What its queries are signed with, and its virtual AppSecret at the gateway: one, or two while it is being changed, the newest
-    /// first.
+    /// What its queries are signed with, and its virtual AppSecret at the gateway: one, or two
+    /// while it is being changed, the newest first.
     pub secrets: Vec<SecretString>,
     /// The apps it may ask for; `None` = all.
     pub apps: Option<BTreeSet<AppId>>,
@@ -75,7 +77,9 @@ impl Realm {
 
     /// Whether the WeCom application `agent` of `corp` is on its list of apps.
     pub fn may_ask_agent(&self, corp: &str, agent: &str) -> bool {
-        self.agents.get(corp).is_some_and(|agents| agents.contains(agent))
+        self.agents
+            .get(corp)
+            .is_some_and(|agents| agents.contains(agent))
     }
 
     /// Whether a query may return this kind of credential.
@@ -90,7 +94,9 @@ impl Realm {
 
     /// Whether it may call from `address`; `None` is an address that cannot be told.
     pub fn admits(&self, address: Option<IpAddr>) -> bool {
-        self.networks.as_ref().is_none_or(|networks| address.is_some_and(|address| networks.contains(address)))
+        self.networks
+            .as_ref()
+            .is_none_or(|networks| address.is_some_and(|address| networks.contains(address)))
     }
 }
 
@@ -116,7 +122,8 @@ pub enum Accept {
 /// Why a signed request was not believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RealmError {
-    /// Unknown realm, missing field or wrong signature: one and the same, so that nobody learns which realms exist.
+    /// Unknown realm, missing field or wrong signature: one and the same, so that nobody learns
+    /// which realms exist.
     #[error("unknown realm or wrong signature")]
     Unauthorized,
     /// The signature is right, but `ts` is more than five minutes from our clock.
@@ -131,7 +138,8 @@ pub enum RealmError {
     /// The realm is known and the signature right, but `keys` does not list what is asked for.
     #[error("this realm may not have the {}", .0.name())]
     NotItsKey(CredentialKind),
-    /// The realm is known and the signature right, but the caller's address is not in its `networks`.
+    /// The realm is known and the signature right, but the caller's address is not in its
+    /// `networks`.
     #[error("this realm may not ask from this address")]
     NotFromThere,
     /// The realm is known and the signature right, but its last day is over.
@@ -145,7 +153,10 @@ pub enum RealmError {
 impl RealmError {
     /// Whether the realm proved itself, and may not do this.
     pub fn is_forbidden(self) -> bool {
-        matches!(self, Self::NotItsApp | Self::NotItsKey(_) | Self::NotFromThere)
+        matches!(
+            self,
+            Self::NotItsApp | Self::NotItsKey(_) | Self::NotFromThere
+        )
     }
 
     /// What to change in the settings so that the realm may do what it was refused.
@@ -175,16 +186,28 @@ pub struct SignedRequest<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Realms {
     by_key: HashMap<String, Realm>,
-    /// The most secrets that one realm has: so many are tried for every wrong signature, so that all refusals take equally long.
+    /// The most secrets that one realm has: so many are tried for every wrong signature, so that
+    /// all refusals take equally long.
     most_secrets: usize,
 }
 
 impl FromIterator<Realm> for Realms {
-    /// Of two realms with one key the later stays; whoever reads settings refuses such a pair before.
+    /// Of two realms with one key the later stays; whoever reads settings refuses such a pair
+    /// before.
     fn from_iter<T: IntoIterator<Item = Realm>>(realms: T) -> Self {
-        let by_key: HashMap<_, _> = realms.into_iter().map(|realm| (realm.key.clone(), realm)).collect();
-        let most_secrets = by_key.values().map(|realm| realm.secrets.len()).max().unwrap_or(1);
-        Self { by_key, most_secrets }
+        let by_key: HashMap<_, _> = realms
+            .into_iter()
+            .map(|realm| (realm.key.clone(), realm))
+            .collect();
+        let most_secrets = by_key
+            .values()
+            .map(|realm| realm.secrets.len())
+            .max()
+            .unwrap_or(1);
+        Self {
+            by_key,
+            most_secrets,
+        }
     }
 }
 
@@ -209,8 +232,9 @@ impl Realms {
         self.by_key.is_empty()
     }
 
-    /// Believes `request` when a realm of ours signed it, just now, from where it may, for an app of its own. The signature is judged
-    /// first: only who holds the secret learns anything more. `from` is asked only for a realm that is bound to networks.
+    /// Believes `request` when a realm of ours signed it, just now, from where it may, for an app
+    /// of its own. The signature is judged first: only who holds the secret learns anything more.
+    /// `from` is asked only for a realm that is bound to networks.
     pub fn verify<'a>(
         &self,
         request: &SignedRequest<'a>,
@@ -220,10 +244,15 @@ impl Realms {
         accept: Accept,
     ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
         let (realm, query) = self.signed(request, from, now, accept)?;
-        if realm.may_ask(app) { Ok((realm, query)) } else { Err(RealmError::NotItsApp) }
+        if realm.may_ask(app) {
+            Ok((realm, query))
+        } else {
+            Err(RealmError::NotItsApp)
+        }
     }
 
-    /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`] itself.
+    /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`]
+    /// itself.
     pub fn signed<'a>(
         &self,
         request: &SignedRequest<'a>,
@@ -232,11 +261,17 @@ impl Realms {
         accept: Accept,
     ) -> Result<(&Realm, VerifiedQuery<'a>), RealmError> {
         let query = SignedQuery::parse(request.raw_query)?;
-        let realm = self.authenticate(&query, request, accept).ok_or(RealmError::Unauthorized)?;
+        let realm = self
+            .authenticate(&query, request, accept)
+            .ok_or(RealmError::Unauthorized)?;
         if realm.is_over(now.seconds()) {
             return Err(RealmError::Over);
         }
-        if query.get("ts").and_then(parse_ts).is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS) {
+        if query
+            .get("ts")
+            .and_then(parse_ts)
+            .is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS)
+        {
             return Err(RealmError::Expired { now });
         }
         if realm.networks.is_some() && !realm.admits(from()) {
@@ -246,17 +281,39 @@ impl Realms {
     }
 
     /// The realm that signed the query. An unknown one costs the same work as a wrong signature.
-    fn authenticate(&self, query: &SignedQuery<'_>, request: &SignedRequest<'_>, accept: Accept) -> Option<&Realm> {
-        let (key, nonce, ts, sign) = (query.get("realm")?, query.get("nonce")?, query.get("ts")?, query.get("sign")?);
+    fn authenticate(
+        &self,
+        query: &SignedQuery<'_>,
+        request: &SignedRequest<'_>,
+        accept: Accept,
+    ) -> Option<&Realm> {
+        let (key, nonce, ts, sign) = (
+            query.get("realm")?,
+            query.get("nonce")?,
+            query.get("ts")?,
+            query.get("sign")?,
+        );
         let realm = self.by_key.get(key);
-        let v1_allowed = accept == Accept::AnyVersion && realm.is_none_or(|realm| realm.algorithm == Algorithm::Any);
-        let covered = if sign.len() == 64 { signature::canonical_query(query.pairs()) } else { String::new() };
+        let v1_allowed = accept == Accept::AnyVersion
+            && realm.is_none_or(|realm| realm.algorithm == Algorithm::Any);
+        let covered = if sign.len() == 64 {
+            signature::canonical_query(query.pairs())
+        } else {
+            String::new()
+        };
         for number in 0..self.most_secrets.max(1) {
             let of_realm = realm.and_then(|realm| realm.secrets.get(number));
             let secret = of_realm.map_or(NO_SECRET, |secret| secret.expose_secret());
             let right = match sign.len() {
                 32 => signature::realm_v1(key, nonce, ts, secret).matches(sign) && v1_allowed,
-                64 => signature::realm_v2(secret, request.method, request.path, &covered, request.body).matches(sign),
+                64 => signature::realm_v2(
+                    secret,
+                    request.method,
+                    request.path,
+                    &covered,
+                    request.body,
+                )
+                .matches(sign),
                 _ => return None,
             };
             if right && of_realm.is_some() {
@@ -267,13 +324,18 @@ impl Realms {
     }
 }
 
-/// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the one and shows the other.
+/// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the
+/// one and shows the other.
 fn parse_ts(text: &str) -> Option<UnixMillis> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let number: u64 = text.parse().ok()?;
-    Some(if text.len() == 10 { UnixSeconds(number).millis() } else { UnixMillis(number) })
+    Some(if text.len() == 10 {
+        UnixSeconds(number).millis()
+    } else {
+        UnixMillis(number)
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! All the wiring: from a proven `Config` to a running server and back to rest. Shared state is built once, here, outside the
-//! factory that each worker thread runs.
+//! All the wiring: from a proven `Config` to a running server and back to rest. Shared state is
+//! built once, here, outside the factory that each worker thread runs.
 
 use std::future::Future;
 use std::io;
@@ -42,7 +42,9 @@ pub enum StartError {
     #[error("the trusted roots of this system cannot be read ({0}); install ca-certificates")]
     Tls(io::Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another server.port, or stop what listens there")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another server.port, or stop what listens there"
+    )]
     Bind {
         /// The address.
         address: String,
@@ -63,36 +65,75 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store, starts the keeper and listens. Must be called on a multi-threaded tokio runtime: it does the keeper's work,
-    /// while the workers that answer requests have runtimes of their own.
+    /// Opens the store, starts the keeper and listens. Must be called on a multi-threaded tokio
+    /// runtime: it does the keeper's work, while the workers that answer requests have runtimes of
+    /// their own.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         Self::bind_with(config, Clock::system(), None).await
     }
 
-    /// As [`Server::bind`], by a clock of the caller's and with the demo's pages if there is to be a demo.
-    pub async fn bind_with(config: Config, clock: Clock, demo: Option<Demo>) -> Result<Self, StartError> {
-        // A second installation fails and changes nothing, which is what a second server in one process wants.
-        rustls::crypto::ring::default_provider().install_default().ok();
+    /// As [`Server::bind`], by a clock of the caller's and with the demo's pages if there is to be
+    /// a demo.
+    pub async fn bind_with(
+        config: Config,
+        clock: Clock,
+        demo: Option<Demo>,
+    ) -> Result<Self, StartError> {
+        // A second installation fails and changes nothing, which is what a second server in one
+        // process wants.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let access = http::access(&config);
         let (configured, config) = configured(config);
         let (api, mp) = (config.wechat.api.clone(), config.wechat.mp);
         let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
         let store = store::open(&config.store, &clock).await?;
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::new(Vec::new(), Arc::clone(&store), wechat, clock.clone(), config.keep);
+        let keeper = Keeper::new(
+            Vec::new(),
+            Arc::clone(&store),
+            wechat,
+            clock.clone(),
+            config.keep,
+        );
         let registry = Registry::new(keeper.clone(), Arc::clone(&store), configured);
         registry.begin().await;
         let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
-        let sources = |set| Sources::new(set, Arc::clone(&store), clock.clone(), config.keep, config.wechat.timeout);
+        let sources = |set| {
+            Sources::new(
+                set,
+                Arc::clone(&store),
+                clock.clone(),
+                config.keep,
+                config.wechat.timeout,
+            )
+        };
         // Two, because whoever asks /token may have all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
-        let ahead = sources.clone().map(|sources| tokio::spawn(sources.run(stopped.clone())));
-        let looking = [tokio::spawn(keeper.run(stopped.clone())), tokio::spawn(registry.clone().run(stopped.clone()))];
+        let ahead = sources
+            .clone()
+            .map(|sources| tokio::spawn(sources.run(stopped.clone())));
+        let looking = [
+            tokio::spawn(keeper.run(stopped.clone())),
+            tokio::spawn(registry.clone().run(stopped.clone())),
+        ];
         let listening = tokio::spawn(logins.clone().listen(stopped));
-        let refreshers = ahead.into_iter().chain(looking).chain([listening]).collect();
+        let refreshers = ahead
+            .into_iter()
+            .chain(looking)
+            .chain([listening])
+            .collect();
         let (gateway, wecom) = (config.gateway, sources[1].clone());
-        let parts = gateway::Parts { options: gateway, keeper: keeper.clone(), registry: registry.clone(), wecom, api, mp };
+        let parts = gateway::Parts {
+            options: gateway,
+            keeper: keeper.clone(),
+            registry: registry.clone(),
+            wecom,
+            api,
+            mp,
+        };
         let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
         let options = HttpOptions {
             hosts: config.server.hosts,
@@ -106,29 +147,56 @@ impl Server {
             gateway,
             demo,
         };
-        let state = web::Data::new(AppState::new(keeper, logins, inbox, sources, registry, access, options));
+        let state = web::Data::new(AppState::new(
+            keeper, logins, inbox, sources, registry, access, options,
+        ));
         openings::log(&[], &http::openings(&state));
         let mut server = actix_server::Server::build()
-            .max_concurrent_connections(capacity::connections_a_worker(config.server.max_connections, config.server.workers))
+            .max_concurrent_connections(capacity::connections_a_worker(
+                config.server.max_connections,
+                config.server.workers,
+            ))
             .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))
             .disable_signals();
         if config.server.workers > 0 {
             server = server.workers(config.server.workers);
         }
         let wanted = wanted_address(&config.server.bind, config.server.port);
-        let refused = |source| StartError::Bind { address: wanted.clone(), source };
+        let refused = |source| StartError::Bind {
+            address: wanted.clone(),
+            source,
+        };
         let listeners = connection::listen(&wanted).map_err(refused)?;
-        let address = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable.into()).and_then(TcpListener::local_addr);
+        let address = listeners
+            .first()
+            .ok_or(io::ErrorKind::AddrNotAvailable.into())
+            .and_then(TcpListener::local_addr);
         let address = address.map_err(refused)?;
         for listener in listeners {
             let (shared, shutdown) = (state.clone(), server.graceful_shutdown_signal());
             let local = http::LocalAddress(listener.local_addr().map_err(refused)?);
-            let app = move || http::create_app(shared.clone()).app_data(local).into_factory();
-            server = server.listen("http", listener, move || connection::service(app(), shutdown.clone())).map_err(refused)?;
+            let app = move || {
+                http::create_app(shared.clone())
+                    .app_data(local)
+                    .into_factory()
+            };
+            server = server
+                .listen("http", listener, move || {
+                    connection::service(app(), shutdown.clone())
+                })
+                .map_err(refused)?;
         }
         let running = server.run();
         let handle = running.handle();
-        Ok(Self { address, state, http: tokio::spawn(running), handle, refreshers, stop, grace: config.server.shutdown_grace })
+        Ok(Self {
+            address,
+            state,
+            http: tokio::spawn(running),
+            handle,
+            refreshers,
+            stop,
+            grace: config.server.shutdown_grace,
+        })
     }
 
     /// Where it listens, with the port that the system chose when the configured one was 0.
@@ -141,8 +209,8 @@ impl Server {
         Reloader(self.state.clone())
     }
 
-    /// Serves until `shutdown` is ready, then stops: no new connections, what runs ends within the grace, the store is flushed. An
-    /// error means that the server ended by itself.
+    /// Serves until `shutdown` is ready, then stops: no new connections, what runs ends within the
+    /// grace, the store is flushed. An error means that the server ended by itself.
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let ended = tokio::select! {
             () = shutdown => None,
@@ -157,7 +225,10 @@ impl Server {
             None => {
                 tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
                 // actix counts whole seconds and looks once in each; the grace is ours to keep.
-                if tokio::time::timeout(self.grace, self.handle.stop(true)).await.is_err() {
+                if tokio::time::timeout(self.grace, self.handle.stop(true))
+                    .await
+                    .is_err()
+                {
                     tracing::warn!("stopped before every request had ended");
                     // Dropped, it closes what is left.
                     self.http.abort();
@@ -168,28 +239,52 @@ impl Server {
         for refresher in self.refreshers {
             refresher.await.ok();
         }
-        self.state.registry.close(clock.steady().until(deadline)).await;
+        self.state
+            .registry
+            .close(clock.steady().until(deadline))
+            .await;
         self.state.inbox.close(clock.steady().until(deadline)).await;
-        self.state.sources.close(clock.steady().until(deadline)).await;
+        self.state
+            .sources
+            .close(clock.steady().until(deadline))
+            .await;
         self.state.wecom.close(clock.steady().until(deadline)).await;
-        self.state.keeper.close(clock.steady().until(deadline)).await;
+        self.state
+            .keeper
+            .close(clock.steady().until(deadline))
+            .await;
         result
     }
 }
 
 /// `bind` and `port` as one text; a bare IPv6 address gets its brackets.
 fn wanted_address(bind: &str, port: u16) -> String {
-    if bind.contains(':') && !bind.starts_with('[') { format!("[{bind}]:{port}") } else { format!("{bind}:{port}") }
+    if bind.contains(':') && !bind.starts_with('[') {
+        format!("[{bind}]:{port}")
+    } else {
+        format!("{bind}:{port}")
+    }
 }
 
 /// What the registry takes from the settings, and the rest of them.
 fn configured(mut config: Config) -> (Configured, Config) {
-    let (accounts, messages) = (std::mem::take(&mut config.accounts), std::mem::take(&mut config.messages));
-    (Configured { accounts, messages, reserve: config.reserve, stored: config.serves_stored_apps }, config)
+    let (accounts, messages) = (
+        std::mem::take(&mut config.accounts),
+        std::mem::take(&mut config.messages),
+    );
+    (
+        Configured {
+            accounts,
+            messages,
+            reserve: config.reserve,
+            stored: config.serves_stored_apps,
+        },
+        config,
+    )
 }
 
-/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's keys, cors and login. Nothing is
-/// dropped, neither a request nor a credential.
+/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's
+/// keys, cors and login. Nothing is dropped, neither a request nor a credential.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 

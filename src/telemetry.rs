@@ -28,7 +28,10 @@ pub fn start(filter: Option<&str>) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(stdout());
     let is_terminal = stdout().is_terminal();
     // Fails only if a subscriber is already set, as in some tests.
-    tracing_subscriber::registry().with(lines(writer, is_terminal, filter.unwrap_or(USUAL))).try_init().ok();
+    tracing_subscriber::registry()
+        .with(lines(writer, is_terminal, filter.unwrap_or(USUAL)))
+        .try_init()
+        .ok();
     guard
 }
 
@@ -40,9 +43,19 @@ where
 {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(USUAL));
     let lines = if readable {
-        fmt::layer().with_timer(ChronoUtc::new("%H:%M:%S%.3f".to_owned())).with_target(false).with_writer(writer).boxed()
+        fmt::layer()
+            .with_timer(ChronoUtc::new("%H:%M:%S%.3f".to_owned()))
+            .with_target(false)
+            .with_writer(writer)
+            .boxed()
     } else {
-        fmt::layer().json().flatten_event(true).with_timer(ChronoUtc::rfc_3339()).with_ansi(false).with_writer(writer).boxed()
+        fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_timer(ChronoUtc::rfc_3339())
+            .with_ansi(false)
+            .with_writer(writer)
+            .boxed()
     };
     lines.with_filter(filter.and(DeafDoor::default()))
 }
@@ -62,11 +75,19 @@ struct DeafDoor {
 
 impl<S> Filter<S> for DeafDoor {
     fn enabled(&self, event: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        event.target() != DOOR || self.complaints.fetch_add(1, Ordering::Relaxed).is_multiple_of(ONE_IN)
+        event.target() != DOOR
+            || self
+                .complaints
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(ONE_IN)
     }
 
     fn callsite_enabled(&self, event: &'static Metadata<'static>) -> Interest {
-        if event.target() == DOOR { Interest::sometimes() } else { Interest::always() }
+        if event.target() == DOOR {
+            Interest::sometimes()
+        } else {
+            Interest::always()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -98,7 +119,10 @@ mod tests {
 
     impl Paper {
         fn lines_with(&self, word: &str) -> usize {
-            String::from_utf8_lossy(&self.0.lock().expect("nobody panics")).lines().filter(|line| line.contains(word)).count()
+            String::from_utf8_lossy(&self.0.lock().expect("nobody panics"))
+                .lines()
+                .filter(|line| line.contains(word))
+                .count()
         }
     }
 
@@ -106,7 +130,8 @@ mod tests {
     fn a_door_that_cannot_be_opened_is_complained_of_once_a_minute_and_everything_else_each_time() {
         let paper = Paper::default();
         let writer = paper.clone();
-        let subscriber = tracing_subscriber::registry().with(lines(move || writer.clone(), false, USUAL));
+        let subscriber =
+            tracing_subscriber::registry().with(lines(move || writer.clone(), false, USUAL));
         tracing::subscriber::with_default(subscriber, || {
             // Two minutes, at two attempts a second.
             for _ in 0..240 {
@@ -114,6 +139,12 @@ mod tests {
                 tracing::warn!(target: "jsdkd::http", "something else");
             }
         });
-        assert_eq!((paper.lines_with("no file is left"), paper.lines_with("something else")), (2, 240));
+        assert_eq!(
+            (
+                paper.lines_with("no file is left"),
+                paper.lines_with("something else")
+            ),
+            (2, 240)
+        );
     }
 }

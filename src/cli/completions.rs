@@ -15,6 +15,11 @@ pub(super) struct Arguments {
 
 /// Prints the completions to standard output.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    clap_complete::generate(arguments.shell, &mut super::CommandLine::command(), "jsdkd", &mut io::stdout());
+    clap_complete::generate(
+        arguments.shell,
+        &mut super::CommandLine::command(),
+        "jsdkd",
+        &mut io::stdout(),
+    );
     ExitCode::SUCCESS
 }

@@ -1,4 +1,5 @@
-//! `jsdkd demo`: runs the server with the built-in sandbox and a sample account, and prints what to try.
+//! `jsdkd demo`: runs the server with the built-in sandbox and a sample account, and prints what to
+//! try.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -41,10 +42,15 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let _written = telemetry::start(Environment::from_process().get("RUST_LOG"));
     let stop = super::Stop::listen()?;
     let clock = Clock::system();
-    let options = SandboxOptions { accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        accounts: vec![(APP_ID.to_owned(), APP_SECRET.to_owned())],
+        ..SandboxOptions::default()
+    };
     // Logins redirect to the sandbox, so it listens on the same address.
     let sandbox_address = SocketAddr::new(arguments.bind, 0);
-    let (sandbox, running) = Sandbox::start(sandbox_address, options).await.context("the sandbox cannot listen")?;
+    let (sandbox, running) = Sandbox::start(sandbox_address, options)
+        .await
+        .context("the sandbox cannot listen")?;
     let phone = from_outside(arguments.bind);
     let demo = Demo {
         app_id: APP_ID.to_owned(),
@@ -54,23 +60,45 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         sandbox: sandbox.url(),
         phone,
     };
-    let server = Server::bind_with(settings(arguments, &sandbox, &[])?, clock.clone(), Some(demo.clone())).await?;
+    let server = Server::bind_with(
+        settings(arguments, &sandbox, &[])?,
+        clock.clone(),
+        Some(demo.clone()),
+    )
+    .await?;
     // The port for redirects is known only now.
     let homes = homes(server.address(), phone);
-    server.reloader().apply(settings(arguments, &sandbox, &homes)?);
+    server
+        .reloader()
+        .apply(settings(arguments, &sandbox, &homes)?);
     let shown = homes.first().expect("what listens has an address");
-    println!("jsdkd demo: account {APP_ID}, realm {REALM} (secret {REALM_SECRET}); WeChat is played by {}\n", sandbox.url());
+    println!(
+        "jsdkd demo: account {APP_ID}, realm {REALM} (secret {REALM_SECRET}); WeChat is played by {}\n",
+        sandbox.url()
+    );
     println!("Open   {shown}/demo.html\n");
     if let Some(other) = homes.last().filter(|_| phone.is_some()) {
         println!("Phone  {other}/demo.html\n");
     }
-    println!("Try    {}\n", demo.curl_lines(shown, clock.wall()).join("\n       "));
-    println!("SDK    realm {CALLER}, virtual AppSecret {VIRTUAL_SECRET}: WeChat's own API at {shown}");
+    println!(
+        "Try    {}\n",
+        demo.curl_lines(shown, clock.wall()).join("\n       ")
+    );
+    println!(
+        "SDK    realm {CALLER}, virtual AppSecret {VIRTUAL_SECRET}: WeChat's own API at {shown}"
+    );
     println!("       {}", demo.gateway_lines(shown).join("\n       "));
     println!("       answers {{\"ip_list\":[\"192.0.2.10\",\"198.51.100.0/25\"]}}\n");
-    let push = format!("jsdkd sandbox --to {shown}/wechat/{APP_ID} --app {APP_ID} --token {PUSH_TOKEN} --aes-key {AES_KEY}");
-    println!("Push   {push} --push text --content hi\n       {push} --push event --event subscribe\n");
-    println!("Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'", sandbox.url());
+    let push = format!(
+        "jsdkd sandbox --to {shown}/wechat/{APP_ID} --app {APP_ID} --token {PUSH_TOKEN} --aes-key {AES_KEY}"
+    );
+    println!(
+        "Push   {push} --push text --content hi\n       {push} --push event --event subscribe\n"
+    );
+    println!(
+        "Break  curl {}/sandbox/faults -d '{{\"fault\":{{\"errcode\":-1}}}}'",
+        sandbox.url()
+    );
     println!("Mend   curl -X DELETE {}/sandbox/faults\n", sandbox.url());
     println!("Stop   Ctrl-C\n");
     server.run_until(stop.asked()).await?;
@@ -81,7 +109,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// The demo's settings. Environment variables do not change them.
 fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyhow::Result<Config> {
     let sandbox_port = sandbox.address().port();
-    let open = from_outside(arguments.bind).map(|ip| format!("http://{}", SocketAddr::new(ip, sandbox_port)));
+    let open = from_outside(arguments.bind)
+        .map(|ip| format!("http://{}", SocketAddr::new(ip, sandbox_port)));
     let settings = serde_json::json!({
         "apps": [{
             "key": APP_ID,
@@ -108,7 +137,11 @@ fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyho
         "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
         "wechat": { "api": [sandbox.url()], "open": open.unwrap_or_else(|| sandbox.url()) },
     });
-    Ok(settings::load(&Source::text("the demo's settings", settings.to_string()), &Environment::default())?.config)
+    Ok(settings::load(
+        &Source::text("the demo's settings", settings.to_string()),
+        &Environment::default(),
+    )?
+    .config)
 }
 
 /// The address at which other machines reach a listener on `bind`.
@@ -119,16 +152,28 @@ fn from_outside(bind: IpAddr) -> Option<IpAddr> {
     if !bind.is_unspecified() {
         return Some(bind);
     }
-    // The local address of a route to the internet. Nothing is sent, and the address is reserved (RFC 5737).
+    // The local address of a route to the internet. Nothing is sent, and the address is reserved
+    // (RFC 5737).
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+    socket
+        .local_addr()
+        .ok()
+        .map(|address| address.ip())
+        .filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
 }
 
 /// Every address at which the demo is reached; the first one is shown.
 fn homes(address: SocketAddr, phone: Option<IpAddr>) -> Vec<String> {
     let here = address.ip().is_loopback() || address.ip().is_unspecified();
-    let names = ["localhost", "127.0.0.1", "[::1]"].into_iter().filter(|_| here).map(str::to_owned);
+    let names = ["localhost", "127.0.0.1", "[::1]"]
+        .into_iter()
+        .filter(|_| here)
+        .map(str::to_owned);
     let outside = phone.map(|ip| SocketAddr::new(ip, address.port()).to_string());
-    names.map(|name| format!("{name}:{}", address.port())).chain(outside).map(|home| format!("http://{home}")).collect()
+    names
+        .map(|name| format!("{name}:{}", address.port()))
+        .chain(outside)
+        .map(|home| format!("http://{home}"))
+        .collect()
 }

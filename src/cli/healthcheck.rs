@@ -19,20 +19,33 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let base = arguments.url.clone().unwrap_or_else(configured);
     super::runtime()?.block_on(async {
         let url = format!("{}/ping", base.trim_end_matches('/'));
-        let client = super::client(Duration::from_secs(3), &url.parse().with_context(|| format!("{url} is not a valid address"))?)?;
-        let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+        let client = super::client(
+            Duration::from_secs(3),
+            &url.parse()
+                .with_context(|| format!("{url} is not a valid address"))?,
+        )?;
+        let answer = client
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("{url} does not answer"))?;
         let body = answer.text().await?;
-        ensure!(body.starts_with("{\"pong\":"), "{url} is not a jsdkd server");
+        ensure!(
+            body.starts_with("{\"pong\":"),
+            "{url} is not a jsdkd server"
+        );
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// The address of this machine's server according to the settings. If they cannot be read, the default port is used, because a running
-/// server may have read them earlier.
+/// The address of this machine's server according to the settings. If they cannot be read, the
+/// default port is used, because a running server may have read them earlier.
 fn configured() -> String {
     let env = Environment::from_process();
     let source = Source::file(settings::find_file(None, &env));
-    let Ok(loaded) = settings::load(&source, &env) else { return "http://127.0.0.1:3030".to_owned() };
+    let Ok(loaded) = settings::load(&source, &env) else {
+        return "http://127.0.0.1:3030".to_owned();
+    };
     let (bind, port) = (loaded.config.server.bind, loaded.config.server.port);
     match bind.as_str() {
         "0.0.0.0" => format!("http://127.0.0.1:{port}"),

@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let loaded = match settings::load(&source, &env) {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("{error}\njsdkd: nothing was installed, because the settings have faults; correct them and try again");
+            eprintln!(
+                "{error}\njsdkd: nothing was installed, because the settings have faults; correct them and try again"
+            );
             return Ok(ExitCode::from(super::EX_CONFIG));
         }
     };
@@ -54,7 +56,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 #[cfg(feature = "sql")]
 fn install(config: &SqlConfig) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(sql::install(config, &Clock::system(), |line| println!("{line}")))?;
+    super::runtime()?.block_on(sql::install(config, &Clock::system(), |line| {
+        println!("{line}")
+    }))?;
     println!("all tables are in place");
     Ok(ExitCode::SUCCESS)
 }

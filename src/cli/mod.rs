@@ -46,7 +46,8 @@ Examples:
 Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
 Exit codes: 0 success or stopped by a signal, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
 
-/// Keeps WeChat access_tokens and jsapi_tickets fresh, signs wx.config, and serves credentials to authorized callers.
+/// Keeps WeChat access_tokens and jsapi_tickets fresh, signs wx.config, and serves credentials to
+/// authorized callers.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct CommandLine {
@@ -108,17 +109,31 @@ fn run() -> anyhow::Result<ExitCode> {
 
 /// The runtime for fetching and storing credentials. actix answers requests on its own threads.
 fn runtime() -> anyhow::Result<Runtime> {
-    Ok(Builder::new_multi_thread().worker_threads(2).thread_name("jsdkd-keeper").enable_all().build()?)
+    Ok(Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("jsdkd-keeper")
+        .enable_all()
+        .build()?)
 }
 
 /// An HTTP client for one request to `url`. Requests to this machine bypass the proxy.
 fn client(timeout: std::time::Duration, url: &Url) -> anyhow::Result<reqwest::Client> {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
-    Ok(if is_loopback(url) { client.no_proxy() } else { client }.build()?)
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let client = reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none());
+    Ok(if is_loopback(url) {
+        client.no_proxy()
+    } else {
+        client
+    }
+    .build()?)
 }
 
-/// The signals that stop the process: SIGTERM, and SIGINT from Ctrl-C. A signal after [`Stop::listen`] is not lost, however late
+/// The signals that stop the process: SIGTERM, and SIGINT from Ctrl-C. A signal after
+/// [`Stop::listen`] is not lost, however late
 /// [`Stop::asked`] is called.
 struct Stop {
     terminate: Signal,
@@ -128,7 +143,10 @@ struct Stop {
 impl Stop {
     /// Must be called on a tokio runtime.
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Resolves when the process is asked to stop.

@@ -40,11 +40,17 @@ pub(super) struct Arguments {
 /// Prints only the credential's value, for use in scripts.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let environment = Environment::from_process();
-    let secret = arguments.secret.as_deref().or_else(|| environment.get("JSDKD_SECRET"));
-    let url = signed(arguments, secret.context("give the realm's secret with --secret or in JSDKD_SECRET")?);
+    let secret = arguments
+        .secret
+        .as_deref()
+        .or_else(|| environment.get("JSDKD_SECRET"));
+    let url = signed(
+        arguments,
+        secret.context("give the realm's secret with --secret or in JSDKD_SECRET")?,
+    );
     let body = super::runtime()?.block_on(ask(url, arguments.timeout))?;
-    let answer: serde_json::Value =
-        serde_json::from_str(&body).context("the response is not JSON; is this the address of a jsdkd server?")?;
+    let answer: serde_json::Value = serde_json::from_str(&body)
+        .context("the response is not JSON; is this the address of a jsdkd server?")?;
     match (answer["value"].as_str(), answer["detail"].as_str()) {
         (Some(value), _) => println!("{value}"),
         (None, Some(detail)) => bail!("{}: {detail}", answer["code"].as_str().unwrap_or("refused")),
@@ -55,17 +61,33 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn ask(url: Url, timeout: Duration) -> anyhow::Result<String> {
     // The URL contains the signature, so errors must not show it.
-    let answer = super::client(timeout, &url)?.get(url).send().await.map_err(reqwest::Error::without_url);
+    let answer = super::client(timeout, &url)?
+        .get(url)
+        .send()
+        .await
+        .map_err(reqwest::Error::without_url);
     let answer = answer.context("the server does not answer")?;
-    answer.text().await.map_err(reqwest::Error::without_url).context("the connection closed before the response was complete")
+    answer
+        .text()
+        .await
+        .map_err(reqwest::Error::without_url)
+        .context("the connection closed before the response was complete")
 }
 
 fn signed(arguments: &Arguments, secret: &str) -> Url {
     let mut url = arguments.url.clone();
     let base = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("{base}/jsapi/{}/query", arguments.app));
-    let (nonce, ts) = (format!("{:032x}", rand::random::<u128>()), Clock::system().wall().to_string());
-    let mut pairs = vec![("key", arguments.key.as_str()), ("realm", &arguments.realm), ("nonce", &nonce), ("ts", &ts)];
+    let (nonce, ts) = (
+        format!("{:032x}", rand::random::<u128>()),
+        Clock::system().wall().to_string(),
+    );
+    let mut pairs = vec![
+        ("key", arguments.key.as_str()),
+        ("realm", &arguments.realm),
+        ("nonce", &nonce),
+        ("ts", &ts),
+    ];
     pairs.extend(arguments.rotate.as_deref().map(|value| ("rotate", value)));
     let query = signature::canonical_query(pairs);
     let sign = if arguments.v1 {

@@ -1,4 +1,5 @@
-//! `jsdkd realm new`: a fresh secret for a program outside, and the lines to paste into the settings.
+//! `jsdkd realm new`: a fresh secret for a program outside, and the lines to paste into the
+//! settings.
 
 use std::process::ExitCode;
 
@@ -19,7 +20,8 @@ pub(super) enum Command {
 pub(super) struct New {
     /// The realm's name, such as shop.
     key: String,
-    /// An account that it may call: an appid, or corpid/agentid for an application of WeCom; may be repeated.
+    /// An account that it may call: an appid, or corpid/agentid for an application of WeCom; may be
+    /// repeated.
     #[arg(long = "app", required = true, value_name = "APP")]
     apps: Vec<String>,
     /// What it may call: a preset such as read, or a path such as /wxa/business/*; may be repeated.
@@ -34,7 +36,9 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         bail!("the realm's name is empty; write one, such as shop");
     }
     for app in &new.apps {
-        let (id, agent) = app.split_once('/').map_or((app.as_str(), None), |(corp, agent)| (corp, Some(agent)));
+        let (id, agent) = app
+            .split_once('/')
+            .map_or((app.as_str(), None), |(corp, agent)| (corp, Some(agent)));
         if let Err(fault) = AppId::parse(id) {
             bail!("--app {app}: {fault}");
         }
@@ -47,13 +51,22 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
             bail!("--gateway {rule}: {fault}");
         }
     }
-    print!("{}", lines(new, &format!("{:032x}", rand::random::<u128>())));
+    print!(
+        "{}",
+        lines(new, &format!("{:032x}", rand::random::<u128>()))
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 fn lines(new: &New, secret: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let list = |texts: &[String]| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ");
+    let list = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|text| quoted(text))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     format!(
         "{secret}\n\n\
          // Its virtual AppSecret is the line above: give it to the program in place of the real one. It is shown only here.\n\

@@ -15,32 +15,63 @@ pub(super) fn describe(realm: &Realm) -> String {
         (None, None) => "may do nothing".to_owned(),
     };
     let secrets = (realm.secrets.len() > 1).then(|| "with either of its two secrets".to_owned());
-    let networks = realm.networks.as_ref().map(|networks| match networks.to_string() {
-        none if none.is_empty() => "from nowhere".to_owned(),
-        networks => format!("from {networks}"),
-    });
-    let share = realm.gateway.as_ref().and(realm.per_minute).map(|most| format!("at most {most} calls a minute"));
+    let networks = realm
+        .networks
+        .as_ref()
+        .map(|networks| match networks.to_string() {
+            none if none.is_empty() => "from nowhere".to_owned(),
+            networks => format!("from {networks}"),
+        });
+    let share = realm
+        .gateway
+        .as_ref()
+        .and(realm.per_minute)
+        .map(|most| format!("at most {most} calls a minute"));
     let until = realm.until.and_then(|end| {
         let last = DateTime::from_timestamp(i64::try_from(end.0).ok()? - 1, 0)?;
         Some(format!("until {} (UTC)", last.format("%Y-%m-%d")))
     });
-    let limits: Vec<String> = [secrets, networks, share, until].into_iter().flatten().collect();
-    let limits = if limits.is_empty() { String::new() } else { format!("; {}", limits.join("; ")) };
+    let limits: Vec<String> = [secrets, networks, share, until]
+        .into_iter()
+        .flatten()
+        .collect();
+    let limits = if limits.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", limits.join("; "))
+    };
     format!("{} {may}{limits}", realm.key)
 }
 
 fn calls(realm: &Realm) -> Option<String> {
     let scope = realm.gateway.as_ref()?;
     let rules = listed(&scope.allow);
-    let allowed = if rules.is_empty() { "nothing".to_owned() } else { rules };
-    let apps: Vec<String> = realm.apps.iter().flatten().map(ToString::to_string).chain(agents(realm)).collect();
+    let allowed = if rules.is_empty() {
+        "nothing".to_owned()
+    } else {
+        rules
+    };
+    let apps: Vec<String> = realm
+        .apps
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .chain(agents(realm))
+        .collect();
     let denied = listed(&scope.deny);
-    let denied = if denied.is_empty() { denied } else { format!(", but not {denied}") };
+    let denied = if denied.is_empty() {
+        denied
+    } else {
+        format!(", but not {denied}")
+    };
     Some(format!("may call {allowed} of {}{denied}", listed(&apps)))
 }
 
 fn agents(realm: &Realm) -> impl Iterator<Item = String> + '_ {
-    realm.agents.iter().flat_map(|(corp, agents)| agents.iter().map(move |agent| format!("{corp}/{agent}")))
+    realm
+        .agents
+        .iter()
+        .flat_map(|(corp, agents)| agents.iter().map(move |agent| format!("{corp}/{agent}")))
 }
 
 /// What it may query; `None` = nothing. `of_same`: its apps are named already.
@@ -50,7 +81,11 @@ fn queries(realm: &Realm, of_same: bool) -> Option<String> {
         CredentialKind::JsapiTicket => "tickets",
         CredentialKind::CardTicket => "card tickets",
     };
-    let kinds: Vec<&str> = CredentialKind::ALL.into_iter().filter(|kind| realm.may_have(*kind)).map(name).collect();
+    let kinds: Vec<&str> = CredentialKind::ALL
+        .into_iter()
+        .filter(|kind| realm.may_have(*kind))
+        .map(name)
+        .collect();
     // Of an application of WeCom no credential can be queried.
     let is_for_apps = realm.apps.as_ref().is_none_or(|apps| !apps.is_empty());
     if kinds.is_empty() || !is_for_apps {

@@ -15,7 +15,8 @@ use super::push;
 
 /// Arguments of `sandbox`.
 #[derive(clap::Args)]
-#[command(after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
+#[command(
+    after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
     Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
     POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
     Messages that accounts send to people: GET /sandbox/messages?appid=wx....\n\
@@ -26,7 +27,8 @@ use super::push;
       jsdkd sandbox --push text --content hi --app wx0123456789abcdef --to http://127.0.0.1/wechat\n  \
       jsdkd sandbox --push event --event SCAN --event-key 123 --field Ticket=T --to http://127.0.0.1\n  \
       jsdkd sandbox --push text --content hi --format json --to http://127.0.0.1/wechat\n  \
-      jsdkd sandbox --push xml --xml message.xml --mode safe --repeat --to http://127.0.0.1/wechat")]
+      jsdkd sandbox --push xml --xml message.xml --mode safe --repeat --to http://127.0.0.1/wechat"
+)]
 pub(super) struct Arguments {
     /// The port to listen on; 0 chooses a free one.
     #[arg(long, short, default_value_t = 3031)]
@@ -35,7 +37,11 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
     /// An account; may be given more than once. To push, its appid is enough.
-    #[arg(long = "app", value_name = "APPID:SECRET", default_value = "wxdemo0000000001:demo-app-secret")]
+    #[arg(
+        long = "app",
+        value_name = "APPID:SECRET",
+        default_value = "wxdemo0000000001:demo-app-secret"
+    )]
     apps: Vec<App>,
     /// The lifetime of tokens and tickets.
     #[arg(long, default_value = "2h", value_parser = humantime::parse_duration)]
@@ -57,8 +63,14 @@ struct App {
 impl From<&str> for App {
     fn from(text: &str) -> Self {
         match text.split_once(':') {
-            Some((app_id, secret)) => Self { app_id: app_id.to_owned(), secret: Some(secret.to_owned()) },
-            None => Self { app_id: text.to_owned(), secret: None },
+            Some((app_id, secret)) => Self {
+                app_id: app_id.to_owned(),
+                secret: Some(secret.to_owned()),
+            },
+            None => Self {
+                app_id: text.to_owned(),
+                secret: None,
+            },
         }
     }
 }
@@ -66,7 +78,10 @@ impl From<&str> for App {
 /// Pushes, or serves until asked to stop.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.push.is_wanted() {
-        let app = arguments.apps.first().context("no account; give one with --app")?;
+        let app = arguments
+            .apps
+            .first()
+            .context("no account; give one with --app")?;
         return push::run(&arguments.push, &app.app_id);
     }
     let accounts = accounts(&arguments.apps);
@@ -89,9 +104,16 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Appids with their secrets. A missing secret is reported like any other wrong argument.
 fn accounts(apps: &[App]) -> Vec<(String, String)> {
-    let pairs = apps.iter().map(|app| Some((app.app_id.clone(), app.secret.clone()?)));
+    let pairs = apps
+        .iter()
+        .map(|app| Some((app.app_id.clone(), app.secret.clone()?)));
     pairs.collect::<Option<_>>().unwrap_or_else(|| {
         let mut command = super::CommandLine::command();
-        command.error(ErrorKind::ValueValidation, "without --push, write --app APPID:SECRET").exit()
+        command
+            .error(
+                ErrorKind::ValueValidation,
+                "without --push, write --app APPID:SECRET",
+            )
+            .exit()
     })
 }

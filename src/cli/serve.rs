@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 /// Arguments of `serve`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The settings file [default: $APP_CONFIG, else ./jsdkd.json, else jsdkd.json in the program's folder]
+    /// The settings file [default: $APP_CONFIG, else ./jsdkd.json, else jsdkd.json in the program's
+    /// folder]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -29,7 +30,8 @@ const READING_TAKES_LONG: Duration = Duration::from_secs(10);
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let code = runtime.block_on(started(arguments.config.clone()));
-    // Everything is closed. Do not wait for system calls that hang, such as a DNS lookup or a file read.
+    // Everything is closed. Do not wait for system calls that hang, such as a DNS lookup or a file
+    // read.
     runtime.shutdown_background();
     code
 }
@@ -37,7 +39,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// Reads the settings and serves.
 async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     // First, so that an early signal finds its handler.
-    let Signals { stop, reload: hangup } = Signals::listen()?;
+    let Signals {
+        stop,
+        reload: hangup,
+    } = Signals::listen()?;
     let mut stop = pin!(stop.asked());
     let env = Environment::from_process();
     let variables = env.clone();
@@ -53,7 +58,9 @@ async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("{error}\njsdkd: nothing was started, because the settings have faults; correct them and start again");
+            eprintln!(
+                "{error}\njsdkd: nothing was started, because the settings have faults; correct them and start again"
+            );
             return Ok(ExitCode::from(super::EX_CONFIG));
         }
     };
@@ -61,11 +68,14 @@ async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     serve(loaded, stop, hangup, &source, &env).await
 }
 
-/// Runs `work` on its own thread, which is not joined: a read from a dead mount hangs, and no signal ends it.
+/// Runs `work` on its own thread, which is not joined: a read from a dead mount hangs, and no
+/// signal ends it.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     let (done, result) = oneshot::channel();
     // The receiver is gone if the process is stopping.
-    thread::Builder::new().name("jsdkd-settings".to_owned()).spawn(move || done.send(work()).ok())?;
+    thread::Builder::new()
+        .name("jsdkd-settings".to_owned())
+        .spawn(move || done.send(work()).ok())?;
     Ok(result.await?)
 }
 
@@ -84,7 +94,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { stop: super::Stop::listen()?, reload: signal(SignalKind::hangup())? })
+        Ok(Self {
+            stop: super::Stop::listen()?,
+            reload: signal(SignalKind::hangup())?,
+        })
     }
 }
 
@@ -96,7 +109,10 @@ async fn serve(
     env: &Environment,
 ) -> anyhow::Result<ExitCode> {
     warn(&loaded);
-    let file = loaded.file.take().map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+    let file = loaded.file.take().map_or_else(
+        || "the environment".to_owned(),
+        |file| file.display().to_string(),
+    );
     let bound = tokio::select! {
         biased;
         bound = Server::bind(loaded.config) => bound,
@@ -130,7 +146,9 @@ fn refused(error: StartError) -> anyhow::Result<ExitCode> {
     let code = match &error {
         StartError::Store(OpenError::Misconfigured(_)) => super::EX_CONFIG,
         StartError::Store(OpenError::InUse(_)) => super::EX_TEMPFAIL,
-        StartError::Bind { .. } | StartError::Client(_) | StartError::Tls(_) => return Err(error.into()),
+        StartError::Bind { .. } | StartError::Client(_) | StartError::Tls(_) => {
+            return Err(error.into());
+        }
     };
     eprintln!("jsdkd: {error}");
     Ok(ExitCode::from(code))
@@ -143,7 +161,9 @@ async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
     let read = match tokio::time::timeout(READING_TAKES_LONG, &mut reading).await {
         Ok(read) => read,
         Err(_) => {
-            tracing::warn!("reading the settings takes long; is one of their files on a mount that hangs?");
+            tracing::warn!(
+                "reading the settings takes long; is one of their files on a mount that hangs?"
+            );
             reading.await
         }
     };
@@ -157,7 +177,10 @@ async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
         Ok(loaded) => {
             warn(&loaded);
             reloader.apply(loaded.config);
-            tracing::info!(accounts = reloader.accounts(), "settings reloaded; the new apps, realms and cors are in use");
+            tracing::info!(
+                accounts = reloader.accounts(),
+                "settings reloaded; the new apps, realms and cors are in use"
+            );
         }
         Err(error) => {
             for fault in error.faults() {

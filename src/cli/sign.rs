@@ -24,12 +24,23 @@ pub(super) struct Arguments {
 
 /// Prints string1 and the signature.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let nonce = arguments.nonce.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-    let timestamp = arguments.timestamp.unwrap_or_else(|| Clock::system().wall().seconds().0);
+    let nonce = arguments
+        .nonce
+        .clone()
+        .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let timestamp = arguments
+        .timestamp
+        .unwrap_or_else(|| Clock::system().wall().seconds().0);
     let url = arguments.url.split('#').next().unwrap_or_default();
     println!("nonceStr   {nonce}");
     println!("timestamp  {timestamp}");
-    println!("string1    {}", signature::jsapi_string1(&arguments.ticket, &nonce, timestamp, url));
-    println!("signature  {}", signature::jsapi(&arguments.ticket, &nonce, timestamp, url).text());
+    println!(
+        "string1    {}",
+        signature::jsapi_string1(&arguments.ticket, &nonce, timestamp, url)
+    );
+    println!(
+        "signature  {}",
+        signature::jsapi(&arguments.ticket, &nonce, timestamp, url).text()
+    );
     ExitCode::SUCCESS
 }

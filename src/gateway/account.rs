@@ -19,7 +19,8 @@ impl AccountName {
         match text.split_once('/') {
             None => AppId::parse(text).ok().map(Self::App),
             Some((corp, agent)) => {
-                let is_number = !agent.is_empty() && agent.bytes().all(|byte| byte.is_ascii_digit());
+                let is_number =
+                    !agent.is_empty() && agent.bytes().all(|byte| byte.is_ascii_digit());
                 is_number.then(|| Some(Self::Agent(AppId::parse(corp).ok()?, agent.to_owned())))?
             }
         }

@@ -1,4 +1,5 @@
-//! The real token behind an account's name: an official account's from the keeper, a WeCom application's from the sources.
+//! The real token behind an account's name: an official account's from the keeper, a WeCom
+//! application's from the sources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,27 +55,45 @@ impl Accounts {
     /// The account of that name; `None`: it is unknown.
     pub(super) async fn find(&self, name: &AccountName) -> Option<Account> {
         let token = match name {
-            AccountName::App(app_id) => TokenHandle::App(match self.keeper.credentials(app_id.as_str()) {
-                Some(credentials) => credentials,
-                None => self.registry.look_up(app_id.as_str()).await?,
-            }),
-            AccountName::Agent(corp, agent) => TokenHandle::Agent(self.wecom.credential(&token_source(corp, agent))?),
+            AccountName::App(app_id) => {
+                TokenHandle::App(match self.keeper.credentials(app_id.as_str()) {
+                    Some(credentials) => credentials,
+                    None => self.registry.look_up(app_id.as_str()).await?,
+                })
+            }
+            AccountName::Agent(corp, agent) => {
+                TokenHandle::Agent(self.wecom.credential(&token_source(corp, agent))?)
+            }
         };
-        Some(Account { name: name.clone(), token })
+        Some(Account {
+            name: name.clone(),
+            token,
+        })
     }
 
-    /// WeChat's answer to the call for a ticket, from what is held: WeCom's object as it came, its seconds counted down.
+    /// WeChat's answer to the call for a ticket, from what is held: WeCom's object as it came, its
+    /// seconds counted down.
     pub(super) async fn wecom_ticket(
         &self,
         corps: &BTreeMap<AppId, WecomCorp>,
         name: &AccountName,
         is_agent_ticket: bool,
     ) -> Option<Result<String, String>> {
-        let AccountName::Agent(corp, agent) = name else { return None };
+        let AccountName::Agent(corp, agent) = name else {
+            return None;
+        };
         let corp = corps.get(corp)?;
-        let source = if is_agent_ticket { corp.agents.get(agent)? } else { &corp.ticket };
+        let source = if is_agent_ticket {
+            corp.agents.get(agent)?
+        } else {
+            &corp.ticket
+        };
         let object = self.wecom.object(source).await?;
-        Some(object.map(|object| object.expose_secret().to_owned()).map_err(|error| error.to_string()))
+        Some(
+            object
+                .map(|object| object.expose_secret().to_owned())
+                .map_err(|error| error.to_string()),
+        )
     }
 }
 
@@ -96,30 +115,59 @@ impl Account {
     pub(super) async fn current(&self) -> Result<RealToken, String> {
         match &self.token {
             TokenHandle::App(account) => {
-                let token = access_token(account).get().await.map_err(|error: KeeperError| explain::detail(&error))?;
+                let token = access_token(account)
+                    .get()
+                    .await
+                    .map_err(|error: KeeperError| explain::detail(&error))?;
                 Ok(plain(token.value()))
             }
-            TokenHandle::Agent(source) => of_object(source.get().await.map_err(|error: SourceError| error.to_string())?.value()),
+            TokenHandle::Agent(source) => of_object(
+                source
+                    .get()
+                    .await
+                    .map_err(|error: SourceError| error.to_string())?
+                    .value(),
+            ),
         }
     }
 
-    /// WeChat called `refused` dead, and a probe agreed: the token after it. Past the limit on renewals it is the same one.
+    /// WeChat called `refused` dead, and a probe agreed: the token after it. Past the limit on
+    /// renewals it is the same one.
     pub(super) async fn renew(&self, refused: &RealToken) -> Result<RealToken, String> {
         let stored = refused.stored.clone();
         match &self.token {
             TokenHandle::App(account) => {
-                let token = access_token(account).rotate(stored).await.map_err(|error| explain::detail(&error))?;
+                let token = access_token(account)
+                    .rotate(stored)
+                    .await
+                    .map_err(|error| explain::detail(&error))?;
                 Ok(plain(token.value()))
             }
-            TokenHandle::Agent(source) => of_object(source.rotate(stored).await.map_err(|error| error.to_string())?.value()),
+            TokenHandle::Agent(source) => of_object(
+                source
+                    .rotate(stored)
+                    .await
+                    .map_err(|error| error.to_string())?
+                    .value(),
+            ),
         }
     }
 
     /// The ticket of that kind and the seconds that it has left.
-    pub(super) async fn ticket(&self, kind: CredentialKind, clock: &clock::Clock) -> Option<Result<(SecretString, u64), String>> {
-        let TokenHandle::App(account) = &self.token else { return None };
+    pub(super) async fn ticket(
+        &self,
+        kind: CredentialKind,
+        clock: &clock::Clock,
+    ) -> Option<Result<(SecretString, u64), String>> {
+        let TokenHandle::App(account) = &self.token else {
+            return None;
+        };
         let ticket = account.credential(kind).get().await;
-        Some(ticket.map(|ticket| (ticket.value().clone(), ticket.left(clock).as_secs())).map_err(|error| explain::detail(&error)))
+        Some(
+            ticket
+                .map(|ticket| (ticket.value().clone(), ticket.left(clock).as_secs()))
+                .map_err(|error| explain::detail(&error)),
+        )
     }
 }
 
@@ -128,12 +176,20 @@ fn access_token(account: &AccountCredentials) -> &Arc<WechatCredential> {
 }
 
 fn plain(token: &SecretString) -> RealToken {
-    RealToken { token: token.clone(), stored: token.clone() }
+    RealToken {
+        token: token.clone(),
+        stored: token.clone(),
+    }
 }
 
 /// The token in WeCom's answer.
 fn of_object(stored: &SecretString) -> Result<RealToken, String> {
     let object: Value = serde_json::from_str(stored.expose_secret()).unwrap_or_default();
-    let token = object["access_token"].as_str().ok_or("WeCom's answer has no access_token")?;
-    Ok(RealToken { token: token.into(), stored: stored.clone() })
+    let token = object["access_token"]
+        .as_str()
+        .ok_or("WeCom's answer has no access_token")?;
+    Ok(RealToken {
+        token: token.into(),
+        stored: stored.clone(),
+    })
 }

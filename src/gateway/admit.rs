@@ -1,4 +1,5 @@
-//! Whether a call may go on, and for whom: path, token or secret, realm, address, scope and limits, in this order.
+//! Whether a call may go on, and for whom: path, token or secret, realm, address, scope and limits,
+//! in this order.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,8 @@ pub(super) enum Proof<'a> {
     Secret { app_id: &'a str, secret: &'a str },
 }
 
-/// The realm and the account that `proof` names, allowed to call from `from` now. Whether the account exists is not checked here.
+/// The realm and the account that `proof` names, allowed to call from `from` now. Whether the
+/// account exists is not checked here.
 pub(super) fn authenticate<'r>(
     realms: &'r Realms,
     proof: &Proof<'_>,
@@ -37,16 +39,21 @@ pub(super) fn authenticate<'r>(
             TokenError::Invalid => Refusal::TokenInvalid,
         })?,
         Proof::Secret { app_id, secret } => {
-            let realm = by_secret(realms, secret).ok_or_else(|| match realms.iter().any(|realm| names(realm, app_id)) {
-                true => Refusal::SecretWrong,
-                false => Refusal::AppIdUnknown,
+            let realm = by_secret(realms, secret).ok_or_else(|| {
+                match realms.iter().any(|realm| names(realm, app_id)) {
+                    true => Refusal::SecretWrong,
+                    false => Refusal::AppIdUnknown,
+                }
             })?;
             let app_id = AppId::parse(app_id).map_err(|_| Refusal::AppIdUnknown)?;
             (realm, AccountName::App(app_id))
         }
     };
     let may_use = match &account {
-        AccountName::App(app_id) => realm.apps.as_ref().is_some_and(|apps| apps.contains(app_id)),
+        AccountName::App(app_id) => realm
+            .apps
+            .as_ref()
+            .is_some_and(|apps| apps.contains(app_id)),
         AccountName::Agent(corp, agent) => realm.may_ask_agent(corp.as_str(), agent),
     };
     match (may_use, proof) {
@@ -60,37 +67,57 @@ pub(super) fn authenticate<'r>(
 }
 
 /// Whether `realm` may call through the gateway, from `from`, today.
-pub(super) fn check_realm(realm: &Realm, from: Option<IpAddr>, clock: &Clock) -> Result<(), Refusal> {
+pub(super) fn check_realm(
+    realm: &Realm,
+    from: Option<IpAddr>,
+    clock: &Clock,
+) -> Result<(), Refusal> {
     if realm.gateway.is_none() {
-        return Err(Refusal::NotAllowed(format!("the realm {} has no gateway in the settings of jsdkd", realm.key)));
+        return Err(Refusal::NotAllowed(format!(
+            "the realm {} has no gateway in the settings of jsdkd",
+            realm.key
+        )));
     }
     if realm.is_over(clock.wall().seconds()) {
         return Err(Refusal::RealmOver);
     }
     if !realm.admits(from) {
         let address = from.map_or("this address".to_owned(), |address| address.to_string());
-        return Err(Refusal::AddressNotAllowed(format!("{address} is not in networks of the realm {}", realm.key)));
+        return Err(Refusal::AddressNotAllowed(format!(
+            "{address} is not in networks of the realm {}",
+            realm.key
+        )));
     }
     Ok(())
 }
 
 /// Whether the scope of `realm` contains `path`.
 pub(super) fn check_scope(realm: &Realm, path: &str) -> Result<(), Refusal> {
-    let Some(reason) = realm.gateway.as_ref().and_then(|scope| scope.refusal(path)) else { return Ok(()) };
+    let Some(reason) = realm.gateway.as_ref().and_then(|scope| scope.refusal(path)) else {
+        return Ok(());
+    };
     let rule = match reason {
         OutOfScope::Denied(rule) => format!("{rule} in its deny takes {path} away"),
         OutOfScope::NotAllowed => format!("nothing in its gateway allows {path}"),
-        OutOfScope::OnlyByName => format!("{path} must be named in its gateway, no preset contains it"),
+        OutOfScope::OnlyByName => {
+            format!("{path} must be named in its gateway, no preset contains it")
+        }
     };
     Err(Refusal::NotAllowed(format!("realm {}: {rule}", realm.key)))
 }
 
-/// The realm whose virtual secret `secret` is. Every secret is compared, so that the time tells nothing.
+/// The realm whose virtual secret `secret` is. Every secret is compared, so that the time tells
+/// nothing.
 pub(super) fn by_secret<'r>(realms: &'r Realms, secret: &str) -> Option<&'r Realm> {
-    let is_it = |known: &SecretString| bool::from(known.expose_secret().as_bytes().ct_eq(secret.as_bytes()));
+    let is_it = |known: &SecretString| {
+        bool::from(known.expose_secret().as_bytes().ct_eq(secret.as_bytes()))
+    };
     let mut found = None;
     for realm in realms.iter() {
-        let has_it = realm.secrets.iter().fold(false, |found, known| found | is_it(known));
+        let has_it = realm
+            .secrets
+            .iter()
+            .fold(false, |found, known| found | is_it(known));
         if has_it && (found.is_none() || realm.gateway.is_some()) {
             found = Some(realm);
         }
@@ -100,7 +127,9 @@ pub(super) fn by_secret<'r>(realms: &'r Realms, secret: &str) -> Option<&'r Real
 
 /// Whether a gateway realm names the account, so that a wrong secret is the only fault.
 fn names(realm: &Realm, id: &str) -> bool {
-    realm.gateway.is_some() && (realm.apps.as_ref().is_some_and(|apps| apps.contains(id)) || realm.agents.contains_key(id))
+    realm.gateway.is_some()
+        && (realm.apps.as_ref().is_some_and(|apps| apps.contains(id))
+            || realm.agents.contains_key(id))
 }
 
 /// The one `access_token` of `query`.

@@ -1,4 +1,5 @@
-//! What is read of an upstream answer before it goes on: its errcode and WeChat's `rid`, and whether it shows one of our secrets.
+//! What is read of an upstream answer before it goes on: its errcode and WeChat's `rid`, and
+//! whether it shows one of our secrets.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -34,28 +35,52 @@ impl Verdict {
             errmsg: Option<Cow<'a, str>>,
         }
         let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-        let Some(answer) = is_object.then(|| serde_json::from_slice::<Answer<'_>>(body).ok()).flatten() else {
+        let Some(answer) = is_object
+            .then(|| serde_json::from_slice::<Answer<'_>>(body).ok())
+            .flatten()
+        else {
             return Self::default();
         };
-        let rid = answer.errmsg.as_deref().and_then(|text| text.split_once("rid: ")).map(|(_, rid)| rid);
+        let rid = answer
+            .errmsg
+            .as_deref()
+            .and_then(|text| text.split_once("rid: "))
+            .map(|(_, rid)| rid);
         // It goes into a log line, so it is short and plain or not there at all.
-        let is_plain = |rid: &&str| rid.len() <= 64 && rid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let is_plain = |rid: &&str| {
+            rid.len() <= 64
+                && rid
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
         let errcode = answer.errcode.filter(|code| *code != 0);
-        let words =
-            || answer.errmsg.as_deref().unwrap_or_default().split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
-        let address =
-            errcode.filter(|code| REFUSED_ADDRESS.contains(code)).and_then(|_| words().find_map(|word| word.parse().ok()));
-        Self { errcode, rid: rid.map(str::trim).filter(is_plain).map(str::to_owned), address }
+        let words = || {
+            answer
+                .errmsg
+                .as_deref()
+                .unwrap_or_default()
+                .split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'))
+        };
+        let address = errcode
+            .filter(|code| REFUSED_ADDRESS.contains(code))
+            .and_then(|_| words().find_map(|word| word.parse().ok()));
+        Self {
+            errcode,
+            rid: rid.map(str::trim).filter(is_plain).map(str::to_owned),
+            address,
+        }
     }
 
     /// Whether WeChat calls the token in the call dead.
     pub(super) fn is_stale_token(&self) -> bool {
-        self.errcode.is_some_and(|code| Errcode(code).kind(Call::WithToken) == Kind::StaleToken)
+        self.errcode
+            .is_some_and(|code| Errcode(code).kind(Call::WithToken) == Kind::StaleToken)
     }
 
     /// Whether WeChat or WeCom refuses this server's address.
     pub(super) fn is_address_refused(&self) -> bool {
-        self.errcode.is_some_and(|code| REFUSED_ADDRESS.contains(&code))
+        self.errcode
+            .is_some_and(|code| REFUSED_ADDRESS.contains(&code))
     }
 }
 
@@ -90,7 +115,14 @@ mod tests {
         let code = |body: &str| Verdict::read(body.as_bytes()).errcode;
         assert_eq!(code(r#"{"errcode":40001,"errmsg":"x"}"#), Some(40001));
         assert_eq!(code("\n {\"errcode\":42001}"), Some(42001));
-        for nothing in [r#"{"errcode":0}"#, r#"{"a":{"errcode":40001}}"#, r#"[{"errcode":40001}]"#, "errcode 40001", "", "{"] {
+        for nothing in [
+            r#"{"errcode":0}"#,
+            r#"{"a":{"errcode":40001}}"#,
+            r#"[{"errcode":40001}]"#,
+            "errcode 40001",
+            "",
+            "{",
+        ] {
             assert_eq!(code(nothing), None, "{nothing}");
         }
     }
@@ -102,19 +134,30 @@ mod tests {
         assert_eq!(read(wechat), "203.0.113.9".parse().ok());
         let wecom = r#"{"errcode":60020,"errmsg":"not allow to access from your ip, from ip: 203.0.113.9, more info at x"}"#;
         assert_eq!(read(wecom), "203.0.113.9".parse().ok());
-        assert_eq!(read(r#"{"errcode":40001,"errmsg":"from ip: 203.0.113.9"}"#), None);
+        assert_eq!(
+            read(r#"{"errcode":40001,"errmsg":"from ip: 203.0.113.9"}"#),
+            None
+        );
     }
 
     #[test]
     fn the_rid_of_wechat_is_found() {
-        let rid = |message: &str| Verdict::read(format!(r#"{{"errcode":1,"errmsg":"{message}"}}"#).as_bytes()).rid;
-        assert_eq!(rid("invalid credential rid: 61f2a-1b").as_deref(), Some("61f2a-1b"));
+        let rid = |message: &str| {
+            Verdict::read(format!(r#"{{"errcode":1,"errmsg":"{message}"}}"#).as_bytes()).rid
+        };
+        assert_eq!(
+            rid("invalid credential rid: 61f2a-1b").as_deref(),
+            Some("61f2a-1b")
+        );
         assert_eq!((rid("no id"), rid("rid: <script>")), (None, None));
     }
 
     #[test]
     fn secrets_are_replaced_wherever_they_stand() {
-        assert_eq!(scrubbed(b"a TOKEN b SECRET c TOKEN", &["TOKEN", "SECRET"]).as_deref(), Some(&b"a *** b *** c ***"[..]));
+        assert_eq!(
+            scrubbed(b"a TOKEN b SECRET c TOKEN", &["TOKEN", "SECRET"]).as_deref(),
+            Some(&b"a *** b *** c ***"[..])
+        );
         assert_eq!(scrubbed(b"nothing", &["TOKEN", ""]), None);
     }
 }

@@ -1,4 +1,5 @@
-//! One log line for each call, on the target `jsdkd::audit`. Never a query, a body, an openid or a token.
+//! One log line for each call, on the target `jsdkd::audit`. Never a query, a body, an openid or a
+//! token.
 
 use std::net::IpAddr;
 use std::time::Duration;

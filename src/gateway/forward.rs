@@ -1,4 +1,5 @@
-//! One forwarded call: the real token or secret goes in, the answer comes out, and a dead token is healed.
+//! One forwarded call: the real token or secret goes in, the answer comes out, and a dead token is
+//! healed.
 
 use std::io;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ const PROBE_PATH: &str = "/cgi-bin/getcallbackip";
 
 /// A request's body.
 pub enum RequestBody {
-    /// At hand, so that the call can be repeated once. The memory is reserved as long as the call runs.
+    /// At hand, so that the call can be repeated once. The memory is reserved as long as the call
+    /// runs.
     Whole(Bytes, Option<Kept>),
     /// Still arriving.
     Stream(mpsc::Receiver<io::Result<Bytes>>),
@@ -61,9 +63,18 @@ impl Admitted {
 }
 
 impl Gateway {
-    /// Forwards the call. The refusal is ours; WeChat's own are answers. The second part writes the audit line when it is dropped.
-    pub async fn forward(&self, admitted: Admitted, body: RequestBody) -> Result<Answer, (Refusal, Box<Audit>)> {
-        let Admitted { plan, mut audit, began } = admitted;
+    /// Forwards the call. The refusal is ours; WeChat's own are answers. The second part writes the
+    /// audit line when it is dropped.
+    pub async fn forward(
+        &self,
+        admitted: Admitted,
+        body: RequestBody,
+    ) -> Result<Answer, (Refusal, Box<Audit>)> {
+        let Admitted {
+            plan,
+            mut audit,
+            began,
+        } = admitted;
         let (whole, arriving, _kept) = match body {
             RequestBody::Whole(bytes, kept) => (Some(bytes), None, kept),
             RequestBody::Stream(chunks) => (None, Some(chunks), None),
@@ -127,16 +138,34 @@ impl ForwardedCall {
     async fn exchange(&mut self) -> Result<Reply, Refusal> {
         let plan = &self.plan;
         let query = match &self.token {
-            Some(token) => query::appended(&plan.query, "access_token", token.token.expose_secret()),
+            Some(token) => {
+                query::appended(&plan.query, "access_token", token.token.expose_secret())
+            }
             None => plan.query.clone(),
         };
-        let head = Head { method: plan.method.clone(), path: &plan.path, query: &query, headers: &plan.headers };
+        let head = Head {
+            method: plan.method.clone(),
+            path: &plan.path,
+            query: &query,
+            headers: &plan.headers,
+        };
         let exchange = async {
             let sent = match (&self.whole, self.arriving.take()) {
-                (Some(bytes), _) => self.inner.upstream.send(&plan.hosts, &head, bytes.clone()).await,
+                (Some(bytes), _) => {
+                    self.inner
+                        .upstream
+                        .send(&plan.hosts, &head, bytes.clone())
+                        .await
+                }
                 (None, Some(chunks)) => {
-                    let body = Arriving { chunks, count: Arc::clone(&self.arrived) };
-                    self.inner.upstream.send_stream(&plan.hosts, &head, body).await
+                    let body = Arriving {
+                        chunks,
+                        count: Arc::clone(&self.arrived),
+                    };
+                    self.inner
+                        .upstream
+                        .send_stream(&plan.hosts, &head, body)
+                        .await
                 }
                 (None, None) => Err(SendError::NotSent("its body is gone".to_owned())),
             };
@@ -148,17 +177,28 @@ impl ForwardedCall {
             Ok(Err(SendError::NoAnswer(why))) => why,
             Err(_) => "gateway.timeout is over".to_owned(),
         };
-        tracing::warn!(request_id = self.audit.request_id, path = plan.path, why, "no answer to a forwarded call");
+        tracing::warn!(
+            request_id = self.audit.request_id,
+            path = plan.path,
+            why,
+            "no answer to a forwarded call"
+        );
         Err(Refusal::NoAnswer)
     }
 
-    /// The token to repeat the call with, after WeChat refused the one that was sent. `None`: the refusal is passed on.
+    /// The token to repeat the call with, after WeChat refused the one that was sent. `None`: the
+    /// refusal is passed on.
     async fn token_to_repeat_with(&self) -> Option<RealToken> {
-        let (Identity::Token(account), Some(used), false) = (&self.plan.identity, &self.token, self.audit.is_healed) else {
+        let (Identity::Token(account), Some(used), false) =
+            (&self.plan.identity, &self.token, self.audit.is_healed)
+        else {
             return None;
         };
         if self.whole.is_some() && self.is_in_time() {
-            let next = self.inner.heal(account, &self.plan.hosts, &self.plan.path, used).await;
+            let next = self
+                .inner
+                .heal(account, &self.plan.hosts, &self.plan.path, used)
+                .await;
             return next.filter(|_| self.is_in_time());
         }
         // A streamed body cannot be sent again: the SDK's own repetition finds the renewed token.
@@ -179,7 +219,10 @@ impl ForwardedCall {
                 appid = self.audit.account,
                 errcode = verdict.errcode,
                 "WeChat refuses the address of this server{}: add it to the account's IP list (公众平台 → IP白名单; 企业可信IP)",
-                verdict.address.as_ref().map_or(String::new(), |address| format!(", {address}")),
+                verdict
+                    .address
+                    .as_ref()
+                    .map_or(String::new(), |address| format!(", {address}")),
             );
         }
         self.note_body();
@@ -205,18 +248,33 @@ impl ForwardedCall {
             Identity::Token(account) => account.secret().cloned(),
             Identity::None(secret) => secret.clone(),
         };
-        let secrets: Vec<&str> = [self.token.as_ref().map(|token| &token.token), secret.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(ExposeSecret::expose_secret)
-            .collect();
-        reply.passed_on(&secrets, self.audit, self.plan.place, self.inner, self.began)
+        let secrets: Vec<&str> = [
+            self.token.as_ref().map(|token| &token.token),
+            secret.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(ExposeSecret::expose_secret)
+        .collect();
+        reply.passed_on(
+            &secrets,
+            self.audit,
+            self.plan.place,
+            self.inner,
+            self.began,
+        )
     }
 }
 
 impl Inner {
     /// The token to send again with, if the rules allow it.
-    async fn heal(self: &Arc<Self>, account: &Account, hosts: &Arc<Hosts>, path: &str, used: &RealToken) -> Option<RealToken> {
+    async fn heal(
+        self: &Arc<Self>,
+        account: &Account,
+        hosts: &Arc<Hosts>,
+        path: &str,
+        used: &RealToken,
+    ) -> Option<RealToken> {
         if let Ok(current) = account.current().await
             && !current.is(used)
         {
@@ -227,8 +285,16 @@ impl Inner {
         }
         let (inner, probed, at) = (Arc::clone(self), used.clone(), Arc::clone(hosts));
         let probe = move || async move { inner.probe(&at, &probed).await }.boxed();
-        match self.healer.examine(&account.name, path, &used.token, probe).await {
-            Some(Probe::Dead) => account.renew(used).await.ok().filter(|renewed| !renewed.is(used)),
+        match self
+            .healer
+            .examine(&account.name, path, &used.token, probe)
+            .await
+        {
+            Some(Probe::Dead) => account
+                .renew(used)
+                .await
+                .ok()
+                .filter(|renewed| !renewed.is(used)),
             _ => None,
         }
     }
@@ -236,14 +302,32 @@ impl Inner {
     /// Asks WeChat whether `token` is alive.
     async fn probe(&self, hosts: &Hosts, token: &RealToken) -> Probe {
         let query = query::appended("", "access_token", token.token.expose_secret());
-        let head = Head { method: Method::GET, path: PROBE_PATH, query: &query, headers: &HeaderMap::new() };
-        let exchange = async { Reply::read(self.upstream.send(hosts, &head, Bytes::new()).await?, &Method::GET).await };
-        let Ok(Ok(Reply { status: 200, body: Received::Whole(body), .. })) = timeout(PROBE_TIMEOUT, exchange).await else {
+        let head = Head {
+            method: Method::GET,
+            path: PROBE_PATH,
+            query: &query,
+            headers: &HeaderMap::new(),
+        };
+        let exchange = async {
+            Reply::read(
+                self.upstream.send(hosts, &head, Bytes::new()).await?,
+                &Method::GET,
+            )
+            .await
+        };
+        let Ok(Ok(Reply {
+            status: 200,
+            body: Received::Whole(body),
+            ..
+        })) = timeout(PROBE_TIMEOUT, exchange).await
+        else {
             return Probe::Unclear;
         };
         match Verdict::read(&body) {
             verdict if verdict.is_stale_token() => Probe::Dead,
-            Verdict { errcode: None, .. } if body.trim_ascii_start().starts_with(b"{") => Probe::Alive,
+            Verdict { errcode: None, .. } if body.trim_ascii_start().starts_with(b"{") => {
+                Probe::Alive
+            }
             _ => Probe::Unclear,
         }
     }

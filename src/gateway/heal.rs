@@ -1,6 +1,7 @@
-//! Healing: WeChat calls the token that we put in dead. The rules are three: send again with another token that is current by now; else
-//! probe the token, and renew it only if the probe finds it dead; never repeat a call twice. 40001 also means "not for this kind of account",
-//! so a refusal alone proves nothing.
+//! Healing: WeChat calls the token that we put in dead. The rules are three: send again with
+//! another token that is current by now; else probe the token, and renew it only if the probe finds
+//! it dead; never repeat a call twice. 40001 also means "not for this kind of account", so a
+//! refusal alone proves nothing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -54,19 +55,26 @@ struct Examination {
 
 impl Healer {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self {
+            clock,
+            state: Mutex::default(),
+        }
     }
 
     /// Whether `path` is known to refuse living tokens of `account`.
     pub(super) fn is_refusing(&self, account: &AccountName, path: &str) -> bool {
         let key = (account.clone(), path.to_owned());
         let now = self.clock.steady();
-        self.locked().refusing_paths.get(&key).is_some_and(|until| *until > now)
+        self.locked()
+            .refusing_paths
+            .get(&key)
+            .is_some_and(|until| *until > now)
     }
 
-    /// What `probe` says of `token`; all who ask about it share one probe. `None`: the last probe of this account began less than ten seconds
-    /// ago, and was about another token or says nothing of now. Only who began the probe learns that `path` refuses a living token: for
-    /// everybody else the token may have died after it was probed.
+    /// What `probe` says of `token`; all who ask about it share one probe. `None`: the last probe
+    /// of this account began less than ten seconds ago, and was about another token or says nothing
+    /// of now. Only who began the probe learns that `path` refuses a living token: for everybody
+    /// else the token may have died after it was probed.
     pub(super) async fn examine(
         &self,
         account: &AccountName,
@@ -90,13 +98,20 @@ impl Healer {
     ) -> Option<(Shared<BoxFuture<'static, Probe>>, bool)> {
         let now = self.clock.steady();
         let mut state = self.locked();
-        let last = state.examinations.get(account).filter(|last| last.began.until(now) < PROBE_INTERVAL);
+        let last = state
+            .examinations
+            .get(account)
+            .filter(|last| last.began.until(now) < PROBE_INTERVAL);
         if let Some(last) = last {
             let is_same = last.token.expose_secret() == token.expose_secret();
             return is_same.then(|| (last.probe.clone(), false));
         }
         let probe = probe().shared();
-        let examination = Examination { began: now, token: token.clone(), probe: probe.clone() };
+        let examination = Examination {
+            began: now,
+            token: token.clone(),
+            probe: probe.clone(),
+        };
         state.examinations.insert(account.clone(), examination);
         Some((probe, true))
     }
@@ -108,7 +123,9 @@ impl Healer {
             state.refusing_paths.retain(|_, until| *until > now);
         }
         if state.refusing_paths.len() < MOST_PATHS {
-            state.refusing_paths.insert((account.clone(), path.to_owned()), now.plus(PATH_REFUSES));
+            state
+                .refusing_paths
+                .insert((account.clone(), path.to_owned()), now.plus(PATH_REFUSES));
         }
     }
 
@@ -139,7 +156,11 @@ mod tests {
 
     fn bench() -> Bench {
         let clock = Clock::manual(UnixMillis(0));
-        Bench { healer: Healer::new(clock.clone()), clock, probes: Arc::default() }
+        Bench {
+            healer: Healer::new(clock.clone()),
+            clock,
+            probes: Arc::default(),
+        }
     }
 
     impl Bench {
@@ -152,7 +173,9 @@ mod tests {
                 }
                 .boxed()
             };
-            self.healer.examine(&account(), path, &token.into(), probe).await
+            self.healer
+                .examine(&account(), path, &token.into(), probe)
+                .await
         }
     }
 
@@ -167,27 +190,49 @@ mod tests {
     #[tokio::test]
     async fn another_token_is_not_probed_within_ten_seconds() {
         let bench = bench();
-        assert_eq!(bench.examine("/a", "T1", Probe::Dead).await, Some(Probe::Dead));
+        assert_eq!(
+            bench.examine("/a", "T1", Probe::Dead).await,
+            Some(Probe::Dead)
+        );
         assert_eq!(bench.examine("/a", "T2", Probe::Dead).await, None);
         bench.clock.advance(PROBE_INTERVAL);
-        assert_eq!(bench.examine("/a", "T2", Probe::Unclear).await, Some(Probe::Unclear));
+        assert_eq!(
+            bench.examine("/a", "T2", Probe::Unclear).await,
+            Some(Probe::Unclear)
+        );
     }
 
     #[tokio::test]
     async fn an_earlier_probe_does_not_acquit_a_token() {
         let bench = bench();
-        assert_eq!(bench.examine("/a", "T", Probe::Alive).await, Some(Probe::Alive));
-        assert_eq!(bench.examine("/b", "T", Probe::Dead).await, None, "it may have died since");
+        assert_eq!(
+            bench.examine("/a", "T", Probe::Alive).await,
+            Some(Probe::Alive)
+        );
+        assert_eq!(
+            bench.examine("/b", "T", Probe::Dead).await,
+            None,
+            "it may have died since"
+        );
         assert!(!bench.healer.is_refusing(&account(), "/b"));
         bench.clock.advance(PROBE_INTERVAL);
-        assert_eq!(bench.examine("/b", "T", Probe::Dead).await, Some(Probe::Dead));
+        assert_eq!(
+            bench.examine("/b", "T", Probe::Dead).await,
+            Some(Probe::Dead)
+        );
     }
 
     #[tokio::test]
     async fn a_path_that_refuses_a_living_token_is_remembered_for_an_hour() {
         let bench = bench();
-        assert_eq!(bench.examine("/a", "T", Probe::Alive).await, Some(Probe::Alive));
-        assert!(bench.healer.is_refusing(&account(), "/a") && !bench.healer.is_refusing(&account(), "/b"));
+        assert_eq!(
+            bench.examine("/a", "T", Probe::Alive).await,
+            Some(Probe::Alive)
+        );
+        assert!(
+            bench.healer.is_refusing(&account(), "/a")
+                && !bench.healer.is_refusing(&account(), "/b")
+        );
         bench.clock.advance(PATH_REFUSES);
         assert!(!bench.healer.is_refusing(&account(), "/a"));
     }

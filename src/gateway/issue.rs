@@ -1,4 +1,5 @@
-//! The token endpoints: a virtual token for a realm's secret. The real token is never touched, however often a caller asks.
+//! The token endpoints: a virtual token for a realm's secret. The real token is never touched,
+//! however often a caller asks.
 
 use std::borrow::Cow;
 
@@ -26,14 +27,32 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Of `GET /cgi-bin/token` and of a form that is posted to it.
     pub(super) fn of_query(query: &str) -> Self {
-        let get = |name| query::decoded(query, name).map(Cow::into_owned).filter(|value| !value.is_empty());
-        Self { grant_type: get("grant_type"), app_id: get("appid"), secret: get("secret"), agent: None }
+        let get = |name| {
+            query::decoded(query, name)
+                .map(Cow::into_owned)
+                .filter(|value| !value.is_empty())
+        };
+        Self {
+            grant_type: get("grant_type"),
+            app_id: get("appid"),
+            secret: get("secret"),
+            agent: None,
+        }
     }
 
     /// Of `GET /cgi-bin/gettoken`, WeCom's.
     pub(super) fn of_wecom_query(query: &str) -> Self {
-        let get = |name| query::decoded(query, name).map(Cow::into_owned).filter(|value| !value.is_empty());
-        Self { grant_type: None, app_id: get("corpid"), secret: get("corpsecret"), agent: get("agentid") }
+        let get = |name| {
+            query::decoded(query, name)
+                .map(Cow::into_owned)
+                .filter(|value| !value.is_empty())
+        };
+        Self {
+            grant_type: None,
+            app_id: get("corpid"),
+            secret: get("corpsecret"),
+            agent: get("agentid"),
+        }
     }
 
     /// Of `POST /cgi-bin/stable_token`. What is no JSON object has no parameters.
@@ -47,7 +66,12 @@ impl Parameters {
         }
         let json: Json = serde_json::from_slice(body).unwrap_or_default();
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
-        Self { grant_type: filled(json.grant_type), app_id: filled(json.appid), secret: filled(json.secret), agent: None }
+        Self {
+            grant_type: filled(json.grant_type),
+            app_id: filled(json.appid),
+            secret: filled(json.secret),
+            agent: None,
+        }
     }
 }
 
@@ -72,11 +96,13 @@ pub(super) async fn for_app(
     }
     let app_id = parameters.app_id.as_deref().ok_or(Refusal::AppIdMissing)?;
     let secret = parameters.secret.as_deref().ok_or(Refusal::SecretMissing)?;
-    let (realm, account) = admit::authenticate(realms, &Proof::Secret { app_id, secret }, from, clock)?;
+    let (realm, account) =
+        admit::authenticate(realms, &Proof::Secret { app_id, secret }, from, clock)?;
     issue(realm, account, clock, is_known, "").await
 }
 
-/// For a WeCom application, which is found by the realm's secret; a realm with several of one corp names the `agentid`.
+/// For a WeCom application, which is found by the realm's secret; a realm with several of one corp
+/// names the `agentid`.
 pub(super) async fn for_agent(
     realms: &Realms,
     parameters: &Parameters,
@@ -88,20 +114,38 @@ pub(super) async fn for_agent(
     let secret = parameters.secret.as_deref().ok_or(Refusal::SecretMissing)?;
     let has_corp = |realm: &Realm| realm.gateway.is_some() && realm.agents.contains_key(corp);
     let Some(realm) = admit::by_secret(realms, secret) else {
-        return Err(if realms.iter().any(has_corp) { Refusal::SecretWrong } else { Refusal::AppIdUnknown });
+        return Err(if realms.iter().any(has_corp) {
+            Refusal::SecretWrong
+        } else {
+            Refusal::AppIdUnknown
+        });
     };
-    let agents = realm.agents.iter().find(|(id, _)| id.as_str() == corp).ok_or(Refusal::AppIdUnknown)?;
+    let agents = realm
+        .agents
+        .iter()
+        .find(|(id, _)| id.as_str() == corp)
+        .ok_or(Refusal::AppIdUnknown)?;
     let agent = match (&parameters.agent, agents.1.len()) {
         (Some(agent), _) => agents.1.get(agent).ok_or(Refusal::AppIdUnknown)?,
         (None, 1) => agents.1.first().ok_or(Refusal::AppIdUnknown)?,
         (None, _) => {
-            let why = format!("the realm {} has several applications of this corp: add agentid= to the address", realm.key);
+            let why = format!(
+                "the realm {} has several applications of this corp: add agentid= to the address",
+                realm.key
+            );
             return Err(Refusal::NotAllowed(why));
         }
     };
     admit::check_realm(realm, from, clock)?;
     let account = AccountName::Agent(agents.0.clone(), agent.clone());
-    issue(realm, account, clock, is_known, r#""errcode":0,"errmsg":"ok","#).await
+    issue(
+        realm,
+        account,
+        clock,
+        is_known,
+        r#""errcode":0,"errmsg":"ok","#,
+    )
+    .await
 }
 
 async fn issue(
@@ -114,8 +158,20 @@ async fn issue(
     if !is_known(&account).await {
         return Err(Refusal::AppIdUnknown);
     }
-    let too_long = || Refusal::NotAllowed(format!("the name of the realm {} is too long for a token", realm.key));
+    let too_long = || {
+        Refusal::NotAllowed(format!(
+            "the name of the realm {} is too long for a token",
+            realm.key
+        ))
+    };
     let token = token::issue(realm, &account, clock.wall().seconds()).ok_or_else(too_long)?;
-    let body = format!(r#"{{{front}"access_token":{},"expires_in":{LIFETIME}}}"#, json!(token));
-    Ok(Issued { realm: realm.key.clone(), account, body })
+    let body = format!(
+        r#"{{{front}"access_token":{},"expires_in":{LIFETIME}}}"#,
+        json!(token)
+    );
+    Ok(Issued {
+        realm: realm.key.clone(),
+        account,
+        body,
+    })
 }

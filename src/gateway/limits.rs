@@ -1,4 +1,5 @@
-//! What the gateway lets one realm, one account and one address use at once or in a minute. Counts are of this instance.
+//! What the gateway lets one realm, one account and one address use at once or in a minute. Counts
+//! are of this instance.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +17,8 @@ const ANONYMOUS_PER_MINUTE: u32 = 60;
 /// The most addresses that are counted in a minute. Further ones are refused.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// The most calls under way in all, to one account and of one realm. No realm can take all places of an account.
+/// The most calls under way in all, to one account and of one realm. No realm can take all places
+/// of an account.
 const MOST_CALLS: usize = 4096;
 const MOST_CALLS_TO_ACCOUNT: usize = 2048;
 const MOST_CALLS_OF_REALM: usize = 1024;
@@ -59,8 +61,14 @@ impl Limits {
         let began = clock.steady();
         Self {
             clock,
-            realms: Mutex::new(Minute { began, calls: HashMap::new() }),
-            addresses: Mutex::new(Minute { began, calls: HashMap::new() }),
+            realms: Mutex::new(Minute {
+                began,
+                calls: HashMap::new(),
+            }),
+            addresses: Mutex::new(Minute {
+                began,
+                calls: HashMap::new(),
+            }),
             places: Arc::default(),
             memory: Arc::default(),
         }
@@ -68,12 +76,19 @@ impl Limits {
 
     /// Counts a call of the realm `key`. `false`: it has made `most` in this minute.
     pub(super) fn count_call(&self, key: &str, most: Option<u32>) -> bool {
-        most.is_none_or(|most| locked(&self.realms).count(key.to_owned(), most, usize::MAX, self.clock.steady()))
+        most.is_none_or(|most| {
+            locked(&self.realms).count(key.to_owned(), most, usize::MAX, self.clock.steady())
+        })
     }
 
     /// Counts a call without a realm. `false`: the address has made its calls of this minute.
     pub(super) fn count_anonymous(&self, address: IpAddr) -> bool {
-        locked(&self.addresses).count(address, ANONYMOUS_PER_MINUTE, MOST_ADDRESSES, self.clock.steady())
+        locked(&self.addresses).count(
+            address,
+            ANONYMOUS_PER_MINUTE,
+            MOST_ADDRESSES,
+            self.clock.steady(),
+        )
     }
 
     /// A place for a call of `realm` to `account`. `None`: too many are under way.
@@ -89,14 +104,20 @@ impl Limits {
         for name in &names {
             *places.by_name.entry(name.clone()).or_default() += 1;
         }
-        Some(Place { places: Arc::clone(&self.places), names })
+        Some(Place {
+            places: Arc::clone(&self.places),
+            names,
+        })
     }
 
     /// Reserves `bytes` of the `most` that all kept bodies may use together.
     pub(super) fn reserve(&self, bytes: u64, most: u64) -> Option<Reservation> {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= most);
         self.memory.fetch_update(Relaxed, Relaxed, fits).ok()?;
-        Some(Reservation { memory: Arc::clone(&self.memory), bytes })
+        Some(Reservation {
+            memory: Arc::clone(&self.memory),
+            bytes,
+        })
     }
 }
 
@@ -160,14 +181,20 @@ mod tests {
     #[test]
     fn an_address_makes_sixty_anonymous_calls_a_minute() {
         let limits = Limits::new(Clock::manual(UnixMillis(0)));
-        let calls = |address: &str| (0..70).filter(|_| limits.count_anonymous(address.parse().expect("an address"))).count();
+        let calls = |address: &str| {
+            (0..70)
+                .filter(|_| limits.count_anonymous(address.parse().expect("an address")))
+                .count()
+        };
         assert_eq!((calls("10.0.0.1"), calls("10.0.0.2")), (60, 60));
     }
 
     #[test]
     fn one_realm_does_not_take_the_places_of_others() {
         let limits = Limits::new(Clock::manual(UnixMillis(0)));
-        let held: Vec<_> = (0..MOST_CALLS_OF_REALM).map(|_| limits.enter("shop", "wx").expect("a place")).collect();
+        let held: Vec<_> = (0..MOST_CALLS_OF_REALM)
+            .map(|_| limits.enter("shop", "wx").expect("a place"))
+            .collect();
         assert!(limits.enter("shop", "wx").is_none());
         assert!(limits.enter("other", "wx").is_some());
         drop(held);

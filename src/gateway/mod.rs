@@ -1,11 +1,12 @@
-//! The gateway: WeChat's own API behind our address. A program keeps its SDK and changes two values, the host and the secret; the
-//! real AppSecret and the real token never reach it.
+//! The gateway: WeChat's own API behind our address. A program keeps its SDK and changes two
+//! values, the host and the secret; the real AppSecret and the real token never reach it.
 //!
-//! Reading order: `path` and `query` (what is forwarded, byte for byte), `token` and `issue` (virtual tokens), `admit` (who may call what),
-//! `decide` (what one request needs), `forward` (the call itself), `heal` (a dead token), `reply` and `answer`
-//! (the answer, and what is read of it). Small
-//! parts: `account` and `accounts`, `limits`, `refusal`, `audit`, `upstream` (the HTTP client). The table of everything that is not the plain
-//! case is `realm/presets.rs`. It knows no actix: `http/gateway.rs` is the other half.
+//! Reading order: `path` and `query` (what is forwarded, byte for byte), `token` and `issue`
+//! (virtual tokens), `admit` (who may call what), `decide` (what one request needs), `forward` (the
+//! call itself), `heal` (a dead token), `reply` and `answer` (the answer, and what is read of it).
+//! Small parts: `account` and `accounts`, `limits`, `refusal`, `audit`, `upstream` (the HTTP
+//! client). The table of everything that is not the plain case is `realm/presets.rs`. It knows no
+//! actix: `http/gateway.rs` is the other half.
 
 mod account;
 mod accounts;
@@ -56,7 +57,9 @@ pub struct Gateway(Arc<Inner>);
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +121,14 @@ pub enum Step {
 impl Gateway {
     /// A gateway over `parts`.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { options, keeper, registry, wecom, api, mp } = parts;
+        let Parts {
+            options,
+            keeper,
+            registry,
+            wecom,
+            api,
+            mp,
+        } = parts;
         let clock = keeper.clock().clone();
         Ok(Self(Arc::new(Inner {
             options,
@@ -128,7 +138,11 @@ impl Gateway {
             wecom_hosts: std::sync::Mutex::default(),
             limits: Limits::new(clock.clone()),
             healer: Healer::new(clock.clone()),
-            accounts: Accounts { keeper, registry, wecom },
+            accounts: Accounts {
+                keeper,
+                registry,
+                wecom,
+            },
             clock,
         })))
     }
@@ -155,7 +169,12 @@ impl Gateway {
         corps: &BTreeMap<AppId, WecomCorp>,
     ) -> Result<Step, (Refusal, Box<Audit>)> {
         let began = self.0.clock.steady();
-        let mut audit = Box::new(Audit::new(&request.request_id, request.from, request.method.as_str(), request.path));
+        let mut audit = Box::new(Audit::new(
+            &request.request_id,
+            request.from,
+            request.method.as_str(),
+            request.path,
+        ));
         let decided = self.decide(request, realms, corps, began, &mut audit).await;
         audit.took = began.until(self.0.clock.steady());
         match decided {
@@ -164,7 +183,9 @@ impl Gateway {
                 Ok(Step::Answered(body))
             }
             Ok(Decided::IssueToken) => Ok(Step::IssueToken(audit)),
-            Ok(Decided::Forward(plan)) => Ok(Step::Forward(Box::new(Admitted { plan, audit, began }))),
+            Ok(Decided::Forward(plan)) => {
+                Ok(Step::Forward(Box::new(Admitted { plan, audit, began })))
+            }
             Err(refusal) => Err((refusal.clone(), audit.refused(&refusal))),
         }
     }

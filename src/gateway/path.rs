@@ -1,5 +1,5 @@
-//! Paths at the gateway. WeChat's host is never chosen by a path, and no path may be read there as another one than the one that was
-//! checked here.
+//! Paths at the gateway. WeChat's host is never chosen by a path, and no path may be read there as
+//! another one than the one that was checked here.
 
 use std::borrow::Cow;
 
@@ -22,17 +22,26 @@ impl<'a> Path<'a> {
     pub fn read(path: &'a str) -> Self {
         let joined = joined(path);
         let mut segments = joined.split('/').skip(1);
-        let Some(first) = segments.next().filter(|first| is_wechats(first)) else { return Self::Foreign };
+        let Some(first) = segments.next().filter(|first| is_wechats(first)) else {
+            return Self::Foreign;
+        };
         // One slash at the end is a spelling that some SDKs have.
         let rest = joined[1 + first.len()..].trim_end_matches('/');
-        let is_plain = FIRST_SEGMENTS.contains(&first) && (rest.is_empty() || rest[1..].split('/').all(is_segment));
-        if is_plain { Self::Plain(joined) } else { Self::Malformed }
+        let is_plain = FIRST_SEGMENTS.contains(&first)
+            && (rest.is_empty() || rest[1..].split('/').all(is_segment));
+        if is_plain {
+            Self::Plain(joined)
+        } else {
+            Self::Malformed
+        }
     }
 }
 
 /// Whether `segment` is one of WeChat's first segments, in any spelling of its letters.
 fn is_wechats(segment: &str) -> bool {
-    FIRST_SEGMENTS.iter().any(|known| known.eq_ignore_ascii_case(segment))
+    FIRST_SEGMENTS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(segment))
 }
 
 fn joined(path: &str) -> Cow<'_, str> {
@@ -54,10 +63,19 @@ mod tests {
 
     #[test]
     fn plain_paths_keep_their_bytes() {
-        for path in ["/cgi-bin/getcallbackip", "/wxa/business/getUserPhoneNumber", "/cgi-bin/a.b_c-d", "/sns/auth", "/cgi-bin/x/"] {
+        for path in [
+            "/cgi-bin/getcallbackip",
+            "/wxa/business/getUserPhoneNumber",
+            "/cgi-bin/a.b_c-d",
+            "/sns/auth",
+            "/cgi-bin/x/",
+        ] {
             assert_eq!(Path::read(path), Path::Plain(path.into()), "{path}");
         }
-        assert_eq!(Path::read("//cgi-bin///user//info"), Path::Plain("/cgi-bin/user/info".into()));
+        assert_eq!(
+            Path::read("//cgi-bin///user//info"),
+            Path::Plain("/cgi-bin/user/info".into())
+        );
     }
 
     #[test]
@@ -80,7 +98,16 @@ mod tests {
 
     #[test]
     fn other_paths_are_not_the_gateways() {
-        for path in ["/", "/jsapi/wx1/query", "/ping", "/cgi", "/%63gi-bin/token", "", "/..", "/cgi-bin@evil/x"] {
+        for path in [
+            "/",
+            "/jsapi/wx1/query",
+            "/ping",
+            "/cgi",
+            "/%63gi-bin/token",
+            "",
+            "/..",
+            "/cgi-bin@evil/x",
+        ] {
             assert_eq!(Path::read(path), Path::Foreign, "{path}");
         }
     }

@@ -25,6 +25,7 @@ pub(super) struct Plan {
 pub(super) enum Identity {
     /// The real token of an account, put last in the query.
     Token(Account),
-    /// Nothing: the query has the real secret already, or needs none. The secret must not come back.
+    /// Nothing: the query has the real secret already, or needs none. The secret must not come
+    /// back.
     None(Option<SecretString>),
 }

@@ -1,13 +1,16 @@
-//! Queries, byte for byte: one pair is cut out or one value exchanged, and every other byte stays as it was sent. No URL type is used,
-//! because those encode some characters anew.
+//! Queries, byte for byte: one pair is cut out or one value exchanged, and every other byte stays
+//! as it was sent. No URL type is used, because those encode some characters anew.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// The values of all pairs called `name`, still encoded. A percent-encoded spelling of the name counts.
+/// The values of all pairs called `name`, still encoded. A percent-encoded spelling of the name
+/// counts.
 pub(super) fn values<'q>(query: &'q str, name: &'static str) -> impl Iterator<Item = &'q str> {
-    pairs(query).filter(move |(_, spelled, _)| is(spelled, name)).map(|(_, _, value)| value)
+    pairs(query)
+        .filter(move |(_, spelled, _)| is(spelled, name))
+        .map(|(_, _, value)| value)
 }
 
 /// All values, decoded.
@@ -23,18 +26,26 @@ pub(super) fn decoded<'q>(query: &'q str, name: &'static str) -> Option<Cow<'q, 
 /// `value` with `+` and percent-encoding undone.
 pub(super) fn decode(value: &str) -> Cow<'_, str> {
     match value.contains('+') {
-        true => Cow::Owned(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()),
+        true => Cow::Owned(
+            percent_decode_str(&value.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned(),
+        ),
         false => percent_decode_str(value).decode_utf8_lossy(),
     }
 }
 
 /// `query` without the pairs called `name`.
 pub(super) fn without(query: &str, name: &str) -> String {
-    let kept: Vec<&str> = pairs(query).filter(|(_, spelled, _)| !is(spelled, name)).map(|(pair, _, _)| pair).collect();
+    let kept: Vec<&str> = pairs(query)
+        .filter(|(_, spelled, _)| !is(spelled, name))
+        .map(|(pair, _, _)| pair)
+        .collect();
     kept.join("&")
 }
 
-/// `query` with the values of all pairs called `name` exchanged for `value`, which must need no encoding.
+/// `query` with the values of all pairs called `name` exchanged for `value`, which must need no
+/// encoding.
 pub(super) fn with(query: &str, name: &str, value: &str) -> String {
     let pairs = pairs(query).map(|(pair, spelled, _)| match is(spelled, name) {
         true => Cow::Owned(format!("{spelled}={value}")),
@@ -73,11 +84,23 @@ mod tests {
 
     #[test]
     fn the_token_is_found_in_every_spelling() {
-        for query in ["access_token=T", "a=1&access_token=T", "access%5Ftoken=T", "%61ccess_token=T&b=2", "access_token=T&"] {
+        for query in [
+            "access_token=T",
+            "a=1&access_token=T",
+            "access%5Ftoken=T",
+            "%61ccess_token=T&b=2",
+            "access_token=T&",
+        ] {
             assert_eq!(values(query, TOKEN).collect::<Vec<_>>(), ["T"], "{query}");
         }
         assert_eq!(values("access_token=1&access%5ftoken=2", TOKEN).count(), 2);
-        for query in ["", "access_tokens=T", "Access_Token=T", "xaccess_token=T", "a=access_token"] {
+        for query in [
+            "",
+            "access_tokens=T",
+            "Access_Token=T",
+            "xaccess_token=T",
+            "a=access_token",
+        ] {
             assert_eq!(values(query, TOKEN).count(), 0, "{query}");
         }
     }
@@ -90,7 +113,10 @@ mod tests {
         assert_eq!(appended(odd, TOKEN, "R"), format!("{odd}&access_token=R"));
         assert_eq!(appended("", TOKEN, "R"), "access_token=R");
         assert_eq!(appended("a=1&", TOKEN, "R"), "a=1&access_token=R");
-        assert_eq!(with("appid=a&secret=V&js_code=1+2", "secret", "R"), "appid=a&secret=R&js_code=1+2");
+        assert_eq!(
+            with("appid=a&secret=V&js_code=1+2", "secret", "R"),
+            "appid=a&secret=R&js_code=1+2"
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub enum Refusal {
     AppIdMissing,
     /// `grant_type` is not the one that the path takes.
     GrantTypeWrong,
-    /// The path is outside the realm's scope, or is malformed, or a browser calls. The text says which.
+    /// The path is outside the realm's scope, or is malformed, or a browser calls. The text says
+    /// which.
     NotAllowed(String),
     /// The realm has used up its calls of this minute.
     TooManyCalls,
@@ -102,10 +103,14 @@ mod tests {
 
     #[test]
     fn a_refusal_has_wechats_shape() {
-        let body: serde_json::Value = serde_json::from_str(&Refusal::TokenExpired.body("r-1")).expect("JSON");
+        let body: serde_json::Value =
+            serde_json::from_str(&Refusal::TokenExpired.body("r-1")).expect("JSON");
         assert_eq!(body["errcode"], 42001);
         let message = body["errmsg"].as_str().expect("a text");
-        assert!(message.contains("access_token expired") && message.ends_with("rid: r-1"), "{message}");
+        assert!(
+            message.contains("access_token expired") && message.ends_with("rid: r-1"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The answer to a forwarded call: short ones are read whole, longer ones are passed on piece by piece.
+//! The answer to a forwarded call: short ones are read whole, longer ones are passed on piece by
+//! piece.
 
 use std::io;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ pub struct Answer {
 pub enum AnswerBody {
     /// All of it.
     Whole(Bytes),
-    /// It arrives piece by piece; an error means that it was cut off. The length is known if WeChat told it.
+    /// It arrives piece by piece; an error means that it was cut off. The length is known if WeChat
+    /// told it.
     Stream(mpsc::Receiver<io::Result<Bytes>>, Option<u64>),
 }
 
@@ -57,7 +59,12 @@ pub(super) enum Received {
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The headers of an answer that go on, beside `Wechatmp-*`.
@@ -75,24 +82,49 @@ const PASSED_ON: [header::HeaderName; 9] = [
 
 impl Reply {
     /// Reads a short answer whole, and of a longer one the beginning.
-    pub(super) async fn read(response: Response<Incoming>, method: &Method) -> Result<Self, SendError> {
+    pub(super) async fn read(
+        response: Response<Incoming>,
+        method: &Method,
+    ) -> Result<Self, SendError> {
         let (parts, mut body) = response.into_parts();
         let (status, headers) = (parts.status.as_u16(), parts.headers);
         if *method == Method::HEAD {
-            return Ok(Self { status, headers, body: Received::HeadersOnly });
+            return Ok(Self {
+                status,
+                headers,
+                body: Received::HeadersOnly,
+            });
         }
         if content_length(&headers).is_some_and(|length| length > READ_WHOLE as u64) {
-            return Ok(Self { status, headers, body: Received::Longer { first: Bytes::new(), rest: body } });
+            return Ok(Self {
+                status,
+                headers,
+                body: Received::Longer {
+                    first: Bytes::new(),
+                    rest: body,
+                },
+            });
         }
         let mut first = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| SendError::NoAnswer(wechat::chain(&error)))?;
             first.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             if first.len() > READ_WHOLE {
-                return Ok(Self { status, headers, body: Received::Longer { first: first.freeze(), rest: body } });
+                return Ok(Self {
+                    status,
+                    headers,
+                    body: Received::Longer {
+                        first: first.freeze(),
+                        rest: body,
+                    },
+                });
             }
         }
-        Ok(Self { status, headers, body: Received::Whole(first.freeze()) })
+        Ok(Self {
+            status,
+            headers,
+            body: Received::Whole(first.freeze()),
+        })
     }
 
     /// What the answer says of itself, as far as it was read.
@@ -125,13 +157,24 @@ impl Reply {
             }
             match scrubbed(value.as_bytes(), secrets) {
                 None => drop(headers.append(name.clone(), value.clone())),
-                Some(clean) => drop(clean.as_slice().try_into().map(|clean| headers.append(name.clone(), clean))),
+                Some(clean) => drop(
+                    clean
+                        .as_slice()
+                        .try_into()
+                        .map(|clean| headers.append(name.clone(), clean)),
+                ),
             }
         }
-        headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(header::HeaderValue::from_static("no-store"));
         let body = match self.body {
             Received::Whole(bytes) => {
-                let clean = if is_encoded { None } else { scrubbed(&bytes, secrets).map(Bytes::from) };
+                let clean = if is_encoded {
+                    None
+                } else {
+                    scrubbed(&bytes, secrets).map(Bytes::from)
+                };
                 let bytes = clean.unwrap_or(bytes);
                 audit.bytes_out = bytes.len() as u64;
                 audit.took = began.until(inner.clock.steady());
@@ -146,7 +189,11 @@ impl Reply {
                 AnswerBody::Stream(receiver, length)
             }
         };
-        Answer { status: self.status, headers, body }
+        Answer {
+            status: self.status,
+            headers,
+            body,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! Virtual tokens: what a caller gets in place of an access_token. Stateless: realm, account, issue time and an HMAC keyed from the realm's
-//! secret, so that every instance with the same settings accepts it, and taking the secret or the realm out of the settings ends it.
+//! Virtual tokens: what a caller gets in place of an access_token. Stateless: realm, account, issue
+//! time and an HMAC keyed from the realm's secret, so that every instance with the same settings
+//! accepts it, and taking the secret or the realm out of the settings ends it.
 //!
-//! Layout: `jv1_` and base64url of `realm length (1 byte) · realm · account · issued (6 bytes, Unix seconds) · HMAC-SHA256 (16 bytes)`.
+//! Layout: `jv1_` and base64url of `realm length (1 byte) · realm · account · issued (6 bytes, Unix
+//! seconds) · HMAC-SHA256 (16 bytes)`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -44,7 +46,8 @@ pub enum TokenError {
     Expired,
 }
 
-/// A token for `realm` and `account`. `None`: the names are too long for [`MAX_LEN`], or the realm has no secret.
+/// A token for `realm` and `account`. `None`: the names are too long for [`MAX_LEN`], or the realm
+/// has no secret.
 pub fn issue(realm: &Realm, account: &AccountName, now: UnixSeconds) -> Option<String> {
     let mut content = vec![u8::try_from(realm.key.len()).ok()?];
     content.extend_from_slice(realm.key.as_bytes());
@@ -56,15 +59,29 @@ pub fn issue(realm: &Realm, account: &AccountName, now: UnixSeconds) -> Option<S
     (token.len() <= MAX_LEN).then_some(token)
 }
 
-/// The realm and the account that `token` was issued for. Whether the realm may still use the account is for the caller to check.
-pub fn verify<'r>(realms: &'r Realms, token: &str, now: UnixSeconds) -> Result<(&'r Realm, AccountName), TokenError> {
-    let content = token.strip_prefix(PREFIX).filter(|_| token.len() <= MAX_LEN).ok_or(TokenError::Invalid)?;
-    let content = URL_SAFE_NO_PAD.decode(content).map_err(|_| TokenError::Invalid)?;
+/// The realm and the account that `token` was issued for. Whether the realm may still use the
+/// account is for the caller to check.
+pub fn verify<'r>(
+    realms: &'r Realms,
+    token: &str,
+    now: UnixSeconds,
+) -> Result<(&'r Realm, AccountName), TokenError> {
+    let content = token
+        .strip_prefix(PREFIX)
+        .filter(|_| token.len() <= MAX_LEN)
+        .ok_or(TokenError::Invalid)?;
+    let content = URL_SAFE_NO_PAD
+        .decode(content)
+        .map_err(|_| TokenError::Invalid)?;
     let (realm, account, issued) = read(realms, &content).ok_or(TokenError::Invalid)?;
     if issued > now.0 + CLOCK_SKEW {
         return Err(TokenError::Invalid);
     }
-    if now.0 >= issued + LIFETIME + OVERLAP { Err(TokenError::Expired) } else { Ok((realm, account)) }
+    if now.0 >= issued + LIFETIME + OVERLAP {
+        Err(TokenError::Expired)
+    } else {
+        Ok((realm, account))
+    }
 }
 
 fn read<'r>(realms: &'r Realms, content: &[u8]) -> Option<(&'r Realm, AccountName, u64)> {
@@ -73,14 +90,28 @@ fn read<'r>(realms: &'r Realms, content: &[u8]) -> Option<(&'r Realm, AccountNam
     let (key, rest) = rest.split_at_checked(usize::from(*length))?;
     let (account, issued) = rest.split_at_checked(rest.len().checked_sub(TIME_LEN)?)?;
     let realm = realms.get(std::str::from_utf8(key).ok()?)?;
-    let is_right = realm.secrets.iter().fold(false, |found, secret| found | bool::from(self::mac(secret, signed).ct_eq(mac)));
-    let issued = issued.iter().fold(0, |seconds, byte| seconds << 8 | u64::from(*byte));
-    is_right.then(|| Some((realm, AccountName::parse(std::str::from_utf8(account).ok()?)?, issued)))?
+    let is_right = realm.secrets.iter().fold(false, |found, secret| {
+        found | bool::from(self::mac(secret, signed).ct_eq(mac))
+    });
+    let issued = issued
+        .iter()
+        .fold(0, |seconds, byte| seconds << 8 | u64::from(*byte));
+    is_right.then(|| {
+        Some((
+            realm,
+            AccountName::parse(std::str::from_utf8(account).ok()?)?,
+            issued,
+        ))
+    })?
 }
 
 fn mac(secret: &SecretString, content: &[u8]) -> [u8; MAC_LEN] {
-    let keyed = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    let key = keyed(secret.expose_secret().as_bytes()).chain_update(LABEL).finalize().into_bytes();
+    let keyed =
+        |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    let key = keyed(secret.expose_secret().as_bytes())
+        .chain_update(LABEL)
+        .finalize()
+        .into_bytes();
     let whole = keyed(&key).chain_update(content).finalize().into_bytes();
     std::array::from_fn(|at| whole[at])
 }
@@ -109,38 +140,73 @@ mod tests {
 
     fn accepted(realm: Realm, token: &str, after: u64) -> Result<String, TokenError> {
         let realms: Realms = [realm].into_iter().collect();
-        verify(&realms, token, UnixSeconds(NOW.0 + after)).map(|(realm, account)| format!("{} {account}", realm.key))
+        verify(&realms, token, UnixSeconds(NOW.0 + after))
+            .map(|(realm, account)| format!("{} {account}", realm.key))
     }
 
     #[test]
     fn a_token_names_its_realm_and_account() {
         let token = token();
-        assert!(token.len() <= MAX_LEN && token.starts_with(PREFIX), "{token}");
-        assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'), "{token}");
-        assert_eq!(accepted(realm("shop", &["s3cret"]), &token, 0).as_deref(), Ok("shop wx1234567890abcdef"));
+        assert!(
+            token.len() <= MAX_LEN && token.starts_with(PREFIX),
+            "{token}"
+        );
+        assert!(
+            token
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
+            "{token}"
+        );
+        assert_eq!(
+            accepted(realm("shop", &["s3cret"]), &token, 0).as_deref(),
+            Ok("shop wx1234567890abcdef")
+        );
         let wecom = AccountName::parse("ww0123456789abcdef/1000002").expect("an application");
         let token = issue(&realm("shop", &["s3cret"]), &wecom, NOW).expect("a token");
-        assert_eq!(accepted(realm("shop", &["s3cret"]), &token, 0).as_deref(), Ok("shop ww0123456789abcdef/1000002"));
+        assert_eq!(
+            accepted(realm("shop", &["s3cret"]), &token, 0).as_deref(),
+            Ok("shop ww0123456789abcdef/1000002")
+        );
     }
 
     #[test]
     fn a_token_ends_five_minutes_after_its_two_hours() {
         let after = |seconds| accepted(realm("shop", &["s3cret"]), &token(), seconds).err();
-        assert_eq!([after(7200), after(7499), after(7500)], [None, None, Some(TokenError::Expired)]);
+        assert_eq!(
+            [after(7200), after(7499), after(7500)],
+            [None, None, Some(TokenError::Expired)]
+        );
     }
 
     #[test]
     fn a_token_ends_with_its_secret_or_its_realm() {
         let token = token();
-        assert!(accepted(realm("shop", &["newer", "s3cret"]), &token, 0).is_ok(), "the older of two secrets");
-        assert_eq!(accepted(realm("shop", &["newer"]), &token, 0), Err(TokenError::Invalid));
-        assert_eq!(accepted(realm("other", &["s3cret"]), &token, 0), Err(TokenError::Invalid));
+        assert!(
+            accepted(realm("shop", &["newer", "s3cret"]), &token, 0).is_ok(),
+            "the older of two secrets"
+        );
+        assert_eq!(
+            accepted(realm("shop", &["newer"]), &token, 0),
+            Err(TokenError::Invalid)
+        );
+        assert_eq!(
+            accepted(realm("other", &["s3cret"]), &token, 0),
+            Err(TokenError::Invalid)
+        );
     }
 
     #[test]
     fn a_token_from_the_future_is_refused() {
-        let early = issue(&realm("shop", &["s3cret"]), &account(), UnixSeconds(NOW.0 + 600)).expect("a token");
-        assert_eq!(accepted(realm("shop", &["s3cret"]), &early, 0), Err(TokenError::Invalid));
+        let early = issue(
+            &realm("shop", &["s3cret"]),
+            &account(),
+            UnixSeconds(NOW.0 + 600),
+        )
+        .expect("a token");
+        assert_eq!(
+            accepted(realm("shop", &["s3cret"]), &early, 0),
+            Err(TokenError::Invalid)
+        );
     }
 
     #[test]

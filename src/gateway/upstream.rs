@@ -1,5 +1,6 @@
-//! The client through which calls are forwarded. It has its own connections, so that renewals never wait behind forwarded calls. It follows
-//! no redirect, decompresses nothing, and sends path and query byte for byte.
+//! The client through which calls are forwarded. It has its own connections, so that renewals never
+//! wait behind forwarded calls. It follows no redirect, decompresses nothing, and sends path and
+//! query byte for byte.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -59,11 +60,24 @@ impl Hosts {
     /// The hosts at `urls`, which are http or https.
     pub(super) fn new<'u>(urls: impl IntoIterator<Item = &'u Url>) -> Self {
         let base = |url: &Url| {
-            let authority = url[url::Position::BeforeHost..url::Position::AfterPort].parse().ok()?;
-            let scheme = if url.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS };
-            Some(Base { scheme, authority, path: url.path().trim_end_matches('/').to_owned() })
+            let authority = url[url::Position::BeforeHost..url::Position::AfterPort]
+                .parse()
+                .ok()?;
+            let scheme = if url.scheme() == "http" {
+                Scheme::HTTP
+            } else {
+                Scheme::HTTPS
+            };
+            Some(Base {
+                scheme,
+                authority,
+                path: url.path().trim_end_matches('/').to_owned(),
+            })
         };
-        Self { bases: urls.into_iter().filter_map(base).collect(), preferred: AtomicUsize::new(0) }
+        Self {
+            bases: urls.into_iter().filter_map(base).collect(),
+            preferred: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -108,12 +122,20 @@ impl Upstream {
     }
 
     /// Sends a call whose body is at hand; the next host is tried when one cannot be reached.
-    pub(super) async fn send(&self, hosts: &Hosts, head: &Head<'_>, body: Bytes) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &self,
+        hosts: &Hosts,
+        head: &Head<'_>,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut last = SendError::NotSent("no host is configured".to_owned());
         let first = hosts.preferred.load(Relaxed);
         for turn in 0..hosts.bases.len() {
             let host = (first + turn) % hosts.bases.len();
-            match self.send_once(&hosts.bases[host], head, full(body.clone())).await {
+            match self
+                .send_once(&hosts.bases[host], head, full(body.clone()))
+                .await
+            {
                 Err(SendError::NotSent(why)) => last = SendError::NotSent(why),
                 settled => {
                     hosts.preferred.store(host, Relaxed);
@@ -131,38 +153,60 @@ impl Upstream {
         head: &Head<'_>,
         body: Arriving,
     ) -> Result<Response<Incoming>, SendError> {
-        let base = hosts.bases.get(hosts.preferred.load(Relaxed) % hosts.bases.len().max(1));
+        let base = hosts
+            .bases
+            .get(hosts.preferred.load(Relaxed) % hosts.bases.len().max(1));
         let base = base.ok_or_else(|| SendError::NotSent("no host is configured".to_owned()))?;
         let frames = futures_util::stream::unfold(body, async |mut body| {
             let chunk = body.chunks.recv().await?;
-            body.count.fetch_add(chunk.as_ref().map_or(0, Bytes::len) as u64, Relaxed);
+            body.count
+                .fetch_add(chunk.as_ref().map_or(0, Bytes::len) as u64, Relaxed);
             Some((chunk.map(Frame::data), body))
         });
-        let sent = self.send_once(base, head, StreamBody::new(Box::pin(frames)).boxed_unsync()).await;
+        let sent = self
+            .send_once(base, head, StreamBody::new(Box::pin(frames)).boxed_unsync())
+            .await;
         if matches!(sent, Err(SendError::NotSent(_))) {
             hosts.preferred.fetch_add(1, Relaxed);
         }
         sent
     }
 
-    async fn send_once(&self, base: &Base, head: &Head<'_>, body: Body) -> Result<Response<Incoming>, SendError> {
+    async fn send_once(
+        &self,
+        base: &Base,
+        head: &Head<'_>,
+        body: Body,
+    ) -> Result<Response<Incoming>, SendError> {
         let target = match head.query {
             "" => format!("{}{}", base.path, head.path),
             query => format!("{}{}?{query}", base.path, head.path),
         };
         let refused = |error: hyper::http::Error| SendError::NotSent(error.to_string());
-        let target = PathAndQuery::from_maybe_shared(Bytes::from(target)).map_err(|error| refused(error.into()))?;
-        let uri = Uri::builder().scheme(base.scheme.clone()).authority(base.authority.clone()).path_and_query(target);
-        let mut request =
-            Request::builder().method(head.method.clone()).uri(uri.build().map_err(refused)?).body(body).map_err(refused)?;
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target))
+            .map_err(|error| refused(error.into()))?;
+        let uri = Uri::builder()
+            .scheme(base.scheme.clone())
+            .authority(base.authority.clone())
+            .path_and_query(target);
+        let mut request = Request::builder()
+            .method(head.method.clone())
+            .uri(uri.build().map_err(refused)?)
+            .body(body)
+            .map_err(refused)?;
         *request.headers_mut() = head.headers.clone();
-        self.0.request(request).await.map_err(|error| match error.is_connect() {
-            true => SendError::NotSent(wechat::chain(&error)),
-            false => SendError::NoAnswer(wechat::chain(&error)),
-        })
+        self.0
+            .request(request)
+            .await
+            .map_err(|error| match error.is_connect() {
+                true => SendError::NotSent(wechat::chain(&error)),
+                false => SendError::NoAnswer(wechat::chain(&error)),
+            })
     }
 }
 
 fn full(body: Bytes) -> Body {
-    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+    Full::new(body)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }

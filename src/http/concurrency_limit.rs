@@ -1,5 +1,6 @@
-//! The concurrency limit: how many requests may wait at once for the store, WeChat, a back end or the rest of a body, in total and for
-//! each account. A request that is answered from a cached credential takes no permit.
+//! The concurrency limit: how many requests may wait at once for the store, WeChat, a back end or
+//! the rest of a body, in total and for each account. A request that is answered from a cached
+//! credential takes no permit.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -12,7 +13,8 @@ use super::error::ApiError;
 use crate::client_network::{ClientNetwork, Shares};
 use clock::{Clock, SteadyMillis};
 
-/// One name (an account, or a kind of work) gets a tenth of all permits, so that its trouble does not stop the others.
+/// One name (an account, or a kind of work) gets a tenth of all permits, so that its trouble does
+/// not stop the others.
 const SHARES: usize = 10;
 
 /// Refusals are logged together, at most one line in this time.
@@ -57,28 +59,48 @@ pub(super) struct Permit {
 
 impl ConcurrencyLimit {
     pub(super) fn new(most: usize, clock: Clock) -> Self {
-        Self(Arc::new(Inner { most, clock, counts: Mutex::default() }))
+        Self(Arc::new(Inner {
+            most,
+            clock,
+            counts: Mutex::default(),
+        }))
     }
 
-    /// Takes a permit for the account or the kind of work `name`. The error is [`ApiError::Overloaded`].
+    /// Takes a permit for the account or the kind of work `name`. The error is
+    /// [`ApiError::Overloaded`].
     pub(super) fn acquire(&self, name: &str) -> Result<Permit, ApiError> {
         self.acquire_from(name, None)
     }
 
     /// As [`ConcurrencyLimit::acquire`], also counted against the client's network.
-    pub(super) fn acquire_from(&self, name: &str, from: Option<ClientNetwork>) -> Result<Permit, ApiError> {
+    pub(super) fn acquire_from(
+        &self,
+        name: &str,
+        from: Option<ClientNetwork>,
+    ) -> Result<Permit, ApiError> {
         let mut counts = self.counts();
         let share = self.0.most.div_ceil(SHARES);
         let waiting = counts.by_name.get(name);
         let taken = waiting.map_or(0, |waiting| waiting.taken);
-        let exhausted = waiting.and_then(|waiting| waiting.networks.exhausted(from, share.div_ceil(NETWORK_SHARES)));
+        let exhausted = waiting.and_then(|waiting| {
+            waiting
+                .networks
+                .exhausted(from, share.div_ceil(NETWORK_SHARES))
+        });
         if counts.all >= self.0.most || taken >= share || exhausted.is_some() {
             counts.unlogged += 1;
             let (all, refused) = (counts.all, counts.unlogged);
             if self.is_time_to_log(&mut counts) {
                 drop(counts);
                 let network = exhausted.map(tracing::field::display);
-                tracing::warn!(name, network, waiting = taken, waiting_in_all = all, refused, "overloaded");
+                tracing::warn!(
+                    name,
+                    network,
+                    waiting = taken,
+                    waiting_in_all = all,
+                    refused,
+                    "overloaded"
+                );
             }
             return Err(ApiError::Overloaded);
         }
@@ -90,10 +112,15 @@ impl ConcurrencyLimit {
             waiting.taken += 1;
             waiting.networks.enter(from);
         }
-        Ok(Permit { limit: self.clone(), name: name.to_owned(), from })
+        Ok(Permit {
+            limit: self.clone(),
+            name: name.to_owned(),
+            from,
+        })
     }
 
-    /// The result of `work`. It takes a permit only if `work` is not ready when first polled; `from` is the network it is counted against.
+    /// The result of `work`. It takes a permit only if `work` is not ready when first polled;
+    /// `from` is the network it is counted against.
     pub(super) async fn limit_if_pending<T>(
         &self,
         name: &str,
@@ -111,7 +138,9 @@ impl ConcurrencyLimit {
 
     fn is_time_to_log(&self, counts: &mut Counts) -> bool {
         let now = self.0.clock.steady();
-        let is_time = counts.logged.is_none_or(|logged| logged.plus(LOG_INTERVAL) <= now);
+        let is_time = counts
+            .logged
+            .is_none_or(|logged| logged.plus(LOG_INTERVAL) <= now);
         if is_time {
             (counts.logged, counts.unlogged) = (Some(now), 0);
         }
@@ -149,13 +178,24 @@ mod tests {
     #[test]
     fn one_account_gets_a_tenth_of_all_permits() {
         let limit = limit(100);
-        let permits: Vec<_> = (0..10).map(|_| limit.acquire("wx1").expect("a permit")).collect();
+        let permits: Vec<_> = (0..10)
+            .map(|_| limit.acquire("wx1").expect("a permit"))
+            .collect();
         assert!(matches!(limit.acquire("wx1"), Err(ApiError::Overloaded)));
-        let others: Vec<_> = (0..90).map(|number| limit.acquire(&format!("other{}", number % 9)).expect("a permit")).collect();
+        let others: Vec<_> = (0..90)
+            .map(|number| {
+                limit
+                    .acquire(&format!("other{}", number % 9))
+                    .expect("a permit")
+            })
+            .collect();
         assert!(limit.acquire("wx2").is_err(), "all are taken");
         drop((permits, others));
         assert!(limit.acquire("wx1").is_ok() && limit.acquire("wx2").is_ok());
-        assert!(limit.counts().by_name.is_empty(), "names without a permit are forgotten");
+        assert!(
+            limit.counts().by_name.is_empty(),
+            "names without a permit are forgotten"
+        );
     }
 
     #[test]
@@ -172,11 +212,26 @@ mod tests {
         let limit = limit(400);
         let network = |address: &str| ClientNetwork::of(address.parse().expect("an address"));
         let enter = |address: &str| limit.acquire_from("body", network(address));
-        let mut held: Vec<_> = (0..10).map(|number| enter(&format!("2001:db8:1:{number}::1")).expect("a permit")).collect();
-        assert!(matches!(enter("2001:db8:1:ff::1"), Err(ApiError::Overloaded)), "ten /64s of one /56 are one network");
-        assert!(limit.acquire_from("qrcode", network("2001:db8:1::1")).is_ok(), "other names have permits of their own");
-        held.extend((0..10).map(|number| enter(&format!("2001:db8:1:1{number}0::1")).expect("a permit")));
-        assert!(enter("2001:db8:1:ff00::1").is_err(), "a /48 has no more than half");
+        let mut held: Vec<_> = (0..10)
+            .map(|number| enter(&format!("2001:db8:1:{number}::1")).expect("a permit"))
+            .collect();
+        assert!(
+            matches!(enter("2001:db8:1:ff::1"), Err(ApiError::Overloaded)),
+            "ten /64s of one /56 are one network"
+        );
+        assert!(
+            limit
+                .acquire_from("qrcode", network("2001:db8:1::1"))
+                .is_ok(),
+            "other names have permits of their own"
+        );
+        held.extend(
+            (0..10).map(|number| enter(&format!("2001:db8:1:1{number}0::1")).expect("a permit")),
+        );
+        assert!(
+            enter("2001:db8:1:ff00::1").is_err(),
+            "a /48 has no more than half"
+        );
         held.extend((0..20).map(|_| enter("10.0.0.1").expect("a permit")));
         assert!(enter("198.51.100.7").is_err(), "all are taken");
         held.drain(..20);
@@ -189,8 +244,19 @@ mod tests {
     async fn finished_work_takes_no_permit() {
         let limit = limit(1);
         let _taken = limit.acquire("wx1").expect("a permit");
-        assert_eq!(limit.limit_if_pending("wx1", || None, async { 1 }).await.ok(), Some(1));
-        assert!(limit.limit_if_pending("wx1", || None, std::future::pending::<()>()).await.is_err());
+        assert_eq!(
+            limit
+                .limit_if_pending("wx1", || None, async { 1 })
+                .await
+                .ok(),
+            Some(1)
+        );
+        assert!(
+            limit
+                .limit_if_pending("wx1", || None, std::future::pending::<()>())
+                .await
+                .is_err()
+        );
     }
 
     #[test]

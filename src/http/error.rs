@@ -1,4 +1,5 @@
-//! Every error that a caller can get: one enum, one table of stable codes, one envelope (problem+json, RFC 9457).
+//! Every error that a caller can get: one enum, one table of stable codes, one envelope
+//! (problem+json, RFC 9457).
 
 use std::time::Duration;
 
@@ -17,23 +18,34 @@ use credentials::keeper::{KeeperError, explain};
 use credentials::sources::SourceError;
 use wechat::Errcode;
 
-/// Why a request failed. Its `Display` is the `detail` of the envelope: what is wrong and what to do.
+/// Why a request failed. Its `Display` is the `detail` of the envelope: what is wrong and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The body is not JSON.
-    #[error("the body is not valid JSON ({0}); send a JSON object such as {{\"url\": \"https://example.com/page\"}}")]
+    #[error(
+        "the body is not valid JSON ({0}); send a JSON object such as {{\"url\": \"https://example.com/page\"}}"
+    )]
     InvalidJson(String),
     /// The body is JSON, but not an object.
-    #[error("the body must be a JSON object such as {{\"url\": \"https://example.com/page\"}}, not {0}")]
+    #[error(
+        "the body must be a JSON object such as {{\"url\": \"https://example.com/page\"}}, not {0}"
+    )]
     BodyNotAnObject(&'static str),
     /// `url` cannot be signed.
-    #[error("url {0}; send the page's full address as the browser has it, location.href.split('#')[0]")]
+    #[error(
+        "url {0}; send the page's full address as the browser has it, location.href.split('#')[0]"
+    )]
     InvalidUrl(&'static str),
     /// No text for a QR code.
-    #[error("the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true")]
+    #[error(
+        "the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
+    )]
     InvalidText(&'static str),
     /// More than the largest QR code holds at medium error correction.
-    #[error("the text is too long for a QR code, which holds 2331 bytes, or 3391 capitals and digits, or 5596 digits")]
+    #[error(
+        "the text is too long for a QR code, which holds 2331 bytes, or 3391 capitals and digits, or 5596 digits"
+    )]
     TextTooLong,
     /// `key` names no credential.
     #[error("key must be token, ticket or card_ticket")]
@@ -52,7 +64,8 @@ pub enum ApiError {
     /// The query string cannot be understood.
     #[error("{0}")]
     MalformedQuery(String),
-    /// Unknown realm or wrong signature. Same response for both cases, so that callers cannot probe.
+    /// Unknown realm or wrong signature. Same response for both cases, so that callers cannot
+    /// probe.
     #[error(
         "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows"
     )]
@@ -63,7 +76,8 @@ pub enum ApiError {
         /// The time here.
         now: UnixMillis,
     },
-    /// A server check or a push that cannot be verified or read. Same response for all cases, so that callers cannot probe.
+    /// A server check or a push that cannot be verified or read. Same response for all cases, so
+    /// that callers cannot probe.
     #[error(
         "this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time"
     )]
@@ -83,7 +97,9 @@ pub enum ApiError {
     )]
     SiteNotAllowed(String),
     /// No such account.
-    #[error("no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings")]
+    #[error(
+        "no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings"
+    )]
     UnknownApp,
     /// No such one-time ticket.
     #[error(
@@ -94,7 +110,9 @@ pub enum ApiError {
     #[error("there is no login of this uuid, or its hour is over; begin another with POST /login")]
     UnknownLogin,
     /// The login waits for its scan.
-    #[error("nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once")]
+    #[error(
+        "nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once"
+    )]
     NotScannedYet,
     /// The person who scanned said no.
     #[error("the person who scanned chose not to log in; begin another login with POST /login")]
@@ -160,11 +178,15 @@ impl ApiError {
             Self::RedirectNotAllowed(_) => ("redirect_not_allowed", StatusCode::BAD_REQUEST),
             Self::NoAgent | Self::MalformedQuery(_) => ("malformed_query", StatusCode::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
-            Self::TimestampOutOfRange { .. } => ("timestamp_out_of_range", StatusCode::UNAUTHORIZED),
+            Self::TimestampOutOfRange { .. } => {
+                ("timestamp_out_of_range", StatusCode::UNAUTHORIZED)
+            }
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
             Self::RealmOver => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::RealmNotAllowed(_) => ("realm_not_allowed", StatusCode::FORBIDDEN),
-            Self::OriginNotAllowed | Self::SiteNotAllowed(_) => ("origin_not_allowed", StatusCode::FORBIDDEN),
+            Self::OriginNotAllowed | Self::SiteNotAllowed(_) => {
+                ("origin_not_allowed", StatusCode::FORBIDDEN)
+            }
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
             Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
             Self::UnknownLogin => ("unknown_login", StatusCode::NOT_FOUND),
@@ -175,7 +197,9 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
             Self::BodyTooLarge { .. } => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
             Self::Internal => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE),
@@ -196,9 +220,11 @@ impl ApiError {
         }
     }
 
-    /// The same for the header, in seconds, rounded up so that a caller that retries exactly then is not too early.
+    /// The same for the header, in seconds, rounded up so that a caller that retries exactly then
+    /// is not too early.
     pub(super) fn retry_after_seconds(&self) -> Option<String> {
-        self.retry_after().map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
+        self.retry_after()
+            .map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
     }
 
     fn envelope(&self) -> String {
@@ -245,7 +271,9 @@ impl From<RealmError> for ApiError {
             RealmError::Unauthorized => Self::Unauthorized,
             RealmError::Expired { now } => Self::TimestampOutOfRange { now },
             RealmError::Over => Self::RealmOver,
-            RealmError::NotItsApp | RealmError::NotItsKey(_) | RealmError::NotFromThere => Self::RealmNotAllowed(error),
+            RealmError::NotItsApp | RealmError::NotItsKey(_) | RealmError::NotFromThere => {
+                Self::RealmNotAllowed(error)
+            }
             RealmError::Repeated(_) => Self::MalformedQuery(error.to_string()),
         }
     }
@@ -255,7 +283,9 @@ impl From<RedirectError> for ApiError {
     fn from(error: RedirectError) -> Self {
         match error {
             RedirectError::Malformed(_) | RedirectError::TooLong(_) => Self::InvalidRedirect(error),
-            RedirectError::NothingListed(_) | RedirectError::NotListed(_) => Self::RedirectNotAllowed(error),
+            RedirectError::NothingListed(_) | RedirectError::NotListed(_) => {
+                Self::RedirectNotAllowed(error)
+            }
         }
     }
 }
@@ -277,19 +307,28 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
+        response
+            .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
+            .insert_header((header::CACHE_CONTROL, NO_STORE));
         if let Some(pause) = self.retry_after_seconds() {
             response.insert_header((header::RETRY_AFTER, pause));
         }
         match self {
-            Self::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, *allow));
+            }
             Self::Unauthorized | Self::RealmOver | Self::TimestampOutOfRange { .. } => {
-                response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Realm-Signature")));
+                response.insert_header((
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Realm-Signature"),
+                ));
             }
             _ => {}
         }
         let mut response = response.body(self.envelope());
-        response.extensions_mut().insert(Shaped { error: Some(self.code()) });
+        response.extensions_mut().insert(Shaped {
+            error: Some(self.code()),
+        });
         response
     }
 }

@@ -1,4 +1,5 @@
-//! The gateway's HTTP side: reads a request for one of WeChat's own paths, and writes what the gateway answers. See `crate::gateway`.
+//! The gateway's HTTP side: reads a request for one of WeChat's own paths, and writes what the
+//! gateway answers. See `crate::gateway`.
 
 use actix_web::body::SizedStream;
 use actix_web::dev::Payload;
@@ -20,10 +21,14 @@ use crate::gateway::{Answer, AnswerBody, Audit, Gateway, Refusal, Request, Step}
 
 /// Serves every path of WeChat's, for all methods.
 pub(super) static ROUTE: Route =
-    Route::any_method("/{wechat}", "GET, POST", |call| Box::pin(handle(call))).pages(Pages::None).no_store().raw_query();
+    Route::any_method("/{wechat}", "GET, POST", |call| Box::pin(handle(call)))
+        .pages(Pages::None)
+        .no_store()
+        .raw_query();
 
 /// WeChat's own type for JSON.
-const JSON: header::HeaderValue = header::HeaderValue::from_static("application/json; encoding=utf-8");
+const JSON: header::HeaderValue =
+    header::HeaderValue::from_static("application/json; encoding=utf-8");
 
 /// The bodies of token endpoints are shorter.
 const LONGEST_TOKEN_REQUEST: usize = 16 * 1024;
@@ -32,7 +37,11 @@ const LONGEST_TOKEN_REQUEST: usize = 16 * 1024;
 pub(super) fn takes(state: &AppState, req: &HttpRequest) -> bool {
     let gateway = &state.options.gateway;
     inside(gateway, req.uri().path()).is_some_and(|path| !matches!(Path::read(path), Path::Foreign))
-        && state.access().realms.iter().any(|realm| realm.gateway.is_some())
+        && state
+            .access()
+            .realms
+            .iter()
+            .any(|realm| realm.gateway.is_some())
 }
 
 /// The path below `gateway.prefix`.
@@ -81,14 +90,20 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let uri = req.uri();
     let raw = req.extensions_mut().remove::<RawQuery>();
-    let query = raw.as_ref().map_or_else(|| Some(uri.query().unwrap_or_default()), |raw| raw.0.as_deref());
+    let query = raw.as_ref().map_or_else(
+        || Some(uri.query().unwrap_or_default()),
+        |raw| raw.0.as_deref(),
+    );
     let path = inside(gateway, uri.path()).unwrap_or_default();
     let from = client_ip::address(req.head(), &state.options.trusted_proxies);
     let request = |path: &str| -> Option<(hyper::Method, hyper::HeaderMap)> {
         let method = hyper::Method::from_bytes(req.method().as_str().as_bytes()).ok()?;
         let headers = req.headers().iter().filter_map(|(name, value)| {
             let name = hyper::header::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-            Some((name, hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()?))
+            Some((
+                name,
+                hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            ))
         });
         (!path.is_empty()).then(|| (method, headers.collect()))
     };
@@ -98,23 +113,51 @@ async fn answer(
         (refusal, audit)
     };
     if is_browser(req) {
-        return Err(refuse("a browser called, and a secret does not belong there; call from a server"));
+        return Err(refuse(
+            "a browser called, and a secret does not belong there; call from a server",
+        ));
     }
     let Path::Plain(plain) = Path::read(path) else {
-        return Err(refuse("the path is not made of letters, digits, '_', '.' and '-'"));
+        return Err(refuse(
+            "the path is not made of letters, digits, '_', '.' and '-'",
+        ));
     };
-    let Some(query) = query else { return Err(refuse("the query is not UTF-8")) };
-    let Some((method, headers)) = request(&plain) else { return Err(refuse("the method or a header cannot be read")) };
+    let Some(query) = query else {
+        return Err(refuse("the query is not UTF-8"));
+    };
+    let Some((method, headers)) = request(&plain) else {
+        return Err(refuse("the method or a header cannot be read"));
+    };
     let is_upload = req.content_type() == "multipart/form-data";
     let length = content_length(req);
     let access = state.access();
-    let request = Request { method, path: &plain, query, headers, from, request_id: id.to_owned() };
-    let again = Request { method: request.method.clone(), headers: hyper::HeaderMap::new(), request_id: id.to_owned(), ..request };
-    match gateway.admit(request, &access.realms, &access.wecom).await? {
+    let request = Request {
+        method,
+        path: &plain,
+        query,
+        headers,
+        from,
+        request_id: id.to_owned(),
+    };
+    let again = Request {
+        method: request.method.clone(),
+        headers: hyper::HeaderMap::new(),
+        request_id: id.to_owned(),
+        ..request
+    };
+    match gateway
+        .admit(request, &access.realms, &access.wecom)
+        .await?
+    {
         Step::Answered(body) => Ok(json(StatusCode::OK, body)),
         Step::IssueToken(audit) => {
-            let body = gateway_body::whole(payload, LONGEST_TOKEN_REQUEST).await.unwrap_or_default();
-            gateway.issue(&again, &body, &access.realms, audit).await.map(|body| json(StatusCode::OK, body))
+            let body = gateway_body::whole(payload, LONGEST_TOKEN_REQUEST)
+                .await
+                .unwrap_or_default();
+            gateway
+                .issue(&again, &body, &access.realms, audit)
+                .await
+                .map(|body| json(StatusCode::OK, body))
         }
         Step::Forward(admitted) => {
             let limit = gateway.options().body_limit;
@@ -124,13 +167,25 @@ async fn answer(
             drop(access);
             let (body, rest) = match gateway_body::read(gateway, payload, length, limit).await {
                 Ok(body) => body,
-                Err(Unread::TooLarge) => return Err(admitted.refused(Refusal::BodyTooLarge { is_upload })),
-                Err(Unread::Broken) => return Err(admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))),
+                Err(Unread::TooLarge) => {
+                    return Err(admitted.refused(Refusal::BodyTooLarge { is_upload }));
+                }
+                Err(Unread::Broken) => {
+                    return Err(
+                        admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))
+                    );
+                }
             };
             let is_answered = Notify::new();
             let forward = async {
                 let answer = gateway.forward(*admitted, body).await;
-                if !matches!(answer, Ok(Answer { body: AnswerBody::Stream(..), .. })) {
+                if !matches!(
+                    answer,
+                    Ok(Answer {
+                        body: AnswerBody::Stream(..),
+                        ..
+                    })
+                ) {
                     is_answered.notify_one();
                 }
                 answer
@@ -146,14 +201,21 @@ async fn answer(
     }
 }
 
-/// Browsers send `Origin` or `Sec-Fetch-Site`; a person who opens an address sends `Sec-Fetch-Site: none`.
+/// Browsers send `Origin` or `Sec-Fetch-Site`; a person who opens an address sends `Sec-Fetch-Site:
+/// none`.
 fn is_browser(req: &HttpRequest) -> bool {
     let site = req.headers().get("sec-fetch-site");
-    req.headers().contains_key(header::ORIGIN) || site.is_some_and(|site| site.as_bytes() != b"none")
+    req.headers().contains_key(header::ORIGIN)
+        || site.is_some_and(|site| site.as_bytes() != b"none")
 }
 
 fn content_length(req: &HttpRequest) -> Option<u64> {
-    req.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    req.headers()
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn json(status: StatusCode, body: String) -> HttpResponse {
@@ -173,7 +235,9 @@ fn passed_on(answer: Answer) -> HttpResponse {
     match answer.body {
         AnswerBody::Whole(bytes) => response.body(bytes),
         AnswerBody::Stream(pieces, length) => {
-            let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+            let pieces = stream::unfold(pieces, async |mut pieces| {
+                Some((pieces.recv().await?, pieces))
+            });
             match length {
                 Some(length) => response.body(SizedStream::new(length, Box::pin(pieces))),
                 None => response.streaming(Box::pin(pieces)),

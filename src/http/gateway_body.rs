@@ -1,4 +1,5 @@
-//! The body of a request to the gateway: read whole if it is short, else passed on as it arrives, and never left unread behind a refusal.
+//! The body of a request to the gateway: read whole if it is short, else passed on as it arrives,
+//! and never left unread behind a refusal.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub(super) enum Sent {
     TooLarge,
 }
 
-/// The rest of a body that is passed on. It is read in the request's own task, which reads the connection.
+/// The rest of a body that is passed on. It is read in the request's own task, which reads the
+/// connection.
 pub(super) struct Rest(Option<Pump>);
 
 struct Pump {
@@ -45,7 +47,8 @@ struct Pump {
 }
 
 impl Rest {
-    /// Passes the body on to its end. If nobody takes it any more, or the call is answered, reads and drops the rest, so that its sender then reads the answer.
+    /// Passes the body on to its end. If nobody takes it any more, or the call is answered, reads
+    /// and drops the rest, so that its sender then reads the answer.
     pub(super) async fn pass_on(self, is_answered: &Notify) -> Sent {
         match self.0 {
             Some(pump) => pump.run(is_answered).await,
@@ -66,10 +69,15 @@ pub(super) async fn read(
     }
     let keep_whole = gateway.options().keep_whole;
     let Some(kept) = gateway.keep(length.unwrap_or(keep_whole)) else {
-        return Ok(pump(Bytes::new(), std::mem::replace(payload, Payload::None), limit));
+        return Ok(pump(
+            Bytes::new(),
+            std::mem::replace(payload, Payload::None),
+            limit,
+        ));
     };
     // Grown piece by piece it would take up to twice as much.
-    let mut body = BytesMut::with_capacity(usize::try_from(length.unwrap_or(keep_whole)).unwrap_or_default());
+    let mut body =
+        BytesMut::with_capacity(usize::try_from(length.unwrap_or(keep_whole)).unwrap_or_default());
     loop {
         match timeout(STALL, payload.next()).await {
             Ok(None) => return Ok((RequestBody::Whole(body.freeze(), Some(kept)), Rest(None))),
@@ -80,22 +88,40 @@ pub(super) async fn read(
             return Err(Unread::TooLarge);
         }
         if body.len() as u64 > keep_whole {
-            return Ok(pump(body.freeze(), std::mem::replace(payload, Payload::None), limit));
+            return Ok(pump(
+                body.freeze(),
+                std::mem::replace(payload, Payload::None),
+                limit,
+            ));
         }
     }
 }
 
 fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Rest) {
     let (sender, receiver) = mpsc::channel(1);
-    (RequestBody::Stream(receiver), Rest(Some(Pump { first, payload, limit, sender })))
+    (
+        RequestBody::Stream(receiver),
+        Rest(Some(Pump {
+            first,
+            payload,
+            limit,
+            sender,
+        })),
+    )
 }
 
 impl Pump {
     /// Its end is only told if it arrived whole.
     async fn run(self, is_answered: &Notify) -> Sent {
-        let Self { first, mut payload, limit, sender } = self;
+        let Self {
+            first,
+            mut payload,
+            limit,
+            sender,
+        } = self;
         let mut taken = 0;
-        let mut next = Some(Ok(first)).filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
+        let mut next = Some(Ok(first))
+            .filter(|first: &Result<Bytes, _>| first.as_ref().is_ok_and(|first| !first.is_empty()));
         loop {
             let piece = match next.take() {
                 Some(piece) => piece,
@@ -114,7 +140,12 @@ impl Pump {
             };
             taken += piece.as_ref().map_or(0, Bytes::len) as u64;
             if taken > limit {
-                sender.send(Err(std::io::Error::other("the body is longer than gateway.bodyLimit"))).await.ok();
+                sender
+                    .send(Err(std::io::Error::other(
+                        "the body is longer than gateway.bodyLimit",
+                    )))
+                    .await
+                    .ok();
                 return Sent::TooLarge;
             }
             let is_last = piece.is_err();
@@ -153,7 +184,8 @@ pub(super) async fn whole(payload: &mut Payload, limit: usize) -> Option<Bytes> 
     Some(body.freeze())
 }
 
-/// Reads and drops the rest of a body, so that its sender reads the errcode and not a reset connection.
+/// Reads and drops the rest of a body, so that its sender reads the errcode and not a reset
+/// connection.
 pub(super) async fn drain(payload: &mut Payload, limit: u64) {
     let all = async {
         let mut dropped = 0;

@@ -10,4 +10,5 @@ pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Seconds until the credential in the body expires.
-pub(super) const CREDENTIAL_EXPIRES_IN: HeaderName = HeaderName::from_static("credential-expires-in");
+pub(super) const CREDENTIAL_EXPIRES_IN: HeaderName =
+    HeaderName::from_static("credential-expires-in");

@@ -1,5 +1,6 @@
-//! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`. Whether the id is a WeCom corpid is checked
-//! only after no account has it, so that accounts pay nothing for it.
+//! `POST` and `GET /jsapi/{appid}/config`: the caller's fields back, signed for `wx.config`.
+//! Whether the id is a WeCom corpid is checked only after no account has it, so that accounts pay
+//! nothing for it.
 
 use std::sync::Arc;
 
@@ -12,12 +13,18 @@ use super::{body, signed_config, wecom_config};
 use credentials::keeper::AccountCredentials;
 use wechat::credential::CredentialKind;
 
-pub(super) const ROUTES: &[Route] =
-    &[Route::get_and_post("/jsapi/{appid}/config", |call| Box::pin(get(call)), |call| Box::pin(post(call))).no_store()];
+pub(super) const ROUTES: &[Route] = &[Route::get_and_post(
+    "/jsapi/{appid}/config",
+    |call| Box::pin(get(call)),
+    |call| Box::pin(post(call)),
+)
+.no_store()];
 
 /// `POST`: a JSON object in the body.
 async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
-    let Some(credentials) = account(&call).await? else { return Box::pin(wecom_config::post(call)).await };
+    let Some(credentials) = account(&call).await? else {
+        return Box::pin(wecom_config::post(call)).await;
+    };
     refuse_agent(call.req)?;
     let body = body::json(&mut call).await?;
     sign(&credentials, &call, ConfigRequest::from_body(&body)?).await
@@ -25,9 +32,16 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
 
 /// `GET`: the same fields in the query, for pages that avoid a preflight.
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
-    let Some(credentials) = account(&call).await? else { return wecom_config::get(call).await };
+    let Some(credentials) = account(&call).await? else {
+        return wecom_config::get(call).await;
+    };
     refuse_agent(call.req)?;
-    sign(&credentials, &call, ConfigRequest::from_query(call.req.query_string())?).await
+    sign(
+        &credentials,
+        &call,
+        ConfigRequest::from_query(call.req.query_string())?,
+    )
+    .await
 }
 
 /// The account in the path; `None` if it is a corp of WeCom's, for which the store is not asked.
@@ -43,12 +57,29 @@ async fn account(call: &Call<'_>) -> Result<Option<Arc<AccountCredentials>>, Api
 /// Refuses `type=agent`, which only WeCom knows.
 fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
     let query = req.query_string();
-    let is_agent =
-        !query.is_empty() && url::form_urlencoded::parse(query.as_bytes()).any(|pair| pair == ("type".into(), "agent".into()));
-    if is_agent { Err(ApiError::NoAgent) } else { Ok(()) }
+    let is_agent = !query.is_empty()
+        && url::form_urlencoded::parse(query.as_bytes())
+            .any(|pair| pair == ("type".into(), "agent".into()));
+    if is_agent {
+        Err(ApiError::NoAgent)
+    } else {
+        Ok(())
+    }
 }
 
-async fn sign(credentials: &Arc<AccountCredentials>, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
-    let ticket = call.state.credential_for(call.req.head(), credentials, CredentialKind::JsapiTicket).await?;
-    Ok(signed_config::write(&[("appId", credentials.account.app_id.as_str())], ticket.value(), call, request))
+async fn sign(
+    credentials: &Arc<AccountCredentials>,
+    call: &Call<'_>,
+    request: ConfigRequest,
+) -> Result<HttpResponse, ApiError> {
+    let ticket = call
+        .state
+        .credential_for(call.req.head(), credentials, CredentialKind::JsapiTicket)
+        .await?;
+    Ok(signed_config::write(
+        &[("appId", credentials.account.app_id.as_str())],
+        ticket.value(),
+        call,
+        request,
+    ))
 }

@@ -10,7 +10,8 @@ use super::headers::{CREDENTIAL_EXPIRES_IN, JSON, NO_STORE};
 use super::route::{Call, Route};
 use super::signed_request::CredentialQuery;
 
-pub(super) const ROUTES: &[Route] = &[Route::get("/jsapi/{appid}/query", |call| Box::pin(get(call))).no_store()];
+pub(super) const ROUTES: &[Route] =
+    &[Route::get("/jsapi/{appid}/query", |call| Box::pin(get(call))).no_store()];
 
 /// Clients compare the body as a whole, so nothing else may be in it.
 #[derive(Serialize)]
@@ -24,7 +25,10 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let query = CredentialQuery::verify(&call).await?;
     let kind = query.kind;
     let credential = query.credential(call.state).await?;
-    let answer = Answer { key: kind.name(), value: credential.value().expose_secret() };
+    let answer = Answer {
+        key: kind.name(),
+        value: credential.value().expose_secret(),
+    };
     let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
     let left = credential.left(call.state.clock()).as_secs();
     let mut response = HttpResponse::Ok();

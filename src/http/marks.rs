@@ -1,12 +1,15 @@
-//! Marks that a handler puts into the extensions of a request or a response, for the middleware and the log.
+//! Marks that a handler puts into the extensions of a request or a response, for the middleware and
+//! the log.
 
 use actix_web::http::StatusCode;
 
-/// On a response: its body already has the form that the route's clients expect, so the middleware does not replace it. Without an
-/// error code it is a page for a person, or an error that is logged by its status alone.
+/// On a response: its body already has the form that the route's clients expect, so the middleware
+/// does not replace it. Without an error code it is a page for a person, or an error that is logged
+/// by its status alone.
 #[derive(Clone, Copy)]
 pub(super) struct Shaped {
-    /// The stable code and the status that the log writes. The status on the wire may differ: wetoken always sends 200.
+    /// The stable code and the status that the log writes. The status on the wire may differ:
+    /// wetoken always sends 200.
     pub(super) error: Option<(&'static str, StatusCode)>,
 }
 
@@ -16,9 +19,11 @@ pub(super) struct LongPoll;
 /// On a request: the handler has logged the refusal, so the general log line is left out.
 pub(super) struct AlreadyLogged;
 
-/// On a request: its line has bytes outside ASCII, and this is its query as it came. `None` if that cannot be told.
+/// On a request: its line has bytes outside ASCII, and this is its query as it came. `None` if that
+/// cannot be told.
 pub struct RawQuery(pub Option<String>);
 
-/// On a connection: notified once its client has closed it, which some handlers take as the end of the request.
+/// On a connection: notified once its client has closed it, which some handlers take as the end of
+/// the request.
 #[derive(Clone, Debug, Default)]
 pub struct HangUp(pub std::rc::Rc<tokio::sync::Notify>);

@@ -1,5 +1,6 @@
-//! What happens to every request and every response: the route is found, the origin is checked, then the handler runs; the response gets
-//! the security headers, and an error that is not ours gets our envelope. CORS headers are actix-cors's work, set up here from our policy.
+//! What happens to every request and every response: the route is found, the origin is checked,
+//! then the handler runs; the response gets the security headers, and an error that is not ours
+//! gets our envelope. CORS headers are actix-cors's work, set up here from our policy.
 
 use std::sync::Arc;
 
@@ -84,9 +85,16 @@ impl Middleware {
             let is_preflight = has_origin && response.request().method() == Method::OPTIONS;
             add_headers(response.headers_mut(), has_origin, is_preflight);
             if has_origin || !matched.route.no_store {
-                response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+                response
+                    .headers_mut()
+                    .append(header::VARY, HeaderValue::from_static("Origin"));
             }
-            log::write(&state, matched.route, &response, begun.until(state.clock().steady()));
+            log::write(
+                &state,
+                matched.route,
+                &response,
+                begun.until(state.clock().steady()),
+            );
             Ok(response)
         }
     }
@@ -94,7 +102,11 @@ impl Middleware {
     /// Whether a page of `origin` may call the route.
     fn allows(&self, origin: &HeaderValue, matched: Matched, req: &ServiceRequest) -> bool {
         let access = self.state.access();
-        if access.origins.allows_any() || origin.to_str().is_ok_and(|origin| access.origins.allows(origin)) {
+        if access.origins.allows_any()
+            || origin
+                .to_str()
+                .is_ok_and(|origin| access.origins.allows(origin))
+        {
             return true;
         }
         match matched.route.pages {
@@ -112,8 +124,12 @@ enum Next<F> {
     Refuse(ServiceRequest, ApiError),
 }
 
-/// The layer inside actix-cors: runs the handler of the route that [`Middleware::handle`] has found.
-pub(super) async fn answer(state: web::Data<AppState>, req: ServiceRequest) -> Result<ServiceResponse, Error> {
+/// The layer inside actix-cors: runs the handler of the route that [`Middleware::handle`] has
+/// found.
+pub(super) async fn answer(
+    state: web::Data<AppState>,
+    req: ServiceRequest,
+) -> Result<ServiceResponse, Error> {
     let matched = req.extensions().get::<Matched>().copied();
     match matched {
         Some(matched) => Ok(matched.answer(&state, req).await),
@@ -143,15 +159,27 @@ fn in_envelope(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 
 /// The headers of every response.
 fn add_headers(headers: &mut HeaderMap, has_origin: bool, is_preflight: bool) {
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     if is_preflight
         && !headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS)
         && headers.contains_key(header::ACCESS_CONTROL_MAX_AGE)
     {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type"));
-    } else if has_origin && !is_preflight && headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Content-Type"),
+        );
+    } else if has_origin
+        && !is_preflight
+        && headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+    {
         let exposed = HeaderValue::from_static("Credential-Expires-In, Retry-After, Warning");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
@@ -167,17 +195,38 @@ mod tests {
     use crate::http::page::{Page, visitor};
 
     fn through(response: HttpResponse) -> ServiceResponse<BoxBody> {
-        in_envelope(ServiceResponse::new(TestRequest::default().to_http_request(), response))
+        in_envelope(ServiceResponse::new(
+            TestRequest::default().to_http_request(),
+            response,
+        ))
     }
 
     #[test]
     fn a_page_stays_a_page_and_a_foreign_error_gets_the_envelope() {
-        let page = through(visitor(&TestRequest::default().to_http_request(), Page::Taken { site: "a" }));
-        let content_type = |response: &ServiceResponse<BoxBody>| response.headers().get(header::CONTENT_TYPE).cloned();
-        assert_eq!(content_type(&page), Some(HeaderValue::from_static("text/html; charset=utf-8")));
-        for html in ["text/html; charset=utf-8", "text/html", "text/plain; charset=utf-8"] {
-            let foreign = HttpResponseBuilder::new(StatusCode::BAD_REQUEST).content_type(html).body("<h1>Bad</h1>");
-            assert_eq!(content_type(&through(foreign)), Some(PROBLEM_JSON), "{html}");
+        let page = through(visitor(
+            &TestRequest::default().to_http_request(),
+            Page::Taken { site: "a" },
+        ));
+        let content_type = |response: &ServiceResponse<BoxBody>| {
+            response.headers().get(header::CONTENT_TYPE).cloned()
+        };
+        assert_eq!(
+            content_type(&page),
+            Some(HeaderValue::from_static("text/html; charset=utf-8"))
+        );
+        for html in [
+            "text/html; charset=utf-8",
+            "text/html",
+            "text/plain; charset=utf-8",
+        ] {
+            let foreign = HttpResponseBuilder::new(StatusCode::BAD_REQUEST)
+                .content_type(html)
+                .body("<h1>Bad</h1>");
+            assert_eq!(
+                content_type(&through(foreign)),
+                Some(PROBLEM_JSON),
+                "{html}"
+            );
         }
     }
 }

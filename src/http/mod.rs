@@ -1,4 +1,5 @@
-//! The HTTP server: routes, who may call them, and how answers and errors look. `route.rs` describes the way of a request.
+//! The HTTP server: routes, who may call them, and how answers and errors look. `route.rs`
+//! describes the way of a request.
 
 use std::sync::Arc;
 
@@ -55,14 +56,25 @@ pub use neighbours::{Opening, openings};
 pub use routes::list_routes;
 pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};
 
-/// The whole application, the same for the server and for its tests. The layer that is wrapped last is the outermost.
+/// The whole application, the same for the server and for its tests. The layer that is wrapped last
+/// is the outermost.
 pub fn create_app(
     state: web::Data<AppState>,
 ) -> App<
-    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>,
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
 > {
     let routes = Arc::new(routes::table(state.options.demo.is_some()));
-    let middleware = middleware::Middleware { state: state.clone(), routes, login_origins: login::may_call };
+    let middleware = middleware::Middleware {
+        state: state.clone(),
+        routes,
+        login_origins: login::may_call,
+    };
     App::new()
         .app_data(state.clone())
         .wrap_fn(move |req, _| middleware::answer(state.clone(), req))
@@ -78,7 +90,10 @@ pub fn access(config: &Config) -> Access {
         oauth: config.oauth.clone(),
         login: config.login.clone(),
         wecom: config.wecom.corps.clone(),
-        first_app: config.accounts.first().map(|account| account.app_id.clone()),
+        first_app: config
+            .accounts
+            .first()
+            .map(|account| account.app_id.clone()),
         neighbours: neighbours::settings(config),
     }
 }

@@ -1,5 +1,6 @@
-//! Checks the `Host` of a request against DNS rebinding. A web page whose host name is made to resolve to our address has the same origin as
-//! we have, so no other header shows the attack. But its browser still sends the page's name as `Host`.
+//! Checks the `Host` of a request against DNS rebinding. A web page whose host name is made to
+//! resolve to our address has the same origin as we have, so no other header shows the attack. But
+//! its browser still sends the page's name as `Host`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,20 +13,41 @@ use super::state::AppState;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Whether every host that the request names is an IP address, a name without a dot, the host of `server.publicUrl` or one of
-/// `server.hosts`. A trusted proxy's forwarded host is checked, too, but never replaces `Host`: a page can set it, and its visitor's machine
-/// may be a trusted proxy.
+/// Whether every host that the request names is an IP address, a name without a dot, the host of
+/// `server.publicUrl` or one of `server.hosts`. A trusted proxy's forwarded host is checked, too,
+/// but never replaces `Host`: a page can set it, and its visitor's machine may be a trusted proxy.
 pub(super) fn is_named(req: &HttpRequest, state: &AppState) -> bool {
-    let public = state.options.public_url.as_ref().and_then(|url| url.host_str());
-    let is_known =
-        |name: &str| state.options.hosts.iter().map(String::as_str).chain(public).any(|own| own.eq_ignore_ascii_case(name));
-    let is_trusted = req.head().peer_addr.is_some_and(|peer| state.trusts(peer.ip().to_canonical()));
+    let public = state
+        .options
+        .public_url
+        .as_ref()
+        .and_then(|url| url.host_str());
+    let is_known = |name: &str| {
+        state
+            .options
+            .hosts
+            .iter()
+            .map(String::as_str)
+            .chain(public)
+            .any(|own| own.eq_ignore_ascii_case(name))
+    };
+    let is_trusted = req
+        .head()
+        .peer_addr
+        .is_some_and(|peer| state.trusts(peer.ip().to_canonical()));
     let authority = req.uri().authority().map(|authority| authority.as_str());
-    directly(req.headers(), authority, req.version(), is_known) && (!is_trusted || by_proxy(req.headers(), is_known))
+    directly(req.headers(), authority, req.version(), is_known)
+        && (!is_trusted || by_proxy(req.headers(), is_known))
 }
 
-/// Checks `Host` and the host of an absolute request target. A browser sends exactly one `Host`; only HTTP/1.0 may leave it out.
-fn directly(headers: &HeaderMap, authority: Option<&str>, version: Version, is_known: impl Fn(&str) -> bool + Copy) -> bool {
+/// Checks `Host` and the host of an absolute request target. A browser sends exactly one `Host`;
+/// only HTTP/1.0 may leave it out.
+fn directly(
+    headers: &HeaderMap,
+    authority: Option<&str>,
+    version: Version,
+    is_known: impl Fn(&str) -> bool + Copy,
+) -> bool {
     let mut hosts = headers.get_all(header::HOST);
     let is_good = match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
@@ -38,13 +60,18 @@ fn directly(headers: &HeaderMap, authority: Option<&str>, version: Version, is_k
 /// Checks the hosts that proxies report.
 fn by_proxy(headers: &HeaderMap, is_known: impl Fn(&str) -> bool + Copy) -> bool {
     let mut listed = headers.get_all(X_FORWARDED_HOST);
-    let is_listed =
-        listed.all(|hosts| hosts.to_str().is_ok_and(|hosts| hosts.split(',').all(|host| is_own(host.trim(), is_known))));
+    let is_listed = listed.all(|hosts| {
+        hosts
+            .to_str()
+            .is_ok_and(|hosts| hosts.split(',').all(|host| is_own(host.trim(), is_known)))
+    });
     let mut elements = headers.get_all(header::FORWARDED);
     is_listed
         && elements.all(|elements| {
             elements.to_str().is_ok_and(|elements| {
-                let pairs = elements.split([',', ';']).filter_map(|pair| pair.split_once('='));
+                let pairs = elements
+                    .split([',', ';'])
+                    .filter_map(|pair| pair.split_once('='));
                 let mut hosts = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("host"));
                 hosts.all(|(_, host)| is_own(host.trim().trim_matches('"'), is_known))
             })
@@ -54,17 +81,23 @@ fn by_proxy(headers: &HeaderMap, is_known: impl Fn(&str) -> bool + Copy) -> bool
 /// Checks one host, with or without a port.
 fn is_own(host: &str, is_known: impl Fn(&str) -> bool) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
+        let Some((address, port)) = rest.split_once(']') else {
+            return false;
+        };
         // Clients may add the zone of a link-local address.
         let address = address.split('%').next().unwrap_or_default();
-        return address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        return address.parse::<Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     if host.parse::<IpAddr>().is_ok() {
         return true;
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
-    is_port(port) && (is_single_label(name) || is_known(name) || matches!(Host::parse(name), Ok(Host::Ipv4(_))))
+    is_port(port)
+        && (is_single_label(name)
+            || is_known(name)
+            || matches!(Host::parse(name), Ok(Host::Ipv4(_))))
 }
 
 fn is_port(text: &str) -> bool {
@@ -73,7 +106,10 @@ fn is_port(text: &str) -> bool {
 
 /// A name such as `localhost` or a container's, which nobody can register in the DNS.
 fn is_single_label(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -88,7 +124,10 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for &(name, value) in pairs {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         map
     }
@@ -149,32 +188,69 @@ mod tests {
 
     #[test]
     fn host_and_request_target_are_both_checked() {
-        let directly =
-            |pairs: &[(&'static str, &'static str)], authority, version| directly(&headers(pairs), authority, version, known);
+        let directly = |pairs: &[(&'static str, &'static str)], authority, version| {
+            directly(&headers(pairs), authority, version, known)
+        };
         assert!(directly(&[("host", "127.0.0.1")], None, Version::HTTP_11));
-        assert!(directly(&[("host", "127.0.0.1")], Some("wx.example.com"), Version::HTTP_11));
-        assert!(!directly(&[("host", "127.0.0.1")], Some("evil.example"), Version::HTTP_11), "an absolute target wins");
-        assert!(!directly(&[("host", "evil.example")], Some("127.0.0.1"), Version::HTTP_11));
-        assert!(!directly(&[("host", "127.0.0.1"), ("host", "127.0.0.1")], None, Version::HTTP_11));
-        assert!(directly(&[], None, Version::HTTP_10), "an old client names no host");
+        assert!(directly(
+            &[("host", "127.0.0.1")],
+            Some("wx.example.com"),
+            Version::HTTP_11
+        ));
+        assert!(
+            !directly(
+                &[("host", "127.0.0.1")],
+                Some("evil.example"),
+                Version::HTTP_11
+            ),
+            "an absolute target wins"
+        );
+        assert!(!directly(
+            &[("host", "evil.example")],
+            Some("127.0.0.1"),
+            Version::HTTP_11
+        ));
+        assert!(!directly(
+            &[("host", "127.0.0.1"), ("host", "127.0.0.1")],
+            None,
+            Version::HTTP_11
+        ));
+        assert!(
+            directly(&[], None, Version::HTTP_10),
+            "an old client names no host"
+        );
         assert!(!directly(&[], Some("evil.example"), Version::HTTP_10));
-        assert!(!directly(&[], None, Version::HTTP_11) && !directly(&[("host", "")], None, Version::HTTP_11));
+        assert!(
+            !directly(&[], None, Version::HTTP_11)
+                && !directly(&[("host", "")], None, Version::HTTP_11)
+        );
     }
 
     #[test]
     fn every_forwarded_host_is_checked() {
         const HOST: &str = "x-forwarded-host";
-        for own in
-            [&[][..], &[(HOST, "wx.example.com:443, jsdkd")], &[("forwarded", "for=1.1.1.1;Host=\"wx.example.com:443\", for=x")]]
-        {
+        for own in [
+            &[][..],
+            &[(HOST, "wx.example.com:443, jsdkd")],
+            &[(
+                "forwarded",
+                "for=1.1.1.1;Host=\"wx.example.com:443\", for=x",
+            )],
+        ] {
             assert!(by_proxy(&headers(own), known), "{own:?}");
         }
         for foreign in [
             &[(HOST, "evil.example, wx.example.com")][..],
             &[(HOST, "wx.example.com"), (HOST, "evil.example")],
             &[(HOST, "")],
-            &[("forwarded", "host=wx.example.com, for=1.1.1.1;host=evil.example")],
-            &[(HOST, "wx.example.com"), ("forwarded", "HOST = evil.example")],
+            &[(
+                "forwarded",
+                "host=wx.example.com, for=1.1.1.1;host=evil.example",
+            )],
+            &[
+                (HOST, "wx.example.com"),
+                ("forwarded", "HOST = evil.example"),
+            ],
         ] {
             assert!(!by_proxy(&headers(foreign), known), "{foreign:?}");
         }

@@ -1,5 +1,6 @@
-//! The pages for visitors, in Chinese or English and without scripts: how a login ended, or why it failed. The texts are askama templates
-//! in `static/visitor/`, one file for each page; askama escapes every value.
+//! The pages for visitors, in Chinese or English and without scripts: how a login ended, or why it
+//! failed. The texts are askama templates in `static/visitor/`, one file for each page; askama
+//! escapes every value.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, AcceptLanguage, Header, HeaderValue, Preference, Quality};
@@ -28,8 +29,14 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(super) enum Page<'a> {
     /// A scan login is done: the rest happens on the computer.
     Done,
-    /// "Log in to SITE?", a form with `token`, `state` (the login by its picture) and `answer` (`yes` or `no`) for `action`.
-    Confirm { site: &'a str, action: &'a str, token: &'a str, login: &'a str },
+    /// "Log in to SITE?", a form with `token`, `state` (the login by its picture) and `answer`
+    /// (`yes` or `no`) for `action`.
+    Confirm {
+        site: &'a str,
+        action: &'a str,
+        token: &'a str,
+        login: &'a str,
+    },
     /// The visitor answered no to [`Page::Confirm`].
     Declined,
     /// The link is unknown, used, too old, or another browser's.
@@ -41,7 +48,11 @@ pub(super) enum Page<'a> {
     /// A snapshot visit (快照页), where WeChat does not give the real identity.
     Snapshot { again: Option<&'a str> },
     /// WeChat or the store fails; `reference` is the request id in the log.
-    Trouble { status: Trouble, again: Option<&'a str>, reference: &'a str },
+    Trouble {
+        status: Trouble,
+        again: Option<&'a str>,
+        reference: &'a str,
+    },
 }
 
 /// Where a page sends the visitor: the first of these that is known.
@@ -78,7 +89,10 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, CSP))
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .insert_header((header::VARY, "Accept-Language"));
-    if matches!(page.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+    if matches!(
+        page.status(),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    ) {
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER));
     }
     response.extensions_mut().insert(Shaped { error: None });
@@ -88,37 +102,80 @@ pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
 /// The page after a failed login; `again` is where to start again.
 pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -> HttpResponse {
     let status = match failure {
-        Failure::BadCode => return visitor(req, Page::Expired(WayOn { again, ..WayOn::default() })),
+        Failure::BadCode => {
+            return visitor(
+                req,
+                Page::Expired(WayOn {
+                    again,
+                    ..WayOn::default()
+                }),
+            );
+        }
         Failure::Snapshot => return visitor(req, Page::Snapshot { again }),
         Failure::Upstream => Trouble::Upstream,
         Failure::TimedOut => Trouble::Slow,
     };
-    visitor(req, Page::Trouble { status, again, reference: &request_id(req) })
+    visitor(
+        req,
+        Page::Trouble {
+            status,
+            again,
+            reference: &request_id(req),
+        },
+    )
 }
 
-/// The page for a visitor who cannot be served now. The cause goes to the log; `again` is the address to retry.
-pub(super) fn trouble_here(req: &HttpRequest, state: &AppState, error: &LoginError, again: Option<&str>) -> HttpResponse {
+/// The page for a visitor who cannot be served now. The cause goes to the log; `again` is the
+/// address to retry.
+pub(super) fn trouble_here(
+    req: &HttpRequest,
+    state: &AppState,
+    error: &LoginError,
+    again: Option<&str>,
+) -> HttpResponse {
     let reference = request_id(req);
-    let status = if matches!(error, LoginError::TooMany { .. }) { Trouble::TooMany } else { Trouble::Here };
-    // Anybody can cause this, so the lines are limited; too many logins are logged by the login's own limits.
+    let status = if matches!(error, LoginError::TooMany { .. }) {
+        Trouble::TooMany
+    } else {
+        Trouble::Here
+    };
+    // Anybody can cause this, so the lines are limited; too many logins are logged by the login's
+    // own limits.
     if status == Trouble::Here
         && let Some(unlogged) = state.log_limit.admit("visitor not served")
     {
         let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
         tracing::warn!(%error, request_id = reference, unlogged, "a visitor could not be served");
     }
-    visitor(req, Page::Trouble { status, again, reference: &reference })
+    visitor(
+        req,
+        Page::Trouble {
+            status,
+            again,
+            reference: &reference,
+        },
+    )
 }
 
 /// The page if the concurrency limit is reached, which the limit itself logs.
 pub(super) fn overloaded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
-    visitor(req, Page::Trouble { status: Trouble::Here, again, reference: &request_id(req) })
+    visitor(
+        req,
+        Page::Trouble {
+            status: Trouble::Here,
+            again,
+            reference: &request_id(req),
+        },
+    )
 }
 
 /// The address of `req` below `base`, so that the visitor can retry.
 pub(super) fn retry_address(req: &HttpRequest, base: &Url) -> Option<String> {
     let path = req.uri().path_and_query()?.as_str();
-    base.join(path.trim_start_matches('/')).ok().filter(|url| url.origin() == base.origin()).map(String::from)
+    base.join(path.trim_start_matches('/'))
+        .ok()
+        .filter(|url| url.origin() == base.origin())
+        .map(String::from)
 }
 
 impl Page<'_> {
@@ -139,7 +196,18 @@ impl Page<'_> {
     fn html(&self, zh: bool) -> String {
         let sheet = match *self {
             Self::Done => Sheet::Done { zh },
-            Self::Confirm { site, action, token, login } => Sheet::Confirm { zh, site, action, token, login },
+            Self::Confirm {
+                site,
+                action,
+                token,
+                login,
+            } => Sheet::Confirm {
+                zh,
+                site,
+                action,
+                token,
+                login,
+            },
             Self::Declined => Sheet::Declined { zh },
             Self::Expired(WayOn { again, site, host }) => Sheet::Expired {
                 zh,
@@ -147,12 +215,26 @@ impl Page<'_> {
                 site: site.map(Url::as_str),
                 name: site.and_then(Url::host_str).unwrap_or(host),
             },
-            Self::Refused { again } => Sheet::Refused { zh, again: followable(again) },
+            Self::Refused { again } => Sheet::Refused {
+                zh,
+                again: followable(again),
+            },
             Self::Taken { site } => Sheet::Taken { zh, site },
-            Self::Snapshot { again } => Sheet::Snapshot { zh, again: followable(again) },
-            Self::Trouble { again, reference, .. } => Sheet::Trouble { zh, again: followable(again), reference },
+            Self::Snapshot { again } => Sheet::Snapshot {
+                zh,
+                again: followable(again),
+            },
+            Self::Trouble {
+                again, reference, ..
+            } => Sheet::Trouble {
+                zh,
+                again: followable(again),
+                reference,
+            },
         };
-        sheet.render().expect("text is written into a String, which takes it all")
+        sheet
+            .render()
+            .expect("text is written into a String, which takes it all")
     }
 }
 
@@ -162,11 +244,22 @@ enum Sheet<'a> {
     #[template(path = "done.html")]
     Done { zh: bool },
     #[template(path = "confirm.html")]
-    Confirm { zh: bool, site: &'a str, action: &'a str, token: &'a str, login: &'a str },
+    Confirm {
+        zh: bool,
+        site: &'a str,
+        action: &'a str,
+        token: &'a str,
+        login: &'a str,
+    },
     #[template(path = "declined.html")]
     Declined { zh: bool },
     #[template(path = "expired.html")]
-    Expired { zh: bool, again: Option<&'a str>, site: Option<&'a str>, name: &'a str },
+    Expired {
+        zh: bool,
+        again: Option<&'a str>,
+        site: Option<&'a str>,
+        name: &'a str,
+    },
     #[template(path = "refused.html")]
     Refused { zh: bool, again: Option<&'a str> },
     #[template(path = "taken.html")]
@@ -174,20 +267,28 @@ enum Sheet<'a> {
     #[template(path = "snapshot.html")]
     Snapshot { zh: bool, again: Option<&'a str> },
     #[template(path = "trouble.html")]
-    Trouble { zh: bool, again: Option<&'a str>, reference: &'a str },
+    Trouble {
+        zh: bool,
+        again: Option<&'a str>,
+        reference: &'a str,
+    },
 }
 
 /// `address`, if a link may have it. Escaping alone would allow `javascript:`.
 fn followable(address: Option<&str>) -> Option<&str> {
     address.filter(|address| {
-        let is_path = address.starts_with('/') && !address.starts_with("//") && !address.starts_with("/\\");
+        let is_path =
+            address.starts_with('/') && !address.starts_with("//") && !address.starts_with("/\\");
         is_path || address.starts_with("https://") || address.starts_with("http://")
     })
 }
 
-/// Whether `Accept-Language` prefers Chinese to English. Without either the answer is yes, since visitors use WeChat.
+/// Whether `Accept-Language` prefers Chinese to English. Without either the answer is yes, since
+/// visitors use WeChat.
 fn reads_chinese(req: &HttpRequest) -> bool {
-    let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else { return true };
+    let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else {
+        return true;
+    };
     wanted.retain(|wish| wish.quality > Quality::ZERO);
     // The sort is stable, so equal weights keep the visitor's order.
     wanted.sort_by_key(|wish| std::cmp::Reverse(wish.quality));
@@ -211,21 +312,41 @@ mod tests {
     const AGAIN: Option<&str> = Some("/oauth/wx1?redirect=https%3A%2F%2Fa.example&state=1");
 
     fn again<'a>(again: &'a str) -> WayOn<'a> {
-        WayOn { again: Some(again), ..WayOn::default() }
+        WayOn {
+            again: Some(again),
+            ..WayOn::default()
+        }
     }
 
     fn every_page<'a>() -> [Page<'a>; 9] {
         let again = AGAIN;
         [
             Page::Done,
-            Page::Confirm { site: "shop.example.com", action: "/login/confirm", token: "t-1", login: "u-1" },
+            Page::Confirm {
+                site: "shop.example.com",
+                action: "/login/confirm",
+                token: "t-1",
+                login: "u-1",
+            },
             Page::Declined,
-            Page::Expired(WayOn { again, ..WayOn::default() }),
-            Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }),
+            Page::Expired(WayOn {
+                again,
+                ..WayOn::default()
+            }),
+            Page::Expired(WayOn {
+                host: "wx.example.com",
+                ..WayOn::default()
+            }),
             Page::Refused { again },
-            Page::Taken { site: "https://shop.example.com" },
+            Page::Taken {
+                site: "https://shop.example.com",
+            },
             Page::Snapshot { again },
-            Page::Trouble { status: Trouble::Here, again, reference: "r-1" },
+            Page::Trouble {
+                status: Trouble::Here,
+                again,
+                reference: "r-1",
+            },
         ]
     }
 
@@ -235,10 +356,20 @@ mod tests {
             let (zh, en) = (page.html(true), page.html(false));
             let words = |html: &str| html.split("<main>").nth(1).expect("a main part").to_owned();
             assert_ne!(words(&zh), words(&en), "{page:?}");
-            assert!(zh.contains(r#"<html lang="zh-CN">"#) && en.contains(r#"<html lang="en">"#), "{page:?}");
+            assert!(
+                zh.contains(r#"<html lang="zh-CN">"#) && en.contains(r#"<html lang="en">"#),
+                "{page:?}"
+            );
             for html in [zh, en] {
-                assert_eq!((html.matches("<h1>").count(), html.matches("<p>").count()), (1, 1), "{page:?}");
-                assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>"), "{html}");
+                assert_eq!(
+                    (html.matches("<h1>").count(), html.matches("<p>").count()),
+                    (1, 1),
+                    "{page:?}"
+                );
+                assert!(
+                    html.starts_with("<!doctype html>") && html.ends_with("</html>"),
+                    "{html}"
+                );
             }
         }
     }
@@ -248,9 +379,18 @@ mod tests {
         for page in every_page() {
             for html in [page.html(true), page.html(false)] {
                 let html = html.to_ascii_lowercase();
-                for word in
-                    ["<script", "javascript:", "onclick", "onload", "onerror", "src=", "<link", "<iframe", "@import", "url("]
-                {
+                for word in [
+                    "<script",
+                    "javascript:",
+                    "onclick",
+                    "onload",
+                    "onerror",
+                    "src=",
+                    "<link",
+                    "<iframe",
+                    "@import",
+                    "url(",
+                ] {
                     assert!(!html.contains(word), "{word} in {html}");
                 }
             }
@@ -262,10 +402,27 @@ mod tests {
         let evil = r#"<script>alert(1)</script>"'&"#;
         let again = Some(r#"/a?b="><script>&c"#);
         for page in [
-            Page::Confirm { site: evil, action: evil, token: evil, login: evil },
-            Page::Trouble { status: Trouble::Slow, again, reference: evil },
-            Page::Expired(WayOn { again, site: None, host: evil }),
-            Page::Expired(WayOn { again: None, site: None, host: evil }),
+            Page::Confirm {
+                site: evil,
+                action: evil,
+                token: evil,
+                login: evil,
+            },
+            Page::Trouble {
+                status: Trouble::Slow,
+                again,
+                reference: evil,
+            },
+            Page::Expired(WayOn {
+                again,
+                site: None,
+                host: evil,
+            }),
+            Page::Expired(WayOn {
+                again: None,
+                site: None,
+                host: evil,
+            }),
             Page::Refused { again },
             Page::Taken { site: evil },
             Page::Snapshot { again },
@@ -274,51 +431,124 @@ mod tests {
                 assert!(!html.contains("<script"), "{html}");
             }
         }
-        let html = Page::Confirm { site: evil, action: evil, token: evil, login: evil }.html(true);
-        assert_eq!(html.matches("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;").count(), 4, "{html}");
+        let html = Page::Confirm {
+            site: evil,
+            action: evil,
+            token: evil,
+            login: evil,
+        }
+        .html(true);
+        assert_eq!(
+            html.matches("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;")
+                .count(),
+            4,
+            "{html}"
+        );
     }
 
     #[test]
     fn a_link_leads_to_a_web_address_or_is_left_out() {
-        for good in ["/oauth/wx1?redirect=a", "https://shop.example.com/", "http://localhost/"] {
-            assert!(Page::Expired(again(good)).html(true).contains(&format!(r#"href="{good}""#)), "{good}");
+        for good in [
+            "/oauth/wx1?redirect=a",
+            "https://shop.example.com/",
+            "http://localhost/",
+        ] {
+            assert!(
+                Page::Expired(again(good))
+                    .html(true)
+                    .contains(&format!(r#"href="{good}""#)),
+                "{good}"
+            );
         }
-        for bad in ["javascript:alert(1)", "//evil.org", "/\\evil.org", "data:text/html,x", "", "https:evil"] {
-            assert!(!Page::Expired(again(bad)).html(true).contains("href"), "{bad}");
+        for bad in [
+            "javascript:alert(1)",
+            "//evil.org",
+            "/\\evil.org",
+            "data:text/html,x",
+            "",
+            "https:evil",
+        ] {
+            assert!(
+                !Page::Expired(again(bad)).html(true).contains("href"),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn every_error_page_has_a_link_or_names_the_site() {
-        let site: Url = "https://shop.example.com:8443/in".parse().expect("an address");
+        let site: Url = "https://shop.example.com:8443/in"
+            .parse()
+            .expect("an address");
         let button = |page: Page<'_>, href: &str| {
             for html in [page.html(true), page.html(false)] {
-                assert!(html.contains(&format!(r#"<a class="button" href="{href}""#)), "{page:?}: {html}");
+                assert!(
+                    html.contains(&format!(r#"<a class="button" href="{href}""#)),
+                    "{page:?}: {html}"
+                );
             }
         };
         for page in [
-            Page::Expired(WayOn { site: Some(&site), ..again("/a") }),
+            Page::Expired(WayOn {
+                site: Some(&site),
+                ..again("/a")
+            }),
             Page::Refused { again: Some("/a") },
             Page::Snapshot { again: Some("/a") },
-            Page::Trouble { status: Trouble::Here, again: Some("/a"), reference: "r" },
+            Page::Trouble {
+                status: Trouble::Here,
+                again: Some("/a"),
+                reference: "r",
+            },
         ] {
             button(page, "/a");
         }
-        button(Page::Expired(WayOn { site: Some(&site), ..WayOn::default() }), site.as_str());
+        button(
+            Page::Expired(WayOn {
+                site: Some(&site),
+                ..WayOn::default()
+            }),
+            site.as_str(),
+        );
         for (page, name) in [
-            (Page::Expired(WayOn { site: Some(&site), ..WayOn::default() }), "shop.example.com"),
-            (Page::Expired(WayOn { host: "wx.example.com", ..WayOn::default() }), "wx.example.com"),
-            (Page::Taken { site: "https://shop.example.com" }, "https://shop.example.com"),
+            (
+                Page::Expired(WayOn {
+                    site: Some(&site),
+                    ..WayOn::default()
+                }),
+                "shop.example.com",
+            ),
+            (
+                Page::Expired(WayOn {
+                    host: "wx.example.com",
+                    ..WayOn::default()
+                }),
+                "wx.example.com",
+            ),
+            (
+                Page::Taken {
+                    site: "https://shop.example.com",
+                },
+                "https://shop.example.com",
+            ),
         ] {
             for html in [page.html(true), page.html(false)] {
-                assert!(html.contains(&format!("<bdi>{name}</bdi>")), "{page:?}: {html}");
+                assert!(
+                    html.contains(&format!("<bdi>{name}</bdi>")),
+                    "{page:?}: {html}"
+                );
             }
         }
     }
 
     #[test]
     fn the_form_carries_what_it_was_given_and_asks_yes_or_no() {
-        let page = Page::Confirm { site: "商店.example", action: "/login/confirm", token: "t-1", login: "u-1" };
+        let page = Page::Confirm {
+            site: "商店.example",
+            action: "/login/confirm",
+            token: "t-1",
+            login: "u-1",
+        };
         for html in [page.html(true), page.html(false)] {
             for part in [
                 r#"<form class="act" method="post" action="/login/confirm">"#,
@@ -352,28 +582,67 @@ mod tests {
             (Some("english, zhuang"), true),
             (Some(";;;,,q=1,en;q=2"), true),
         ] {
-            let req =
-                accept.into_iter().fold(TestRequest::default(), |req, accept| req.insert_header((header::ACCEPT_LANGUAGE, accept)));
+            let req = accept
+                .into_iter()
+                .fold(TestRequest::default(), |req, accept| {
+                    req.insert_header((header::ACCEPT_LANGUAGE, accept))
+                });
             assert_eq!(reads_chinese(&req.to_http_request()), zh, "{accept:?}");
         }
     }
 
     #[test]
     fn a_page_has_its_type_and_language_and_is_no_store() {
-        let req = TestRequest::default().insert_header((header::ACCEPT_LANGUAGE, "en")).to_http_request();
+        let req = TestRequest::default()
+            .insert_header((header::ACCEPT_LANGUAGE, "en"))
+            .to_http_request();
         let expect = [200, 200, 200, 400, 400, 400, 400, 403, 503];
         for (page, status) in every_page().into_iter().zip(expect) {
             let answer = visitor(&req, page);
             assert_eq!(answer.status().as_u16(), status, "{page:?}");
-            let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-            assert_eq!(header(header::CONTENT_TYPE), Some("text/html; charset=utf-8"));
-            assert_eq!((header(header::CONTENT_LANGUAGE), header(header::VARY)), (Some("en"), Some("Accept-Language")));
+            let header = |name| {
+                answer
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+            };
+            assert_eq!(
+                header(header::CONTENT_TYPE),
+                Some("text/html; charset=utf-8")
+            );
+            assert_eq!(
+                (header(header::CONTENT_LANGUAGE), header(header::VARY)),
+                (Some("en"), Some("Accept-Language"))
+            );
             assert_eq!(header(header::CACHE_CONTROL), Some("no-store"));
-            assert_eq!(header(header::RETRY_AFTER).is_some(), status == 503, "{page:?}");
-            assert!(header(header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.starts_with("default-src 'none';")));
+            assert_eq!(
+                header(header::RETRY_AFTER).is_some(),
+                status == 503,
+                "{page:?}"
+            );
+            assert!(
+                header(header::CONTENT_SECURITY_POLICY)
+                    .is_some_and(|policy| policy.starts_with("default-src 'none';"))
+            );
         }
-        for (status, number) in [(Trouble::Upstream, 502), (Trouble::Slow, 504), (Trouble::TooMany, 429)] {
-            assert_eq!(visitor(&req, Page::Trouble { status, again: None, reference: "r" }).status().as_u16(), number);
+        for (status, number) in [
+            (Trouble::Upstream, 502),
+            (Trouble::Slow, 504),
+            (Trouble::TooMany, 429),
+        ] {
+            assert_eq!(
+                visitor(
+                    &req,
+                    Page::Trouble {
+                        status,
+                        again: None,
+                        reference: "r"
+                    }
+                )
+                .status()
+                .as_u16(),
+                number
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The decoded parameters of a query string. A parameter that is given twice is an error, because it is unclear which value is meant.
+//! The decoded parameters of a query string. A parameter that is given twice is an error, because
+//! it is unclear which value is meant.
 
 use std::borrow::Cow;
 
@@ -21,10 +22,16 @@ impl<'a> Params<'a> {
 
     /// The value of `name`; an empty one counts as missing.
     pub(super) fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let mut values = self.0.iter().filter(|(pair, _)| pair == name).map(|(_, value)| value.as_ref());
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(pair, _)| pair == name)
+            .map(|(_, value)| value.as_ref());
         let value = values.next();
         if values.next().is_some() {
-            return Err(ApiError::MalformedQuery(format!("the parameter {name:?} is given more than once")));
+            return Err(ApiError::MalformedQuery(format!(
+                "the parameter {name:?} is given more than once"
+            )));
         }
         Ok(value.filter(|value| !value.is_empty()))
     }
@@ -34,9 +41,22 @@ impl<'a> Params<'a> {
     where
         T: Copy,
     {
-        let Some(value) = self.one(name)? else { return Ok(None) };
-        let meaning = known.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
-        let words = || known.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
-        meaning.map(Some).ok_or_else(|| ApiError::MalformedQuery(format!("{name} must be {}", words())))
+        let Some(value) = self.one(name)? else {
+            return Ok(None);
+        };
+        let meaning = known
+            .iter()
+            .find(|(word, _)| *word == value)
+            .map(|(_, meaning)| *meaning);
+        let words = || {
+            known
+                .iter()
+                .map(|(word, _)| *word)
+                .collect::<Vec<_>>()
+                .join(" or ")
+        };
+        meaning
+            .map(Some)
+            .ok_or_else(|| ApiError::MalformedQuery(format!("{name} must be {}", words())))
     }
 }

@@ -13,5 +13,8 @@ pub(super) const ROUTES: &[Route] = &[Route::get("/ping", |call| Box::pin(get(ca
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let body = format!("{{\"pong\":{}}}", call.state.clock().wall());
     let mut response = HttpResponse::Ok();
-    Ok(response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(body))
+    Ok(response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .body(body))
 }

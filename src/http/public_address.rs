@@ -1,5 +1,5 @@
-//! This server's address as browsers see it: `server.publicUrl`, else what the request says. Forwarded headers count only from trusted
-//! proxies.
+//! This server's address as browsers see it: `server.publicUrl`, else what the request says.
+//! Forwarded headers count only from trusted proxies.
 
 use std::net::Ipv6Addr;
 use std::sync::atomic::Ordering;
@@ -24,10 +24,17 @@ pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError>
     if let Some(url) = &state.options.public_url {
         return Ok(url.clone());
     }
-    let trusted = req.head().peer_addr.is_some_and(|peer| state.trusts(peer.ip().to_canonical()));
-    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let trusted = req
+        .head()
+        .peer_addr
+        .is_some_and(|peer| state.trusts(peer.ip().to_canonical()));
+    let host = req
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let host = host.or_else(|| req.uri().authority().map(|authority| authority.as_str()));
-    let (url, is_corrected) = as_said(req.headers(), trusted, host).ok_or(ApiError::Other(StatusCode::BAD_REQUEST))?;
+    let (url, is_corrected) =
+        as_said(req.headers(), trusted, host).ok_or(ApiError::Other(StatusCode::BAD_REQUEST))?;
     if is_corrected && !state.address_warned.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             host,
@@ -40,26 +47,50 @@ pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError>
 
 /// The address, and whether the headers contradict each other about the port.
 fn as_said(headers: &HeaderMap, trusted: bool, own_host: Option<&str>) -> Option<(Url, bool)> {
-    let said = if trusted { forwarded(headers) } else { Said::default() };
+    let said = if trusted {
+        forwarded(headers)
+    } else {
+        Said::default()
+    };
     let (name, stated) = split(said.host.as_deref().or(own_host)?)?;
     let is_https = match &said.proto {
         Some(proto) => proto.eq_ignore_ascii_case("https"),
         // A proxy that forwards `host:443` means https even if it does not say so.
         None => trusted && said.port.or(stated) == Some(443),
     };
-    let (scheme, usual, of_other) = if is_https { ("https", 443, 80) } else { ("http", 80, 443) };
+    let (scheme, usual, of_other) = if is_https {
+        ("https", 443, 80)
+    } else {
+        ("http", 80, 443)
+    };
     let (port, is_corrected) = if trusted {
         // The other scheme's port belongs to a connection between proxies, never to the browser.
-        let port = [said.port, stated].into_iter().flatten().find(|port| *port != of_other).unwrap_or(usual);
-        (port, [said.port, stated].into_iter().flatten().any(|other| other != port))
+        let port = [said.port, stated]
+            .into_iter()
+            .flatten()
+            .find(|port| *port != of_other)
+            .unwrap_or(usual);
+        (
+            port,
+            [said.port, stated]
+                .into_iter()
+                .flatten()
+                .any(|other| other != port),
+        )
     } else {
         (stated.unwrap_or(usual), false)
     };
     let url: Url = format!("{scheme}://{name}:{port}/").parse().ok()?;
     // A `Host` with a path, a user or a query could lead to another site.
-    let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    let short = url.host_str().is_some_and(|host| host.len() <= LONGEST_HOST);
-    (plain && short && url.password().is_none() && !name.contains(['/', '\\', '@'])).then_some((url, is_corrected))
+    let plain = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty();
+    let short = url
+        .host_str()
+        .is_some_and(|host| host.len() <= LONGEST_HOST);
+    (plain && short && url.password().is_none() && !name.contains(['/', '\\', '@']))
+        .then_some((url, is_corrected))
 }
 
 /// What trusted proxies report about our address.
@@ -70,14 +101,21 @@ struct Said {
     port: Option<u16>,
 }
 
-/// Scheme, host and port from the nearest proxy, which wrote last. `Forwarded` counts only if the other headers have neither scheme nor
-/// host: a proxy that writes those forwards the client's own `Forwarded` unchanged.
+/// Scheme, host and port from the nearest proxy, which wrote last. `Forwarded` counts only if the
+/// other headers have neither scheme nor host: a proxy that writes those forwards the client's own
+/// `Forwarded` unchanged.
 fn forwarded(headers: &HeaderMap) -> Said {
     let last = |name: HeaderName| {
         let value = headers.get_all(name).last()?.to_str().ok()?;
-        value.rsplit(',').next().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        value
+            .rsplit(',')
+            .next()
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
     };
-    let port = last(X_FORWARDED_PORT).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+    let port = last(X_FORWARDED_PORT)
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port > 0);
     let (proto, host) = (last(X_FORWARDED_PROTO), last(X_FORWARDED_HOST));
     if proto.is_some() || host.is_some() {
         return Said { proto, host, port };
@@ -85,9 +123,15 @@ fn forwarded(headers: &HeaderMap) -> Said {
     let element = last(header::FORWARDED).unwrap_or_default();
     let pair = |wanted: &str| {
         let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().trim_matches('"').to_owned())
+        pairs
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim().trim_matches('"').to_owned())
     };
-    Said { proto: pair("proto"), host: pair("host"), port }
+    Said {
+        proto: pair("proto"),
+        host: pair("host"),
+        port,
+    }
 }
 
 /// Name and port of `host`. An IPv6 address gets the brackets that some proxies leave out.
@@ -102,7 +146,9 @@ fn split(host: &str) -> Option<(String, Option<u16>)> {
     let (name, port) = host.split_at(end);
     let port = match port.strip_prefix(':') {
         Some("") => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
         None if port.is_empty() => None,
         _ => return None,
     };
@@ -115,22 +161,48 @@ mod tests {
     use actix_web::http::header::HeaderValue;
 
     #[track_caller]
-    fn check(trusted: bool, headers: &[(&'static str, &'static str)], own_host: &str, base: Option<&str>) {
+    fn check(
+        trusted: bool,
+        headers: &[(&'static str, &'static str)],
+        own_host: &str,
+        base: Option<&str>,
+    ) {
         let mut map = HeaderMap::new();
         for &(name, value) in headers {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         let said = as_said(&map, trusted, Some(own_host));
-        assert_eq!(said.as_ref().map(|(url, _)| url.as_str()), base, "{headers:?} {own_host}");
+        assert_eq!(
+            said.as_ref().map(|(url, _)| url.as_str()),
+            base,
+            "{headers:?} {own_host}"
+        );
     }
 
     /// The same behind a trusted proxy; also checks whether the headers contradict each other.
     #[track_caller]
-    fn check_ports(own_host: &str, headers: &[(&'static str, &'static str)], base: &str, is_corrected: bool) {
+    fn check_ports(
+        own_host: &str,
+        headers: &[(&'static str, &'static str)],
+        base: &str,
+        is_corrected: bool,
+    ) {
         check(true, headers, own_host, Some(base));
         let mut map = HeaderMap::new();
-        headers.iter().for_each(|&(name, value)| map.append(HeaderName::from_static(name), HeaderValue::from_static(value)));
-        assert_eq!(as_said(&map, true, Some(own_host)).map(|(_, corrected)| corrected), Some(is_corrected), "{headers:?}");
+        headers.iter().for_each(|&(name, value)| {
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        assert_eq!(
+            as_said(&map, true, Some(own_host)).map(|(_, corrected)| corrected),
+            Some(is_corrected),
+            "{headers:?}"
+        );
     }
 
     const PROTO: &str = "x-forwarded-proto";
@@ -140,41 +212,159 @@ mod tests {
 
     #[test]
     fn the_other_schemes_port_is_ignored() {
-        check_ports("wx.example.com:80", &[(PROTO, "https")], "https://wx.example.com/", true);
-        check_ports("wx.example.com:80", &[(PROTO, "HTTPS"), (HOST, "wx.example.com:80")], "https://wx.example.com/", true);
-        check_ports("wx.example.com:443", &[(PROTO, "http")], "http://wx.example.com/", true);
+        check_ports(
+            "wx.example.com:80",
+            &[(PROTO, "https")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:80",
+            &[(PROTO, "HTTPS"), (HOST, "wx.example.com:80")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:443",
+            &[(PROTO, "http")],
+            "http://wx.example.com/",
+            true,
+        );
         check_ports("wx.example.com:443", &[], "https://wx.example.com/", false);
-        check_ports("a", &[(FORWARDED, "proto=https;host=\"wx.example.com:80\"")], "https://wx.example.com/", true);
-        check_ports("wx.example.com:80", &[(FORWARDED, "for=1.1.1.1;proto=https")], "https://wx.example.com/", true);
-        check_ports("wx.example.com:8443", &[(PROTO, "https")], "https://wx.example.com:8443/", false);
-        check_ports("wx.example.com:443", &[(PROTO, "https")], "https://wx.example.com/", false);
+        check_ports(
+            "a",
+            &[(FORWARDED, "proto=https;host=\"wx.example.com:80\"")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:80",
+            &[(FORWARDED, "for=1.1.1.1;proto=https")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:8443",
+            &[(PROTO, "https")],
+            "https://wx.example.com:8443/",
+            false,
+        );
+        check_ports(
+            "wx.example.com:443",
+            &[(PROTO, "https")],
+            "https://wx.example.com/",
+            false,
+        );
         check_ports("wx.example.com:80", &[], "http://wx.example.com/", false);
-        check(false, &[(PROTO, "https")], "wx.example.com:443", Some("http://wx.example.com:443/"));
+        check(
+            false,
+            &[(PROTO, "https")],
+            "wx.example.com:443",
+            Some("http://wx.example.com:443/"),
+        );
     }
 
     #[test]
     fn a_proxy_may_name_the_port() {
-        check_ports("wx.example.com", &[(PROTO, "https"), (PORT, "8443")], "https://wx.example.com:8443/", false);
-        check_ports("wx.example.com:80", &[(PROTO, "https"), (PORT, "8443")], "https://wx.example.com:8443/", true);
-        check_ports("wx.example.com:3030", &[(PROTO, "https"), (PORT, "443")], "https://wx.example.com/", true);
-        check_ports("wx.example.com:8443", &[(PROTO, "https"), (PORT, "80")], "https://wx.example.com:8443/", true);
-        check_ports("wx.example.com:80", &[(PROTO, "https"), (PORT, "80")], "https://wx.example.com/", true);
-        check_ports("wx.example.com", &[(PORT, "443")], "https://wx.example.com/", false);
-        check_ports("wx.example.com", &[(PORT, "8080, 443"), (HOST, "b.example")], "https://b.example/", false);
-        check_ports("a", &[(FORWARDED, "proto=https;host=wx.example.com"), (PORT, "8443")], "https://wx.example.com:8443/", false);
+        check_ports(
+            "wx.example.com",
+            &[(PROTO, "https"), (PORT, "8443")],
+            "https://wx.example.com:8443/",
+            false,
+        );
+        check_ports(
+            "wx.example.com:80",
+            &[(PROTO, "https"), (PORT, "8443")],
+            "https://wx.example.com:8443/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:3030",
+            &[(PROTO, "https"), (PORT, "443")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:8443",
+            &[(PROTO, "https"), (PORT, "80")],
+            "https://wx.example.com:8443/",
+            true,
+        );
+        check_ports(
+            "wx.example.com:80",
+            &[(PROTO, "https"), (PORT, "80")],
+            "https://wx.example.com/",
+            true,
+        );
+        check_ports(
+            "wx.example.com",
+            &[(PORT, "443")],
+            "https://wx.example.com/",
+            false,
+        );
+        check_ports(
+            "wx.example.com",
+            &[(PORT, "8080, 443"), (HOST, "b.example")],
+            "https://b.example/",
+            false,
+        );
+        check_ports(
+            "a",
+            &[
+                (FORWARDED, "proto=https;host=wx.example.com"),
+                (PORT, "8443"),
+            ],
+            "https://wx.example.com:8443/",
+            false,
+        );
         for nonsense in ["", "x", "0", "-1", "65536", "443:80"] {
-            check_ports("wx.example.com", &[(PROTO, "https"), (PORT, nonsense)], "https://wx.example.com/", false);
+            check_ports(
+                "wx.example.com",
+                &[(PROTO, "https"), (PORT, nonsense)],
+                "https://wx.example.com/",
+                false,
+            );
         }
-        check(false, &[(PORT, "8443")], "wx.example.com", Some("http://wx.example.com/"));
+        check(
+            false,
+            &[(PORT, "8443")],
+            "wx.example.com",
+            Some("http://wx.example.com/"),
+        );
     }
 
     #[test]
     fn ipv6_hosts_keep_their_brackets() {
-        check_ports("[2001:db8::1]:80", &[(PROTO, "https")], "https://[2001:db8::1]/", true);
-        check_ports("[2001:db8::1]:3030", &[], "http://[2001:db8::1]:3030/", false);
-        check_ports("a", &[(PROTO, "https"), (HOST, "2001:db8::1")], "https://[2001:db8::1]/", false);
-        check_ports("a", &[(FORWARDED, "host=\"[2001:db8::1]:80\";proto=https")], "https://[2001:db8::1]/", true);
-        check_ports("[::1]", &[(PROTO, "https"), (PORT, "8443")], "https://[::1]:8443/", false);
+        check_ports(
+            "[2001:db8::1]:80",
+            &[(PROTO, "https")],
+            "https://[2001:db8::1]/",
+            true,
+        );
+        check_ports(
+            "[2001:db8::1]:3030",
+            &[],
+            "http://[2001:db8::1]:3030/",
+            false,
+        );
+        check_ports(
+            "a",
+            &[(PROTO, "https"), (HOST, "2001:db8::1")],
+            "https://[2001:db8::1]/",
+            false,
+        );
+        check_ports(
+            "a",
+            &[(FORWARDED, "host=\"[2001:db8::1]:80\";proto=https")],
+            "https://[2001:db8::1]/",
+            true,
+        );
+        check_ports(
+            "[::1]",
+            &[(PROTO, "https"), (PORT, "8443")],
+            "https://[::1]:8443/",
+            false,
+        );
         for broken in ["[::1", "[::1]x", "[]", "::1:x", "[1.2.3.4]:80"] {
             check(true, &[], broken, None);
         }
@@ -182,22 +372,55 @@ mod tests {
 
     #[test]
     fn an_untrusted_peer_sets_only_the_host() {
-        check(false, &[(PROTO, "https"), (HOST, "evil.org")], "wx.example.com:3030", Some("http://wx.example.com:3030/"));
+        check(
+            false,
+            &[(PROTO, "https"), (HOST, "evil.org")],
+            "wx.example.com:3030",
+            Some("http://wx.example.com:3030/"),
+        );
     }
 
     #[test]
     fn the_nearest_proxy_counts() {
-        check(true, &[(PROTO, "https"), (HOST, "wx.example.com")], "127.0.0.1:3030", Some("https://wx.example.com/"));
-        check(true, &[(PROTO, "http, https"), (HOST, "evil.org, wx.example.com")], "a", Some("https://wx.example.com/"));
-        check(true, &[(HOST, "evil.org"), (HOST, "wx.example.com:8080")], "a", Some("http://wx.example.com:8080/"));
-        check(true, &[(PROTO, "https")], "wx.example.com", Some("https://wx.example.com/"));
         check(
             true,
-            &[("forwarded", "host=evil.org, for=1.1.1.1;Proto=https;host=\"wx.example.com\"")],
+            &[(PROTO, "https"), (HOST, "wx.example.com")],
+            "127.0.0.1:3030",
+            Some("https://wx.example.com/"),
+        );
+        check(
+            true,
+            &[(PROTO, "http, https"), (HOST, "evil.org, wx.example.com")],
             "a",
             Some("https://wx.example.com/"),
         );
-        check(true, &[("forwarded", "host=evil.org"), (PROTO, "https")], "wx.example.com", Some("https://wx.example.com/"));
+        check(
+            true,
+            &[(HOST, "evil.org"), (HOST, "wx.example.com:8080")],
+            "a",
+            Some("http://wx.example.com:8080/"),
+        );
+        check(
+            true,
+            &[(PROTO, "https")],
+            "wx.example.com",
+            Some("https://wx.example.com/"),
+        );
+        check(
+            true,
+            &[(
+                "forwarded",
+                "host=evil.org, for=1.1.1.1;Proto=https;host=\"wx.example.com\"",
+            )],
+            "a",
+            Some("https://wx.example.com/"),
+        );
+        check(
+            true,
+            &[("forwarded", "host=evil.org"), (PROTO, "https")],
+            "wx.example.com",
+            Some("https://wx.example.com/"),
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `POST /wechat/{appid}`, `/wechat` and `/`: WeChat pushes a message or an event. `GET` at the same paths is the server check. Whatever is
-//! wrong with a push, the refusal is the same.
+//! `POST /wechat/{appid}`, `/wechat` and `/`: WeChat pushes a message or an event. `GET` at the
+//! same paths is the server check. Whatever is wrong with a push, the refusal is the same.
 
 use std::sync::Arc;
 
@@ -27,26 +27,35 @@ pub(super) async fn post(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 
 /// `POST /` from a proxy that names the app.
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
-    let app_id = pushed_app::named_by_proxy(call.req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
+    let app_id =
+        pushed_app::named_by_proxy(call.req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
     let credentials = pushed_app::find(call.req, call.state, app_id).await?;
     receive(credentials, call).await
 }
 
-async fn receive(credentials: Arc<AccountCredentials>, mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+async fn receive(
+    credentials: Arc<AccountCredentials>,
+    mut call: Call<'_>,
+) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let account = &credentials.account;
     let refused = |fault: PushFault| {
         pushed_app::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
-    // WeChat sends no body that is too large or never ends, so it is refused like a wrong signature.
+    // WeChat sends no body that is too large or never ends, so it is refused like a wrong
+    // signature.
     let body = body::raw(&mut call).await.map_err(|error| match error {
         ApiError::Overloaded => error,
         ApiError::BodyTooLarge { limit } => refused(PushFault::TooLarge(limit)),
         _ => refused(PushFault::Unfinished),
     })?;
     let params = Params::of(req);
-    let one = |name| params.one(name).map_err(|_| refused(PushFault::RepeatedParameter));
+    let one = |name| {
+        params
+            .one(name)
+            .map_err(|_| refused(PushFault::RepeatedParameter))
+    };
     let push = Push {
         signature: one("signature")?,
         msg_signature: one("msg_signature")?,
@@ -62,16 +71,32 @@ async fn receive(credentials: Arc<AccountCredentials>, mut call: Call<'_>) -> Re
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, NO_STORE));
     // WeChat repeats a refused push; after `success` the message would be lost.
-    Ok(match state.inbox.answer(&credentials, &policy, delivery, || state.permit(&credentials)).await? {
-        Answer::Nothing => response.insert_header((header::CONTENT_TYPE, TEXT)).body("success"),
-        Answer::Silence => response.insert_header((header::CONTENT_TYPE, TEXT)).finish(),
-        Answer::Reply(reply) => {
-            let reply = seal.close(account, &reply, state.clock().wall().seconds()).into_owned();
-            let content_type = match seal.form {
-                Form::Xml => XML,
-                Form::Json => JSON,
-            };
-            response.insert_header((header::CONTENT_TYPE, content_type)).body(reply)
-        }
-    })
+    Ok(
+        match state
+            .inbox
+            .answer(&credentials, &policy, delivery, || {
+                state.permit(&credentials)
+            })
+            .await?
+        {
+            Answer::Nothing => response
+                .insert_header((header::CONTENT_TYPE, TEXT))
+                .body("success"),
+            Answer::Silence => response
+                .insert_header((header::CONTENT_TYPE, TEXT))
+                .finish(),
+            Answer::Reply(reply) => {
+                let reply = seal
+                    .close(account, &reply, state.clock().wall().seconds())
+                    .into_owned();
+                let content_type = match seal.form {
+                    Form::Xml => XML,
+                    Form::Json => JSON,
+                };
+                response
+                    .insert_header((header::CONTENT_TYPE, content_type))
+                    .body(reply)
+            }
+        },
+    )
 }

@@ -1,4 +1,5 @@
-//! Logs refused pushes and server checks for the operator: which fault, and what to change. The sender learns neither.
+//! Logs refused pushes and server checks for the operator: which fault, and what to change. The
+//! sender learns neither.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,8 @@ use wechat::account::AppId;
 /// An account's faults of one kind are logged at most once in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The most pairs of account and kind that are remembered. Further pairs are not logged until old ones expire.
+/// The most pairs of account and kind that are remembered. Further pairs are not logged until old
+/// ones expire.
 const MOST: usize = 4096;
 
 /// Which faults were logged recently, by account and kind. All unknown accounts share one entry.
@@ -26,12 +28,20 @@ struct Last {
 
 impl PushFaultLog {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, logged: Mutex::default() }
+        Self {
+            clock,
+            logged: Mutex::default(),
+        }
     }
 
-    /// `Some` if a fault of this kind is to be logged now: how many were left out since the last line. `has_room` is asked only if a line
-    /// is due.
-    pub(super) fn admit(&self, app_id: Option<&AppId>, kind: &'static str, has_room: impl FnOnce() -> bool) -> Option<u64> {
+    /// `Some` if a fault of this kind is to be logged now: how many were left out since the last
+    /// line. `has_room` is asked only if a line is due.
+    pub(super) fn admit(
+        &self,
+        app_id: Option<&AppId>,
+        kind: &'static str,
+        has_room: impl FnOnce() -> bool,
+    ) -> Option<u64> {
         let now = self.clock.steady();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (app_id.cloned(), kind);
@@ -49,7 +59,13 @@ impl PushFaultLog {
         if logged.len() >= MOST || !has_room() {
             return None;
         }
-        logged.insert(key, Last { at: now, unlogged: 0 });
+        logged.insert(
+            key,
+            Last {
+                at: now,
+                unlogged: 0,
+            },
+        );
         Some(0)
     }
 }
@@ -68,10 +84,16 @@ mod tests {
         let clock = Clock::manual(UnixMillis(0));
         let faults = PushFaultLog::new(clock.clone());
         let logged = |app_id: usize, kind| faults.admit(Some(&app(app_id)), kind, || true);
-        assert_eq!([1, 1, 1, 2].map(|app_id| logged(app_id, "wrong_token")), [Some(0), None, None, Some(0)]);
+        assert_eq!(
+            [1, 1, 1, 2].map(|app_id| logged(app_id, "wrong_token")),
+            [Some(0), None, None, Some(0)]
+        );
         assert_eq!(logged(1, "wrong_clock"), Some(0));
         clock.advance(LOG_INTERVAL);
-        assert_eq!((logged(1, "wrong_token"), logged(1, "wrong_token")), (Some(2), None));
+        assert_eq!(
+            (logged(1, "wrong_token"), logged(1, "wrong_token")),
+            (Some(2), None)
+        );
         assert_eq!(logged(1, "wrong_clock"), Some(0));
     }
 
@@ -79,10 +101,19 @@ mod tests {
     fn memory_is_bounded_and_entries_expire() {
         let clock = Clock::manual(UnixMillis(0));
         let faults = PushFaultLog::new(clock.clone());
-        let logged = (0..MOST + 100).filter(|number| faults.admit(Some(&app(*number)), "clear", || true).is_some()).count();
+        let logged = (0..MOST + 100)
+            .filter(|number| {
+                faults
+                    .admit(Some(&app(*number)), "clear", || true)
+                    .is_some()
+            })
+            .count();
         assert_eq!(logged, MOST);
         clock.advance(LOG_INTERVAL);
-        assert_eq!(faults.admit(Some(&app(MOST + 100)), "clear", || true), Some(0));
+        assert_eq!(
+            faults.admit(Some(&app(MOST + 100)), "clear", || true),
+            Some(0)
+        );
         assert_eq!(faults.logged.lock().expect("nobody panics").len(), 1);
     }
 

@@ -1,5 +1,6 @@
-//! `GET /qrcode/{text}`: the text as a QR code in PNG, or in SVG with `.svg` at the end. With `?unescape=true` the text is decoded a second
-//! time, as a form value, which is how the address of a scan login's QR code is encoded.
+//! `GET /qrcode/{text}`: the text as a QR code in PNG, or in SVG with `.svg` at the end. With
+//! `?unescape=true` the text is decoded a second time, as a form value, which is how the address of
+//! a scan login's QR code is encoded.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -16,7 +17,11 @@ use super::headers::NO_STORE;
 use super::route::{Call, Pages, Route};
 
 pub(super) const ROUTES: &[Route] =
-    &[Route::get("/qrcode/{text:tail}", |call| Box::pin(get(call))).pages(Pages::LoginSites).secret_path()];
+    &[
+        Route::get("/qrcode/{text:tail}", |call| Box::pin(get(call)))
+            .pages(Pages::LoginSites)
+            .secret_path(),
+    ];
 
 /// Readers tolerate damage to 15 % of the code.
 const LEVEL: EcLevel = EcLevel::M;
@@ -32,7 +37,8 @@ const LEAST: usize = 3;
 const DRAWING: &str = "qrcode";
 
 /// An SVG that is opened as a page may use its own style and nothing else.
-const SVG_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+const SVG_CSP: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
 /// The picture. Never cached, because the text may belong to a login.
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
@@ -44,11 +50,20 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         None => (raw, Form::Png),
     };
     let text = text(raw, is_escaped_twice(req.query_string()))?;
-    let _permit = state.concurrency.acquire_from(DRAWING, state.network(req.head()))?;
-    let _turn = state.expensive.acquire().await.map_err(|_| ApiError::ShuttingDown)?;
+    let _permit = state
+        .concurrency
+        .acquire_from(DRAWING, state.network(req.head()))?;
+    let _turn = state
+        .expensive
+        .acquire()
+        .await
+        .map_err(|_| ApiError::ShuttingDown)?;
     // A large code takes some milliseconds, so it is drawn outside the worker.
     let picture = web::block(move || encode(&text).map(|code| form.draw(&code)));
-    let picture = picture.await.map_err(|_| ApiError::ShuttingDown)?.ok_or(ApiError::TextTooLong)?;
+    let picture = picture
+        .await
+        .map_err(|_| ApiError::ShuttingDown)?
+        .ok_or(ApiError::TextTooLong)?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, NO_STORE));
     match form {
@@ -76,7 +91,8 @@ impl Form {
 }
 
 fn is_escaped_twice(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "unescape" && value == "true")
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "unescape" && value == "true")
 }
 
 /// Decodes `raw` once, or twice, the second time as a form value, where `+` is a space.
@@ -85,15 +101,29 @@ fn text(raw: &str, is_escaped_twice: bool) -> Result<String, ApiError> {
     if is_escaped_twice {
         text = decoded(&text.replace('+', " "))?;
     }
-    if text.is_empty() { Err(ApiError::InvalidText("is empty")) } else { Ok(text) }
+    if text.is_empty() {
+        Err(ApiError::InvalidText("is empty"))
+    } else {
+        Ok(text)
+    }
 }
 
 fn decoded(text: &str) -> Result<String, ApiError> {
-    let is_whole = |after: &str| after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let is_whole = |after: &str| {
+        after
+            .as_bytes()
+            .get(..2)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
     if !text.split('%').skip(1).all(is_whole) {
-        return Err(ApiError::InvalidText("has a % that is not followed by two hex digits"));
+        return Err(ApiError::InvalidText(
+            "has a % that is not followed by two hex digits",
+        ));
     }
-    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| ApiError::InvalidText("is not UTF-8"))
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| ApiError::InvalidText("is not UTF-8"))
 }
 
 /// The smallest code that holds `text`; `None` when none does.
@@ -105,7 +135,8 @@ fn content(text: &str) -> Option<Bits> {
     if text.is_ascii() {
         return bits::encode_auto(text.as_bytes(), LEVEL).ok();
     }
-    // As bytes: the library would encode pairs of UTF-8 bytes as Shift JIS, and readers would show Japanese.
+    // As bytes: the library would encode pairs of UTF-8 bytes as Shift JIS, and readers would show
+    // Japanese.
     (1..=40).find_map(|version| {
         let mut bits = Bits::new(Version::Normal(version));
         bits.push_byte_data(text.as_bytes()).ok()?;
@@ -134,7 +165,9 @@ fn png(code: &QrCode) -> Vec<u8> {
     let mut encoder = png::Encoder::new(&mut file, side, side);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::One);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+    let written = encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(&pixels));
     written.expect("a Vec takes what is written, and there are as many pixels as the header says");
     file
 }
@@ -151,7 +184,8 @@ fn svg(code: &QrCode) -> String {
         while dark.next_if_eq(&(x + run, y)).is_some() {
             run += 1;
         }
-        write!(svg, "M{} {}h{run}v1h-{run}z", x + QUIET, y + QUIET).expect("a String takes what is written");
+        write!(svg, "M{} {}h{run}v1h-{run}z", x + QUIET, y + QUIET)
+            .expect("a String takes what is written");
     }
     svg + r#""/></svg>"#
 }
@@ -159,7 +193,9 @@ fn svg(code: &QrCode) -> String {
 /// Column and row of every dark module, row by row.
 fn dark_modules(code: &QrCode) -> impl Iterator<Item = (usize, usize)> + '_ {
     let width = code.width();
-    (0..width).flat_map(move |y| (0..width).map(move |x| (x, y))).filter(|&(x, y)| code[(x, y)] == Color::Dark)
+    (0..width)
+        .flat_map(move |y| (0..width).map(move |x| (x, y)))
+        .filter(|&(x, y)| code[(x, y)] == Color::Dark)
 }
 
 #[cfg(test)]
@@ -177,7 +213,11 @@ mod tests {
             ("a%2Bb", "a+b", "a b"),
             ("a%252Bb", "a%2Bb", "a+b"),
             ("a%20b", "a b", "a b"),
-            ("https://x/%3Fq=1%23top/", "https://x/?q=1#top/", "https://x/?q=1#top/"),
+            (
+                "https://x/%3Fq=1%23top/",
+                "https://x/?q=1#top/",
+                "https://x/?q=1#top/",
+            ),
             ("%E5%BE%AE%E4%BF%A1", "微信", "微信"),
         ] {
             assert_eq!(text(raw, false).expect(raw), once);
@@ -200,9 +240,13 @@ mod tests {
 
     #[test]
     fn only_the_word_true_asks_for_the_second_decoding() {
-        for (query, twice) in
-            [("unescape=true", true), ("a=b&unescape=true", true), ("unescape=false", false), ("unescape", false), ("", false)]
-        {
+        for (query, twice) in [
+            ("unescape=true", true),
+            ("a=b&unescape=true", true),
+            ("unescape=false", false),
+            ("unescape", false),
+            ("", false),
+        ] {
             assert_eq!(is_escaped_twice(query), twice, "{query}");
         }
     }
@@ -227,20 +271,31 @@ mod tests {
 
     #[test]
     fn chinese_is_encoded_as_utf8_bytes() {
-        // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each character, so that all stand in this mode.
+        // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each
+        // character, so that all stand in this mode.
         let content = content("微信登录").expect("a short text").into_bytes();
-        assert_eq!(content[..3], [0x40, 0xce, 0x5b][..], "12 bytes, and the first of them is e5");
+        assert_eq!(
+            content[..3],
+            [0x40, 0xce, 0x5b][..],
+            "12 bytes, and the first of them is e5"
+        );
     }
 
     #[test]
     fn a_picture_has_256_pixels_a_side_until_a_module_would_get_fewer_than_three() {
         for (version, side) in [(1, 256), (15, 256), (16, 267), (40, 555)] {
-            let code = QrCode::with_version("1", Version::Normal(version), LEVEL).expect("one digit");
+            let code =
+                QrCode::with_version("1", Version::Normal(version), LEVEL).expect("one digit");
             let file = png(&code);
-            let reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().expect("a PNG");
+            let reader = png::Decoder::new(std::io::Cursor::new(file))
+                .read_info()
+                .expect("a PNG");
             let info = reader.info();
             assert_eq!((info.width, info.height), (side, side), "version {version}");
-            assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::One));
+            assert_eq!(
+                (info.color_type, info.bit_depth),
+                (png::ColorType::Grayscale, png::BitDepth::One)
+            );
         }
     }
 }

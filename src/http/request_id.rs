@@ -10,8 +10,18 @@ const MAX_LEN: usize = 64;
 
 /// The proxy's `X-Request-Id`, or a random id that stays the same for this request.
 pub(super) fn request_id(request: &HttpRequest) -> String {
-    let given = request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= MAX_LEN);
-    let own = || request.extensions_mut().get_or_insert_with(|| RequestId(format!("{:016x}", rand::random::<u64>()))).0.clone();
+    let given = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| id.len() <= MAX_LEN);
+    let own = || {
+        request
+            .extensions_mut()
+            .get_or_insert_with(|| RequestId(format!("{:016x}", rand::random::<u64>())))
+            .0
+            .clone()
+    };
     given.map_or_else(own, str::to_owned)
 }
 
@@ -26,8 +36,15 @@ mod tests {
     #[test]
     fn a_request_keeps_its_id() {
         let own = TestRequest::default().to_http_request();
-        assert_eq!((request_id(&own), request_id(&own).len()), (request_id(&own), 16));
-        let named = |id: &str| TestRequest::default().insert_header((X_REQUEST_ID, id)).to_http_request();
+        assert_eq!(
+            (request_id(&own), request_id(&own).len()),
+            (request_id(&own), 16)
+        );
+        let named = |id: &str| {
+            TestRequest::default()
+                .insert_header((X_REQUEST_ID, id))
+                .to_http_request()
+        };
         assert_eq!(request_id(&named("r-1")), "r-1");
         assert_eq!(request_id(&named(&"r".repeat(65))).len(), 16);
     }

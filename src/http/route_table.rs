@@ -1,7 +1,8 @@
 //! Finds the [`Route`] of a request.
 //!
-//! actix's router is not used: it tries one pattern after another and boxes a future in each of its layers, which costs a third of a
-//! credential query. Here a path is split once, compared with the rows, and one future is boxed.
+//! actix's router is not used: it tries one pattern after another and boxes a future in each of its
+//! layers, which costs a third of a credential query. Here a path is split once, compared with the
+//! rows, and one future is boxed.
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::{HttpRequest, ResponseError};
@@ -25,10 +26,17 @@ impl Matched {
         let (req, payload) = req.into_parts();
         let response = match self.route.handler(req.method()) {
             Some(handler) => {
-                let answer = handler(Call { state, req: &req, payload, params: self.params }).await;
+                let answer = handler(Call {
+                    state,
+                    req: &req,
+                    payload,
+                    params: self.params,
+                })
+                .await;
                 answer.unwrap_or_else(self.route.error_response)
             }
-            None => other_method(req.method(), self.route.allow).unwrap_or_else(|error| error.error_response()),
+            None => other_method(req.method(), self.route.allow)
+                .unwrap_or_else(|error| error.error_response()),
         };
         ServiceResponse::new(req, response)
     }
@@ -62,7 +70,8 @@ enum Segment {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spelling {
     AsWritten,
-    /// In any case and with an optional slash at the end, as the original's framework accepted them.
+    /// In any case and with an optional slash at the end, as the original's framework accepted
+    /// them.
     Loose,
 }
 
@@ -78,9 +87,16 @@ impl RouteTable {
                 Some(_) => Segment::Param,
                 None => Segment::Literal(text),
             };
-            Row { route, segments: route.pattern.split('/').skip(1).map(segment).collect() }
+            Row {
+                route,
+                segments: route.pattern.split('/').skip(1).map(segment).collect(),
+            }
         };
-        Self { rows: routes.into_iter().map(row).collect(), before_fallback, fallback }
+        Self {
+            rows: routes.into_iter().map(row).collect(),
+            before_fallback,
+            fallback,
+        }
     }
 
     /// The route of a request.
@@ -96,12 +112,23 @@ impl RouteTable {
     fn find_path(&self, path: &str, exists: impl Fn(&Route) -> bool) -> Matched {
         let segments = Segments::of(path);
         let find = |spelling| {
-            let matched = |row: &Row| Some(Matched { route: row.route, params: row.matches(&segments, spelling)? });
-            self.rows.iter().filter_map(matched).find(|matched| exists(matched.route))
+            let matched = |row: &Row| {
+                Some(Matched {
+                    route: row.route,
+                    params: row.matches(&segments, spelling)?,
+                })
+            };
+            self.rows
+                .iter()
+                .filter_map(matched)
+                .find(|matched| exists(matched.route))
         };
         // The exact spelling is tried first, so that the loose one costs it nothing.
         let found = find(Spelling::AsWritten).or_else(|| find(Spelling::Loose));
-        found.unwrap_or(Matched { route: self.fallback, params: Default::default() })
+        found.unwrap_or(Matched {
+            route: self.fallback,
+            params: Default::default(),
+        })
     }
 }
 
@@ -115,8 +142,14 @@ struct Segments<'p> {
 
 impl<'p> Segments<'p> {
     fn of(path: &'p str) -> Self {
-        let mut segments = Self { path, spans: Default::default(), count: 0 };
-        let Some(rest) = path.strip_prefix('/') else { return segments };
+        let mut segments = Self {
+            path,
+            spans: Default::default(),
+            count: 0,
+        };
+        let Some(rest) = path.strip_prefix('/') else {
+            return segments;
+        };
         let mut start = 1;
         for segment in rest.split('/') {
             if let Some(span) = segments.spans.get_mut(segments.count) {
@@ -130,7 +163,11 @@ impl<'p> Segments<'p> {
 
     /// How many there are without the empty one behind a slash at the end.
     fn count_without_last_slash(&self) -> usize {
-        if self.count > 1 && self.path.ends_with('/') { self.count - 1 } else { self.count }
+        if self.count > 1 && self.path.ends_with('/') {
+            self.count - 1
+        } else {
+            self.count
+        }
     }
 }
 
@@ -143,14 +180,19 @@ impl Row {
             Spelling::AsWritten => segments.count,
         };
         let has_tail = matches!(self.segments.last(), Some(Segment::Tail));
-        if if has_tail { segments.count < self.segments.len() } else { count != self.segments.len() } {
+        if if has_tail {
+            segments.count < self.segments.len()
+        } else {
+            count != self.segments.len()
+        } {
             return None;
         }
         let (mut params, mut taken) = ([Span::default(); MAX_PARAMS], 0);
         for (expected, &(start, end)) in self.segments.iter().zip(&segments.spans) {
             let segment = &segments.path[start..end];
             match *expected {
-                Segment::Literal(text) if spelling == Spelling::Loose && text.eq_ignore_ascii_case(segment) => {}
+                Segment::Literal(text)
+                    if spelling == Spelling::Loose && text.eq_ignore_ascii_case(segment) => {}
                 Segment::Literal(text) if text == segment => {}
                 Segment::Param if self.accepts(segment) => {
                     *params.get_mut(taken)? = (start, end);
@@ -164,7 +206,11 @@ impl Row {
     }
 
     fn accepts(&self, segment: &str) -> bool {
-        let is_word = || segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        let is_word = || {
+            segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
         !segment.is_empty() && (!self.route.words_only || is_word())
     }
 }
@@ -191,38 +237,68 @@ mod tests {
     ];
 
     fn find(path: &str) -> (&'static str, Vec<&str>) {
-        let matched =
-            RouteTable::new(&ROUTES, (|_, _| false, &FALLBACK), &FALLBACK).find_path(path, |route| route.pattern != "/off");
-        let params = matched.params.iter().map(|&(start, end)| &path[start..end]).filter(|param| !param.is_empty());
+        let matched = RouteTable::new(&ROUTES, (|_, _| false, &FALLBACK), &FALLBACK)
+            .find_path(path, |route| route.pattern != "/off");
+        let params = matched
+            .params
+            .iter()
+            .map(|&(start, end)| &path[start..end])
+            .filter(|param| !param.is_empty());
         (matched.route.pattern, params.collect())
     }
 
     #[test]
     fn a_path_is_found_as_it_is_written() {
         assert_eq!(find("/"), ("/", vec![]));
-        assert_eq!(find("/jsapi/wx1/query"), ("/jsapi/{appid}/query", vec!["wx1"]));
-        assert_eq!(find("/jsapi/wx.1%2F/query"), ("/jsapi/{appid}/query", vec!["wx.1%2F"]));
-        assert_eq!(find("/users/wx1/o-1"), ("/users/{appid}/{openid}", vec!["wx1", "o-1"]));
-        assert_eq!(find("/wx1/wechat/token/get"), ("/{appid}/wechat/token/get", vec!["wx1"]));
+        assert_eq!(
+            find("/jsapi/wx1/query"),
+            ("/jsapi/{appid}/query", vec!["wx1"])
+        );
+        assert_eq!(
+            find("/jsapi/wx.1%2F/query"),
+            ("/jsapi/{appid}/query", vec!["wx.1%2F"])
+        );
+        assert_eq!(
+            find("/users/wx1/o-1"),
+            ("/users/{appid}/{openid}", vec!["wx1", "o-1"])
+        );
+        assert_eq!(
+            find("/wx1/wechat/token/get"),
+            ("/{appid}/wechat/token/get", vec!["wx1"])
+        );
     }
 
     #[test]
     fn the_first_row_that_matches_wins() {
         assert_eq!(find("/wechat/weblogin"), ("/wechat/weblogin", vec![]));
         assert_eq!(find("/wechat/wx1"), ("/wechat/{appid}", vec!["wx1"]));
-        assert_eq!(find("/qrcode/wechat/token/get").0, "/{appid}/wechat/token/get");
+        assert_eq!(
+            find("/qrcode/wechat/token/get").0,
+            "/{appid}/wechat/token/get"
+        );
     }
 
     #[test]
     fn any_case_and_a_slash_at_the_end_match_too() {
-        assert_eq!(find("/JSAPI/Wx1/Query"), ("/jsapi/{appid}/query", vec!["Wx1"]));
-        assert_eq!(find("/jsapi/wx1/query/"), ("/jsapi/{appid}/query", vec!["wx1"]));
+        assert_eq!(
+            find("/JSAPI/Wx1/Query"),
+            ("/jsapi/{appid}/query", vec!["Wx1"])
+        );
+        assert_eq!(
+            find("/jsapi/wx1/query/"),
+            ("/jsapi/{appid}/query", vec!["wx1"])
+        );
         assert_eq!(find("/WeChat/wx1/"), ("/wechat/{appid}", vec!["wx1"]));
     }
 
     #[test]
     fn a_tail_takes_every_rest() {
-        for path in ["/qrcode/", "/qrcode/a", "/qrcode/a/b/c/d/e/f/g/", "/QRcode//"] {
+        for path in [
+            "/qrcode/",
+            "/qrcode/a",
+            "/qrcode/a/b/c/d/e/f/g/",
+            "/QRcode//",
+        ] {
             assert_eq!(find(path).0, "/qrcode/{text:tail}", "{path}");
         }
     }

@@ -1,5 +1,5 @@
-//! WeChat's server check (接入验证): `GET /wechat/{appid}`, `/wechat` for the first app, and `/` if a proxy names the app. Without such a
-//! proxy the root is an empty page.
+//! WeChat's server check (接入验证): `GET /wechat/{appid}`, `/wechat` for the first app, and `/` if a
+//! proxy names the app. Without such a proxy the root is an empty page.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -18,32 +18,45 @@ use wechat::signature;
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let params = Params::of(call.req);
     match pushed_app::named_by_proxy(call.req) {
-        Some(app_id) if params.has("signature") => check(&*pushed_app::find(call.req, call.state, app_id).await?, &params, &call),
+        Some(app_id) if params.has("signature") => check(
+            &*pushed_app::find(call.req, call.state, app_id).await?,
+            &params,
+            &call,
+        ),
         _ => Ok(HttpResponse::Ok().finish()),
     }
 }
 
-/// `GET /wechat/{appid}` and `/wechat`: the check. An unsigned request gets a greeting, as from wechat-server.
+/// `GET /wechat/{appid}` and `/wechat`: the check. An unsigned request gets a greeting, as from
+/// wechat-server.
 pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let credentials = pushed_app::addressed(&call).await?;
     let params = Params::of(call.req);
     if !params.has("signature") {
-        return Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).body("Hello World"));
+        return Ok(HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, TEXT))
+            .body("Hello World"));
     }
     check(&credentials, &params, &call)
 }
 
 /// Echoes `echostr` if `signature` is made with the app's token.
-fn check(credentials: &AccountCredentials, params: &Params<'_>, call: &Call<'_>) -> Result<HttpResponse, ApiError> {
+fn check(
+    credentials: &AccountCredentials,
+    params: &Params<'_>,
+    call: &Call<'_>,
+) -> Result<HttpResponse, ApiError> {
     let value = |name| params.one(name).map(Option::unwrap_or_default);
     let (timestamp, nonce, claimed) = (value("timestamp")?, value("nonce")?, value("signature")?);
-    // The response is the same in all cases, so that callers cannot find out which apps have a token. The log says it.
+    // The response is the same in all cases, so that callers cannot find out which apps have a
+    // token. The log says it.
     let fault = match &credentials.account.push_token {
         None => Some(PushFault::NoToken),
         Some(_) if timestamp.is_empty() => Some(PushFault::MissingParameter("timestamp")),
         Some(_) if nonce.is_empty() => Some(PushFault::MissingParameter("nonce")),
         Some(token) => {
-            let is_right = signature::push(token.expose_secret(), timestamp, nonce).matches(claimed);
+            let is_right =
+                signature::push(token.expose_secret(), timestamp, nonce).matches(claimed);
             (!is_right).then_some(PushFault::WrongToken)
         }
     };
@@ -52,5 +65,8 @@ fn check(credentials: &AccountCredentials, params: &Params<'_>, call: &Call<'_>)
         return Err(ApiError::BadPushSignature);
     }
     let echo = value("echostr")?.to_owned();
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(echo))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, TEXT))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .body(echo))
 }

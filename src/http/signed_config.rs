@@ -12,7 +12,9 @@ use wechat::signature::{self, Hex};
 /// The `Warning` header for an address that may not be the page's.
 fn warning(doubt: Doubt) -> HeaderValue {
     HeaderValue::from_static(match doubt {
-        Doubt::Missing => "199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\"",
+        Doubt::Missing => {
+            "199 jsdkd \"no url was sent and the Referer is no full address: an empty url is signed\""
+        }
         Doubt::OriginOnly => {
             "199 jsdkd \"no url was sent and the Referer holds an origin only: that is signed, which is right for the site's root alone; send url\""
         }
@@ -22,12 +24,26 @@ fn warning(doubt: Doubt) -> HeaderValue {
     })
 }
 
-/// The caller's fields and ours: `ids`, whose names and values need no escaping, and a signature with `ticket`.
-pub(super) fn write(ids: &[(&str, &str)], ticket: &SecretString, call: &Call<'_>, request: ConfigRequest) -> HttpResponse {
+/// The caller's fields and ours: `ids`, whose names and values need no escaping, and a signature
+/// with `ticket`.
+pub(super) fn write(
+    ids: &[(&str, &str)],
+    ticket: &SecretString,
+    call: &Call<'_>,
+    request: ConfigRequest,
+) -> HttpResponse {
     let nonce = Hex::from(rand::random::<[u8; 16]>()).text();
     let timestamp = call.state.clock().wall().seconds().0;
-    let url = request.url_or(call.req.headers().get(header::REFERER).and_then(|referer| referer.to_str().ok()));
-    let (signature, doubt) = (signature::jsapi(ticket.expose_secret(), &nonce, timestamp, url), request.doubt(url));
+    let url = request.url_or(
+        call.req
+            .headers()
+            .get(header::REFERER)
+            .and_then(|referer| referer.to_str().ok()),
+    );
+    let (signature, doubt) = (
+        signature::jsapi(ticket.expose_secret(), &nonce, timestamp, url),
+        request.doubt(url),
+    );
     // Ours come last, so that the caller's fields cannot replace them.
     let mut json = request.into_echo();
     for (name, id) in ids {
@@ -43,7 +59,9 @@ pub(super) fn write(ids: &[(&str, &str)], ticket: &SecretString, call: &Call<'_>
     signature.push_to(&mut json);
     json.push_str("\"}");
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE));
+    response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, NO_STORE));
     if let Some(doubt) = doubt {
         response.insert_header((header::WARNING, warning(doubt)));
     }

@@ -1,4 +1,5 @@
-//! Requests that a realm has signed: the signature is checked before anything is told, then the account is looked up.
+//! Requests that a realm has signed: the signature is checked before anything is told, then the
+//! account is looked up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,16 +29,27 @@ impl CredentialQuery {
         let (state, app_id) = (call.state, call.app_id());
         let (query, kind) = {
             let access = state.access();
-            let (realm, query) =
-                access.realms.verify(&as_signed(call.req), app_id, from(call), state.clock().wall(), Accept::AnyVersion)?;
-            let kind = query.key().map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name);
+            let (realm, query) = access.realms.verify(
+                &as_signed(call.req),
+                app_id,
+                from(call),
+                state.clock().wall(),
+                Accept::AnyVersion,
+            )?;
+            let kind = query
+                .key()
+                .map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name);
             if let Some(kind) = kind.filter(|kind| !realm.may_have(*kind)) {
                 return Err(RealmError::NotItsKey(kind).into());
             }
             (query, kind)
         };
         let credentials = state.account(app_id).await?;
-        Ok(Self { credentials, kind: kind.ok_or(ApiError::UnknownKey)?, rotate: query.rotate().map(SecretString::from) })
+        Ok(Self {
+            credentials,
+            kind: kind.ok_or(ApiError::UnknownKey)?,
+            rotate: query.rotate().map(SecretString::from),
+        })
     }
 
     /// The credential, renewed first if `rotate` is the current value.
@@ -63,9 +75,21 @@ impl<'a> SignedRequestFor<'a> {
         let (state, app_id) = (call.state, call.app_id());
         let query = {
             let access = state.access();
-            access.realms.verify(&as_signed(call.req), app_id, from(call), state.clock().wall(), Accept::V2Only)?.1
+            access
+                .realms
+                .verify(
+                    &as_signed(call.req),
+                    app_id,
+                    from(call),
+                    state.clock().wall(),
+                    Accept::V2Only,
+                )?
+                .1
         };
-        Ok(Self { credentials: state.account(app_id).await?, query })
+        Ok(Self {
+            credentials: state.account(app_id).await?,
+            query,
+        })
     }
 }
 
@@ -77,5 +101,10 @@ fn from<'a>(call: &Call<'a>) -> impl FnOnce() -> Option<IpAddr> + use<'a> {
 
 /// The signed parts. None of these routes takes a body.
 fn as_signed(req: &HttpRequest) -> SignedRequest<'_> {
-    SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body: b"" }
+    SignedRequest {
+        method: req.method().as_str(),
+        path: req.uri().path(),
+        raw_query: req.query_string(),
+        body: b"",
+    }
 }

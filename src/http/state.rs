@@ -50,7 +50,8 @@ pub struct AppState {
     pub wecom: Sources,
     /// Options that only a restart changes.
     pub options: HttpOptions,
-    /// Limits how many expensive answers are computed at once, so that they leave processor time to others.
+    /// Limits how many expensive answers are computed at once, so that they leave processor time to
+    /// others.
     pub(super) expensive: Semaphore,
     /// Limits how many requests wait.
     pub(super) concurrency: ConcurrencyLimit,
@@ -83,7 +84,8 @@ pub struct Access {
     pub wecom: BTreeMap<AppId, WecomCorp>,
     /// The account for requests that name none: the first in the settings.
     pub first_app: Option<AppId>,
-    /// What the neighbours' routes need of the settings, one value of a type of its own for each. See [`Access::neighbour`].
+    /// What the neighbours' routes need of the settings, one value of a type of its own for each.
+    /// See [`Access::neighbour`].
     pub(super) neighbours: Vec<Arc<dyn NeighbourSettings>>,
 }
 
@@ -91,9 +93,12 @@ pub struct Access {
 pub(super) trait NeighbourSettings: Any + Send + Sync + std::fmt::Debug {}
 
 impl Access {
-    /// The value of type `T` that a neighbour stored; `None` if these settings do not enable its routes.
+    /// The value of type `T` that a neighbour stored; `None` if these settings do not enable its
+    /// routes.
     pub(super) fn neighbour<T: NeighbourSettings>(&self) -> Option<&T> {
-        self.neighbours.iter().find_map(|value| (&**value as &dyn Any).downcast_ref())
+        self.neighbours
+            .iter()
+            .find_map(|value| (&**value as &dyn Any).downcast_ref())
     }
 }
 
@@ -102,7 +107,8 @@ impl Access {
 pub struct HttpOptions {
     /// The folder of check files, `NAME.txt`.
     pub static_dir: PathBuf,
-    /// This server's host names besides that of `public_url`. Web pages under any other name get no answer at routes for programs.
+    /// This server's host names besides that of `public_url`. Web pages under any other name get no
+    /// answer at routes for programs.
     pub hosts: Vec<String>,
     /// The proxies whose forwarded headers count.
     pub trusted_proxies: TrustedProxies,
@@ -144,8 +150,8 @@ pub struct Demo {
 }
 
 impl AppState {
-    /// The state of a server that starts with `access`. The first of the two sets of sources is what `/token` hands out, the second is
-    /// WeCom's.
+    /// The state of a server that starts with `access`. The first of the two sets of sources is
+    /// what `/token` hands out, the second is WeCom's.
     pub fn new(
         keeper: Keeper,
         logins: Logins,
@@ -173,7 +179,8 @@ impl AppState {
         }
     }
 
-    /// The account of `app_id`. Another instance may have created an unknown one a moment ago, so the store is asked once.
+    /// The account of `app_id`. Another instance may have created an unknown one a moment ago, so
+    /// the store is asked once.
     pub(super) async fn account(&self, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
         match self.keeper.credentials(app_id) {
             Some(credentials) => Ok(credentials),
@@ -183,15 +190,26 @@ impl AppState {
     }
 
     /// The same for a public route: the wait is also counted against the client's network.
-    pub(super) async fn account_for(&self, client: &RequestHead, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
+    pub(super) async fn account_for(
+        &self,
+        client: &RequestHead,
+        app_id: &str,
+    ) -> Result<Arc<AccountCredentials>, ApiError> {
         match self.keeper.credentials(app_id) {
             Some(credentials) => Ok(credentials),
             None => Box::pin(self.look_up(app_id, self.network(client))).await,
         }
     }
 
-    async fn look_up(&self, app_id: &str, from: Option<ClientNetwork>) -> Result<Arc<AccountCredentials>, ApiError> {
-        self.concurrency.limit_if_pending(LOOKUP, || from, self.registry.look_up(app_id)).await?.ok_or(ApiError::UnknownApp)
+    async fn look_up(
+        &self,
+        app_id: &str,
+        from: Option<ClientNetwork>,
+    ) -> Result<Arc<AccountCredentials>, ApiError> {
+        self.concurrency
+            .limit_if_pending(LOOKUP, || from, self.registry.look_up(app_id))
+            .await?
+            .ok_or(ApiError::UnknownApp)
     }
 
     /// The credential: at once if it is cached, else after a wait with a permit.
@@ -226,18 +244,26 @@ impl AppState {
         kind: CredentialKind,
         from: Option<ClientNetwork>,
     ) -> Result<Arc<Cached>, ApiError> {
-        let _permit = self.concurrency.acquire_from(credentials.account.app_id.as_str(), from)?;
+        let _permit = self
+            .concurrency
+            .acquire_from(credentials.account.app_id.as_str(), from)?;
         Ok(credentials.credential(kind).get().await?)
     }
 
     /// A permit to wait for the account.
     pub(super) fn permit(&self, credentials: &AccountCredentials) -> Result<Permit, ApiError> {
-        self.concurrency.acquire(credentials.account.app_id.as_str())
+        self.concurrency
+            .acquire(credentials.account.app_id.as_str())
     }
 
     /// The same for a public route: also counted against the client's network.
-    pub(super) fn permit_for(&self, client: &RequestHead, credentials: &AccountCredentials) -> Result<Permit, ApiError> {
-        self.concurrency.acquire_from(credentials.account.app_id.as_str(), self.network(client))
+    pub(super) fn permit_for(
+        &self,
+        client: &RequestHead,
+        credentials: &AccountCredentials,
+    ) -> Result<Permit, ApiError> {
+        self.concurrency
+            .acquire_from(credentials.account.app_id.as_str(), self.network(client))
     }
 
     /// The client's IP address; `None` if the connection has none, as on a unix socket.

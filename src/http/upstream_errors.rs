@@ -18,9 +18,9 @@ pub(super) fn wecom_code(error: &SourceError) -> (&'static str, StatusCode) {
             UpstreamError::Refused { .. } => ("upstream_refused", StatusCode::BAD_GATEWAY),
             UpstreamError::TimedOut { .. } => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT),
             UpstreamError::Unreachable { .. } => ("upstream_unreachable", StatusCode::BAD_GATEWAY),
-            UpstreamError::Unreadable { .. } | UpstreamError::Unfilled { .. } | UpstreamError::Unsendable { .. } => {
-                ("upstream_unreadable", StatusCode::BAD_GATEWAY)
-            }
+            UpstreamError::Unreadable { .. }
+            | UpstreamError::Unfilled { .. }
+            | UpstreamError::Unsendable { .. } => ("upstream_unreadable", StatusCode::BAD_GATEWAY),
         },
     }
 }
@@ -34,7 +34,10 @@ pub(super) fn describe_wecom(error: &SourceError) -> String {
                 store_name(fault)
             )
         }
-        SourceError::Upstream { source, .. } => format!("{error}; {}", advice(source).unwrap_or("ask again in a moment")),
+        SourceError::Upstream { source, .. } => format!(
+            "{error}; {}",
+            advice(source).unwrap_or("ask again in a moment")
+        ),
         SourceError::CoolingDown { cause, .. } => match advice(cause) {
             Some(advice) => format!("{error}; {advice}"),
             None => error.to_string(),
@@ -45,7 +48,10 @@ pub(super) fn describe_wecom(error: &SourceError) -> String {
 
 /// The store's name and a space, or nothing if the name is unknown.
 pub(super) fn store_name(fault: &StoreFault) -> String {
-    fault.backend().map(|backend| format!("{backend} ")).unwrap_or_default()
+    fault
+        .backend()
+        .map(|backend| format!("{backend} "))
+        .unwrap_or_default()
 }
 
 pub(super) fn retry_after(error: &SourceError, store_retry: Duration) -> Option<Duration> {
@@ -58,12 +64,20 @@ pub(super) fn retry_after(error: &SourceError, store_retry: Duration) -> Option<
 
 /// WeCom's errcode and errmsg, if it refused.
 pub(super) fn refusal(error: &SourceError) -> Option<(Errcode, &str)> {
-    let (SourceError::Upstream { source, .. } | SourceError::CoolingDown { cause: source, .. }) = error else { return None };
-    let UpstreamError::Refused { code, message, .. } = source else { return None };
+    let (SourceError::Upstream { source, .. } | SourceError::CoolingDown { cause: source, .. }) =
+        error
+    else {
+        return None;
+    };
+    let UpstreamError::Refused { code, message, .. } = source else {
+        return None;
+    };
     Some((Errcode(code.parse().ok()?), message))
 }
 
 fn advice(error: &UpstreamError) -> Option<&'static str> {
-    let UpstreamError::Refused { code, .. } = error else { return None };
+    let UpstreamError::Refused { code, .. } = error else {
+        return None;
+    };
     Errcode(code.parse().ok()?).advice(Call::Token)
 }

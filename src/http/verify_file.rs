@@ -1,5 +1,6 @@
-//! Check files, which prove to WeChat that a domain is ours. The content of `MP_verify_CODE.txt` and `WW_verify_CODE.txt` is `CODE`, at any
-//! path and in any case. Any other `NAME.txt` at the root is a file in the folder `server.static`.
+//! Check files, which prove to WeChat that a domain is ours. The content of `MP_verify_CODE.txt`
+//! and `WW_verify_CODE.txt` is `CODE`, at any path and in any case. Any other `NAME.txt` at the
+//! root is a file in the folder `server.static`.
 
 use std::io;
 use std::time::Duration;
@@ -42,7 +43,9 @@ async fn any(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         Some(code) => code.to_owned().into_bytes(),
         None => file(state, name.to_owned()).await?,
     };
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, TEXT)).body(text))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, TEXT))
+        .body(text))
 }
 
 /// `CODE` of `MP_verify_CODE.txt` or `WW_verify_CODE.txt`; `CODE` is one or more of `[A-Za-z0-9_]`.
@@ -50,12 +53,17 @@ async fn any(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 fn code_of(name: &str) -> Option<&str> {
     let (head, rest) = name.split_at_checked("MP_verify_".len())?;
     let (code, tail) = rest.split_at_checked(rest.len().checked_sub(".txt".len())?)?;
-    let is_check = head.eq_ignore_ascii_case("MP_verify_") || head.eq_ignore_ascii_case("WW_verify_");
-    let is_word = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_check =
+        head.eq_ignore_ascii_case("MP_verify_") || head.eq_ignore_ascii_case("WW_verify_");
+    let is_word = !code.is_empty()
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     (is_check && tail.eq_ignore_ascii_case(".txt") && is_word).then_some(code)
 }
 
-/// Whether `name` is a plain file name: not hidden, without separators, and the same on every file system.
+/// Whether `name` is a plain file name: not hidden, without separators, and the same on every file
+/// system.
 fn is_text_file(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     name.len() <= 128 && name.ends_with(".txt") && !name.starts_with('.') && name.bytes().all(plain)
@@ -63,7 +71,8 @@ fn is_text_file(name: &str) -> bool {
 
 async fn file(state: &AppState, name: String) -> Result<Vec<u8>, ApiError> {
     let path = state.options.static_dir.join(name);
-    // The thread keeps the permit, so that a mount that does not answer blocks a limited number of threads.
+    // The thread keeps the permit, so that a mount that does not answer blocks a limited number of
+    // threads.
     let permit = state.concurrency.acquire(READING)?;
     let read = web::block(move || {
         let _permit = permit;
@@ -75,7 +84,9 @@ async fn file(state: &AppState, name: String) -> Result<Vec<u8>, ApiError> {
     };
     match read.map_err(|_| ApiError::ShuttingDown)? {
         Ok(text) => Ok(text),
-        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(ApiError::NotFound),
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ApiError::NotFound)
+        }
         Err(FileError::NotRegular(_) | FileError::TooLarge(_)) => Err(ApiError::NotFound),
         Err(FileError::Io(error)) => {
             tracing::error!(%error, "a check file cannot be read");
@@ -90,11 +101,20 @@ mod tests {
 
     #[test]
     fn a_code_is_what_stands_between_prefix_and_ending() {
-        assert_eq!(code_of("MP_verify_dBGMo51NUVEVlQo5.txt"), Some("dBGMo51NUVEVlQo5"));
+        assert_eq!(
+            code_of("MP_verify_dBGMo51NUVEVlQo5.txt"),
+            Some("dBGMo51NUVEVlQo5")
+        );
         assert_eq!(code_of("ww_VERIFY_a_1.TXT"), Some("a_1"));
-        for name in
-            ["MP_verify_.txt", "MP_verify_a-b.txt", "MP_verify_a", "XX_verify_a.txt", "MP_verify_.txt.txt", "微信_verify_a.txt", ""]
-        {
+        for name in [
+            "MP_verify_.txt",
+            "MP_verify_a-b.txt",
+            "MP_verify_a",
+            "XX_verify_a.txt",
+            "MP_verify_.txt.txt",
+            "微信_verify_a.txt",
+            "",
+        ] {
             assert_eq!(code_of(name), None, "{name}");
         }
     }
@@ -102,7 +122,15 @@ mod tests {
     #[test]
     fn only_plain_names_reach_the_file_system() {
         assert!(is_text_file("8Fh2kd.txt"));
-        for name in ["../a.txt", ".a.txt", "a.txt.bak", "a%2fb.txt", "a/b.txt", "a\\b.txt", "a b.txt"] {
+        for name in [
+            "../a.txt",
+            ".a.txt",
+            "a.txt.bak",
+            "a%2fb.txt",
+            "a/b.txt",
+            "a\\b.txt",
+            "a b.txt",
+        ] {
             assert!(!is_text_file(name), "{name}");
         }
     }

@@ -1,5 +1,6 @@
-//! `/jsapi/{corpid}/config` for WeCom (企业微信): the fields of `wx.config`, signed with the corp's ticket, and with `?type=agent` those of
-//! `wx.agentConfig`, signed with an application's ticket. Called by `jsapi_config` if no account has the id.
+//! `/jsapi/{corpid}/config` for WeCom (企业微信): the fields of `wx.config`, signed with the corp's
+//! ticket, and with `?type=agent` those of `wx.agentConfig`, signed with an application's ticket.
+//! Called by `jsapi_config` if no account has the id.
 
 use std::borrow::Cow;
 
@@ -33,7 +34,12 @@ pub(super) async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
 /// `GET`: the caller's fields in the query, beside our own parameters.
 pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let wanted = Wanted::read(&call)?;
-    let ours: Vec<&str> = wanted.fields().iter().copied().chain(["type", "agentid"]).collect();
+    let ours: Vec<&str> = wanted
+        .fields()
+        .iter()
+        .copied()
+        .chain(["type", "agentid"])
+        .collect();
     let request = ConfigRequest::from_query_without(call.req.query_string(), &ours)?;
     wanted.sign(&call, request).await
 }
@@ -44,23 +50,42 @@ impl Wanted {
         let access = state.access();
         let corp = access.wecom.get(corpid).ok_or(ApiError::UnknownApp)?;
         let params = Params::of(call.req);
-        let (is_agent, agentid) = (params.word("type", &[("agent", ())])?.is_some(), params.one("agentid")?);
+        let (is_agent, agentid) = (
+            params.word("type", &[("agent", ())])?.is_some(),
+            params.one("agentid")?,
+        );
         let corpid = corpid.to_owned();
         if !is_agent {
-            return Ok(Self { corpid, agentid: None, ticket: corp.ticket.clone() });
+            return Ok(Self {
+                corpid,
+                agentid: None,
+                ticket: corp.ticket.clone(),
+            });
         }
         let found = match agentid {
             Some(agentid) => corp.agents.get_key_value(agentid),
             // The only application is the default.
             None if corp.agents.len() == 1 => corp.agents.first_key_value(),
-            None => return Err(ApiError::MalformedQuery("this corp has several applications; say which by agentid=".to_owned())),
+            None => {
+                return Err(ApiError::MalformedQuery(
+                    "this corp has several applications; say which by agentid=".to_owned(),
+                ));
+            }
         };
         let (agentid, ticket) = found.ok_or(ApiError::UnknownApp)?;
-        Ok(Self { corpid, agentid: Some(agentid.clone()), ticket: ticket.clone() })
+        Ok(Self {
+            corpid,
+            agentid: Some(agentid.clone()),
+            ticket: ticket.clone(),
+        })
     }
 
     fn fields(&self) -> &'static [&'static str] {
-        if self.agentid.is_some() { &AGENT_FIELDS } else { &CONFIG_FIELDS }
+        if self.agentid.is_some() {
+            &AGENT_FIELDS
+        } else {
+            &CONFIG_FIELDS
+        }
     }
 
     async fn sign(self, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
@@ -68,13 +93,24 @@ impl Wanted {
         // A reload may have removed it since it was looked up.
         let object = state
             .concurrency
-            .limit_if_pending(&self.ticket, || state.network(call.req.head()), state.wecom.object(&self.ticket))
+            .limit_if_pending(
+                &self.ticket,
+                || state.network(call.req.head()),
+                state.wecom.object(&self.ticket),
+            )
             .await?
             .ok_or(ApiError::UnknownApp)?;
-        let ticket = object.and_then(|object| ticket(&object, &self.ticket)).map_err(ApiError::Wecom)?;
+        let ticket = object
+            .and_then(|object| ticket(&object, &self.ticket))
+            .map_err(ApiError::Wecom)?;
         Ok(match &self.agentid {
             None => signed_config::write(&[("appId", &self.corpid)], &ticket, call, request),
-            Some(agentid) => signed_config::write(&[("corpid", &self.corpid), ("agentid", agentid)], &ticket, call, request),
+            Some(agentid) => signed_config::write(
+                &[("corpid", &self.corpid), ("agentid", agentid)],
+                &ticket,
+                call,
+                request,
+            ),
         })
     }
 }
@@ -86,8 +122,14 @@ fn ticket(object: &SecretString, name: &str) -> Result<SecretString, SourceError
         #[serde(borrow)]
         ticket: Cow<'t, str>,
     }
-    let unreadable = |_| UpstreamError::Unreadable { status: 200, cause: "it has no ticket".to_owned() };
-    let answer: Answer<'_> = serde_json::from_str(object.expose_secret())
-        .map_err(|error| SourceError::Upstream { key: name.to_owned(), source: unreadable(error) })?;
+    let unreadable = |_| UpstreamError::Unreadable {
+        status: 200,
+        cause: "it has no ticket".to_owned(),
+    };
+    let answer: Answer<'_> =
+        serde_json::from_str(object.expose_secret()).map_err(|error| SourceError::Upstream {
+            key: name.to_owned(),
+            source: unreadable(error),
+        })?;
     Ok(answer.ticket.as_ref().into())
 }

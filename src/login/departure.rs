@@ -54,7 +54,9 @@ impl Departure {
             Mode::Relay => "0".repeat(LONGEST_CODE),
         };
         let [word, state, _] = self.mode.names();
-        let pairs: Vec<_> = iter::once((word, answer.as_str())).chain(self.state.as_deref().map(|own| (state, own))).collect();
+        let pairs: Vec<_> = iter::once((word, answer.as_str()))
+            .chain(self.state.as_deref().map(|own| (state, own)))
+            .collect();
         // Longer than any that tells of an error.
         self.redirect.with(&self.mode.names(), &pairs).len()
     }

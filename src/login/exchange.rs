@@ -37,7 +37,11 @@ pub(super) struct Begun {
 
 impl Begun {
     pub(super) fn new(code: &str, now: UnixMillis) -> Self {
-        Self { code: code.to_owned(), by: random_id(), at: now.0 }
+        Self {
+            code: code.to_owned(),
+            by: random_id(),
+            at: now.0,
+        }
     }
 
     pub(super) fn is_of(&self, code: &str) -> bool {
@@ -96,7 +100,10 @@ impl Exchanges {
 
     pub(super) fn about(&self, code: &str, now: UnixMillis) -> Known {
         match self.0.iter().find(|exchange| exchange.begun.is_of(code)) {
-            Some(Exchange { outcome: Some(outcome), .. }) => Known::Concluded(*outcome),
+            Some(Exchange {
+                outcome: Some(outcome),
+                ..
+            }) => Known::Concluded(*outcome),
             Some(exchange) if exchange.begun.is_lost(now) => Known::Lost,
             Some(_) => Known::UnderWay,
             None if self.0.len() >= MOST => Known::TooMany,
@@ -110,11 +117,18 @@ impl Exchanges {
     }
 
     pub(super) fn begin(&mut self, code: &str, now: UnixMillis) {
-        self.0.push(Exchange { begun: Begun::new(code, now), outcome: None });
+        self.0.push(Exchange {
+            begun: Begun::new(code, now),
+            outcome: None,
+        });
     }
 
     pub(super) fn conclude(&mut self, code: &str, outcome: Outcome) {
-        for exchange in self.0.iter_mut().filter(|exchange| exchange.begun.is_of(code)) {
+        for exchange in self
+            .0
+            .iter_mut()
+            .filter(|exchange| exchange.begun.is_of(code))
+        {
             exchange.outcome = Some(outcome);
         }
     }
@@ -151,12 +165,17 @@ mod tests {
             let code = number.to_string();
             assert!(matches!(exchanges.about(&code, now), Known::New));
             exchanges.begin(&code, now);
-            assert!(matches!(exchanges.about(&code, now), Known::UnderWay) && !exchanges.are_over());
+            assert!(
+                matches!(exchanges.about(&code, now), Known::UnderWay) && !exchanges.are_over()
+            );
             exchanges.conclude(&code, Outcome::Failed(Failure::BadCode));
         }
         let text = serde_json::to_string(&exchanges).expect("plain data");
         let exchanges: Exchanges = serde_json::from_str(&text).expect("what was written");
-        assert!(matches!(exchanges.about("3", now), Known::Concluded(Outcome::Failed(Failure::BadCode))));
+        assert!(matches!(
+            exchanges.about("3", now),
+            Known::Concluded(Outcome::Failed(Failure::BadCode))
+        ));
         assert!(matches!(exchanges.about("another", now), Known::TooMany) && exchanges.are_over());
         assert!(text.len() < 2048, "{}", text.len());
     }
@@ -165,7 +184,13 @@ mod tests {
     fn an_exchange_that_lost_its_process_is_not_waited_for() {
         let (mut exchanges, begun) = (Exchanges::default(), UnixMillis(1_000_000));
         exchanges.begin("code", begun);
-        assert!(matches!(exchanges.about("code", begun.plus(LOST_AFTER / 2)), Known::UnderWay));
-        assert!(matches!(exchanges.about("code", begun.plus(LOST_AFTER)), Known::Lost));
+        assert!(matches!(
+            exchanges.about("code", begun.plus(LOST_AFTER / 2)),
+            Known::UnderWay
+        ));
+        assert!(matches!(
+            exchanges.about("code", begun.plus(LOST_AFTER)),
+            Known::Lost
+        ));
     }
 }

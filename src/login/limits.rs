@@ -73,7 +73,11 @@ struct Entry {
 
 impl Limits {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { live: Mutex::default(), clock, most: MOST }
+        Self {
+            live: Mutex::default(),
+            clock,
+            most: MOST,
+        }
     }
 
     /// Counts a new record that expires after `life`, if there is room.
@@ -81,16 +85,24 @@ impl Limits {
         let share = self.most.div_ceil(NETWORK_SHARES);
         self.change(|live, now| {
             let oldest = match live.networks.exhausted(from, share) {
-                Some(network) => live.unused_of.range((network, 0)..=(network, u64::MAX)).next().map(|(_, number)| *number),
+                Some(network) => live
+                    .unused_of
+                    .range((network, 0)..=(network, u64::MAX))
+                    .next()
+                    .map(|(_, number)| *number),
                 None if live.entries.len() >= self.most => live.unused.first().copied(),
                 None => {
                     live.add(key, now + life.as_secs(), from);
                     return Room::Made;
                 }
             };
-            let Some(number) = oldest else { return Room::None };
+            let Some(number) = oldest else {
+                return Room::None;
+            };
             live.mark_used(number);
-            live.entries.get(&number).map_or(Room::None, |entry| Room::InsteadOf(entry.key))
+            live.entries
+                .get(&number)
+                .map_or(Room::None, |entry| Room::InsteadOf(entry.key))
         })
     }
 
@@ -106,7 +118,9 @@ impl Limits {
     /// Sets the remaining lifetime of a used record to `life`, after its login ended.
     pub(super) fn settle(&self, key: Key, life: Duration) {
         self.change(|live, now| {
-            let Some(number) = live.numbers.get(&key).copied() else { return };
+            let Some(number) = live.numbers.get(&key).copied() else {
+                return;
+            };
             live.mark_used(number);
             if let Some(entry) = live.entries.get_mut(&number) {
                 live.ends.remove(&(entry.end, number));
@@ -143,7 +157,8 @@ impl Live {
         self.numbers.insert(key, number);
         self.ends.insert((end, number));
         self.unused.insert(number);
-        self.unused_of.extend(levels(from).map(|network| (network, number)));
+        self.unused_of
+            .extend(levels(from).map(|network| (network, number)));
         self.networks.enter(from);
     }
 
@@ -176,20 +191,39 @@ mod tests {
     /// Room for a hundred.
     fn limits() -> (Limits, Clock) {
         let clock = Clock::manual(UnixMillis(0));
-        (Limits { most: 100, ..Limits::new(clock.clone()) }, clock)
+        (
+            Limits {
+                most: 100,
+                ..Limits::new(clock.clone())
+            },
+            clock,
+        )
     }
 
     fn network(address: &str) -> Option<ClientNetwork> {
         ClientNetwork::of(address.parse().expect("an address"))
     }
 
-    fn fill(limits: &Limits, numbers: std::ops::Range<u128>, from: Option<ClientNetwork>, life: Duration) -> usize {
-        numbers.filter(|number| limits.admit(Key::Scan(*number), from, life) == Room::Made).count()
+    fn fill(
+        limits: &Limits,
+        numbers: std::ops::Range<u128>,
+        from: Option<ClientNetwork>,
+        life: Duration,
+    ) -> usize {
+        numbers
+            .filter(|number| limits.admit(Key::Scan(*number), from, life) == Room::Made)
+            .count()
     }
 
     fn is_empty(limits: &Limits) -> bool {
         limits.change(|live, _| {
-            let gone = [live.entries.len(), live.numbers.len(), live.ends.len(), live.unused.len(), live.unused_of.len()];
+            let gone = [
+                live.entries.len(),
+                live.numbers.len(),
+                live.ends.len(),
+                live.unused.len(),
+                live.unused_of.len(),
+            ];
             gone == [0; 5] && live.networks.is_empty()
         })
     }
@@ -202,25 +236,54 @@ mod tests {
         limits.settle(Key::Scan(1), HOUR);
         let newcomer = Key::Trip(7);
         for oldest in [2, 3] {
-            assert_eq!(limits.admit(newcomer, None, MINUTE), Room::InsteadOf(Key::Scan(oldest)));
+            assert_eq!(
+                limits.admit(newcomer, None, MINUTE),
+                Room::InsteadOf(Key::Scan(oldest))
+            );
         }
         limits.forget(Key::Scan(2));
         assert_eq!(limits.admit(newcomer, None, MINUTE), Room::Made);
         (4..100).for_each(|number| limits.mark_used(Key::Scan(number)));
-        assert_eq!(limits.admit(Key::Trip(8), None, MINUTE), Room::InsteadOf(newcomer));
-        assert_eq!(limits.admit(Key::Trip(8), None, MINUTE), Room::None, "every record is in use");
+        assert_eq!(
+            limits.admit(Key::Trip(8), None, MINUTE),
+            Room::InsteadOf(newcomer)
+        );
+        assert_eq!(
+            limits.admit(Key::Trip(8), None, MINUTE),
+            Room::None,
+            "every record is in use"
+        );
     }
 
     #[test]
     fn a_network_has_a_tenth_and_a_site_twice_as_much() {
         let (limits, _) = limits();
         let hers = network("2001:db8:1:1::1");
-        assert_eq!(fill(&limits, 0..5, hers, HOUR) + fill(&limits, 5..10, network("2001:db8:1:2::1"), HOUR), 10);
-        assert_eq!(limits.admit(Key::Scan(10), hers, HOUR), Room::InsteadOf(Key::Scan(0)), "one of its own gives way");
-        assert_eq!(fill(&limits, 20..30, network("2001:db8:1:ff00::1"), HOUR), 10);
+        assert_eq!(
+            fill(&limits, 0..5, hers, HOUR)
+                + fill(&limits, 5..10, network("2001:db8:1:2::1"), HOUR),
+            10
+        );
+        assert_eq!(
+            limits.admit(Key::Scan(10), hers, HOUR),
+            Room::InsteadOf(Key::Scan(0)),
+            "one of its own gives way"
+        );
+        assert_eq!(
+            fill(&limits, 20..30, network("2001:db8:1:ff00::1"), HOUR),
+            10
+        );
         let third = network("2001:db8:1:aa00::1");
-        assert_eq!(limits.admit(Key::Scan(30), third, HOUR), Room::InsteadOf(Key::Scan(1)), "the site has all it may have");
-        assert_eq!(fill(&limits, 40..120, None, HOUR), 80, "own back ends have what is left");
+        assert_eq!(
+            limits.admit(Key::Scan(30), third, HOUR),
+            Room::InsteadOf(Key::Scan(1)),
+            "the site has all it may have"
+        );
+        assert_eq!(
+            fill(&limits, 40..120, None, HOUR),
+            80,
+            "own back ends have what is left"
+        );
         assert_eq!(
             limits.admit(Key::Scan(120), network("203.0.113.7"), HOUR),
             Room::InsteadOf(Key::Scan(2)),
@@ -231,7 +294,11 @@ mod tests {
     #[test]
     fn records_that_ended_make_room_and_leave_nothing() {
         let (limits, clock) = limits();
-        assert_eq!(fill(&limits, 0..10, network("203.0.113.7"), MINUTE) + fill(&limits, 10..100, None, HOUR), 100);
+        assert_eq!(
+            fill(&limits, 0..10, network("203.0.113.7"), MINUTE)
+                + fill(&limits, 10..100, None, HOUR),
+            100
+        );
         clock.advance(MINUTE * 2);
         assert_eq!(fill(&limits, 100..110, network("203.0.113.7"), MINUTE), 10);
         limits.settle(Key::Scan(10), MINUTE);

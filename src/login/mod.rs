@@ -138,12 +138,21 @@ impl Logins {
         T: Send + 'static,
         F: Future<Output = Result<T, LoginError>> + Send + 'static,
     {
-        self.0.runtime.spawn(work(self.clone())).await.unwrap_or(Err(LoginError::Lost))
+        self.0
+            .runtime
+            .spawn(work(self.clone()))
+            .await
+            .unwrap_or(Err(LoginError::Lost))
     }
 
     /// Counts the new record `key` of lifetime `life`, begun by `from`. At the limit, it evicts the
     /// oldest unused record.
-    async fn admit(&self, key: Key, from: Option<IpAddr>, life: Duration) -> Result<(), LoginError> {
+    async fn admit(
+        &self,
+        key: Key,
+        from: Option<IpAddr>,
+        life: Duration,
+    ) -> Result<(), LoginError> {
         let from = from.and_then(ClientNetwork::of);
         if let Some(network) = from {
             self.count("from", network, BEGUN_A_MINUTE).await?;
@@ -159,13 +168,22 @@ impl Logins {
                 }
             }
         }
-        Err(LoginError::TooMany { retry_after: SETTLED_LIFE })
+        Err(LoginError::TooMany {
+            retry_after: SETTLED_LIFE,
+        })
     }
 
     /// Counts one action of `network`, limited to `limit` a minute across all instances.
-    async fn count(&self, what: &'static str, network: ClientNetwork, limit: u32) -> Result<(), LoginError> {
+    async fn count(
+        &self,
+        what: &'static str,
+        network: ClientNetwork,
+        limit: u32,
+    ) -> Result<(), LoginError> {
         let key = format!("login.{what}.{network}");
-        let refused = || LoginError::TooMany { retry_after: MINUTE };
+        let refused = || LoginError::TooMany {
+            retry_after: MINUTE,
+        };
         if self.0.refused_networks.recall(&[&key]).is_some() {
             return Err(refused());
         }

@@ -39,35 +39,84 @@ impl Records {
     }
 
     /// Returns the unexpired record.
-    pub(super) async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Found<T>>, StoreError> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Found<T>>, StoreError> {
         let found = self.store.get(key).await?;
-        Ok(found.and_then(|record| Some(Found { record: read(key, &record)?, written: record })))
+        Ok(found.and_then(|record| {
+            Some(Found {
+                record: read(key, &record)?,
+                written: record,
+            })
+        }))
     }
 
-    pub(super) async fn put<T: Serialize>(&self, key: &str, record: &T, expires_at: UnixMillis) -> Result<(), StoreError> {
-        self.store.put(key, &Record { value: text(record)?, expires_at }).await
+    pub(super) async fn put<T: Serialize>(
+        &self,
+        key: &str,
+        record: &T,
+        expires_at: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.store
+            .put(
+                key,
+                &Record {
+                    value: text(record)?,
+                    expires_at,
+                },
+            )
+            .await
     }
 
     /// Writes `record` with the expiry of `found`, unless `key` has changed since it was read.
-    pub(super) async fn replace<T: Serialize>(&self, key: &str, found: &Found<T>, record: &T) -> Result<bool, StoreError> {
-        let new = Record { value: text(record)?, expires_at: found.written.expires_at };
-        self.store.replace(key, Some(&found.written.value), &new).await
+    pub(super) async fn replace<T: Serialize>(
+        &self,
+        key: &str,
+        found: &Found<T>,
+        record: &T,
+    ) -> Result<bool, StoreError> {
+        let new = Record {
+            value: text(record)?,
+            expires_at: found.written.expires_at,
+        };
+        self.store
+            .replace(key, Some(&found.written.value), &new)
+            .await
     }
 
     /// Reads and deletes atomically, so that only one caller gets the record.
-    pub(super) async fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        Ok(self.store.take(key).await?.and_then(|record| read(key, &record)))
+    pub(super) async fn take<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self
+            .store
+            .take(key)
+            .await?
+            .and_then(|record| read(key, &record)))
     }
 
     /// Takes one of `limit` permits, which return after `window`. All instances share them.
-    pub(super) async fn take_permit(&self, key: &str, limit: u32, window: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn take_permit(
+        &self,
+        key: &str,
+        limit: u32,
+        window: Duration,
+    ) -> Result<bool, StoreError> {
         self.store.take_permit(key, limit, window).await
     }
 }
 
 fn text<T: Serialize>(record: &T) -> Result<SecretString, StoreError> {
-    let failed = |error: serde_json::Error| StoreError { backend: "login", operation: "write", cause: error.to_string() };
-    serde_json::to_string(record).map(SecretString::from).map_err(failed)
+    let failed = |error: serde_json::Error| StoreError {
+        backend: "login",
+        operation: "write",
+        cause: error.to_string(),
+    };
+    serde_json::to_string(record)
+        .map(SecretString::from)
+        .map_err(failed)
 }
 
 fn read<T: DeserializeOwned>(key: &str, record: &Record) -> Option<T> {
@@ -75,7 +124,10 @@ fn read<T: DeserializeOwned>(key: &str, record: &Record) -> Option<T> {
     if read.is_err() {
         // Logs only the key's kind, because the id in it gives access to the record.
         let kind = key.rsplit_once('.').map_or(key, |(kind, _)| kind);
-        tracing::warn!(record.kind = kind, "a login's record cannot be read; it counts as absent");
+        tracing::warn!(
+            record.kind = kind,
+            "a login's record cannot be read; it counts as absent"
+        );
     }
     read.ok()
 }

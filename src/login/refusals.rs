@@ -23,8 +23,16 @@ struct Kept<T> {
 impl<T: Clone> Refusals<T> {
     /// Creates a cache of up to `most` refusals, each for `life`.
     pub(super) fn new(clock: Clock, most: usize, life: Duration) -> Self {
-        let kept = Kept { by_question: HashMap::new(), order: VecDeque::new() };
-        Self { kept: Mutex::new(kept), clock, most, life }
+        let kept = Kept {
+            by_question: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        Self {
+            kept: Mutex::new(kept),
+            clock,
+            most,
+            life,
+        }
     }
 
     pub(super) fn remember(&self, question: &[&str], refusal: T) {
@@ -34,7 +42,9 @@ impl<T: Clone> Refusals<T> {
             *before = refusal;
             return;
         }
-        while kept.order.len() >= self.most || kept.order.front().is_some_and(|(end, _)| *end <= now) {
+        while kept.order.len() >= self.most
+            || kept.order.front().is_some_and(|(end, _)| *end <= now)
+        {
             if let Some((_, oldest)) = kept.order.pop_front() {
                 kept.by_question.remove(&oldest);
             }
@@ -77,10 +87,17 @@ mod tests {
             refusals.remember(&["uuid", &number.to_string()], number);
         }
         refusals.remember(&["uuid", "3"], 3);
-        let all =
-            |refusals: &Refusals<i32>| (0..4).map(|number| refusals.recall(&["uuid", &number.to_string()])).collect::<Vec<_>>();
+        let all = |refusals: &Refusals<i32>| {
+            (0..4)
+                .map(|number| refusals.recall(&["uuid", &number.to_string()]))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(all(&refusals), [None, Some(1), Some(2), Some(3)]);
-        assert_eq!(refusals.recall(&["uui", "d1"]), None, "a question is its parts");
+        assert_eq!(
+            refusals.recall(&["uui", "d1"]),
+            None,
+            "a question is its parts"
+        );
         clock.advance(Duration::from_secs(10));
         assert_eq!(all(&refusals), [None; 4]);
         assert!(refusals.kept().by_question.is_empty());

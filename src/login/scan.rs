@@ -112,18 +112,36 @@ struct Person {
 
 impl Logins {
     /// Starts a login at `app_id`. `from` is the client's address.
-    pub async fn open_scan(&self, app_id: &str, beginner: Beginner, from: Option<IpAddr>) -> Result<Opened, LoginError> {
+    pub async fn open_scan(
+        &self,
+        app_id: &str,
+        beginner: Beginner,
+        from: Option<IpAddr>,
+    ) -> Result<Opened, LoginError> {
         let (site, by_page) = match beginner {
             Beginner::Page(origin) => (origin, true),
             Beginner::BackEnd(site) => (site, false),
         };
         let exchanges = Exchanges::default();
-        let scan = Scan { app: app_id.to_owned(), site, by_page, phase: Phase::Waiting, person: None, exchanges };
+        let scan = Scan {
+            app: app_id.to_owned(),
+            site,
+            by_page,
+            phase: Phase::Waiting,
+            person: None,
+            exchanges,
+        };
         self.finish(async move |logins| {
             let uuid = random_id();
             let picture = picture_of(&uuid);
-            logins.admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFE).await?;
-            logins.0.records.put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE)).await?;
+            logins
+                .admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFE)
+                .await?;
+            logins
+                .0
+                .records
+                .put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE))
+                .await?;
             Ok(Opened { uuid, picture })
         })
         .await
@@ -132,7 +150,8 @@ impl Logins {
     /// Returns the account of the login behind a picture, or `None` if there is no such login.
     pub async fn app_of_scan(&self, id: &str) -> Result<Option<String>, LoginError> {
         let id = id.to_owned();
-        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app))).await
+        self.finish(async move |logins| Ok(logins.scan(&id).await?.map(|found| found.record.app)))
+            .await
     }
 
     /// Handles a phone that returns from WeChat with `code` for picture `id`. `confirm` says
@@ -148,13 +167,20 @@ impl Logins {
     ) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
         let question = print(&[&id, &code]);
-        let settle = |logins: Self| async move { logins.settle_scan(&account, &id, &code, confirm, from).await };
+        let settle = |logins: Self| async move {
+            logins
+                .settle_scan(&account, &id, &code, confirm, from)
+                .await
+        };
         self.0.scans.join(self, question, settle).await
     }
 
     /// Returns the result of [`Logins::scanned`] if this process has already refused the same scan.
     pub fn refused_scan(&self, id: &str, code: &str) -> Option<Scanned> {
-        self.0.refused_scans.recall(&[id, code]).or_else(|| self.0.refused_scans.recall(&[id]))
+        self.0
+            .refused_scans
+            .recall(&[id, code])
+            .or_else(|| self.0.refused_scans.recall(&[id]))
     }
 
     /// Handles the user's answer on the confirmation page.
@@ -162,14 +188,19 @@ impl Logins {
         let (id, token) = (id.to_owned(), fingerprint(token));
         self.finish(async move |logins| {
             let answered = |scan: &mut Scan| {
-                let is_theirs = scan.person.as_ref().is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
+                let is_theirs = scan
+                    .person
+                    .as_ref()
+                    .is_some_and(|person| token.matches(&fingerprint(&person.token).text()));
                 let is_answered = is_theirs && scan.phase == Phase::Asking;
                 if is_answered {
                     scan.phase = if yes { Phase::Done } else { Phase::Declined };
                 }
                 (is_theirs, is_answered)
             };
-            let Some((scan, true)) = logins.change_scan(&id, answered).await? else { return Ok(Scanned::Unknown) };
+            let Some((scan, true)) = logins.change_scan(&id, answered).await? else {
+                return Ok(Scanned::Unknown);
+            };
             logins.0.waiting.ring(&id);
             Ok(scan.seen())
         })
@@ -178,7 +209,12 @@ impl Logins {
 
     /// Returns the login's state, waiting up to `wait` for a change. `from` is the client's
     /// address.
-    pub async fn poll(&self, uuid: &str, wait: Duration, from: Option<IpAddr>) -> Result<Polled, LoginError> {
+    pub async fn poll(
+        &self,
+        uuid: &str,
+        wait: Duration,
+        from: Option<IpAddr>,
+    ) -> Result<Polled, LoginError> {
         if !is_id(uuid) {
             return Ok(Polled::Unknown);
         }
@@ -188,7 +224,9 @@ impl Logins {
             return Ok(now);
         }
         let Some(place) = self.0.waiting.sit(id, from.and_then(ClientNetwork::of)) else {
-            return Err(LoginError::TooMany { retry_after: LOOK_AGAIN });
+            return Err(LoginError::TooMany {
+                retry_after: LOOK_AGAIN,
+            });
         };
         let deadline = self.0.clock.steady().plus(wait);
         loop {
@@ -200,18 +238,35 @@ impl Logins {
             if seen != Polled::Waiting || left.is_zero() || self.0.waiting.is_closed() {
                 return Ok(seen);
             }
-            let pause = if self.0.records.are_shared() { left.min(self.0.waiting.next_look()) } else { left };
+            let pause = if self.0.records.are_shared() {
+                left.min(self.0.waiting.next_look())
+            } else {
+                left
+            };
             tokio::time::timeout(pause, ring).await.ok();
         }
     }
 
     async fn look(&self, id: &str) -> Result<Polled, LoginError> {
         let id = id.to_owned();
-        let scan = self.finish(async move |logins| logins.scan(&id).await).await?;
+        let scan = self
+            .finish(async move |logins| logins.scan(&id).await)
+            .await?;
         Ok(match scan.map(|found| found.record) {
             None => Polled::Unknown,
-            Some(Scan { phase: Phase::Done, person: Some(person), app, .. }) => Polled::Done { app_id: app, user: person.user },
-            Some(Scan { phase: Phase::Declined, .. }) => Polled::Declined,
+            Some(Scan {
+                phase: Phase::Done,
+                person: Some(person),
+                app,
+                ..
+            }) => Polled::Done {
+                app_id: app,
+                user: person.user,
+            },
+            Some(Scan {
+                phase: Phase::Declined,
+                ..
+            }) => Polled::Declined,
             Some(_) => Polled::Waiting,
         })
     }
@@ -225,9 +280,15 @@ impl Logins {
 
     /// Atomically applies `change` to login `id`. Returns the updated login and the result, or
     /// `None` if there is no such login. `change` also returns whether it changed anything.
-    async fn change_scan<T>(&self, id: &str, change: impl Fn(&mut Scan) -> (T, bool)) -> Result<Option<(Scan, T)>, LoginError> {
+    async fn change_scan<T>(
+        &self,
+        id: &str,
+        change: impl Fn(&mut Scan) -> (T, bool),
+    ) -> Result<Option<(Scan, T)>, LoginError> {
         for _ in 0..ROUNDS {
-            let Some(found) = self.scan(id).await? else { return Ok(None) };
+            let Some(found) = self.scan(id).await? else {
+                return Ok(None);
+            };
             let mut scan = found.record.clone();
             let (result, is_changed) = change(&mut scan);
             if !is_changed || self.0.records.replace(&scan_key(id), &found, &scan).await? {
@@ -239,7 +300,11 @@ impl Logins {
 
     /// Deletes the login unless it was scanned.
     pub(super) async fn give_up_scan(&self, id: &str) -> Result<bool, LoginError> {
-        if self.scan(id).await?.is_some_and(|found| found.record.person.is_some()) {
+        if self
+            .scan(id)
+            .await?
+            .is_some_and(|found| found.record.person.is_some())
+        {
             return Ok(false);
         }
         self.0.records.take::<Scan>(&scan_key(id)).await?;
@@ -254,7 +319,10 @@ impl Scan {
         match (self.phase, &self.person) {
             (Phase::Done, _) => Scanned::Done,
             (Phase::Declined, _) => Scanned::Declined,
-            (Phase::Asking, Some(person)) => Scanned::Asks { site: self.site.clone(), token: person.token.clone() },
+            (Phase::Asking, Some(person)) => Scanned::Asks {
+                site: self.site.clone(),
+                token: person.token.clone(),
+            },
             (Phase::Asking | Phase::Waiting, _) => Scanned::Unknown,
         }
     }
@@ -262,6 +330,10 @@ impl Scan {
 
 impl Person {
     fn new(visitor: Visitor) -> Self {
-        Self { openid: visitor.openid, user: visitor.user, token: random_id() }
+        Self {
+            openid: visitor.openid,
+            user: visitor.user,
+            token: random_id(),
+        }
     }
 }

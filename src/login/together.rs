@@ -31,7 +31,12 @@ impl<T> Clone for Together<T> {
 impl<T: Clone + Send + Sync + 'static> Together<T> {
     /// Joins the work in flight for `question`, or starts `work` in a task that outlives its
     /// callers.
-    pub(super) async fn join<F>(&self, logins: &Logins, question: String, work: impl FnOnce(Logins) -> F) -> Result<T, LoginError>
+    pub(super) async fn join<F>(
+        &self,
+        logins: &Logins,
+        question: String,
+        work: impl FnOnce(Logins) -> F,
+    ) -> Result<T, LoginError>
     where
         F: Future<Output = Result<T, LoginError>> + Send + 'static,
     {
@@ -39,14 +44,22 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
             let mut under_way = self.under_way();
             match under_way.get(&question) {
                 Some(result) if result.receiver_count() >= MOST => {
-                    return Err(LoginError::TooMany { retry_after: LOOK_AGAIN });
+                    return Err(LoginError::TooMany {
+                        retry_after: LOOK_AGAIN,
+                    });
                 }
                 Some(result) => result.subscribe(),
                 None => {
                     let (sender, receiver) = watch::channel(None);
                     let sender = Arc::new(sender);
                     under_way.insert(question.clone(), Arc::clone(&sender));
-                    let (listed, work) = (Listed { all: self.clone(), question }, work(logins.clone()));
+                    let (listed, work) = (
+                        Listed {
+                            all: self.clone(),
+                            question,
+                        },
+                        work(logins.clone()),
+                    );
                     logins.0.runtime.spawn(async move {
                         let result = work.await;
                         // Remove the entry before sending, so that later requests start anew.
@@ -58,7 +71,10 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
             }
         };
         // No result: the task panicked or the runtime is shutting down.
-        let result = result.wait_for(Option::is_some).await.map_err(|_| LoginError::Lost)?;
+        let result = result
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| LoginError::Lost)?;
         result.clone().unwrap_or(Err(LoginError::Lost))
     }
 

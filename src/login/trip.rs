@@ -79,7 +79,12 @@ struct End {
 impl Logins {
     /// Records a departure from `browser` and returns the trip's id. `from` is the client's
     /// address.
-    pub async fn depart(&self, departure: Departure, browser: &str, from: Option<IpAddr>) -> Result<String, LoginError> {
+    pub async fn depart(
+        &self,
+        departure: Departure,
+        browser: &str,
+        from: Option<IpAddr>,
+    ) -> Result<String, LoginError> {
         let trip = Trip {
             app: departure.app_id,
             redirect: departure.redirect.to_string(),
@@ -92,8 +97,14 @@ impl Logins {
         };
         self.finish(async move |logins| {
             let id = random_id();
-            logins.admit(Key::Trip(Key::number(&id)), from, TRIP_LIFE).await?;
-            logins.0.records.put(&trip_key(&id), &trip, logins.after(TRIP_LIFE)).await?;
+            logins
+                .admit(Key::Trip(Key::number(&id)), from, TRIP_LIFE)
+                .await?;
+            logins
+                .0
+                .records
+                .put(&trip_key(&id), &trip, logins.after(TRIP_LIFE))
+                .await?;
             Ok(id)
         })
         .await
@@ -102,7 +113,12 @@ impl Logins {
     /// Completes a trip. The first arrival of its browser exchanges the code. A repeat with the
     /// same code within a minute gets the same result.
     pub async fn arrive(&self, stop: Stop) -> Result<Arrived, LoginError> {
-        self.0.arrivals.join(self, print(&stop.question()), |logins| async move { logins.arrived(&stop).await }).await
+        self.0
+            .arrivals
+            .join(self, print(&stop.question()), |logins| async move {
+                logins.arrived(&stop).await
+            })
+            .await
     }
 
     /// Returns the result of [`Logins::arrive`] if this process has already refused the same
@@ -113,16 +129,22 @@ impl Logins {
 
     /// True if [`Logins::arrive`] would find the trip. Consumes nothing.
     pub async fn is_expected(&self, stop: Stop) -> Result<bool, LoginError> {
-        self.finish(async move |logins| Ok(logins.trip(&stop).await?.is_some())).await
+        self.finish(async move |logins| Ok(logins.trip(&stop).await?.is_some()))
+            .await
     }
 
     /// Redeems a ticket of this account and returns its user. Works once.
-    pub async fn redeem(&self, app_id: &str, ticket: &str) -> Result<Option<Map<String, Value>>, LoginError> {
+    pub async fn redeem(
+        &self,
+        app_id: &str,
+        ticket: &str,
+    ) -> Result<Option<Map<String, Value>>, LoginError> {
         if !is_id(ticket) {
             return Ok(None);
         }
         let key = ticket_key(app_id, ticket);
-        self.finish(async move |logins| Ok(logins.0.records.take(&key).await?)).await
+        self.finish(async move |logins| Ok(logins.0.records.take(&key).await?))
+            .await
     }
 
     /// True if the ticket could be redeemed. Consumes nothing.
@@ -131,19 +153,40 @@ impl Logins {
             return Ok(false);
         }
         let key = ticket_key(app_id, ticket);
-        self.finish(async move |logins| Ok(logins.0.records.get::<Map<String, Value>>(&key).await?.is_some())).await
+        self.finish(async move |logins| {
+            Ok(logins
+                .0
+                .records
+                .get::<Map<String, Value>>(&key)
+                .await?
+                .is_some())
+        })
+        .await
     }
 
     async fn arrived(&self, stop: &Stop) -> Result<Arrived, LoginError> {
-        let (clock, code) = (&self.0.clock, fingerprint(stop.code.as_deref().unwrap_or_default()).text());
+        let (clock, code) = (
+            &self.0.clock,
+            fingerprint(stop.code.as_deref().unwrap_or_default()).text(),
+        );
         let (give_up, mut is_counted) = (clock.steady().plus(self.exchange_patience()), false);
         loop {
-            let Some(found) = self.recorded(stop).await? else { return Ok(Arrived::Unknown(None)) };
+            let Some(found) = self.recorded(stop).await? else {
+                return Ok(Arrived::Unknown(None));
+            };
             let trip = found.record.clone();
             // The site may have been removed from the list since the departure.
-            let Ok(redirect) = stop.policy.admit(&trip.redirect) else { return Ok(Arrived::Unknown(None)) };
+            let Ok(redirect) = stop.policy.admit(&trip.redirect) else {
+                return Ok(Arrived::Unknown(None));
+            };
             if !stop.is_of_browser(&trip) {
-                return Ok(Arrived::Unknown(Some(Trip { state: None, ..trip }.departure(redirect))));
+                return Ok(Arrived::Unknown(Some(
+                    Trip {
+                        state: None,
+                        ..trip
+                    }
+                    .departure(redirect),
+                )));
             }
             let end = match (&trip.end, &trip.begun) {
                 (Some(end), _) => end.clone(),
@@ -152,7 +195,10 @@ impl Logins {
                     return Ok(Arrived::Unknown(Some(trip.clone().departure(redirect))));
                 }
                 (None, Some(begun)) if begun.is_lost(clock.wall()) || clock.steady() >= give_up => {
-                    End { code: code.clone(), result: Err(Failure::TimedOut) }
+                    End {
+                        code: code.clone(),
+                        result: Err(Failure::TimedOut),
+                    }
                 }
                 // Another instance is processing this arrival.
                 (None, Some(_)) => {
@@ -164,19 +210,37 @@ impl Logins {
                         self.count_exchange(stop.from).await?;
                         is_counted = true;
                     }
-                    let begun = Trip { begun: Some(Begun::new(&code, clock.wall())), ..trip.clone() };
-                    if !self.0.records.replace(&trip_key(&stop.state), &found, &begun).await? {
+                    let begun = Trip {
+                        begun: Some(Begun::new(&code, clock.wall())),
+                        ..trip.clone()
+                    };
+                    if !self
+                        .0
+                        .records
+                        .replace(&trip_key(&stop.state), &found, &begun)
+                        .await?
+                    {
                         continue;
                     }
                     self.end(stop, begun, &redirect, code.clone()).await?
                 }
             };
             return Ok(match end {
-                End { code: brought, .. } if brought != code => Arrived::Unknown(Some(trip.departure(redirect))),
-                End { result: Ok(address), .. } => Arrived::To(address),
-                End { result: Err(failure), .. } => {
+                End { code: brought, .. } if brought != code => {
+                    Arrived::Unknown(Some(trip.departure(redirect)))
+                }
+                End {
+                    result: Ok(address),
+                    ..
+                } => Arrived::To(address),
+                End {
+                    result: Err(failure),
+                    ..
+                } => {
                     let failed = Arrived::Failed(failure, trip.departure(redirect));
-                    self.0.refused_arrivals.remember(&stop.question(), failed.clone());
+                    self.0
+                        .refused_arrivals
+                        .remember(&stop.question(), failed.clone());
                     failed
                 }
             });
@@ -185,7 +249,10 @@ impl Logins {
 
     /// Returns the trip of `stop` if account and browser match.
     async fn trip(&self, stop: &Stop) -> Result<Option<Found<Trip>>, LoginError> {
-        Ok(self.recorded(stop).await?.filter(|found| stop.is_of_browser(&found.record)))
+        Ok(self
+            .recorded(stop)
+            .await?
+            .filter(|found| stop.is_of_browser(&found.record)))
     }
 
     /// Like the above, for any browser.
@@ -198,7 +265,13 @@ impl Logins {
     }
 
     /// Processes the arrival and stores the outcome.
-    async fn end(&self, stop: &Stop, mut trip: Trip, redirect: &Redirect, code: String) -> Result<End, LoginError> {
+    async fn end(
+        &self,
+        stop: &Stop,
+        mut trip: Trip,
+        redirect: &Redirect,
+        code: String,
+    ) -> Result<End, LoginError> {
         let mut pairs = Vec::new();
         let ticket;
         match (stop.code.as_deref(), trip.mode) {
@@ -208,11 +281,25 @@ impl Logins {
                 Ok(visitor) => {
                     ticket = random_id();
                     let key = ticket_key(&trip.app, &ticket);
-                    self.0.records.put(&key, &visitor.user, self.after(SETTLED_LIFE)).await?;
+                    self.0
+                        .records
+                        .put(&key, &visitor.user, self.after(SETTLED_LIFE))
+                        .await?;
                     pairs.push(("ticket", &ticket));
                 }
                 Err(Failure::Snapshot) => pairs.push(("error", "snapshot_user")),
-                Err(failure) => return self.remember(stop, trip, End { code, result: Err(failure) }).await,
+                Err(failure) => {
+                    return self
+                        .remember(
+                            stop,
+                            trip,
+                            End {
+                                code,
+                                result: Err(failure),
+                            },
+                        )
+                        .await;
+                }
             },
         }
         let state = trip.state.take();
@@ -220,13 +307,29 @@ impl Logins {
             pairs.push(("state", state));
         }
         let address = redirect.with(&trip.mode.names(), &pairs);
-        self.remember(stop, Trip { state, ..trip }, End { code, result: Ok(address) }).await
+        self.remember(
+            stop,
+            Trip { state, ..trip },
+            End {
+                code,
+                result: Ok(address),
+            },
+        )
+        .await
     }
 
     async fn remember(&self, stop: &Stop, trip: Trip, end: End) -> Result<End, LoginError> {
-        let settled = Trip { end: Some(end.clone()), ..trip };
-        self.0.records.put(&trip_key(&stop.state), &settled, self.after(SETTLED_LIFE)).await?;
-        self.0.limits.settle(Key::Trip(Key::number(&stop.state)), SETTLED_LIFE);
+        let settled = Trip {
+            end: Some(end.clone()),
+            ..trip
+        };
+        self.0
+            .records
+            .put(&trip_key(&stop.state), &settled, self.after(SETTLED_LIFE))
+            .await?;
+        self.0
+            .limits
+            .settle(Key::Trip(Key::number(&stop.state)), SETTLED_LIFE);
         Ok(end)
     }
 
@@ -244,7 +347,8 @@ impl Logins {
 impl Stop {
     /// The key for deduplicating identical arrivals.
     fn question(&self) -> [&str; 4] {
-        let [code, browser] = [&self.code, &self.browser].map(|text| text.as_deref().unwrap_or_default());
+        let [code, browser] =
+            [&self.code, &self.browser].map(|text| text.as_deref().unwrap_or_default());
         [self.account.app_id.as_str(), &self.state, code, browser]
     }
 }
@@ -252,14 +356,22 @@ impl Stop {
 impl Stop {
     /// True if the trip began in the returning browser.
     fn is_of_browser(&self, trip: &Trip) -> bool {
-        self.browser.as_deref().is_some_and(|browser| fingerprint(browser).matches(&trip.browser))
+        self.browser
+            .as_deref()
+            .is_some_and(|browser| fingerprint(browser).matches(&trip.browser))
     }
 }
 
 impl Trip {
     fn departure(self, redirect: Redirect) -> Departure {
         let scope = Scope::from_name(&self.scope).unwrap_or_default();
-        Departure { app_id: self.app, redirect, state: self.state, mode: self.mode, scope }
+        Departure {
+            app_id: self.app,
+            redirect,
+            state: self.state,
+            mode: self.mode,
+            scope,
+        }
     }
 }
 

@@ -51,15 +51,25 @@ impl Logins {
         }
         let mut user = match agreed_to_all(&grant) {
             false => Map::from_iter([("openid".to_owned(), json!(grant.openid))]),
-            true => match self.0.wechat.visitor_info(&grant, Language::Simplified).await {
-                Err(WechatError::Refused { code: UNAUTHORIZED, .. }) => return Ok(None),
+            true => match self
+                .0
+                .wechat
+                .visitor_info(&grant, Language::Simplified)
+                .await
+            {
+                Err(WechatError::Refused {
+                    code: UNAUTHORIZED, ..
+                }) => return Ok(None),
                 info => info?,
             },
         };
         if let Some(unionid) = grant.unionid {
             user.entry("unionid").or_insert(unionid.into());
         }
-        Ok(Some(Visitor { openid: grant.openid, user }))
+        Ok(Some(Visitor {
+            openid: grant.openid,
+            user,
+        }))
     }
 
     /// Logs a failure and returns the error for the visitor. Rate-limited, because anybody can send
@@ -71,7 +81,10 @@ impl Logins {
             _ => Failure::Upstream,
         };
         if let Some(unlogged) = self.0.log_limit.admit(failure.name()) {
-            let (advice, unlogged) = (error.advice().unwrap_or("-"), Some(unlogged).filter(|unlogged| *unlogged > 0));
+            let (advice, unlogged) = (
+                error.advice().unwrap_or("-"),
+                Some(unlogged).filter(|unlogged| *unlogged > 0),
+            );
             tracing::warn!(account.id = %account.app_id, %error, advice, unlogged, "a visitor's code was not exchanged");
         }
         failure
@@ -90,5 +103,8 @@ impl Failure {
 }
 
 fn agreed_to_all(grant: &VisitorGrant) -> bool {
-    grant.scope.split(',').any(|scope| scope.trim() == Scope::UserInfo.name())
+    grant
+        .scope
+        .split(',')
+        .any(|scope| scope.trim() == Scope::UserInfo.name())
 }

@@ -29,7 +29,9 @@ impl Logins {
     /// notification triggers one store read. Missed notifications are left to the periodic reads,
     /// so that the polls do not all read at once.
     pub async fn listen(self, mut stop: watch::Receiver<bool>) {
-        let Some(mut news) = self.0.records.changes() else { return };
+        let Some(mut news) = self.0.records.changes() else {
+            return;
+        };
         loop {
             let told = tokio::select! {
                 _ = stop.changed() => return,
@@ -37,7 +39,9 @@ impl Logins {
             };
             match told {
                 Ok(Changed::Key(key)) => {
-                    key.strip_prefix(SCAN_KEYS).into_iter().for_each(|id| self.0.waiting.ring(id));
+                    key.strip_prefix(SCAN_KEYS)
+                        .into_iter()
+                        .for_each(|id| self.0.waiting.ring(id));
                 }
                 Ok(Changed::Unknown) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -79,14 +83,24 @@ impl Waiting {
     /// Returns a permit to wait for `id`, or `None` if the total or the limit of `from` is reached.
     pub(super) fn sit(&self, id: &str, from: Option<ClientNetwork>) -> Option<Place<'_>> {
         let mut seats = self.seats();
-        if seats.taken >= MOST || seats.networks.exhausted(from, MOST / NETWORK_SHARES).is_some() {
+        if seats.taken >= MOST
+            || seats
+                .networks
+                .exhausted(from, MOST / NETWORK_SHARES)
+                .is_some()
+        {
             return None;
         }
         seats.taken += 1;
         seats.networks.enter(from);
         let seat = seats.by_id.entry(id.to_owned()).or_default();
         seat.sitting += 1;
-        Some(Place { waiting: self, id: id.to_owned(), from, bell: Arc::clone(&seat.bell) })
+        Some(Place {
+            waiting: self,
+            id: id.to_owned(),
+            from,
+            bell: Arc::clone(&seat.bell),
+        })
     }
 
     /// Wakes the polls that wait for `id`.
@@ -140,12 +154,21 @@ mod tests {
     #[test]
     fn the_places_are_bounded_and_come_back() {
         let waiting = Waiting::default();
-        let places: Vec<_> = (0..MOST).map(|number| waiting.sit(&(number % 7).to_string(), None).expect("a place")).collect();
+        let places: Vec<_> = (0..MOST)
+            .map(|number| {
+                waiting
+                    .sit(&(number % 7).to_string(), None)
+                    .expect("a place")
+            })
+            .collect();
         assert!(waiting.sit("late", None).is_none());
         assert!(waiting.next_look() > LOOK_EVERY * 10);
         drop(places);
         assert!(waiting.sit("late", None).is_some());
-        assert!(waiting.seats().by_id.is_empty(), "nobody is remembered who does not wait");
+        assert!(
+            waiting.seats().by_id.is_empty(),
+            "nobody is remembered who does not wait"
+        );
     }
 
     #[test]
@@ -153,9 +176,16 @@ mod tests {
         let waiting = Waiting::default();
         let network = |address: &str| ClientNetwork::of(address.parse().expect("an address"));
         let from = |number: usize| network(&format!("2001:db8:1:{:x}::{number:x}", number % 256));
-        let places: Vec<_> = (0..MOST / 4).map(|number| waiting.sit("a", from(number)).expect("a place")).collect();
-        assert!(waiting.sit("b", from(7)).is_none() && waiting.sit("b", network("203.0.113.7")).is_some());
-        let own: Vec<_> = (0..MOST * 3 / 4).map(|_| waiting.sit("c", network("10.0.0.1")).expect("a place")).collect();
+        let places: Vec<_> = (0..MOST / 4)
+            .map(|number| waiting.sit("a", from(number)).expect("a place"))
+            .collect();
+        assert!(
+            waiting.sit("b", from(7)).is_none()
+                && waiting.sit("b", network("203.0.113.7")).is_some()
+        );
+        let own: Vec<_> = (0..MOST * 3 / 4)
+            .map(|_| waiting.sit("c", network("10.0.0.1")).expect("a place"))
+            .collect();
         assert!(waiting.sit("c", None).is_none());
         drop((places, own));
         assert!(waiting.seats().networks.is_empty() && waiting.sit("b", from(7)).is_some());
@@ -174,8 +204,14 @@ mod tests {
     #[tokio::test]
     async fn a_ring_is_heard_by_those_alone_whom_it_is_for() {
         let waiting = Waiting::default();
-        let (hers, his) = (waiting.sit("a", None).expect("a place"), waiting.sit("b", None).expect("a place"));
-        let (mut for_her, mut for_him) = (std::pin::pin!(hers.bell.notified()), std::pin::pin!(his.bell.notified()));
+        let (hers, his) = (
+            waiting.sit("a", None).expect("a place"),
+            waiting.sit("b", None).expect("a place"),
+        );
+        let (mut for_her, mut for_him) = (
+            std::pin::pin!(hers.bell.notified()),
+            std::pin::pin!(his.bell.notified()),
+        );
         assert!(!for_her.as_mut().enable() && !for_him.as_mut().enable());
         waiting.ring("b");
         waiting.ring("nobody");

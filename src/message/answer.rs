@@ -1,4 +1,5 @@
-//! What a back end has answered: nothing, a reply of WeChat's own, or a JSON object of one member that says the same. Pure.
+//! What a back end has answered: nothing, a reply of WeChat's own, or a JSON object of one member
+//! that says the same. Pure.
 
 use serde::Deserialize;
 
@@ -60,7 +61,10 @@ pub(super) fn read(body: &[u8], message: &Message) -> Result<Option<ReceivedRepl
         && let Ok(reply) = serde_json::from_str::<JsonReply>(bare).map(Reply::from)
     {
         let text = reply.write(message, message.created)?;
-        return Ok(Some(ReceivedReply { text, reply: Some(reply) }));
+        return Ok(Some(ReceivedReply {
+            text,
+            reply: Some(reply),
+        }));
     }
     ReceivedReply::read(bare, message).map(Some)
 }
@@ -71,18 +75,52 @@ impl From<JsonReply> for Reply {
             JsonReply::Text(content) => Self::Text { content },
             JsonReply::Image(media_id) => Self::Image { media_id },
             JsonReply::Voice(media_id) => Self::Voice { media_id },
-            JsonReply::Video { media_id, title, description } => Self::Video { media_id, title, description },
-            JsonReply::Music { title, description, url, hq_url, thumb_media_id } => {
-                Self::Music(Music { title, description, url, hq_url, thumb_media_id })
-            }
+            JsonReply::Video {
+                media_id,
+                title,
+                description,
+            } => Self::Video {
+                media_id,
+                title,
+                description,
+            },
+            JsonReply::Music {
+                title,
+                description,
+                url,
+                hq_url,
+                thumb_media_id,
+            } => Self::Music(Music {
+                title,
+                description,
+                url,
+                hq_url,
+                thumb_media_id,
+            }),
             JsonReply::News(articles) => Self::News(
                 articles
                     .into_iter()
-                    .map(|JsonArticle { title, description, pic_url, url }| Article { title, description, pic_url, url })
+                    .map(
+                        |JsonArticle {
+                             title,
+                             description,
+                             pic_url,
+                             url,
+                         }| Article {
+                            title,
+                            description,
+                            pic_url,
+                            url,
+                        },
+                    )
                     .collect(),
             ),
-            JsonReply::Transfer(None | Some(Staff::Anyone(_))) => Self::TransferCustomerService { account: None },
-            JsonReply::Transfer(Some(Staff::One(account))) => Self::TransferCustomerService { account: Some(account) },
+            JsonReply::Transfer(None | Some(Staff::Anyone(_))) => {
+                Self::TransferCustomerService { account: None }
+            }
+            JsonReply::Transfer(Some(Staff::One(account))) => Self::TransferCustomerService {
+                account: Some(account),
+            },
         }
     }
 }
@@ -102,25 +140,58 @@ mod tests {
 
     #[test]
     fn an_answer_is_nothing_a_reply_or_no_answer() {
-        for nothing in ["", " \n", "success", " success\n", "\u{feff}success", "SUCCESS", "\"success\"", "\"\""] {
+        for nothing in [
+            "",
+            " \n",
+            "success",
+            " success\n",
+            "\u{feff}success",
+            "SUCCESS",
+            "\"success\"",
+            "\"\"",
+        ] {
             assert!(matches!(judged(nothing), Ok(None)), "{nothing:?}");
         }
         let xml = "<xml><ToUserName>o1</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>9</CreateTime><MsgType>text</MsgType><Content>x</Content></xml>";
-        assert_eq!(judged(&format!("\n{xml}\n")).ok().flatten().as_deref(), Some(xml), "as the back end wrote it");
-        for wrong in ["ok", "<html>502</html>", "<xml></xml>", "{}", "{\"text\":1}", "{\"txt\":\"x\"}", "{\"text\":\"\"}", "[]"] {
+        assert_eq!(
+            judged(&format!("\n{xml}\n")).ok().flatten().as_deref(),
+            Some(xml),
+            "as the back end wrote it"
+        );
+        for wrong in [
+            "ok",
+            "<html>502</html>",
+            "<xml></xml>",
+            "{}",
+            "{\"text\":1}",
+            "{\"txt\":\"x\"}",
+            "{\"text\":\"\"}",
+            "[]",
+        ] {
             assert!(judged(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(read(b"<xml>\xff</xml>", &message()).err(), Some(ReplyError::NotUtf8));
+        assert_eq!(
+            read(b"<xml>\xff</xml>", &message()).err(),
+            Some(ReplyError::NotUtf8)
+        );
         assert_eq!(judged("ok"), Err(ReplyError::Shape));
         assert_eq!(judged("{}"), Err(ReplyError::Shape));
-        assert_eq!(judged("{\"text\":\" \"}"), Err(ReplyError::Empty("Content")));
+        assert_eq!(
+            judged("{\"text\":\" \"}"),
+            Err(ReplyError::Empty("Content"))
+        );
         assert_eq!(judged("{\"news\":[]}"), Err(ReplyError::Empty("Articles")));
     }
 
     #[test]
     fn a_reply_may_be_json_too() {
-        let text = judged(r#"{"text":"hi ]]> there"}"#).expect("a reply").expect("one that says something");
-        assert!(text.contains("<ToUserName><![CDATA[o1]]>") && text.contains("<CreateTime>7<"), "{text}");
+        let text = judged(r#"{"text":"hi ]]> there"}"#)
+            .expect("a reply")
+            .expect("one that says something");
+        assert!(
+            text.contains("<ToUserName><![CDATA[o1]]>") && text.contains("<CreateTime>7<"),
+            "{text}"
+        );
         for reply in [
             r#"{"image":"M"}"#,
             r#"{"voice":"M"}"#,
@@ -132,9 +203,17 @@ mod tests {
             r#"{"transfer_customer_service":"kf2001@gh"}"#,
         ] {
             assert!(matches!(judged(reply), Ok(Some(_))), "{reply}");
-            assert!(matches!(judged(&format!("\u{feff} {reply}\n")), Ok(Some(_))), "{reply}");
+            assert!(
+                matches!(judged(&format!("\u{feff} {reply}\n")), Ok(Some(_))),
+                "{reply}"
+            );
         }
         let wechats = r#"{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":9,"MsgType":"text","Content":"x"}"#;
-        assert!(judged(wechats).expect("a reply").expect("one that says something").contains("<CreateTime>9<"));
+        assert!(
+            judged(wechats)
+                .expect("a reply")
+                .expect("one that says something")
+                .contains("<CreateTime>9<")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a delivery is WeChat's own, and what is in it. A refusal says why for the log alone: which check failed would help whoever
-//! forges one. Pure: the time and the request are arguments.
+//! Whether a delivery is WeChat's own, and what is in it. A refusal says why for the log alone:
+//! which check failed would help whoever forges one. Pure: the time and the request are arguments.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -53,10 +53,22 @@ pub struct Seal<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// Opens what was pushed to `account`. Who sent it is proven before anything else of it is looked at.
-    pub fn open(account: &Account, policy: &'a MessagePolicy, push: &Push<'a>, now: UnixMillis) -> Result<Self, PushFault> {
-        let token = account.push_token.as_ref().ok_or(PushFault::NoToken)?.expose_secret();
-        let is_sealed = push.encrypt_type.is_some_and(|kind| kind.eq_ignore_ascii_case("aes"));
+    /// Opens what was pushed to `account`. Who sent it is proven before anything else of it is
+    /// looked at.
+    pub fn open(
+        account: &Account,
+        policy: &'a MessagePolicy,
+        push: &Push<'a>,
+        now: UnixMillis,
+    ) -> Result<Self, PushFault> {
+        let token = account
+            .push_token
+            .as_ref()
+            .ok_or(PushFault::NoToken)?
+            .expose_secret();
+        let is_sealed = push
+            .encrypt_type
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("aes"));
         check_signature(token, push, is_sealed)?;
         let envelope = is_sealed.then(|| envelope(token, push)).transpose()?;
         let sent = check_clock(push, now)?;
@@ -66,27 +78,46 @@ impl<'a> Delivery<'a> {
                 (Cow::Owned(clear), Some(key), envelope.form)
             }
             // The plain signature covers nothing but the address.
-            None if policy.keys.is_empty() || policy.takes_plain => (Cow::Borrowed(push.body), None, Form::of(push.body)),
+            None if policy.keys.is_empty() || policy.takes_plain => {
+                (Cow::Borrowed(push.body), None, Form::of(push.body))
+            }
             None => return Err(PushFault::Clear),
         };
         let mut message = Message::parse(&clear).map_err(|error| unreadable(&clear, error))?;
-        let says_nothing_else = matches!(&message.body, Body::Unknown { msg_type } if msg_type.is_empty());
+        let says_nothing_else =
+            matches!(&message.body, Body::Unknown { msg_type } if msg_type.is_empty());
         if !is_sealed && says_nothing_else && message.fields.get("Encrypt").is_some() {
             return Err(PushFault::MissingParameter("encrypt_type"));
         }
         if message.created.0 == 0 {
             message.created = sent;
         }
-        Ok(Self { message, clear, seal: Seal { key, nonce: push.nonce, form } })
+        Ok(Self {
+            message,
+            clear,
+            seal: Seal {
+                key,
+                nonce: push.nonce,
+                form,
+            },
+        })
     }
 }
 
 impl Seal<'_> {
     /// `reply` as it goes back to WeChat.
     pub fn close<'r>(&self, account: &Account, reply: &'r str, now: UnixSeconds) -> Cow<'r, str> {
-        let (Some(key), Some(token)) = (self.key, &account.push_token) else { return Cow::Borrowed(reply) };
+        let (Some(key), Some(token)) = (self.key, &account.push_token) else {
+            return Cow::Borrowed(reply);
+        };
         let encrypt = key.encrypt(&account.app_id, reply.as_bytes(), rand::random());
-        Cow::Owned(sealed_reply_as(self.form, token.expose_secret(), &encrypt, now, self.nonce))
+        Cow::Owned(sealed_reply_as(
+            self.form,
+            token.expose_secret(),
+            &encrypt,
+            now,
+            self.nonce,
+        ))
     }
 }
 
@@ -98,7 +129,9 @@ fn check_signature(token: &str, push: &Push<'_>, is_sealed: bool) -> Result<(), 
         }
     }
     match push.signature {
-        Some(claimed) if signature::push(token, push.timestamp, push.nonce).matches(claimed) => Ok(()),
+        Some(claimed) if signature::push(token, push.timestamp, push.nonce).matches(claimed) => {
+            Ok(())
+        }
         Some(_) => Err(PushFault::WrongToken),
         None if is_sealed => Ok(()),
         None => Err(PushFault::MissingParameter("signature")),
@@ -106,35 +139,66 @@ fn check_signature(token: &str, push: &Push<'_>, is_sealed: bool) -> Result<(), 
 }
 
 fn check_clock(push: &Push<'_>, now: UnixMillis) -> Result<UnixSeconds, PushFault> {
-    let sent: u64 = push.timestamp.parse().map_err(|_| PushFault::MissingParameter("timestamp"))?;
+    let sent: u64 = push
+        .timestamp
+        .parse()
+        .map_err(|_| PushFault::MissingParameter("timestamp"))?;
     let (sent, now_ms) = (UnixSeconds(sent), now.0);
     let off = Duration::from_millis(sent.millis().0.abs_diff(now_ms));
     if off > TOLERANCE {
-        return Err(PushFault::WrongClock { off, is_ahead: sent.millis().0 > now_ms });
+        return Err(PushFault::WrongClock {
+            off,
+            is_ahead: sent.millis().0 > now_ms,
+        });
     }
     Ok(sent)
 }
 
 /// The envelope, once its signature is right.
 fn envelope(token: &str, push: &Push<'_>) -> Result<Envelope, PushFault> {
-    let claimed = push.msg_signature.ok_or(PushFault::MissingParameter("msg_signature"))?;
+    let claimed = push
+        .msg_signature
+        .ok_or(PushFault::MissingParameter("msg_signature"))?;
     let envelope = Envelope::parse(push.body).map_err(|error| unreadable(push.body, error))?;
     if crypt::signature(token, push.timestamp, push.nonce, &envelope.encrypt).matches(claimed) {
         return Ok(envelope);
     }
-    Err(if push.signature.is_some() { PushFault::AlteredEnvelope } else { PushFault::WrongToken })
+    Err(if push.signature.is_some() {
+        PushFault::AlteredEnvelope
+    } else {
+        PushFault::WrongToken
+    })
 }
 
-fn unseal<'a>(account: &Account, policy: &'a MessagePolicy, envelope: &Envelope) -> Result<(Vec<u8>, &'a EnvelopeKey), PushFault> {
+fn unseal<'a>(
+    account: &Account,
+    policy: &'a MessagePolicy,
+    envelope: &Envelope,
+) -> Result<(Vec<u8>, &'a EnvelopeKey), PushFault> {
     let (app_id, encrypt) = (&account.app_id, &envelope.encrypt);
     if policy.keys.is_empty() {
         return Err(PushFault::NoKey);
     }
-    let opened = policy.keys.iter().find_map(|key| Some((key.decrypt(app_id, encrypt).ok()?, key)));
-    let foreign = || policy.keys.iter().find_map(|key| key.foreign_app_id(encrypt));
+    let opened = policy
+        .keys
+        .iter()
+        .find_map(|key| Some((key.decrypt(app_id, encrypt).ok()?, key)));
+    let foreign = || {
+        policy
+            .keys
+            .iter()
+            .find_map(|key| key.foreign_app_id(encrypt))
+    };
     opened.ok_or_else(|| foreign().map_or(PushFault::WrongKey, PushFault::WrongApp))
 }
 
 fn unreadable(body: &[u8], error: MessageError) -> PushFault {
-    if body.trim_ascii().is_empty() { PushFault::NoBody } else { PushFault::Unreadable { form: Form::of(body), error } }
+    if body.trim_ascii().is_empty() {
+        PushFault::NoBody
+    } else {
+        PushFault::Unreadable {
+            form: Form::of(body),
+            error,
+        }
+    }
 }

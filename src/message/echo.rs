@@ -8,7 +8,9 @@ pub(super) fn reply(message: &Message) -> Option<Reply> {
         Body::Text { content, .. } => format!("You said '{content}'"),
         Body::Image { pic_url, .. } => format!("Image uploaded to {pic_url}"),
         Body::Voice { .. } => "Thank you for sending a voice message".to_owned(),
-        Body::Video { .. } | Body::ShortVideo { .. } => "Thank you for sending a video message".to_owned(),
+        Body::Video { .. } | Body::ShortVideo { .. } => {
+            "Thank you for sending a video message".to_owned()
+        }
         Body::Link { .. } => "Thank you for sending a link message".to_owned(),
         Body::Event(Event::Subscribe { .. }) => "Welcome!".to_owned(),
         _ => return None,

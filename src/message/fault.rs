@@ -1,5 +1,5 @@
-//! What is wrong with a delivery that is refused, and what its operator can change. Only the log says it: whoever forges deliveries
-//! gets one and the same answer.
+//! What is wrong with a delivery that is refused, and what its operator can change. Only the log
+//! says it: whoever forges deliveries gets one and the same answer.
 
 use std::time::Duration;
 
@@ -79,8 +79,12 @@ impl PushFault {
             Self::NoKey => "no_key",
             Self::WrongKey => "wrong_key",
             Self::WrongApp(_) => "wrong_app",
-            Self::Unreadable { form: Form::Xml, .. } => "unreadable_xml",
-            Self::Unreadable { form: Form::Json, .. } => "unreadable_json",
+            Self::Unreadable {
+                form: Form::Xml, ..
+            } => "unreadable_xml",
+            Self::Unreadable {
+                form: Form::Json, ..
+            } => "unreadable_json",
             Self::NoBody => "no_body",
             Self::TooLarge(_) => "too_large",
             Self::Unfinished => "unfinished",
@@ -90,7 +94,9 @@ impl PushFault {
     /// What the operator can change.
     pub fn cure(&self) -> &'static str {
         match self {
-            Self::NoToken => "write the Token of WeChat's console (消息推送, 服务器配置) into the app's `token`",
+            Self::NoToken => {
+                "write the Token of WeChat's console (消息推送, 服务器配置) into the app's `token`"
+            }
             Self::MissingParameter(_) | Self::RepeatedParameter => {
                 "make the proxy in front hand on WeChat's query string as it is; if it does, this was not WeChat"
             }
@@ -98,7 +104,9 @@ impl PushFault {
                 "write the same token into the app's `token` and into Token (令牌) in WeChat's console; if they are equal, \
                  this was not WeChat"
             }
-            Self::AlteredEnvelope => "make the proxy in front hand on the body as it is; if it does, somebody changed the message",
+            Self::AlteredEnvelope => {
+                "make the proxy in front hand on the body as it is; if it does, somebody changed the message"
+            }
             Self::WrongClock { .. } => {
                 "set this machine's clock by NTP; if it is right, the push was held up on its way, or somebody sent an old one again"
             }
@@ -122,7 +130,9 @@ impl PushFault {
                 "look for a redirect or a proxy in front that drops bodies: URL in WeChat's console must be the final address"
             }
             Self::TooLarge(_) => "raise `server.bodyLimit` if WeChat sent it",
-            Self::Unfinished => "look at the network and the proxy in front: the body must arrive within 15 s of its head",
+            Self::Unfinished => {
+                "look at the network and the proxy in front: the body must arrive within 15 s of its head"
+            }
         }
     }
 }

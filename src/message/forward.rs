@@ -1,5 +1,6 @@
-//! Handing a message to a back end: signed with the account's token as WeChat signs, so that a back end that was written for WeChat
-//! can stand behind us unchanged. What it answers is read in `answer`; when, and how often it is asked, is the inbox's.
+//! Handing a message to a back end: signed with the account's token as WeChat signs, so that a back
+//! end that was written for WeChat can stand behind us unchanged. What it answers is read in
+//! `answer`; when, and how often it is asked, is the inbox's.
 
 use std::time::Duration;
 
@@ -69,10 +70,13 @@ impl Forwarder {
             .connect_timeout(CONNECT_WITHIN)
             .pool_idle_timeout(Duration::from_secs(30))
             .no_proxy();
-        http.build().map(Self).map_err(|error| ClientError::of(&error))
+        http.build()
+            .map(Self)
+            .map_err(|error| ClientError::of(&error))
     }
 
-    /// Hands `message`, which came as `clear`, to `target`; what it answers is a reply for WeChat, or nothing.
+    /// Hands `message`, which came as `clear`, to `target`; what it answers is a reply for WeChat,
+    /// or nothing.
     pub(super) async fn hand_to(
         &self,
         target: &Target,
@@ -87,7 +91,11 @@ impl Forwarder {
             As::Xml => "text/xml; charset=utf-8",
             As::Json => "application/json",
         };
-        let request = self.0.post(url).header("content-type", content_type).body(written(message, clear, target.written));
+        let request = self
+            .0
+            .post(url)
+            .header("content-type", content_type)
+            .body(written(message, clear, target.written));
         let exchange = async {
             let mut response = request.send().await.map_err(unreachable)?;
             if response.status() != 200 {
@@ -102,18 +110,28 @@ impl Forwarder {
             }
             Ok(body)
         };
-        let body = tokio::time::timeout(patience, exchange).await.map_err(|_| ForwardError::TooSlow(patience))??;
+        let body = tokio::time::timeout(patience, exchange)
+            .await
+            .map_err(|_| ForwardError::TooSlow(patience))??;
         // What is said by one whose answer does not count is nobody's business.
-        Ok(if target.answers { answer::read(&body, message)? } else { None })
+        Ok(if target.answers {
+            answer::read(&body, message)?
+        } else {
+            None
+        })
     }
 }
 
-/// The body for a back end: to the letter if WeChat wrote it in the form that the back end asks for.
+/// The body for a back end: to the letter if WeChat wrote it in the form that the back end asks
+/// for.
 fn written(message: &Message, clear: &[u8], wanted: As) -> Vec<u8> {
     match (message.form, wanted) {
         (Form::Xml, As::Xml) | (Form::Json, As::Json) if !message.is_repaired => {
             // Many JSON parsers refuse a byte order mark.
-            clear.strip_prefix("\u{feff}".as_bytes()).unwrap_or(clear).to_vec()
+            clear
+                .strip_prefix("\u{feff}".as_bytes())
+                .unwrap_or(clear)
+                .to_vec()
         }
         (_, As::Xml) => write::document(&message.fields, Form::Xml).into_bytes(),
         // XML has no numbers: every value is a text.
@@ -125,11 +143,20 @@ fn written(message: &Message, clear: &[u8], wanted: As) -> Vec<u8> {
 /// The address with WeChat's own parameters: whoever knows the account's token can check them.
 /// Source: 接入指南 (验证消息的确来自微信服务器).
 fn signed(url: &Url, account: &Account, message: &Message, now: UnixSeconds) -> Url {
-    let token = account.push_token.as_ref().map_or("", |token| token.expose_secret());
-    let (timestamp, nonce) = (now.to_string(), (rand::random::<u32>() % 2_000_000_000).to_string());
+    let token = account
+        .push_token
+        .as_ref()
+        .map_or("", |token| token.expose_secret());
+    let (timestamp, nonce) = (
+        now.to_string(),
+        (rand::random::<u32>() % 2_000_000_000).to_string(),
+    );
     let mut url = url.clone();
     url.query_pairs_mut()
-        .append_pair("signature", &signature::push(token, &timestamp, &nonce).text())
+        .append_pair(
+            "signature",
+            &signature::push(token, &timestamp, &nonce).text(),
+        )
         .append_pair("timestamp", &timestamp)
         .append_pair("nonce", &nonce);
     if !message.from.is_empty() {

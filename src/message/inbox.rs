@@ -1,5 +1,6 @@
-//! Every message that was believed comes by here: answered by a rule at once, or handed to back ends, once for all its deliveries
-//! and across all instances, and within WeChat's five seconds whatever a back end does.
+//! Every message that was believed comes by here: answered by a rule at once, or handed to back
+//! ends, once for all its deliveries and across all instances, and within WeChat's five seconds
+//! whatever a back end does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,16 +56,25 @@ struct Job {
 }
 
 impl Inbox {
-    /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called on the runtime that is to do
-    /// the work.
+    /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called
+    /// on the runtime that is to do the work.
     pub fn new(store: Arc<dyn Store>, keeper: Keeper, clock: Clock) -> Result<Self, ClientError> {
         let (forwarder, recent) = (Forwarder::new()?, Recent::new(clock.clone()));
         let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
-        Ok(Self(Arc::new(Inner { store, keeper, forwarder, clock, runtime, recent, under_way })))
+        Ok(Self(Arc::new(Inner {
+            store,
+            keeper,
+            forwarder,
+            clock,
+            runtime,
+            recent,
+            under_way,
+        })))
     }
 
-    /// What to answer to `delivery` for the account of `credentials`; never later than WeChat waits. Only what goes to back ends needs a place,
-    /// which `admit` gives or refuses; it is given back when they are done, be that after the answer.
+    /// What to answer to `delivery` for the account of `credentials`; never later than WeChat
+    /// waits. Only what goes to back ends needs a place, which `admit` gives or refuses; it is
+    /// given back when they are done, be that after the answer.
     pub async fn answer<P: Send + 'static, E>(
         &self,
         credentials: &Arc<AccountCredentials>,
@@ -92,13 +102,20 @@ impl Inbox {
     /// Waits until no message is with a back end any more, at most for `grace`.
     pub async fn close(&self, grace: Duration) {
         let mut under_way = self.0.under_way.subscribe();
-        if tokio::time::timeout(grace, under_way.wait_for(|count| *count == 0)).await.is_err() {
+        if tokio::time::timeout(grace, under_way.wait_for(|count| *count == 0))
+            .await
+            .is_err()
+        {
             tracing::warn!("stopped before every back end had answered");
         }
     }
 
     async fn hand_on(&self, job: Job, place: impl Send + 'static) -> Answer {
-        let key = format!("message.{}.{}", job.credentials.account.app_id, job.message.dedup_key());
+        let key = format!(
+            "message.{}.{}",
+            job.credentials.account.app_id,
+            job.message.dedup_key()
+        );
         let (case, is_new) = self.0.recent.case(&key);
         // Whoever only waits for what another delivery is answered holds the place that long.
         let mut place = Some(place);
@@ -129,10 +146,22 @@ impl Inbox {
             case.settle(&self.answer_of_another(key).await);
             return;
         }
-        let patience = if job.forward.push_late { LATE_DEADLINE } else { DEADLINE };
+        let patience = if job.forward.push_late {
+            LATE_DEADLINE
+        } else {
+            DEADLINE
+        };
         // Whoever does not answer is not waited for, neither by WeChat nor by the one who does.
-        let (answering, silent): (Vec<_>, Vec<_>) = job.forward.targets.iter().partition(|target| target.answers);
-        let silent = join_all(silent.into_iter().map(|target| self.ask(job, target, patience)));
+        let (answering, silent): (Vec<_>, Vec<_>) = job
+            .forward
+            .targets
+            .iter()
+            .partition(|target| target.answers);
+        let silent = join_all(
+            silent
+                .into_iter()
+                .map(|target| self.ask(job, target, patience)),
+        );
         let answering = async {
             let received = match answering.first() {
                 Some(target) => self.ask(job, target, patience).await,
@@ -144,7 +173,9 @@ impl Inbox {
     }
 
     async fn conclude(&self, job: &Job, key: &str, case: &Case, received: Option<ReceivedReply>) {
-        let answer = received.as_ref().map_or(Answer::Nothing, |received| Answer::Reply(received.text.as_str().into()));
+        let answer = received.as_ref().map_or(Answer::Nothing, |received| {
+            Answer::Reply(received.text.as_str().into())
+        });
         let in_time = case.settle(&answer);
         if self.0.store.is_shared()
             && let Err(error) = self.tell_others(key, &answer).await
@@ -158,14 +189,23 @@ impl Inbox {
 
     async fn ask(&self, job: &Job, target: &Target, patience: Duration) -> Option<ReceivedReply> {
         let (account, now) = (&job.credentials.account, self.0.clock.wall().seconds());
-        let handed = self.0.forwarder.hand_to(target, account, &job.message, &job.clear, now, patience).await;
+        let handed = self
+            .0
+            .forwarder
+            .hand_to(target, account, &job.message, &job.clear, now, patience)
+            .await;
         handed.unwrap_or_else(|error| {
             // Without its path and query, which may hold secrets.
             let url = &target.url;
-            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let port = url
+                .port()
+                .map(|port| format!(":{port}"))
+                .unwrap_or_default();
             let backend = format!("{}{port}", url.host_str().unwrap_or_default());
             let message = match error {
-                ForwardError::Reply(_) => "a back end's reply was dropped; the follower sees nothing",
+                ForwardError::Reply(_) => {
+                    "a back end's reply was dropped; the follower sees nothing"
+                }
                 _ => "a back end took no message",
             };
             tracing::warn!(account.id = %account.app_id, backend, %error, "{message}");
@@ -174,8 +214,15 @@ impl Inbox {
     }
 
     async fn tell_others(&self, key: &str, answer: &Answer) -> Result<(), StoreError> {
-        let text = if let Answer::Reply(text) = answer { text } else { "" };
-        let record = Record { value: SecretString::from(text), expires_at: self.0.clock.wall().plus(REMEMBERED) };
+        let text = if let Answer::Reply(text) = answer {
+            text
+        } else {
+            ""
+        };
+        let record = Record {
+            value: SecretString::from(text),
+            expires_at: self.0.clock.wall().plus(REMEMBERED),
+        };
         self.0.store.put(key, &record).await
     }
 
@@ -184,7 +231,9 @@ impl Inbox {
         let give_up = self.0.clock.steady().plus(DEADLINE);
         while self.0.clock.steady() < give_up {
             match self.0.store.get(key).await {
-                Ok(Some(record)) if record.value.expose_secret().is_empty() => return Answer::Nothing,
+                Ok(Some(record)) if record.value.expose_secret().is_empty() => {
+                    return Answer::Nothing;
+                }
                 Ok(Some(record)) => return Answer::Reply(record.value.expose_secret().into()),
                 Ok(None) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
@@ -194,13 +243,19 @@ impl Inbox {
 
     async fn push_late(&self, job: &Job, reply: Option<&Reply>) {
         let account = &job.credentials.account;
-        let Some(message) = reply.and_then(|reply| late::as_custom_message(reply, &job.message.from)) else {
+        let Some(message) =
+            reply.and_then(|reply| late::as_custom_message(reply, &job.message.from))
+        else {
             tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
             return;
         };
         match self.0.keeper.custom_send(&job.credentials, &message).await {
-            Ok(()) => tracing::info!(account.id = %account.app_id, "a late answer was sent as a customer-service message"),
-            Err(error) => tracing::warn!(account.id = %account.app_id, %error, "a late answer could not be sent"),
+            Ok(()) => {
+                tracing::info!(account.id = %account.app_id, "a late answer was sent as a customer-service message")
+            }
+            Err(error) => {
+                tracing::warn!(account.id = %account.app_id, %error, "a late answer could not be sent")
+            }
         }
     }
 }
@@ -214,7 +269,8 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// A rule's reply. It is dated as its message is, so that a repeated delivery gets the first answer to the letter.
+/// A rule's reply. It is dated as its message is, so that a repeated delivery gets the first answer
+/// to the letter.
 fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
     match reply.write(message, message.created) {
         Ok(text) => Answer::Reply(text.into()),

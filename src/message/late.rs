@@ -1,21 +1,27 @@
-//! A back end's answer that came too late for WeChat, as the customer-service message that says the same. Pure.
+//! A back end's answer that came too late for WeChat, as the customer-service message that says the
+//! same. Pure.
 
 use serde_json::{Value, json};
 
 use wechat::message::{Article, Reply};
 
-/// The JSON of a customer-service message to `to_user` that says what `reply` says; `None` when there is none that does.
-/// Source: 客服接口-发消息.
+/// The JSON of a customer-service message to `to_user` that says what `reply` says; `None` when
+/// there is none that does. Source: 客服接口-发消息.
 pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> {
     let (kind, content) = match reply {
         Reply::Text { content } => ("text", json!({ "content": content })),
         Reply::Image { media_id } => ("image", json!({ "media_id": media_id })),
         Reply::Voice { media_id } => ("voice", json!({ "media_id": media_id })),
-        Reply::Video { media_id, title, description } => (
+        Reply::Video {
+            media_id,
+            title,
+            description,
+        } => (
             "video",
             json!({
                 "media_id": media_id,
-                // The preview's number, which WeChat asks for here, is not in a reply; the video's own stands in for it.
+                // The preview's number, which WeChat asks for here, is not in a reply; the video's
+                // own stands in for it.
                 "thumb_media_id": media_id,
                 "title": title.as_deref().unwrap_or_default(),
                 "description": description.as_deref().unwrap_or_default(),
@@ -32,14 +38,22 @@ pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> 
             }),
         ),
         // More than one article is errcode 45008 here.
-        Reply::News(articles) => ("news", json!({ "articles": articles.iter().take(1).map(article).collect::<Vec<_>>() })),
+        Reply::News(articles) => (
+            "news",
+            json!({ "articles": articles.iter().take(1).map(article).collect::<Vec<_>>() }),
+        ),
         _ => return None,
     };
     Some(json!({ "touser": to_user, "msgtype": kind, kind: content }).to_string())
 }
 
 fn article(article: &Article) -> Value {
-    let Article { title, description, pic_url, url } = article;
+    let Article {
+        title,
+        description,
+        pic_url,
+        url,
+    } = article;
     json!({ "title": title, "description": description, "url": url, "picurl": pic_url })
 }
 
@@ -55,20 +69,50 @@ mod tests {
     #[test]
     fn every_kind_of_reply_that_can_be_said_later_is() {
         assert_eq!(
-            said(&Reply::Text { content: "a \"b\" 你好".to_owned() }),
-            Some(json!({ "touser": "o1", "msgtype": "text", "text": { "content": "a \"b\" 你好" } }))
+            said(&Reply::Text {
+                content: "a \"b\" 你好".to_owned()
+            }),
+            Some(
+                json!({ "touser": "o1", "msgtype": "text", "text": { "content": "a \"b\" 你好" } })
+            )
         );
-        let image = said(&Reply::Image { media_id: "M".to_owned() }).expect("a message");
-        assert_eq!((image["msgtype"].as_str(), image["image"]["media_id"].as_str()), (Some("image"), Some("M")));
-        let music = Music { thumb_media_id: "M".to_owned(), hq_url: Some("http://h".to_owned()), ..Music::default() };
+        let image = said(&Reply::Image {
+            media_id: "M".to_owned(),
+        })
+        .expect("a message");
+        assert_eq!(
+            (
+                image["msgtype"].as_str(),
+                image["image"]["media_id"].as_str()
+            ),
+            (Some("image"), Some("M"))
+        );
+        let music = Music {
+            thumb_media_id: "M".to_owned(),
+            hq_url: Some("http://h".to_owned()),
+            ..Music::default()
+        };
         let music = said(&Reply::Music(music)).expect("a message");
         assert_eq!(
-            (music["music"]["thumb_media_id"].as_str(), music["music"]["hqmusicurl"].as_str()),
+            (
+                music["music"]["thumb_media_id"].as_str(),
+                music["music"]["hqmusicurl"].as_str()
+            ),
             (Some("M"), Some("http://h"))
         );
-        let article = Article { title: "T".to_owned(), pic_url: "http://p".to_owned(), ..Article::default() };
+        let article = Article {
+            title: "T".to_owned(),
+            pic_url: "http://p".to_owned(),
+            ..Article::default()
+        };
         let news = said(&Reply::News(vec![article.clone(), article])).expect("a message");
-        assert_eq!(news["news"]["articles"], json!([{ "title": "T", "description": "", "url": "", "picurl": "http://p" }]));
-        assert_eq!(said(&Reply::TransferCustomerService { account: None }), None);
+        assert_eq!(
+            news["news"]["articles"],
+            json!([{ "title": "T", "description": "", "url": "", "picurl": "http://p" }])
+        );
+        assert_eq!(
+            said(&Reply::TransferCustomerService { account: None }),
+            None
+        );
     }
 }

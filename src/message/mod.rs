@@ -1,6 +1,7 @@
-//! Handles a message that WeChat pushes: it is accepted or refused (`delivery`, `fault`), answered by the account's rules
-//! (`rule`, `template`, `echo`) or handed to a back end (`inbox`, `forward`, `answer`), once, however often it is delivered. It knows
-//! nothing of routes; what a message is and how it is encrypted is `wechat`'s.
+//! Handles a message that WeChat pushes: it is accepted or refused (`delivery`, `fault`), answered
+//! by the account's rules (`rule`, `template`, `echo`) or handed to a back end (`inbox`, `forward`,
+//! `answer`), once, however often it is delivered. It knows nothing of routes; what a message is
+//! and how it is encrypted is `wechat`'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +27,9 @@ pub use forward::{As, Target};
 pub use inbox::Inbox;
 pub use outcome::Answer;
 pub use rule::{Action, Forward, On, Rule};
-pub use template::{ArticleTemplate, MusicTemplate, ReplyTemplate, Template, TemplateError, VideoTemplate};
+pub use template::{
+    ArticleTemplate, MusicTemplate, ReplyTemplate, Template, TemplateError, VideoTemplate,
+};
 
 /// What each account does with its messages; one that is not listed does nothing.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +52,8 @@ impl MessagePolicies {
 pub struct MessagePolicy {
     /// The keys of its envelopes, the current one first; those before it are still read.
     pub keys: Vec<EnvelopeKey>,
-    /// Whether it takes messages in the clear though it has a key. A plain signature does not cover the body.
+    /// Whether it takes messages in the clear though it has a key. A plain signature does not cover
+    /// the body.
     pub takes_plain: bool,
     /// What it answers.
     pub answers: Answers,

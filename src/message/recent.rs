@@ -1,5 +1,5 @@
-//! Which messages this process has seen lately, and what came of them, so that a repeated delivery gets the first one's answer. It
-//! knows nothing of stores or back ends.
+//! Which messages this process has seen lately, and what came of them, so that a repeated delivery
+//! gets the first one's answer. It knows nothing of stores or back ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use super::outcome::Answer;
 use clock::{Clock, SteadyMillis};
 
-/// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself repeats within some seconds, but
-/// what somebody recorded must not reach a back end a second time either.
+/// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself
+/// repeats within some seconds, but what somebody recorded must not reach a back end a second time
+/// either.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(11 * 60);
 
 /// Messages remembered at once; beyond them the oldest are forgotten.
@@ -44,7 +45,10 @@ enum State {
 
 impl Recent {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { seen: Mutex::default(), clock }
+        Self {
+            seen: Mutex::default(),
+            clock,
+        }
     }
 
     /// The case of `key`, and whether it is new.
@@ -74,7 +78,11 @@ impl Case {
     /// The answer, if it comes within `patience`; afterwards it is given up for all who ask.
     pub(super) async fn answer(&self, patience: Duration) -> Option<Answer> {
         let mut states = self.0.subscribe();
-        let settled = tokio::time::timeout(patience, states.wait_for(|state| !matches!(state, State::Open))).await;
+        let settled = tokio::time::timeout(
+            patience,
+            states.wait_for(|state| !matches!(state, State::Open)),
+        )
+        .await;
         if settled.is_err() {
             self.0.send_if_modified(|state| {
                 let open = matches!(state, State::Open);
@@ -114,7 +122,10 @@ mod tests {
         let (second, again) = recent.case("a");
         assert_eq!((new, again), (true, false));
         assert!(first.settle(&Answer::Silence));
-        assert!(matches!(second.answer(Duration::from_secs(5)).await, Some(Answer::Silence)));
+        assert!(matches!(
+            second.answer(Duration::from_secs(5)).await,
+            Some(Answer::Silence)
+        ));
     }
 
     #[tokio::test]
@@ -123,7 +134,15 @@ mod tests {
         let (case, _) = recent.case("a");
         assert!(case.answer(Duration::from_millis(1)).await.is_none());
         assert!(!case.settle(&Answer::Silence));
-        assert!(recent.case("a").0.answer(Duration::from_secs(5)).await.is_none(), "at once, and not with the late answer");
+        assert!(
+            recent
+                .case("a")
+                .0
+                .answer(Duration::from_secs(5))
+                .await
+                .is_none(),
+            "at once, and not with the late answer"
+        );
     }
 
     #[test]
@@ -136,6 +155,9 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         assert!(recent.case("a").1);
         assert!((0..MOST + 10).all(|number| recent.case(&number.to_string()).1));
-        assert!(recent.seen().by_key.len() <= MOST && recent.case("0").1, "the oldest are forgotten");
+        assert!(
+            recent.seen().by_key.len() <= MOST && recent.case("0").1,
+            "the oldest are forgotten"
+        );
     }
 }

@@ -10,7 +10,16 @@ use super::{Answers, MessagePolicy, Target, echo};
 use wechat::message::{Body, Message, Reply};
 
 /// The kinds of message that a rule can be for. Source: WeChat, 接收普通消息.
-pub(super) const KINDS: [&str; 8] = ["text", "image", "voice", "video", "shortvideo", "location", "link", "miniprogrampage"];
+pub(super) const KINDS: [&str; 8] = [
+    "text",
+    "image",
+    "voice",
+    "video",
+    "shortvideo",
+    "location",
+    "link",
+    "miniprogrampage",
+];
 
 /// One rule.
 #[derive(Clone, Debug)]
@@ -62,12 +71,19 @@ impl On {
         let text = text.trim();
         if let Some((kind @ ("event" | "info"), name)) = text.split_once(':') {
             let name = Some(name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
-            return name.map(if kind == "event" { Self::Event } else { Self::Info });
+            return name.map(if kind == "event" {
+                Self::Event
+            } else {
+                Self::Info
+            });
         }
         match text {
             "*" => Some(Self::Anything),
             "event" => Some(Self::AnyEvent),
-            kind => KINDS.iter().find(|known| **known == kind).map(|kind| Self::Kind(kind)),
+            kind => KINDS
+                .iter()
+                .find(|known| **known == kind)
+                .map(|kind| Self::Kind(kind)),
         }
     }
 
@@ -103,8 +119,13 @@ impl MessagePolicy {
             Answers::Nothing => Wanted::Nothing,
             // A component's pushes want the word.
             Answers::Echo if !message.can_be_answered() => Wanted::Nothing,
-            Answers::Echo => echo::reply(message).map_or(Wanted::Silence, |reply| Wanted::Reply(Box::new(reply))),
-            Answers::Rules(rules) => rules.iter().find_map(|rule| rule.wants(message)).unwrap_or(Wanted::Nothing),
+            Answers::Echo => {
+                echo::reply(message).map_or(Wanted::Silence, |reply| Wanted::Reply(Box::new(reply)))
+            }
+            Answers::Rules(rules) => rules
+                .iter()
+                .find_map(|rule| rule.wants(message))
+                .unwrap_or(Wanted::Nothing),
         }
     }
 }
@@ -123,7 +144,9 @@ impl Rule {
             }
         };
         Some(match &self.action {
-            Action::Reply(template) => Wanted::Reply(Box::new(template.fill(message, caught.as_ref()))),
+            Action::Reply(template) => {
+                Wanted::Reply(Box::new(template.fill(message, caught.as_ref())))
+            }
             Action::Forward(forward) => Wanted::Forward(forward),
         })
     }
@@ -146,19 +169,27 @@ mod tests {
     use crate::message::template::Template;
 
     fn message(inside: &str) -> Message {
-        let xml =
-            format!("<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>{inside}</xml>");
+        let xml = format!(
+            "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>{inside}</xml>"
+        );
         Message::parse(xml.as_bytes()).expect("a message")
     }
 
     fn rule(on: &str, matches: Option<&str>, text: &str) -> Rule {
         let matches = matches.map(|matches| Regex::new(matches).expect("an expression"));
         let template = Template::parse(text, matches.as_ref()).expect("a template");
-        Rule { on: On::parse(on).expect("a kind"), matches, action: Action::Reply(ReplyTemplate::Text(template)) }
+        Rule {
+            on: On::parse(on).expect("a kind"),
+            matches,
+            action: Action::Reply(ReplyTemplate::Text(template)),
+        }
     }
 
     fn answer(rules: &[Rule], inside: &str) -> Option<String> {
-        let policy = MessagePolicy { answers: Answers::Rules(rules.to_vec()), ..MessagePolicy::default() };
+        let policy = MessagePolicy {
+            answers: Answers::Rules(rules.to_vec()),
+            ..MessagePolicy::default()
+        };
         match policy.wants(&message(inside)) {
             Wanted::Reply(reply) => match *reply {
                 Reply::Text { content } => Some(content),
@@ -181,25 +212,68 @@ mod tests {
             rule("*", None, "rest"),
         ];
         let text = |content: &str| format!("<MsgType>text</MsgType><Content>{content}</Content>");
-        let event = |name: &str, key: &str| format!("<MsgType>event</MsgType><Event>{name}</Event><EventKey>{key}</EventKey>");
-        assert_eq!(answer(&rules, &text("hi Bob and others")).as_deref(), Some("hello Bob"));
+        let event = |name: &str, key: &str| {
+            format!("<MsgType>event</MsgType><Event>{name}</Event><EventKey>{key}</EventKey>")
+        };
+        assert_eq!(
+            answer(&rules, &text("hi Bob and others")).as_deref(),
+            Some("hello Bob")
+        );
         assert_eq!(answer(&rules, &text("oh hi Bob")).as_deref(), Some("rest"));
-        assert_eq!(answer(&rules, &event("SUBSCRIBE", "")).as_deref(), Some("Welcome!"));
-        assert_eq!(answer(&rules, &event("CLICK", "menu_a")).as_deref(), Some("menu a"));
-        assert_eq!(answer(&rules, &event("CLICK", "other")).as_deref(), Some("event CLICK"));
-        assert_eq!(answer(&rules, "<MsgType>voice</MsgType><Recognition>请开灯</Recognition>").as_deref(), Some("on"));
-        assert_eq!(answer(&rules, "<MsgType>image</MsgType><PicUrl>http://p/1</PicUrl>").as_deref(), Some("http://p/1"));
-        assert_eq!(answer(&rules, "<MsgType>video</MsgType>").as_deref(), Some("nothing to look at"));
-        assert_eq!(answer(&rules, "<MsgType>brand_new</MsgType><EventKey>k</EventKey>").as_deref(), Some("rest"));
+        assert_eq!(
+            answer(&rules, &event("SUBSCRIBE", "")).as_deref(),
+            Some("Welcome!")
+        );
+        assert_eq!(
+            answer(&rules, &event("CLICK", "menu_a")).as_deref(),
+            Some("menu a")
+        );
+        assert_eq!(
+            answer(&rules, &event("CLICK", "other")).as_deref(),
+            Some("event CLICK")
+        );
+        assert_eq!(
+            answer(
+                &rules,
+                "<MsgType>voice</MsgType><Recognition>请开灯</Recognition>"
+            )
+            .as_deref(),
+            Some("on")
+        );
+        assert_eq!(
+            answer(
+                &rules,
+                "<MsgType>image</MsgType><PicUrl>http://p/1</PicUrl>"
+            )
+            .as_deref(),
+            Some("http://p/1")
+        );
+        assert_eq!(
+            answer(&rules, "<MsgType>video</MsgType>").as_deref(),
+            Some("nothing to look at")
+        );
+        assert_eq!(
+            answer(&rules, "<MsgType>brand_new</MsgType><EventKey>k</EventKey>").as_deref(),
+            Some("rest")
+        );
         assert_eq!(answer(&rules[..1], &text("bye")), None);
     }
 
     #[test]
     fn a_push_without_a_type_is_known_by_its_own_name() {
-        let fits = |on: &str, body: &str| On::parse(on).expect("a kind").fits(&Message::parse(body.as_bytes()).expect("a message"));
+        let fits = |on: &str, body: &str| {
+            On::parse(on)
+                .expect("a kind")
+                .fits(&Message::parse(body.as_bytes()).expect("a message"))
+        };
         let ticket = "<xml><AppId>wx1</AppId><InfoType>component_verify_ticket</InfoType></xml>";
         let paid = r#"{"Event":"xpay_goods_deliver_notify","OutTradeNo":"1"}"#;
-        for on in ["*", "event", "event:Component_verify_ticket", "info:component_verify_ticket"] {
+        for on in [
+            "*",
+            "event",
+            "event:Component_verify_ticket",
+            "info:component_verify_ticket",
+        ] {
             assert!(fits(on, ticket), "{on}");
         }
         for on in ["*", "event", "event:xpay_goods_deliver_notify"] {
@@ -219,8 +293,14 @@ mod tests {
 
     #[test]
     fn a_kind_is_one_of_wechats() {
-        assert_eq!(On::parse("event:Subscribe"), Some(On::Event("subscribe".to_owned())));
-        assert_eq!(On::parse("info:Component_Verify_Ticket"), Some(On::Info("component_verify_ticket".to_owned())));
+        assert_eq!(
+            On::parse("event:Subscribe"),
+            Some(On::Event("subscribe".to_owned()))
+        );
+        assert_eq!(
+            On::parse("info:Component_Verify_Ticket"),
+            Some(On::Info("component_verify_ticket".to_owned()))
+        );
         for wrong in ["", "txt", "event:", "info:", "info", "Text", "**"] {
             assert_eq!(On::parse(wrong), None, "{wrong}");
         }

@@ -1,5 +1,6 @@
-//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the message by its own spelling or
-//! another one (`{trace_id}`, `{event_key}`, `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
+//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the
+//! message by its own spelling or another one (`{trace_id}`, `{event_key}`,
+//! `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
 
 use regex::{Captures, Regex};
 
@@ -33,7 +34,12 @@ pub enum TemplateError {
 }
 
 /// The names of fields that people would rather write. A field of that very name comes first.
-const ALIASES: [(&str, &str); 4] = [("from", "FromUserName"), ("to", "ToUserName"), ("type", "MsgType"), ("time", "CreateTime")];
+const ALIASES: [(&str, &str); 4] = [
+    ("from", "FromUserName"),
+    ("to", "ToUserName"),
+    ("type", "MsgType"),
+    ("time", "CreateTime"),
+];
 
 impl Template {
     /// Reads `text`; its numbers and names may be groups of `expression`.
@@ -50,8 +56,15 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let (name, after) = rest.split_once('}').filter(|_| brace == "{").ok_or(TemplateError::Unbalanced)?;
-            pieces.extend(Some(std::mem::take(&mut plain)).filter(|text| !text.is_empty()).map(Piece::Text));
+            let (name, after) = rest
+                .split_once('}')
+                .filter(|_| brace == "{")
+                .ok_or(TemplateError::Unbalanced)?;
+            pieces.extend(
+                Some(std::mem::take(&mut plain))
+                    .filter(|text| !text.is_empty())
+                    .map(Piece::Text),
+            );
             pieces.push(Piece::place(name, expression)?);
             rest = after;
         }
@@ -67,7 +80,9 @@ impl Template {
             text.push_str(match piece {
                 Piece::Text(plain) => plain,
                 Piece::Field(path) => field(message, path).unwrap_or_default(),
-                Piece::Group(number) => caught.and_then(|caught| caught.get(*number)).map_or("", |group| group.as_str()),
+                Piece::Group(number) => caught
+                    .and_then(|caught| caught.get(*number))
+                    .map_or("", |group| group.as_str()),
             });
         }
         text
@@ -79,13 +94,24 @@ impl Piece {
         let name = name.trim();
         if let Ok(number) = name.parse::<usize>() {
             let known = expression.is_some_and(|expression| number < expression.captures_len());
-            return if known { Ok(Self::Group(number)) } else { Err(TemplateError::NoGroup(number)) };
+            return if known {
+                Ok(Self::Group(number))
+            } else {
+                Err(TemplateError::NoGroup(number))
+            };
         }
-        let group = expression.and_then(|expression| expression.capture_names().position(|group| group == Some(name)));
+        let group = expression.and_then(|expression| {
+            expression
+                .capture_names()
+                .position(|group| group == Some(name))
+        });
         if let Some(number) = group {
             return Ok(Self::Group(number));
         }
-        let is_path = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'));
+        let is_path = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'));
         if !is_path {
             return Err(TemplateError::NoName(name.to_owned()));
         }
@@ -95,9 +121,15 @@ impl Piece {
 
 /// The field that is meant by `name`.
 fn field<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
-    let alias = ALIASES.iter().find(|(alias, _)| name.eq_ignore_ascii_case(alias));
+    let alias = ALIASES
+        .iter()
+        .find(|(alias, _)| name.eq_ignore_ascii_case(alias));
     let aliased = || message.fields.text(alias?.1);
-    message.fields.text(name).or_else(aliased).or_else(|| message.fields.lookup(name))
+    message
+        .fields
+        .text(name)
+        .or_else(aliased)
+        .or_else(|| message.fields.lookup(name))
 }
 
 /// A reply whose texts are templates.
@@ -164,9 +196,15 @@ impl ReplyTemplate {
         let fill = |template: &Template| template.fill(message, caught);
         let optional = |template: &Option<Template>| template.as_ref().map(fill);
         match self {
-            Self::Text(content) => Reply::Text { content: fill(content) },
-            Self::Image(media_id) => Reply::Image { media_id: fill(media_id) },
-            Self::Voice(media_id) => Reply::Voice { media_id: fill(media_id) },
+            Self::Text(content) => Reply::Text {
+                content: fill(content),
+            },
+            Self::Image(media_id) => Reply::Image {
+                media_id: fill(media_id),
+            },
+            Self::Voice(media_id) => Reply::Voice {
+                media_id: fill(media_id),
+            },
             Self::Video(video) => Reply::Video {
                 media_id: fill(&video.media_id),
                 title: optional(&video.title),
@@ -190,7 +228,9 @@ impl ReplyTemplate {
                     })
                     .collect(),
             ),
-            Self::TransferCustomerService(account) => Reply::TransferCustomerService { account: optional(account) },
+            Self::TransferCustomerService(account) => Reply::TransferCustomerService {
+                account: optional(account),
+            },
         }
     }
 }
@@ -208,35 +248,67 @@ mod tests {
     }
 
     fn fill(text: &str) -> String {
-        Template::parse(text, None).expect("a template").fill(&message(), None)
+        Template::parse(text, None)
+            .expect("a template")
+            .fill(&message(), None)
     }
 
     #[test]
     fn places_are_fields_in_any_spelling() {
-        assert_eq!(fill("{from} {to} {type} {event}"), "oUser gh_1 event scancode_push");
-        assert_eq!(fill("{event_key} {EventKey} {EVENTKEY} { event_key }"), "key 1 key 1 key 1 key 1");
-        assert_eq!(fill("{ScanCodeInfo.ScanResult} {scan_code_info.scan_result} {location_x}"), "result result 1.5");
-        assert_eq!(fill("{debug_str} {DebugStr} {order_info.order_id} {pay.0.id} {pay.1.id} {pay.id}"), "d d o A B A");
-        assert_eq!(fill("[{absent}] {{content}} {content}"), "[] {content} {1} 你好", "what a user wrote is filled in, not read");
+        assert_eq!(
+            fill("{from} {to} {type} {event}"),
+            "oUser gh_1 event scancode_push"
+        );
+        assert_eq!(
+            fill("{event_key} {EventKey} {EVENTKEY} { event_key }"),
+            "key 1 key 1 key 1 key 1"
+        );
+        assert_eq!(
+            fill("{ScanCodeInfo.ScanResult} {scan_code_info.scan_result} {location_x}"),
+            "result result 1.5"
+        );
+        assert_eq!(
+            fill("{debug_str} {DebugStr} {order_info.order_id} {pay.0.id} {pay.1.id} {pay.id}"),
+            "d d o A B A"
+        );
+        assert_eq!(
+            fill("[{absent}] {{content}} {content}"),
+            "[] {content} {1} 你好",
+            "what a user wrote is filled in, not read"
+        );
     }
 
     #[test]
     fn places_are_what_the_rule_caught() {
         let expression = Regex::new("^(?P<word>\\w+) (\\d+)(x)?").expect("an expression");
         let caught = expression.captures("hello 42");
-        let template = Template::parse("{0}|{1}|{word}|{2}|{3}", Some(&expression)).expect("a template");
-        assert_eq!(template.fill(&message(), caught.as_ref()), "hello 42|hello|hello|42|");
-        assert_eq!(Template::parse("{4}", Some(&expression)), Err(TemplateError::NoGroup(4)));
+        let template =
+            Template::parse("{0}|{1}|{word}|{2}|{3}", Some(&expression)).expect("a template");
+        assert_eq!(
+            template.fill(&message(), caught.as_ref()),
+            "hello 42|hello|hello|42|"
+        );
+        assert_eq!(
+            Template::parse("{4}", Some(&expression)),
+            Err(TemplateError::NoGroup(4))
+        );
         assert_eq!(Template::parse("{0}", None), Err(TemplateError::NoGroup(0)));
     }
 
     #[test]
     fn a_faulty_template_says_what_is_wrong() {
         for text in ["{", "}", "a { b", "a } b", "{{}", "{content"] {
-            assert_eq!(Template::parse(text, None), Err(TemplateError::Unbalanced), "{text}");
+            assert_eq!(
+                Template::parse(text, None),
+                Err(TemplateError::Unbalanced),
+                "{text}"
+            );
         }
         for text in ["{}", "{ }", "{a b}", "{a$}"] {
-            assert!(matches!(Template::parse(text, None), Err(TemplateError::NoName(_))), "{text}");
+            assert!(
+                matches!(Template::parse(text, None), Err(TemplateError::NoName(_))),
+                "{text}"
+            );
         }
     }
 }

@@ -32,7 +32,10 @@ pub enum Scope {
 
 impl Scope {
     /// Both scopes by their wire names.
-    pub const NAMES: [(&'static str, Self); 2] = [("snsapi_base", Self::Base), ("snsapi_userinfo", Self::UserInfo)];
+    pub const NAMES: [(&'static str, Self); 2] = [
+        ("snsapi_base", Self::Base),
+        ("snsapi_userinfo", Self::UserInfo),
+    ];
 
     /// The wire name.
     pub fn name(self) -> &'static str {
@@ -41,7 +44,10 @@ impl Scope {
 
     /// Returns the scope of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, scope)| *scope)
     }
 }
 
@@ -79,7 +85,9 @@ pub struct Redirect(Url);
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RedirectError {
     /// The address is malformed or ambiguous.
-    #[error("redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once")]
+    #[error(
+        "redirect {0}; send a plain absolute address such as https://shop.example.com/welcome, percent-encoded once"
+    )]
     Malformed(&'static str),
     /// The address is longer than proxies and browsers accept.
     #[error(
@@ -87,10 +95,14 @@ pub enum RedirectError {
     )]
     TooLong(usize),
     /// The account lists no site.
-    #[error("this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings")]
+    #[error(
+        "this app lists no site to return to; add oauth: {{ redirects: [\"{0}\"] }} to it in the settings"
+    )]
     NothingListed(String),
     /// The account lists other sites only.
-    #[error("this app's oauth.redirects do not cover the redirect; add \"{0}\" to them in the settings if that site is yours")]
+    #[error(
+        "this app's oauth.redirects do not cover the redirect; add \"{0}\" to them in the settings if that site is yours"
+    )]
     NotListed(String),
 }
 
@@ -103,13 +115,20 @@ impl OauthPolicy {
             return Ok(Redirect(url));
         }
         let origin = format!("{}/", url.origin().ascii_serialization());
-        Err(if self.sites.is_empty() { RedirectError::NothingListed(origin) } else { RedirectError::NotListed(origin) })
+        Err(if self.sites.is_empty() {
+            RedirectError::NothingListed(origin)
+        } else {
+            RedirectError::NotListed(origin)
+        })
     }
 
     /// Returns the first listed address if all are on one site; otherwise the default is ambiguous.
     pub fn only_site(&self) -> Option<Url> {
         let first = self.sites.first()?.address()?;
-        let is_only = self.sites.iter().all(|site| site.address().is_some_and(|url| url.origin() == first.origin()));
+        let is_only = self.sites.iter().all(|site| {
+            site.address()
+                .is_some_and(|url| url.origin() == first.origin())
+        });
         is_only.then_some(first)
     }
 }
@@ -119,18 +138,30 @@ impl Redirect {
     /// author cannot forge our parameters.
     pub fn with(&self, names: &[&str], pairs: &[(&str, &str)]) -> String {
         let ours = |pair: &&str| {
-            let (name, _) = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
+            let (name, _) = url::form_urlencoded::parse(pair.as_bytes())
+                .next()
+                .unwrap_or_default();
             pair.is_empty() || names.contains(&name.as_ref())
         };
-        let mut kept: Vec<String> =
-            self.0.query().unwrap_or_default().split('&').filter(|pair| !ours(pair)).map(str::to_owned).collect();
+        let mut kept: Vec<String> = self
+            .0
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !ours(pair))
+            .map(str::to_owned)
+            .collect();
         let mut added = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in pairs {
             added.append_pair(name, value);
         }
         kept.extend(Some(added.finish()).filter(|added| !added.is_empty()));
         let mut url = self.0.clone();
-        url.set_query(Some(kept.join("&")).filter(|query| !query.is_empty()).as_deref());
+        url.set_query(
+            Some(kept.join("&"))
+                .filter(|query| !query.is_empty())
+                .as_deref(),
+        );
         url.into()
     }
 }
@@ -149,9 +180,13 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     if text.contains('\\') {
         return Err("holds a backslash");
     }
-    let scheme =
-        ["https://", "http://"].iter().find(|scheme| text.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)));
-    let rest = scheme.map(|scheme| &text[scheme.len()..]).ok_or("does not begin with https:// or http://")?;
+    let scheme = ["https://", "http://"].iter().find(|scheme| {
+        text.get(..scheme.len())
+            .is_some_and(|t| t.eq_ignore_ascii_case(scheme))
+    });
+    let rest = scheme
+        .map(|scheme| &text[scheme.len()..])
+        .ok_or("does not begin with https:// or http://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.is_empty() {
         return Err("has no host");
@@ -164,8 +199,14 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     }
     check_path(&path[..path.find(['?', '#']).unwrap_or(path.len())])?;
     let url = Url::parse(text).map_err(|_| "cannot be read")?;
-    let plain = url.username().is_empty() && url.password().is_none() && matches!(url.scheme(), "http" | "https");
-    if plain { Ok(url) } else { Err("cannot be read") }
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && matches!(url.scheme(), "http" | "https");
+    if plain {
+        Ok(url)
+    } else {
+        Err("cannot be read")
+    }
 }
 
 /// Rejects dot segments and encoded slashes, at any level of encoding; servers resolve them at
@@ -179,7 +220,10 @@ fn check_path(path: &str) -> Result<(), &'static str> {
         if path.chars().any(|c| c.is_control()) {
             return Err("has a control character in its path");
         }
-        let decoded = percent_decode_str(&path).decode_utf8().map_err(|_| "has a path that is not UTF-8")?.into_owned();
+        let decoded = percent_decode_str(&path)
+            .decode_utf8()
+            .map_err(|_| "has a path that is not UTF-8")?
+            .into_owned();
         if decoded.contains('\\') || decoded.matches('/').count() > path.matches('/').count() {
             return Err("has an encoded slash or backslash in its path");
         }
@@ -200,18 +244,31 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy(sites: &[&str]) -> OauthPolicy {
-        let sites = sites.iter().map(|site| Site::parse(site).expect("a site")).collect();
-        OauthPolicy { sites, scope: Scope::Base }
+        let sites = sites
+            .iter()
+            .map(|site| Site::parse(site).expect("a site"))
+            .collect();
+        OauthPolicy {
+            sites,
+            scope: Scope::Base,
+        }
     }
 
     #[track_caller]
     fn check(site: &str, admitted: &[&str], refused: &[&str]) {
         let policy = policy(&[site]);
         for address in admitted {
-            assert!(policy.admit(address).is_ok(), "{site} should admit {address}: {:?}", policy.admit(address));
+            assert!(
+                policy.admit(address).is_ok(),
+                "{site} should admit {address}: {:?}",
+                policy.admit(address)
+            );
         }
         for address in refused {
-            assert!(policy.admit(address).is_err(), "{site} should refuse {address}");
+            assert!(
+                policy.admit(address).is_err(),
+                "{site} should refuse {address}"
+            );
         }
     }
 
@@ -281,7 +338,10 @@ mod tests {
             ("https://shop.example.com/a%2fb", "encoded slash"),
             ("https://shop.example.com/a%252Fb", "encoded slash"),
             ("https://shop.example.com/a%5cb", "encoded slash"),
-            ("https://shop.example.com/%2525252525252f", "again and again"),
+            (
+                "https://shop.example.com/%2525252525252f",
+                "again and again",
+            ),
             ("https://shop.example.com/%0d%0aa", "control"),
             ("https://shop.example.com/%00", "control"),
             ("https://shop.example.com/%ff", "UTF-8"),
@@ -290,7 +350,9 @@ mod tests {
             ("https://[::1/", "cannot be read"),
         ] {
             match policy(&["https://shop.example.com/"]).admit(address) {
-                Err(RedirectError::Malformed(told)) => assert!(told.contains(why), "{address}: {told}"),
+                Err(RedirectError::Malformed(told)) => {
+                    assert!(told.contains(why), "{address}: {told}")
+                }
                 other => panic!("{address}: {other:?}"),
             }
         }
@@ -300,7 +362,11 @@ mod tests {
     fn a_path_is_compared_by_whole_segments() {
         check(
             "https://example.com/shop/",
-            &["https://example.com/shop/", "https://example.com/shop/a", "https://example.com/shop//a"],
+            &[
+                "https://example.com/shop/",
+                "https://example.com/shop/a",
+                "https://example.com/shop//a",
+            ],
             &[
                 "https://example.com/shop",
                 "https://example.com/shopping",
@@ -328,48 +394,88 @@ mod tests {
 
     #[test]
     fn hosts_are_compared_as_the_network_names_them() {
-        check("https://商店.example/", &["https://xn--czrs0t.example/"], &["https://商占.example/"]);
+        check(
+            "https://商店.example/",
+            &["https://xn--czrs0t.example/"],
+            &["https://商占.example/"],
+        );
         // A Cyrillic a.
         check(
             "https://paypal.example/",
             &["https://PAYPAL.example/"],
-            &["https://p\u{430}ypal.example/", "https://paypal.example\u{3002}evil.org/"],
+            &[
+                "https://p\u{430}ypal.example/",
+                "https://paypal.example\u{3002}evil.org/",
+            ],
         );
         check(
             "http://127.0.0.1:8080/",
             &["http://127.1:8080/", "http://0x7f.0.0.1:8080/"],
             &["http://127.0.0.1/", "http://localhost:8080/"],
         );
-        check("http://[::1]:8080", &["http://[0:0::1]:8080/x"], &["http://[::2]:8080/"]);
+        check(
+            "http://[::1]:8080",
+            &["http://[0:0::1]:8080/x"],
+            &["http://[::2]:8080/"],
+        );
     }
 
     #[test]
     fn what_is_admitted_is_admitted_again_as_it_is_sent() {
         let policy = policy(&["https://shop.example.com/"]);
-        for address in
-            ["https://shop.example.com/商/%E5%95%86?名=值#片", "https://SHOP.example.com:443/a b".replace(' ', "%20").as_str()]
-        {
+        for address in [
+            "https://shop.example.com/商/%E5%95%86?名=值#片",
+            "https://SHOP.example.com:443/a b"
+                .replace(' ', "%20")
+                .as_str(),
+        ] {
             let sent = policy.admit(address).expect("listed").to_string();
             assert_eq!(policy.admit(&sent).map(|again| again.to_string()), Ok(sent));
         }
         let long = format!("https://shop.example.com/?q={}", "商".repeat(3000));
-        assert!(policy.admit(&policy.admit(&long).expect("no length is checked here").to_string()).is_ok());
+        assert!(
+            policy
+                .admit(
+                    &policy
+                        .admit(&long)
+                        .expect("no length is checked here")
+                        .to_string()
+                )
+                .is_ok()
+        );
     }
 
     #[test]
     fn the_only_site_is_known_by_its_first_entry() {
         let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
-        assert_eq!(only(&["https://shop.example.com/in"]).as_deref(), Some("https://shop.example.com/in"));
         assert_eq!(
-            only(&["https://shop.example.com:8443/a/b/", "https://shop.example.com:8443/"]).as_deref(),
+            only(&["https://shop.example.com/in"]).as_deref(),
+            Some("https://shop.example.com/in")
+        );
+        assert_eq!(
+            only(&[
+                "https://shop.example.com:8443/a/b/",
+                "https://shop.example.com:8443/"
+            ])
+            .as_deref(),
             Some("https://shop.example.com:8443/a/b/")
         );
         assert_eq!(only(&["http://[::1]"]).as_deref(), Some("http://[::1]/"));
         assert_eq!(
-            (only(&[]), only(&["https://a.example/", "https://b.example/"]), only(&["https://a.example/", "http://a.example/"])),
+            (
+                only(&[]),
+                only(&["https://a.example/", "https://b.example/"]),
+                only(&["https://a.example/", "http://a.example/"])
+            ),
             (None, None, None)
         );
-        assert_eq!((only(&["https://*.example.com/"]), only(&["https://a.example.com/", "https://*.example.com/"])), (None, None));
+        assert_eq!(
+            (
+                only(&["https://*.example.com/"]),
+                only(&["https://a.example.com/", "https://*.example.com/"])
+            ),
+            (None, None)
+        );
     }
 
     #[test]
@@ -390,7 +496,11 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_one_label() {
-        let https = ["https://a.example.com/", "https://A.EXAMPLE.com:443/x", "https://xn--fiqs8s.example.com/"];
+        let https = [
+            "https://a.example.com/",
+            "https://A.EXAMPLE.com:443/x",
+            "https://xn--fiqs8s.example.com/",
+        ];
         let others = [
             "https://example.com/",
             "https://a.b.example.com/",
@@ -433,9 +543,24 @@ mod tests {
 
     #[test]
     fn one_path_in_two_spellings_is_one() {
-        check("https://shop.example.com/%e5%95%86", &["https://shop.example.com/商", "https://shop.example.com/%E5%95%86/x"], &[]);
-        check("https://shop.example.com/商", &["https://shop.example.com/%e5%95%86"], &["https://shop.example.com/%e5"]);
-        check("https://商店.example/", &["https://xn--czrs0t.example/"], &[]);
+        check(
+            "https://shop.example.com/%e5%95%86",
+            &[
+                "https://shop.example.com/商",
+                "https://shop.example.com/%E5%95%86/x",
+            ],
+            &[],
+        );
+        check(
+            "https://shop.example.com/商",
+            &["https://shop.example.com/%e5%95%86"],
+            &["https://shop.example.com/%e5"],
+        );
+        check(
+            "https://商店.example/",
+            &["https://xn--czrs0t.example/"],
+            &[],
+        );
         check(
             "https://shop.example.com/*",
             &["https://shop.example.com/", "https://shop.example.com/a/b"],
@@ -445,29 +570,55 @@ mod tests {
 
     #[test]
     fn the_message_names_what_to_add() {
-        let told =
-            |policy: &OauthPolicy| policy.admit("https://new.example.com/deep/page?x=1").expect_err("not listed").to_string();
-        assert!(told(&policy(&[])).contains("oauth: { redirects: [\"https://new.example.com/\"] }"), "{}", told(&policy(&[])));
+        let told = |policy: &OauthPolicy| {
+            policy
+                .admit("https://new.example.com/deep/page?x=1")
+                .expect_err("not listed")
+                .to_string()
+        };
+        assert!(
+            told(&policy(&[])).contains("oauth: { redirects: [\"https://new.example.com/\"] }"),
+            "{}",
+            told(&policy(&[]))
+        );
         let listed = policy(&["https://shop.example.com/"]);
-        assert!(told(&listed).contains("add \"https://new.example.com/\""), "{}", told(&listed));
+        assert!(
+            told(&listed).contains("add \"https://new.example.com/\""),
+            "{}",
+            told(&listed)
+        );
     }
 
     #[test]
     fn our_parameters_replace_those_of_the_link_and_leave_the_others_alone() {
         let with = |address: &str, pairs: &[(&str, &str)]| {
-            let redirect = policy(&["https://a.example/"]).admit(address).expect("listed");
+            let redirect = policy(&["https://a.example/"])
+                .admit(address)
+                .expect("listed");
             redirect.with(&["ticket", "state", "error"], pairs)
         };
         assert_eq!(
-            with("https://a.example/p", &[("ticket", "T"), ("state", "a b&c=d")]),
+            with(
+                "https://a.example/p",
+                &[("ticket", "T"), ("state", "a b&c=d")]
+            ),
             "https://a.example/p?ticket=T&state=a+b%26c%3Dd"
         );
-        assert_eq!(with("https://a.example/?x=%20+1&y#/r?z", &[("ticket", "T")]), "https://a.example/?x=%20+1&y&ticket=T#/r?z");
         assert_eq!(
-            with("https://a.example/?ticket=evil&st%61te=evil&error&tickets=1&x=1", &[("ticket", "T")]),
+            with("https://a.example/?x=%20+1&y#/r?z", &[("ticket", "T")]),
+            "https://a.example/?x=%20+1&y&ticket=T#/r?z"
+        );
+        assert_eq!(
+            with(
+                "https://a.example/?ticket=evil&st%61te=evil&error&tickets=1&x=1",
+                &[("ticket", "T")]
+            ),
             "https://a.example/?tickets=1&x=1&ticket=T"
         );
-        assert_eq!(with("https://a.example/?state=old", &[]), "https://a.example/");
+        assert_eq!(
+            with("https://a.example/?state=old", &[]),
+            "https://a.example/"
+        );
     }
 
     proptest! {

@@ -1,5 +1,6 @@
-//! The one table of WeChat's paths that need more than the plain case: which presets contain them, and how the gateway handles them.
-//! A new exception is one line. `docs/gateway.md` shows the same table; a test compares them.
+//! The one table of WeChat's paths that need more than the plain case: which presets contain them,
+//! and how the gateway handles them. A new exception is one line. `docs/gateway.md` shows the same
+//! table; a test compares them.
 
 /// A named group of paths, for `gateway` in a realm's settings.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,7 +66,10 @@ impl Preset {
     /// Whether the preset contains `path`.
     pub fn contains(self, path: &str) -> bool {
         protected(path).is_none()
-            && (self == Self::All || TABLE.iter().any(|row| row.presets.contains(&self) && matches(row.path, path)))
+            && (self == Self::All
+                || TABLE
+                    .iter()
+                    .any(|row| row.presets.contains(&self) && matches(row.path, path)))
     }
 }
 
@@ -104,19 +108,32 @@ pub struct Row {
 impl Row {
     /// Whether no preset contains the row's paths.
     pub fn is_protected(&self) -> bool {
-        matches!(self.handling, Handling::OnlyByName | Handling::OnlyByNameSwapSecret)
+        matches!(
+            self.handling,
+            Handling::OnlyByName | Handling::OnlyByNameSwapSecret
+        )
     }
 }
 
 const fn row(path: &'static str, presets: &'static [Preset]) -> Row {
-    Row { path, presets, handling: Handling::Call }
+    Row {
+        path,
+        presets,
+        handling: Handling::Call,
+    }
 }
 
 const fn special(path: &'static str, presets: &'static [Preset], handling: Handling) -> Row {
-    Row { path, presets, handling }
+    Row {
+        path,
+        presets,
+        handling,
+    }
 }
 
-use Handling::{Anonymous, AnonymousAtMp, IssueToken, OnlyByName, OnlyByNameSwapSecret, OwnTicket, SwapSecret};
+use Handling::{
+    Anonymous, AnonymousAtMp, IssueToken, OnlyByName, OnlyByNameSwapSecret, OwnTicket, SwapSecret,
+};
 use Preset::{Codes, Login, Media, Menu, Messages, Notify, Pages, Read, Tickets};
 
 /// Where a token is asked for with a GET.
@@ -166,7 +183,10 @@ pub const TABLE: &[Row] = &[
     row("/cgi-bin/account/getaccountbasicinfo", &[Read]),
     row("/cgi-bin/get_current_autoreply_info", &[Read]),
     row("/cgi-bin/get_current_selfmenu_info", &[Read, Menu]),
-    row("/cgi-bin/template/get_all_private_template", &[Read, Messages]),
+    row(
+        "/cgi-bin/template/get_all_private_template",
+        &[Read, Messages],
+    ),
     row("/cgi-bin/template/get_industry", &[Read, Messages]),
     row("/cgi-bin/agent/get", &[Read]),
     row("/datacube/*", &[Read]),
@@ -218,7 +238,8 @@ pub const TABLE: &[Row] = &[
     row("/tcb/*", &[Pages]),
 ];
 
-/// The first path segments that WeChat uses. A path that begins with another one is none of the gateway's.
+/// The first path segments that WeChat uses. A path that begins with another one is none of the
+/// gateway's.
 pub const FIRST_SEGMENTS: [&str; 33] = [
     "bizwifi",
     "card",
@@ -262,15 +283,23 @@ pub fn find(path: &str) -> Option<&'static Row> {
 
 /// The row that keeps `path` out of every preset.
 pub fn protected(path: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.is_protected() && matches(row.path, path))
+    TABLE
+        .iter()
+        .find(|row| row.is_protected() && matches(row.path, path))
 }
 
 /// What kind of call this is, in one word of a closed set: for counters.
 pub fn area(path: &str) -> &'static str {
     match find(path) {
         Some(row) if row.is_protected() => "protected",
-        Some(Row { handling: IssueToken, .. }) => "token",
-        Some(row) => row.presets.first().map_or("anonymous", |preset| preset.name()),
+        Some(Row {
+            handling: IssueToken,
+            ..
+        }) => "token",
+        Some(row) => row
+            .presets
+            .first()
+            .map_or("anonymous", |preset| preset.name()),
         None => "other",
     }
 }
@@ -313,7 +342,10 @@ mod tests {
             (Notify, "/cgi-bin/menu/create"),
         ];
         for (preset, path) in contained {
-            assert!(preset.contains(path) && Preset::All.contains(path), "{preset:?} {path}");
+            assert!(
+                preset.contains(path) && Preset::All.contains(path),
+                "{preset:?} {path}"
+            );
         }
         let outside = [
             (Read, "/cgi-bin/message/custom/send"),
@@ -336,14 +368,28 @@ mod tests {
         for row in TABLE {
             let segment = row.path.split('/').nth(1).expect("a first segment");
             assert!(FIRST_SEGMENTS.contains(&segment), "{}", row.path);
-            assert_eq!(find(row.path.trim_end_matches('*')).map(|found| found.path), Some(row.path));
-            assert_eq!(row.path, row.path.to_ascii_lowercase(), "denials compare small letters");
+            assert_eq!(
+                find(row.path.trim_end_matches('*')).map(|found| found.path),
+                Some(row.path)
+            );
+            assert_eq!(
+                row.path,
+                row.path.to_ascii_lowercase(),
+                "denials compare small letters"
+            );
         }
     }
 
     #[test]
     fn the_area_of_a_path_is_one_of_a_few_words() {
-        let areas = ["/cgi-bin/token", "/sns/auth", "/cgi-bin/user/get", "/cgi-bin/media/get", "/cgi-bin/nothing"].map(area);
+        let areas = [
+            "/cgi-bin/token",
+            "/sns/auth",
+            "/cgi-bin/user/get",
+            "/cgi-bin/media/get",
+            "/cgi-bin/nothing",
+        ]
+        .map(area);
         assert_eq!(areas, ["token", "anonymous", "protected", "media", "other"]);
     }
 }

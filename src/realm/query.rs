@@ -1,4 +1,5 @@
-//! The query of a signed request: its pairs, decoded, and what is known of it once a signature was right.
+//! The query of a signed request: its pairs, decoded, and what is known of it once a signature was
+//! right.
 
 use std::borrow::Cow;
 
@@ -6,10 +7,12 @@ use url::form_urlencoded;
 
 use super::RealmError;
 
-/// Names that may stand in a signed query only once: a second value would leave it open which of the two was meant.
+/// Names that may stand in a signed query only once: a second value would leave it open which of
+/// the two was meant.
 pub(super) const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
 
-/// A query string that claims to be signed: its pairs, decoded like a form's, each special name at most once.
+/// A query string that claims to be signed: its pairs, decoded like a form's, each special name at
+/// most once.
 #[derive(Clone, Debug)]
 pub struct SignedQuery<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -20,7 +23,10 @@ pub struct SignedQuery<'a> {
 impl<'a> SignedQuery<'a> {
     /// Decodes what followed the `?`. A pair that needs no decoding is borrowed.
     pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
-        let mut query = Self { pairs: Vec::with_capacity(8), special: [None; ONCE.len()] };
+        let mut query = Self {
+            pairs: Vec::with_capacity(8),
+            special: [None; ONCE.len()],
+        };
         let mut rest = raw;
         while !rest.is_empty() {
             let pair = Pair::first_of(rest);
@@ -34,7 +40,13 @@ impl<'a> SignedQuery<'a> {
         if text.is_empty() {
             return Ok(());
         }
-        let decode = |text: &'a str| if pair.is_plain { Cow::Borrowed(text) } else { decoded(text) };
+        let decode = |text: &'a str| {
+            if pair.is_plain {
+                Cow::Borrowed(text)
+            } else {
+                decoded(text)
+            }
+        };
         let name = decode(&text[..pair.equals.unwrap_or(text.len())]);
         let value = decode(pair.equals.map_or("", |at| &text[at + 1..]));
         if let Some(special) = special(&name)
@@ -50,12 +62,16 @@ impl<'a> SignedQuery<'a> {
     pub fn get(&self, name: &str) -> Option<&str> {
         match special(name) {
             Some(special) => self.special[special].map(|at| self.pairs[at].1.as_ref()),
-            None => self.pairs().find_map(|(pair, value)| (pair == name).then_some(value)),
+            None => self
+                .pairs()
+                .find_map(|(pair, value)| (pair == name).then_some(value)),
         }
     }
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 }
 
@@ -69,7 +85,11 @@ struct Pair {
 
 impl Pair {
     fn first_of(text: &str) -> Self {
-        let mut pair = Self { end: text.len(), equals: None, is_plain: true };
+        let mut pair = Self {
+            end: text.len(),
+            equals: None,
+            is_plain: true,
+        };
         for (at, byte) in text.bytes().enumerate() {
             match byte {
                 b'&' => {
@@ -90,15 +110,17 @@ fn special(name: &str) -> Option<usize> {
     ONCE.iter().position(|special| *special == name)
 }
 
-/// A query whose signature was right; only [`Realms::verify`](super::Realms::verify) makes one. Version 1 covers `realm`, `nonce` and `ts` alone: the other
-/// values are then only as trustworthy as the way they came.
+/// A query whose signature was right; only [`Realms::verify`](super::Realms::verify) makes one.
+/// Version 1 covers `realm`, `nonce` and `ts` alone: the other values are then only as trustworthy
+/// as the way they came.
 #[derive(Clone, Debug)]
 pub struct VerifiedQuery<'a>(pub(super) SignedQuery<'a>);
 
 impl VerifiedQuery<'_> {
     /// The key of the realm that signed.
     pub fn realm(&self) -> &str {
-        self.get("realm").expect("a query without a realm is never verified")
+        self.get("realm")
+            .expect("a query without a realm is never verified")
     }
 
     /// Which credential is asked for, as written.
@@ -120,7 +142,13 @@ impl VerifiedQuery<'_> {
     pub fn into_owned(self) -> VerifiedQuery<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let SignedQuery { pairs, special } = self.0;
-        VerifiedQuery(SignedQuery { pairs: pairs.into_iter().map(|(name, value)| (own(name), own(value))).collect(), special })
+        VerifiedQuery(SignedQuery {
+            pairs: pairs
+                .into_iter()
+                .map(|(name, value)| (own(name), own(value)))
+                .collect(),
+            special,
+        })
     }
 }
 
@@ -128,5 +156,7 @@ impl VerifiedQuery<'_> {
 fn decoded(text: &str) -> Cow<'_, str> {
     // Without a bare `&` or `=` in it, the whole text is one name.
     let text = text.replace('=', "%3D");
-    form_urlencoded::parse(text.as_bytes()).next().map_or(Cow::Borrowed(""), |(name, _)| Cow::Owned(name.into_owned()))
+    form_urlencoded::parse(text.as_bytes())
+        .next()
+        .map_or(Cow::Borrowed(""), |(name, _)| Cow::Owned(name.into_owned()))
 }

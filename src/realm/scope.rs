@@ -1,4 +1,5 @@
-//! Which of WeChat's paths a realm may call: `GatewayScope`, from the settings `gateway` and `deny`. Pure.
+//! Which of WeChat's paths a realm may call: `GatewayScope`, from the settings `gateway` and
+//! `deny`. Pure.
 
 use std::fmt;
 
@@ -58,17 +59,34 @@ impl GatewayScope {
 
     /// Why `path` may not be called; `None` if it may.
     pub fn refusal(&self, path: &str) -> Option<Refusal> {
-        // WeChat may read other spellings of a path as the same path, so denials cover them and permissions do not.
+        // WeChat may read other spellings of a path as the same path, so denials cover them and
+        // permissions do not.
         let spelled = path.trim_end_matches('/').to_ascii_lowercase();
-        if let Some(rule) = self.deny.iter().find(|rule| rule.contains(path) || rule.denies(&spelled)) {
+        if let Some(rule) = self
+            .deny
+            .iter()
+            .find(|rule| rule.contains(path) || rule.denies(&spelled))
+        {
             return Some(Refusal::Denied(rule.clone()));
         }
         let protected = presets::protected(&spelled);
-        if self.allow.iter().any(|rule| rule.contains(path) && protected.is_none_or(|row| rule.names(row.path))) {
+        if self
+            .allow
+            .iter()
+            .any(|rule| rule.contains(path) && protected.is_none_or(|row| rule.names(row.path)))
+        {
             return None;
         }
-        let would_be_allowed = protected.is_some() && self.allow.iter().any(|rule| rule.contains(path) || rule.is_all());
-        Some(if would_be_allowed { Refusal::OnlyByName } else { Refusal::NotAllowed })
+        let would_be_allowed = protected.is_some()
+            && self
+                .allow
+                .iter()
+                .any(|rule| rule.contains(path) || rule.is_all());
+        Some(if would_be_allowed {
+            Refusal::OnlyByName
+        } else {
+            Refusal::NotAllowed
+        })
     }
 }
 
@@ -76,11 +94,22 @@ impl Rule {
     /// Reads one entry of `gateway` or `deny`.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         if !text.starts_with('/') {
-            return Preset::from_name(text).map(Self::Preset).ok_or(RuleError::UnknownPreset);
+            return Preset::from_name(text)
+                .map(Self::Preset)
+                .ok_or(RuleError::UnknownPreset);
         }
-        let (path, is_open) = text.strip_suffix("/*").map_or((text, false), |path| (path, true));
-        let is_path = path.is_empty() && is_open || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment));
-        if is_path { Ok(Self::Path(Pattern(text.to_owned()))) } else { Err(RuleError::BadPath) }
+        let (path, is_open) = text
+            .strip_suffix("/*")
+            .map_or((text, false), |path| (path, true));
+        let is_path = path.is_empty() && is_open
+            || path
+                .strip_prefix('/')
+                .is_some_and(|rest| rest.split('/').all(is_segment));
+        if is_path {
+            Ok(Self::Path(Pattern(text.to_owned())))
+        } else {
+            Err(RuleError::BadPath)
+        }
     }
 
     fn contains(&self, path: &str) -> bool {
@@ -102,11 +131,21 @@ impl Rule {
         matches!(self, Self::Preset(Preset::All))
     }
 
-    /// Whether this rule names what lies in `protected`, a pattern of the table: exactly, or by a pattern that is no wider.
+    /// Whether this rule names what lies in `protected`, a pattern of the table: exactly, or by a
+    /// pattern that is no wider.
     fn names(&self, protected: &str) -> bool {
-        let Self::Path(pattern) = self else { return false };
-        let (ours, theirs) = (pattern.0.to_ascii_lowercase(), protected.trim_end_matches('*'));
-        if theirs.len() == protected.len() { ours == protected } else { ours.trim_end_matches('*').starts_with(theirs) }
+        let Self::Path(pattern) = self else {
+            return false;
+        };
+        let (ours, theirs) = (
+            pattern.0.to_ascii_lowercase(),
+            protected.trim_end_matches('*'),
+        );
+        if theirs.len() == protected.len() {
+            ours == protected
+        } else {
+            ours.trim_end_matches('*').starts_with(theirs)
+        }
     }
 }
 
@@ -131,41 +170,84 @@ mod tests {
     use super::*;
 
     fn scope(allow: &[&str], deny: &[&str]) -> GatewayScope {
-        let rules = |texts: &[&str]| texts.iter().map(|text| Rule::parse(text).expect("a rule")).collect();
-        GatewayScope { allow: rules(allow), deny: rules(deny) }
+        let rules = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| Rule::parse(text).expect("a rule"))
+                .collect()
+        };
+        GatewayScope {
+            allow: rules(allow),
+            deny: rules(deny),
+        }
     }
 
     #[test]
     fn presets_and_paths_are_read_as_written() {
-        for good in ["read", "all", "/cgi-bin/user/info", "/wxa/business/*", "/*", "/datacube/*"] {
-            assert_eq!(Rule::parse(good).map(|rule| rule.to_string()).as_deref(), Ok(good));
+        for good in [
+            "read",
+            "all",
+            "/cgi-bin/user/info",
+            "/wxa/business/*",
+            "/*",
+            "/datacube/*",
+        ] {
+            assert_eq!(
+                Rule::parse(good).map(|rule| rule.to_string()).as_deref(),
+                Ok(good)
+            );
         }
         for bad in ["", "Read", "reed", "cgi-bin/user/info"] {
             assert_eq!(Rule::parse(bad), Err(RuleError::UnknownPreset), "{bad:?}");
         }
-        for bad in
-            ["/", "//", "/a//b", "/a/", "/a*", "/*/a", "/a/*/b", "/a/../b", "/a/./b", "/a%2fb", "/a b", "/微信", "/a?b", "/a/**"]
-        {
+        for bad in [
+            "/", "//", "/a//b", "/a/", "/a*", "/*/a", "/a/*/b", "/a/../b", "/a/./b", "/a%2fb",
+            "/a b", "/微信", "/a?b", "/a/**",
+        ] {
             assert_eq!(Rule::parse(bad), Err(RuleError::BadPath), "{bad:?}");
         }
     }
 
     #[test]
     fn deny_comes_before_gateway() {
-        let scope = scope(&["messages", "/wxa/business/*"], &["/cgi-bin/message/template/*", "/wxa/business/getuserphonenumber"]);
-        assert!(scope.allows("/cgi-bin/message/custom/send") && scope.allows("/wxa/business/other"));
-        for denied in ["/cgi-bin/message/template/send", "/wxa/business/getuserphonenumber"] {
-            assert!(matches!(scope.refusal(denied), Some(Refusal::Denied(_))), "{denied}");
+        let scope = scope(
+            &["messages", "/wxa/business/*"],
+            &[
+                "/cgi-bin/message/template/*",
+                "/wxa/business/getuserphonenumber",
+            ],
+        );
+        assert!(
+            scope.allows("/cgi-bin/message/custom/send") && scope.allows("/wxa/business/other")
+        );
+        for denied in [
+            "/cgi-bin/message/template/send",
+            "/wxa/business/getuserphonenumber",
+        ] {
+            assert!(
+                matches!(scope.refusal(denied), Some(Refusal::Denied(_))),
+                "{denied}"
+            );
         }
-        assert_eq!(scope.refusal("/cgi-bin/user/info"), Some(Refusal::NotAllowed));
+        assert_eq!(
+            scope.refusal("/cgi-bin/user/info"),
+            Some(Refusal::NotAllowed)
+        );
     }
 
     #[test]
     fn another_spelling_escapes_no_denial_and_earns_no_permission() {
-        let scope = scope(&["all"], &["/wxa/business/*", "/cgi-bin/user/info", "media"]);
-        for denied in
-            ["/WXA/Business/x", "/cgi-bin/USER/info", "/cgi-bin/user/info/", "/cgi-bin/Media/upload", "/cgi-bin/menu/Delete/"]
-        {
+        let scope = scope(
+            &["all"],
+            &["/wxa/business/*", "/cgi-bin/user/info", "media"],
+        );
+        for denied in [
+            "/WXA/Business/x",
+            "/cgi-bin/USER/info",
+            "/cgi-bin/user/info/",
+            "/cgi-bin/Media/upload",
+            "/cgi-bin/menu/Delete/",
+        ] {
             assert!(!scope.allows(denied), "{denied}");
         }
         let narrow = self::scope(&["/cgi-bin/user/info"], &[]);
@@ -193,7 +275,10 @@ mod tests {
         }
         assert!(scope(&["/cgi-bin/message/mass/*"], &[]).allows("/cgi-bin/message/mass/send"));
         assert!(!scope(&["/cgi-bin/message/*"], &[]).allows("/cgi-bin/message/mass/send"));
-        assert!(!scope(&["all", "/cgi-bin/user/get"], &["/cgi-bin/user/get"]).allows("/cgi-bin/user/get"));
+        assert!(
+            !scope(&["all", "/cgi-bin/user/get"], &["/cgi-bin/user/get"])
+                .allows("/cgi-bin/user/get")
+        );
     }
 
     #[test]

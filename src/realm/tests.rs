@@ -18,15 +18,30 @@ fn realms() -> Realms {
         algorithm,
         ..Realm::new(key, "realm_secret".into())
     };
-    [realm("R123", None, Algorithm::Any), realm("R2", None, Algorithm::HmacSha256), realm("R3", Some("wx3"), Algorithm::Any)]
-        .into_iter()
-        .collect()
+    [
+        realm("R123", None, Algorithm::Any),
+        realm("R2", None, Algorithm::HmacSha256),
+        realm("R3", Some("wx3"), Algorithm::Any),
+    ]
+    .into_iter()
+    .collect()
 }
 
-fn ask_at(now: UnixMillis, raw_query: &str, accept: Accept) -> Result<VerifiedQuery<'_>, RealmError> {
-    let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query, body: b"" };
+fn ask_at(
+    now: UnixMillis,
+    raw_query: &str,
+    accept: Accept,
+) -> Result<VerifiedQuery<'_>, RealmError> {
+    let request = SignedRequest {
+        method: "GET",
+        path: "/jsapi/wx1/query",
+        raw_query,
+        body: b"",
+    };
     let realms = realms();
-    realms.verify(&request, "wx1", || None, now, accept).map(|(_, query)| query)
+    realms
+        .verify(&request, "wx1", || None, now, accept)
+        .map(|(_, query)| query)
 }
 
 fn ask(raw_query: &str) -> Result<VerifiedQuery<'_>, RealmError> {
@@ -41,29 +56,45 @@ fn v1(realm: &str, ts: &str) -> String {
 fn v2(unsigned: &str, method: &str, path: &str, body: &[u8]) -> String {
     let query = SignedQuery::parse(unsigned).expect("no name twice");
     let covered = signature::canonical_query(query.pairs());
-    format!("{unsigned}&sign={}", signature::realm_v2("realm_secret", method, path, &covered, body).text())
+    format!(
+        "{unsigned}&sign={}",
+        signature::realm_v2("realm_secret", method, path, &covered, body).text()
+    )
 }
 
 #[test]
 fn the_originals_example_opens_the_query() {
     let query = ask(V1).expect("the example is right");
-    assert_eq!((query.realm(), query.key(), query.rotate()), ("R123", None, None));
-    let upper = V1.replace("782ab722a4efaecade8d3bba953f9c5d", "782AB722A4EFAECADE8D3BBA953F9C5D");
+    assert_eq!(
+        (query.realm(), query.key(), query.rotate()),
+        ("R123", None, None)
+    );
+    let upper = V1.replace(
+        "782ab722a4efaecade8d3bba953f9c5d",
+        "782AB722A4EFAECADE8D3BBA953F9C5D",
+    );
     assert!(ask(&upper).is_ok());
 }
 
 #[test]
 fn values_are_signed_decoded_and_handed_out_decoded() {
     let sign = signature::realm_v1("R123", "a b&c", "1589203758000", "realm_secret").text();
-    let raw = format!("key=card%5Fticket&rotate=a%2Bb+c&realm=R12%33&nonce=a+b%26c&ts=1589203758000&sign={sign}&more=1&more=2");
+    let raw = format!(
+        "key=card%5Fticket&rotate=a%2Bb+c&realm=R12%33&nonce=a+b%26c&ts=1589203758000&sign={sign}&more=1&more=2"
+    );
     let query = ask(&raw).expect("the signature is right").into_owned();
-    assert_eq!((query.key(), query.rotate(), query.get("more")), (Some("card_ticket"), Some("a+b c"), Some("1")));
+    assert_eq!(
+        (query.key(), query.rotate(), query.get("more")),
+        (Some("card_ticket"), Some("a+b c"), Some("1"))
+    );
 }
 
 #[test]
 fn unknown_realms_wrong_signatures_and_missing_fields_look_the_same() {
-    let with_dummy =
-        format!("realm=R9&nonce=n&ts=1589203758&sign={}", signature::realm_v1("R9", "n", "1589203758", NO_SECRET).text());
+    let with_dummy = format!(
+        "realm=R9&nonce=n&ts=1589203758&sign={}",
+        signature::realm_v1("R9", "n", "1589203758", NO_SECRET).text()
+    );
     let wrong = V1.replace("sign=7", "sign=8");
     let longer = format!("{V1}00");
     let no_nonce = V1.replace("nonce", "nunce");
@@ -82,17 +113,32 @@ fn a_parameter_that_counts_may_not_be_given_twice() {
 
 #[test]
 fn ts_counts_for_five_minutes_either_way_in_seconds_or_milliseconds() {
-    let judge = |now: u64, ts: &str| ask_at(UnixMillis(now), &v1("R123", ts), Accept::AnyVersion).map(|_| ());
+    let judge = |now: u64, ts: &str| {
+        ask_at(UnixMillis(now), &v1("R123", ts), Accept::AnyVersion).map(|_| ())
+    };
     for ts in ["1589203758", "1589203758000"] {
-        for (now, fresh) in
-            [(1_589_203_458_000, true), (1_589_204_058_000, true), (1_589_203_457_999, false), (1_589_204_058_001, false)]
-        {
-            let expected = if fresh { Ok(()) } else { Err(RealmError::Expired { now: UnixMillis(now) }) };
+        for (now, fresh) in [
+            (1_589_203_458_000, true),
+            (1_589_204_058_000, true),
+            (1_589_203_457_999, false),
+            (1_589_204_058_001, false),
+        ] {
+            let expected = if fresh {
+                Ok(())
+            } else {
+                Err(RealmError::Expired {
+                    now: UnixMillis(now),
+                })
+            };
             assert_eq!(judge(now, ts), expected, "{ts} at {now}");
         }
     }
     for ts in ["", "soon", "-1", "99999999999999999999999"] {
-        assert_eq!(judge(NOW.0, ts), Err(RealmError::Expired { now: NOW }), "{ts:?}");
+        assert_eq!(
+            judge(NOW.0, ts),
+            Err(RealmError::Expired { now: NOW }),
+            "{ts:?}"
+        );
     }
 }
 
@@ -100,27 +146,60 @@ fn ts_counts_for_five_minutes_either_way_in_seconds_or_milliseconds() {
 fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
     let late = UnixMillis(NOW.0 + 600_000);
     let wrong = V1.replace("sign=7", "sign=8");
-    assert_eq!(ask_at(late, &wrong, Accept::AnyVersion).err(), Some(RealmError::Unauthorized));
+    assert_eq!(
+        ask_at(late, &wrong, Accept::AnyVersion).err(),
+        Some(RealmError::Unauthorized)
+    );
     let foreign = v1("R3", "1589203758");
-    assert_eq!(ask_at(late, &foreign, Accept::AnyVersion).err(), Some(RealmError::Expired { now: late }));
+    assert_eq!(
+        ask_at(late, &foreign, Accept::AnyVersion).err(),
+        Some(RealmError::Expired { now: late })
+    );
     assert_eq!(ask(&foreign).err(), Some(RealmError::NotItsApp));
-    let request = SignedRequest { method: "GET", path: "/", raw_query: &foreign, body: b"" };
-    assert!(realms().verify(&request, "wx3", || None, NOW, Accept::AnyVersion).is_ok());
+    let request = SignedRequest {
+        method: "GET",
+        path: "/",
+        raw_query: &foreign,
+        body: b"",
+    };
+    assert!(
+        realms()
+            .verify(&request, "wx3", || None, NOW, Accept::AnyVersion)
+            .is_ok()
+    );
 }
 
 #[test]
 fn version_one_opens_neither_other_routes_nor_a_realm_that_insists_on_version_two() {
-    assert_eq!(ask_at(NOW, V1, Accept::V2Only).err(), Some(RealmError::Unauthorized));
-    assert_eq!(ask(&v1("R2", "1589203758")).err(), Some(RealmError::Unauthorized));
+    assert_eq!(
+        ask_at(NOW, V1, Accept::V2Only).err(),
+        Some(RealmError::Unauthorized)
+    );
+    assert_eq!(
+        ask(&v1("R2", "1589203758")).err(),
+        Some(RealmError::Unauthorized)
+    );
     for realm in ["R123", "R2"] {
-        let raw = v2(&format!("key=token&realm={realm}&nonce=n&ts=1589203758"), "GET", "/jsapi/wx1/query", b"");
+        let raw = v2(
+            &format!("key=token&realm={realm}&nonce=n&ts=1589203758"),
+            "GET",
+            "/jsapi/wx1/query",
+            b"",
+        );
         assert!(ask(&raw).is_ok() && ask_at(NOW, &raw, Accept::V2Only).is_ok());
     }
 }
 
 #[test]
 fn version_two_binds_method_path_query_and_body() {
-    let signed = |method, path, body| v2("key=token&realm=R2&nonce=n&ts=1589203758", method, path, body);
+    let signed = |method, path, body| {
+        v2(
+            "key=token&realm=R2&nonce=n&ts=1589203758",
+            method,
+            path,
+            body,
+        )
+    };
     let good = signed("GET", "/jsapi/wx1/query", b"");
     assert!(ask(&good).is_ok());
     let others = [
@@ -140,53 +219,108 @@ fn version_two_binds_method_path_query_and_body() {
 /// The answer to `raw` when `realm` is the only one and the caller's address is `from`.
 fn ask_of(realm: Realm, raw: &str, from: &str, now: UnixMillis) -> Result<(), RealmError> {
     let realms: Realms = [realm].into_iter().collect();
-    let request = SignedRequest { method: "GET", path: "/jsapi/wx1/query", raw_query: raw, body: b"" };
-    realms.verify(&request, "wx1", || from.parse().ok(), now, Accept::AnyVersion).map(|_| ())
+    let request = SignedRequest {
+        method: "GET",
+        path: "/jsapi/wx1/query",
+        raw_query: raw,
+        body: b"",
+    };
+    realms
+        .verify(
+            &request,
+            "wx1",
+            || from.parse().ok(),
+            now,
+            Accept::AnyVersion,
+        )
+        .map(|_| ())
 }
 
 #[test]
 fn either_of_two_secrets_signs_and_no_third() {
     let realm = |secrets: &[&str]| Realm {
-        secrets: secrets.iter().map(|secret| SecretString::from(*secret)).collect(),
+        secrets: secrets
+            .iter()
+            .map(|secret| SecretString::from(*secret))
+            .collect(),
         ..Realm::new("R123", "".into())
     };
     let old = v1("R123", "1589203758");
-    let signed = v2("key=token&realm=R123&nonce=n&ts=1589203758", "GET", "/jsapi/wx1/query", b"");
+    let signed = v2(
+        "key=token&realm=R123&nonce=n&ts=1589203758",
+        "GET",
+        "/jsapi/wx1/query",
+        b"",
+    );
     for raw in [&old, &signed] {
-        assert_eq!(ask_of(realm(&["new_secret", "realm_secret"]), raw, "", NOW), Ok(()));
-        assert_eq!(ask_of(realm(&["realm_secret", "new_secret"]), raw, "", NOW), Ok(()));
-        assert_eq!(ask_of(realm(&["new_secret", "newer_secret"]), raw, "", NOW), Err(RealmError::Unauthorized));
+        assert_eq!(
+            ask_of(realm(&["new_secret", "realm_secret"]), raw, "", NOW),
+            Ok(())
+        );
+        assert_eq!(
+            ask_of(realm(&["realm_secret", "new_secret"]), raw, "", NOW),
+            Ok(())
+        );
+        assert_eq!(
+            ask_of(realm(&["new_secret", "newer_secret"]), raw, "", NOW),
+            Err(RealmError::Unauthorized)
+        );
     }
-    // What stands in for a missing secret opens nothing, neither for an unknown realm nor beside a single secret.
-    let stand_in =
-        format!("realm=R123&nonce=n&ts=1589203758&sign={}", signature::realm_v1("R123", "n", "1589203758", NO_SECRET).text());
-    let both: Realms = [realm(&["a", "b"]), Realm::new("R1", "c".into())].into_iter().collect();
+    // What stands in for a missing secret opens nothing, neither for an unknown realm nor beside a
+    // single secret.
+    let stand_in = format!(
+        "realm=R123&nonce=n&ts=1589203758&sign={}",
+        signature::realm_v1("R123", "n", "1589203758", NO_SECRET).text()
+    );
+    let both: Realms = [realm(&["a", "b"]), Realm::new("R1", "c".into())]
+        .into_iter()
+        .collect();
     for raw in [stand_in.clone(), stand_in.replace("R123", "R1")] {
-        let request = SignedRequest { method: "GET", path: "/", raw_query: &raw, body: b"" };
-        let answer = both.verify(&request, "wx1", || None, NOW, Accept::AnyVersion).map(|_| ());
+        let request = SignedRequest {
+            method: "GET",
+            path: "/",
+            raw_query: &raw,
+            body: b"",
+        };
+        let answer = both
+            .verify(&request, "wx1", || None, NOW, Accept::AnyVersion)
+            .map(|_| ());
         assert_eq!(answer, Err(RealmError::Unauthorized));
     }
 }
 
 #[test]
 fn a_realm_ends_with_its_last_day() {
-    let realm = || Realm { until: Some(NOW.seconds()), ..Realm::new("R123", "realm_secret".into()) };
+    let realm = || Realm {
+        until: Some(NOW.seconds()),
+        ..Realm::new("R123", "realm_secret".into())
+    };
     let raw = v1("R123", "1589203758");
     assert_eq!(ask_of(realm(), &raw, "", UnixMillis(NOW.0 - 1)), Ok(()));
     assert_eq!(ask_of(realm(), &raw, "", NOW), Err(RealmError::Over));
-    assert_eq!(ask_of(realm(), &raw.replace("nonce=n", "nonce=x"), "", NOW), Err(RealmError::Unauthorized));
+    assert_eq!(
+        ask_of(realm(), &raw.replace("nonce=n", "nonce=x"), "", NOW),
+        Err(RealmError::Unauthorized)
+    );
 }
 
 #[test]
 fn a_realm_bound_to_networks_is_refused_elsewhere() {
     let mut networks = TrustedProxies::default();
     assert!(networks.add("10.0.0.0/8"));
-    let realm = || Realm { networks: Some(networks.clone()), ..Realm::new("R123", "realm_secret".into()) };
+    let realm = || Realm {
+        networks: Some(networks.clone()),
+        ..Realm::new("R123", "realm_secret".into())
+    };
     let raw = v1("R123", "1589203758");
     assert_eq!(ask_of(realm(), &raw, "10.1.2.3", NOW), Ok(()));
     assert_eq!(ask_of(realm(), &raw, "::ffff:10.1.2.3", NOW), Ok(()));
     for elsewhere in ["11.1.2.3", "127.0.0.1", "unknown"] {
-        assert_eq!(ask_of(realm(), &raw, elsewhere, NOW), Err(RealmError::NotFromThere), "{elsewhere}");
+        assert_eq!(
+            ask_of(realm(), &raw, elsewhere, NOW),
+            Err(RealmError::NotFromThere),
+            "{elsewhere}"
+        );
     }
 }
 

@@ -43,10 +43,21 @@ pub enum CodeError {
 
 impl Registry {
     /// Sends `code` in the name of the account.
-    pub async fn send_code(&self, credentials: &Arc<AccountCredentials>, code: Code) -> Result<(), CodeError> {
+    pub async fn send_code(
+        &self,
+        credentials: &Arc<AccountCredentials>,
+        code: Code,
+    ) -> Result<(), CodeError> {
         let app_id = &credentials.account.app_id;
-        let template = self.state().list.apps.get(app_id).and_then(|app| app.template_id.clone());
-        let template = template.filter(|id| !id.is_empty()).ok_or(CodeError::NoTemplate)?;
+        let template = self
+            .state()
+            .list
+            .apps
+            .get(app_id)
+            .and_then(|app| app.template_id.clone());
+        let template = template
+            .filter(|id| !id.is_empty())
+            .ok_or(CodeError::NoTemplate)?;
         let openid = self.openid(app_id.as_str(), &code.user_name).await?;
         let message = written(&code, &openid, &template, self.0.keeper.clock().wall());
         Ok(self.0.keeper.template_send(credentials, &message).await?)
@@ -67,14 +78,18 @@ impl Registry {
         };
         let asking = self.0.runtime.spawn(find);
         let found = asking.await.map_err(|_| CodeError::Lost)?;
-        let found = found.inspect_err(|error| tracing::warn!(%error, "a follower could not be looked up"));
+        let found =
+            found.inspect_err(|error| tracing::warn!(%error, "a follower could not be looked up"));
         found?.ok_or(CodeError::UnknownUser)
     }
 }
 
-/// The message as wetoken fills its template: what is logged in to, the code, how long it counts, when it was sent by local time.
+/// The message as wetoken fills its template: what is logged in to, the code, how long it counts,
+/// when it was sent by local time.
 fn written(code: &Code, openid: &str, template: &str, now: UnixMillis) -> String {
-    let now = DateTime::from_timestamp_millis(i64::try_from(now.0).unwrap_or(i64::MAX)).unwrap_or_default().with_timezone(&Local);
+    let now = DateTime::from_timestamp_millis(i64::try_from(now.0).unwrap_or(i64::MAX))
+        .unwrap_or_default()
+        .with_timezone(&Local);
     json!({
         "touser": openid,
         "template_id": template,

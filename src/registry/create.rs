@@ -1,4 +1,5 @@
-//! One more app, made while the server runs: written once, however many ask for it at how many instances, and served here at once.
+//! One more app, made while the server runs: written once, however many ask for it at how many
+//! instances, and served here at once.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use wechat::crypt::{EnvelopeKey, EnvelopeKeyError};
 /// Longer than a store takes to read and write an app; only a dead maker's claim gets so old.
 const CLAIM: Duration = Duration::from_secs(30);
 
-/// WeChat's consoles make secrets of 32 characters; this is what wetoken's table has room for once it is widened.
+/// WeChat's consoles make secrets of 32 characters; this is what wetoken's table has room for once
+/// it is widened.
 const LONGEST_SECRET: usize = 128;
 
 /// Source: WeChat, 填写服务器配置: a token has 3 to 32 characters.
@@ -73,22 +75,39 @@ pub enum CreateError {
 }
 
 impl Registry {
-    /// Creates the app, and finishes even if the caller hangs up. When this returns, the app is served here.
+    /// Creates the app, and finishes even if the caller hangs up. When this returns, the app is
+    /// served here.
     pub async fn create(&self, app: NewApp) -> Result<(), CreateError> {
         let (app_id, app) = app.proven()?;
         let registry = self.clone();
-        self.0.runtime.spawn(async move { registry.create_once(app_id, app).await }).await.unwrap_or(Err(CreateError::Lost))
+        self.0
+            .runtime
+            .spawn(async move { registry.create_once(app_id, app).await })
+            .await
+            .unwrap_or(Err(CreateError::Lost))
     }
 
     async fn create_once(&self, app_id: AppId, app: StoredApp) -> Result<(), CreateError> {
         let exists = || CreateError::Exists(app_id.clone());
-        if self.state().list.ids.iter().any(|known| known.as_str().eq_ignore_ascii_case(app_id.as_str())) {
+        if self
+            .state()
+            .list
+            .ids
+            .iter()
+            .any(|known| known.as_str().eq_ignore_ascii_case(app_id.as_str()))
+        {
             return Err(exists());
         }
-        // A store that is not shared grants every lease, so this process keeps its own list as well.
+        // A store that is not shared grants every lease, so this process keeps its own list as
+        // well.
         let turn = self.turn(&app_id).ok_or_else(exists)?;
         let claim = format!("jsdkd.app.{}", turn.name);
-        let acquired = self.0.store.acquire(&claim, &self.0.owner, CLAIM, 0).await.map_err(logged)?;
+        let acquired = self
+            .0
+            .store
+            .acquire(&claim, &self.0.owner, CLAIM, 0)
+            .await
+            .map_err(logged)?;
         let lease = acquired.lease.ok_or_else(exists)?;
         let made = self.write(&app_id, &app).await;
         self.0.store.release(&lease, None).await.ok();
@@ -107,7 +126,15 @@ impl Registry {
     async fn write(&self, app_id: &AppId, app: &StoredApp) -> Result<(), CreateError> {
         // MySQL's usual collations take `WX1` for `wx1`; one app must not be written over another.
         let is_known = |known: &StoredApp| known.app_id.eq_ignore_ascii_case(app_id.as_str());
-        if self.0.store.apps().await.map_err(logged)?.iter().any(is_known) {
+        if self
+            .0
+            .store
+            .apps()
+            .await
+            .map_err(logged)?
+            .iter()
+            .any(is_known)
+        {
             return Err(CreateError::Exists(app_id.clone()));
         }
         self.0.store.put_app(app).await.map_err(logged)
@@ -115,8 +142,14 @@ impl Registry {
 
     fn turn(&self, app_id: &AppId) -> Option<Turn<'_>> {
         let name = app_id.as_str().to_ascii_lowercase();
-        let is_mine = self.0.making.send_if_modified(|making| making.insert(name.clone()));
-        is_mine.then(|| Turn { registry: self, name })
+        let is_mine = self
+            .0
+            .making
+            .send_if_modified(|making| making.insert(name.clone()));
+        is_mine.then(|| Turn {
+            registry: self,
+            name,
+        })
     }
 }
 
@@ -128,16 +161,25 @@ struct Turn<'r> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.registry.0.making.send_if_modified(|making| making.remove(&self.name));
+        self.registry
+            .0
+            .making
+            .send_if_modified(|making| making.remove(&self.name));
     }
 }
 
 impl NewApp {
     fn proven(self) -> Result<(AppId, StoredApp), CreateError> {
         let app_id = AppId::parse(&self.app_id)?;
-        for (name, text, longest) in [("secret", &self.secret, LONGEST_SECRET), ("token", &self.token, LONGEST_TOKEN)] {
+        for (name, text, longest) in [
+            ("secret", &self.secret, LONGEST_SECRET),
+            ("token", &self.token, LONGEST_TOKEN),
+        ] {
             let text = text.expose_secret();
-            if text.is_empty() || text.len() > longest || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if text.is_empty()
+                || text.len() > longest
+                || !text.bytes().all(|byte| byte.is_ascii_graphic())
+            {
                 return Err(CreateError::Text { name, longest });
             }
         }
@@ -150,15 +192,34 @@ impl NewApp {
                 return Err(CreateError::Other { name });
             }
         }
-        let Self { secret, token, aes_key, template_id, payment, .. } = self;
-        let app = StoredApp { app_id: app_id.to_string(), secret, token: Some(token), aes_key, template_id, payment };
+        let Self {
+            secret,
+            token,
+            aes_key,
+            template_id,
+            payment,
+            ..
+        } = self;
+        let app = StoredApp {
+            app_id: app_id.to_string(),
+            secret,
+            token: Some(token),
+            aes_key,
+            template_id,
+            payment,
+        };
         Ok((app_id, app))
     }
 }
 
 /// The texts that mean nothing here, by the names that callers know.
 fn others(app: &NewApp) -> [(&'static str, Option<&str>); 5] {
-    let Payment { mchid, pay_key, sub_appid, sub_mchid } = &app.payment;
+    let Payment {
+        mchid,
+        pay_key,
+        sub_appid,
+        sub_mchid,
+    } = &app.payment;
     [
         ("wcode_template_id", app.template_id.as_deref()),
         ("mchid", mchid.as_deref()),
@@ -178,7 +239,12 @@ fn logged(error: StoreError) -> CreateError {
 mod tests {
     use super::*;
 
-    fn app(app_id: &str, secret: &str, token: &str, aes_key: Option<&str>) -> Result<StoredApp, String> {
+    fn app(
+        app_id: &str,
+        secret: &str,
+        token: &str,
+        aes_key: Option<&str>,
+    ) -> Result<StoredApp, String> {
         let aes_key = aes_key.map(Into::into);
         let app = NewApp {
             app_id: app_id.to_owned(),
@@ -188,24 +254,46 @@ mod tests {
             template_id: None,
             payment: Payment::default(),
         };
-        app.proven().map(|(_, app)| app).map_err(|error| error.to_string())
+        app.proven()
+            .map(|(_, app)| app)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn an_app_has_what_wechats_console_shows() {
         let key = "k".repeat(43);
-        assert!(app("wx9e02ddcc34513fd4", "6acb2b999177524beba3d97d54df2de5", "oTSvVuXdjx1FPi6bz", Some(&key)).is_ok());
+        assert!(
+            app(
+                "wx9e02ddcc34513fd4",
+                "6acb2b999177524beba3d97d54df2de5",
+                "oTSvVuXdjx1FPi6bz",
+                Some(&key)
+            )
+            .is_ok()
+        );
         for (refused, words) in [
             (app("weblogin", "s", "t", None), "appid: this word"),
-            (app("wx 1", "s", "t", None), "appid: expected 2 to 64 characters"),
+            (
+                app("wx 1", "s", "t", None),
+                "appid: expected 2 to 64 characters",
+            ),
             (app("wx1", "", "t", None), "secret: expected 1 to 128"),
             (app("wx1", "s s", "t", None), "secret: expected 1 to 128"),
-            (app("wx1", "s", &"t".repeat(33), None), "token: expected 1 to 32"),
+            (
+                app("wx1", "s", &"t".repeat(33), None),
+                "token: expected 1 to 32",
+            ),
             (app("wx1", "s", "t\u{0}", None), "token: expected 1 to 32"),
-            (app("wx1", "s", "t", Some("short-key")), "aesKey: expected the 43 characters"),
+            (
+                app("wx1", "s", "t", Some("short-key")),
+                "aesKey: expected the 43 characters",
+            ),
         ] {
             let told = refused.expect_err(words);
-            assert!(told.starts_with(words) && !told.contains("short-key"), "{told}");
+            assert!(
+                told.starts_with(words) && !told.contains("short-key"),
+                "{told}"
+            );
         }
     }
 }

@@ -37,7 +37,11 @@ pub(super) struct List {
 impl List {
     /// Takes over new settings; the known apps of the store stay if they are to be served.
     pub(super) fn set(&mut self, configured: Configured) {
-        self.ids = configured.accounts.iter().map(|account| account.app_id.clone()).collect();
+        self.ids = configured
+            .accounts
+            .iter()
+            .map(|account| account.app_id.clone())
+            .collect();
         if !configured.stored {
             self.apps.clear();
         }
@@ -70,7 +74,11 @@ impl List {
     /// Adds one of the store's apps. Returns whether the list of accounts changed.
     pub(super) fn add(&mut self, app_id: AppId, app: StoredApp) -> bool {
         let mut found: BTreeMap<AppId, StoredApp> = BTreeMap::from([(app_id.clone(), app)]);
-        let before = self.apps.remove(&app_id).map(|app| BTreeMap::from([(app_id, app)])).unwrap_or_default();
+        let before = self
+            .apps
+            .remove(&app_id)
+            .map(|app| BTreeMap::from([(app_id, app)]))
+            .unwrap_or_default();
         let is_news = !served(&self.ids, &before).eq(served(&self.ids, &found));
         self.apps.append(&mut found);
         is_news
@@ -81,14 +89,35 @@ impl List {
         let configured = &mut self.configured;
         if !configured.stored {
             // They are not merged again, and there may be ten thousand.
-            return (std::mem::take(&mut configured.accounts), std::mem::take(&mut configured.messages));
+            return (
+                std::mem::take(&mut configured.accounts),
+                std::mem::take(&mut configured.messages),
+            );
         }
-        let (mut accounts, mut messages) = (configured.accounts.clone(), configured.messages.clone());
-        for (app_id, app) in self.apps.iter().filter(|(app_id, _)| !self.ids.contains(*app_id)) {
-            accounts.push(Account::usual(app_id.clone(), app.secret.clone(), app.token.clone(), configured.reserve));
+        let (mut accounts, mut messages) =
+            (configured.accounts.clone(), configured.messages.clone());
+        for (app_id, app) in self
+            .apps
+            .iter()
+            .filter(|(app_id, _)| !self.ids.contains(*app_id))
+        {
+            accounts.push(Account::usual(
+                app_id.clone(),
+                app.secret.clone(),
+                app.token.clone(),
+                configured.reserve,
+            ));
             match app.aes_key.as_ref().map(EnvelopeKey::parse) {
-                Some(Ok(key)) => messages.insert(app_id.clone(), MessagePolicy { keys: vec![key], ..MessagePolicy::default() }),
-                Some(Err(fault)) => tracing::warn!(account.id = %app_id, %fault, "the app's AES key in the store cannot be used"),
+                Some(Ok(key)) => messages.insert(
+                    app_id.clone(),
+                    MessagePolicy {
+                        keys: vec![key],
+                        ..MessagePolicy::default()
+                    },
+                ),
+                Some(Err(fault)) => {
+                    tracing::warn!(account.id = %app_id, %fault, "the app's AES key in the store cannot be used")
+                }
                 None => {}
             }
         }
@@ -96,15 +125,26 @@ impl List {
     }
 }
 
-/// What of `apps` makes a difference to the keeper: not those that the settings hide, and of each no template.
+/// What of `apps` makes a difference to the keeper: not those that the settings hide, and of each
+/// no template.
 fn served<'a>(
     ids: &HashSet<AppId>,
     apps: &'a BTreeMap<AppId, StoredApp>,
 ) -> impl Iterator<Item = (&'a AppId, [Option<&'a str>; 3])> {
-    let shown = |secret: &'a Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret());
+    let shown =
+        |secret: &'a Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret());
     apps.iter()
         .filter(|(app_id, _)| !ids.contains(*app_id))
-        .map(move |(app_id, app)| (app_id, [Some(app.secret.expose_secret()), shown(&app.token), shown(&app.aes_key)]))
+        .map(move |(app_id, app)| {
+            (
+                app_id,
+                [
+                    Some(app.secret.expose_secret()),
+                    shown(&app.token),
+                    shown(&app.aes_key),
+                ],
+            )
+        })
 }
 
 #[cfg(test)]
@@ -124,21 +164,45 @@ mod tests {
 
     fn list(stored: bool) -> List {
         let app_id = AppId::parse("wx1").expect("an appid");
-        let accounts = vec![Account::usual(app_id, "of-the-settings".into(), None, Duration::from_secs(600))];
+        let accounts = vec![Account::usual(
+            app_id,
+            "of-the-settings".into(),
+            None,
+            Duration::from_secs(600),
+        )];
         let mut list = List::default();
-        list.set(Configured { accounts, reserve: Duration::from_secs(60), stored, ..Configured::default() });
+        list.set(Configured {
+            accounts,
+            reserve: Duration::from_secs(60),
+            stored,
+            ..Configured::default()
+        });
         list
     }
 
     fn shown(list: &mut List) -> Vec<String> {
         let (accounts, _) = list.merged();
-        accounts.iter().map(|a| format!("{} {} {}", a.app_id, a.secret.expose_secret(), a.reserve.as_secs())).collect()
+        accounts
+            .iter()
+            .map(|a| {
+                format!(
+                    "{} {} {}",
+                    a.app_id,
+                    a.secret.expose_secret(),
+                    a.reserve.as_secs()
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn the_settings_win_and_the_others_get_the_defaults() {
         let mut list = list(true);
-        assert!(list.adopt(vec![app("wx1", "hidden"), app("wx2", "s2"), app("weblogin", "s3")]));
+        assert!(list.adopt(vec![
+            app("wx1", "hidden"),
+            app("wx2", "s2"),
+            app("weblogin", "s3")
+        ]));
         assert_eq!(shown(&mut list), ["wx1 of-the-settings 600", "wx2 s2 60"]);
         assert_eq!(shown(&mut list).len(), 2, "it can be merged again");
     }
@@ -148,11 +212,27 @@ mod tests {
         let mut list = list(true);
         assert!(!list.adopt(vec![]) && list.adopt(vec![app("wx2", "s2")]));
         assert!(!list.adopt(vec![app("wx2", "s2")]), "nothing is new");
-        assert!(!list.adopt(vec![app("wx1", "hidden"), app("wx2", "s2")]), "the settings hide it");
-        let named = StoredApp { template_id: Some("T1".to_owned()), ..app("wx2", "s2") };
-        assert!(!list.adopt(vec![named]), "a template is no business of the keeper's");
-        let keyed = StoredApp { aes_key: Some("k".into()), ..app("wx2", "s2") };
-        assert!(list.adopt(vec![keyed.clone()]) && list.adopt(vec![app("wx2", "s2")]) && list.adopt(vec![app("wx2", "s3")]));
+        assert!(
+            !list.adopt(vec![app("wx1", "hidden"), app("wx2", "s2")]),
+            "the settings hide it"
+        );
+        let named = StoredApp {
+            template_id: Some("T1".to_owned()),
+            ..app("wx2", "s2")
+        };
+        assert!(
+            !list.adopt(vec![named]),
+            "a template is no business of the keeper's"
+        );
+        let keyed = StoredApp {
+            aes_key: Some("k".into()),
+            ..app("wx2", "s2")
+        };
+        assert!(
+            list.adopt(vec![keyed.clone()])
+                && list.adopt(vec![app("wx2", "s2")])
+                && list.adopt(vec![app("wx2", "s3")])
+        );
         assert!(list.adopt(vec![]), "one is gone");
     }
 

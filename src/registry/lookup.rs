@@ -1,5 +1,6 @@
-//! An appid that is not known here: another instance may have created the app a moment ago, so the store is asked for it once. A miss is
-//! remembered for a second. What strangers can make us ask and remember is bounded.
+//! An appid that is not known here: another instance may have created the app a moment ago, so the
+//! store is asked for it once. A miss is remembered for a second. What strangers can make us ask
+//! and remember is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +15,19 @@ use credentials::keeper::AccountCredentials;
 use credentials::store::StoredApp;
 use wechat::account::AppId;
 
-/// How long a miss is remembered. All apps are read twice in that time, so that nothing is missed for longer.
+/// How long a miss is remembered. All apps are read twice in that time, so that nothing is missed
+/// for longer.
 const MISS_TTL: Duration = Duration::from_secs(1);
 
 /// How long a caller waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most appids that are looked up or remembered at once, and so the most lookups in a second. Beyond it an unknown appid is refused
-/// without a lookup.
+/// The most appids that are looked up or remembered at once, and so the most lookups in a second.
+/// Beyond it an unknown appid is refused without a lookup.
 const CAPACITY: usize = 256;
 
-/// The most lookups that the store works on at once, so that they leave its connections to renewals.
+/// The most lookups that the store works on at once, so that they leave its connections to
+/// renewals.
 const CONCURRENCY: usize = 2;
 
 /// The lookups of the last second.
@@ -35,7 +38,10 @@ pub(super) struct Lookups {
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { by_app: Mutex::default(), permits: Semaphore::new(CONCURRENCY) }
+        Self {
+            by_app: Mutex::default(),
+            permits: Semaphore::new(CONCURRENCY),
+        }
     }
 }
 
@@ -55,8 +61,9 @@ impl Lookup {
 }
 
 impl Registry {
-    /// The account of an appid that the keeper does not know, if the store has it. Callers who ask for the same appid share one lookup. A
-    /// store that fails or is slow counts as a miss; what it holds is served as soon as it can be read again.
+    /// The account of an appid that the keeper does not know, if the store has it. Callers who ask
+    /// for the same appid share one lookup. A store that fails or is slow counts as a miss; what it
+    /// holds is served as soon as it can be read again.
     pub async fn look_up(&self, app_id: &str) -> Option<Arc<AccountCredentials>> {
         if !self.0.store.is_shared() || !self.state().list.holds_stored() {
             return None;
@@ -67,10 +74,16 @@ impl Registry {
         self.0.keeper.credentials(app_id.as_str())
     }
 
-    /// Joins the lookup of `app_id` or begins it; `None` if it has just been missed, or if there are too many.
+    /// Joins the lookup of `app_id` or begins it; `None` if it has just been missed, or if there
+    /// are too many.
     fn begin_lookup(&self, app_id: &AppId) -> Option<watch::Receiver<()>> {
         let now = self.0.keeper.clock().steady();
-        let mut lookups = self.0.lookups.by_app.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lookups = self
+            .0
+            .lookups
+            .by_app
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match lookups.get(app_id) {
             Some(lookup) if lookup.is_over(now) => {}
             Some(Lookup::Running(ended)) => return Some(ended.clone()),
@@ -105,7 +118,12 @@ impl Registry {
             self.add(app_id.clone(), app);
         }
         let now = self.0.keeper.clock().steady();
-        let mut lookups = self.0.lookups.by_app.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lookups = self
+            .0
+            .lookups
+            .by_app
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if is_found {
             lookups.remove(&app_id);
         } else {

@@ -1,8 +1,10 @@
-//! The accounts: those of the settings, and the apps in the store. The registry gives the keeper the merged list, watches for apps
-//! that other instances create, and creates apps itself. It does not depend on the settings' format or on routes.
+//! The accounts: those of the settings, and the apps in the store. The registry gives the keeper
+//! the merged list, watches for apps that other instances create, and creates apps itself. It does
+//! not depend on the settings' format or on routes.
 //!
-//! Reading order: `list` (the merged list), this file (keeps it up to date), `create` (creates an app), `lookup` (finds an app that
-//! another instance has just created), `code` (sends a code in an app's name).
+//! Reading order: `list` (the merged list), this file (keeps it up to date), `create` (creates an
+//! app), `lookup` (finds an app that another instance has just created), `code` (sends a code in an
+//! app's name).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +68,8 @@ struct State {
 }
 
 impl Registry {
-    /// The accounts of `keeper`, which begins with those of the settings. Must be called on the runtime that is to do the work;
+    /// The accounts of `keeper`, which begins with those of the settings. Must be called on the
+    /// runtime that is to do the work;
     /// [`Registry::run`] must be run for what others make to be seen.
     pub fn new(keeper: Keeper, store: Arc<dyn Store>, configured: Configured) -> Self {
         let registry = Self(Arc::new(Inner {
@@ -100,19 +103,23 @@ impl Registry {
         self.0.messages.load().of(app_id)
     }
 
-    /// Reads the store for the first time, so that a server that listens serves its apps. Bounded by a second.
+    /// Reads the store for the first time, so that a server that listens serves its apps. Bounded
+    /// by a second.
     pub async fn begin(&self) {
         if self.state().list.holds_stored() {
             tokio::time::timeout(FIRST_TIMEOUT, self.look()).await.ok();
         }
     }
 
-    /// Reads a shared store regularly, and any other one until it has answered once; until `stop` changes.
+    /// Reads a shared store regularly, and any other one until it has answered once; until `stop`
+    /// changes.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         loop {
             let turn = async {
                 match self.pause() {
-                    Some(pause) => drop(tokio::time::timeout(pause, self.0.settings_changed.notified()).await),
+                    Some(pause) => {
+                        drop(tokio::time::timeout(pause, self.0.settings_changed.notified()).await)
+                    }
                     None => self.0.settings_changed.notified().await,
                 }
                 if self.pause().is_some() {
@@ -129,7 +136,10 @@ impl Registry {
     /// Waits for the apps that are being created, at most `grace`.
     pub async fn close(&self, grace: Duration) {
         let mut making = self.0.making.subscribe();
-        if tokio::time::timeout(grace, making.wait_for(BTreeSet::is_empty)).await.is_err() {
+        if tokio::time::timeout(grace, making.wait_for(BTreeSet::is_empty))
+            .await
+            .is_err()
+        {
             tracing::warn!("stopped before every new app was written");
         }
     }
@@ -153,7 +163,8 @@ impl Registry {
         }
     }
 
-    /// Takes over what the store returned, unless something changed here since it was asked; then it is asked again.
+    /// Takes over what the store returned, unless something changed here since it was asked; then
+    /// it is asked again.
     fn adopt(&self, version: u64, found: Vec<StoredApp>) {
         let mut state = self.state();
         if state.version != version {

@@ -1,4 +1,5 @@
-//! What is done with an accepted connection: HTTP/1.1, with a bound on what one connection can make the process hold.
+//! What is done with an accepted connection: HTTP/1.1, with a bound on what one connection can make
+//! the process hold.
 
 use std::future::ready;
 use std::io;
@@ -25,7 +26,8 @@ mod request_line;
 mod requests;
 mod stream;
 
-/// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request could meet a closing door.
+/// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request
+/// could meet a closing door.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The headers of a request must arrive within this time.
@@ -34,8 +36,8 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a client that is told to close may take to do so.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Answers that the dispatcher collects before it writes. With one piece more of an answer and what the client sent, this is most of
-/// what a connection holds.
+/// Answers that the dispatcher collects before it writes. With one piece more of an answer and what
+/// the client sent, this is most of what a connection holds.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Connections that the system completes before we accept them.
@@ -47,14 +49,21 @@ pub(super) fn service<S, B>(
     shutdown: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
-    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error, InitError = ()> + 'static,
+    S: ServiceFactory<
+            Request,
+            Config = AppConfig,
+            Response = ServiceResponse<B>,
+            Error = Error,
+            InitError = (),
+        > + 'static,
     S::Future: 'static,
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
     let accept = |socket: TcpStream| {
         capacity::bound_silence(&socket);
-        // Pipelined answers are written one by one, and each would wait until the client confirms the one before.
+        // Pipelined answers are written one by one, and each would wait until the client confirms
+        // the one before.
         socket.set_nodelay(true).ok();
         let peer = socket.peer_addr().ok();
         ready(Ok((BoundedStream::new(socket), peer)))
@@ -76,7 +85,8 @@ where
     fn_service(accept).and_then(http)
 }
 
-/// Listeners on every address that `wanted` means; it is an error if none of them can be listened on.
+/// Listeners on every address that `wanted` means; it is an error if none of them can be listened
+/// on.
 pub(super) fn listen(wanted: &str) -> io::Result<Vec<TcpListener>> {
     let mut refused = None;
     let mut listeners = Vec::new();
@@ -93,7 +103,11 @@ pub(super) fn listen(wanted: &str) -> io::Result<Vec<TcpListener>> {
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -1,12 +1,20 @@
-//! Logs which routes a network alone opens, so that the operator learns that tokens are handed out without a signature.
+//! Logs which routes a network alone opens, so that the operator learns that tokens are handed out
+//! without a signature.
 
 use crate::http::Opening;
 use crate::settings::{CallerPolicy, Reach};
 
 /// Logs one line for each of `after` that reaches other machines and is not among `before`.
 pub(super) fn log(before: &[Opening], after: &[Opening]) {
-    let is_new = |opening: &&Opening| opening.policy.allow.reach() > Reach::Loopback && !before.contains(opening);
-    for Opening { routes, section, policy } in after.iter().filter(is_new) {
+    let is_new = |opening: &&Opening| {
+        opening.policy.allow.reach() > Reach::Loopback && !before.contains(opening)
+    };
+    for Opening {
+        routes,
+        section,
+        policy,
+    } in after.iter().filter(is_new)
+    {
         let CallerPolicy { allow, realm } = policy;
         match realm {
             Some(realm) => {

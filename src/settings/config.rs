@@ -1,4 +1,5 @@
-//! The checked settings. A `Config` exists only if all of it is valid. Plain data; knows nothing of files or variables.
+//! The checked settings. A `Config` exists only if all of it is valid. Plain data; knows nothing of
+//! files or variables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -43,7 +44,8 @@ pub struct Config {
     pub hub: Option<HubConfig>,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
-    /// How long before expiry renewal begins, for accounts that are in the store. Those in `accounts` have their own.
+    /// How long before expiry renewal begins, for accounts that are in the store. Those in
+    /// `accounts` have their own.
     pub reserve: Duration,
     /// Which credentials are renewed before they expire.
     pub keep: Keep,
@@ -62,7 +64,8 @@ pub struct Config {
 pub struct LoginConfig {
     /// Whether the person who scanned must confirm; `None` = only if a page started the login.
     pub confirm: Option<bool>,
-    /// The origins whose pages may start one, in addition to our own, private ones and those of `cors`.
+    /// The origins whose pages may start one, in addition to our own, private ones and those of
+    /// `cors`.
     pub sites: OriginList,
 }
 

@@ -1,4 +1,5 @@
-//! Reads `cors`. Accepts the usual ways to write an origin; a pattern that matches no origin is a fault that says what to write instead.
+//! Reads `cors`. Accepts the usual ways to write an origin; a pattern that matches no origin is a
+//! fault that says what to write instead.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -31,7 +32,10 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     let cors = root.get("cors")?;
     let items = cors.one_or_more();
     let (mut patterns, mut places, mut whole) = (Vec::new(), Vec::new(), true);
-    let mut reach = Reach { origin: automaton(ORIGIN), left: MOST_PATTERNS };
+    let mut reach = Reach {
+        origin: automaton(ORIGIN),
+        left: MOST_PATTERNS,
+    };
     for item in &items {
         let entries = item.text(EXPECTED).map(entries).unwrap_or_default();
         if entries.is_empty() {
@@ -68,10 +72,12 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     }
 }
 
-/// Splits a text with several patterns. Origins have no commas or spaces, so outside of brackets these separate patterns.
+/// Splits a text with several patterns. Origins have no commas or spaces, so outside of brackets
+/// these separate patterns.
 fn entries(text: &str) -> Vec<String> {
     let is_spaced = text.contains("(?") && text.contains('x');
-    let (mut entries, mut entry, mut depth, mut escaped) = (Vec::new(), String::new(), 0_usize, false);
+    let (mut entries, mut entry, mut depth, mut escaped) =
+        (Vec::new(), String::new(), 0_usize, false);
     for c in text.trim().chars() {
         let separates = c == ',' || (c.is_whitespace() && !is_spaced);
         if separates && depth == 0 && !escaped {
@@ -87,7 +93,11 @@ fn entries(text: &str) -> Vec<String> {
         entry.push(c);
     }
     entries.push(entry);
-    entries.into_iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
+    entries
+        .into_iter()
+        .map(|entry| entry.trim().to_owned())
+        .filter(|entry| !entry.is_empty())
+        .collect()
 }
 
 /// The pattern that `entry` stands for, or what to write instead.
@@ -99,7 +109,10 @@ fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
         return Err("pages without an origin send null and cannot be told apart; write \"*\" to allow every page".to_owned());
     }
     if let Some(rest) = entry.strip_prefix("*.") {
-        return Err(format!("for a host and everything below it write {}", quoted(&escaped(rest))));
+        return Err(format!(
+            "for a host and everything below it write {}",
+            quoted(&escaped(rest))
+        ));
     }
     if let Some((scheme, rest)) = entry.split_once("//*") {
         let scheme = scheme.trim_start_matches('^');
@@ -112,16 +125,26 @@ fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
     }
     let mut pattern = Cow::Borrowed(entry);
     // Browsers send neither a trailing slash nor the scheme's default port.
-    let (body, end) = entry.strip_suffix('$').map_or((entry, ""), |body| (body, "$"));
+    let (body, end) = entry
+        .strip_suffix('$')
+        .map_or((entry, ""), |body| (body, "$"));
     let plain = body.trim_end_matches('/').trim_end_matches('\\');
     let plain = if body.ends_with('/') { plain } else { body };
     let scheme = plain.trim_start_matches('^').to_ascii_lowercase();
-    let own = [("https://", ":443"), ("http://", ":80")].iter().find(|(begin, _)| scheme.starts_with(begin));
-    let plain = own.and_then(|(_, port)| plain.strip_suffix(port)).unwrap_or(plain);
+    let own = [("https://", ":443"), ("http://", ":80")]
+        .iter()
+        .find(|(begin, _)| scheme.starts_with(begin));
+    let plain = own
+        .and_then(|(_, port)| plain.strip_suffix(port))
+        .unwrap_or(plain);
     if plain != body {
         pattern = Cow::Owned(format!("{plain}{end}"));
     }
-    if pattern.is_ascii() { Ok(pattern) } else { in_ascii(&pattern).map(Cow::Owned) }
+    if pattern.is_ascii() {
+        Ok(pattern)
+    } else {
+        in_ascii(&pattern).map(Cow::Owned)
+    }
 }
 
 /// Browsers send non-ASCII hosts as `xn--…`.
@@ -134,37 +157,72 @@ fn in_ascii(pattern: &str) -> Result<String, String> {
         written.push_str(before);
         match url::Host::parse(word) {
             _ if word.is_ascii() => written.push_str(word),
-            Ok(url::Host::Domain(name)) if !before.ends_with(['[', '\\']) => written.push_str(&name),
+            Ok(url::Host::Domain(name)) if !before.ends_with(['[', '\\']) => {
+                written.push_str(&name)
+            }
             _ => return Err("browsers send a non-ASCII host as xn--…; write it so".to_owned()),
         }
         rest = after;
     }
     written.push_str(rest);
-    if written.is_ascii() { Ok(written) } else { Err("browsers send no such characters; write the host as xn--…".to_owned()) }
+    if written.is_ascii() {
+        Ok(written)
+    } else {
+        Err("browsers send no such characters; write the host as xn--…".to_owned())
+    }
 }
 
 /// Reports that no origin can match `pattern`.
 fn unreachable(item: &At<'_>, pattern: &str) {
     let plain = pattern.replace('\\', "");
     let plain = plain.trim_start_matches('^').trim_end_matches('$');
-    let (address, is_whole) = if plain.contains("://") { (plain.to_owned(), true) } else { (format!("https://{plain}"), false) };
-    let cure = address.parse::<Url>().ok().filter(Url::has_host).map(|url| {
-        let host = url.host_str().unwrap_or_default();
-        let (https, rest) = if is_whole { (format!("^{}://", url.scheme()), "$") } else { (String::new(), "") };
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("; write {}", quoted(&format!("{https}{}{port}{rest}", escaped(host))))
-    });
+    let (address, is_whole) = if plain.contains("://") {
+        (plain.to_owned(), true)
+    } else {
+        (format!("https://{plain}"), false)
+    };
+    let cure = address
+        .parse::<Url>()
+        .ok()
+        .filter(Url::has_host)
+        .map(|url| {
+            let host = url.host_str().unwrap_or_default();
+            let (https, rest) = if is_whole {
+                (format!("^{}://", url.scheme()), "$")
+            } else {
+                (String::new(), "")
+            };
+            let port = url
+                .port()
+                .map(|port| format!(":{port}"))
+                .unwrap_or_default();
+            format!(
+                "; write {}",
+                quoted(&format!("{https}{}{port}{rest}", escaped(host)))
+            )
+        });
     let message = format!(
         "no origin can match this: an origin is a scheme, a host and, if it is not the scheme's default, a port, as in \
          https://shop.example.com; it has no path{}",
         cure.unwrap_or_default()
     );
     // The original accepts a caret before a bare host, which then matches nothing.
-    if pattern.starts_with('^') && !pattern.contains("//") { item.note(message) } else { item.fault(message) }
+    if pattern.starts_with('^') && !pattern.contains("//") {
+        item.note(message)
+    } else {
+        item.fault(message)
+    }
 }
 
 fn escaped(host: &str) -> String {
-    regex::escape(&host.replace('\\', "").trim_end_matches('/').trim_end_matches('$').to_ascii_lowercase()).replace("\\-", "-")
+    regex::escape(
+        &host
+            .replace('\\', "")
+            .trim_end_matches('/')
+            .trim_end_matches('$')
+            .to_ascii_lowercase(),
+    )
+    .replace("\\-", "-")
 }
 
 /// Quoted as in a settings file.
@@ -182,13 +240,17 @@ impl Reach {
     fn has(&mut self, pattern: &str) -> bool {
         // Most patterns are a host with its dots escaped.
         let plain = pattern.replace('\\', "");
-        let plain = plain.trim_start_matches('^').trim_end_matches('$').trim_start_matches("//");
+        let plain = plain
+            .trim_start_matches('^')
+            .trim_end_matches('$')
+            .trim_start_matches("//");
         let is_usual = !plain.ends_with(":443") && !plain.ends_with(":80");
         let is_own = |policy: OriginPolicy| {
             let is_listed = |origin: &str| policy.allows_any() || policy.matches(origin);
             is_listed(plain) || is_listed(&format!("https://{plain}"))
         };
-        if self.left == 0 || is_usual && OriginPolicy::new(&[pattern.to_owned()]).is_ok_and(is_own) {
+        if self.left == 0 || is_usual && OriginPolicy::new(&[pattern.to_owned()]).is_ok_and(is_own)
+        {
             return true;
         }
         self.left -= 1;
@@ -201,18 +263,34 @@ impl Reach {
 
 fn automaton(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
     let config = dense::Config::new().start_kind(StartKind::Anchored);
-    let config = config.dfa_size_limit(Some(LARGEST)).determinize_size_limit(Some(LARGEST));
+    let config = config
+        .dfa_size_limit(Some(LARGEST))
+        .determinize_size_limit(Some(LARGEST));
     // Origins are ASCII. Other characters do not matter and make automata large.
-    let syntax = syntax::Config::new().case_insensitive(true).unicode(false).utf8(false);
-    let nfa = thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST));
-    dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(pattern).ok()
+    let syntax = syntax::Config::new()
+        .case_insensitive(true)
+        .unicode(false)
+        .utf8(false);
+    let nfa = thompson::Config::new()
+        .utf8(false)
+        .nfa_size_limit(Some(LARGEST));
+    dense::Builder::new()
+        .configure(config)
+        .syntax(syntax)
+        .thompson(nfa)
+        .build(pattern)
+        .ok()
 }
 
 /// Whether both accept some ASCII text; `None` = it takes too long to find out.
 fn meet(a: &dense::DFA<Vec<u32>>, b: &dense::DFA<Vec<u32>>) -> Option<bool> {
     let anchored = start::Config::new().anchored(Anchored::Yes);
-    let first = (a.start_state(&anchored).ok()?, b.start_state(&anchored).ok()?);
-    let (mut seen, mut next): (HashSet<(StateID, StateID)>, _) = (HashSet::from([first]), vec![first]);
+    let first = (
+        a.start_state(&anchored).ok()?,
+        b.start_state(&anchored).ok()?,
+    );
+    let (mut seen, mut next): (HashSet<(StateID, StateID)>, _) =
+        (HashSet::from([first]), vec![first]);
     while let Some((in_a, in_b)) = next.pop() {
         if a.is_match_state(a.next_eoi_state(in_a)) && b.is_match_state(b.next_eoi_state(in_b)) {
             return Some(true);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Variables by name. An empty one counts as unset, because a compose file passes an absent variable on as empty.
+/// Variables by name. An empty one counts as unset, because a compose file passes an absent
+/// variable on as empty.
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
@@ -12,9 +13,14 @@ pub struct Environment {
 
 impl Environment {
     /// The variables of this process, without those that are not Unicode.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
     pub fn from_process() -> Self {
-        let unicode = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let unicode = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         unicode.collect()
     }
 
@@ -30,7 +36,10 @@ impl Environment {
 
     /// The variables whose names start with `prefix`.
     pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.values
+            .iter()
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -63,7 +72,10 @@ mod tests {
     #[test]
     fn a_variable_set_to_nothing_is_unset_and_no_value_is_shown() {
         let env: Environment = [("A", ""), ("B", "hidden")].into_iter().collect();
-        assert_eq!((env.get("A"), env.get("B"), env.get("C")), (None, Some("hidden"), None));
+        assert_eq!(
+            (env.get("A"), env.get("B"), env.get("C")),
+            (None, Some("hidden"), None)
+        );
         assert!(env.is_blank("A") && !env.is_blank("B") && !env.is_blank("C"));
         assert_eq!(format!("{env:?}"), "{\"B\"}");
     }

@@ -1,4 +1,5 @@
-//! What is wrong with the settings, and where: remarks as they are made, and the finished error with all of them.
+//! What is wrong with the settings, and where: remarks as they are made, and the finished error
+//! with all of them.
 
 use std::fmt;
 
@@ -16,7 +17,10 @@ pub(super) struct Remark {
 #[derive(Debug)]
 pub(super) enum About {
     /// A setting: its path, such as `realms[1].secret`, and where its value comes from.
-    Setting { path: String, origin: Option<Origin> },
+    Setting {
+        path: String,
+        origin: Option<Origin>,
+    },
     /// A variable of the environment.
     Variable(String),
     /// A place in the file that has no path of its own.
@@ -63,7 +67,10 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<&str> = [self.place.as_str(), self.path.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&str> = [self.place.as_str(), self.path.as_str()]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
         let colon = if parts.is_empty() { "" } else { ": " };
         write!(f, "{}{colon}{}", parts.join(" "), self.message)
     }
@@ -84,37 +91,69 @@ impl SettingsError {
     }
 
     pub(super) fn of(fault: Fault) -> Self {
-        Self { faults: vec![fault], warnings: Vec::new() }
+        Self {
+            faults: vec![fault],
+            warnings: Vec::new(),
+        }
     }
 
     pub(super) fn one(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::of(Fault { place: place.into(), path: String::new(), message: message.into() })
+        Self::of(Fault {
+            place: place.into(),
+            path: String::new(),
+            message: message.into(),
+        })
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = self.faults.iter().map(Fault::to_string);
-        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}"));
+        let warnings = self
+            .warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}"));
         f.write_str(&faults.chain(warnings).collect::<Vec<String>>().join("\n"))
     }
 }
 
 impl std::error::Error for SettingsError {}
 
-/// Splits the remarks into warnings and the error, each in the order of the file. `file` is the file's name; empty without a file.
-pub(super) fn judge(remarks: Vec<Remark>, file: &str, strict: bool) -> (Vec<String>, Option<SettingsError>) {
-    let is_fault = |remark: &Remark| remark.weight == Weight::Fault || (strict && remark.weight == Weight::Unknown);
+/// Splits the remarks into warnings and the error, each in the order of the file. `file` is the
+/// file's name; empty without a file.
+pub(super) fn judge(
+    remarks: Vec<Remark>,
+    file: &str,
+    strict: bool,
+) -> (Vec<String>, Option<SettingsError>) {
+    let is_fault = |remark: &Remark| {
+        remark.weight == Weight::Fault || (strict && remark.weight == Weight::Unknown)
+    };
     let (faults, warnings): (Vec<Remark>, Vec<Remark>) = remarks.into_iter().partition(is_fault);
-    let to_text = |remarks| in_order(remarks, file).iter().map(Fault::to_string).collect();
+    let to_text = |remarks| {
+        in_order(remarks, file)
+            .iter()
+            .map(Fault::to_string)
+            .collect()
+    };
     if faults.is_empty() {
         return (to_text(warnings), None);
     }
-    let unknown = warnings.into_iter().filter(|remark| remark.weight == Weight::Unknown).collect();
-    (Vec::new(), Some(SettingsError { faults: in_order(faults, file), warnings: to_text(unknown) }))
+    let unknown = warnings
+        .into_iter()
+        .filter(|remark| remark.weight == Weight::Unknown)
+        .collect();
+    (
+        Vec::new(),
+        Some(SettingsError {
+            faults: in_order(faults, file),
+            warnings: to_text(unknown),
+        }),
+    )
 }
 
-/// The remarks by their position in the file; those without one come last, in the order they were made.
+/// The remarks by their position in the file; those without one come last, in the order they were
+/// made.
 fn in_order(remarks: Vec<Remark>, file: &str) -> Vec<Fault> {
     let mut faults: Vec<(Option<Position>, Fault)> = remarks
         .into_iter()
@@ -123,12 +162,25 @@ fn in_order(remarks: Vec<Remark>, file: &str) -> Vec<Fault> {
                 About::Variable(name) => (None, name, String::new()),
                 About::Everything => (None, file.to_owned(), String::new()),
                 About::Place(position) => (Some(position), String::new(), String::new()),
-                About::Setting { path, origin: Some(Origin::File(position)) } => (Some(position), String::new(), path),
-                About::Setting { path, origin: Some(Origin::Variable(name)) } => (None, name, path),
+                About::Setting {
+                    path,
+                    origin: Some(Origin::File(position)),
+                } => (Some(position), String::new(), path),
+                About::Setting {
+                    path,
+                    origin: Some(Origin::Variable(name)),
+                } => (None, name, path),
                 About::Setting { path, origin: None } => (None, file.to_owned(), path),
             };
             let place = position.map_or(place, |position| format!("{file}:{position}"));
-            (position, Fault { place, path, message })
+            (
+                position,
+                Fault {
+                    place,
+                    path,
+                    message,
+                },
+            )
         })
         .collect();
     faults.sort_by_key(|(position, _)| (position.is_none(), *position));

@@ -7,7 +7,14 @@ use super::config::GatewayConfig;
 use super::reader::At;
 use crate::realm::scope::is_segment;
 
-const KNOWN: [&str; 6] = ["prefix", "anonymous", "timeout", "bodyLimit", "keepWhole", "memory"];
+const KNOWN: [&str; 6] = [
+    "prefix",
+    "anonymous",
+    "timeout",
+    "bodyLimit",
+    "keepWhole",
+    "memory",
+];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,10 +23,18 @@ pub(super) fn gateway(at: &At<'_>) -> Option<GatewayConfig> {
     if !at.is_table(&KNOWN) {
         return None;
     }
-    let prefix = at.get("prefix").map_or_else(|| Some(String::new()), |prefix| self::prefix(&prefix));
-    let anonymous = at.get("anonymous").and_then(|anonymous| callers::trusted(&anonymous));
-    let timeout = at.get("timeout").and_then(|timeout| timeout.duration(SECOND..=600 * SECOND));
-    let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1024..=1 << 30));
+    let prefix = at
+        .get("prefix")
+        .map_or_else(|| Some(String::new()), |prefix| self::prefix(&prefix));
+    let anonymous = at
+        .get("anonymous")
+        .and_then(|anonymous| callers::trusted(&anonymous));
+    let timeout = at
+        .get("timeout")
+        .and_then(|timeout| timeout.duration(SECOND..=600 * SECOND));
+    let body_limit = at
+        .get("bodyLimit")
+        .and_then(|limit| limit.size(1024..=1 << 30));
     let keep_whole = at.get("keepWhole").and_then(|keep| keep.size(0..=1 << 30));
     let memory = at.get("memory").and_then(|memory| memory.size(0..=1 << 36));
     if let (Some(keep), Some(memory), Some(place)) = (keep_whole, memory, at.get("keepWhole"))
@@ -41,7 +56,12 @@ pub(super) fn gateway(at: &At<'_>) -> Option<GatewayConfig> {
 fn prefix(at: &At<'_>) -> Option<String> {
     let text = at.plain_text();
     let path = text.map(|text| text.strip_suffix('/').unwrap_or(text));
-    let fits = path.filter(|path| path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment)));
+    let fits = path.filter(|path| {
+        path.is_empty()
+            || path
+                .strip_prefix('/')
+                .is_some_and(|rest| rest.split('/').all(is_segment))
+    });
     if fits.is_none() {
         at.expected("a path such as \"/wx\", of letters, digits, '_', '.' and '-', or \"\"");
     }

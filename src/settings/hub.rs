@@ -1,4 +1,5 @@
-//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of those who may call waynecraig/wechat-token-hub's routes.
+//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of those who may call
+//! waynecraig/wechat-token-hub's routes.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,8 @@ const VARIABLE: &str = "JWT_KEY_";
 /// In bytes. A shorter key is easier to guess than the HMAC itself. Source: RFC 7518, 3.2.
 const SHORT: usize = 32;
 
-/// The hub's settings; `None` without a key, because its routes are then not served. A variable's key wins over the file's.
+/// The hub's settings; `None` without a key, because its routes are then not served. A variable's
+/// key wins over the file's.
 pub(super) fn hub(
     root: &At<'_>,
     variables: &Variables,
@@ -38,13 +40,20 @@ pub(super) fn hub(
         if let Some(written) = section.get("keys") {
             written_keys(&written, &mut keys);
         }
-        chosen = section.get("app").and_then(|app| chosen_app(&app, accounts, holds_apps));
+        chosen = section
+            .get("app")
+            .and_then(|app| chosen_app(&app, accounts, holds_apps));
     }
     for (name, key) in env.beginning(VARIABLE) {
-        let remark = |weight, message: &str| reader.remark(About::Variable(name.to_owned()), weight, message);
+        let remark = |weight, message: &str| {
+            reader.remark(About::Variable(name.to_owned()), weight, message)
+        };
         let kid = &name[VARIABLE.len()..];
         if !is_kid(kid) {
-            remark(Weight::Fault, &format!("after {VARIABLE} there must be a kid, {KID}"));
+            remark(
+                Weight::Fault,
+                &format!("after {VARIABLE} there must be a kid, {KID}"),
+            );
             continue;
         }
         if key.len() < SHORT {
@@ -70,10 +79,14 @@ pub(super) fn hub(
 }
 
 const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-const SHORT_KEY: &str = "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
+const SHORT_KEY: &str =
+    "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 fn is_kid(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
@@ -97,10 +110,14 @@ fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<App
     if holds_apps {
         return app_id(at, text);
     }
-    let found = accounts.iter().find(|account| account.app_id.as_str() == text);
+    let found = accounts
+        .iter()
+        .find(|account| account.app_id.as_str() == text);
     // Without any account there is another fault, which is the cause.
     if found.is_none() && !accounts.is_empty() {
-        at.fault(format!("found {text:?}, and no app of that key is configured"));
+        at.fault(format!(
+            "found {text:?}, and no app of that key is configured"
+        ));
     }
     found.map(|account| account.app_id.clone())
 }
@@ -109,6 +126,10 @@ fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<App
 fn default_app(variables: &Variables, env: &Environment, accounts: &[Account]) -> Option<AppId> {
     let whole = variables.apps.iter().any(|app| app.key == HUB.key);
     let named = env.get(HUB.key).filter(|_| whole);
-    let named = accounts.iter().find(|account| Some(account.app_id.as_str()) == named);
-    named.or(accounts.first()).map(|account| account.app_id.clone())
+    let named = accounts
+        .iter()
+        .find(|account| Some(account.app_id.as_str()) == named);
+    named
+        .or(accounts.first())
+        .map(|account| account.app_id.clone())
 }

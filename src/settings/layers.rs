@@ -1,4 +1,5 @@
-//! Lays the defaults, the file and the variables over each other with the `config` crate; a later layer wins.
+//! Lays the defaults, the file and the variables over each other with the `config` crate; a later
+//! layer wins.
 
 use std::mem;
 
@@ -13,14 +14,24 @@ const DEFAULTS: &str = include_str!("../../config/default.json5");
 /// TokenBoy's names for two of our settings.
 const TOKENBOY: [(&str, &str); 2] = [("bind_ip", "server.bind"), ("bind_port", "server.port")];
 
-/// All settings as one object: `variables` over `file` over the defaults. Values keep the origin of their layer; defaults have none.
-pub(super) fn merge(file: Option<Map<String, Value>>, variables: &Variables) -> Result<Value, ConfigError> {
-    let defaults = json5::parse(DEFAULTS, |_| None).expect("the compiled-in defaults are JSON5").root;
-    let ValueKind::Table(defaults) = defaults.kind else { unreachable!("the compiled-in defaults are one object") };
+/// All settings as one object: `variables` over `file` over the defaults. Values keep the origin of
+/// their layer; defaults have none.
+pub(super) fn merge(
+    file: Option<Map<String, Value>>,
+    variables: &Variables,
+) -> Result<Value, ConfigError> {
+    let defaults = json5::parse(DEFAULTS, |_| None)
+        .expect("the compiled-in defaults are JSON5")
+        .root;
+    let ValueKind::Table(defaults) = defaults.kind else {
+        unreachable!("the compiled-in defaults are one object")
+    };
     let mut builder = Layered::builder().add_source(Layer(defaults.clone()));
     let is_default = |name: &str| defaults.contains_key(name);
     if let (None, Some(neighbour)) = (&file, variables.apps.first()) {
-        builder = builder.add_source(Layer([("server.port".to_owned(), i64::from(neighbour.port).into())].into()));
+        builder = builder.add_source(Layer(
+            [("server.port".to_owned(), i64::from(neighbour.port).into())].into(),
+        ));
     }
     // Sections of the file alone are moved, not copied: there may be ten thousand apps.
     let (mut renamed, mut layered, mut alone) = (Map::new(), Map::new(), Map::new());
@@ -42,7 +53,9 @@ pub(super) fn merge(file: Option<Map<String, Value>>, variables: &Variables) -> 
             drop_nulls(members);
         }
     }
-    let builder = builder.add_source(Layer(renamed)).add_source(Layer(layered.clone()));
+    let builder = builder
+        .add_source(Layer(renamed))
+        .add_source(Layer(layered.clone()));
     let mut merged = builder.add_source(Layer(variables.layer())).build()?.cache;
     restore_origins(&mut merged, &Value::new(None, layered));
     if let ValueKind::Table(members) = &mut merged.kind {
@@ -56,7 +69,8 @@ fn drop_nulls(members: &mut Map<String, Value>) {
     members.retain(|_, value| value.kind != ValueKind::Nil);
 }
 
-/// The `config` crate drops the origin of an object when it merges it. Gives each object of `merged` the origin that it has in `file`.
+/// The `config` crate drops the origin of an object when it merges it. Gives each object of
+/// `merged` the origin that it has in `file`.
 fn restore_origins(merged: &mut Value, file: &Value) {
     if let (ValueKind::Table(into), ValueKind::Table(from)) = (&mut merged.kind, &file.kind) {
         for (name, member) in from {

@@ -1,8 +1,9 @@
-//! Reads the settings from a file and from variables into a checked `Config`, or reports every fault at once. The only part of the
-//! program that reads the environment.
+//! Reads the settings from a file and from variables into a checked `Config`, or reports every
+//! fault at once. The only part of the program that reads the environment.
 //!
-//! Reading order: `config` (the result), `json5` (text to values), `layers` (which value wins), `prove` (what is checked), `reader` and
-//! `values` (how one setting is read), `faults` (how a fault is shown).
+//! Reading order: `config` (the result), `json5` (text to values), `layers` (which value wins),
+//! `prove` (what is checked), `reader` and `values` (how one setting is read), `faults` (how a
+//! fault is shown).
 
 mod accounts;
 mod cache;
@@ -40,7 +41,8 @@ use std::path::PathBuf;
 use ::config::{Map, Value, ValueKind};
 
 pub use self::config::{
-    CallerPolicy, Config, GatewayConfig, HubConfig, LoginConfig, ServerConfig, WechatConfig, WecomConfig, WecomCorp,
+    CallerPolicy, Config, GatewayConfig, HubConfig, LoginConfig, ServerConfig, WechatConfig,
+    WecomConfig, WecomCorp,
 };
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
@@ -72,12 +74,21 @@ enum Origin {
 impl Source {
     /// A file; with `None`, the variables alone. [`find_file`] finds the file.
     pub fn file(path: Option<PathBuf>) -> Self {
-        Self { origin: path.map_or(Origin::Variables, Origin::File), strict: false }
+        Self {
+            origin: path.map_or(Origin::Variables, Origin::File),
+            strict: false,
+        }
     }
 
     /// A text that is not in a file, and the name by which faults call it.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { origin: Origin::Text { name: name.into(), text: text.into() }, strict: false }
+        Self {
+            origin: Origin::Text {
+                name: name.into(),
+                text: text.into(),
+            },
+            strict: false,
+        }
     }
 
     /// With `strict`, an unknown setting is a fault instead of a warning.
@@ -115,13 +126,19 @@ pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError>
     };
     let variables = Variables::read(env, entries.is_none(), &reader);
     outgoing::check(env, &reader);
-    let merged = layers::merge(entries, &variables).map_err(|fault| SettingsError::one("", fault.to_string()))?;
+    let merged = layers::merge(entries, &variables)
+        .map_err(|fault| SettingsError::one("", fault.to_string()))?;
     let config = prove::prove(&merged, &variables, env, &reader);
     let (warnings, error) = faults::judge(reader.into_remarks(), &name, source.strict);
     match (config, error) {
-        (Some(config), None) => Ok(Loaded { config, warnings, file }),
+        (Some(config), None) => Ok(Loaded {
+            config,
+            warnings,
+            file,
+        }),
         (_, Some(error)) => Err(error),
-        // A setting that cannot be read always adds a remark; this is for the case that one does not.
+        // A setting that cannot be read always adds a remark; this is for the case that one does
+        // not.
         (None, None) => Err(SettingsError::one("", "the settings are incomplete")),
     }
 }
@@ -129,14 +146,23 @@ pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError>
 /// The members of the one object that `text` is. `name` is the file's name.
 fn parse(name: &str, text: &str, reader: &Reader<'_>) -> Result<Map<String, Value>, SettingsError> {
     let document = json5::parse(text, |position| Some(position.to_string())).map_err(|error| {
-        SettingsError::of(Fault { place: format!("{name}:{}", error.position), path: error.setting, message: error.message })
+        SettingsError::of(Fault {
+            place: format!("{name}:{}", error.position),
+            path: error.setting,
+            message: error.message,
+        })
     })?;
     for (position, key) in document.repeated {
-        let message = format!("the setting {key:?} is written more than once in one object; the last one counts");
+        let message = format!(
+            "the setting {key:?} is written more than once in one object; the last one counts"
+        );
         reader.remark(About::Place(position), Weight::Note, message);
     }
     match document.root.kind {
         ValueKind::Table(members) => Ok(members),
-        _ => Err(SettingsError::one(name, "expected one object: { apps: […], … }")),
+        _ => Err(SettingsError::one(
+            name,
+            "expected one object: { apps: […], … }",
+        )),
     }
 }

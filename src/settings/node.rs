@@ -1,4 +1,5 @@
-//! One value of the settings, seen as JSON: a view on the `config` crate's value, which has more kinds of number than JSON5.
+//! One value of the settings, seen as JSON: a view on the `config` crate's value, which has more
+//! kinds of number than JSON5.
 
 use config::{Map, Value, ValueKind};
 
@@ -49,7 +50,10 @@ impl<'a> Node<'a> {
             Self::Float(number) => number.into(),
             Self::Text(text) => text.into(),
             Self::List(items) => items.iter().map(|item| Node::of(item).to_json()).collect(),
-            Self::Table(members) => members.iter().map(|(name, value)| (name.clone(), Node::of(value).to_json())).collect(),
+            Self::Table(members) => members
+                .iter()
+                .map(|(name, value)| (name.clone(), Node::of(value).to_json()))
+                .collect(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Presets for `sources`: the requests of well-known services, and the settings that each needs. Plain data.
+//! Presets for `sources`: the requests of well-known services, and the settings that each needs.
+//! Plain data.
 
 use std::time::Duration;
 
@@ -47,7 +48,10 @@ pub(super) static PRESETS: [Preset; 5] = [
         url: Some(address::WECOM_TOKEN),
         method: "GET",
         place: Place::Query,
-        fields: &[("corpid", Setting("corpid")), ("corpsecret", Setting("corpsecret"))],
+        fields: &[
+            ("corpid", Setting("corpid")),
+            ("corpsecret", Setting("corpsecret")),
+        ],
         longest_reserve: HOUR,
     },
     Preset {
@@ -63,7 +67,10 @@ pub(super) static PRESETS: [Preset; 5] = [
         url: Some(address::WECOM_AGENT_TICKET),
         method: "GET",
         place: Place::Query,
-        fields: &[("access_token", TokenOf("token")), ("type", Word("agent_config"))],
+        fields: &[
+            ("access_token", TokenOf("token")),
+            ("type", Word("agent_config")),
+        ],
         longest_reserve: HOUR,
     },
     Preset {
@@ -71,7 +78,11 @@ pub(super) static PRESETS: [Preset; 5] = [
         url: Some(address::STABLE_TOKEN),
         method: "POST",
         place: Place::Json,
-        fields: &[("grant_type", Word("client_credential")), ("appid", Setting("appid")), ("secret", Setting("secret"))],
+        fields: &[
+            ("grant_type", Word("client_credential")),
+            ("appid", Setting("appid")),
+            ("secret", Setting("secret")),
+        ],
         // WeChat returns the same token until its last five minutes. Source: 获取稳定版接口调用凭据.
         longest_reserve: Duration::from_secs(5 * 60),
     },

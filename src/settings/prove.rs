@@ -1,5 +1,5 @@
-//! Checks the merged settings and builds the `Config`. Every section is read even if others have faults, so that all faults are
-//! reported at once.
+//! Checks the merged settings and builds the `Config`. Every section is read even if others have
+//! faults, so that all faults are reported at once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,26 +63,53 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The settings, or `None` if a fault leaves one of them without a value.
-pub(super) fn prove(tree: &Value, variables: &Variables, env: &Environment, reader: &Reader<'_>) -> Option<Config> {
+pub(super) fn prove(
+    tree: &Value,
+    variables: &Variables,
+    env: &Environment,
+    reader: &Reader<'_>,
+) -> Option<Config> {
     let root = At::root(tree, reader);
     root.is_table(&KNOWN);
-    let reserve = root.get("reserve").and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
-    let keep = root.get("keep").and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
+    let reserve = root
+        .get("reserve")
+        .and_then(|reserve| reserve.duration(SECOND..=60 * 60 * SECOND));
+    let keep = root
+        .get("keep")
+        .and_then(|keep| keep.word(&[("active", Keep::Active), ("always", Keep::Always)]));
     let sources = sources::sources(&root, reserve.unwrap_or_default());
     let wetoken = callers::wetoken(&root);
     // A store that can hold apps is something to serve, even if it is empty.
     let holds_apps = root.get("wetoken").is_some() || cache::is_sql(&root);
-    let other = ["sources", "token_sources", "wecom"].iter().any(|name| root.get(name).is_some_and(|at| !at.node().is_empty()))
+    let other = ["sources", "token_sources", "wecom"]
+        .iter()
+        .any(|name| root.get(name).is_some_and(|at| !at.node().is_empty()))
         || holds_apps;
-    let apps = accounts::apps(&root, variables, env, reader, reserve.unwrap_or_default(), other);
+    let apps = accounts::apps(
+        &root,
+        variables,
+        env,
+        reader,
+        reserve.unwrap_or_default(),
+        other,
+    );
     let wecom = wecom::wecom(&root, &apps.accounts, reserve.unwrap_or_default());
     let tokenboy = callers::tokenboy(&root);
-    let realms = realms::realms(&root, &realms::Configured { accounts: &apps.accounts, wecom: &wecom, holds_apps });
+    let realms = realms::realms(
+        &root,
+        &realms::Configured {
+            accounts: &apps.accounts,
+            wecom: &wecom,
+            holds_apps,
+        },
+    );
     let gateway = root.get("gateway").and_then(|at| gateway::gateway(&at));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
     let origins = cors::origins(&root);
     let store = cache::store(&root, variables);
-    let login = root.get("login").map_or_else(|| Some(LoginConfig::default()), |at| login(&at));
+    let login = root
+        .get("login")
+        .map_or_else(|| Some(LoginConfig::default()), |at| login(&at));
     let server = root.get("server").and_then(|at| server(&at));
     let wechat = root.get("wechat").and_then(|at| wechat(&at));
     Some(Config {
@@ -118,7 +145,8 @@ fn login(at: &At<'_>) -> Option<LoginConfig> {
         let items = sites.one_or_more();
         let read = |item: &At<'_>| {
             let read = OriginList::read(item.text(EXPECTED)?);
-            read.map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}"))).ok()
+            read.map_err(|fault| item.expected(&format!("{EXPECTED}: it {fault}")))
+                .ok()
         };
         let origins: Vec<_> = items.iter().map(read).collect();
         origins.into_iter().collect::<Option<Vec<_>>>()
@@ -127,30 +155,55 @@ fn login(at: &At<'_>) -> Option<LoginConfig> {
         Some(sites) => OriginList::new(sites?),
         None => OriginList::default(),
     };
-    Some(LoginConfig { confirm: if let Some(confirm) = confirm { Some(confirm?) } else { None }, sites })
+    Some(LoginConfig {
+        confirm: if let Some(confirm) = confirm {
+            Some(confirm?)
+        } else {
+            None
+        },
+        sites,
+    })
 }
 
 fn server(at: &At<'_>) -> Option<ServerConfig> {
     if !at.is_table(&SERVER) {
         return None;
     }
-    let bind = at.get("bind").and_then(|bind| bind.text("an address or host name to listen on"));
-    let port = at.get("port").and_then(|port| port.number(0..=u32::from(u16::MAX)));
-    let workers = at.get("workers").and_then(|workers| workers.number(0..=1024));
+    let bind = at
+        .get("bind")
+        .and_then(|bind| bind.text("an address or host name to listen on"));
+    let port = at
+        .get("port")
+        .and_then(|port| port.number(0..=u32::from(u16::MAX)));
+    let workers = at
+        .get("workers")
+        .and_then(|workers| workers.number(0..=1024));
     let public_url = at.get("publicUrl").map(|url| public_url(&url));
-    let hosts = at.get("hosts").map_or(Some(Vec::new()), |hosts| callers::hosts(&hosts));
+    let hosts = at
+        .get("hosts")
+        .map_or(Some(Vec::new()), |hosts| callers::hosts(&hosts));
     let static_dir = at.get("static").and_then(|dir| {
         let path = dir.text("the path of a folder")?;
         if path != USUAL_STATIC && !Path::new(path).is_dir() {
-            dir.note(format!("the folder {path:?} does not exist, so no NAME.txt can be served from it"));
+            dir.note(format!(
+                "the folder {path:?} does not exist, so no NAME.txt can be served from it"
+            ));
         }
         Some(path)
     });
-    let trusted_proxies = at.get("trustedProxies").and_then(|proxies| callers::trusted(&proxies));
-    let body_limit = at.get("bodyLimit").and_then(|limit| limit.size(1..=1 << 30));
-    let max_connections = at.get("maxConnections").and_then(|most| most.number(1..=MOST));
+    let trusted_proxies = at
+        .get("trustedProxies")
+        .and_then(|proxies| callers::trusted(&proxies));
+    let body_limit = at
+        .get("bodyLimit")
+        .and_then(|limit| limit.size(1..=1 << 30));
+    let max_connections = at
+        .get("maxConnections")
+        .and_then(|most| most.number(1..=MOST));
     let max_waiting = at.get("maxWaiting").and_then(|most| most.number(1..=MOST));
-    let shutdown_grace = at.get("shutdownGrace").and_then(|grace| grace.duration(Duration::ZERO..=60 * 60 * SECOND));
+    let shutdown_grace = at
+        .get("shutdownGrace")
+        .and_then(|grace| grace.duration(Duration::ZERO..=60 * 60 * SECOND));
     let access_log = at.get("accessLog").and_then(|log| log.boolean());
     Some(ServerConfig {
         bind: bind?.to_owned(),
@@ -177,7 +230,10 @@ fn public_url(at: &At<'_>) -> Option<Url> {
         at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so addresses below it do not fit into a QR code"));
         return None;
     }
-    if matches!((url.scheme(), url.port()), ("https", Some(80)) | ("http", Some(443))) {
+    if matches!(
+        (url.scheme(), url.port()),
+        ("https", Some(80)) | ("http", Some(443))
+    ) {
         at.note("has the default port of the other scheme, which browsers cannot use with this one; remove the port");
     }
     Some(url)
@@ -194,11 +250,27 @@ fn wechat(at: &At<'_>) -> Option<WechatConfig> {
             return None;
         }
         // Read every address, so that all faulty ones are reported.
-        let urls: Vec<_> = items.iter().map(|item| item.address().map(address::without_path_of_calls)).collect();
+        let urls: Vec<_> = items
+            .iter()
+            .map(|item| item.address().map(address::without_path_of_calls))
+            .collect();
         urls.into_iter().collect::<Option<Vec<_>>>()
     });
-    let open = at.get("open").and_then(|open| open.address()).map(address::without_path_of_calls);
-    let mp = at.get("mp").and_then(|mp| mp.address()).map(address::without_path_of_calls);
-    let timeout = at.get("timeout").and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
-    Some(WechatConfig { api: api?, open: open?, mp: mp?, timeout: timeout? })
+    let open = at
+        .get("open")
+        .and_then(|open| open.address())
+        .map(address::without_path_of_calls);
+    let mp = at
+        .get("mp")
+        .and_then(|mp| mp.address())
+        .map(address::without_path_of_calls);
+    let timeout = at
+        .get("timeout")
+        .and_then(|timeout| timeout.duration(100 * MILLISECOND..=5 * 60 * SECOND));
+    Some(WechatConfig {
+        api: api?,
+        open: open?,
+        mp: mp?,
+        timeout: timeout?,
+    })
 }

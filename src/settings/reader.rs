@@ -1,5 +1,5 @@
-//! A cursor on the settings that knows its path and notes every fault instead of stopping at the first. `values` reads single values
-//! with it.
+//! A cursor on the settings that knows its path and notes every fault instead of stopping at the
+//! first. `values` reads single values with it.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,8 @@ use super::environment::Environment;
 use super::faults::{About, Origin, Remark, Weight};
 use super::node::Node;
 
-/// What all cursors share: the environment, to which secrets may point, and the remarks made so far.
+/// What all cursors share: the environment, to which secrets may point, and the remarks made so
+/// far.
 pub(super) struct Reader<'e> {
     env: &'e Environment,
     remarks: RefCell<Vec<Remark>>,
@@ -17,11 +18,18 @@ pub(super) struct Reader<'e> {
 
 impl<'e> Reader<'e> {
     pub(super) fn new(env: &'e Environment) -> Self {
-        Self { env, remarks: RefCell::default() }
+        Self {
+            env,
+            remarks: RefCell::default(),
+        }
     }
 
     pub(super) fn remark(&self, about: About, weight: Weight, message: impl Into<String>) {
-        self.remarks.borrow_mut().push(Remark { about, weight, message: message.into() });
+        self.remarks.borrow_mut().push(Remark {
+            about,
+            weight,
+            message: message.into(),
+        });
     }
 
     pub(super) fn into_remarks(self) -> Vec<Remark> {
@@ -47,7 +55,11 @@ pub(super) struct At<'a> {
 
 impl<'a> At<'a> {
     pub(super) fn root(value: &'a Value, reader: &'a Reader<'a>) -> Self {
-        Self { value, place: Place::Root, reader }
+        Self {
+            value,
+            place: Place::Root,
+            reader,
+        }
     }
 
     pub(super) fn node(&self) -> Node<'a> {
@@ -73,7 +85,14 @@ impl<'a> At<'a> {
     }
 
     fn remark(&self, weight: Weight, message: impl Into<String>) {
-        self.reader.remark(About::Setting { path: self.path(), origin: self.origin() }, weight, message);
+        self.reader.remark(
+            About::Setting {
+                path: self.path(),
+                origin: self.origin(),
+            },
+            weight,
+            message,
+        );
     }
 
     /// The environment, to which secrets may point.
@@ -93,7 +112,10 @@ impl<'a> At<'a> {
 
     /// The same for a place that may hold a secret: only the type of what was found is shown.
     pub(super) fn expected_secret(&self, expected: &str) {
-        self.fault(format!("found {}, expected {expected}", kind_of(self.node())));
+        self.fault(format!(
+            "found {}, expected {expected}",
+            kind_of(self.node())
+        ));
     }
 
     /// Notes a warning.
@@ -112,8 +134,15 @@ impl<'a> At<'a> {
             self.expected_secret("an object {…}");
             return false;
         };
-        for (name, value) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-            let member = At { value, place: Place::Key(self, name), reader: self.reader };
+        for (name, value) in members
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()))
+        {
+            let member = At {
+                value,
+                place: Place::Key(self, name),
+                reader: self.reader,
+            };
             member.unknown(format!("unknown setting{}", did_you_mean(name, known)));
         }
         true
@@ -121,9 +150,17 @@ impl<'a> At<'a> {
 
     /// The member `key`, unless it is absent or null.
     pub(super) fn get(&'a self, key: &'a str) -> Option<At<'a>> {
-        let Node::Table(members) = self.node() else { return None };
-        let value = members.get(key).filter(|value| !matches!(Node::of(value), Node::Null))?;
-        Some(Self { value, place: Place::Key(self, key), reader: self.reader })
+        let Node::Table(members) = self.node() else {
+            return None;
+        };
+        let value = members
+            .get(key)
+            .filter(|value| !matches!(Node::of(value), Node::Null))?;
+        Some(Self {
+            value,
+            place: Place::Key(self, key),
+            reader: self.reader,
+        })
     }
 
     /// The optional secret `key`, unless it is absent, null or blank.
@@ -135,23 +172,52 @@ impl<'a> At<'a> {
     pub(super) fn need(&'a self, key: &'a str, expected: &str) -> Option<At<'a>> {
         let member = self.get(key);
         if member.is_none() {
-            let about = About::Setting { path: path_of(self.path(), key), origin: self.origin() };
-            self.reader.remark(about, Weight::Fault, format!("missing, expected {expected}"));
+            let about = About::Setting {
+                path: path_of(self.path(), key),
+                origin: self.origin(),
+            };
+            self.reader.remark(
+                about,
+                Weight::Fault,
+                format!("missing, expected {expected}"),
+            );
         }
         member
     }
 
     /// The members that are not null, in the order they are written; none unless this is an object.
     pub(super) fn members(&'a self) -> impl Iterator<Item = (&'a str, At<'a>)> {
-        let members = if let Node::Table(members) = self.node() { Some(members) } else { None };
-        let set = members.into_iter().flatten().filter(|(_, value)| !matches!(Node::of(value), Node::Null));
-        set.map(|(name, value)| (name.as_str(), Self { value, place: Place::Key(self, name), reader: self.reader }))
+        let members = if let Node::Table(members) = self.node() {
+            Some(members)
+        } else {
+            None
+        };
+        let set = members
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| !matches!(Node::of(value), Node::Null));
+        set.map(|(name, value)| {
+            (
+                name.as_str(),
+                Self {
+                    value,
+                    place: Place::Key(self, name),
+                    reader: self.reader,
+                },
+            )
+        })
     }
 
     /// The items of a list.
     pub(super) fn items(&'a self) -> Option<impl ExactSizeIterator<Item = At<'a>>> {
-        let Node::List(items) = self.node() else { return None };
-        let item = |(index, value)| Self { value, place: Place::Index(self, index), reader: self.reader };
+        let Node::List(items) = self.node() else {
+            return None;
+        };
+        let item = |(index, value)| Self {
+            value,
+            place: Place::Index(self, index),
+            reader: self.reader,
+        };
         Some(items.iter().enumerate().map(item))
     }
 
@@ -163,7 +229,9 @@ impl<'a> At<'a> {
 
 /// The path of the member `key` of what is at `above`.
 fn path_of(above: String, key: &str) -> String {
-    let is_plain = key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
+    let is_plain = key
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
     match is_plain {
         false => format!("{above}[{key:?}]"),
         true if above.is_empty() => key.to_owned(),
@@ -200,9 +268,19 @@ fn found(node: Node<'_>) -> String {
 /// `; did you mean "realms"?` if one of `known` is similar to `word`, else nothing.
 pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-'], "");
-    let near = known.iter().map(|name| (strsim::damerau_levenshtein(&plain(word), &plain(name)), name)).min();
+    let near = known
+        .iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&plain(word), &plain(name)),
+                name,
+            )
+        })
+        .min();
     match near {
-        Some((distance, name)) if !word.is_empty() && distance <= 1.max(name.len() / 3) => format!("; did you mean {name:?}?"),
+        Some((distance, name)) if !word.is_empty() && distance <= 1.max(name.len() / 3) => {
+            format!("; did you mean {name:?}?")
+        }
         _ => String::new(),
     }
 }

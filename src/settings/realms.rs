@@ -1,5 +1,5 @@
-//! `realms`, proven: who may query and call, with which secrets, from where and until when. What they may call is read by
-//! `realm_scope`.
+//! `realms`, proven: who may query and call, with which secrets, from where and until when. What
+//! they may call is read by `realm_scope`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,8 +14,22 @@ use crate::realm::{Algorithm, Realm, Realms};
 use wechat::account::{Account, AppId};
 use wechat::credential::CredentialKind;
 
-const KNOWN: [&str; 10] = ["key", "secret", "apps", "algorithm", "gateway", "deny", "keys", "perMinute", "networks", "until"];
-const ALGORITHMS: [(&str, Algorithm); 2] = [("any", Algorithm::Any), ("hmac-sha256", Algorithm::HmacSha256)];
+const KNOWN: [&str; 10] = [
+    "key",
+    "secret",
+    "apps",
+    "algorithm",
+    "gateway",
+    "deny",
+    "keys",
+    "perMinute",
+    "networks",
+    "until",
+];
+const ALGORITHMS: [(&str, Algorithm); 2] = [
+    ("any", Algorithm::Any),
+    ("hmac-sha256", Algorithm::HmacSha256),
+];
 
 /// A realm has one secret, and two while it is being changed.
 const MOST_SECRETS: usize = 2;
@@ -36,9 +50,12 @@ pub(super) struct Configured<'a> {
 
 /// All realms.
 pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
-    let Some(list) = root.get("realms") else { return Realms::default() };
+    let Some(list) = root.get("realms") else {
+        return Realms::default();
+    };
     let Some(items) = list.items() else {
-        // The original takes anything but a list for an empty one; only one that is visibly empty is meant so.
+        // The original takes anything but a list for an empty one; only one that is visibly empty
+        // is meant so.
         if list.members().next().is_none() && matches!(list.node(), Node::Table(_)) {
             return Realms::default();
         }
@@ -59,12 +76,22 @@ pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
         };
         if let Some(key) = key {
             match places.get(key) {
-                Some(first) => item.fault(format!("the realm {key:?} is already written as realms[{first}]")),
+                Some(first) => item.fault(format!(
+                    "the realm {key:?} is already written as realms[{first}]"
+                )),
                 None => drop(places.insert(key, index)),
             }
         }
-        let secrets = item.need("secret", "the realm's secret").map(|secret| secrets(&secret)).unwrap_or_default();
-        let realm = realm(item, key.unwrap_or_default().to_owned(), secrets, configured);
+        let secrets = item
+            .need("secret", "the realm's secret")
+            .map(|secret| secrets(&secret))
+            .unwrap_or_default();
+        let realm = realm(
+            item,
+            key.unwrap_or_default().to_owned(),
+            secrets,
+            configured,
+        );
         if realm.gateway.is_some() {
             virtual_secrets(item, &realm, configured.accounts);
         }
@@ -76,16 +103,25 @@ pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
     realms.into_iter().map(|(_, realm)| realm).collect()
 }
 
-fn realm(item: &At<'_>, key: String, secrets: Vec<SecretString>, configured: &Configured<'_>) -> Realm {
+fn realm(
+    item: &At<'_>,
+    key: String,
+    secrets: Vec<SecretString>,
+    configured: &Configured<'_>,
+) -> Realm {
     let gateway = realm_scope::scope(item);
     let is_caller = item.get("gateway").is_some();
-    let apps = item.get("apps").map(|apps| its_apps(&apps, configured, is_caller));
+    let apps = item
+        .get("apps")
+        .map(|apps| its_apps(&apps, configured, is_caller));
     if is_caller && apps.is_none() {
         item.get("gateway").iter().for_each(|gateway| {
             gateway.fault("a realm with gateway needs apps: the accounts that it may call, such as apps: [\"wx…\"]");
         });
     }
-    let (apps, agents) = apps.map_or((None, BTreeMap::new()), |(apps, agents)| (Some(apps), agents));
+    let (apps, agents) = apps.map_or((None, BTreeMap::new()), |(apps, agents)| {
+        (Some(apps), agents)
+    });
     Realm {
         key,
         secrets,
@@ -112,15 +148,22 @@ fn realm(item: &At<'_>, key: String, secrets: Vec<SecretString>, configured: &Co
 
 /// One secret, or a list of two.
 fn secrets(at: &At<'_>) -> Vec<SecretString> {
-    let Node::List(items) = at.node() else { return at.secret().into_iter().collect() };
+    let Node::List(items) = at.node() else {
+        return at.secret().into_iter().collect();
+    };
     if items.is_empty() || items.len() > MOST_SECRETS {
-        at.fault(format!("found a list of {}, expected one secret, or two while it is being changed: [new, old]", items.len()));
+        at.fault(format!(
+            "found a list of {}, expected one secret, or two while it is being changed: [new, old]",
+            items.len()
+        ));
         return Vec::new();
     }
     let written = at.one_or_more();
     // A variable that is set to nothing says that there is no old secret any more.
     let has_one = written.iter().any(|secret| !secret.is_blank());
-    let written = written.iter().filter(|secret| !(has_one && secret.is_blank()));
+    let written = written
+        .iter()
+        .filter(|secret| !(has_one && secret.is_blank()));
     let secrets: Vec<SecretString> = written.filter_map(|secret| secret.secret()).collect();
     if let [new, old] = secrets.as_slice()
         && new.expose_secret() == old.expose_secret()
@@ -133,8 +176,17 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
 /// What must hold of secrets that stand in for an AppSecret.
 fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
     let Some(at) = item.get("secret") else { return };
-    let is = |test: &dyn Fn(&str) -> bool| realm.secrets.iter().any(|secret| test(secret.expose_secret()));
-    if is(&|secret| accounts.iter().any(|account| account.secret.expose_secret() == secret)) {
+    let is = |test: &dyn Fn(&str) -> bool| {
+        realm
+            .secrets
+            .iter()
+            .any(|secret| test(secret.expose_secret()))
+    };
+    if is(&|secret| {
+        accounts
+            .iter()
+            .any(|account| account.secret.expose_secret() == secret)
+    }) {
         at.fault("is the AppSecret of one of the apps; a realm needs one of its own: jsdkd realm new prints one");
     } else if is(&|secret| secret.len() < SHORT_SECRET) {
         at.note("is shorter than 32 characters, so that a virtual token can be guessed from it; jsdkd realm new prints a good one");
@@ -146,7 +198,9 @@ fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
     let mut owners: HashMap<&str, &(usize, Realm)> = HashMap::new();
     for entry in realms {
         for secret in &entry.1.secrets {
-            let Some(first) = owners.insert(secret.expose_secret(), entry) else { continue };
+            let Some(first) = owners.insert(secret.expose_secret(), entry) else {
+                continue;
+            };
             if first.0 != entry.0 && (first.1.gateway.is_some() || entry.1.gateway.is_some()) {
                 let at = items[entry.0].get("secret");
                 at.iter().for_each(|at| {
@@ -161,7 +215,11 @@ fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
 }
 
 /// The appids of a list, and the WeCom applications.
-fn its_apps(list: &At<'_>, configured: &Configured<'_>, is_caller: bool) -> (BTreeSet<AppId>, BTreeMap<AppId, BTreeSet<String>>) {
+fn its_apps(
+    list: &At<'_>,
+    configured: &Configured<'_>,
+    is_caller: bool,
+) -> (BTreeSet<AppId>, BTreeMap<AppId, BTreeSet<String>>) {
     let (mut apps, mut agents) = (BTreeSet::new(), BTreeMap::<AppId, BTreeSet<String>>::new());
     let Some(items) = list.items() else {
         list.expected("a list of appids");
@@ -171,25 +229,49 @@ fn its_apps(list: &At<'_>, configured: &Configured<'_>, is_caller: bool) -> (BTr
         list.fault("is empty, so that the gateway is open to this realm for no account; name one, or leave gateway out");
     }
     for item in items {
-        let Some(text) = item.text("an appid, or corpid/agentid for an application of WeCom") else { continue };
-        // An app that is missing may be about to come; a program that calls through the gateway fails without it.
-        let missing = |message: String| if is_caller { item.fault(message) } else { item.note(message) };
+        let Some(text) = item.text("an appid, or corpid/agentid for an application of WeCom")
+        else {
+            continue;
+        };
+        // An app that is missing may be about to come; a program that calls through the gateway
+        // fails without it.
+        let missing = |message: String| {
+            if is_caller {
+                item.fault(message)
+            } else {
+                item.note(message)
+            }
+        };
         match text.split_once('/') {
             Some((corp, agent)) => {
-                let Some(corp) = app_id(&item, corp) else { continue };
-                let known = configured.wecom.corps.get(&corp).map(|corp| corp.agents.keys());
+                let Some(corp) = app_id(&item, corp) else {
+                    continue;
+                };
+                let known = configured
+                    .wecom
+                    .corps
+                    .get(&corp)
+                    .map(|corp| corp.agents.keys());
                 if !known.is_some_and(|mut agents| agents.any(|known| known == agent)) {
-                    missing(format!("no application {text} is configured{}; add it to wecom", configured.near(text)));
+                    missing(format!(
+                        "no application {text} is configured{}; add it to wecom",
+                        configured.near(text)
+                    ));
                 }
                 agents.entry(corp).or_default().insert(agent.to_owned());
             }
             None => {
-                let Some(id) = app_id(&item, text) else { continue };
+                let Some(id) = app_id(&item, text) else {
+                    continue;
+                };
                 if let Some(corp) = configured.wecom.corps.get(&id).filter(|_| is_caller) {
                     let agent = corp.agents.keys().next().map_or("", String::as_str);
                     item.fault(format!("is a corp of WeCom; write one of its applications, such as \"{id}/{agent}\""));
                 } else if !configured.has(&id) {
-                    missing(format!("no app {id} is configured{}", configured.near(text)));
+                    missing(format!(
+                        "no app {id} is configured{}",
+                        configured.near(text)
+                    ));
                 }
                 apps.insert(id);
             }
@@ -206,13 +288,22 @@ impl Configured<'_> {
     /// "; did you mean …" for a name that is nearly one of ours.
     fn near(&self, text: &str) -> String {
         let corps = self.wecom.corps.iter();
-        let agents = corps.flat_map(|(id, corp)| corp.agents.keys().map(move |agent| format!("{id}/{agent}")));
-        let names: Vec<String> = self.accounts.iter().map(|account| account.app_id.to_string()).chain(agents).collect();
+        let agents = corps
+            .flat_map(|(id, corp)| corp.agents.keys().map(move |agent| format!("{id}/{agent}")));
+        let names: Vec<String> = self
+            .accounts
+            .iter()
+            .map(|account| account.app_id.to_string())
+            .chain(agents)
+            .collect();
         did_you_mean(text, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
 fn its_keys(list: &At<'_>) -> BTreeSet<CredentialKind> {
     let words = CredentialKind::ALL.map(|kind| (kind.name(), kind));
-    list.one_or_more().iter().filter_map(|item| item.word(&words)).collect()
+    list.one_or_more()
+        .iter()
+        .filter_map(|item| item.word(&words))
+        .collect()
 }

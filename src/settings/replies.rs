@@ -6,7 +6,15 @@ use super::node::Node;
 use super::reader::At;
 use crate::message::{ArticleTemplate, MusicTemplate, ReplyTemplate, Template, VideoTemplate};
 
-const REPLIES: [&str; 7] = ["text", "image", "voice", "video", "music", "news", "transfer_customer_service"];
+const REPLIES: [&str; 7] = [
+    "text",
+    "image",
+    "voice",
+    "video",
+    "music",
+    "news",
+    "transfer_customer_service",
+];
 
 /// The reply of one rule; `expression` is the rule's `match`, whose groups the reply may use.
 pub(super) fn reply(at: &At<'_>, expression: Option<&Regex>) -> Option<ReplyTemplate> {
@@ -14,13 +22,20 @@ pub(super) fn reply(at: &At<'_>, expression: Option<&Regex>) -> Option<ReplyTemp
     if !at.is_table(&REPLIES) {
         return None;
     }
-    let kinds: Vec<(&str, At<'_>)> = at.members().filter(|(name, _)| REPLIES.contains(name)).collect();
+    let kinds: Vec<(&str, At<'_>)> = at
+        .members()
+        .filter(|(name, _)| REPLIES.contains(name))
+        .collect();
     let [(kind, content)] = kinds.as_slice() else {
         at.expected(&expected());
         return None;
     };
     let leaf = |at: &At<'_>| template(at, expression);
-    let needed = |name: &'static str| content.need(name, "a text").and_then(|at| template(&at, expression));
+    let needed = |name: &'static str| {
+        content
+            .need(name, "a text")
+            .and_then(|at| template(&at, expression))
+    };
     let optional = |name: &'static str| match content.get(name) {
         Some(at) => template(&at, expression).map(Some),
         None => Some(None),
@@ -30,11 +45,20 @@ pub(super) fn reply(at: &At<'_>, expression: Option<&Regex>) -> Option<ReplyTemp
         "image" => ReplyTemplate::Image(leaf(content)?),
         "voice" => ReplyTemplate::Voice(leaf(content)?),
         "video" if content.is_table(&["mediaId", "title", "description"]) => {
-            let (media_id, title, description) = (needed("mediaId"), optional("title"), optional("description"));
-            ReplyTemplate::Video(VideoTemplate { media_id: media_id?, title: title?, description: description? })
+            let (media_id, title, description) = (
+                needed("mediaId"),
+                optional("title"),
+                optional("description"),
+            );
+            ReplyTemplate::Video(VideoTemplate {
+                media_id: media_id?,
+                title: title?,
+                description: description?,
+            })
         }
         "music" if content.is_table(&["title", "description", "url", "hqUrl", "thumbMediaId"]) => {
-            let (title, description, url) = (optional("title"), optional("description"), optional("url"));
+            let (title, description, url) =
+                (optional("title"), optional("description"), optional("url"));
             let (hq_url, thumb_media_id) = (optional("hqUrl"), needed("thumbMediaId"));
             ReplyTemplate::Music(MusicTemplate {
                 title: title?,
@@ -70,15 +94,28 @@ fn news(at: &At<'_>, expression: Option<&Regex>) -> Option<ReplyTemplate> {
             Some(at) => template(&at, expression).map(Some),
             None => Some(None),
         };
-        let title = at.need("title", "a text").and_then(|title| template(&title, expression));
-        let (description, pic_url, url) = (optional("description"), optional("picUrl"), optional("url"));
-        Some(ArticleTemplate { title: title?, description: description?, pic_url: pic_url?, url: url? })
+        let title = at
+            .need("title", "a text")
+            .and_then(|title| template(&title, expression));
+        let (description, pic_url, url) =
+            (optional("description"), optional("picUrl"), optional("url"));
+        Some(ArticleTemplate {
+            title: title?,
+            description: description?,
+            pic_url: pic_url?,
+            url: url?,
+        })
     };
     let articles: Vec<Option<ArticleTemplate>> = items.iter().map(article).collect();
-    articles.into_iter().collect::<Option<_>>().map(ReplyTemplate::News)
+    articles
+        .into_iter()
+        .collect::<Option<_>>()
+        .map(ReplyTemplate::News)
 }
 
 fn template(at: &At<'_>, expression: Option<&Regex>) -> Option<Template> {
     let text = at.text("a text")?;
-    Template::parse(text, expression).map_err(|fault| at.fault(format!("the text {fault}"))).ok()
+    Template::parse(text, expression)
+        .map_err(|fault| at.fault(format!("the text {fault}")))
+        .ok()
 }

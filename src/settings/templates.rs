@@ -1,10 +1,12 @@
-//! Reads the templates of a source's request: texts with placeholders for the results of other sources.
+//! Reads the templates of a source's request: texts with placeholders for the results of other
+//! sources.
 
 use super::node::Node;
 use super::reader::{At, did_you_mean};
 use credentials::sources::{JsonTemplate, Payload, Template};
 
-const PAIRS: &str = "an object: { name: \"value\", other: \"{{results.NAME.field}}\", key: { env: \"NAME\" } }";
+const PAIRS: &str =
+    "an object: { name: \"value\", other: \"{{results.NAME.field}}\", key: { env: \"NAME\" } }";
 
 /// Reads templates, which may use the results of other sources. Holds the names of all sources.
 #[derive(Clone, Copy)]
@@ -16,7 +18,9 @@ impl Templates<'_> {
         if !matches!(at.node(), Node::Table(_)) {
             at.expected_secret(PAIRS);
         }
-        at.members().filter_map(|(name, at)| Some((name.to_owned(), self.template(&at)?))).collect()
+        at.members()
+            .filter_map(|(name, at)| Some((name.to_owned(), self.template(&at)?)))
+            .collect()
     }
 
     /// A text with placeholders, a number, or a reference to a secret, which has no placeholders.
@@ -28,7 +32,9 @@ impl Templates<'_> {
             Node::Bool(value) => value.to_string(),
             _ => return at.secret().map(Template::literal),
         };
-        let template = Template::parse(&text).map_err(|fault| at.fault(fault.to_string())).ok()?;
+        let template = Template::parse(&text)
+            .map_err(|fault| at.fault(fault.to_string()))
+            .ok()?;
         for name in template.sources() {
             self.check(at, name);
         }
@@ -38,7 +44,10 @@ impl Templates<'_> {
     /// Reports a source that does not exist.
     pub(super) fn check(self, at: &At<'_>, name: &str) {
         if !self.0.contains(&name) {
-            at.fault(format!("no source is called {name:?}{}", did_you_mean(name, self.0)));
+            at.fault(format!(
+                "no source is called {name:?}{}",
+                did_you_mean(name, self.0)
+            ));
         }
     }
 
@@ -54,10 +63,17 @@ impl Templates<'_> {
     fn json(self, at: &At<'_>) -> Option<JsonTemplate> {
         Some(match at.node() {
             Node::Table(_) if at.secret_reference().is_none() => {
-                let members = at.members().map(|(name, at)| Some((name.to_owned(), self.json(&at)?)));
+                let members = at
+                    .members()
+                    .map(|(name, at)| Some((name.to_owned(), self.json(&at)?)));
                 JsonTemplate::Table(members.collect::<Option<_>>()?)
             }
-            Node::List(_) => JsonTemplate::List(at.one_or_more().iter().map(|item| self.json(item)).collect::<Option<_>>()?),
+            Node::List(_) => JsonTemplate::List(
+                at.one_or_more()
+                    .iter()
+                    .map(|item| self.json(item))
+                    .collect::<Option<_>>()?,
+            ),
             Node::Text(_) | Node::Table(_) => JsonTemplate::Text(self.template(at)?),
             plain => JsonTemplate::Plain(plain.to_json()),
         })

@@ -1,4 +1,5 @@
-//! Reads one value: a text, a secret, a number, a duration. Each method reports a fault and returns `None` if the value is not valid.
+//! Reads one value: a text, a secret, a number, a duration. Each method reports a fault and returns
+//! `None` if the value is not valid.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -25,7 +26,11 @@ impl<'a> At<'a> {
 
     /// The text that stands here, which may be empty.
     pub(super) fn plain_text(&self) -> Option<&'a str> {
-        if let Node::Text(text) = self.node() { Some(text) } else { None }
+        if let Node::Text(text) = self.node() {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// A secret: a text that is not empty, `{ env: "NAME" }` or `{ file: "/path" }`.
@@ -42,7 +47,9 @@ impl<'a> At<'a> {
             }
             (_, Some((_, file))) => match files::read_text(Path::new(file), files::SMALL) {
                 Ok(text) => {
-                    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+                    let line = text.strip_suffix('\n').map_or(text.as_str(), |line| {
+                        line.strip_suffix('\r').unwrap_or(line)
+                    });
                     if line.is_empty() {
                         self.fault(format!("the file {file} is empty"));
                     }
@@ -60,12 +67,15 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Whether an optional secret counts as absent: an empty text, or a variable that is set but empty, as a compose file passes it on.
-    /// A variable that is not set is probably misspelt, and is a fault.
+    /// Whether an optional secret counts as absent: an empty text, or a variable that is set but
+    /// empty, as a compose file passes it on. A variable that is not set is probably misspelt, and
+    /// is a fault.
     pub(super) fn is_blank(&self) -> bool {
         match (self.node(), self.secret_reference()) {
             (Node::Text(text), _) => text.is_empty(),
-            (Node::List(items), _) if !items.is_empty() => self.one_or_more().iter().all(At::is_blank),
+            (Node::List(items), _) if !items.is_empty() => {
+                self.one_or_more().iter().all(At::is_blank)
+            }
             (_, Some(("env", name))) => self.env().is_blank(name),
             _ => false,
         }
@@ -73,10 +83,14 @@ impl<'a> At<'a> {
 
     /// `("env", NAME)` or `("file", PATH)` if this is the object that says where a secret is.
     pub(super) fn secret_reference(&self) -> Option<(&'a str, &'a str)> {
-        let Node::Table(members) = self.node() else { return None };
+        let Node::Table(members) = self.node() else {
+            return None;
+        };
         let (word, value) = members.first().filter(|_| members.len() == 1)?;
         match Node::of(value) {
-            Node::Text(text) if matches!(word.as_str(), "env" | "file") && !text.is_empty() => Some((word, text)),
+            Node::Text(text) if matches!(word.as_str(), "env" | "file") && !text.is_empty() => {
+                Some((word, text))
+            }
             _ => None,
         }
     }
@@ -95,23 +109,39 @@ impl<'a> At<'a> {
     /// A whole number within `range`.
     pub(super) fn number(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let number = match self.node() {
-            Node::Int(number) => u32::try_from(number).ok().filter(|number| range.contains(number)),
+            Node::Int(number) => u32::try_from(number)
+                .ok()
+                .filter(|number| range.contains(number)),
             _ => None,
         };
         if number.is_none() {
-            self.expected(&format!("a whole number from {} to {}", range.start(), range.end()));
+            self.expected(&format!(
+                "a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ));
         }
         number
     }
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = if let Node::Text(text) = self.node() { text } else { "" };
-        let known = words.iter().find_map(|(word, meaning)| (*word == text).then_some(*meaning));
+        let text = if let Node::Text(text) = self.node() {
+            text
+        } else {
+            ""
+        };
+        let known = words
+            .iter()
+            .find_map(|(word, meaning)| (*word == text).then_some(*meaning));
         if known.is_none() {
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-            self.expected(&format!("{}{}", quoted.join(" or "), did_you_mean(text, &names)));
+            self.expected(&format!(
+                "{}{}",
+                quoted.join(" or "),
+                did_you_mean(text, &names)
+            ));
         }
         known
     }
@@ -133,7 +163,11 @@ impl<'a> At<'a> {
             None => self.expected("a time such as \"500ms\", \"10s\" or \"5m\""),
             Some(_) => {
                 let show = |span: &Duration| humantime::format_duration(*span).to_string();
-                self.expected(&format!("a time from {} to {}", show(range.start()), show(range.end())));
+                self.expected(&format!(
+                    "a time from {} to {}",
+                    show(range.start()),
+                    show(range.end())
+                ));
             }
         }
         None
@@ -146,23 +180,38 @@ impl<'a> At<'a> {
             Node::Text(text) => {
                 let lower = text.trim().to_ascii_lowercase();
                 let number = lower.strip_suffix('b').unwrap_or(&lower);
-                let binary = if number.ends_with(['k', 'm', 'g']) { format!("{number}ib") } else { lower };
-                binary.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
+                let binary = if number.ends_with(['k', 'm', 'g']) {
+                    format!("{number}ib")
+                } else {
+                    lower
+                };
+                binary
+                    .parse::<bytesize::ByteSize>()
+                    .ok()
+                    .map(|size| size.as_u64())
             }
             _ => None,
         };
         let bytes = bytes.filter(|bytes| range.contains(bytes));
         if bytes.is_none() {
-            self.expected(&format!("a size from {} to {} bytes, such as \"100kb\"", range.start(), range.end()));
+            self.expected(&format!(
+                "a size from {} to {} bytes, such as \"100kb\"",
+                range.start(),
+                range.end()
+            ));
         }
         bytes
     }
 
-    /// A web address without user, query or fragment. A `/` is added if its path does not end in one.
+    /// A web address without user, query or fragment. A `/` is added if its path does not end in
+    /// one.
     pub(super) fn address(&self) -> Option<Url> {
         const EXPECTED: &str = "a full address such as \"https://wx.example.com\"";
         let fits = |url: &Url| {
-            let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+            let plain = url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none();
             plain && url.has_host() && matches!(url.scheme(), "http" | "https")
         };
         let Node::Text(text) = self.node() else {
@@ -178,7 +227,9 @@ impl<'a> At<'a> {
             }
             // It may hold a password, so it is not shown.
             _ => {
-                self.expected_secret(&format!("{EXPECTED}, http or https, without user, query or fragment"));
+                self.expected_secret(&format!(
+                    "{EXPECTED}, http or https, without user, query or fragment"
+                ));
                 None
             }
         }
@@ -198,7 +249,11 @@ mod tests {
         let reader = Reader::new(&env);
         let document = json5::parse(text, |_| None).expect("JSON5");
         let value = how(&At::root(&document.root, &reader));
-        assert_eq!(value.is_none(), !reader.into_remarks().is_empty(), "{text}: what cannot be read is remarked");
+        assert_eq!(
+            value.is_none(),
+            !reader.into_remarks().is_empty(),
+            "{text}: what cannot be read is remarked"
+        );
         value
     }
 
@@ -206,7 +261,12 @@ mod tests {
     fn a_kilobyte_is_1024_bytes_as_in_the_original() {
         let size = |text| read(text, |at| at.size(1..=1 << 30));
         assert_eq!(
-            (size("'100kb'"), size("'100KB'"), size("'100k'"), size("'100kib'")),
+            (
+                size("'100kb'"),
+                size("'100KB'"),
+                size("'100k'"),
+                size("'100kib'")
+            ),
             (Some(102_400), Some(102_400), Some(102_400), Some(102_400))
         );
         assert_eq!(
@@ -220,17 +280,50 @@ mod tests {
 
     #[test]
     fn a_time_has_a_unit() {
-        let span = |text| read(text, |at| at.duration(Duration::ZERO..=Duration::from_secs(3600)));
-        assert_eq!((span("'500ms'"), span("'1m 30s'")), (Some(Duration::from_millis(500)), Some(Duration::from_secs(90))));
-        assert_eq!((span("10"), span("'10'"), span("'2h'"), span("'soon'"), span("[]")), (None, None, None, None, None));
+        let span = |text| {
+            read(text, |at| {
+                at.duration(Duration::ZERO..=Duration::from_secs(3600))
+            })
+        };
+        assert_eq!(
+            (span("'500ms'"), span("'1m 30s'")),
+            (
+                Some(Duration::from_millis(500)),
+                Some(Duration::from_secs(90))
+            )
+        );
+        assert_eq!(
+            (
+                span("10"),
+                span("'10'"),
+                span("'2h'"),
+                span("'soon'"),
+                span("[]")
+            ),
+            (None, None, None, None, None)
+        );
     }
 
     #[test]
     fn an_address_is_plain_and_ends_in_a_slash() {
         let address = |text| read(text, |at| at.address()).map(|url| url.to_string());
-        assert_eq!(address("'https://wx.example.com'").as_deref(), Some("https://wx.example.com/"));
-        assert_eq!(address("'http://127.0.0.1:8080/wx'").as_deref(), Some("http://127.0.0.1:8080/wx/"));
-        for bad in ["'wx.example.com'", "'ftp://x'", "'http://u:p@x'", "'http://x?y'", "'http://x#y'", "5", "'http://'"] {
+        assert_eq!(
+            address("'https://wx.example.com'").as_deref(),
+            Some("https://wx.example.com/")
+        );
+        assert_eq!(
+            address("'http://127.0.0.1:8080/wx'").as_deref(),
+            Some("http://127.0.0.1:8080/wx/")
+        );
+        for bad in [
+            "'wx.example.com'",
+            "'ftp://x'",
+            "'http://u:p@x'",
+            "'http://x?y'",
+            "'http://x#y'",
+            "5",
+            "'http://'",
+        ] {
             assert_eq!(address(bad), None, "{bad}");
         }
     }

@@ -1,5 +1,5 @@
-//! The environment variables that change settings: `JSDKD__SECTION__KEY`, `PORT`, the original's `SERVER_PORT`, and those of the servers
-//! that jsdkd replaces.
+//! The environment variables that change settings: `JSDKD__SECTION__KEY`, `PORT`, the original's
+//! `SERVER_PORT`, and those of the servers that jsdkd replaces.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ enum Kind {
     List,
 }
 
-/// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is `JSDKD__SERVER__BODY_LIMIT`.
+/// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is
+/// `JSDKD__SERVER__BODY_LIMIT`.
 const SETTINGS: [(&str, Kind); 35] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
@@ -76,11 +77,24 @@ pub(super) struct NeighbourApp {
 }
 
 /// The app of waynecraig/wechat-token-hub.
-pub(super) const HUB: NeighbourApp = NeighbourApp { key: "APPID", secret: "APPSECRET", token: None, port: 8567 };
+pub(super) const HUB: NeighbourApp = NeighbourApp {
+    key: "APPID",
+    secret: "APPSECRET",
+    token: None,
+    port: 8567,
+};
 
-/// Its app and that of haowang1013/wechat-server. If both are set, the first one's port is the default.
-const NEIGHBOURS: [NeighbourApp; 2] =
-    [HUB, NeighbourApp { key: "WECHAT_APP_ID", secret: "WECHAT_APP_SECRET", token: Some("WECHAT_APP_TOKEN"), port: 8080 }];
+/// Its app and that of haowang1013/wechat-server. If both are set, the first one's port is the
+/// default.
+const NEIGHBOURS: [NeighbourApp; 2] = [
+    HUB,
+    NeighbourApp {
+        key: "WECHAT_APP_ID",
+        secret: "WECHAT_APP_SECRET",
+        token: Some("WECHAT_APP_TOKEN"),
+        port: 8080,
+    },
+];
 
 /// The settings that the environment sets.
 #[derive(Default)]
@@ -92,12 +106,16 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    /// Reads `env`. Unknown names are faults here; values are checked when the setting is read. With `alone` there is no file, and an
-    /// appid without its secret is a fault instead of a warning.
+    /// Reads `env`. Unknown names are faults here; values are checked when the setting is read.
+    /// With `alone` there is no file, and an appid without its secret is a fault instead of a
+    /// warning.
     pub(super) fn read(env: &Environment, alone: bool, reader: &Reader<'_>) -> Self {
         let mut variables = Self::default();
         for (name, text) in env.beginning(PREFIX) {
-            match SETTINGS.iter().find(|(path, _)| variable_name(path) == name) {
+            match SETTINGS
+                .iter()
+                .find(|(path, _)| variable_name(path) == name)
+            {
                 Some((path, kind)) => variables.set(path, name, value(text, *kind)),
                 None => refuse(name, reader),
             }
@@ -124,7 +142,11 @@ impl Variables {
         for app in NEIGHBOURS {
             let half = |set: &str, unset: &str| {
                 let weight = if alone { Weight::Fault } else { Weight::Note };
-                reader.remark(About::Variable(set.to_owned()), weight, format!("has no effect without {unset}, which is not set"));
+                reader.remark(
+                    About::Variable(set.to_owned()),
+                    weight,
+                    format!("has no effect without {unset}, which is not set"),
+                );
             };
             match (env.get(app.key), env.get(app.secret)) {
                 (Some(_), Some(_)) => self.apps.push(app),
@@ -143,22 +165,30 @@ impl Variables {
     }
 
     fn set(&mut self, path: &'static str, name: &str, value: Value) {
-        self.values.insert(path, Value::new(Some(&name.to_owned()), value.kind));
+        self.values
+            .insert(path, Value::new(Some(&name.to_owned()), value.kind));
     }
 
     /// Whether a variable sets `section` or a part of it.
     pub(super) fn sets_section(&self, section: &str) -> bool {
-        self.values.keys().any(|path| path.split('.').next() == Some(section))
+        self.values
+            .keys()
+            .any(|path| path.split('.').next() == Some(section))
     }
 
     /// Whether the Redis address is `host:port` rather than a URL.
     pub(super) fn redis_is_bare(&self) -> bool {
-        self.values.get("cache.redis").is_some_and(|value| value.origin() == Some(REDIS_ADDRESS))
+        self.values
+            .get("cache.redis")
+            .is_some_and(|value| value.origin() == Some(REDIS_ADDRESS))
     }
 
     /// All values as one layer, by their dotted paths.
     pub(super) fn layer(&self) -> Map<String, Value> {
-        self.values.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
+        self.values
+            .iter()
+            .map(|(path, value)| ((*path).to_owned(), value.clone()))
+            .collect()
     }
 }
 
@@ -175,17 +205,25 @@ fn variable_name(path: &str) -> String {
     name
 }
 
-/// Reads `text` as `kind`. Text of another kind is returned as it is; whoever reads the setting reports it.
+/// Reads `text` as `kind`. Text of another kind is returned as it is; whoever reads the setting
+/// reports it.
 fn value(text: &str, kind: Kind) -> Value {
     let text = text.trim();
     match kind {
-        Kind::Number => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
+        Kind::Number => text
+            .parse::<i64>()
+            .map_or_else(|_| text.into(), Value::from),
         Kind::Bool => match text.to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" => true.into(),
             "0" | "false" | "no" | "off" => false.into(),
             _ => text.into(),
         },
-        Kind::List => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().into(),
+        Kind::List => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .collect::<Vec<_>>()
+            .into(),
         Kind::Text => text.into(),
     }
 }
@@ -196,14 +234,20 @@ fn refuse(name: &str, reader: &Reader<'_>) {
     let section = name[PREFIX.len()..].split("__").next().unwrap_or_default();
     match section {
         "APPS" | "REALMS" => {
-            let message =
-                "apps and realms cannot be set by variables; write them into the file, with { env: \"NAME\" } for their secrets";
+            let message = "apps and realms cannot be set by variables; write them into the file, with { env: \"NAME\" } for their secrets";
             reader.remark(about, Weight::Fault, message);
         }
         _ => {
-            let names: Vec<String> = SETTINGS.iter().map(|(path, _)| variable_name(path)).collect();
+            let names: Vec<String> = SETTINGS
+                .iter()
+                .map(|(path, _)| variable_name(path))
+                .collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            reader.remark(about, Weight::Unknown, format!("unknown setting{}", did_you_mean(name, &names)));
+            reader.remark(
+                about,
+                Weight::Unknown,
+                format!("unknown setting{}", did_you_mean(name, &names)),
+            );
         }
     }
 }
@@ -214,7 +258,10 @@ mod tests {
 
     #[test]
     fn a_name_follows_from_its_path() {
-        assert_eq!(variable_name("server.bodyLimit"), "JSDKD__SERVER__BODY_LIMIT");
+        assert_eq!(
+            variable_name("server.bodyLimit"),
+            "JSDKD__SERVER__BODY_LIMIT"
+        );
         assert_eq!(variable_name("cors"), "JSDKD__CORS");
     }
 
@@ -223,7 +270,11 @@ mod tests {
         let text = include_str!("../../config/default.json5");
         let defaults: serde_json::Value = ::json5::from_str(text).expect("the defaults are JSON5");
         for section in ["server", "wechat"] {
-            for name in defaults[section].as_object().expect("a section is an object").keys() {
+            for name in defaults[section]
+                .as_object()
+                .expect("a section is an object")
+                .keys()
+            {
                 let path = format!("{section}.{name}");
                 assert!(SETTINGS.iter().any(|(known, _)| *known == path), "{path}");
             }

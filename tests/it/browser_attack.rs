@@ -1,5 +1,6 @@
-//! Web pages in a real browser that try the addresses which are meant for programs: whatever a page does, no app is created, nothing is
-//! sent and nothing is read; what a person opens and what programs ask for goes on.
+//! Web pages in a real browser that try the addresses which are meant for programs: whatever a page
+//! does, no app is created, nothing is sent and nothing is read; what a person opens and what
+//! programs ask for goes on.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,12 +15,14 @@ use crate::support::programs;
 use crate::support::service::Service;
 use crate::wetoken::{refused, succeeded};
 
-/// A name of the server's to which a browser sends no `Sec-Fetch-Site`, as to any address that is not this machine's own.
+/// A name of the server's to which a browser sends no `Sec-Fetch-Site`, as to any address that is
+/// not this machine's own.
 const OWN: &str = "tokens.example.com";
 
 const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
 
-/// Everything by which a page can have a browser send a request, each as a promise that settles when the answer has come.
+/// Everything by which a page can have a browser send a request, each as a promise that settles
+/// when the answer has come.
 const ATTACKS: &str = r#"
   function element(name, set) {
     return new Promise(function (done) {
@@ -89,59 +92,119 @@ fn at(name: &str, app: &TestApp) -> String {
     format!("http://{name}:{}", app.address().port())
 }
 
-/// Has a page of a foreign site try `base` in every way, with `query`, and returns when all its attempts have been answered.
+/// Has a page of a foreign site try `base` in every way, with `query`, and returns when all its
+/// attempts have been answered.
 async fn attack(tab: &Tab<'_>, host: &str, base: &str, query: &str) {
-    let script = format!("{ATTACKS} Promise.all(attacks('{base}', '{query}')).then(function () {{ ended = true; }});");
+    let script = format!(
+        "{ATTACKS} Promise.all(attacks('{base}', '{query}')).then(function () {{ ended = true; }});"
+    );
     let (port, _serving) = site("data:,", &script);
     tab.go(&format!("http://{host}:{port}/")).await;
     tab.until("window.ended").await;
     // And by a link in the page itself.
-    tab.value(&format!("location.href = '{base}?{}'", query.replace("NUMBER", "99"))).await;
-    tab.until("location.pathname.length > 1 && document.body.innerText").await;
+    tab.value(&format!(
+        "location.href = '{base}?{}'",
+        query.replace("NUMBER", "99")
+    ))
+    .await;
+    tab.until("location.pathname.length > 1 && document.body.innerText")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_creates_an_app_or_sends_a_code() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let (app, _service) = server().await;
-    succeeded(&app.get(&format!("/wechat/app/create?appid=wx-own&secret={APP_SECRET}&token=t&wcode_template_id=T1")).await);
+    succeeded(
+        &app.get(&format!(
+            "/wechat/app/create?appid=wx-own&secret={APP_SECRET}&token=t&wcode_template_id=T1"
+        ))
+        .await,
+    );
     app.sandbox.add_account("wx-own", APP_SECRET);
     let openid = app.sandbox.follow("wx-own", "Alice", true).unwrap();
     let tab = browser.tab().await;
     for name in [OWN, "127.0.0.1", "localhost", "jsdkd"] {
         let create = format!("{}/wechat/app/create", at(name, &app));
-        attack(&tab, "evil.example", &create, "appid=wx-NUMBER&secret=s&token=t").await;
-        assert_eq!(tab.value("JSON.parse(document.body.innerText).errcode").await, 403, "{name}");
+        attack(
+            &tab,
+            "evil.example",
+            &create,
+            "appid=wx-NUMBER&secret=s&token=t",
+        )
+        .await;
+        assert_eq!(
+            tab.value("JSON.parse(document.body.innerText).errcode")
+                .await,
+            403,
+            "{name}"
+        );
         let send = format!("{}/wx/wx-own/wxcode/send", at(name, &app));
-        attack(&tab, "evil.example", &send, &format!("user_name={openid}&system_name=NUMBER&code=1")).await;
+        attack(
+            &tab,
+            "evil.example",
+            &send,
+            &format!("user_name={openid}&system_name=NUMBER&code=1"),
+        )
+        .await;
         let refresh = format!("{}/wx/{APP}/token/refresh", at(name, &app));
         attack(&tab, "evil.example", &refresh, "x=NUMBER").await;
     }
     // What a person types, or opens from a bookmark, changes nothing either.
     let typed = browser.tab().await;
-    typed.go(&format!("{}/wechat/app/create?appid=wx-typed&secret=s&token=t", at(OWN, &app))).await;
-    assert_eq!(typed.until("document.body.innerText && JSON.parse(document.body.innerText).errcode").await, 403);
-    assert_eq!((app.reloader.accounts(), app.sandbox.calls(TEMPLATE_SEND)), (2, 0));
-    assert_eq!(app.sandbox.calls_of(APP, "/cgi-bin/token"), 0, "a refresh would have fetched one");
+    typed
+        .go(&format!(
+            "{}/wechat/app/create?appid=wx-typed&secret=s&token=t",
+            at(OWN, &app)
+        ))
+        .await;
+    assert_eq!(
+        typed
+            .until("document.body.innerText && JSON.parse(document.body.innerText).errcode")
+            .await,
+        403
+    );
+    assert_eq!(
+        (app.reloader.accounts(), app.sandbox.calls(TEMPLATE_SEND)),
+        (2, 0)
+    );
+    assert_eq!(
+        app.sandbox.calls_of(APP, "/cgi-bin/token"),
+        0,
+        "a refresh would have fetched one"
+    );
     // The same by a program.
     let code = format!("/wx/wx-own/wxcode/send?user_name={openid}&system_name=s&code=1");
     succeeded(&app.get(&code).await);
-    succeeded(&app.get("/wechat/app/create?appid=wx-program&secret=s&token=t").await);
+    succeeded(
+        &app.get("/wechat/app/create?appid=wx-program&secret=s&token=t")
+            .await,
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebound_page_reads_and_changes_nothing() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let (app, _service) = server().await;
     let (token, object) = (app.value("token").await, "token-1");
     assert!(app.get("/token?name=a").await.body.contains(object));
     let tab = browser.tab().await;
     // The page has the server's own origin, as after its name was made to point here.
     tab.go(&format!("{}/ping", at("evil.example", &app))).await;
-    tab.until("document.body.innerText.indexOf('pong') > 0").await;
+    tab.until("document.body.innerText.indexOf('pong') > 0")
+        .await;
     let get = format!("/wx/{APP}/token/get");
-    let paths = ["/token?name=a", &get, &format!("/wx/{APP}/token/query"), "/wechat/app/create?appid=wx-evil&secret=s&token=t"];
+    let paths = [
+        "/token?name=a",
+        &get,
+        &format!("/wx/{APP}/token/query"),
+        "/wechat/app/create?appid=wx-evil&secret=s&token=t",
+    ];
     for path in paths {
         for options in [
             "{}",
@@ -151,7 +214,10 @@ async fn a_rebound_page_reads_and_changes_nothing() {
         ] {
             tab.value(&format!("window.heard = null; fetch('{path}', {options}).then(function (r) {{ return r.text(); }}).then(function (t) {{ heard = t; }})")).await;
             let heard = tab.until("window.heard").await.to_string();
-            assert!(!heard.contains(&token) && !heard.contains(object) && !heard.contains("success"), "{path} {options}: {heard}");
+            assert!(
+                !heard.contains(&token) && !heard.contains(object) && !heard.contains("success"),
+                "{path} {options}: {heard}"
+            );
         }
     }
     assert_eq!(app.reloader.accounts(), 1);
@@ -160,31 +226,50 @@ async fn a_rebound_page_reads_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_may_still_look_at_a_token() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let (app, _service) = server().await;
     let tab = browser.tab().await;
     for name in ["127.0.0.1", "localhost", OWN, "jsdkd"] {
         tab.go(&format!("{}/token?name=a", at(name, &app))).await;
-        let object = tab.until("document.body.innerText.indexOf('{') == 0 && document.body.innerText").await;
-        assert!(object.as_str().is_some_and(|object| object.contains("token-1")), "{name}: {object}");
+        let object = tab
+            .until("document.body.innerText.indexOf('{') == 0 && document.body.innerText")
+            .await;
+        assert!(
+            object
+                .as_str()
+                .is_some_and(|object| object.contains("token-1")),
+            "{name}: {object}"
+        );
         tab.go("about:blank").await;
         tab.until("location.href == 'about:blank'").await;
     }
-    tab.go(&format!("{}/wx/{APP}/token/get", at(OWN, &app))).await;
-    tab.until("document.body.innerText.indexOf('\"errcode\":0') == 1").await;
+    tab.go(&format!("{}/wx/{APP}/token/get", at(OWN, &app)))
+        .await;
+    tab.until("document.body.innerText.indexOf('\"errcode\":0') == 1")
+        .await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_with_their_usual_headers_create_apps() {
     let (app, _service) = server().await;
-    let query = |name: &str| format!("{}/wechat/app/create?appid=wx-{name}&secret=s&token=t", app.url);
+    let query = |name: &str| {
+        format!(
+            "{}/wechat/app/create?appid=wx-{name}&secret=s&token=t",
+            app.url
+        )
+    };
     let node = |call: &str| format!("{call}.then(r => r.text()).then(console.log)");
     let (by_fetch, by_post) = (query("fetch"), format!("{}/wechat/app/create", app.url));
     let post = format!(
         "fetch('{by_post}', {{ method: 'POST', headers: {{ 'Content-Type': 'application/json' }}, body: JSON.stringify({{ appid: 'wx-json', secret: 's', token: 't' }}) }})"
     );
-    let urllib = format!("import urllib.request; print(urllib.request.urlopen('{}').read().decode())", query("urllib"));
+    let urllib = format!(
+        "import urllib.request; print(urllib.request.urlopen('{}').read().decode())",
+        query("urllib")
+    );
     let java = format!(
         "class A {{ public static void main(String[] a) throws Exception {{ System.out.println(new String(new java.net.URL(\"{}\").openStream().readAllBytes())); }} }}",
         query("java")
@@ -195,16 +280,29 @@ async fn programs_with_their_usual_headers_create_apps() {
     let source = source.display().to_string();
     let mut runs: Vec<(&str, Vec<String>)> = vec![
         ("curl", vec!["-sS".to_owned(), query("curl")]),
-        ("curl", vec!["-sS".to_owned(), "-d".to_owned(), "appid=wx-form&secret=s&token=t".to_owned(), by_post.clone()]),
+        (
+            "curl",
+            vec![
+                "-sS".to_owned(),
+                "-d".to_owned(),
+                "appid=wx-form&secret=s&token=t".to_owned(),
+                by_post.clone(),
+            ],
+        ),
         ("python3", vec!["-c".to_owned(), urllib]),
-        ("node", vec!["-e".to_owned(), node(&format!("fetch('{by_fetch}')"))]),
+        (
+            "node",
+            vec!["-e".to_owned(), node(&format!("fetch('{by_fetch}')"))],
+        ),
         ("node", vec!["-e".to_owned(), node(&post)]),
     ];
     if programs::find("javac").is_some() {
         runs.push(("java", vec![source]));
     }
     for (name, arguments) in runs {
-        let Some(program) = programs::find(name) else { continue };
+        let Some(program) = programs::find(name) else {
+            continue;
+        };
         let run = Command::new(program).args(&arguments).output().unwrap();
         assert_eq!(
             String::from_utf8_lossy(&run.stdout).trim(),
@@ -214,20 +312,42 @@ async fn programs_with_their_usual_headers_create_apps() {
     }
     // The others by what they are known to send.
     for (number, headers) in [
-        &[("user-agent", "Go-http-client/1.1"), ("accept-encoding", "gzip")][..],
-        &[("user-agent", "python-requests/2.32.3"), ("accept", "*/*"), ("accept-encoding", "gzip, deflate")],
-        &[("user-agent", "Java/1.8.0_402"), ("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2")],
+        &[
+            ("user-agent", "Go-http-client/1.1"),
+            ("accept-encoding", "gzip"),
+        ][..],
+        &[
+            ("user-agent", "python-requests/2.32.3"),
+            ("accept", "*/*"),
+            ("accept-encoding", "gzip, deflate"),
+        ],
+        &[
+            ("user-agent", "Java/1.8.0_402"),
+            (
+                "accept",
+                "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+            ),
+        ],
         &[("user-agent", "okhttp/4.12.0"), ("accept-encoding", "gzip")],
-        &[("user-agent", "axios/1.11.0"), ("accept", "application/json, text/plain, */*")],
+        &[
+            ("user-agent", "axios/1.11.0"),
+            ("accept", "application/json, text/plain, */*"),
+        ],
         &[("user-agent", "GuzzleHttp/7")],
     ]
     .iter()
     .enumerate()
     {
         let path = format!("/wechat/app/create?appid=wx-as-{number}&secret=s&token=t");
-        let request = headers.iter().fold(app.request(Method::GET, &path), |request, (name, value)| request.header(*name, *value));
+        let request = headers
+            .iter()
+            .fold(app.request(Method::GET, &path), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         succeeded(&app.send(request.timeout(Duration::from_secs(20))).await);
-        let traced = app.request(Method::GET, &path).header("user-agent", "Mozilla/5.0");
+        let traced = app
+            .request(Method::GET, &path)
+            .header("user-agent", "Mozilla/5.0");
         assert!(refused(&app.send(traced).await, 403).contains("no browser"));
     }
     app.stop().await;

@@ -1,5 +1,6 @@
-//! `jsdkd.login` of `static/jsdkd.js` in a real browser: out from a shop's page to the sandbox's authorize page, a press of a button
-//! there, and back. Every page here calls login as soon as it is opened, which is what could go round and round.
+//! `jsdkd.login` of `static/jsdkd.js` in a real browser: out from a shop's page to the sandbox's
+//! authorize page, a press of a button there, and back. Every page here calls login as soon as it
+//! is opened, which is what could go round and round.
 
 use sandbox::Answer;
 use serde_json::{Value, json};
@@ -41,7 +42,11 @@ impl Shop {
             &server.sandbox,
             json!({ "cors": ["example\\.com"], "apps": [{ "key": APP, "secret": APP_SECRET, "oauth": oauth }] }),
         ));
-        Self { server, home, _serving: serving }
+        Self {
+            server,
+            home,
+            _serving: serving,
+        }
     }
 
     /// Opens the shop and waits for WeChat's question; its address.
@@ -51,7 +56,11 @@ impl Shop {
     }
 
     async fn asked(&self, tab: &Tab<'_>) -> String {
-        tab.until("document.querySelector('button.yes') && location.href").await.as_str().expect("an address").to_owned()
+        tab.until("document.querySelector('button.yes') && location.href")
+            .await
+            .as_str()
+            .expect("an address")
+            .to_owned()
     }
 }
 
@@ -62,12 +71,18 @@ async fn outcome(tab: &Tab<'_>) -> Value {
 
 /// The page stays where it is: nothing is kept that login would have kept on its way out.
 async fn stays(tab: &Tab<'_>, address: &str) {
-    assert_eq!(tab.value("sessionStorage.getItem('jsdkd.login') + ' ' + location.href").await, format!("{{}} {address}"));
+    assert_eq!(
+        tab.value("sessionStorage.getItem('jsdkd.login') + ' ' + location.href")
+            .await,
+        format!("{{}} {address}")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let shop = Shop::open("scope: 'snsapi_userinfo', state: { from: 'cart' }", "").await;
     let tab = browser.tab().await;
     shop.at_wechat(&tab, CART).await;
@@ -76,14 +91,26 @@ async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was
     let came = outcome(&tab).await;
     assert_eq!(came["got"]["state"], json!({ "from": "cart" }), "{came}");
     let ticket = came["got"]["ticket"].as_str().expect("a ticket");
-    assert_eq!(shop.server.get(&redeeming(ticket)).await.json()["nickname"], "小明");
+    assert_eq!(
+        shop.server.get(&redeeming(ticket)).await.json()["nickname"],
+        "小明"
+    );
     assert_eq!(tab.value("returned && !jsdkd.returned").await, true);
-    let entered = tab.value("entered").await.as_str().expect("an address").to_owned();
-    assert!(entered.contains(&format!("&ticket={ticket}&state=jsdkd.")), "{entered}");
+    let entered = tab
+        .value("entered")
+        .await
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    assert!(
+        entered.contains(&format!("&ticket={ticket}&state=jsdkd.")),
+        "{entered}"
+    );
     let cart = format!("{}{CART}", shop.home);
     stays(&tab, &cart).await;
 
-    // Two parts of a page that ask at the same time get the same, and do not send the visitor out again.
+    // Two parts of a page that ask at the same time get the same, and do not send the visitor out
+    // again.
     let twice = "again().then(function (got) { window.second = got; })";
     tab.value(twice).await;
     assert_eq!(tab.until("window.second").await, came);
@@ -91,12 +118,18 @@ async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was
 
     tab.value("location.reload()").await;
     shop.asked(&tab).await;
-    assert_eq!(shop.server.sandbox.calls(EXCHANGE), 1, "a page that is loaded again begins again and uses nothing twice");
+    assert_eq!(
+        shop.server.sandbox.calls(EXCHANGE),
+        1,
+        "a page that is loaded again begins again and uses nothing twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_brings_wechats_code() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let shop = Shop::open("mode: 'relay', redirect: '/in?x=1'", "").await;
     let tab = browser.tab().await;
     let asked = shop.at_wechat(&tab, "/cart?ticket=7&state=open").await;
@@ -115,14 +148,20 @@ async fn a_relay_brings_wechats_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     for mode in ["login", "relay"] {
         let shop = Shop::open(&format!("mode: '{mode}', scope: 'snsapi_userinfo'"), "").await;
         let tab = browser.tab().await;
         shop.at_wechat(&tab, CART).await;
         tab.press("button[value=refuse]").await;
         let came = outcome(&tab).await;
-        assert_eq!((&came["code"], &came["error"]), (&json!("access_denied"), &json!(true)), "{came}");
+        assert_eq!(
+            (&came["code"], &came["error"]),
+            (&json!("access_denied"), &json!(true)),
+            "{came}"
+        );
         stays(&tab, &format!("{}{CART}", shop.home)).await;
         if mode == "login" {
             tab.value("location.reload()").await;
@@ -136,24 +175,39 @@ async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_from_another_login_begins_anew_when_it_is_old_and_rejects_when_it_is_not() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let shop = Shop::open("", "").await;
     let tab = browser.tab().await;
-    for old in ["ticket=0123&state=jsdkd.k00000.x1", "error=access_denied&state=jsdkd.k00000.x1"] {
+    for old in [
+        "ticket=0123&state=jsdkd.k00000.x1",
+        "error=access_denied&state=jsdkd.k00000.x1",
+    ] {
         shop.at_wechat(&tab, &format!("/cart?a=1&{old}#/top")).await;
         tab.press("button.yes").await;
-        assert_eq!(outcome(&tab).await["got"]["ticket"].as_str().map(str::len), Some(32));
+        assert_eq!(
+            outcome(&tab).await["got"]["ticket"].as_str().map(str::len),
+            Some(32)
+        );
         stays(&tab, &format!("{}/cart?a=1#/top", shop.home)).await;
     }
     let now = tab.value("Date.now().toString(36)").await;
-    tab.go(&format!("{}/cart?a=1&ticket=0123&state=jsdkd.{}.x1#/top", shop.home, now.as_str().unwrap())).await;
+    tab.go(&format!(
+        "{}/cart?a=1&ticket=0123&state=jsdkd.{}.x1#/top",
+        shop.home,
+        now.as_str().unwrap()
+    ))
+    .await;
     assert_eq!(outcome(&tab).await["code"], "state_mismatch");
     stays(&tab, &format!("{}/cart?a=1#/top", shop.home)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_round_and_round() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let shop = Shop::open("", "").await;
     let tab = browser.tab().await;
     shop.at_wechat(&tab, CART).await;
@@ -166,19 +220,30 @@ async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_roun
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_moves_first_loses_nothing() {
-    let Some(browser) = Devtools::start().await else { return };
-    let shop = Shop::open("", "history.replaceState({ n: 1 }, '', '/home?state=open#/x')").await;
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
+    let shop = Shop::open(
+        "",
+        "history.replaceState({ n: 1 }, '', '/home?state=open#/x')",
+    )
+    .await;
     let tab = browser.tab().await;
     shop.at_wechat(&tab, "/").await;
     tab.press("button.yes").await;
-    assert_eq!(outcome(&tab).await["got"]["ticket"].as_str().map(str::len), Some(32));
+    assert_eq!(
+        outcome(&tab).await["got"]["ticket"].as_str().map(str::len),
+        Some(32)
+    );
     stays(&tab, &format!("{}/home?state=open#/x", shop.home)).await;
     assert_eq!(tab.value("history.state.n").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let denied = "Object.defineProperty(window, 'sessionStorage', { get: function () { throw new Error('denied'); } })";
     let shop = Shop::open("", denied).await;
     let tab = browser.tab().await;
@@ -190,21 +255,37 @@ async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_in_another_profile_is_a_page_and_leaves_the_login_to_its_own() {
-    let Some(browser) = Devtools::start().await else { return };
+    let Some(browser) = Devtools::start().await else {
+        return;
+    };
     let shop = Shop::open("scope: 'snsapi_userinfo'", "").await;
     let (own, other) = (browser.tab().await, browser.tab().await);
     let asked = shop.at_wechat(&own, CART).await;
-    let callback = shop.server.sandbox.visit(&asked, "Alice", Answer::Agree).unwrap();
+    let callback = shop
+        .server
+        .sandbox
+        .visit(&asked, "Alice", Answer::Agree)
+        .unwrap();
     other.go(&callback).await;
     let refused =
         other.until("document.readyState === 'complete' && location.href !== 'about:blank' && document.body.innerText").await;
     assert!(!refused.as_str().unwrap().is_empty());
     assert_eq!(
-        other.value("performance.getEntriesByType('navigation')[0].responseStatus + ' ' + location.href").await,
+        other
+            .value(
+                "performance.getEntriesByType('navigation')[0].responseStatus + ' ' + location.href"
+            )
+            .await,
         format!("400 {callback}")
     );
     assert_eq!(shop.server.sandbox.calls(EXCHANGE), 0);
     own.go(&callback).await;
-    let ticket = outcome(&own).await["got"]["ticket"].as_str().expect("a ticket").to_owned();
-    assert_eq!(shop.server.get(&redeeming(&ticket)).await.json()["nickname"], "Alice");
+    let ticket = outcome(&own).await["got"]["ticket"]
+        .as_str()
+        .expect("a ticket")
+        .to_owned();
+    assert_eq!(
+        shop.server.get(&redeeming(&ticket)).await.json()["nickname"],
+        "Alice"
+    );
 }

@@ -1,4 +1,5 @@
-//! Several instances on one store: how soon they see each other's values, how often they read, and what works while the store is down.
+//! Several instances on one store: how soon they see each other's values, how often they read, and
+//! what works while the store is down.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use clock::{Clock, SteadyMillis, UnixMillis};
 use credentials::keeper::{Keeper, KeeperError};
 use credentials::store::{
-    Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords,
+    Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError,
+    StoredApp, VersionedRecords,
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use sandbox::Fault;
@@ -59,16 +61,28 @@ impl Brittle {
 
     /// Delays each answer from now on.
     fn answers_after(&self, span: Duration) {
-        self.latency_ms.store(span.as_millis() as u64, Ordering::SeqCst);
+        self.latency_ms
+            .store(span.as_millis() as u64, Ordering::SeqCst);
     }
 
     fn fault(&self, operation: &'static str) -> Result<(), StoreError> {
         let cause = || "the test switched it off".to_owned();
-        if self.is_down.load(Ordering::SeqCst) { Err(StoreError { backend: "brittle", operation, cause: cause() }) } else { Ok(()) }
+        if self.is_down.load(Ordering::SeqCst) {
+            Err(StoreError {
+                backend: "brittle",
+                operation,
+                cause: cause(),
+            })
+        } else {
+            Ok(())
+        }
     }
 
     async fn on_its_way(&self) {
-        tokio::time::sleep(Duration::from_millis(self.latency_ms.load(Ordering::SeqCst))).await;
+        tokio::time::sleep(Duration::from_millis(
+            self.latency_ms.load(Ordering::SeqCst),
+        ))
+        .await;
     }
 
     /// What is stored, whether the store is up or not.
@@ -78,7 +92,10 @@ impl Brittle {
 
     /// Writes as another instance would.
     async fn written_elsewhere(&self, text: &str) {
-        self.records.put(KEY, &record(text, HOUR)).await.expect("memory does not fail");
+        self.records
+            .put(KEY, &record(text, HOUR))
+            .await
+            .expect("memory does not fail");
     }
 
     async fn deleted(&self) {
@@ -131,12 +148,19 @@ impl VersionedRecords for Brittle {
         async move {
             self.puts.fetch_add(1, Ordering::SeqCst);
             self.fault("write")?;
-            self.records.write_pair(key, over, new, companion, kept).await
+            self.records
+                .write_pair(key, over, new, companion, kept)
+                .await
         }
         .boxed()
     }
 
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.fault("write")?;
             self.records.write_companion(key, companion, ttl).await
@@ -153,7 +177,10 @@ impl VersionedRecords for Brittle {
         async move {
             self.fault("claim")?;
             let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
-            let is_free = claims.get(key).is_none_or(|(holder, ends)| holder == owner || *ends <= now) || !self.is_shared;
+            let is_free = claims
+                .get(key)
+                .is_none_or(|(holder, ends)| holder == owner || *ends <= now)
+                || !self.is_shared;
             if is_free {
                 claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
             }
@@ -162,7 +189,11 @@ impl VersionedRecords for Brittle {
         .boxed()
     }
 
-    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn return_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.fault("release")?;
             let mut claims = self.claims.lock().unwrap();
@@ -188,7 +219,11 @@ impl Records for Brittle {
         .boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.fault("write")?;
             self.records.put(key, record).await
@@ -217,7 +252,12 @@ impl Records for Brittle {
         .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             self.fault("spend")?;
             self.records.take_permit(key, limit, window).await
@@ -251,13 +291,20 @@ async fn a_stored_value_reaches_every_instance_within_a_second() {
     let first = token(&one).await;
     assert_eq!(token(&two).await, first);
     store.written_elsewhere("renewed elsewhere").await;
-    // An idle instance reads the store at the first request after a second; a busy one has read it before.
+    // An idle instance reads the store at the first request after a second; a busy one has read it
+    // before.
     tokio::time::sleep(SECOND + Duration::from_millis(20)).await;
-    assert_eq!((token(&one).await.as_str(), token(&two).await.as_str()), ("renewed elsewhere", "renewed elsewhere"));
+    assert_eq!(
+        (token(&one).await.as_str(), token(&two).await.as_str()),
+        ("renewed elsewhere", "renewed elsewhere")
+    );
     store.written_elsewhere("and again").await;
     let begun = Instant::now();
     while token(&one).await != "and again" {
-        assert!(begun.elapsed() < SECOND + Duration::from_millis(500), "a busy instance");
+        assert!(
+            begun.elapsed() < SECOND + Duration::from_millis(500),
+            "a busy instance"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(world.token_calls(), 1);
@@ -277,8 +324,14 @@ async fn busy_credentials_are_read_twice_a_second_without_a_wait() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let gets = store.gets.load(Ordering::SeqCst) - before;
-    assert!((2..=5).contains(&gets), "{gets} reads for {requests} requests in two seconds");
-    assert!(slowest < Duration::from_millis(90), "the reading runs behind: {slowest:?}");
+    assert!(
+        (2..=5).contains(&gets),
+        "{gets} reads for {requests} requests in two seconds"
+    );
+    assert!(
+        slowest < Duration::from_millis(90),
+        "the reading runs behind: {slowest:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,7 +348,10 @@ async fn cached_values_are_served_while_the_store_is_down() {
         assert_eq!(world.token_calls(), 1);
         store.down(false);
         store.written_elsewhere("renewed elsewhere").await;
-        eventually("the store's truth counts again", async || token(&instance).await == "renewed elsewhere").await;
+        eventually("the store's truth counts again", async || {
+            token(&instance).await == "renewed elsewhere"
+        })
+        .await;
     }
 }
 
@@ -310,7 +366,10 @@ async fn stable_fetches_without_the_store_and_writes_back_later() {
     }
     assert_eq!((world.token_calls(), store.stored().await), (1, None));
     store.down(false);
-    eventually("it is written back", async || store.stored().await.as_ref() == Some(&fetched)).await;
+    eventually("it is written back", async || {
+        store.stored().await.as_ref() == Some(&fetched)
+    })
+    .await;
     assert_eq!((token(&instance).await, world.token_calls()), (fetched, 1));
 }
 
@@ -318,7 +377,10 @@ async fn stable_fetches_without_the_store_and_writes_back_later() {
 async fn a_stable_ticket_is_fetched_without_the_store() {
     let (world, store, instance) = one(TokenApi::Stable).await;
     store.down(true);
-    let ticket = instance.value(CredentialKind::JsapiTicket).await.expect("a ticket");
+    let ticket = instance
+        .value(CredentialKind::JsapiTicket)
+        .await
+        .expect("a ticket");
     assert_eq!(world.sandbox.current_ticket(APP), Some(ticket));
     assert_eq!((world.token_calls(), world.ticket_calls()), (1, 1));
 }
@@ -328,10 +390,20 @@ async fn basic_refuses_a_cold_token_while_the_store_is_down() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     store.down(true);
     assert!(matches!(instance.token().await, Err(KeeperError::Store(_))));
-    assert!(matches!(instance.value(CredentialKind::JsapiTicket).await, Err(KeeperError::Store(_))));
-    assert_eq!(world.token_calls(), 0, "a fetch without the lease could void another instance's token");
+    assert!(matches!(
+        instance.value(CredentialKind::JsapiTicket).await,
+        Err(KeeperError::Store(_))
+    ));
+    assert_eq!(
+        world.token_calls(),
+        0,
+        "a fetch without the lease could void another instance's token"
+    );
     store.down(false);
-    assert!(world.sandbox.accepts(&token(&instance).await), "no pause: it was not WeChat's fault");
+    assert!(
+        world.sandbox.accepts(&token(&instance).await),
+        "no pause: it was not WeChat's fault"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +412,10 @@ async fn a_forced_renewal_never_happens_without_the_store() {
         let (world, store, instance) = one(token_api).await;
         let held = token(&instance).await;
         store.down(true);
-        assert!(instance.rotate(&held).await.is_err(), "{token_api:?}: the limit lives in the store");
+        assert!(
+            instance.rotate(&held).await.is_err(),
+            "{token_api:?}: the limit lives in the store"
+        );
         assert_eq!(token(&instance).await, held);
         assert_eq!(world.token_calls(), 1);
     }
@@ -368,7 +443,10 @@ async fn a_deleted_value_is_fetched_again() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     let first = token(&instance).await;
     store.deleted().await;
-    eventually("another token comes", async || token(&instance).await != first).await;
+    eventually("another token comes", async || {
+        token(&instance).await != first
+    })
+    .await;
     assert_eq!(world.token_calls(), 2);
     assert_eq!(store.stored().await, Some(token(&instance).await));
 }
@@ -376,24 +454,50 @@ async fn a_deleted_value_is_fetched_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_instances_renews_for_all() {
     let (world, store) = (World::new(Clock::system()).await, Brittle::new());
-    world.sandbox.fault(Fault::delay(Duration::from_millis(400)));
-    let instances: Vec<_> = (0..8).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
+    world
+        .sandbox
+        .fault(Fault::delay(Duration::from_millis(400)));
+    let instances: Vec<_> = (0..8)
+        .map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic))
+        .collect();
     let tokens = futures_util::future::join_all(instances.iter().map(token)).await;
     assert!(tokens.iter().all(|token| *token == tokens[0]));
-    assert_eq!((world.token_calls(), store.puts.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!(
+        (world.token_calls(), store.puts.load(Ordering::SeqCst)),
+        (1, 1)
+    );
     // The same for a refused value: one renewal and one limit over all instances.
-    let rotated = futures_util::future::join_all(instances.iter().map(|instance| instance.rotate(&tokens[0]))).await;
-    let rotated: Vec<_> = rotated.into_iter().map(|token| token.expect("a token")).collect();
-    assert!(rotated.iter().all(|token| *token == rotated[0] && *token != tokens[0]));
+    let rotated = futures_util::future::join_all(
+        instances.iter().map(|instance| instance.rotate(&tokens[0])),
+    )
+    .await;
+    let rotated: Vec<_> = rotated
+        .into_iter()
+        .map(|token| token.expect("a token"))
+        .collect();
+    assert!(
+        rotated
+            .iter()
+            .all(|token| *token == rotated[0] && *token != tokens[0])
+    );
     assert_eq!(world.token_calls(), 2);
-    assert_eq!(instances[3].rotate(&rotated[0]).await.expect("a token"), rotated[0], "30 s have not passed for anyone");
+    assert_eq!(
+        instances[3].rotate(&rotated[0]).await.expect("a token"),
+        rotated[0],
+        "30 s have not passed for anyone"
+    );
     assert_eq!(world.token_calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_lifetime_is_renewed_in_its_last_twelfth_everywhere() {
-    let (world, store) = (World::with_lives_of(Duration::from_secs(48)).await, Brittle::new());
-    let instances: Vec<_> = (0..3).map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic)).collect();
+    let (world, store) = (
+        World::with_lives_of(Duration::from_secs(48)).await,
+        Brittle::new(),
+    );
+    let instances: Vec<_> = (0..3)
+        .map(|_| world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic))
+        .collect();
     let first = token(&instances[0]).await;
     for instance in &instances {
         for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
@@ -412,7 +516,14 @@ async fn a_short_lifetime_is_renewed_in_its_last_twelfth_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_without_the_lease_takes_the_holders_value() {
     let (world, store, instance) = one(TokenApi::Basic).await;
-    assert!(store.acquire(KEY, "another instance", HOUR, 0).await.unwrap().lease.is_some());
+    assert!(
+        store
+            .acquire(KEY, "another instance", HOUR, 0)
+            .await
+            .unwrap()
+            .lease
+            .is_some()
+    );
     let winner = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         store.written_elsewhere("the winner's").await;
@@ -426,16 +537,27 @@ async fn a_dead_leader_is_replaced_when_its_lease_ends() {
     let (world, store, instance) = one(TokenApi::Basic).await;
     // The lease is the upstream timeout and two seconds; the leader died at once.
     let lease = TIMEOUT + 2 * SECOND;
-    assert!(store.acquire(KEY, "a dead instance", lease, 0).await.unwrap().lease.is_some());
+    assert!(
+        store
+            .acquire(KEY, "a dead instance", lease, 0)
+            .await
+            .unwrap()
+            .lease
+            .is_some()
+    );
     let begun = Instant::now();
     match instance.token().await {
-        Err(KeeperError::TooSlow { .. }) => assert!(begun.elapsed() < lease, "no caller waits for the whole lease"),
+        Err(KeeperError::TooSlow { .. }) => assert!(
+            begun.elapsed() < lease,
+            "no caller waits for the whole lease"
+        ),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.token_calls(), 0);
     eventually("it is replaced", async || instance.token().await.is_ok()).await;
     assert!(
-        begun.elapsed() >= lease - Duration::from_millis(100) && begun.elapsed() < Duration::from_secs(10),
+        begun.elapsed() >= lease - Duration::from_millis(100)
+            && begun.elapsed() < Duration::from_secs(10),
         "{:?}",
         begun.elapsed()
     );
@@ -445,22 +567,33 @@ async fn a_dead_leader_is_replaced_when_its_lease_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_is_released_after_success_and_failure() {
     let (world, store, instance) = one(TokenApi::Basic).await;
-    world.sandbox.fault(Fault::errcode(-1, "system error").times(1));
+    world
+        .sandbox
+        .fault(Fault::errcode(-1, "system error").times(1));
     instance.token().await.expect_err("WeChat is busy");
     assert!(store.claims.lock().unwrap().is_empty(), "after a failure");
     eventually("it comes", async || instance.token().await.is_ok()).await;
-    eventually("after a success", async || store.claims.lock().unwrap().is_empty()).await;
+    eventually("after a success", async || {
+        store.claims.lock().unwrap().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_read_does_not_undo_a_renewal() {
     for is_shared in [true, false] {
-        let (world, store) = (World::new(Clock::system()).await, Brittle::shared(is_shared));
+        let (world, store) = (
+            World::new(Clock::system()).await,
+            Brittle::shared(is_shared),
+        );
         let instance = world.instance(Arc::clone(&store) as Arc<dyn Store>, TokenApi::Basic);
         let first = token(&instance).await;
-        world.sandbox.fault(Fault::delay(Duration::from_millis(400)));
+        world
+            .sandbox
+            .fault(Fault::delay(Duration::from_millis(400)));
         let late = async {
-            // Begun during the renewal, and told what the store held then, after the renewal has ended.
+            // Begun during the renewal, and told what the store held then, after the renewal has
+            // ended.
             tokio::time::sleep(Duration::from_millis(200)).await;
             store.answers_after(Duration::from_millis(600));
             let answer = instance.rotate("never seen").await;
@@ -482,12 +615,26 @@ async fn shutdown_writes_what_the_store_lacks() {
     let wechat = client(&[&world.sandbox.url()]);
     let shared = Arc::clone(&store) as Arc<dyn Store>;
     // No renewal task runs, so only `close` can write it.
-    let keeper = Keeper::new(vec![account(TokenApi::Stable)], shared, wechat, Clock::system(), Keep::Active);
+    let keeper = Keeper::new(
+        vec![account(TokenApi::Stable)],
+        shared,
+        wechat,
+        Clock::system(),
+        Keep::Active,
+    );
     store.down(true);
     let credentials = keeper.credentials(APP).expect("the usual account");
-    credentials.credential(CredentialKind::AccessToken).get().await.expect("a token");
+    credentials
+        .credential(CredentialKind::AccessToken)
+        .get()
+        .await
+        .expect("a token");
     assert_eq!(store.stored().await, None);
     store.down(false);
     keeper.close(SECOND).await;
-    assert!(world.sandbox.accepts(&store.stored().await.expect("it was written")));
+    assert!(
+        world
+            .sandbox
+            .accepts(&store.stored().await.expect("it was written"))
+    );
 }

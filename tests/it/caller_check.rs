@@ -1,4 +1,5 @@
-//! Who is answered at the addresses of wetoken and TokenBoy: by host name, by proxy, by signature; and what the log says of it.
+//! Who is answered at the addresses of wetoken and TokenBoy: by host name, by proxy, by signature;
+//! and what the log says of it.
 
 use std::net::SocketAddr;
 
@@ -16,7 +17,8 @@ use crate::support::raw;
 use crate::support::service::Service;
 use crate::wetoken::{granted, refused, succeeded};
 
-/// One address of each kind: two that read by the fast path, one by the router, and those that change something.
+/// One address of each kind: two that read by the fast path, one by the router, and those that
+/// change something.
 const PATHS: [&str; 6] = [
     "/token?name=a",
     "/wx/{app}/token/get",
@@ -44,8 +46,12 @@ fn paths() -> impl Iterator<Item = String> {
 /// Whether a raw answer lets its caller in; otherwise it tells nothing.
 fn is_let_in(answer: &raw::Raw) -> bool {
     // The HTTP library refuses some malformed requests itself.
-    let is_refused = matches!(answer.status, 400 | 403) || answer.body.starts_with(r#"{"errcode":403"#);
-    assert!(!is_refused || !answer.body.contains("token-1"), "{answer:?}");
+    let is_refused =
+        matches!(answer.status, 400 | 403) || answer.body.starts_with(r#"{"errcode":403"#);
+    assert!(
+        !is_refused || !answer.body.contains("token-1"),
+        "{answer:?}"
+    );
     assert!(is_refused || answer.status == 200, "{answer:?}");
     !is_refused
 }
@@ -56,12 +62,15 @@ async fn exchange(server: SocketAddr, head: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_this_servers_host_names_are_answered() {
-    let over =
-        json!({ "server": { "publicUrl": "https://wx.example.com/base/", "hosts": ["tokens.example.com", "Wx2.Example.COM."] } });
+    let over = json!({ "server": { "publicUrl": "https://wx.example.com/base/", "hosts": ["tokens.example.com", "Wx2.Example.COM."] } });
     let (app, _service) = with(over).await;
     for path in paths().filter(|path| path != CREATE) {
         let ask = async |host: &str| {
-            exchange(app.address(), &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+            exchange(
+                app.address(),
+                &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+            )
+            .await
         };
         for own in [
             "127.0.0.1",
@@ -91,7 +100,10 @@ async fn only_this_servers_host_names_are_answered() {
             assert!(!ask(foreign).await, "{path} {foreign}");
         }
         let raw = async |head: &str| exchange(app.address(), &head.replace("PATH", &path)).await;
-        assert!(raw("GET PATH HTTP/1.0\r\n\r\n").await, "an old program names no host");
+        assert!(
+            raw("GET PATH HTTP/1.0\r\n\r\n").await,
+            "an old program names no host"
+        );
         assert!(!raw("GET PATH HTTP/1.0\r\nHost: evil.example\r\n\r\n").await);
         assert!(raw("GET http://tokens.example.comPATH HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await);
         assert!(!raw("GET http://evil.examplePATH HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await);
@@ -139,15 +151,25 @@ async fn a_proxy_header_from_an_untrusted_peer_is_refused() {
         let (app, _service) = with(json!({ "server": { "trustedProxies": trusted } })).await;
         for path in paths() {
             let ask = async |trace: &str| {
-                exchange(app.address(), &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{trace}\r\n"))
-                    .await
+                exchange(
+                    app.address(),
+                    &format!(
+                        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{trace}\r\n"
+                    ),
+                )
+                .await
             };
             for trace in traces {
                 assert!(!ask(&format!("{trace}\r\n")).await, "{path} {trace}");
             }
             assert!(ask("").await, "{path}");
         }
-        let answer = app.send(app.request(Method::GET, &format!("/wx/{APP}/token/get")).header("via", "1.1 x")).await;
+        let answer = app
+            .send(
+                app.request(Method::GET, &format!("/wx/{APP}/token/get"))
+                    .header("via", "1.1 x"),
+            )
+            .await;
         assert!(refused(&answer, 403).contains("server.trustedProxies"));
         app.stop().await;
     }
@@ -182,8 +204,12 @@ async fn a_trusted_proxy_names_the_client() {
     }
     app.stop().await;
     let (app, _service) = with(json!({ "wetoken": { "allow": ["loopback"] } })).await;
-    let told =
-        app.send(app.request(Method::GET, &format!("/wx/{APP}/token/get")).header("x-forwarded-for", "127.0.0.1, 10.0.0.5")).await;
+    let told = app
+        .send(
+            app.request(Method::GET, &format!("/wx/{APP}/token/get"))
+                .header("x-forwarded-for", "127.0.0.1, 10.0.0.5"),
+        )
+        .await;
     refused(&told, 403);
     app.stop().await;
 }
@@ -196,18 +222,47 @@ async fn behind_a_real_nginx_only_the_named_are_answered() {
     for (directives, trusted, untrusted) in [
         ("", true, true),
         ("proxy_set_header X-Real-IP $remote_addr;", false, false),
-        ("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", true, false),
+        (
+            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+            true,
+            false,
+        ),
         ("proxy_set_header X-Forwarded-For 8.8.8.8;", false, false),
-        ("proxy_set_header Forwarded \"for=$remote_addr\";", true, false),
-        ("proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Host $host;", false, false),
+        (
+            "proxy_set_header Forwarded \"for=$remote_addr\";",
+            true,
+            false,
+        ),
+        (
+            "proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Host $host;",
+            false,
+            false,
+        ),
         ("proxy_set_header Via \"1.1 nginx\";", false, false),
     ] {
         for (server, expected) in [(&app, trusted), (&strict, untrusted)] {
-            let Some(nginx) = Nginx::bare(server.address(), directives).await else { return };
+            let Some(nginx) = Nginx::bare(server.address(), directives).await else {
+                return;
+            };
             let path = format!("/wx/{APP}/token/get");
-            let answer = client.get(format!("http://{}{path}", nginx.http)).send().await.unwrap().text().await.unwrap();
-            assert_eq!(answer.starts_with(r#"{"errcode":0"#), expected, "{directives:?}: {answer}");
-            let token = client.get(format!("http://{}/token?name=a", nginx.http)).send().await.unwrap();
+            let answer = client
+                .get(format!("http://{}{path}", nginx.http))
+                .send()
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap();
+            assert_eq!(
+                answer.starts_with(r#"{"errcode":0"#),
+                expected,
+                "{directives:?}: {answer}"
+            );
+            let token = client
+                .get(format!("http://{}/token?name=a", nginx.http))
+                .send()
+                .await
+                .unwrap();
             assert_eq!(token.status() == 200, expected, "{directives:?}");
         }
     }
@@ -220,14 +275,24 @@ async fn a_database_alone_opens_nothing() {
     let (_files, url) = sqlite();
     install(&url).await;
     let app = TestApp::with(json!({ "cache": { "sql": url } })).await;
-    let Some(nginx) = Nginx::bare(app.address(), "").await else { return };
+    let Some(nginx) = Nginx::bare(app.address(), "").await else {
+        return;
+    };
     for path in paths() {
         app.get(&path).await.problem(404, "not_found");
-        let through = reqwest::get(format!("http://{}{path}", nginx.http)).await.unwrap();
+        let through = reqwest::get(format!("http://{}{path}", nginx.http))
+            .await
+            .unwrap();
         assert_eq!(through.status(), 404, "{path}");
     }
-    app.reloader.apply(config_of(&app.sandbox, json!({ "cache": { "sql": url }, "wetoken": {} })));
-    granted(&app.get(&format!("/wx/{APP}/token/get")).await, "access_token");
+    app.reloader.apply(config_of(
+        &app.sandbox,
+        json!({ "cache": { "sql": url }, "wetoken": {} }),
+    ));
+    granted(
+        &app.get(&format!("/wx/{APP}/token/get")).await,
+        "access_token",
+    );
     app.stop().await;
 }
 
@@ -240,15 +305,32 @@ async fn check_notes_that_a_database_alone_opens_nothing() {
     };
     let alone = check("{ cache: { sql: 'mysql://u:p@db/wetoken' } }").await;
     assert_eq!(alone.code, Some(0), "{alone:?}");
-    assert!(alone.out.contains("note: ") && alone.out.contains("wetoken: {}") && !alone.out.contains("warning"), "{alone:?}");
-    for text in ["{ cache: { sql: 'mysql://u:p@db/wetoken' }, wetoken: {} }", "{ cache: { file: 'f' }, wetoken: {} }"] {
+    assert!(
+        alone.out.contains("note: ")
+            && alone.out.contains("wetoken: {}")
+            && !alone.out.contains("warning"),
+        "{alone:?}"
+    );
+    for text in [
+        "{ cache: { sql: 'mysql://u:p@db/wetoken' }, wetoken: {} }",
+        "{ cache: { file: 'f' }, wetoken: {} }",
+    ] {
         let opened = check(text).await;
-        assert!(opened.code == Some(0) && !opened.out.contains("note"), "{opened:?}");
+        assert!(
+            opened.code == Some(0) && !opened.out.contains("note"),
+            "{opened:?}"
+        );
     }
 }
 
 /// `path` with a signature of version 2 by `realm`.
-fn signed(method: &str, path: &str, pairs: &[(&str, &str)], body: &str, realm: (&str, &str)) -> String {
+fn signed(
+    method: &str,
+    path: &str,
+    pairs: &[(&str, &str)],
+    body: &str,
+    realm: (&str, &str),
+) -> String {
     let ts = Clock::system().wall().to_string();
     let mut pairs = pairs.to_vec();
     pairs.extend([("realm", realm.0), ("nonce", "n-1"), ("ts", &ts)]);
@@ -269,36 +351,89 @@ fn of_realm(apps: Value) -> Value {
 async fn a_realm_in_the_section_asks_for_its_signature() {
     let (app, _service) = with(of_realm(json!([APP, "wx-new"]))).await;
     let get = format!("/wx/{APP}/token/get");
-    for (path, pairs) in [(get.as_str(), &[][..]), (&format!("/{APP}/wechat/ticket/get"), &[]), ("/token/query", &[("appid", APP)])]
-    {
+    for (path, pairs) in [
+        (get.as_str(), &[][..]),
+        (&format!("/{APP}/wechat/ticket/get"), &[]),
+        ("/token/query", &[("appid", APP)]),
+    ] {
         let plain = format!("{path}?{}", signature::canonical_query(pairs.to_vec()));
-        assert!(refused(&app.get(&plain).await, 403).contains("wetoken.realm"), "{path}");
+        assert!(
+            refused(&app.get(&plain).await, 403).contains("wetoken.realm"),
+            "{path}"
+        );
         let right = app.get(&signed("GET", path, pairs, "", OURS)).await;
-        assert!(right.body.starts_with(r#"{"errcode":0"#) || right.body.contains("no unexpired credential"), "{path}: {right:?}");
-        refused(&app.get(&signed("GET", path, pairs, "", (REALM, "wrong"))).await, 403);
-        refused(&app.get(&signed("POST", path, pairs, "", OURS)).await, 403);
+        assert!(
+            right.body.starts_with(r#"{"errcode":0"#)
+                || right.body.contains("no unexpired credential"),
+            "{path}: {right:?}"
+        );
         refused(
-            &app.get(&signed("GET", "/wx/wx-other/token/get", pairs, "", OURS).replace("/wx/wx-other/token/get", path)).await,
+            &app.get(&signed("GET", path, pairs, "", (REALM, "wrong")))
+                .await,
             403,
         );
-        let other = refused(&app.get(&signed("GET", path, pairs, "", ("R2", "s2"))).await, 403);
+        refused(&app.get(&signed("POST", path, pairs, "", OURS)).await, 403);
+        refused(
+            &app.get(
+                &signed("GET", "/wx/wx-other/token/get", pairs, "", OURS)
+                    .replace("/wx/wx-other/token/get", path),
+            )
+            .await,
+            403,
+        );
+        let other = refused(
+            &app.get(&signed("GET", path, pairs, "", ("R2", "s2"))).await,
+            403,
+        );
         assert!(other.contains("another realm"), "{other}");
         let v1 = crate::support::app::signed_v1(APP, "");
-        refused(&app.get(&format!("{path}?{}", v1.split_once('?').unwrap().1)).await, 403);
+        refused(
+            &app.get(&format!("{path}?{}", v1.split_once('?').unwrap().1))
+                .await,
+            403,
+        );
     }
-    let foreign = refused(&app.get(&signed("GET", "/wx/wx-other/token/get", &[], "", OURS)).await, 403);
+    let foreign = refused(
+        &app.get(&signed("GET", "/wx/wx-other/token/get", &[], "", OURS))
+            .await,
+        403,
+    );
     assert_eq!(foreign, "this realm may not ask for this app");
-    refused(&app.get(&signed("GET", "/token/query", &[("appid", "wx-other")], "", OURS)).await, 403);
+    refused(
+        &app.get(&signed(
+            "GET",
+            "/token/query",
+            &[("appid", "wx-other")],
+            "",
+            OURS,
+        ))
+        .await,
+        403,
+    );
     // The networks count as well.
-    let far = app.request(Method::GET, &signed("GET", &get, &[], "", OURS)).header("x-forwarded-for", "8.8.8.8");
+    let far = app
+        .request(Method::GET, &signed("GET", &get, &[], "", OURS))
+        .header("x-forwarded-for", "8.8.8.8");
     assert!(refused(&app.send(far).await, 403).contains("wetoken.allow"));
-    let page = app.request(Method::GET, &signed("GET", &get, &[], "", OURS)).header("origin", "https://evil.example");
+    let page = app
+        .request(Method::GET, &signed("GET", &get, &[], "", OURS))
+        .header("origin", "https://evil.example");
     refused(&app.send(page).await, 403);
 
     let token = app.get("/token?name=a").await;
     assert_eq!(token.status, 401, "{token:?}");
-    assert_eq!(app.get(&signed("GET", "/token", &[("name", "a")], "", OURS)).await.json()["access_token"], "token-1");
-    assert_eq!(app.get(&signed("GET", "/token", &[("name", "a")], "", ("R2", "s2"))).await.status, 403);
+    assert_eq!(
+        app.get(&signed("GET", "/token", &[("name", "a")], "", OURS))
+            .await
+            .json()["access_token"],
+        "token-1"
+    );
+    assert_eq!(
+        app.get(&signed("GET", "/token", &[("name", "a")], "", ("R2", "s2")))
+            .await
+            .status,
+        403
+    );
     app.stop().await;
 }
 
@@ -306,18 +441,53 @@ async fn a_realm_in_the_section_asks_for_its_signature() {
 async fn a_signature_covers_the_body_of_a_new_app() {
     let (app, _service) = with(of_realm(json!([APP, "wx-new"]))).await;
     let post = async |path: &str, body: &str, kind: &str| {
-        app.send(app.request(Method::POST, path).header("content-type", kind).body(body.to_owned())).await
+        app.send(
+            app.request(Method::POST, path)
+                .header("content-type", kind)
+                .body(body.to_owned()),
+        )
+        .await
     };
-    let (form, json) = ("appid=wx-new&secret=s&token=t", r#"{"appid":"wx-new","secret":"s","token":"t"}"#);
+    let (form, json) = (
+        "appid=wx-new&secret=s&token=t",
+        r#"{"appid":"wx-new","secret":"s","token":"t"}"#,
+    );
     let (form_type, json_type) = ("application/x-www-form-urlencoded", "application/json");
     let path = "/wechat/app/create";
     refused(&post(path, form, form_type).await, 403);
-    refused(&post(&signed("POST", path, &[], "", OURS), form, form_type).await, 403);
-    refused(&post(&signed("POST", path, &[], form, OURS), &form.replace("secret=s", "secret=x"), form_type).await, 403);
+    refused(
+        &post(&signed("POST", path, &[], "", OURS), form, form_type).await,
+        403,
+    );
+    refused(
+        &post(
+            &signed("POST", path, &[], form, OURS),
+            &form.replace("secret=s", "secret=x"),
+            form_type,
+        )
+        .await,
+        403,
+    );
     let foreign = form.replace("wx-new", "wx-foreign");
-    refused(&post(&signed("POST", path, &[], &foreign, OURS), &foreign, form_type).await, 403);
+    refused(
+        &post(
+            &signed("POST", path, &[], &foreign, OURS),
+            &foreign,
+            form_type,
+        )
+        .await,
+        403,
+    );
     let foreign = json.replace("wx-new", "wx-foreign");
-    refused(&post(&signed("POST", path, &[], &foreign, OURS), &foreign, json_type).await, 403);
+    refused(
+        &post(
+            &signed("POST", path, &[], &foreign, OURS),
+            &foreign,
+            json_type,
+        )
+        .await,
+        403,
+    );
     succeeded(&post(&signed("POST", path, &[], json, OURS), json, json_type).await);
     let again = post(&signed("POST", path, &[], form, OURS), form, form_type).await;
     assert_eq!(refused(&again, 400), "wx-new already exists");
@@ -326,24 +496,54 @@ async fn a_signature_covers_the_body_of_a_new_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_open_to_other_machines_are_logged_at_start() {
-    let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
-    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
+        ..SandboxOptions::default()
+    };
+    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port");
     let opened = async |over: Value| -> Vec<(String, String, String)> {
         let folder = folder();
         write_settings(folder.path(), &settings(&sandbox.url(), over));
         let server = Process::start(folder.path(), &[], &[]).listening().await;
         let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
-        let lines = server.log().into_iter().filter(|line| text(line, "message").starts_with("open to"));
-        lines.map(|line| (text(&line, "level"), text(&line, "section"), text(&line, "allow"))).collect()
+        let lines = server
+            .log()
+            .into_iter()
+            .filter(|line| text(line, "message").starts_with("open to"));
+        lines
+            .map(|line| {
+                (
+                    text(&line, "level"),
+                    text(&line, "section"),
+                    text(&line, "allow"),
+                )
+            })
+            .collect()
     };
-    let line = |level: &str, section: &str, allow: &str| (level.to_owned(), section.to_owned(), allow.to_owned());
+    let line = |level: &str, section: &str, allow: &str| {
+        (level.to_owned(), section.to_owned(), allow.to_owned())
+    };
     let source = json!({ "a": { "url": sandbox.url() } });
     assert_eq!(opened(json!({})).await, []);
-    assert_eq!(opened(json!({ "wetoken": { "allow": ["loopback"] } })).await, []);
-    assert_eq!(opened(json!({ "wetoken": {} })).await, [line("INFO", "wetoken", "loopback, private")]);
+    assert_eq!(
+        opened(json!({ "wetoken": { "allow": ["loopback"] } })).await,
+        []
+    );
+    assert_eq!(
+        opened(json!({ "wetoken": {} })).await,
+        [line("INFO", "wetoken", "loopback, private")]
+    );
     let both =
         opened(json!({ "wetoken": { "allow": ["0.0.0.0/0"] }, "sources": source, "tokenboy": { "allow": ["10.1.0.0/16"] } })).await;
-    assert_eq!(both, [line("INFO", "tokenboy", "10.1.0.0/16"), line("WARN", "wetoken", "0.0.0.0/0")]);
+    assert_eq!(
+        both,
+        [
+            line("INFO", "tokenboy", "10.1.0.0/16"),
+            line("WARN", "wetoken", "0.0.0.0/0")
+        ]
+    );
     let six = opened(json!({ "wetoken": { "allow": ["loopback", "::/0"] } })).await;
     assert_eq!(six, [line("WARN", "wetoken", "loopback, ::/0")]);
     let signed = opened(json!({ "wetoken": { "allow": ["0.0.0.0/0"], "realm": REALM } })).await;

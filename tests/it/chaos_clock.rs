@@ -1,5 +1,6 @@
-//! Scenes of chaos: three real processes whose wall clocks disagree by minutes, or jump while they serve. Tokens live for seconds here, so
-//! that whoever measured a life by a wrong clock would hand out a dead one for minutes, or ask WeChat all the time.
+//! Scenes of chaos: three real processes whose wall clocks disagree by minutes, or jump while they
+//! serve. Tokens live for seconds here, so that whoever measured a life by a wrong clock would hand
+//! out a dead one for minutes, or ask WeChat all the time.
 
 use std::time::{Duration, Instant};
 
@@ -22,19 +23,25 @@ const LIFE: Duration = Duration::from_secs(8);
 /// How long each scene goes on: three lives and a bit.
 const SPAN: Duration = Duration::from_secs(26);
 
-/// How many renewals that takes, each a twelfth of the life before its end at the earliest, and one more for the chance of it.
+/// How many renewals that takes, each a twelfth of the life before its end at the earliest, and one
+/// more for the chance of it.
 const RENEWALS: u64 = 5;
 
 /// As far as a clock may be off for the time in a realm's signature to be believed.
 const MINUTES: i64 = 240;
 
-/// Asks one after the other for `span`, and sees to it that every answer is good; returns how many there were.
+/// Asks one after the other for `span`, and sees to it that every answer is good; returns how many
+/// there were.
 async fn all_are_served(fleet: &Fleet, span: Duration) -> usize {
     let begun = Instant::now();
     let mut answers = 0;
     while begun.elapsed() < span {
         let answer = fleet.ask(answers % PROCESSES, APP).await;
-        assert!(answer.is_good(), "{:?} after the begin: {answer:?}", begun.elapsed());
+        assert!(
+            answer.is_good(),
+            "{:?} after the begin: {answer:?}",
+            begun.elapsed()
+        );
         answers += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -55,33 +62,49 @@ async fn clocks_disagree(cache: Value, store: &str) {
     fleet.set_clock(0, MINUTES);
     fleet.set_clock(1, -MINUTES);
     for (member, seconds) in [(0, MINUTES), (1, -MINUTES), (2, 0)] {
-        assert!(is_off_by(fleet.process(member)).await.abs_diff(seconds) <= 2, "the clock of process {member} is not set");
+        assert!(
+            is_off_by(fleet.process(member)).await.abs_diff(seconds) <= 2,
+            "the clock of process {member} is not set"
+        );
     }
     let before = fleet.tokens(APP);
     let answers = all_are_served(&fleet, SPAN).await;
     let renewals = fleet.tokens(APP) - before;
-    figure(&format!("clocks minutes apart, {store}: answers, renewals of tokens that live 8 s in 26 s"), &(answers, renewals));
+    figure(
+        &format!(
+            "clocks minutes apart, {store}: answers, renewals of tokens that live 8 s in 26 s"
+        ),
+        &(answers, renewals),
+    );
     assert!((3..=RENEWALS).contains(&renewals), "{renewals} renewals");
     // Each of them renews and writes, and the two others believe it.
     for member in 0..PROCESSES {
         let app = cold(member);
         let token = fleet.token(member, &app).await;
         for other in 0..PROCESSES {
-            assert_eq!(fleet.token(other, &app).await, token, "process {other} does not believe process {member}");
+            assert_eq!(
+                fleet.token(other, &app).await,
+                token,
+                "process {other} does not believe process {member}"
+            );
         }
         assert_eq!(fleet.tokens(&app), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_redis() {
+async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_redis()
+ {
     let redis = RedisServer::start();
     clocks_disagree(json!({ "redis": redis.url() }), "Redis").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_mariadb() {
-    let Some(database) = databases::mariadb() else { return };
+async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_mariadb()
+ {
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     install(&database.url()).await;
     clocks_disagree(json!({ "sql": database.url() }), "MariaDB").await;
 }
@@ -94,38 +117,63 @@ async fn clocks_that_jump_while_they_serve_neither_serve_the_dead_nor_storm() {
     let mut answers = 0;
     for round in 0..6 {
         for member in 0..PROCESSES {
-            let forth = if (round + member) % 2 == 0 { MINUTES } else { -MINUTES };
+            let forth = if (round + member) % 2 == 0 {
+                MINUTES
+            } else {
+                -MINUTES
+            };
             fleet.set_clock(member, forth);
             answers += all_are_served(&fleet, SPAN / (6 * PROCESSES as u32)).await;
         }
     }
     let renewals = fleet.tokens(APP) - before;
-    figure("clocks that jump by 8 minutes 18 times: answers, renewals of tokens that live 8 s in 26 s", &(answers, renewals));
+    figure(
+        "clocks that jump by 8 minutes 18 times: answers, renewals of tokens that live 8 s in 26 s",
+        &(answers, renewals),
+    );
     assert!((3..=RENEWALS).contains(&renewals), "{renewals} renewals");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_with_a_file_takes_a_clock_set_back_and_forth_for_no_time_that_passed() {
-    let options =
-        SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], lifetime: LIFE, ..SandboxOptions::default() };
-    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
+        lifetime: LIFE,
+        ..SandboxOptions::default()
+    };
+    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port");
     let folder = folder();
     let clock = WallClock::in_folder(folder.path());
-    write_settings(folder.path(), &settings(&sandbox.url(), json!({ "cache": { "file": "cache.json" } })));
-    let process = Process::start(folder.path(), &[], &clock.variables()).listening().await;
+    write_settings(
+        folder.path(),
+        &settings(&sandbox.url(), json!({ "cache": { "file": "cache.json" } })),
+    );
+    let process = Process::start(folder.path(), &[], &clock.variables())
+        .listening()
+        .await;
     let asker = Asker::new(&sandbox, vec![process.url.clone()]);
     let begun = Instant::now();
-    // Set forth it ends what is held, as far as a calendar can tell, so that each time one call more is made; set back it lengthens nothing.
+    // Set forth it ends what is held, as far as a calendar can tell, so that each time one call
+    // more is made; set back it lengthens nothing.
     for seconds in [-MINUTES, 0, -MINUTES, MINUTES, -MINUTES, 0] {
         clock.set(seconds);
         let set = Instant::now();
         while set.elapsed() < SPAN / 6 {
             let answer = asker.ask(0, query(APP)).await;
-            assert!(answer.is_good(), "{:?} after the begin: {answer:?}", begun.elapsed());
+            assert!(
+                answer.is_good(),
+                "{:?} after the begin: {answer:?}",
+                begun.elapsed()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     let calls = sandbox.calls_of(APP, TOKEN);
-    figure("one process with a file, its clock set back and forth 6 times: tokens that live 8 s in 26 s", &calls);
+    figure(
+        "one process with a file, its clock set back and forth 6 times: tokens that live 8 s in 26 s",
+        &calls,
+    );
     assert!((4..=RENEWALS + 4).contains(&calls), "{calls} calls");
 }

@@ -1,5 +1,5 @@
-//! Scenes of chaos: the one of three processes that holds the right to renew dies, stands still beyond its lease, or writes late. What
-//! they measure stands in docs/failures.md.
+//! Scenes of chaos: the one of three processes that holds the right to renew dies, stands still
+//! beyond its lease, or writes late. What they measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::support::keeping::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::toxic::{Link, Mood};
 
-/// While a leader holds the lease the callers of the others wait as long as WeChat may take, and hear of that.
+/// While a leader holds the lease the callers of the others wait as long as WeChat may take, and
+/// hear of that.
 const MEANWHILE: [(u16, &str); 1] = [(504, "upstream_timeout")];
 
 /// Whoever asked WeChat in vain leaves it alone for a moment.
@@ -30,94 +31,171 @@ async fn a_leader_killed_in_the_middle_is_replaced_when_its_lease_ends() {
     let redis = RedisServer::start();
     let mut fleet = three_on(&redis).await;
     let load = fleet.load();
-    fleet.sandbox.fault(Fault::hang().of(&cold(0)).on(TOKEN).times(1));
+    fleet
+        .sandbox
+        .fault(Fault::hang().of(&cold(0)).on(TOKEN).times(1));
     let lost = fleet.ask_aside(0, &cold(0));
     wechat_is_asked(&fleet).await;
     fleet.kill(0);
     let killed = Instant::now();
     assert_eq!(lost.await.expect("our own task").status, 0);
     fleet.restart(0).await;
-    fleet.healing(&cold(0), &MEANWHILE).await.within(LEASE, "the leader killed with -9: each process");
-    figure("the leader killed with -9: until all are served, from its death", &killed.elapsed());
-    figure("the leader killed with -9: answers under load of the others, the slowest", &load.stop().await.without(0).all_good());
-    assert_eq!(fleet.tokens(&cold(0)), 2, "the call that died, and one more");
+    fleet
+        .healing(&cold(0), &MEANWHILE)
+        .await
+        .within(LEASE, "the leader killed with -9: each process");
+    figure(
+        "the leader killed with -9: until all are served, from its death",
+        &killed.elapsed(),
+    );
+    figure(
+        "the leader killed with -9: answers under load of the others, the slowest",
+        &load.stop().await.without(0).all_good(),
+    );
+    assert_eq!(
+        fleet.tokens(&cold(0)),
+        2,
+        "the call that died, and one more"
+    );
     fleet.agree_on_a_living(&cold(0)).await;
 }
 
-/// The leader stands still from its call to WeChat on until the others have replaced it; WeChat grants its token after `granted_after`.
+/// The leader stands still from its call to WeChat on until the others have replaced it; WeChat
+/// grants its token after `granted_after`.
 async fn a_leader_stands_still(granted_after: Duration, what: &str) {
     let redis = RedisServer::start();
     let (fleet, app) = (three_on(&redis).await, cold(0));
     let load = fleet.load();
-    fleet.sandbox.fault(Fault::delay(granted_after).of(&app).on(TOKEN).times(1));
+    fleet
+        .sandbox
+        .fault(Fault::delay(granted_after).of(&app).on(TOKEN).times(1));
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
     fleet.process(0).signal("STOP");
     let stopped = Instant::now();
     for member in 1..PROCESSES {
-        eventually("a token from another", async || fleet.ask(member, &app).await.is_good()).await;
+        eventually("a token from another", async || {
+            fleet.ask(member, &app).await.is_good()
+        })
+        .await;
     }
-    figure(&format!("{what}: until the others are served"), &stopped.elapsed());
+    figure(
+        &format!("{what}: until the others are served"),
+        &stopped.elapsed(),
+    );
     let theirs = fleet.token(1, &app).await;
     if granted_after > LEASE {
-        eventually("a grant after theirs", async || fleet.sandbox.current_token(&app).is_some_and(|last| last != theirs)).await;
+        eventually("a grant after theirs", async || {
+            fleet
+                .sandbox
+                .current_token(&app)
+                .is_some_and(|last| last != theirs)
+        })
+        .await;
     }
     fleet.process(0).signal("CONT");
     let answer = leader.await.expect("our own task");
-    assert!(answer.is_good() || AFTERWARDS.contains(&(answer.status, answer.code.as_str())), "{answer:?}");
-    fleet.healing(&app, &AFTERWARDS).await.within(Duration::from_secs(2), &format!("{what}: once the leader goes on"));
-    figure(&format!("{what}: answers under load of the others, the slowest"), &load.stop().await.without(0).all_good());
-    assert!(fleet.tokens(&app) <= 3, "the leader's, the other's, and perhaps one to tell which was the last");
+    assert!(
+        answer.is_good() || AFTERWARDS.contains(&(answer.status, answer.code.as_str())),
+        "{answer:?}"
+    );
+    fleet.healing(&app, &AFTERWARDS).await.within(
+        Duration::from_secs(2),
+        &format!("{what}: once the leader goes on"),
+    );
+    figure(
+        &format!("{what}: answers under load of the others, the slowest"),
+        &load.stop().await.without(0).all_good(),
+    );
+    assert!(
+        fleet.tokens(&app) <= 3,
+        "the leader's, the other's, and perhaps one to tell which was the last"
+    );
     if granted_after > LEASE {
         // The leader renews what may be void once WeChat must have come to its call.
         let deadline = Instant::now() + Duration::from_secs(40);
         while fleet.ask(1, &app).await.value != fleet.sandbox.current_token(&app) {
-            assert!(Instant::now() < deadline, "nobody doubts a token that WeChat has replaced");
+            assert!(
+                Instant::now() < deadline,
+                "nobody doubts a token that WeChat has replaced"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        figure(&format!("{what}: until nobody is handed the replaced token"), &stopped.elapsed());
+        figure(
+            &format!("{what}: until nobody is handed the replaced token"),
+            &stopped.elapsed(),
+        );
     }
     for member in 1..PROCESSES {
-        eventually("agreement", async || fleet.ask(0, &app).await.value == fleet.ask(member, &app).await.value).await;
+        eventually("agreement", async || {
+            fleet.ask(0, &app).await.value == fleet.ask(member, &app).await.value
+        })
+        .await;
     }
     fleet.agree_on_a_living(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stands_still_beyond_its_lease_writes_over_nothing() {
-    a_leader_stands_still(Duration::from_millis(500), "the leader stopped beyond its lease").await;
+    a_leader_stands_still(
+        Duration::from_millis(500),
+        "the leader stopped beyond its lease",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stands_still_while_wechat_grants_its_token_last_leaves_no_dead_token_behind() {
-    a_leader_stands_still(Duration::from_millis(6500), "the leader stopped, and granted last").await;
+async fn a_leader_that_stands_still_while_wechat_grants_its_token_last_leaves_no_dead_token_behind()
+{
+    a_leader_stands_still(
+        Duration::from_millis(6500),
+        "the leader stopped, and granted last",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_arrives_after_the_lease_changes_nothing() {
     let redis = RedisServer::start();
     let links = Link::three_to(redis.port()).await;
-    let caches = links.each_ref().map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
+    let caches = links
+        .each_ref()
+        .map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
     let (fleet, app) = (Fleet::over(caches).await, cold(0));
-    fleet.sandbox.fault(Fault::delay(Duration::from_millis(500)).of(&app).on(TOKEN).times(1));
+    fleet.sandbox.fault(
+        Fault::delay(Duration::from_millis(500))
+            .of(&app)
+            .on(TOKEN)
+            .times(1),
+    );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
     links[0].set(Mood::Delay(LEASE + Duration::from_secs(2)));
     let granted = leader.await.expect("our own task");
-    assert!(granted.is_good(), "it has its token, and only the store does not know: {granted:?}");
+    assert!(
+        granted.is_good(),
+        "it has its token, and only the store does not know: {granted:?}"
+    );
     for member in 1..PROCESSES {
-        eventually("a token from another", async || fleet.ask(member, &app).await.is_good()).await;
+        eventually("a token from another", async || {
+            fleet.ask(member, &app).await.is_good()
+        })
+        .await;
     }
     let theirs = fleet.token(1, &app).await;
     assert_ne!(Some(&theirs), granted.value.as_ref());
     links[0].set(Mood::Pass);
     // What is late stays late.
     links[0].arrived().await;
-    assert_eq!(redis.cli(&["GET", &format!("{app}.token")]), format!("\"{theirs}\""), "the late write was refused");
-    fleet
-        .convergence(&app, &theirs)
-        .await
-        .within(Duration::from_secs(5), "a leader whose write came late: until it has the other's value");
+    assert_eq!(
+        redis.cli(&["GET", &format!("{app}.token")]),
+        format!("\"{theirs}\""),
+        "the late write was refused"
+    );
+    fleet.convergence(&app, &theirs).await.within(
+        Duration::from_secs(5),
+        "a leader whose write came late: until it has the other's value",
+    );
     assert_eq!(fleet.tokens(&app), 2);
     fleet.agree_on_a_living(&app).await;
 }
@@ -126,7 +204,12 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
 async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind() {
     let redis = RedisServer::start();
     let (fleet, app) = (three_on(&redis).await, cold(0));
-    fleet.sandbox.fault(Fault::delay(Duration::from_millis(1500)).of(&app).on(TOKEN).times(1));
+    fleet.sandbox.fault(
+        Fault::delay(Duration::from_millis(1500))
+            .of(&app)
+            .on(TOKEN)
+            .times(1),
+    );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
     redis.cli(&["FLUSHALL"]);
@@ -139,7 +222,10 @@ async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind()
     let last = fleet.sandbox.current_token(&app).expect("a token");
     assert_ne!(last, theirs);
     fleet.convergence(&app, &last).await;
-    figure("a lease that redis lost: until all have a value that stays, from the crossing", &crossed.elapsed());
+    figure(
+        "a lease that redis lost: until all have a value that stays, from the crossing",
+        &crossed.elapsed(),
+    );
     fleet.agree_on_a_living(&app).await;
 }
 
@@ -147,9 +233,16 @@ async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind()
 async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     let redis = RedisServer::start();
     let links = Link::three_to(redis.port()).await;
-    let caches = links.each_ref().map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
+    let caches = links
+        .each_ref()
+        .map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
     let (fleet, app) = (Fleet::over(caches).await, cold(0));
-    fleet.sandbox.fault(Fault::delay(Duration::from_millis(300)).of(&app).on(TOKEN).times(1));
+    fleet.sandbox.fault(
+        Fault::delay(Duration::from_millis(300))
+            .of(&app)
+            .on(TOKEN)
+            .times(1),
+    );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
     links[0].set(Mood::Cut);
@@ -157,12 +250,24 @@ async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     assert!(unsaved.is_good(), "{unsaved:?}");
     // Lost, as by a failover of Redis: the next one need not wait for its end.
     redis.cli(&["DEL", &format!("jsdkd:lease:{app}.token")]);
-    // A life counts from the asking, so that what is left of it is no whole number of seconds, as is usual.
-    fleet.sandbox.fault(Fault::delay(Duration::from_millis(50)).of(&app).on(TOKEN).times(1));
+    // A life counts from the asking, so that what is left of it is no whole number of seconds, as
+    // is usual.
+    fleet.sandbox.fault(
+        Fault::delay(Duration::from_millis(50))
+            .of(&app)
+            .on(TOKEN)
+            .times(1),
+    );
     let later = fleet.token(1, &app).await;
     assert_ne!(unsaved.value.as_ref(), Some(&later));
     links[0].set(Mood::Pass);
-    fleet.convergence(&app, &later).await.within(Duration::from_secs(2), "a value that could not be written, beside a later one");
-    assert_eq!(redis.cli(&["GET", &format!("{app}.token")]), format!("\"{later}\""));
+    fleet.convergence(&app, &later).await.within(
+        Duration::from_secs(2),
+        "a value that could not be written, beside a later one",
+    );
+    assert_eq!(
+        redis.cli(&["GET", &format!("{app}.token")]),
+        format!("\"{later}\"")
+    );
     fleet.agree_on_a_living(&app).await;
 }

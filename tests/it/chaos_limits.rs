@@ -1,5 +1,5 @@
-//! Scenes of chaos: a process whose disk is full or cannot be written, and one that has no file descriptors left. What they measure
-//! stands in docs/failures.md.
+//! Scenes of chaos: a process whose disk is full or cannot be written, and one that has no file
+//! descriptors left. What they measure stands in docs/failures.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,28 @@ use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::programs;
 
 async fn wechat() -> (Sandbox, RunningSandbox, Value) {
-    let accounts: Vec<_> = (0..8).map(|number| (cold(number), APP_SECRET.to_owned())).collect();
-    let apps: Vec<Value> = accounts.iter().map(|(key, secret)| json!({ "key": key, "secret": secret })).collect();
-    let options = SandboxOptions { accounts, ..SandboxOptions::default() };
-    let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+    let accounts: Vec<_> = (0..8)
+        .map(|number| (cold(number), APP_SECRET.to_owned()))
+        .collect();
+    let apps: Vec<Value> = accounts
+        .iter()
+        .map(|(key, secret)| json!({ "key": key, "secret": secret }))
+        .collect();
+    let options = SandboxOptions {
+        accounts,
+        ..SandboxOptions::default()
+    };
+    let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port");
     let apps = json!({ "apps": apps });
     (sandbox, running, apps)
 }
 
 async fn token(process: &Process, number: usize) -> String {
-    let answer = process.get(&signed_v2("GET", &cold(number), &[("key", "token")])).await;
+    let answer = process
+        .get(&signed_v2("GET", &cold(number), &[("key", "token")]))
+        .await;
     answer.json()["value"].as_str().expect("a value").to_owned()
 }
 
@@ -41,7 +53,9 @@ impl Disk {
     /// `None`, said aloud, where this machine does not let us mount anything.
     async fn of_64k(settings: &Value) -> Option<Self> {
         let unshare = ["-rm", "-m"].into_iter().find(|how| {
-            let tried = Command::new("unshare").args([how, "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+            let tried = Command::new("unshare")
+                .args([how, "mount", "-t", "tmpfs", "none", "/mnt"])
+                .output();
             tried.is_ok_and(|tried| tried.status.success())
         });
         let Some(unshare) = unshare else {
@@ -53,14 +67,27 @@ impl Disk {
         write_settings(folder.path(), settings);
         let script = "mount -t tmpfs -o size=64k none disk && exec \"$@\"";
         let wrapper = ["/usr/bin/unshare", unshare, "/bin/sh", "-c", script, "sh"];
-        let process = Process::start_within(&wrapper, folder.path(), &[]).listening().await;
-        Some(Self { process, folder, unshare })
+        let process = Process::start_within(&wrapper, folder.path(), &[])
+            .listening()
+            .await;
+        Some(Self {
+            process,
+            folder,
+            unshare,
+        })
     }
 
     /// A file of its disk, as seen from out here.
     fn file(&self, name: &str) -> PathBuf {
-        let inside = self.folder.path().canonicalize().expect("our own folder").join("disk").join(name);
-        Path::new(&format!("/proc/{}/root", self.process.id())).join(inside.strip_prefix("/").expect("an absolute path"))
+        let inside = self
+            .folder
+            .path()
+            .canonicalize()
+            .expect("our own folder")
+            .join("disk")
+            .join(name);
+        Path::new(&format!("/proc/{}/root", self.process.id()))
+            .join(inside.strip_prefix("/").expect("an absolute path"))
     }
 
     /// Runs a shell's line where the process sees its disk, with its path as `$1`.
@@ -70,32 +97,75 @@ impl Disk {
         if self.unshare == "-rm" {
             enter.args(["-U", "--preserve-credentials"]);
         }
-        let path = self.folder.path().canonicalize().expect("our own folder").join("disk");
-        let output = enter.args(["/bin/sh", "-c", line, "sh"]).arg(path).output().expect("nsenter is installed");
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        let path = self
+            .folder
+            .path()
+            .canonicalize()
+            .expect("our own folder")
+            .join("disk");
+        let output = enter
+            .args(["/bin/sh", "-c", line, "sh"])
+            .arg(path)
+            .output()
+            .expect("nsenter is installed");
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// What the cache file holds; a torn one fails the test.
     fn cached(&self, number: usize) -> Option<String> {
         let text = fs::read(self.file("cache.json")).expect("a file");
-        let all: Value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a torn file: {error}"));
-        all[format!("{}.token", cold(number))]["value"].as_str().map(str::to_owned)
+        let all: Value =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("a torn file: {error}"));
+        all[format!("{}.token", cold(number))]["value"]
+            .as_str()
+            .map(str::to_owned)
     }
 
-    /// While nothing can be written, credentials are fetched and served; `heal` it, and what the file lacks is written.
+    /// While nothing can be written, credentials are fetched and served; `heal` it, and what the
+    /// file lacks is written.
     async fn serves_and_catches_up(&self, first: usize, heal: impl FnOnce(&Self), what: &str) {
         let begun = Instant::now();
-        let (one, other) = (token(&self.process, first).await, token(&self.process, first + 1).await);
+        let (one, other) = (
+            token(&self.process, first).await,
+            token(&self.process, first + 1).await,
+        );
         figure(&format!("{what}: two cold accounts"), &begun.elapsed());
-        assert_eq!(token(&self.process, first).await, one, "it is held, and not fetched again");
-        assert_eq!((self.cached(first), self.cached(first + 1)), (None, None), "the file is whole, and as it was");
-        self.process.logged("the store fails; cached credentials are still served").await;
+        assert_eq!(
+            token(&self.process, first).await,
+            one,
+            "it is held, and not fetched again"
+        );
+        assert_eq!(
+            (self.cached(first), self.cached(first + 1)),
+            (None, None),
+            "the file is whole, and as it was"
+        );
+        self.process
+            .logged("the store fails; cached credentials are still served")
+            .await;
         heal(self);
         let healed = Instant::now();
-        eventually("what the file lacked", async || self.cached(first).as_ref() == Some(&one)).await;
-        eventually("what the file lacked", async || self.cached(first + 1).as_ref() == Some(&other)).await;
-        figure(&format!("{what}: until the file has what it lacked"), &healed.elapsed());
-        assert!(healed.elapsed() < Duration::from_secs(2) + AIR, "{:?}", healed.elapsed());
+        eventually("what the file lacked", async || {
+            self.cached(first).as_ref() == Some(&one)
+        })
+        .await;
+        eventually("what the file lacked", async || {
+            self.cached(first + 1).as_ref() == Some(&other)
+        })
+        .await;
+        figure(
+            &format!("{what}: until the file has what it lacked"),
+            &healed.elapsed(),
+        );
+        assert!(
+            healed.elapsed() < Duration::from_secs(2) + AIR,
+            "{:?}",
+            healed.elapsed()
+        );
     }
 }
 
@@ -104,24 +174,53 @@ async fn a_disk_that_is_full_or_read_only_costs_no_answer_and_is_written_when_it
     let (sandbox, _running, apps) = wechat().await;
     let mut over = apps;
     over["cache"] = json!({ "file": "disk/cache.json" });
-    let Some(disk) = Disk::of_64k(&settings(&sandbox.url(), over)).await else { return };
+    let Some(disk) = Disk::of_64k(&settings(&sandbox.url(), over)).await else {
+        return;
+    };
     let before = token(&disk.process, 0).await;
     assert_eq!(disk.cached(0).as_ref(), Some(&before));
 
     let ballast = disk.file("ballast");
     fs::write(&ballast, vec![0; 1 << 20]).expect_err("it takes what fits, and then is full");
-    disk.serves_and_catches_up(1, |_| fs::remove_file(&ballast).expect("our own file"), "the disk full").await;
+    disk.serves_and_catches_up(
+        1,
+        |_| fs::remove_file(&ballast).expect("our own file"),
+        "the disk full",
+    )
+    .await;
 
     // Another mount over it, because the process keeps its lock file open for writing.
     disk.run("mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\"");
-    disk.serves_and_catches_up(3, |disk| disk.run("umount \"$1\""), "the disk read-only").await;
+    disk.serves_and_catches_up(3, |disk| disk.run("umount \"$1\""), "the disk read-only")
+        .await;
 
-    assert_eq!((disk.cached(0), token(&disk.process, 0).await), (Some(before.clone()), before));
+    assert_eq!(
+        (disk.cached(0), token(&disk.process, 0).await),
+        (Some(before.clone()), before)
+    );
     assert_eq!(sandbox.calls("/cgi-bin/token"), 5);
-    let complaints = disk.process.log().iter().filter(|line| line["level"] == "WARN").count();
-    assert!(complaints <= 6, "an outage is told once, not by everyone who meets it: {}", disk.process.out());
-    let names = fs::read_dir(disk.file("")).expect("its disk").flatten().map(|entry| entry.file_name());
-    assert_eq!(names.filter(|name| name.to_string_lossy().ends_with(".tmp")).count(), 0, "nothing half-written is left");
+    let complaints = disk
+        .process
+        .log()
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .count();
+    assert!(
+        complaints <= 6,
+        "an outage is told once, not by everyone who meets it: {}",
+        disk.process.out()
+    );
+    let names = fs::read_dir(disk.file(""))
+        .expect("its disk")
+        .flatten()
+        .map(|entry| entry.file_name());
+    assert_eq!(
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".tmp"))
+            .count(),
+        0,
+        "nothing half-written is left"
+    );
 }
 
 /// So many files may be open; the process needs some thirty for itself.
@@ -129,15 +228,28 @@ const FILES: usize = 64;
 
 impl Process {
     fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
+        fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("it runs")
+            .count()
     }
 
     /// How much of a core it has used so far.
     fn worked(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
-        // The name in brackets may hold blanks; user and system time are the 14th and 15th field, in hundredths of a second.
-        let fields: Vec<_> = text.rsplit(") ").next().expect("fields").split(' ').collect();
-        Duration::from_millis([11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number") * 10).sum())
+        // The name in brackets may hold blanks; user and system time are the 14th and 15th field,
+        // in hundredths of a second.
+        let fields: Vec<_> = text
+            .rsplit(") ")
+            .next()
+            .expect("fields")
+            .split(' ')
+            .collect();
+        Duration::from_millis(
+            [11, 12]
+                .iter()
+                .map(|at| fields[*at].parse::<u64>().expect("a number") * 10)
+                .sum(),
+        )
     }
 }
 
@@ -146,17 +258,28 @@ async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_h
     let (sandbox, _running, apps) = wechat().await;
     let folder = folder();
     write_settings(folder.path(), &settings(&sandbox.url(), apps));
-    let Some(prlimit) = programs::require("prlimit") else { return };
+    let Some(prlimit) = programs::require("prlimit") else {
+        return;
+    };
     let (prlimit, limit) = (prlimit.display().to_string(), format!("--nofile={FILES}"));
-    let server = Process::start_within(&[&prlimit, &limit], folder.path(), &[]).listening().await;
+    let server = Process::start_within(&[&prlimit, &limit], folder.path(), &[])
+        .listening()
+        .await;
     let held = token(&server, 0).await;
     let address = server.url.trim_start_matches("http://").to_owned();
     let mut idle = Vec::new();
     for _ in 0..FILES {
         // Those for whom it has no descriptor wait in the system's queue.
-        idle.push(TcpStream::connect(&address).await.expect("the system takes it"));
+        idle.push(
+            TcpStream::connect(&address)
+                .await
+                .expect("the system takes it"),
+        );
     }
-    eventually("as many as it takes", async || server.open_files() >= FILES / 2).await;
+    eventually("as many as it takes", async || {
+        server.open_files() >= FILES / 2
+    })
+    .await;
     assert!(server.open_files() < FILES, "it leaves some to itself");
     let (begun, worked) = (Instant::now(), server.worked());
     for _ in 0..20 {
@@ -164,16 +287,38 @@ async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_h
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let work = server.worked() - worked;
-    figure("no descriptors left: work and time", &(work, begun.elapsed()));
-    assert!(work < begun.elapsed() / 2, "it spins: {work:?} of {:?}", begun.elapsed());
-    let said = server.log().iter().filter(|line| line["level"] == "ERROR").count();
+    figure(
+        "no descriptors left: work and time",
+        &(work, begun.elapsed()),
+    );
+    assert!(
+        work < begun.elapsed() / 2,
+        "it spins: {work:?} of {:?}",
+        begun.elapsed()
+    );
+    let said = server
+        .log()
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .count();
     assert_eq!(said, 0, "nothing has gone wrong: {}", server.out());
     drop(idle);
     let healed = Instant::now();
-    let fresh = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let fresh = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
     let answer = fresh.get(format!("{}/ping", server.url)).send().await;
-    let answer = answer.unwrap_or_else(|error| panic!("no answer for newcomers: {error:?}: {}", server.out()));
+    let answer = answer
+        .unwrap_or_else(|error| panic!("no answer for newcomers: {error:?}: {}", server.out()));
     assert_eq!(answer.status(), 200);
-    figure("no descriptors left: until newcomers are answered again", &healed.elapsed());
-    assert!(healed.elapsed() < Duration::from_secs(1) + AIR, "{:?}", healed.elapsed());
+    figure(
+        "no descriptors left: until newcomers are answered again",
+        &healed.elapsed(),
+    );
+    assert!(
+        healed.elapsed() < Duration::from_secs(1) + AIR,
+        "{:?}",
+        healed.elapsed()
+    );
 }

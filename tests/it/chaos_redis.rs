@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real Redis that restarts, dies, hangs or is far away, or that one of them has lost. What
-//! they measure stands in docs/failures.md.
+//! Scenes of chaos: three processes share a real Redis that restarts, dies, hangs or is far away,
+//! or that one of them has lost. What they measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,9 @@ const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 /// A link of its own for each process, and the caches that go through them.
 async fn links(redis: &RedisServer) -> ([Link; PROCESSES], [Value; PROCESSES]) {
     let links = Link::three_to(redis.port()).await;
-    let caches = links.each_ref().map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
+    let caches = links
+        .each_ref()
+        .map(|link| json!({ "redis": format!("redis://127.0.0.1:{}", link.port()) }));
     (links, caches)
 }
 
@@ -35,9 +37,15 @@ async fn a_redis_that_restarts_costs_nobody_an_answer() {
     load.more(9).await;
     redis.cli(&["SHUTDOWN"]);
     redis.restart();
-    fleet.healing(&cold(0), &STORE_DOWN).await.within(NEAR, "redis restarts: a cold account");
+    fleet
+        .healing(&cold(0), &STORE_DOWN)
+        .await
+        .within(NEAR, "redis restarts: a cold account");
     load.more(15).await;
-    figure("redis restarts: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "redis restarts: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
     fleet.agree_on_a_living(APP).await;
 }
@@ -50,22 +58,44 @@ async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_a
     redis.kill();
     load.more(45).await;
     for member in 0..PROCESSES {
-        fleet.ask(member, &cold(0)).await.is_refused_for_the_store(Duration::ZERO);
+        fleet
+            .ask(member, &cold(0))
+            .await
+            .is_refused_for_the_store(Duration::ZERO);
     }
     // A forced renewal without the lease could void what another process has just fetched.
     let refused = fleet.token(0, APP).await;
-    fleet.rotate(0, APP, &refused).await.is_refused_for_the_store(Duration::ZERO);
-    assert_eq!(fleet.token(0, APP).await, refused, "it goes on being served, there being nothing better");
+    fleet
+        .rotate(0, APP, &refused)
+        .await
+        .is_refused_for_the_store(Duration::ZERO);
+    assert_eq!(
+        fleet.token(0, APP).await,
+        refused,
+        "it goes on being served, there being nothing better"
+    );
     redis.restart();
     let back = Instant::now();
-    fleet.healing(&cold(0), &STORE_DOWN).await.within(NEAR, "redis killed with -9 and started again: a cold account");
+    fleet.healing(&cold(0), &STORE_DOWN).await.within(
+        NEAR,
+        "redis killed with -9 and started again: a cold account",
+    );
     // What WeChat refused meanwhile is renewed without being asked for again.
-    eventually("a renewal of what was refused", async || fleet.tokens(APP) == 2).await;
+    eventually("a renewal of what was refused", async || {
+        fleet.tokens(APP) == 2
+    })
+    .await;
     let renewed = fleet.sandbox.current_token(APP).expect("a token");
     fleet.convergence(APP, &renewed).await;
-    figure("redis killed with -9: until all processes have another value for one refused meanwhile", &back.elapsed());
+    figure(
+        "redis killed with -9: until all processes have another value for one refused meanwhile",
+        &back.elapsed(),
+    );
     load.more(15).await;
-    figure("redis killed with -9: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "redis killed with -9: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (2, 1));
     fleet.agree_on_a_living(APP).await;
 }
@@ -78,13 +108,22 @@ async fn a_redis_that_hangs_delays_nobody_who_asks_for_what_is_held() {
     load.more(9).await;
     redis.pause();
     for member in 0..PROCESSES {
-        fleet.ask(member, &cold(0)).await.is_refused_for_the_store(STORE_TIMEOUT);
+        fleet
+            .ask(member, &cold(0))
+            .await
+            .is_refused_for_the_store(STORE_TIMEOUT);
     }
     load.more(45).await;
     redis.resume();
-    fleet.healing(&cold(0), &STORE_DOWN).await.within(NEAR, "redis stopped with -STOP, then -CONT: a cold account");
+    fleet
+        .healing(&cold(0), &STORE_DOWN)
+        .await
+        .within(NEAR, "redis stopped with -STOP, then -CONT: a cold account");
     load.more(15).await;
-    figure("redis stopped with -STOP: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "redis stopped with -STOP: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
     fleet.agree_on_a_living(APP).await;
 }
@@ -95,22 +134,32 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
     let load = fleet.load();
-    links.iter().for_each(|link| link.set(Mood::Delay(Duration::from_millis(250))));
+    links
+        .iter()
+        .for_each(|link| link.set(Mood::Delay(Duration::from_millis(250))));
     load.more(60).await;
     let begun = Instant::now();
-    let asked: Vec<_> = (0..PROCESSES).map(|member| fleet.ask_aside(member, &cold(0))).collect();
+    let asked: Vec<_> = (0..PROCESSES)
+        .map(|member| fleet.ask_aside(member, &cold(0)))
+        .collect();
     for answer in asked {
         let answer = answer.await.expect("our own task");
         assert!(answer.is_good(), "{answer:?}");
     }
-    figure("redis 250 ms away: a cold account on all three", &begun.elapsed());
-    figure("redis 250 ms away: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "redis 250 ms away: a cold account on all three",
+        &begun.elapsed(),
+    );
+    figure(
+        "redis 250 ms away: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
     fleet.agree_on_a_living(APP).await;
 }
 
-/// One of the three loses Redis in this way, while WeChat refuses the value that all hold. Once the way is free it takes it within a
-/// pause, unless it is in the middle of something.
+/// One of the three loses Redis in this way, while WeChat refuses the value that all hold. Once the
+/// way is free it takes it within a pause, unless it is in the middle of something.
 async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
@@ -120,45 +169,93 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
     load.more(9).await;
     links[2].set(mood);
     // The first to notice pays the store's bound; it may be the load.
-    fleet.ask(2, &cold(0)).await.is_refused_for_the_store(in_the_middle);
-    assert_eq!(fleet.tokens(&cold(0)), 0, "without the lease WeChat is not asked");
+    fleet
+        .ask(2, &cold(0))
+        .await
+        .is_refused_for_the_store(in_the_middle);
+    assert_eq!(
+        fleet.tokens(&cold(0)),
+        0,
+        "without the lease WeChat is not asked"
+    );
     for member in 0..2 {
         fleet.token(member, &cold(0)).await;
     }
     let rotated = fleet.rotate(0, APP, &before).await;
-    let after = rotated.value.clone().filter(|after| *after != before).unwrap_or_else(|| panic!("{rotated:?}"));
+    let after = rotated
+        .value
+        .clone()
+        .filter(|after| *after != before)
+        .unwrap_or_else(|| panic!("{rotated:?}"));
     load.more(45).await;
-    assert_eq!(fleet.token(2, APP).await, before, "it cannot know better, and WeChat still takes it for five minutes");
-    assert_ne!(fleet.rotate(2, APP, &before).await.value.as_ref(), Some(&after));
+    assert_eq!(
+        fleet.token(2, APP).await,
+        before,
+        "it cannot know better, and WeChat still takes it for five minutes"
+    );
+    assert_ne!(
+        fleet.rotate(2, APP, &before).await.value.as_ref(),
+        Some(&after)
+    );
     links[2].set(Mood::Pass);
     let healing = Instant::now();
     while fleet.token(2, APP).await != after {
         // An attempt to connect is three requests, and a look that was waiting for it another one.
-        assert!(healing.elapsed() < NEAR + 4 * in_the_middle + AIR, "{what}: it never learns of the new value");
+        assert!(
+            healing.elapsed() < NEAR + 4 * in_the_middle + AIR,
+            "{what}: it never learns of the new value"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    figure(&format!("{what}: until it hands out what the others renewed"), &healing.elapsed());
-    fleet.healing(&cold(1), &STORE_DOWN).await.within(NEAR, &format!("{what}: a cold account"));
+    figure(
+        &format!("{what}: until it hands out what the others renewed"),
+        &healing.elapsed(),
+    );
+    fleet
+        .healing(&cold(1), &STORE_DOWN)
+        .await
+        .within(NEAR, &format!("{what}: a cold account"));
     fleet.token(2, &cold(0)).await;
     let seen = load.stop().await;
-    figure(&format!("{what}: answers under load, the slowest"), &seen.all_good());
-    assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0)), fleet.tokens(&cold(1))), (2, 1, 1));
+    figure(
+        &format!("{what}: answers under load, the slowest"),
+        &seen.all_good(),
+    );
+    assert_eq!(
+        (
+            fleet.tokens(APP),
+            fleet.tokens(&cold(0)),
+            fleet.tokens(&cold(1))
+        ),
+        (2, 1, 1)
+    );
     fleet.agree_on_a_living(APP).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_the_rest_when_it_is_back() {
+async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
+ {
     one_loses_redis(Mood::Cut, Duration::ZERO, "one process cut off from redis").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
-    one_loses_redis(Mood::HalfOpen, STORE_TIMEOUT, "one process with a half-open redis").await;
+    one_loses_redis(
+        Mood::HalfOpen,
+        STORE_TIMEOUT,
+        "one process with a half-open redis",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same() {
-    one_loses_redis(Mood::SwallowAfter(40), STORE_TIMEOUT, "one process whose requests are cut in two").await;
+    one_loses_redis(
+        Mood::SwallowAfter(40),
+        STORE_TIMEOUT,
+        "one process whose requests are cut in two",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,14 +266,28 @@ async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second(
     let load = fleet.load();
     load.more(9).await;
     let rotated = fleet.rotate(0, APP, &before).await;
-    let after =
-        rotated.value.clone().filter(|after| rotated.is_good() && *after != before).unwrap_or_else(|| panic!("{rotated:?}"));
-    fleet.convergence(APP, &after).await.within(NEAR, "a value refused at one process gone from all");
-    // Everywhere at once: one renewal, however many ask and wherever, and none for a value that is gone.
+    let after = rotated
+        .value
+        .clone()
+        .filter(|after| rotated.is_good() && *after != before)
+        .unwrap_or_else(|| panic!("{rotated:?}"));
+    fleet
+        .convergence(APP, &after)
+        .await
+        .within(NEAR, "a value refused at one process gone from all");
+    // Everywhere at once: one renewal, however many ask and wherever, and none for a value that is
+    // gone.
     let all = join_all((0..30).map(|number| fleet.rotate(number % PROCESSES, APP, &before))).await;
-    assert!(all.iter().all(|answer| answer.is_good() && answer.value.as_ref() == Some(&after)), "{all:#?}");
+    assert!(
+        all.iter()
+            .all(|answer| answer.is_good() && answer.value.as_ref() == Some(&after)),
+        "{all:#?}"
+    );
     load.more(15).await;
-    figure("a rotation: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "a rotation: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!(fleet.sandbox.calls(TOKEN), 2);
     fleet.agree_on_a_living(APP).await;
 }
@@ -187,9 +298,17 @@ async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
     let mut fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let before = fleet.token(0, APP).await;
     let old = redis.snapshot();
-    let after = fleet.rotate(0, APP, &before).await.value.expect("a new one");
-    fleet.convergence(APP, &after).await.within(NEAR, "a rotation before the snapshot is loaded");
-    // The one that renewed is gone: nobody is left who has seen WeChat grant the one after the other.
+    let after = fleet
+        .rotate(0, APP, &before)
+        .await
+        .value
+        .expect("a new one");
+    fleet
+        .convergence(APP, &after)
+        .await
+        .within(NEAR, "a rotation before the snapshot is loaded");
+    // The one that renewed is gone: nobody is left who has seen WeChat grant the one after the
+    // other.
     fleet.kill(0);
     redis.restart_from(&old);
     // So that they read it anew.
@@ -198,8 +317,16 @@ async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
     for member in [1, 2] {
         assert_eq!(fleet.token(member, APP).await, after, "process {member}");
     }
-    eventually("the later value is written back", async || redis.cli(&["GET", &format!("{APP}.token")]).contains(&after)).await;
-    figure("Redis came back with older values: until the later one is written back", &begun.elapsed());
+    eventually("the later value is written back", async || {
+        redis
+            .cli(&["GET", &format!("{APP}.token")])
+            .contains(&after)
+    })
+    .await;
+    figure(
+        "Redis came back with older values: until the later one is written back",
+        &begun.elapsed(),
+    );
     for member in [1, 2] {
         assert_eq!(fleet.token(member, APP).await, after, "process {member}");
     }

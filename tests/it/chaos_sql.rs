@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real MariaDB that dies, that one of them has lost, or whose rows another session keeps
-//! locked. What they measure stands in docs/failures.md.
+//! Scenes of chaos: three processes share a real MariaDB that dies, that one of them has lost, or
+//! whose rows another session keeps locked. What they measure stands in docs/failures.md.
 
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ fn cache(url: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused_at_once() {
-    let Some(mut server) = DatabaseServer::mariadb() else { return };
+    let Some(mut server) = DatabaseServer::mariadb() else {
+        return;
+    };
     let url = server.database().url();
     install(&url).await;
     let fleet = Fleet::on(cache(&url)).await;
@@ -33,74 +35,150 @@ async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused
     load.more(9).await;
     server.kill();
     for member in 0..PROCESSES {
-        fleet.ask(member, &cold(0)).await.is_refused_for_the_store(Duration::ZERO);
+        fleet
+            .ask(member, &cold(0))
+            .await
+            .is_refused_for_the_store(Duration::ZERO);
     }
     load.more(30).await;
     server.restart();
-    fleet.healing(&cold(0), &STORE_DOWN).await.within(NEAR, "mariadb killed with -9 and started again: a cold account");
+    fleet.healing(&cold(0), &STORE_DOWN).await.within(
+        NEAR,
+        "mariadb killed with -9 and started again: a cold account",
+    );
     load.more(15).await;
-    figure("mariadb killed with -9: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "mariadb killed with -9: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
     fleet.agree_on_a_living(APP).await;
 }
 
 /// One of the three loses the database in this way.
 async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     let url = database.url();
     install(&url).await;
-    let port = url::Url::parse(&url).expect("an address").port().expect("a port");
+    let port = url::Url::parse(&url)
+        .expect("an address")
+        .port()
+        .expect("a port");
     let links = Link::three_to(port).await;
-    let fleet =
-        Fleet::over(links.each_ref().map(|link| cache(&url.replace(&format!(":{port}/"), &format!(":{}/", link.port()))))).await;
+    let fleet = Fleet::over(
+        links
+            .each_ref()
+            .map(|link| cache(&url.replace(&format!(":{port}/"), &format!(":{}/", link.port())))),
+    )
+    .await;
     let before = fleet.token(0, APP).await;
     let load = fleet.load();
     load.more(9).await;
     links[2].set(mood);
-    fleet.ask(2, &cold(0)).await.is_refused_for_the_store(in_the_middle);
-    assert_eq!(fleet.tokens(&cold(0)), 0, "without the lease WeChat is not asked");
+    fleet
+        .ask(2, &cold(0))
+        .await
+        .is_refused_for_the_store(in_the_middle);
+    assert_eq!(
+        fleet.tokens(&cold(0)),
+        0,
+        "without the lease WeChat is not asked"
+    );
     fleet.token(0, &cold(0)).await;
     let after = fleet.rotate(1, APP, &before).await.value.expect("a value");
     load.more(30).await;
-    assert_eq!((fleet.token(2, APP).await, &fleet.token(0, APP).await), (before, &after), "who is cut off cannot know better");
+    assert_eq!(
+        (fleet.token(2, APP).await, &fleet.token(0, APP).await),
+        (before, &after),
+        "who is cut off cannot know better"
+    );
     links[2].set(Mood::Pass);
-    fleet.convergence(APP, &after).await.within(NEAR + 3 * in_the_middle, &format!("{what}: until it has what the others renewed"));
-    fleet.healing(&cold(1), &STORE_DOWN).await.within(NEAR, &format!("{what}: a cold account"));
-    figure(&format!("{what}: answers under load, the slowest"), &load.stop().await.all_good());
-    assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0)), fleet.tokens(&cold(1))), (2, 1, 1));
+    fleet.convergence(APP, &after).await.within(
+        NEAR + 3 * in_the_middle,
+        &format!("{what}: until it has what the others renewed"),
+    );
+    fleet
+        .healing(&cold(1), &STORE_DOWN)
+        .await
+        .within(NEAR, &format!("{what}: a cold account"));
+    figure(
+        &format!("{what}: answers under load, the slowest"),
+        &load.stop().await.all_good(),
+    );
+    assert_eq!(
+        (
+            fleet.tokens(APP),
+            fleet.tokens(&cold(0)),
+            fleet.tokens(&cold(1))
+        ),
+        (2, 1, 1)
+    );
     fleet.agree_on_a_living(APP).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_the_rest_when_it_is_back() {
-    one_loses_mariadb(Mood::Cut, Duration::ZERO, "one process cut off from mariadb").await;
+async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
+ {
+    one_loses_mariadb(
+        Mood::Cut,
+        Duration::ZERO,
+        "one process cut off from mariadb",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
-    one_loses_mariadb(Mood::HalfOpen, STORE_TIMEOUT, "one process with a half-open mariadb").await;
+    one_loses_mariadb(
+        Mood::HalfOpen,
+        STORE_TIMEOUT,
+        "one process with a half-open mariadb",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_another_session_keeps_locked_delays_a_write_and_no_answer() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     let url = database.url();
     install(&url).await;
     let fleet = Fleet::on(cache(&url)).await;
     let before = fleet.token(0, APP).await;
     let load = fleet.load();
     load.more(9).await;
-    let lock = database.session(&format!("BEGIN; SELECT 1 FROM wechat_access_token WHERE appid = '{APP}' FOR UPDATE;"));
+    let lock = database.session(&format!(
+        "BEGIN; SELECT 1 FROM wechat_access_token WHERE appid = '{APP}' FOR UPDATE;"
+    ));
     let rotated = fleet.rotate(0, APP, &before).await;
-    figure("mariadb's row locked: the rotation that cannot be written", &rotated.took);
-    let after =
-        rotated.value.clone().filter(|after| rotated.is_good() && *after != before).unwrap_or_else(|| panic!("{rotated:?}"));
+    figure(
+        "mariadb's row locked: the rotation that cannot be written",
+        &rotated.took,
+    );
+    let after = rotated
+        .value
+        .clone()
+        .filter(|after| rotated.is_good() && *after != before)
+        .unwrap_or_else(|| panic!("{rotated:?}"));
     load.more(30).await;
-    assert_eq!((fleet.token(0, APP).await, fleet.token(1, APP).await), (after.clone(), before), "the row can be read as it was");
+    assert_eq!(
+        (fleet.token(0, APP).await, fleet.token(1, APP).await),
+        (after.clone(), before),
+        "the row can be read as it was"
+    );
     fleet.token(1, &cold(0)).await;
     drop(lock);
-    fleet.convergence(APP, &after).await.within(3 * NEAR, "mariadb's row unlocked: until all have what was renewed");
-    figure("mariadb's row locked: answers under load, the slowest", &load.stop().await.all_good());
+    fleet.convergence(APP, &after).await.within(
+        3 * NEAR,
+        "mariadb's row unlocked: until all have what was renewed",
+    );
+    figure(
+        "mariadb's row locked: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (2, 1));
     fleet.agree_on_a_living(APP).await;
 }

@@ -1,5 +1,6 @@
-//! Scenes of chaos: three processes on a Redis that has a second server in reserve: sentinels, and a cluster with and without a
-//! replica, and the server that holds the credential dies. What they measure stands in docs/failures.md.
+//! Scenes of chaos: three processes on a Redis that has a second server in reserve: sentinels, and
+//! a cluster with and without a replica, and the server that holds the credential dies. What they
+//! measure stands in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use crate::support::redis::{RedisCluster, RedisServer};
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// The sentinels and nodes of these tests call a silent server dead within a second, and choose its successor within another few.
+/// The sentinels and nodes of these tests call a silent server dead within a second, and choose its
+/// successor within another few.
 const SUCCESSION: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,8 +22,14 @@ async fn a_sentinel_failover_costs_no_answer_and_no_call() {
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
     let sentinel = RedisServer::sentinel_of(master.port());
-    sentinel.await_answer(&["SENTINEL", "REPLICAS", "mymaster"], &replica.port().to_string());
-    let fleet = Fleet::on(json!({ "redis": format!("redis-sentinel://127.0.0.1:{}/mymaster", sentinel.port()) })).await;
+    sentinel.await_answer(
+        &["SENTINEL", "REPLICAS", "mymaster"],
+        &replica.port().to_string(),
+    );
+    let fleet = Fleet::on(
+        json!({ "redis": format!("redis-sentinel://127.0.0.1:{}/mymaster", sentinel.port()) }),
+    )
+    .await;
     let held = fleet.token(0, APP).await;
     replica.await_answer(&["GET", &format!("{APP}.token")], &held);
     let load = fleet.load();
@@ -29,26 +37,45 @@ async fn a_sentinel_failover_costs_no_answer_and_no_call() {
     master.kill();
     let killed = Instant::now();
     for member in 0..PROCESSES {
-        fleet.ask(member, &cold(0)).await.is_refused_for_the_store(Duration::from_secs(1));
+        fleet
+            .ask(member, &cold(0))
+            .await
+            .is_refused_for_the_store(Duration::from_secs(1));
     }
-    fleet.healing(&cold(0), &STORE_DOWN).await.within(SUCCESSION, "a sentinel's failover: a cold account");
-    figure("a sentinel's failover, from the master's death", &killed.elapsed());
+    fleet
+        .healing(&cold(0), &STORE_DOWN)
+        .await
+        .within(SUCCESSION, "a sentinel's failover: a cold account");
+    figure(
+        "a sentinel's failover, from the master's death",
+        &killed.elapsed(),
+    );
     load.more(15).await;
-    figure("a sentinel's failover: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "a sentinel's failover: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!((fleet.tokens(APP), fleet.tokens(&cold(0))), (1, 1));
-    assert_eq!(replica.cli(&["GET", &format!("{APP}.token")]), format!("\"{held}\""));
+    assert_eq!(
+        replica.cli(&["GET", &format!("{APP}.token")]),
+        format!("\"{held}\"")
+    );
     fleet.agree_on_a_living(APP).await;
 }
 
 /// The first account that nobody has asked for whose credential is at this node.
 fn cold_at(cluster: &RedisCluster, node: usize) -> String {
-    let found = (0..40).map(cold).find(|app| cluster.owner(&format!("{app}.token")) == node);
+    let found = (0..40)
+        .map(cold)
+        .find(|app| cluster.owner(&format!("{app}.token")) == node);
     found.expect("forty accounts are spread over three nodes")
 }
 
 /// The first whose credential is at another node.
 fn cold_elsewhere(cluster: &RedisCluster, node: usize) -> String {
-    let found = (0..40).map(cold).find(|app| cluster.owner(&format!("{app}.token")) != node);
+    let found = (0..40)
+        .map(cold)
+        .find(|app| cluster.owner(&format!("{app}.token")) != node);
     found.expect("forty accounts are spread over three nodes")
 }
 
@@ -61,14 +88,29 @@ async fn a_cluster_without_a_node_serves_the_other_nodes_keys() {
     let load = fleet.load();
     cluster.nodes[owner].kill();
     for member in 0..PROCESSES {
-        fleet.ask(member, &here).await.is_refused_for_the_store(Duration::from_secs(1));
+        fleet
+            .ask(member, &here)
+            .await
+            .is_refused_for_the_store(Duration::from_secs(1));
     }
-    fleet.healing(&there, &STORE_DOWN).await.within(Duration::from_secs(2), "a cluster's node dead: an account at another node");
+    fleet.healing(&there, &STORE_DOWN).await.within(
+        Duration::from_secs(2),
+        "a cluster's node dead: an account at another node",
+    );
     load.more(30).await;
     cluster.nodes[owner].restart();
-    fleet.healing(&here, &STORE_DOWN).await.within(SUCCESSION, "a cluster's node dead, and started again: a cold account at it");
-    figure("a cluster's node dead: answers under load, the slowest", &load.stop().await.all_good());
-    assert_eq!((fleet.tokens(APP), fleet.tokens(&here), fleet.tokens(&there)), (1, 1, 1));
+    fleet.healing(&here, &STORE_DOWN).await.within(
+        SUCCESSION,
+        "a cluster's node dead, and started again: a cold account at it",
+    );
+    figure(
+        "a cluster's node dead: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
+    assert_eq!(
+        (fleet.tokens(APP), fleet.tokens(&here), fleet.tokens(&there)),
+        (1, 1, 1)
+    );
     fleet.agree_on_a_living(APP).await;
 }
 
@@ -83,15 +125,31 @@ async fn a_cluster_whose_replica_takes_over_loses_nothing() {
     load.more(9).await;
     cluster.nodes[owner].kill();
     let killed = Instant::now();
-    fleet.ask(0, &here).await.is_refused_for_the_store(Duration::from_secs(1));
-    fleet.healing(&here, &STORE_DOWN).await.within(SUCCESSION, "a cluster's replica takes over: a cold account");
-    figure("a cluster's replica takes over, from the node's death", &killed.elapsed());
+    fleet
+        .ask(0, &here)
+        .await
+        .is_refused_for_the_store(Duration::from_secs(1));
+    fleet
+        .healing(&here, &STORE_DOWN)
+        .await
+        .within(SUCCESSION, "a cluster's replica takes over: a cold account");
+    figure(
+        "a cluster's replica takes over, from the node's death",
+        &killed.elapsed(),
+    );
     load.more(15).await;
-    figure("a cluster's replica takes over: answers under load, the slowest", &load.stop().await.all_good());
+    figure(
+        "a cluster's replica takes over: answers under load, the slowest",
+        &load.stop().await.all_good(),
+    );
     assert_eq!(fleet.tokens(APP), 1);
-    // The first to fetch may find the node still without a master when it writes; then the next one fetches another, and should the two have
-    // crossed a third settles it.
-    assert!((1..=3).contains(&fleet.tokens(&here)), "{}", fleet.tokens(&here));
+    // The first to fetch may find the node still without a master when it writes; then the next one
+    // fetches another, and should the two have crossed a third settles it.
+    assert!(
+        (1..=3).contains(&fleet.tokens(&here)),
+        "{}",
+        fleet.tokens(&here)
+    );
     fleet.agree_on_a_living(APP).await;
     fleet.agree_on_a_living(&here).await;
 }
@@ -101,7 +159,10 @@ async fn a_dead_cluster_node_stops_only_its_own_accounts() {
     let mut cluster = RedisCluster::start();
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let dead = cluster.owner(&format!("{APP}.token"));
-    let elsewhere: Vec<_> = (0..40).map(cold).filter(|app| cluster.owner(&format!("{app}.token")) != dead).collect();
+    let elsewhere: Vec<_> = (0..40)
+        .map(cold)
+        .filter(|app| cluster.owner(&format!("{app}.token")) != dead)
+        .collect();
     let first = cold_elsewhere(&cluster, dead);
     cluster.nodes[dead].kill();
     // Once all processes have found out.
@@ -113,7 +174,12 @@ async fn a_dead_cluster_node_stops_only_its_own_accounts() {
             refused.push((app, answer.status, answer.code));
         }
     }
-    assert!(refused.is_empty(), "{} of {} accounts at living nodes: {refused:?}", refused.len(), elsewhere.len());
+    assert!(
+        refused.is_empty(),
+        "{} of {} accounts at living nodes: {refused:?}",
+        refused.len(),
+        elsewhere.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +188,10 @@ async fn a_dead_cluster_node_stops_no_rotation_elsewhere() {
     let fleet = Fleet::on(json!({ "redis": cluster.url() })).await;
     let dead = cluster.owner(&format!("{APP}.token"));
     let mut held = Vec::new();
-    for app in (0..24).map(cold).filter(|app| cluster.owner(&format!("{app}.token")) != dead) {
+    for app in (0..24)
+        .map(cold)
+        .filter(|app| cluster.owner(&format!("{app}.token")) != dead)
+    {
         held.push((fleet.token(0, &app).await, app));
     }
     let first = cold_elsewhere(&cluster, dead);
@@ -136,7 +205,12 @@ async fn a_dead_cluster_node_stops_no_rotation_elsewhere() {
             refused.push((app, answer.status, answer.code));
         }
     }
-    assert!(refused.is_empty(), "{} of {} rotations at living nodes: {refused:?}", refused.len(), held.len());
+    assert!(
+        refused.is_empty(),
+        "{} of {} rotations at living nodes: {refused:?}",
+        refused.len(),
+        held.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,19 +221,45 @@ async fn a_dead_cluster_node_is_logged_once() {
     let (here, there) = (cold_at(&cluster, dead), cold_elsewhere(&cluster, dead));
     fleet.token(0, &there).await;
     cluster.nodes[dead].kill();
-    // The first of a process is asked for while it finds out; cached copies are read again after half a second.
+    // The first of a process is asked for while it finds out; cached copies are read again after
+    // half a second.
     let load = fleet.load();
     for _ in 0..4 {
-        fleet.ask(0, &here).await.is_refused_for_the_store(Duration::from_secs(1));
+        fleet
+            .ask(0, &here)
+            .await
+            .is_refused_for_the_store(Duration::from_secs(1));
         load.more(30).await;
         fleet.token(0, &there).await;
     }
     load.stop().await.all_good();
     let log = fleet.process(0).log();
-    let told =
-        |message: &str| log.iter().filter(|line| line["message"].as_str().is_some_and(|said| said.contains(message))).count();
-    assert_eq!((told("the store fails"), told("the store answers again"), told("redis is")), (1, 0, 0), "{log:#?}");
-    let first = log.iter().find(|line| line["message"].as_str().is_some_and(|said| said.contains("the store fails")));
+    let told = |message: &str| {
+        log.iter()
+            .filter(|line| {
+                line["message"]
+                    .as_str()
+                    .is_some_and(|said| said.contains(message))
+            })
+            .count()
+    };
+    assert_eq!(
+        (
+            told("the store fails"),
+            told("the store answers again"),
+            told("redis is")
+        ),
+        (1, 0, 0),
+        "{log:#?}"
+    );
+    let first = log.iter().find(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|said| said.contains("the store fails"))
+    });
     let cause = first.expect("it was told")["error"].to_string();
-    assert!(cause.contains("a node of the redis cluster") && cause.contains("a part of the keys"), "{cause}");
+    assert!(
+        cause.contains("a node of the redis cluster") && cause.contains("a part of the keys"),
+        "{cause}"
+    );
 }

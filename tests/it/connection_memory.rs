@@ -14,7 +14,8 @@ use crate::support::process::{Process, folder, settings, until};
 
 const CONNECTIONS: usize = 100;
 
-/// What one connection may hold on average, in KiB: some 64 KiB of answers, buffers and the current request.
+/// What one connection may hold on average, in KiB: some 64 KiB of answers, buffers and the current
+/// request.
 const EACH: u64 = 90;
 
 /// The rest of the process may grow by this much, in KiB.
@@ -22,7 +23,9 @@ const OTHERWISE: u64 = 4 * 1024;
 
 /// A connection that sends `bytes` until the server takes no more, and reads nothing.
 async fn flood(server: SocketAddr, bytes: &[u8]) -> TcpStream {
-    let mut connection = TcpStream::connect(server).await.expect("the server listens");
+    let mut connection = TcpStream::connect(server)
+        .await
+        .expect("the server listens");
     // The server may refuse the rest, or take no more than the system's buffers hold.
     drop(tokio::time::timeout(Duration::from_secs(2), connection.write_all(bytes)).await);
     connection
@@ -34,7 +37,8 @@ async fn server(folder: &std::path::Path) -> Process {
     server
 }
 
-/// Floods a server with `bytes` over [`CONNECTIONS`] connections, and returns how much more memory it holds.
+/// Floods a server with `bytes` over [`CONNECTIONS`] connections, and returns how much more memory
+/// it holds.
 async fn growth(server: &Process, bytes: &[u8]) -> u64 {
     let before = server.memory();
     let floods = join_all((0..CONNECTIONS).map(|_| flood(server.address(), bytes))).await;
@@ -53,9 +57,16 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
     let folder = folder();
     let config = format!("POST /jsapi/{APP}/config");
     let many_headers: String = (0..90).map(|n| format!("a{n}:\r\n")).collect();
-    let chunks: String = "{\"url\":\"https://a.b/\"}".chars().map(|c| format!("1\r\n{c}\r\n")).collect();
-    let chunked = request(&config, "content-type: application/json\r\ntransfer-encoding: chunked\r\n");
-    let json = |length: usize| format!("content-type: application/json\r\ncontent-length: {length}\r\n");
+    let chunks: String = "{\"url\":\"https://a.b/\"}"
+        .chars()
+        .map(|c| format!("1\r\n{c}\r\n"))
+        .collect();
+    let chunked = request(
+        &config,
+        "content-type: application/json\r\ntransfer-encoding: chunked\r\n",
+    );
+    let json =
+        |length: usize| format!("content-type: application/json\r\ncontent-length: {length}\r\n");
     let requests = [
         request("GET /jsdkd.js", ""),
         request("GET /", ""),
@@ -78,8 +89,18 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
     for request in &requests {
         // A process of its own, so that nothing is measured twice.
         let server = server(folder.path()).await;
-        let growth = growth(&server, request.repeat(3600.min(2_000_000 / request.len())).as_bytes()).await;
-        assert!(growth < EACH * CONNECTIONS as u64 + OTHERWISE, "{growth} KiB: {}", &request[..request.len().min(200)]);
+        let growth = growth(
+            &server,
+            request
+                .repeat(3600.min(2_000_000 / request.len()))
+                .as_bytes(),
+        )
+        .await;
+        assert!(
+            growth < EACH * CONNECTIONS as u64 + OTHERWISE,
+            "{growth} KiB: {}",
+            &request[..request.len().min(200)]
+        );
     }
 }
 
@@ -87,26 +108,37 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
 async fn what_never_becomes_a_request_holds_little() {
     let folder = folder();
     let head = "GET /ping HTTP/1.1\r\nhost: test\r\n";
-    let chunked = request(&format!("POST /jsapi/{APP}/config"), "content-type: application/json\r\ntransfer-encoding: chunked\r\n");
+    let chunked = request(
+        &format!("POST /jsapi/{APP}/config"),
+        "content-type: application/json\r\ntransfer-encoding: chunked\r\n",
+    );
     let floods = [
         format!("{head}x: {}", "y".repeat(120_000)),
         format!("{head}{}", "x: y\r\n".repeat(20_000)),
         format!("{head}\r\n{head}x: {}", "y".repeat(120_000)),
         format!("{head}\r\n{head}x: {}", "y".repeat(15_000)),
-        format!("{chunked}2\r\n{{}}\r\n0\r\n\r\n{head}x: {}", "y".repeat(120_000)),
+        format!(
+            "{chunked}2\r\n{{}}\r\n0\r\n\r\n{head}x: {}",
+            "y".repeat(120_000)
+        ),
         "\r\n".repeat(60_000),
         format!("GET /{}", "a".repeat(120_000)),
         format!("{chunked}{}", "1\r\n \r\n".repeat(40_000)),
         format!("{chunked}1;{}", "x".repeat(120_000)),
         format!("{chunked}2\r\n{{}}\r\n0\r\n{}", "x: y\r\n".repeat(20_000)),
-        request("GET /ping", "connection: upgrade\r\nupgrade: websocket\r\n") + &"y".repeat(300_000),
+        request("GET /ping", "connection: upgrade\r\nupgrade: websocket\r\n")
+            + &"y".repeat(300_000),
         request("CONNECT a:1", "") + &"y".repeat(300_000),
         "\0".repeat(120_000),
     ];
     for flood in &floods {
         let server = server(folder.path()).await;
         let growth = growth(&server, flood.as_bytes()).await;
-        assert!(growth < EACH * CONNECTIONS as u64 + OTHERWISE, "{growth} KiB: {}", &flood[..200]);
+        assert!(
+            growth < EACH * CONNECTIONS as u64 + OTHERWISE,
+            "{growth} KiB: {}",
+            &flood[..200]
+        );
     }
 }
 
@@ -118,12 +150,17 @@ async fn memory_comes_back_when_the_connections_are_gone() {
     let (before, begun) = (server.memory(), Instant::now());
     let (mut peak, requests) = (0, request("GET /jsdkd.js", "").repeat(3600));
     for _ in 0..3 {
-        let floods = join_all((0..CONNECTIONS).map(|_| flood(server.address(), requests.as_bytes())));
+        let floods =
+            join_all((0..CONNECTIONS).map(|_| flood(server.address(), requests.as_bytes())));
         drop(floods.await);
         peak = peak.max(server.memory());
     }
     let is_back = || (server.memory() < before + OTHERWISE / 2).then_some(());
-    until(is_back)
-        .await
-        .unwrap_or_else(|| panic!("{before} before, {peak} at most, {} after {:?}", server.memory(), begun.elapsed()));
+    until(is_back).await.unwrap_or_else(|| {
+        panic!(
+            "{before} before, {peak} at most, {} after {:?}",
+            server.memory(),
+            begun.elapsed()
+        )
+    });
 }

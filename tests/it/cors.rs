@@ -10,29 +10,56 @@ const PATH: &str = "/jsapi/wx0123456789abcdef/config";
 
 /// `GET /ping` from a page of `origin`.
 async fn from(app: &TestApp, origin: &str) -> Response {
-    app.send(app.request(Method::GET, "/ping").header("origin", origin)).await
+    app.send(app.request(Method::GET, "/ping").header("origin", origin))
+        .await
 }
 
 fn access_control(answer: &Response) -> Vec<String> {
-    answer.headers().keys().map(ToString::to_string).filter(|name| name.starts_with("access-control-")).collect()
+    answer
+        .headers()
+        .keys()
+        .map(ToString::to_string)
+        .filter(|name| name.starts_with("access-control-"))
+        .collect()
 }
 
 #[track_caller]
 fn assert_let_in(answer: &Response, origin: &str) {
-    assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), (origin, "Origin"), "{answer:?}");
+    assert_eq!(
+        (
+            answer.header("access-control-allow-origin"),
+            answer.header("vary")
+        ),
+        (origin, "Origin"),
+        "{answer:?}"
+    );
 }
 
 #[track_caller]
 fn assert_refused(answer: &Response, origin: &str) {
-    assert_eq!((answer.status.as_u16(), access_control(answer)), (403, vec![]), "{origin}");
+    assert_eq!(
+        (answer.status.as_u16(), access_control(answer)),
+        (403, vec![]),
+        "{origin}"
+    );
     answer.problem(403, "origin_not_allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_list_or_a_star_allows_every_origin() {
-    for cors in [json!([]), json!(["*"]), json!("*"), json!(["example\\.com", "*"])] {
+    for cors in [
+        json!([]),
+        json!(["*"]),
+        json!("*"),
+        json!(["example\\.com", "*"]),
+    ] {
         let app = TestApp::with(json!({ "cors": cors })).await;
-        for origin in ["https://anything.example.org", "http://a.cn:8080", "null", "chrome-extension://abc"] {
+        for origin in [
+            "https://anything.example.org",
+            "http://a.cn:8080",
+            "null",
+            "chrome-extension://abc",
+        ] {
             let answer = from(&app, origin).await;
             answer.json();
             assert_let_in(&answer, origin);
@@ -86,8 +113,14 @@ async fn a_cors_pattern_matches_whole_labels_at_the_end_of_the_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_may_be_one_string() {
     let app = TestApp::with(json!({ "cors": "example\\.com" })).await;
-    assert_let_in(&from(&app, "https://example.com").await, "https://example.com");
-    assert_refused(&from(&app, "https://example.org").await, "https://example.org");
+    assert_let_in(
+        &from(&app, "https://example.com").await,
+        "https://example.com",
+    );
+    assert_refused(
+        &from(&app, "https://example.org").await,
+        "https://example.org",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,9 +161,15 @@ async fn a_request_without_an_origin_gets_no_cors_headers() {
     let app = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
     let answer = app.get("/ping").await;
     answer.json();
-    assert_eq!((access_control(&answer), answer.header("vary")), (vec![], "Origin"));
+    assert_eq!(
+        (access_control(&answer), answer.header("vary")),
+        (vec![], "Origin")
+    );
     // Whoever stores answers must keep those for different origins apart, refused ones too.
-    assert_eq!(from(&app, "https://evil.org").await.header("vary"), "Origin");
+    assert_eq!(
+        from(&app, "https://evil.org").await.header("vary"),
+        "Origin"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,15 +184,35 @@ async fn a_refused_origin_reaches_no_handler() {
         (Method::DELETE, "/ping"),
         (Method::OPTIONS, PATH),
     ] {
-        let request = app.request(method.clone(), path).header("origin", "https://evil.org");
-        assert_refused(&app.send(request.header("access-control-request-method", "POST")).await, path);
+        let request = app
+            .request(method.clone(), path)
+            .header("origin", "https://evil.org");
+        assert_refused(
+            &app.send(request.header("access-control-request-method", "POST"))
+                .await,
+            path,
+        );
     }
-    let head = app.send(app.request(Method::HEAD, "/ping").header("origin", "https://evil.org")).await;
+    let head = app
+        .send(
+            app.request(Method::HEAD, "/ping")
+                .header("origin", "https://evil.org"),
+        )
+        .await;
     assert_eq!((head.status.as_u16(), access_control(&head)), (403, vec![]));
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);
     // Bytes that are no text are no origin.
-    let odd = raw::send(app.address(), "GET /ping", "Origin: https://\u{fc}.example.com\r\n", b"").await;
-    assert_eq!((odd.status, odd.code().as_str()), (403, "origin_not_allowed"));
+    let odd = raw::send(
+        app.address(),
+        "GET /ping",
+        "Origin: https://\u{fc}.example.com\r\n",
+        b"",
+    )
+    .await;
+    assert_eq!(
+        (odd.status, odd.code().as_str()),
+        (403, "origin_not_allowed")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,25 +222,41 @@ async fn an_allowed_origin_gets_cors_headers_on_errors_too() {
     let refused = sandbox::Fault::errcode(40164, "invalid ip");
     app.sandbox.fault(refused);
     let post = |path: &str, body: &'static str| {
-        app.request(Method::POST, path).header("origin", origin).header("content-type", "application/json").body(body)
+        app.request(Method::POST, path)
+            .header("origin", origin)
+            .header("content-type", "application/json")
+            .body(body)
     };
     for (request, status) in [
         (post(PATH, "["), 400),
         (post(PATH, r#"{"url":1}"#), 400),
-        (app.request(Method::POST, PATH).header("origin", origin).body("{}"), 415),
+        (
+            app.request(Method::POST, PATH)
+                .header("origin", origin)
+                .body("{}"),
+            415,
+        ),
         (post("/jsapi/wx-unknown/config", "{}"), 404),
         (post("/nothing", "{}"), 404),
         (post("/ping", "{}"), 405),
-        (app.request(Method::GET, "/jsapi/wx0123456789abcdef/query").header("origin", origin), 401),
+        (
+            app.request(Method::GET, "/jsapi/wx0123456789abcdef/query")
+                .header("origin", origin),
+            401,
+        ),
         (post(PATH, "{}"), 502),
         (post(PATH, "{}"), 503),
     ] {
         let answer = app.send(request).await;
         assert_eq!(answer.status.as_u16(), status, "{answer:?}");
         assert_let_in(&answer, origin);
-        let exposed = answer.header("access-control-expose-headers").to_ascii_lowercase();
+        let exposed = answer
+            .header("access-control-expose-headers")
+            .to_ascii_lowercase();
         assert!(
-            exposed.contains("retry-after") && exposed.contains("credential-expires-in") && exposed.contains("warning"),
+            exposed.contains("retry-after")
+                && exposed.contains("credential-expires-in")
+                && exposed.contains("warning"),
             "{exposed}"
         );
         assert!(answer.body.contains("\"code\":"), "{answer:?}");
@@ -193,27 +268,49 @@ async fn a_preflight_answers_with_methods_content_type_and_a_day() {
     let app = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
     let origin = "https://example.com";
     for headers in [None, Some("content-type"), Some("Content-Type, X-Own")] {
-        let mut request =
-            app.request(Method::OPTIONS, PATH).header("origin", origin).header("access-control-request-method", "POST");
+        let mut request = app
+            .request(Method::OPTIONS, PATH)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST");
         if let Some(headers) = headers {
             request = request.header("access-control-request-headers", headers);
         }
         let answer = app.send(request).await;
-        assert!(answer.status.is_success() && answer.body.is_empty(), "{answer:?}");
+        assert!(
+            answer.status.is_success() && answer.body.is_empty(),
+            "{answer:?}"
+        );
         assert_let_in(&answer, origin);
         let methods = answer.header("access-control-allow-methods");
-        assert!(["GET", "HEAD", "POST"].iter().all(|method| methods.split(", ").any(|listed| listed == *method)), "{methods}");
-        let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+        assert!(
+            ["GET", "HEAD", "POST"]
+                .iter()
+                .all(|method| methods.split(", ").any(|listed| listed == *method)),
+            "{methods}"
+        );
+        let allowed = answer
+            .header("access-control-allow-headers")
+            .to_ascii_lowercase();
         assert!(
             allowed.contains("content-type")
-                && (headers.is_none_or(|headers| !headers.contains("Own")) || allowed.contains("x-own"))
+                && (headers.is_none_or(|headers| !headers.contains("Own"))
+                    || allowed.contains("x-own"))
         );
         assert_eq!(answer.header("access-control-max-age"), "86400");
         assert_eq!(answer.header("access-control-allow-credentials"), "");
-        assert_eq!((answer.header("x-content-type-options"), answer.header("server")), ("nosniff", ""));
+        assert_eq!(
+            (
+                answer.header("x-content-type-options"),
+                answer.header("server")
+            ),
+            ("nosniff", "")
+        );
     }
     // A method that nothing here answers is not promised.
-    let request = app.request(Method::OPTIONS, PATH).header("origin", origin).header("access-control-request-method", "DELETE");
+    let request = app
+        .request(Method::OPTIONS, PATH)
+        .header("origin", origin)
+        .header("access-control-request-method", "DELETE");
     let answer = app.send(request).await;
     answer.problem(400, "bad_request");
     assert_eq!(answer.header("access-control-allow-methods"), "");
@@ -229,17 +326,31 @@ async fn plain_options_names_the_methods() {
         ("/MP_verify_a.txt", "GET, HEAD, OPTIONS"),
     ] {
         let answer = app.send(app.request(Method::OPTIONS, path)).await;
-        assert_eq!((answer.status.as_u16(), answer.header("allow"), answer.body.as_str()), (204, allow, ""), "{path}");
+        assert_eq!(
+            (
+                answer.status.as_u16(),
+                answer.header("allow"),
+                answer.body.as_str()
+            ),
+            (204, allow, ""),
+            "{path}"
+        );
     }
-    app.send(app.request(Method::OPTIONS, "/nothing")).await.problem(404, "not_found");
+    app.send(app.request(Method::OPTIONS, "/nothing"))
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_from_an_allowed_page_is_signed() {
     let app = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
-    let request =
-        app.request(Method::POST, PATH).header("origin", "https://example.com").header("content-type", "application/json");
-    let answer = app.send(request.body(r#"{"url":"https://example.com/"}"#)).await;
+    let request = app
+        .request(Method::POST, PATH)
+        .header("origin", "https://example.com")
+        .header("content-type", "application/json");
+    let answer = app
+        .send(request.body(r#"{"url":"https://example.com/"}"#))
+        .await;
     assert_eq!(answer.json()["appId"], APP);
     assert_let_in(&answer, "https://example.com");
 }
@@ -248,7 +359,11 @@ async fn a_config_from_an_allowed_page_is_signed() {
 async fn a_reload_changes_who_may_call_from_the_next_request_on() {
     let app = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
     assert_refused(&from(&app, "https://a.cn").await, "https://a.cn");
-    app.reloader.apply(config_of(&app.sandbox, json!({ "cors": ["a\\.cn"] })));
+    app.reloader
+        .apply(config_of(&app.sandbox, json!({ "cors": ["a\\.cn"] })));
     assert_let_in(&from(&app, "https://a.cn").await, "https://a.cn");
-    assert_refused(&from(&app, "https://example.com").await, "https://example.com");
+    assert_refused(
+        &from(&app, "https://example.com").await,
+        "https://example.com",
+    );
 }

@@ -1,4 +1,5 @@
-//! What the files that deliver the server promise: image, compose file, systemd unit, and the check itself.
+//! What the files that deliver the server promise: image, compose file, systemd unit, and the check
+//! itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,14 +18,27 @@ fn read(name: &str) -> String {
 
 /// The Dockerfile's instructions, continued lines joined, comments gone.
 fn instructions() -> Vec<String> {
-    let lines: Vec<String> = read("Dockerfile").lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
-    lines.join("\n").replace("\\\n", " ").lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let lines: Vec<String> = read("Dockerfile")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    lines
+        .join("\n")
+        .replace("\\\n", " ")
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
     let all = instructions();
-    let runtime = all.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
+    let runtime = all
+        .iter()
+        .rposition(|line| line.starts_with("FROM "))
+        .unwrap();
     assert_eq!(all[runtime], "FROM debian:bookworm-slim");
     for promise in [
         "ENV APP_CONFIG=/app/jsdkd.json",
@@ -34,23 +48,40 @@ fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
         "WORKDIR /app",
         r#"ENTRYPOINT ["/usr/local/bin/jsdkd"]"#,
     ] {
-        assert!(all[runtime..].iter().any(|line| line == promise), "{promise}");
+        assert!(
+            all[runtime..].iter().any(|line| line == promise),
+            "{promise}"
+        );
     }
-    let health = all[runtime..].iter().find(|line| line.starts_with("HEALTHCHECK ")).unwrap();
-    assert!(health.ends_with(r#"CMD ["/usr/local/bin/jsdkd", "healthcheck"]"#), "{health}");
-    assert!(all[runtime..].iter().any(|line| line.starts_with("RUN ") && line.contains("ca-certificates")));
+    let health = all[runtime..]
+        .iter()
+        .find(|line| line.starts_with("HEALTHCHECK "))
+        .unwrap();
+    assert!(
+        health.ends_with(r#"CMD ["/usr/local/bin/jsdkd", "healthcheck"]"#),
+        "{health}"
+    );
+    assert!(
+        all[runtime..]
+            .iter()
+            .any(|line| line.starts_with("RUN ") && line.contains("ca-certificates"))
+    );
 }
 
 #[test]
 fn the_image_copies_only_what_is_there_and_let_through() {
     let ignore = read(".dockerignore");
-    let copies = instructions().into_iter().filter(|line| line.starts_with("COPY ") && !line.contains("--from="));
+    let copies = instructions()
+        .into_iter()
+        .filter(|line| line.starts_with("COPY ") && !line.contains("--from="));
     for copy in copies {
         let words: Vec<&str> = copy.split_whitespace().skip(1).collect();
         for source in &words[..words.len() - 1] {
             assert!(root().join(source).exists(), "{source} is not there");
             assert!(
-                ignore.lines().any(|line| line.strip_prefix('!').is_some_and(|let_in| Path::new(source).starts_with(let_in))),
+                ignore.lines().any(|line| line
+                    .strip_prefix('!')
+                    .is_some_and(|let_in| Path::new(source).starts_with(let_in))),
                 "{source} is kept out by .dockerignore"
             );
         }
@@ -68,11 +99,22 @@ fn whatever_is_compiled_in_is_copied_before_the_build() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            for included in text.split("include_").skip(1).filter_map(|rest| rest.split_once("!(\"")?.1.split('"').next()) {
+            for included in text
+                .split("include_")
+                .skip(1)
+                .filter_map(|rest| rest.split_once("!(\"")?.1.split('"').next())
+            {
                 let target = folder.join(included).canonicalize().unwrap();
                 let place = target.strip_prefix(root().canonicalize().unwrap()).unwrap();
-                let copied = ["config", "crates", "src", "static"].iter().any(|copied| place.starts_with(copied));
-                assert!(copied, "{} includes {}, which the image's build does not copy", path.display(), place.display());
+                let copied = ["config", "crates", "src", "static"]
+                    .iter()
+                    .any(|copied| place.starts_with(copied));
+                assert!(
+                    copied,
+                    "{} includes {}, which the image's build does not copy",
+                    path.display(),
+                    place.display()
+                );
             }
         }
     }
@@ -85,17 +127,30 @@ fn the_image_builds_the_dependencies_before_the_sources_arrive() {
     assert!(place("COPY Cargo.toml Cargo.lock ./") < place("RUN mkdir -p src"));
     assert!(all[place("RUN mkdir -p src")].contains("cargo build --release --locked"));
     assert!(place("RUN mkdir -p src") < place("COPY src ./src"));
-    assert!(all[place("RUN touch src/main.rs src/lib.rs")].contains("cargo build --release --locked"));
+    assert!(
+        all[place("RUN touch src/main.rs src/lib.rs")].contains("cargo build --release --locked")
+    );
 }
 
 #[test]
 fn every_service_of_the_compose_file_is_confined_and_watched() {
     let compose = read("docker-compose.yml");
-    let services = compose.split("\nservices:\n").nth(1).unwrap().split("\nvolumes:\n").next().unwrap();
+    let services = compose
+        .split("\nservices:\n")
+        .nth(1)
+        .unwrap()
+        .split("\nvolumes:\n")
+        .next()
+        .unwrap();
     let services: Vec<&str> = services.split("\n\n").collect();
     assert_eq!(services.len(), 3);
     for service in services {
-        for line in ["read_only: true", "no-new-privileges:true", "healthcheck:", "restart: unless-stopped"] {
+        for line in [
+            "read_only: true",
+            "no-new-privileges:true",
+            "healthcheck:",
+            "restart: unless-stopped",
+        ] {
             assert!(service.contains(line), "{line} is missing in\n{service}");
         }
     }
@@ -104,25 +159,47 @@ fn every_service_of_the_compose_file_is_confined_and_watched() {
 #[test]
 fn systemd_finds_no_fault_in_the_unit() {
     let unit = read("deploy/jsdkd.service");
-    for line in
-        ["DynamicUser=yes", "StateDirectory=jsdkd", "ProtectSystem=strict", "NoNewPrivileges=yes", "RestartPreventExitStatus=78"]
-    {
+    for line in [
+        "DynamicUser=yes",
+        "StateDirectory=jsdkd",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+        "RestartPreventExitStatus=78",
+    ] {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
     assert!(unit.contains("\nExecReload=/bin/kill -HUP $MAINPID\n"));
-    let Some(analyze) = programs::find("systemd-analyze") else { return };
+    let Some(analyze) = programs::find("systemd-analyze") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("jsdkd.service");
-    fs::write(&copy, unit.replace("/usr/local/bin/jsdkd", env!("CARGO_BIN_EXE_jsdkd"))).unwrap();
-    let judged = Command::new(analyze).arg("verify").arg("--man=no").arg(&copy).output().unwrap();
-    assert!(judged.status.success() && judged.stderr.is_empty(), "{}", String::from_utf8_lossy(&judged.stderr));
+    fs::write(
+        &copy,
+        unit.replace("/usr/local/bin/jsdkd", env!("CARGO_BIN_EXE_jsdkd")),
+    )
+    .unwrap();
+    let judged = Command::new(analyze)
+        .arg("verify")
+        .arg("--man=no")
+        .arg(&copy)
+        .output()
+        .unwrap();
+    assert!(
+        judged.status.success() && judged.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&judged.stderr)
+    );
 }
 
 #[test]
 fn the_continuous_check_is_the_one_that_the_readme_names() {
     use std::os::unix::fs::PermissionsExt;
     for script in [".ci/run", "scripts/check", "clients/query.sh"] {
-        let mode = fs::metadata(root().join(script)).unwrap().permissions().mode();
+        let mode = fs::metadata(root().join(script))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o111, 0o111, "{script} is executable");
     }
     assert!(read(".ci/run").contains("exec scripts/check"));

@@ -1,4 +1,5 @@
-//! The library as a stranger's program uses it: by what `jsdkd::` promises, and nothing else of the crate.
+//! The library as a stranger's program uses it: by what `jsdkd::` promises, and nothing else of the
+//! crate.
 
 use std::time::Duration;
 
@@ -12,11 +13,16 @@ use crate::support::keeping::{dead_address, eventually};
 use crate::support::redis::RedisServer;
 
 async fn wechat() -> jsdkd::Sandbox {
-    jsdkd::Sandbox::start(APP, APP_SECRET).await.expect("a free port")
+    jsdkd::Sandbox::start(APP, APP_SECRET)
+        .await
+        .expect("a free port")
 }
 
 fn builder(api: String) -> Builder {
-    Credentials::builder().account(APP, APP_SECRET).api(api).timeout(Duration::from_secs(2))
+    Credentials::builder()
+        .account(APP, APP_SECRET)
+        .api(api)
+        .timeout(Duration::from_secs(2))
 }
 
 async fn refused(start: Builder) -> Error {
@@ -28,11 +34,26 @@ async fn a_program_is_handed_living_credentials_that_wechat_takes() {
     let wechat = wechat().await;
     let credentials = builder(wechat.url()).start().await.unwrap();
     let token = credentials.access_token(APP).await.unwrap();
-    assert!(wechat.accepts(token.value().expose_secret()) && token.left() > Duration::from_secs(7000));
-    let (jsapi, card) = (credentials.jsapi_ticket(APP).await.unwrap(), credentials.card_ticket(APP).await.unwrap());
+    assert!(
+        wechat.accepts(token.value().expose_secret()) && token.left() > Duration::from_secs(7000)
+    );
+    let (jsapi, card) = (
+        credentials.jsapi_ticket(APP).await.unwrap(),
+        credentials.card_ticket(APP).await.unwrap(),
+    );
     assert_ne!(jsapi.value().expose_secret(), card.value().expose_secret());
-    let again = credentials.clone().credential(APP, Kind::AccessToken).await.unwrap();
-    assert_eq!((again.value().expose_secret(), wechat.calls("/cgi-bin/token")), (token.value().expose_secret(), 1));
+    let again = credentials
+        .clone()
+        .credential(APP, Kind::AccessToken)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            again.value().expose_secret(),
+            wechat.calls("/cgi-bin/token")
+        ),
+        (token.value().expose_secret(), 1)
+    );
     credentials.close().await;
     wechat.stop().await;
 }
@@ -41,17 +62,30 @@ async fn a_program_is_handed_living_credentials_that_wechat_takes() {
 async fn a_page_is_signed_for_its_address_without_its_fragment() {
     let wechat = wechat().await;
     let credentials = builder(wechat.url()).start().await.unwrap();
-    let config = credentials.sign_config(APP, "https://shop.example.com/?id=7#top").await.unwrap();
+    let config = credentials
+        .sign_config(APP, "https://shop.example.com/?id=7#top")
+        .await
+        .unwrap();
     let ticket = credentials.jsapi_ticket(APP).await.unwrap();
     let (nonce, timestamp) = (&config.nonce_str, config.timestamp);
     let ticket = ticket.value().expose_secret();
-    let signed = format!("jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url=https://shop.example.com/?id=7");
-    let digest: String = Sha1::digest(signed).iter().map(|byte| format!("{byte:02x}")).collect();
+    let signed = format!(
+        "jsapi_ticket={ticket}&noncestr={nonce}&timestamp={timestamp}&url=https://shop.example.com/?id=7"
+    );
+    let digest: String = Sha1::digest(signed)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(config.signature, digest);
-    let page = json!({ "appId": APP, "timestamp": timestamp, "nonceStr": nonce, "signature": digest });
+    let page =
+        json!({ "appId": APP, "timestamp": timestamp, "nonceStr": nonce, "signature": digest });
     assert_eq!(serde_json::to_value(&config).unwrap(), page);
     for url in ["/page", "", "ftp://a.cn"] {
-        assert_eq!(credentials.sign_config(APP, url).await.unwrap_err().code(), "invalid_url", "{url}");
+        assert_eq!(
+            credentials.sign_config(APP, url).await.unwrap_err().code(),
+            "invalid_url",
+            "{url}"
+        );
     }
 }
 
@@ -61,35 +95,76 @@ async fn a_thousand_callers_make_one_call() {
     let credentials = builder(wechat.url()).start().await.unwrap();
     let tickets = join_all((0..1000).map(|_| credentials.jsapi_ticket(APP))).await;
     assert!(tickets.iter().all(Result::is_ok));
-    assert_eq!((wechat.calls("/cgi-bin/token"), wechat.calls("/cgi-bin/ticket/getticket")), (1, 1));
+    assert_eq!(
+        (
+            wechat.calls("/cgi-bin/token"),
+            wechat.calls("/cgi-bin/ticket/getticket")
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_is_renewed_by_comparison_and_a_stable_account_asks_elsewhere() {
     let wechat = wechat().await;
     let stable = Account::new(APP, APP_SECRET).stable().rotations_per_day(5);
-    let credentials = Credentials::builder().with_account(stable).api(wechat.url()).keep_always().start().await.unwrap();
+    let credentials = Credentials::builder()
+        .with_account(stable)
+        .api(wechat.url())
+        .keep_always()
+        .start()
+        .await
+        .unwrap();
     let first = credentials.access_token(APP).await.unwrap();
-    let second = credentials.rotate(APP, Kind::AccessToken, first.value().clone()).await.unwrap();
-    assert_ne!(first.value().expose_secret(), second.value().expose_secret());
-    let same = credentials.rotate(APP, Kind::AccessToken, first.value().clone()).await.unwrap();
+    let second = credentials
+        .rotate(APP, Kind::AccessToken, first.value().clone())
+        .await
+        .unwrap();
+    assert_ne!(
+        first.value().expose_secret(),
+        second.value().expose_secret()
+    );
+    let same = credentials
+        .rotate(APP, Kind::AccessToken, first.value().clone())
+        .await
+        .unwrap();
     assert_eq!(same.value().expose_secret(), second.value().expose_secret());
-    assert_eq!((wechat.calls("/cgi-bin/token"), wechat.calls("/cgi-bin/stable_token")), (0, 2));
+    assert_eq!(
+        (
+            wechat.calls("/cgi-bin/token"),
+            wechat.calls("/cgi-bin/stable_token")
+        ),
+        (0, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_and_a_server_on_one_redis_share_what_either_fetched() {
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
-    let credentials = builder(app.sandbox.url()).store(redis.url()).start().await.unwrap();
+    let credentials = builder(app.sandbox.url())
+        .store(redis.url())
+        .start()
+        .await
+        .unwrap();
     let (served, kept) = tokio::join!(app.value("token"), credentials.access_token(APP));
     let kept = kept.unwrap();
-    assert_eq!((kept.value().expose_secret(), app.sandbox.calls("/cgi-bin/token")), (served.as_str(), 1));
-    let renewed = credentials.rotate(APP, Kind::AccessToken, kept.value().clone()).await.unwrap();
+    assert_eq!(
+        (
+            kept.value().expose_secret(),
+            app.sandbox.calls("/cgi-bin/token")
+        ),
+        (served.as_str(), 1)
+    );
+    let renewed = credentials
+        .rotate(APP, Kind::AccessToken, kept.value().clone())
+        .await
+        .unwrap();
     assert_ne!(renewed.value().expose_secret(), served);
-    eventually("the server hands out what the program renewed", async || {
-        app.value("token").await == *renewed.value().expose_secret()
-    })
+    eventually(
+        "the server hands out what the program renewed",
+        async || app.value("token").await == *renewed.value().expose_secret(),
+    )
     .await;
     app.stop().await;
 }
@@ -101,13 +176,27 @@ async fn a_file_belongs_to_one_keeper_at_a_time_and_outlives_it() {
     let wechat = wechat().await;
     let first = builder(wechat.url()).file(&path).start().await.unwrap();
     let token = first.access_token(APP).await.unwrap();
-    assert_eq!(refused(builder(wechat.url()).file(&path)).await.code(), "store_in_use");
+    assert_eq!(
+        refused(builder(wechat.url()).file(&path)).await.code(),
+        "store_in_use"
+    );
     first.close().await;
     drop(first);
     let again = async || builder(wechat.url()).file(&path).start().await;
-    eventually("the last handle gives the file back", async || again().await.is_ok()).await;
+    eventually("the last handle gives the file back", async || {
+        again().await.is_ok()
+    })
+    .await;
     eventually("and what is in it is used", async || match again().await {
-        Ok(second) => second.access_token(APP).await.unwrap().value().expose_secret() == token.value().expose_secret(),
+        Ok(second) => {
+            second
+                .access_token(APP)
+                .await
+                .unwrap()
+                .value()
+                .expose_secret()
+                == token.value().expose_secret()
+        }
         Err(_) => false,
     })
     .await;
@@ -117,17 +206,43 @@ async fn a_file_belongs_to_one_keeper_at_a_time_and_outlives_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_has_the_servers_codes_and_shows_no_secret() {
     let wechat = wechat().await;
-    let wrong = Credentials::builder().account(APP, "wrong-secret-marker-3b3b").api(wechat.url()).start().await.unwrap();
+    let wrong = Credentials::builder()
+        .account(APP, "wrong-secret-marker-3b3b")
+        .api(wechat.url())
+        .start()
+        .await
+        .unwrap();
     let refused = wrong.jsapi_ticket(APP).await.unwrap_err();
-    assert_eq!((refused.code(), refused.errcode(), refused.retry_after()), ("upstream_refused", Some(40125), None));
-    assert!(refused.to_string().contains("AppSecret is wrong"), "{refused}");
+    assert_eq!(
+        (refused.code(), refused.errcode(), refused.retry_after()),
+        ("upstream_refused", Some(40125), None)
+    );
+    assert!(
+        refused.to_string().contains("AppSecret is wrong"),
+        "{refused}"
+    );
     let pausing = wrong.jsapi_ticket(APP).await.unwrap_err();
-    assert_eq!((pausing.code(), pausing.errcode()), ("cooling_down", Some(40125)));
-    assert!(pausing.retry_after() > Some(Duration::from_secs(5)), "{pausing:?}");
-    assert_eq!(wrong.access_token("wx-unknown").await.unwrap_err().code(), "unknown_app");
+    assert_eq!(
+        (pausing.code(), pausing.errcode()),
+        ("cooling_down", Some(40125))
+    );
+    assert!(
+        pausing.retry_after() > Some(Duration::from_secs(5)),
+        "{pausing:?}"
+    );
+    assert_eq!(
+        wrong.access_token("wx-unknown").await.unwrap_err().code(),
+        "unknown_app"
+    );
     let away = builder(dead_address()).start().await.unwrap();
-    assert_eq!(away.access_token(APP).await.unwrap_err().code(), "upstream_unreachable");
-    let debug = format!("{refused:?} {pausing:?} {wrong:?} {:?}", builder(wechat.url()).store("redis://:pass-marker@x"));
+    assert_eq!(
+        away.access_token(APP).await.unwrap_err().code(),
+        "upstream_unreachable"
+    );
+    let debug = format!(
+        "{refused:?} {pausing:?} {wrong:?} {:?}",
+        builder(wechat.url()).store("redis://:pass-marker@x")
+    );
     for secret in ["wrong-secret-marker", APP_SECRET, "pass-marker"] {
         assert!(!debug.contains(secret), "{debug}");
     }
@@ -135,8 +250,18 @@ async fn what_fails_has_the_servers_codes_and_shows_no_secret() {
 
 #[tokio::test]
 async fn what_cannot_work_is_told_all_at_once_and_where() {
-    let twice = Credentials::builder().account("w x", "s").account("wx1", "").account("wx2", "s").account("wx2", "s");
-    let error = refused(twice.api("lan").timeout(Duration::ZERO).store("redis://:pass-marker@x:port")).await;
+    let twice = Credentials::builder()
+        .account("w x", "s")
+        .account("wx1", "")
+        .account("wx2", "s")
+        .account("wx2", "s");
+    let error = refused(
+        twice
+            .api("lan")
+            .timeout(Duration::ZERO)
+            .store("redis://:pass-marker@x:port"),
+    )
+    .await;
     assert_eq!((error.code(), error.retry_after()), ("misconfigured", None));
     let told = error.to_string();
     for part in [
@@ -151,7 +276,13 @@ async fn what_cannot_work_is_told_all_at_once_and_where() {
     }
     assert!(!told.contains("pass-marker"), "{told}");
     let nothing = refused(Credentials::builder()).await;
-    assert_eq!((nothing.code(), nothing.to_string().as_str()), ("misconfigured", "the builder was given no account"));
+    assert_eq!(
+        (nothing.code(), nothing.to_string().as_str()),
+        ("misconfigured", "the builder was given no account")
+    );
     let elsewhere = refused(builder("http://127.0.0.1:1".to_owned()).store("mongodb://x")).await;
-    assert!(elsewhere.to_string().starts_with("cache.sql: "), "{elsewhere}");
+    assert!(
+        elsewhere.to_string().starts_with("cache.sql: "),
+        "{elsewhere}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Every failure that can be had from outside: its code, its status, its envelope, and when to come back.
+//! Every failure that can be had from outside: its code, its status, its envelope, and when to come
+//! back.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use sandbox::Fault;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::app::{APP, APP_SECRET, REALM, REALM_SECRET, Response, TestApp, signed_v1, signed_v2};
+use crate::support::app::{
+    APP, APP_SECRET, REALM, REALM_SECRET, Response, TestApp, signed_v1, signed_v2,
+};
 
 const CONFIG: &str = "/jsapi/wx0123456789abcdef/config";
 
@@ -22,7 +25,12 @@ fn redacted(answer: &Response) -> String {
     ];
     volatile
         .iter()
-        .fold(answer.body.clone(), |body, (pattern, word)| Regex::new(pattern).unwrap().replace_all(&body, *word).into_owned())
+        .fold(answer.body.clone(), |body, (pattern, word)| {
+            Regex::new(pattern)
+                .unwrap()
+                .replace_all(&body, *word)
+                .into_owned()
+        })
 }
 
 #[track_caller]
@@ -95,7 +103,11 @@ async fn mistakes_in_a_query_say_what_to_sign() {
     );
     assert_eq!(unknown.header("www-authenticate"), "Realm-Signature");
     let sign = wechat::signature::realm_v1(REALM, "n", "1589203758", REALM_SECRET).text();
-    let old = app.get(&format!("/jsapi/{APP}/query?realm={REALM}&nonce=n&ts=1589203758&sign={sign}")).await;
+    let old = app
+        .get(&format!(
+            "/jsapi/{APP}/query?realm={REALM}&nonce=n&ts=1589203758&sign={sign}"
+        ))
+        .await;
     check(
         &old,
         401,
@@ -128,7 +140,11 @@ async fn mistakes_in_a_query_say_what_to_sign() {
     );
     let ts = crate::support::app::now_ms();
     let sign = wechat::signature::realm_v1("R-few", "n", &ts, "few").text();
-    let foreign = app.get(&format!("/jsapi/{APP}/query?realm=R-few&nonce=n&ts={ts}&sign={sign}")).await;
+    let foreign = app
+        .get(&format!(
+            "/jsapi/{APP}/query?realm=R-few&nonce=n&ts={ts}&sign={sign}"
+        ))
+        .await;
     check(
         &foreign,
         403,
@@ -142,9 +158,13 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    // A folder that is a file cannot be read: a fault of the server, whose path is nobody's business.
+    // A folder that is a file cannot be read: a fault of the server, whose path is nobody's
+    // business.
     let account = json!({ "key": APP, "secret": APP_SECRET, "token": "push" });
-    let app = TestApp::with(json!({ "cors": ["example\\.com"], "apps": [account], "server": { "static": file } })).await;
+    let app = TestApp::with(
+        json!({ "cors": ["example\\.com"], "apps": [account], "server": { "static": file } }),
+    )
+    .await;
     check(
         &app.get("/nothing").await,
         404,
@@ -158,14 +178,24 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
         "method_not_allowed",
         r#"{"code":"method_not_allowed","detail":"this address answers GET, HEAD, OPTIONS only","status":405,"title":"Method Not Allowed"}"#,
     );
-    let evil = app.send(app.request(Method::GET, "/ping").header("origin", "https://evil.org")).await;
+    let evil = app
+        .send(
+            app.request(Method::GET, "/ping")
+                .header("origin", "https://evil.org"),
+        )
+        .await;
     check(
         &evil,
         403,
         "origin_not_allowed",
         r#"{"code":"origin_not_allowed","detail":"this origin is not let in; add its host to cors in the settings","status":403,"title":"Forbidden"}"#,
     );
-    let push = app.send(app.request(Method::GET, "/?signature=x").header("x-wechat-appid", APP)).await;
+    let push = app
+        .send(
+            app.request(Method::GET, "/?signature=x")
+                .header("x-wechat-appid", APP),
+        )
+        .await;
     check(
         &push,
         401,
@@ -178,8 +208,12 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
         "internal_error",
         r#"{"code":"internal_error","detail":"something broke inside this server; its log says what","status":500,"title":"Internal Server Error"}"#,
     );
-    let preflight = app.request(Method::OPTIONS, "/ping").header("origin", "https://example.com");
-    let preflight = app.send(preflight.header("access-control-request-method", "DELETE")).await;
+    let preflight = app
+        .request(Method::OPTIONS, "/ping")
+        .header("origin", "https://example.com");
+    let preflight = app
+        .send(preflight.header("access-control-request-method", "DELETE"))
+        .await;
     check(
         &preflight,
         400,
@@ -191,11 +225,19 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wechats_refusal_is_passed_on_and_then_cached() {
     let app = TestApp::start().await;
-    app.sandbox.fault(Fault::errcode(40164, "invalid ip 1.2.3.4, not in whitelist rid: 5f-01"));
+    app.sandbox.fault(Fault::errcode(
+        40164,
+        "invalid ip 1.2.3.4, not in whitelist rid: 5f-01",
+    ));
     let refused = app.query("token").await;
     let problem = refused.problem(502, "upstream_refused");
     assert_eq!(
-        (&problem["errcode"], problem["errmsg"].as_str().map(|text| text.starts_with("invalid ip"))),
+        (
+            &problem["errcode"],
+            problem["errmsg"]
+                .as_str()
+                .map(|text| text.starts_with("invalid ip"))
+        ),
         (&json!(40164), Some(true)),
         "{problem}"
     );
@@ -207,7 +249,11 @@ async fn wechats_refusal_is_passed_on_and_then_cached() {
     assert!((1..=600).contains(&wait), "{wait}");
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
     for answer in [&refused, &remembered, &app.config(json!({})).await] {
-        assert!(!answer.body.contains(APP_SECRET) && answer.body.contains("40164"), "{}", answer.body);
+        assert!(
+            !answer.body.contains(APP_SECRET) && answer.body.contains("40164"),
+            "{}",
+            answer.body
+        );
     }
 }
 
@@ -234,7 +280,12 @@ async fn a_broken_and_a_silent_wechat_have_different_codes() {
         let about = format!("{fault:?}");
         let (answer, took) = first_answer_under(fault).await;
         let problem: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!((answer.status.as_u16(), problem["code"].as_str()), (status, Some(code)), "{about}: {}", answer.body);
+        assert_eq!(
+            (answer.status.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "{about}: {}",
+            answer.body
+        );
         assert!(took < Duration::from_secs(3), "{about} took {took:?}");
         assert!(!answer.body.contains(APP_SECRET), "{}", answer.body);
         answer.problem(status, code);
@@ -252,7 +303,9 @@ async fn a_missing_wechat_is_unreachable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_error_has_retry_after_and_no_address() {
-    let app = TestApp::with(json!({ "cache": { "redis": "redis://:redis-secret-marker@127.0.0.1:1" } })).await;
+    let app =
+        TestApp::with(json!({ "cache": { "redis": "redis://:redis-secret-marker@127.0.0.1:1" } }))
+            .await;
     app.get("/ping").await.json();
     for answer in [app.query("token").await, app.config(json!({})).await] {
         check(
@@ -271,7 +324,16 @@ async fn head_of_an_error_has_status_and_headers_only() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40164, "invalid ip"));
     app.query("token").await.problem(502, "upstream_refused");
-    let head = app.send(app.request(Method::HEAD, &signed_v2("HEAD", APP, &[]))).await;
-    assert_eq!((head.status.as_u16(), head.body.as_str(), head.header("content-type")), (503, "", "application/problem+json"));
+    let head = app
+        .send(app.request(Method::HEAD, &signed_v2("HEAD", APP, &[])))
+        .await;
+    assert_eq!(
+        (
+            head.status.as_u16(),
+            head.body.as_str(),
+            head.header("content-type")
+        ),
+        (503, "", "application/problem+json")
+    );
     assert_ne!(head.header("retry-after"), "");
 }

@@ -17,15 +17,28 @@ async fn a_second_owner_of_the_same_file_is_refused_with_a_reason() {
     first.put("wx1.token", &record("T", HOUR)).await.unwrap();
     let before = text(&path);
     match FileStore::open(&path, Clock::system()) {
-        Err(OpenError::InUse(reason)) => assert!(reason.contains("another process") && reason.contains("cache.json"), "{reason}"),
+        Err(OpenError::InUse(reason)) => assert!(
+            reason.contains("another process") && reason.contains("cache.json"),
+            "{reason}"
+        ),
         other => panic!("{other:?}"),
     }
     let link = directory.path().join("by-another-name.json");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(matches!(FileStore::open(&link, Clock::system()), Err(OpenError::InUse(_))), "also by another name");
+    assert!(
+        matches!(
+            FileStore::open(&link, Clock::system()),
+            Err(OpenError::InUse(_))
+        ),
+        "also by another name"
+    );
     assert_eq!(text(&path), before);
     drop(first);
-    assert_eq!(get(&open(&path), "wx1.token").await.as_deref(), Some("T"), "free again");
+    assert_eq!(
+        get(&open(&path), "wx1.token").await.as_deref(),
+        Some("T"),
+        "free again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,9 +47,16 @@ async fn a_removed_lock_is_recreated_by_the_next_write() {
     let first = open(&path);
     std::fs::remove_file(directory.path().join("cache.json.lock")).unwrap();
     first.put("wx1.token", &record("T", HOUR)).await.unwrap();
-    assert!(matches!(FileStore::open(&path, Clock::system()), Err(OpenError::InUse(_))));
+    assert!(matches!(
+        FileStore::open(&path, Clock::system()),
+        Err(OpenError::InUse(_))
+    ));
     drop(first);
-    assert_eq!(get(&open(&path), "wx1.token").await.as_deref(), Some("T"), "free again");
+    assert_eq!(
+        get(&open(&path), "wx1.token").await.as_deref(),
+        Some("T"),
+        "free again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,10 +68,20 @@ async fn a_process_that_lost_the_file_stops_writing_and_says_why() {
     let second = open(&path);
     second.put("wx1.token", &record("T2", HOUR)).await.unwrap();
     let theirs = text(&path);
-    let error = first.put("wx1.token", &record("T3", HOUR)).await.expect_err("the file is the other's").to_string();
-    assert!(error.contains("cache.json.lock was removed") && error.contains("stop one of the two"), "{error}");
+    let error = first
+        .put("wx1.token", &record("T3", HOUR))
+        .await
+        .expect_err("the file is the other's")
+        .to_string();
+    assert!(
+        error.contains("cache.json.lock was removed") && error.contains("stop one of the two"),
+        "{error}"
+    );
     drop(second);
-    assert!(first.put("wx1.token", &record("T4", HOUR)).await.is_err(), "what the other one wrote is not known here");
+    assert!(
+        first.put("wx1.token", &record("T4", HOUR)).await.is_err(),
+        "what the other one wrote is not known here"
+    );
     drop(first);
     assert_eq!(text(&path), theirs);
     assert_eq!(get(&open(&path), "wx1.token").await.as_deref(), Some("T2"));

@@ -1,4 +1,5 @@
-//! The cache file: the original's format, complete at any moment, never silently overwritten, for one process.
+//! The cache file: the original's format, complete at any moment, never silently overwritten, for
+//! one process.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,9 @@ pub(crate) fn text(path: &Path) -> String {
 
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("a folder").flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -44,7 +47,12 @@ fn now() -> u64 {
 }
 
 pub(crate) async fn get(store: &FileStore, key: &str) -> Option<String> {
-    value(store.get(key).await.expect("reading a file store does not fail"))
+    value(
+        store
+            .get(key)
+            .await
+            .expect("reading a file store does not fail"),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,8 +66,14 @@ async fn the_file_has_the_originals_format() {
     let (_directory, path) = place();
     let store = open(&path);
     let ends = UnixSeconds(4_000_000_000);
-    let put = |value: &str| Record { value: SecretString::from(value), expires_at: ends.millis() };
-    store.put("wx1.ticket", &put("kgt-/_\u{5fae}\u{4fe1}\"\\\n")).await.unwrap();
+    let put = |value: &str| Record {
+        value: SecretString::from(value),
+        expires_at: ends.millis(),
+    };
+    store
+        .put("wx1.ticket", &put("kgt-/_\u{5fae}\u{4fe1}\"\\\n"))
+        .await
+        .unwrap();
     store.put("wx1.token", &put("90_abc")).await.unwrap();
     // What `JSON.stringify` writes.
     assert_eq!(
@@ -81,9 +95,19 @@ async fn a_file_of_the_original_is_read() {
     let app = TestApp::with(json!({ "cache": { "file": path }, "reserve": "10s" })).await;
     let answer = app.query("token").await;
     assert_eq!(answer.json()["value"], "from-node");
-    assert!((90..=100).contains(&answer.header("credential-expires-in").parse::<u64>().unwrap()));
+    assert!(
+        (90..=100).contains(
+            &answer
+                .header("credential-expires-in")
+                .parse::<u64>()
+                .unwrap()
+        )
+    );
     let ticket_needs_the_token = app.query("ticket").await;
-    assert_ne!(ticket_needs_the_token.body, "", "whatever it is, it is not the one that has ended");
+    assert_ne!(
+        ticket_needs_the_token.body, "",
+        "whatever it is, it is not the one that has ended"
+    );
     assert!(!ticket_needs_the_token.body.contains("ended-in-node"));
     app.stop().await;
 }
@@ -96,7 +120,10 @@ async fn foreign_entries_stay_as_they_are() {
     let store = open(&path);
     store.put("wx1.token", &record("T", HOUR)).await.unwrap();
     let after = text(&path);
-    for entry in foreign.split_inclusive(",\"").map(|entry| entry.trim_end_matches(",\"")) {
+    for entry in foreign
+        .split_inclusive(",\"")
+        .map(|entry| entry.trim_end_matches(",\""))
+    {
         assert!(after.contains(entry), "{entry} in {after}");
     }
     assert_eq!(get(&store, "an.object").await, None, "and it is no record");
@@ -108,11 +135,20 @@ async fn a_restart_finds_unexpired_records() {
     let (_directory, path) = place();
     let store = open(&path);
     store.put("wx1.token", &record("T", HOUR)).await.unwrap();
-    store.put("wx1.short", &record("S", Duration::from_millis(1200))).await.unwrap();
+    store
+        .put("wx1.short", &record("S", Duration::from_millis(1200)))
+        .await
+        .unwrap();
     drop(store);
     tokio::time::sleep(Duration::from_millis(1300)).await;
     let store = open(&path);
-    assert_eq!((get(&store, "wx1.token").await.as_deref(), get(&store, "wx1.short").await), (Some("T"), None));
+    assert_eq!(
+        (
+            get(&store, "wx1.token").await.as_deref(),
+            get(&store, "wx1.short").await
+        ),
+        (Some("T"), None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +156,10 @@ async fn apps_are_one_entry_that_a_restart_finds() {
     let (_directory, path) = place();
     let store = open(&path);
     store.put_app(&app("wx1", "s3cret", None)).await.unwrap();
-    store.put_app(&app("wx2", "s3cret", Some("more"))).await.unwrap();
+    store
+        .put_app(&app("wx2", "s3cret", Some("more")))
+        .await
+        .unwrap();
     drop(store);
     let written: Value = serde_json::from_str(&text(&path)).unwrap();
     let both = json!({ "wx1": { "secret": "s3cret" }, "wx2": { "secret": "s3cret", "token": "more", "aesKey": "more", "templateId": "more" } });
@@ -133,9 +172,18 @@ async fn a_foreign_entry_of_that_name_is_an_error_and_stays() {
     let (_directory, path) = place();
     std::fs::write(&path, r#"{"jsdkd.apps":"MARKER"}"#).unwrap();
     let store = open(&path);
-    let faults = [store.apps().await.unwrap_err(), store.put_app(&app("wx1", "s3cret", None)).await.unwrap_err()];
+    let faults = [
+        store.apps().await.unwrap_err(),
+        store
+            .put_app(&app("wx1", "s3cret", None))
+            .await
+            .unwrap_err(),
+    ];
     for fault in faults {
-        assert!(fault.cause.contains("jsdkd.apps") && !fault.cause.contains("MARKER"), "{fault}");
+        assert!(
+            fault.cause.contains("jsdkd.apps") && !fault.cause.contains("MARKER"),
+            "{fault}"
+        );
     }
     assert!(text(&path).contains("MARKER"));
 }
@@ -154,14 +202,29 @@ async fn an_empty_file_is_an_empty_cache() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_moved_aside() {
-    for damage in ["{\"wx1.token\":{\"value\":\"T\",\"__exp", "[]", "null", "\"text\"", "{} {}", "{\"a\":1,}", "\0\0\0\0"] {
+    for damage in [
+        "{\"wx1.token\":{\"value\":\"T\",\"__exp",
+        "[]",
+        "null",
+        "\"text\"",
+        "{} {}",
+        "{\"a\":1,}",
+        "\0\0\0\0",
+    ] {
         let (directory, path) = place();
         std::fs::write(&path, damage).unwrap();
         let store = open(&path);
         store.put("wx1.token", &record("T", HOUR)).await.unwrap();
         let names = names(directory.path());
-        let aside = names.iter().find(|name| name.starts_with("cache.json.corrupt-")).expect("it was moved aside");
-        assert_eq!(text(&directory.path().join(aside)), damage, "evidence is not changed");
+        let aside = names
+            .iter()
+            .find(|name| name.starts_with("cache.json.corrupt-"))
+            .expect("it was moved aside");
+        assert_eq!(
+            text(&directory.path().join(aside)),
+            damage,
+            "evidence is not changed"
+        );
         assert_eq!(names.len(), 3, "{names:?}");
         let whole: Value = serde_json::from_str(&text(&path)).expect("a whole file");
         assert_eq!(whole["wx1.token"]["value"], "T");
@@ -189,7 +252,10 @@ async fn only_its_owner_may_read_it() {
     let (_directory, path) = place();
     std::fs::write(&path, "{}").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    open(&path).put("wx1.token", &record("T", HOUR)).await.unwrap();
+    open(&path)
+        .put("wx1.token", &record("T", HOUR))
+        .await
+        .unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
 }
 
@@ -205,7 +271,11 @@ async fn the_file_is_replaced_not_written_in_place() {
     store.put("wx1.token", &record("T2", HOUR)).await.unwrap();
     assert_eq!(text(&link), before);
     assert!(text(&path).contains("T2"));
-    assert_eq!(names(directory.path()), ["cache.json", "cache.json.lock", "link"], "nothing is left aside");
+    assert_eq!(
+        names(directory.path()),
+        ["cache.json", "cache.json.lock", "link"],
+        "nothing is left aside"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +284,10 @@ async fn leftovers_of_a_killed_process_are_removed() {
     std::fs::write(directory.path().join(".cache.json.Ab12.tmp"), "{\"half").unwrap();
     std::fs::write(directory.path().join(".other.json.Ab12.tmp"), "not ours").unwrap();
     drop(open(&path));
-    assert_eq!(names(directory.path()), [".other.json.Ab12.tmp", "cache.json.lock"]);
+    assert_eq!(
+        names(directory.path()),
+        [".other.json.Ab12.tmp", "cache.json.lock"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +296,10 @@ async fn a_symbolic_link_keeps_pointing_at_the_file() {
     let (real, folder) = (directory.path().join("real.json"), directory.path());
     std::fs::write(&real, "{}").unwrap();
     std::os::unix::fs::symlink(&real, &path).unwrap();
-    open(&path).put("wx1.token", &record("T", HOUR)).await.unwrap();
+    open(&path)
+        .put("wx1.token", &record("T", HOUR))
+        .await
+        .unwrap();
     assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
     assert!(text(&real).contains("wx1.token"));
     assert_eq!(names(folder), ["cache.json", "real.json", "real.json.lock"]);
@@ -232,9 +308,13 @@ async fn a_symbolic_link_keeps_pointing_at_the_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impossible_path_is_reported_at_start() {
     let (directory, _) = place();
-    for (path, hint) in
-        [(directory.path().join("no/such/folder/cache.json"), "directory"), (directory.path().to_owned(), "is a directory")]
-    {
+    for (path, hint) in [
+        (
+            directory.path().join("no/such/folder/cache.json"),
+            "directory",
+        ),
+        (directory.path().to_owned(), "is a directory"),
+    ] {
         match FileStore::open(&path, Clock::system()) {
             Err(OpenError::Misconfigured(reason)) => assert!(reason.contains(hint), "{reason}"),
             other => panic!("{other:?}"),
@@ -247,11 +327,19 @@ async fn five_hundred_writes_are_batched_and_none_is_lost() {
     let (directory, path) = place();
     let store = open(&path);
     store.put("wx0.token", &record("T", HOUR)).await.unwrap();
-    let (inodes, done) = (std::cell::RefCell::new(std::collections::BTreeSet::new()), std::cell::Cell::new(false));
+    let (inodes, done) = (
+        std::cell::RefCell::new(std::collections::BTreeSet::new()),
+        std::cell::Cell::new(false),
+    );
     let keys: Vec<String> = (0..500).map(|number| format!("wx{number}.token")).collect();
     let begun = std::time::Instant::now();
     let writing = async {
-        for put in join_all(keys.iter().map(|key| async { store.put(key, &record(key, HOUR)).await })).await {
+        for put in join_all(
+            keys.iter()
+                .map(|key| async { store.put(key, &record(key, HOUR)).await }),
+        )
+        .await
+        {
             put.expect("written");
         }
         done.set(true);
@@ -259,17 +347,24 @@ async fn five_hundred_writes_are_batched_and_none_is_lost() {
     let watching = async {
         // Each rewrite makes another file; polled far more often than they come.
         while !done.get() {
-            inodes
-                .borrow_mut()
-                .insert(std::fs::metadata(&path).map(|file| (file.ino(), file.mtime_nsec())).expect("it is always there"));
-            let whole: Value = serde_json::from_str(&text(&path)).expect("it is whole at any moment");
+            inodes.borrow_mut().insert(
+                std::fs::metadata(&path)
+                    .map(|file| (file.ino(), file.mtime_nsec()))
+                    .expect("it is always there"),
+            );
+            let whole: Value =
+                serde_json::from_str(&text(&path)).expect("it is whole at any moment");
             assert!(whole.is_object());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::join!(writing, watching);
     let most = 3 + begun.elapsed().as_millis() / 50;
-    assert!(inodes.borrow().len() as u128 <= most, "{} rewrites, {most} allowed", inodes.borrow().len());
+    assert!(
+        inodes.borrow().len() as u128 <= most,
+        "{} rewrites, {most} allowed",
+        inodes.borrow().len()
+    );
     drop(store);
     let store = open(&path);
     for key in &keys {
@@ -291,12 +386,16 @@ async fn without_its_folder() -> (tempfile::TempDir, PathBuf, FileStore) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_write_is_an_error_and_is_retried() {
     let (_directory, folder, store) = without_its_folder().await;
-    let error = store.put("wx1.token", &record("s3cret-value", HOUR)).await.expect_err("there is no folder");
+    let error = store
+        .put("wx1.token", &record("s3cret-value", HOUR))
+        .await
+        .expect_err("there is no folder");
     assert_eq!((error.backend, error.operation), ("file", "write"));
     assert!(!error.to_string().contains("s3cret-value"), "{error}");
     std::fs::create_dir(&folder).unwrap();
     eventually("it is written without being asked again", async || {
-        std::fs::read_to_string(folder.join("cache.json")).is_ok_and(|text| text.contains("s3cret-value"))
+        std::fs::read_to_string(folder.join("cache.json"))
+            .is_ok_and(|text| text.contains("s3cret-value"))
     })
     .await;
 }
@@ -310,7 +409,10 @@ async fn a_credential_that_cannot_be_written_is_still_served() {
     std::fs::remove_dir_all(&folder).unwrap();
     let token = app.value("token").await;
     assert!(app.sandbox.accepts(&token));
-    assert_eq!(app.rotate("token", "an older one").await.json()["value"], *token);
+    assert_eq!(
+        app.rotate("token", "an older one").await.json()["value"],
+        *token
+    );
     std::fs::create_dir(&folder).unwrap();
     eventually("it is written", async || {
         std::fs::read_to_string(folder.join("cache.json")).is_ok_and(|text| text.contains(&token))
@@ -328,9 +430,18 @@ async fn a_restart_of_the_server_costs_no_call_to_wechat() {
     let (token, ticket) = (app.value("token").await, app.value("ticket").await);
     app.stop().await;
     let file: Value = serde_json::from_str(&text(&path)).expect("a whole file");
-    assert_eq!((&file[format!("{APP}.token")]["value"], &file[format!("{APP}.ticket")]["value"]), (&json!(token), &json!(ticket)));
+    assert_eq!(
+        (
+            &file[format!("{APP}.token")]["value"],
+            &file[format!("{APP}.ticket")]["value"]
+        ),
+        (&json!(token), &json!(ticket))
+    );
     let app = TestApp::with(settings).await;
-    assert_eq!((app.value("token").await, app.value("ticket").await), (token, ticket));
+    assert_eq!(
+        (app.value("token").await, app.value("ticket").await),
+        (token, ticket)
+    );
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);
     app.stop().await;
 }

@@ -28,10 +28,17 @@ async fn a_thousand_cold_requests_make_one_call_each() {
     let tokens = join_all((0..300).map(|_| app.value("token")));
     let tickets = join_all((0..300).map(|_| app.value("ticket")));
     let (configs, tokens, tickets) = tokio::join!(configs, tokens, tickets);
-    assert!(configs.iter().all(|config| config.json()["signature"].as_str().is_some_and(|signature| signature.len() == 40)));
+    assert!(configs.iter().all(|config| {
+        config.json()["signature"]
+            .as_str()
+            .is_some_and(|signature| signature.len() == 40)
+    }));
     assert!(tokens.iter().all(|token| *token == tokens[0]) && app.sandbox.accepts(&tokens[0]));
     assert!(tickets.iter().all(|ticket| *ticket == tickets[0]));
-    assert_eq!(app.sandbox.current_ticket(APP).as_deref(), Some(tickets[0].as_str()));
+    assert_eq!(
+        app.sandbox.current_ticket(APP).as_deref(),
+        Some(tickets[0].as_str())
+    );
     assert_eq!(calls(&app), (1, 1));
     app.stop().await;
 }
@@ -41,14 +48,24 @@ async fn a_fetch_survives_the_caller_that_started_it() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::delay(Duration::from_millis(300)));
     let mut caller = TcpStream::connect(app.address()).await.unwrap();
-    let request = format!("GET /jsapi/{APP}/config?url=https://example.com/ HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let request = format!(
+        "GET /jsapi/{APP}/config?url=https://example.com/ HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    );
     caller.write_all(request.as_bytes()).await.unwrap();
     eventually("the fetch begins", async || app.sandbox.calls(TOKEN) == 1).await;
     drop(caller);
     // Nobody waits any more, and yet both calls are made.
-    eventually("the fetch goes on to the ticket", async || calls(&app) == (1, 1)).await;
-    let followers = join_all((0..20).map(|_| app.config(json!({ "url": "https://example.com/" })))).await;
-    assert!(followers.iter().all(|follower| follower.json()["appId"] == APP));
+    eventually("the fetch goes on to the ticket", async || {
+        calls(&app) == (1, 1)
+    })
+    .await;
+    let followers =
+        join_all((0..20).map(|_| app.config(json!({ "url": "https://example.com/" })))).await;
+    assert!(
+        followers
+            .iter()
+            .all(|follower| follower.json()["appId"] == APP)
+    );
     assert_eq!(calls(&app), (1, 1));
     app.stop().await;
 }
@@ -56,9 +73,16 @@ async fn a_fetch_survives_the_caller_that_started_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiter_is_served_after_the_first_caller_left() {
     let app = TestApp::start().await;
-    app.sandbox.fault(Fault::delay(Duration::from_millis(400)).on(TOKEN));
-    let hasty = app.request(Method::GET, &crate::support::app::signed_v2("GET", APP, &[("key", "token")]));
-    let (hasty, follower) = tokio::join!(hasty.timeout(Duration::from_millis(150)).send(), app.value("token"));
+    app.sandbox
+        .fault(Fault::delay(Duration::from_millis(400)).on(TOKEN));
+    let hasty = app.request(
+        Method::GET,
+        &crate::support::app::signed_v2("GET", APP, &[("key", "token")]),
+    );
+    let (hasty, follower) = tokio::join!(
+        hasty.timeout(Duration::from_millis(150)).send(),
+        app.value("token")
+    );
     assert!(hasty.is_err_and(|error| error.is_timeout()));
     assert!(app.sandbox.accepts(&follower));
     assert_eq!(app.sandbox.calls(TOKEN), 1);
@@ -68,13 +92,19 @@ async fn a_waiter_is_served_after_the_first_caller_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_shared_by_all_waiters() {
     let app = TestApp::start().await;
-    app.sandbox.fault(Fault::errcode(40013, "invalid appid").after(Duration::from_millis(700)));
+    app.sandbox
+        .fault(Fault::errcode(40013, "invalid appid").after(Duration::from_millis(700)));
     let tickets = join_all((0..50).map(|_| app.query("ticket")));
     let (tokens, tickets) = tokio::join!(join_all((0..50).map(|_| app.query("token"))), tickets);
     for answer in tokens.iter().chain(&tickets) {
         let problem = answer.problem(502, "upstream_refused");
         assert_eq!(problem["errcode"], 40013);
-        assert!(problem["errmsg"].as_str().is_some_and(|message| message.starts_with("invalid appid")), "{problem}");
+        assert!(
+            problem["errmsg"]
+                .as_str()
+                .is_some_and(|message| message.starts_with("invalid appid")),
+            "{problem}"
+        );
     }
     assert_eq!(calls(&app), (1, 0));
     app.stop().await;
@@ -91,7 +121,11 @@ async fn nobody_waits_longer_than_the_upstream_timeout() {
     for answer in queries.iter().chain(&configs) {
         answer.problem(504, "upstream_timeout");
     }
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(calls(&app), (1, 0));
     app.stop().await;
 }
@@ -102,9 +136,16 @@ async fn slow_token_and_ticket_together_keep_callers_bounds() {
     app.sandbox.fault(Fault::delay(Duration::from_millis(1700)));
     let begun = Instant::now();
     app.query("ticket").await.problem(504, "upstream_timeout");
-    assert!(begun.elapsed() < Duration::from_millis(3300), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(3300),
+        "{:?}",
+        begun.elapsed()
+    );
     // What was begun goes on, and the next caller gets it.
-    eventually("the ticket comes", async || app.query("ticket").await.status == 200).await;
+    eventually("the ticket comes", async || {
+        app.query("ticket").await.status == 200
+    })
+    .await;
     assert_eq!(calls(&app), (1, 1));
     app.stop().await;
 }

@@ -1,4 +1,5 @@
-//! The fuzz targets, each for two seconds over good inputs that were spoiled at random. A failure prints its seed and its input.
+//! The fuzz targets, each for two seconds over good inputs that were spoiled at random. A failure
+//! prints its seed and its input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -6,7 +7,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-#[allow(unreachable_pub, reason = "cargo-fuzz includes the same file in programs of its own")]
+#[allow(
+    unreachable_pub,
+    reason = "cargo-fuzz includes the same file in programs of its own"
+)]
 mod targets;
 
 const LASTING: Duration = Duration::from_secs(2);
@@ -84,7 +88,9 @@ fn spoil(input: &mut Vec<u8>, rng: &mut StdRng) {
             drop(input.splice(from..from, part));
         }
         2 => drop(input.splice(from..to, WORDS[rng.random_range(0..WORDS.len())].bytes())),
-        3 => input[from..to].iter_mut().for_each(|byte| *byte = rng.random_range(b' '..0x7f)),
+        3 => input[from..to]
+            .iter_mut()
+            .for_each(|byte| *byte = rng.random_range(b' '..0x7f)),
         _ => drop(input.splice(from..from, [rng.random::<u8>()])),
     }
 }

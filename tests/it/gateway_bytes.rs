@@ -1,4 +1,5 @@
-//! What goes through the gateway unchanged, what does not, and what is put in or taken out: looked at byte for byte on both sides.
+//! What goes through the gateway unchanged, what does not, and what is put in or taken out: looked
+//! at byte for byte on both sides.
 
 use serde_json::json;
 
@@ -8,7 +9,10 @@ use crate::support::raw;
 use crate::support::wire::{REAL_TOKEN, Seen, Wire, answer, json};
 
 async fn start(wire: &Wire, over: serde_json::Value) -> TestApp {
-    let mut settings = settings(json!({}), json!({ "wechat": { "api": [wire.url()], "mp": wire.url(), "tokenApi": "basic" } }));
+    let mut settings = settings(
+        json!({}),
+        json!({ "wechat": { "api": [wire.url()], "mp": wire.url(), "tokenApi": "basic" } }),
+    );
     crate::support::app::lay(&mut settings, over);
     TestApp::with(settings).await
 }
@@ -22,7 +26,11 @@ async fn arrived(app: &TestApp, wire: &Wire, line: &str, headers: &str, body: &[
     let before = wire.seen().len();
     let answer = raw::send(app.address(), line, headers, body).await;
     let seen = wire.seen();
-    assert_eq!((answer.status, seen.len()), (200, before + 1), "{line} {answer:?}");
+    assert_eq!(
+        (answer.status, seen.len()),
+        (200, before + 1),
+        "{line} {answer:?}"
+    );
     seen.last().expect("just counted").clone()
 }
 
@@ -45,13 +53,34 @@ async fn a_query_arrives_byte_for_byte() {
             format!("x=1&access_token={virtual_token}&{odd}"),
             format!("{odd}&access%5Ftoken={virtual_token}&"),
         ] {
-            let seen = arrived(&app, &wire, &format!("GET /cgi-bin/user/info?{query}"), "", b"").await;
+            let seen = arrived(
+                &app,
+                &wire,
+                &format!("GET /cgi-bin/user/info?{query}"),
+                "",
+                b"",
+            )
+            .await;
             let front = if query.starts_with("x=1") { "x=1&" } else { "" };
-            assert_eq!(seen.target(), format!("/cgi-bin/user/info?{front}{odd}&access_token={REAL_TOKEN}"), "{query}");
+            assert_eq!(
+                seen.target(),
+                format!("/cgi-bin/user/info?{front}{odd}&access_token={REAL_TOKEN}"),
+                "{query}"
+            );
         }
     }
-    let alone = arrived(&app, &wire, &format!("GET /cgi-bin/getcallbackip?access_token={virtual_token}"), "", b"").await;
-    assert_eq!(alone.target(), format!("/cgi-bin/getcallbackip?access_token={REAL_TOKEN}"));
+    let alone = arrived(
+        &app,
+        &wire,
+        &format!("GET /cgi-bin/getcallbackip?access_token={virtual_token}"),
+        "",
+        b"",
+    )
+    .await;
+    assert_eq!(
+        alone.target(),
+        format!("/cgi-bin/getcallbackip?access_token={REAL_TOKEN}")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,25 +88,53 @@ async fn a_path_keeps_its_case_and_the_host_is_ours() {
     let wire = echo().await;
     let app = start(&wire, json!({ "gateway": { "prefix": "/wx" } })).await;
     let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
-    let token = app.get(&format!("/wx{path}")).await.json()["access_token"].as_str().unwrap().to_owned();
+    let token = app.get(&format!("/wx{path}")).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for (line, target) in [
-        ("/wx/wxa/business/getUserPhoneNumber", "/wxa/business/getUserPhoneNumber"),
+        (
+            "/wx/wxa/business/getUserPhoneNumber",
+            "/wxa/business/getUserPhoneNumber",
+        ),
         ("/wx//cgi-bin///user//info", "/cgi-bin/user/info"),
-        ("http://evil.example/wx/cgi-bin/user/info", "/cgi-bin/user/info"),
+        (
+            "http://evil.example/wx/cgi-bin/user/info",
+            "/cgi-bin/user/info",
+        ),
     ] {
-        let seen =
-            arrived(&app, &wire, &format!("POST {line}?access_token={token}"), "X-Forwarded-Host: evil.example\r\n", b"").await;
-        assert_eq!(seen.target(), format!("{target}?access_token={REAL_TOKEN}"), "{line}");
-        assert_eq!(seen.header("host"), Some(wire.address.to_string().as_str()), "{line}");
+        let seen = arrived(
+            &app,
+            &wire,
+            &format!("POST {line}?access_token={token}"),
+            "X-Forwarded-Host: evil.example\r\n",
+            b"",
+        )
+        .await;
+        assert_eq!(
+            seen.target(),
+            format!("{target}?access_token={REAL_TOKEN}"),
+            "{line}"
+        );
+        assert_eq!(
+            seen.header("host"),
+            Some(wire.address.to_string().as_str()),
+            "{line}"
+        );
     }
-    app.get(&format!("/cgi-bin/user/info?access_token={token}")).await.problem(404, "not_found");
+    app.get(&format!("/cgi-bin/user/info?access_token={token}"))
+        .await
+        .problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_headers_that_matter_go_on() {
     let wire = echo().await;
     let app = start(&wire, json!({})).await;
-    let line = format!("POST /cgi-bin/message/custom/send?access_token={}", token(&app).await);
+    let line = format!(
+        "POST /cgi-bin/message/custom/send?access_token={}",
+        token(&app).await
+    );
     let body = "{\"content\":\"中 & '\"}".as_bytes();
     let headers = format!(
         "Content-Length: {}\r\nContent-Type: text/weird; x=\"1\"\r\nRange: bytes=0-9\r\nIf-Range: \"e\"\r\nAccept: a/b\r\n\
@@ -98,14 +155,35 @@ async fn only_the_headers_that_matter_go_on() {
     ] {
         assert_eq!(seen.header(name), Some(value), "{}", seen.head);
     }
-    let names: Vec<String> =
-        seen.head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
+    let names: Vec<String> = seen
+        .head
+        .lines()
+        .skip(1)
+        .filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase()))
+        .collect();
     for name in &names {
-        let is_known = ["host", "content-length", "content-type", "range", "if-range", "accept"].contains(&name.as_str());
-        assert!(is_known || name.starts_with("wechatmp-"), "{name}: {}", seen.head);
+        let is_known = [
+            "host",
+            "content-length",
+            "content-type",
+            "range",
+            "if-range",
+            "accept",
+        ]
+        .contains(&name.as_str());
+        assert!(
+            is_known || name.starts_with("wechatmp-"),
+            "{name}: {}",
+            seen.head
+        );
     }
     let plain = arrived(&app, &wire, &line, "Content-Length: 2\r\n", b"{}").await;
-    assert_eq!((plain.header("content-type"), plain.header("accept")), (None, None), "{}", plain.head);
+    assert_eq!(
+        (plain.header("content-type"), plain.header("accept")),
+        (None, None),
+        "{}",
+        plain.head
+    );
 }
 
 /// The bytes of our answer when WeChat answers `bytes`.
@@ -115,11 +193,19 @@ async fn answered(bytes: Vec<u8>, line: &str) -> (String, Vec<u8>) {
     let app = start(&wire, json!({})).await;
     let line = line.replace("TOKEN", &token(&app).await);
     let mut socket = tokio::net::TcpStream::connect(app.address()).await.unwrap();
-    socket.write_all(format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    socket
+        .write_all(format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();
     let end = memchr::memmem::find(&answer, b"\r\n\r\n").expect("a head") + 4;
-    (String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase(), answer[end..].to_vec())
+    (
+        String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_ascii_lowercase(),
+        answer[end..].to_vec(),
+    )
 }
 
 const GET: &str = "GET /cgi-bin/media/get?media_id=1&access_token=TOKEN";
@@ -130,7 +216,10 @@ async fn an_answer_comes_back_unchanged() {
                    Wechatmp-Serial: 7\r\nSet-Cookie: a=b\r\nServer: nginx\r\nX-Other: 1\r\nCache-Control: max-age=60\r\n";
     for status in ["206 Partial Content", "404 Not Found", "500 Oops", "200 OK"] {
         let (head, body) = answered(answer(status, headers, b"\x00\xff\r\n"), GET).await;
-        assert!(head.starts_with(&format!("http/1.1 {}", &status[..3])), "{head}");
+        assert!(
+            head.starts_with(&format!("http/1.1 {}", &status[..3])),
+            "{head}"
+        );
         assert_eq!(body, b"\x00\xff\r\n", "{head}");
         for wanted in [
             "content-type: image/jpeg\r\n",
@@ -150,37 +239,66 @@ async fn an_answer_comes_back_unchanged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_keeps_the_length_of_the_answer() {
-    let (head, body) = answered(answer("200 OK", "Content-Type: image/png\r\n", b"12345"), &GET.replace("GET ", "HEAD ")).await;
-    assert!(head.contains("content-length: 5\r\n") && body.is_empty(), "{head} {body:?}");
+    let (head, body) = answered(
+        answer("200 OK", "Content-Type: image/png\r\n", b"12345"),
+        &GET.replace("GET ", "HEAD "),
+    )
+    .await;
+    assert!(
+        head.contains("content-length: 5\r\n") && body.is_empty(),
+        "{head} {body:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_passed_on_without_the_token() {
     let location = format!("Location: http://127.0.0.1:9/x?access_token={REAL_TOKEN}&a=1\r\n");
     let (head, _) = answered(answer("302 Found", &location, b""), GET).await;
-    assert!(head.starts_with("http/1.1 302") && head.contains("location: http://127.0.0.1:9/x?access_token=***&a=1\r\n"), "{head}");
+    assert!(
+        head.starts_with("http/1.1 302")
+            && head.contains("location: http://127.0.0.1:9/x?access_token=***&a=1\r\n"),
+        "{head}"
+    );
     assert!(head.contains("cache-control: no-store"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_a_short_answer_is_replaced() {
-    let said = format!(r#"{{"errcode":0,"request_url":"https://x/?access_token={REAL_TOKEN}&secret={APP_SECRET}"}}"#);
+    let said = format!(
+        r#"{{"errcode":0,"request_url":"https://x/?access_token={REAL_TOKEN}&secret={APP_SECRET}"}}"#
+    );
     for body in [json(&said), {
-        let head =
-            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{said}\r\n", said.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{said}\r\n",
+            said.len()
+        );
         [head.as_bytes(), b"0\r\n\r\n"].concat()
     }] {
         let (head, body) = answered(body, GET).await;
         let body = String::from_utf8(body).unwrap();
-        assert!(body.contains("access_token=***&secret=***"), "{head} {body}");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head} {body}");
+        assert!(
+            body.contains("access_token=***&secret=***"),
+            "{head} {body}"
+        );
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{head} {body}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_answer_is_not_touched() {
     let zipped = b"\x1f\x8b\x08\x00 not really gzip \x00\x01";
-    let (head, body) = answered(answer("200 OK", "Content-Encoding: gzip\r\nContent-Type: text/plain\r\n", zipped), GET).await;
+    let (head, body) = answered(
+        answer(
+            "200 OK",
+            "Content-Encoding: gzip\r\nContent-Type: text/plain\r\n",
+            zipped,
+        ),
+        GET,
+    )
+    .await;
     assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
     assert_eq!(body, zipped);
 }
@@ -190,7 +308,9 @@ async fn a_long_answer_in_chunks_comes_whole() {
     let piece = vec![b'x'; 100_000];
     let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".to_vec();
     for _ in 0..3 {
-        bytes.extend_from_slice(&[format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat());
+        bytes.extend_from_slice(
+            &[format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat(),
+        );
     }
     bytes.extend_from_slice(b"0\r\n\r\n");
     let (head, body) = answered(bytes, GET).await;
@@ -212,8 +332,14 @@ async fn the_real_secret_takes_the_place_of_the_virtual_one() {
             "/sns/jscode2session?appid=APP&secret=VIRTUAL&js_code=1+'2&access_token=x",
             "/sns/jscode2session?appid=APP&secret=REAL&js_code=1+'2",
         ),
-        ("/sns/oauth2/access_token?secret=VIRTUAL&appid=APP&code=中", "/sns/oauth2/access_token?secret=REAL&appid=APP&code=中"),
-        ("/cgi-bin/clear_quota/v2?appid=APP&appsecret=VIRTUAL", "/cgi-bin/clear_quota/v2?appid=APP&appsecret=REAL"),
+        (
+            "/sns/oauth2/access_token?secret=VIRTUAL&appid=APP&code=中",
+            "/sns/oauth2/access_token?secret=REAL&appid=APP&code=中",
+        ),
+        (
+            "/cgi-bin/clear_quota/v2?appid=APP&appsecret=VIRTUAL",
+            "/cgi-bin/clear_quota/v2?appid=APP&appsecret=REAL",
+        ),
     ] {
         let filled = |text: &str| text.replace("APP", APP).replace("VIRTUAL", VIRTUAL);
         let seen = arrived(&app, &wire, &format!("POST {}", filled(line)), "", b"").await;

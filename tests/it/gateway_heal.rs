@@ -19,7 +19,11 @@ const SEND: &str = "/cgi-bin/message/custom/send";
 const CORP: &str = "ww0123456789abcdef";
 
 async fn start() -> (TestApp, String) {
-    let app = TestApp::with(settings(json!({}), json!({ "gateway": { "keepWhole": "64kb" } }))).await;
+    let app = TestApp::with(settings(
+        json!({}),
+        json!({ "gateway": { "keepWhole": "64kb" } }),
+    ))
+    .await;
     let token = token(&app).await;
     (app, token)
 }
@@ -30,7 +34,11 @@ fn renewals(app: &TestApp) -> u64 {
 }
 
 async fn code(app: &TestApp, path: &str, token: &str) -> i64 {
-    app.get(&format!("{path}?access_token={token}")).await.json()["errcode"].as_i64().unwrap_or_default()
+    app.get(&format!("{path}?access_token={token}"))
+        .await
+        .json()["errcode"]
+        .as_i64()
+        .unwrap_or_default()
 }
 
 /// Somebody else's program fetches a token, which kills ours.
@@ -59,35 +67,65 @@ async fn a_thousand_calls_with_a_dead_token_cost_one_renewal() {
 async fn a_token_that_is_renewed_by_now_needs_no_probe() {
     let (app, token) = start().await;
     assert_eq!(code(&app, CALL, &token).await, 0);
-    app.sandbox.fault(Fault::errcode(40001, "invalid credential").after(Duration::from_secs(2)).on(CALL).times(1));
+    app.sandbox.fault(
+        Fault::errcode(40001, "invalid credential")
+            .after(Duration::from_secs(2))
+            .on(CALL)
+            .times(1),
+    );
     let slow = code(&app, CALL, &token);
     let meanwhile = async {
-        eventually("the slow call has arrived", async || app.sandbox.calls(CALL) == 2).await;
+        eventually("the slow call has arrived", async || {
+            app.sandbox.calls(CALL) == 2
+        })
+        .await;
         kill(&app);
         code(&app, OTHER, &token).await
     };
     let (slow, other) = tokio::join!(slow, meanwhile);
-    assert_eq!((slow, other != 40001, app.sandbox.calls(PROBE), renewals(&app)), (0, true, 1, 2));
+    assert_eq!(
+        (
+            slow,
+            other != 40001,
+            app.sandbox.calls(PROBE),
+            renewals(&app)
+        ),
+        (0, true, 1, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_refuses_a_living_token_costs_one_probe() {
     for refusal in [40001, 40014, 42001] {
         let (app, token) = start().await;
-        app.sandbox.fault(Fault::errcode(refusal, "invalid credential").on(CALL));
+        app.sandbox
+            .fault(Fault::errcode(refusal, "invalid credential").on(CALL));
         for _ in 0..3 {
             assert_eq!(code(&app, CALL, &token).await, i64::from(refusal));
         }
-        assert_eq!((app.sandbox.calls(PROBE), renewals(&app), app.sandbox.calls(CALL)), (1, 1, 3));
+        assert_eq!(
+            (
+                app.sandbox.calls(PROBE),
+                renewals(&app),
+                app.sandbox.calls(CALL)
+            ),
+            (1, 1, 3)
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unclear_probe_renews_nothing() {
-    for fault in [Fault::garbage(), Fault::html(502), Fault::errcode(-1, "system error"), Fault::reset()] {
+    for fault in [
+        Fault::garbage(),
+        Fault::html(502),
+        Fault::errcode(-1, "system error"),
+        Fault::reset(),
+    ] {
         let (app, token) = start().await;
         app.sandbox.fault(fault.on(PROBE));
-        app.sandbox.fault(Fault::errcode(40001, "invalid credential").on(CALL));
+        app.sandbox
+            .fault(Fault::errcode(40001, "invalid credential").on(CALL));
         for _ in 0..3 {
             assert_eq!(code(&app, CALL, &token).await, 40001);
         }
@@ -98,10 +136,18 @@ async fn an_unclear_probe_renews_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_no_probe_is_allowed_the_refusal_is_passed_on() {
     let (app, token) = start().await;
-    app.sandbox.fault(Fault::errcode(40001, "invalid credential").on(CALL).times(1));
+    app.sandbox.fault(
+        Fault::errcode(40001, "invalid credential")
+            .on(CALL)
+            .times(1),
+    );
     assert_eq!(code(&app, CALL, &token).await, 40001);
     kill(&app);
-    assert_eq!(code(&app, OTHER, &token).await, 40001, "an earlier probe does not count");
+    assert_eq!(
+        code(&app, OTHER, &token).await,
+        40001,
+        "an earlier probe does not count"
+    );
     assert_eq!((app.sandbox.calls(PROBE), renewals(&app)), (1, 1));
 }
 
@@ -110,9 +156,17 @@ async fn a_call_is_repeated_once_at_most() {
     let (app, token) = start().await;
     assert_eq!(code(&app, CALL, &token).await, 0);
     kill(&app);
-    app.sandbox.fault(Fault::errcode(40001, "invalid credential").on(CALL));
+    app.sandbox
+        .fault(Fault::errcode(40001, "invalid credential").on(CALL));
     assert_eq!(code(&app, CALL, &token).await, 40001);
-    assert_eq!((app.sandbox.calls(CALL), app.sandbox.calls(PROBE), renewals(&app)), (3, 1, 2));
+    assert_eq!(
+        (
+            app.sandbox.calls(CALL),
+            app.sandbox.calls(PROBE),
+            renewals(&app)
+        ),
+        (3, 1, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,12 +181,17 @@ async fn a_streamed_body_is_not_repeated_but_the_token_is_renewed() {
         b"\r\n--B--\r\n",
     ];
     let upload = || {
-        let request = app.request(Method::POST, &path).header("content-type", "multipart/form-data; boundary=B");
+        let request = app
+            .request(Method::POST, &path)
+            .header("content-type", "multipart/form-data; boundary=B");
         app.send(request.body(body.concat()))
     };
     assert_eq!(upload().await.json()["errcode"], 40001);
     eventually("the token is renewed", async || renewals(&app) == 2).await;
-    eventually("the repetition succeeds", async || upload().await.json()["media_id"].is_string()).await;
+    eventually("the repetition succeeds", async || {
+        upload().await.json()["media_id"].is_string()
+    })
+    .await;
     assert_eq!((renewals(&app), app.sandbox.calls(PROBE)), (2, 1));
 }
 
@@ -141,9 +200,16 @@ async fn a_lost_answer_to_a_message_is_one_arrival_and_504() {
     let (app, token) = start().await;
     app.sandbox.fault(Fault::half_body().on(SEND));
     let request = app.request(Method::POST, &format!("{SEND}?access_token={token}"));
-    let answer =
-        app.send(request.body(r#"{"touser":"oAbcdefghijklmnopqrstuvwxyz0","msgtype":"text","text":{"content":"x"}}"#)).await;
-    assert_eq!((answer.status.as_u16(), app.sandbox.calls(SEND)), (504, 1), "{answer:?}");
+    let answer = app
+        .send(request.body(
+            r#"{"touser":"oAbcdefghijklmnopqrstuvwxyz0","msgtype":"text","text":{"content":"x"}}"#,
+        ))
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), app.sandbox.calls(SEND)),
+        (504, 1),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,8 +218,19 @@ async fn asking_for_tokens_again_never_renews_the_real_one() {
     assert_eq!(code(&app, CALL, &token).await, 0);
     let body = json!({ "grant_type": "client_credential", "appid": APP, "secret": VIRTUAL, "force_refresh": true }).to_string();
     for _ in 0..200 {
-        let answer = app.send(app.request(Method::POST, "/cgi-bin/stable_token").body(body.clone())).await.json();
-        assert!(answer["access_token"].as_str().is_some_and(|token| token.starts_with("jv1_")), "{answer}");
+        let answer = app
+            .send(
+                app.request(Method::POST, "/cgi-bin/stable_token")
+                    .body(body.clone()),
+            )
+            .await
+            .json();
+        assert!(
+            answer["access_token"]
+                .as_str()
+                .is_some_and(|token| token.starts_with("jv1_")),
+            "{answer}"
+        );
         assert_eq!(answer["expires_in"], 7200);
     }
     assert_eq!((renewals(&app), code(&app, CALL, &token).await), (1, 0));
@@ -163,20 +240,55 @@ async fn asking_for_tokens_again_never_renews_the_real_one() {
 async fn a_wecom_application_is_healed_too() {
     let base = json!({ "gateway": { "keepWhole": "64kb" } });
     let app = TestApp::build(settings(json!({}), base));
-    let app = app.sandbox(|sandbox| sandbox.accounts.push((CORP.to_owned(), "corp-secret".to_owned()))).start().await;
+    let app = app
+        .sandbox(|sandbox| {
+            sandbox
+                .accounts
+                .push((CORP.to_owned(), "corp-secret".to_owned()))
+        })
+        .start()
+        .await;
     let wecom = json!([{ "corpid": CORP, "agentid": 1000002, "secret": "corp-secret", "api": app.sandbox.url() }]);
     let realm = json!({ "apps": [format!("{CORP}/1000002")], "gateway": ["read", "notify"] });
-    app.reloader.apply(config_of(&app.sandbox, settings(realm, json!({ "wecom": wecom }))));
-    let asked = app.get(&format!("/cgi-bin/gettoken?corpid={CORP}&corpsecret={VIRTUAL}")).await;
-    assert!(asked.body.starts_with(r#"{"errcode":0,"errmsg":"ok","access_token":"jv1_"#), "{}", asked.body);
+    app.reloader.apply(config_of(
+        &app.sandbox,
+        settings(realm, json!({ "wecom": wecom })),
+    ));
+    let asked = app
+        .get(&format!(
+            "/cgi-bin/gettoken?corpid={CORP}&corpsecret={VIRTUAL}"
+        ))
+        .await;
+    assert!(
+        asked
+            .body
+            .starts_with(r#"{"errcode":0,"errmsg":"ok","access_token":"jv1_"#),
+        "{}",
+        asked.body
+    );
     let token = asked.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(code(&app, CALL, &token).await, 0);
     let before = app.sandbox.calls("/cgi-bin/gettoken");
-    app.sandbox.fault(Fault::errcode(42001, "access_token expired").on(CALL).times(1));
-    app.sandbox.fault(Fault::errcode(42001, "access_token expired").on(PROBE).times(1));
-    // WeCom hands out the same token again until it has expired, so that a renewal may bring nothing new.
+    app.sandbox.fault(
+        Fault::errcode(42001, "access_token expired")
+            .on(CALL)
+            .times(1),
+    );
+    app.sandbox.fault(
+        Fault::errcode(42001, "access_token expired")
+            .on(PROBE)
+            .times(1),
+    );
+    // WeCom hands out the same token again until it has expired, so that a renewal may bring
+    // nothing new.
     assert!([0, 42001].contains(&code(&app, CALL, &token).await));
-    assert_eq!((app.sandbox.calls(PROBE), app.sandbox.calls("/cgi-bin/gettoken") - before), (1, 1));
+    assert_eq!(
+        (
+            app.sandbox.calls(PROBE),
+            app.sandbox.calls("/cgi-bin/gettoken") - before
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,18 +298,35 @@ async fn a_refusal_of_our_address_is_passed_on_and_logged() {
     let over = settings(json!({}), json!({}));
     let server = Process::serve(folder.path(), &process::settings(&app.sandbox.url(), over)).await;
     let ask = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
-    let token = server.get(&ask).await.json()["access_token"].as_str().unwrap().to_owned();
+    let token = server.get(&ask).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for (code, message) in [
-        (40164, "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist"),
-        (60020, "not allow to access from your ip, from ip: 203.0.113.9"),
+        (
+            40164,
+            "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist",
+        ),
+        (
+            60020,
+            "not allow to access from your ip, from ip: 203.0.113.9",
+        ),
     ] {
         app.sandbox.clear_faults();
         app.sandbox.fault(Fault::errcode(code, message).on(CALL));
-        let answer: Value = server.get(&format!("{CALL}?access_token={token}")).await.json();
+        let answer: Value = server
+            .get(&format!("{CALL}?access_token={token}"))
+            .await
+            .json();
         assert_eq!(answer["errcode"], code, "{answer}");
         let is_it = |line: &Value| line["level"] == "ERROR" && line["errcode"] == code;
-        let line = process::until(|| server.log().into_iter().find(is_it)).await.expect("an error");
-        assert!(line["message"].as_str().unwrap().contains("203.0.113.9"), "{line}");
+        let line = process::until(|| server.log().into_iter().find(is_it))
+            .await
+            .expect("an error");
+        assert!(
+            line["message"].as_str().unwrap().contains("203.0.113.9"),
+            "{line}"
+        );
     }
 }
 
@@ -206,7 +335,8 @@ async fn a_repetition_that_is_too_late_is_not_made() {
     let (app, token) = start().await;
     assert_eq!(code(&app, CALL, &token).await, 0);
     kill(&app);
-    app.sandbox.fault(Fault::delay(Duration::from_secs(5)).on(CALL).times(1));
+    app.sandbox
+        .fault(Fault::delay(Duration::from_secs(5)).on(CALL).times(1));
     assert_eq!(code(&app, CALL, &token).await, 40001);
     eventually("the token is renewed", async || renewals(&app) == 2).await;
     assert_eq!(app.sandbox.calls(CALL), 2);

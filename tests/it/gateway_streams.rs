@@ -1,4 +1,5 @@
-//! Bodies that pass through the gateway as they arrive: memory, order, bodies that are cut, and sides that stall.
+//! Bodies that pass through the gateway as they arrive: memory, order, bodies that are cut, and
+//! sides that stall.
 
 use std::time::Duration;
 
@@ -48,11 +49,18 @@ impl Upstream {
                 }
             }
         });
-        Self { url, calls, accepting }
+        Self {
+            url,
+            calls,
+            accepting,
+        }
     }
 
     async fn next(&mut self) -> TcpStream {
-        timeout(PATIENCE, self.calls.recv()).await.expect("a call arrives").unwrap()
+        timeout(PATIENCE, self.calls.recv())
+            .await
+            .expect("a call arrives")
+            .unwrap()
     }
 }
 
@@ -69,13 +77,17 @@ async fn head(socket: &mut TcpStream) -> String {
 }
 
 async fn start(url: &str, gateway: serde_json::Value) -> (TestApp, String) {
-    let app =
-        TestApp::with(settings(json!({}), json!({ "gateway": gateway, "wechat": { "api": [url], "tokenApi": "basic" } }))).await;
+    let app = TestApp::with(settings(
+        json!({}),
+        json!({ "gateway": gateway, "wechat": { "api": [url], "tokenApi": "basic" } }),
+    ))
+    .await;
     let token = token(&app).await;
     (app, token)
 }
 
-/// A connection that has sent a request for `path` with a body of `length` bytes, of which none is sent yet.
+/// A connection that has sent a request for `path` with a body of `length` bytes, of which none is
+/// sent yet.
 async fn call(app: &TestApp, method: &str, path: &str, token: &str, length: usize) -> TcpStream {
     let mut socket = TcpStream::connect(app.address()).await.unwrap();
     let head = format!(
@@ -105,14 +117,31 @@ async fn the_first_byte_comes_before_the_last_is_sent() {
     let mut caller = call(&app, "POST", UPLOAD, &token, 200_000).await;
     caller.write_all(&[b'u'; 100_000]).await.unwrap();
     let mut wechat = upstream.next().await;
-    timeout(PATIENCE, wechat.read_exact(&mut [0; 50_000])).await.expect("half an upload is on its way").unwrap();
+    timeout(PATIENCE, wechat.read_exact(&mut [0; 50_000]))
+        .await
+        .expect("half an upload is on its way")
+        .unwrap();
     caller.write_all(&[b'u'; 100_000]).await.unwrap();
-    timeout(PATIENCE, wechat.read_exact(&mut [0; 150_000])).await.expect("and the rest").unwrap();
+    timeout(PATIENCE, wechat.read_exact(&mut [0; 150_000]))
+        .await
+        .expect("and the rest")
+        .unwrap();
     let half = vec![b'd'; 100_000];
-    wechat.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n").await.unwrap();
+    wechat
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        .await
+        .unwrap();
     wechat.write_all(&half).await.unwrap();
-    assert!(timeout(PATIENCE, head(&mut caller)).await.expect("the head comes").contains("content-length: 200000"));
-    timeout(PATIENCE, caller.read_exact(&mut [0; 50_000])).await.expect("half a download is there").unwrap();
+    assert!(
+        timeout(PATIENCE, head(&mut caller))
+            .await
+            .expect("the head comes")
+            .contains("content-length: 200000")
+    );
+    timeout(PATIENCE, caller.read_exact(&mut [0; 50_000]))
+        .await
+        .expect("half a download is there")
+        .unwrap();
     wechat.write_all(&half).await.unwrap();
     assert_eq!(ends(&mut caller).await, 150_000);
 }
@@ -126,7 +155,10 @@ async fn an_upload_that_the_caller_cuts_is_never_a_whole_one() {
     let mut wechat = upstream.next().await;
     wechat.read_exact(&mut [0; 50_000]).await.unwrap();
     drop(caller);
-    assert!(ends(&mut wechat).await < 150_000, "the connection ends before the announced length");
+    assert!(
+        ends(&mut wechat).await < 150_000,
+        "the connection ends before the announced length"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,23 +173,39 @@ async fn a_short_body_that_is_cut_is_not_sent_on() {
     let mut wechat = upstream.next().await;
     let mut body = [0; 3];
     wechat.read_exact(&mut body).await.unwrap();
-    assert_eq!(&body, b"abc", "the first call that arrives is the whole one");
+    assert_eq!(
+        &body, b"abc",
+        "the first call that arrives is the whole one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_that_wechat_cuts_is_never_a_whole_one() {
     let mut upstream = Upstream::start().await;
     let (app, token) = start(&upstream.url, json!({})).await;
-    for (framing, piece) in [("Content-Length: 200000", ""), ("Transfer-Encoding: chunked", "186a0\r\n")] {
+    for (framing, piece) in [
+        ("Content-Length: 200000", ""),
+        ("Transfer-Encoding: chunked", "186a0\r\n"),
+    ] {
         let mut caller = call(&app, "GET", DOWNLOAD, &token, 0).await;
         let mut wechat = upstream.next().await;
-        wechat.write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{piece}").as_bytes()).await.unwrap();
+        wechat
+            .write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{piece}").as_bytes())
+            .await
+            .unwrap();
         wechat.write_all(&vec![b'd'; 100_000]).await.unwrap();
         drop(wechat);
         let mut answer = Vec::new();
         // A reset is as good a sign as an end before the announced length.
-        timeout(PATIENCE, caller.read_to_end(&mut answer)).await.expect("the connection ends").ok();
-        assert!(answer.len() < 150_000 && !answer.ends_with(b"0\r\n\r\n"), "{framing}: {} bytes", answer.len());
+        timeout(PATIENCE, caller.read_to_end(&mut answer))
+            .await
+            .expect("the connection ends")
+            .ok();
+        assert!(
+            answer.len() < 150_000 && !answer.ends_with(b"0\r\n\r\n"),
+            "{framing}: {} bytes",
+            answer.len()
+        );
     }
 }
 
@@ -171,7 +219,10 @@ async fn a_caller_that_hangs_up_ends_the_call() {
     ends(&mut wechat).await;
     let mut caller = call(&app, "GET", DOWNLOAD, &token, 0).await;
     let mut wechat = upstream.next().await;
-    wechat.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n").await.unwrap();
+    wechat
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        .await
+        .unwrap();
     wechat.write_all(&[b'd'; 70_000]).await.unwrap();
     caller.read_exact(&mut [0; 1000]).await.unwrap();
     drop(caller);
@@ -183,12 +234,22 @@ async fn wechat_that_never_answers_or_never_reads_is_504() {
     let mut upstream = Upstream::start().await;
     let (app, token) = start(&upstream.url, json!({ "timeout": "1s" })).await;
     for length in [2, 20_000_000] {
-        let (mut read, mut write) = call(&app, "POST", UPLOAD, &token, length).await.into_split();
-        let sending = tokio::spawn(async move { write.write_all(&vec![b'u'; length]).await.map(|()| write) });
+        let (mut read, mut write) = call(&app, "POST", UPLOAD, &token, length)
+            .await
+            .into_split();
+        let sending =
+            tokio::spawn(async move { write.write_all(&vec![b'u'; length]).await.map(|()| write) });
         let _silent = upstream.next().await;
         let mut answer = Vec::new();
-        timeout(PATIENCE, read.read_to_end(&mut answer)).await.expect("an answer").expect("no reset");
-        assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
+        timeout(PATIENCE, read.read_to_end(&mut answer))
+            .await
+            .expect("an answer")
+            .expect("no reset");
+        assert!(
+            answer.starts_with(b"HTTP/1.1 504"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
         sending.await.unwrap().expect("the whole body was taken");
     }
 }
@@ -196,14 +257,21 @@ async fn wechat_that_never_answers_or_never_reads_is_504() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sides_that_stall_are_cut_off() {
     let mut upstream = Upstream::start().await;
-    let (app, token) = start(&upstream.url, json!({ "keepWhole": "1kb", "timeout": "60s" })).await;
+    let (app, token) = start(
+        &upstream.url,
+        json!({ "keepWhole": "1kb", "timeout": "60s" }),
+    )
+    .await;
     let mut sends_nothing = call(&app, "POST", UPLOAD, &token, 200_000).await;
     sends_nothing.write_all(&[b'u'; 5000]).await.unwrap();
     let mut its_call = upstream.next().await;
     let never_reads = call(&app, "GET", DOWNLOAD, &token, 0).await;
     let mut wechat = upstream.next().await;
     let flood = tokio::spawn(async move {
-        wechat.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await.unwrap();
+        wechat
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            .await
+            .unwrap();
         let piece = vec![b'd'; 1_000_000];
         let mut written = 0;
         while written < 100 && wechat.write_all(&piece).await.is_ok() {
@@ -212,7 +280,10 @@ async fn sides_that_stall_are_cut_off() {
         written
     });
     ends(&mut its_call).await;
-    let written = timeout(Duration::from_secs(45), flood).await.expect("the download is cut off").unwrap();
+    let written = timeout(Duration::from_secs(45), flood)
+        .await
+        .expect("the download is cut off")
+        .unwrap();
     assert!(written < 60, "back-pressure reaches WeChat: {written} MB");
     drop((sends_nothing, never_reads));
 }
@@ -223,7 +294,10 @@ async fn process_at(url: &str) -> (Process, tempfile::TempDir, String) {
     let over = settings(json!({}), json!({ "wechat": { "tokenApi": "basic" } }));
     let server = Process::serve(folder.path(), &process::settings(url, over)).await;
     let ask = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
-    let token = server.get(&ask).await.json()["access_token"].as_str().unwrap().to_owned();
+    let token = server.get(&ask).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     (server, folder, token)
 }
 
@@ -232,18 +306,43 @@ async fn process_at(url: &str) -> (Process, tempfile::TempDir, String) {
 async fn memory_does_not_grow_with_a_body() {
     let body = vec![b'x'; 25_000_000];
     let big = body.clone();
-    let wire = Wire::answering(move |seen| match seen.target().starts_with("/cgi-bin/media/get") {
-        true => answer("200 OK", "Content-Type: image/jpeg\r\n", &big),
-        false => good(r#"{"media_id":"m"}"#),
-    })
+    let wire = Wire::answering(
+        move |seen| match seen.target().starts_with("/cgi-bin/media/get") {
+            true => answer("200 OK", "Content-Type: image/jpeg\r\n", &big),
+            false => good(r#"{"media_id":"m"}"#),
+        },
+    )
     .await;
     let (server, _folder, token) = process_at(&wire.url()).await;
     let before = server.memory();
-    let down = server.request(reqwest::Method::GET, &format!("{DOWNLOAD}&access_token={token}")).send().await.unwrap();
+    let down = server
+        .request(
+            reqwest::Method::GET,
+            &format!("{DOWNLOAD}&access_token={token}"),
+        )
+        .send()
+        .await
+        .unwrap();
     assert_eq!(down.bytes().await.unwrap().len(), body.len());
-    let up = server.request(reqwest::Method::POST, &format!("{UPLOAD}&access_token={token}")).body(body);
-    assert!(up.send().await.unwrap().text().await.unwrap().contains("media_id"));
-    assert_eq!(wire.seen().last().map(|seen| (seen.body.len(), seen.whole)), Some((25_000_000, true)));
+    let up = server
+        .request(
+            reqwest::Method::POST,
+            &format!("{UPLOAD}&access_token={token}"),
+        )
+        .body(body);
+    assert!(
+        up.send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+            .contains("media_id")
+    );
+    assert_eq!(
+        wire.seen().last().map(|seen| (seen.body.len(), seen.whole)),
+        Some((25_000_000, true))
+    );
     let grown = server.memory().saturating_sub(before);
     assert!(grown < 8 * 1024, "grown by {grown} KiB");
 }

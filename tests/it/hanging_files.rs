@@ -1,4 +1,5 @@
-//! Files that never end: as settings, secrets, cache or check files they are faults, and no signal waits for them.
+//! Files that never end: as settings, secrets, cache or check files they are faults, and no signal
+//! waits for them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +15,13 @@ use crate::support::process::{self, Ended, Process, folder, settings, until, wri
 fn endless(folder: &Path) -> [(PathBuf, &'static str); 5] {
     let at = |name: &str| folder.join(name);
     let fifo = at("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
     std::os::unix::fs::symlink("/dev/zero", at("zero")).expect("a link");
     std::fs::write(at("large"), vec![b' '; 1024 * 1024 + 1]).expect("a file");
     std::fs::create_dir(at("directory")).expect("a folder");
@@ -43,10 +50,17 @@ async fn settings_that_never_end_are_a_fault() {
     let folder = folder();
     for (path, what) in endless(folder.path()) {
         let path = path.to_str().expect("a plain path");
-        for arguments in [&["serve", "--config", path][..], &["check", path], &["install", "--config", path]] {
+        for arguments in [
+            &["serve", "--config", path][..],
+            &["check", path],
+            &["install", "--config", path],
+        ] {
             refused(&process::run(folder.path(), arguments, &[]).await, what);
         }
-        refused(&process::run(folder.path(), &[], &[("APP_CONFIG", path)]).await, what);
+        refused(
+            &process::run(folder.path(), &[], &[("APP_CONFIG", path)]).await,
+            what,
+        );
     }
 }
 
@@ -79,13 +93,24 @@ async fn a_cache_file_that_is_none_is_a_fault() {
         refused(&process::run(folder.path(), &[], &[]).await, "cache.file");
     }
     std::fs::rename(&files[0].0, folder.path().join("cache.json.lock")).expect("our own folder");
-    write_settings(folder.path(), &usual(json!({ "cache": { "file": "cache.json" } })));
-    refused(&process::run(folder.path(), &[], &[]).await, "cache.json.lock");
+    write_settings(
+        folder.path(),
+        &usual(json!({ "cache": { "file": "cache.json" } })),
+    );
+    refused(
+        &process::run(folder.path(), &[], &[]).await,
+        "cache.json.lock",
+    );
 }
 
 async fn wechat() -> (Sandbox, RunningSandbox) {
-    let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
-    Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port")
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
+        ..SandboxOptions::default()
+    };
+    Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,23 +123,35 @@ async fn a_reload_of_what_never_ends_changes_nothing_and_delays_no_stop() {
             let server = Process::serve(folder.path(), &usual).await;
             if is_secret {
                 let apps = json!([{ "key": APP, "secret": { "file": path } }]);
-                write_settings(folder.path(), &settings(&sandbox.url(), json!({ "apps": apps })));
+                write_settings(
+                    folder.path(),
+                    &settings(&sandbox.url(), json!({ "apps": apps })),
+                );
             } else {
                 std::fs::remove_file(folder.path().join("jsdkd.json")).expect("it is there");
-                std::os::unix::fs::symlink(&path, folder.path().join("jsdkd.json")).expect("a link");
+                std::os::unix::fs::symlink(&path, folder.path().join("jsdkd.json"))
+                    .expect("a link");
             }
             server.signal("HUP");
             let told = until(|| {
-                let faults = server.log().into_iter().filter_map(|line| Some(line["fault"].as_str()?.to_owned()));
+                let faults = server
+                    .log()
+                    .into_iter()
+                    .filter_map(|line| Some(line["fault"].as_str()?.to_owned()));
                 faults.into_iter().find(|fault| fault.contains(what))
             });
-            told.await.unwrap_or_else(|| panic!("{what}: {}", server.out()));
+            told.await
+                .unwrap_or_else(|| panic!("{what}: {}", server.out()));
             assert_eq!(server.get("/ping").await.status, 200);
             let begun = Instant::now();
             server.signal("HUP");
             server.signal("TERM");
             assert_eq!(server.ended().await.code, Some(0));
-            assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(6),
+                "{:?}",
+                begun.elapsed()
+            );
         }
     }
 }
@@ -126,9 +163,16 @@ async fn check_files_that_never_end_are_not_found() {
     for (path, _) in &files {
         std::fs::rename(path, path.with_extension("txt")).expect("our own folder");
     }
-    let server = Process::serve(folder.path(), &usual(json!({ "server": { "static": folder.path() } }))).await;
+    let server = Process::serve(
+        folder.path(),
+        &usual(json!({ "server": { "static": folder.path() } })),
+    )
+    .await;
     for (path, _) in &files {
         let name = path.file_name().expect("a name").to_str().expect("a text");
-        server.get(&format!("/{name}.txt")).await.problem(404, "not_found");
+        server
+            .get(&format!("/{name}.txt"))
+            .await
+            .problem(404, "not_found");
     }
 }

@@ -13,15 +13,26 @@ const PATH: &str = "/jsapi/wx0123456789abcdef/config";
 /// Whether `config` is signed for `url` with the ticket that WeChat gave out.
 #[track_caller]
 fn assert_signed(app: &TestApp, config: &Value, url: &str) {
-    let ticket = app.sandbox.current_ticket(APP).expect("a ticket was fetched");
-    let (nonce, timestamp) = (config["nonceStr"].as_str().unwrap(), config["timestamp"].as_u64().unwrap());
+    let ticket = app
+        .sandbox
+        .current_ticket(APP)
+        .expect("a ticket was fetched");
+    let (nonce, timestamp) = (
+        config["nonceStr"].as_str().unwrap(),
+        config["timestamp"].as_u64().unwrap(),
+    );
     let right = signature::jsapi(&ticket, nonce, timestamp, url).text();
     assert_eq!(config["signature"], right, "signed for {url:?}? {config}");
 }
 
 /// Posts `bytes` as JSON, whatever they are.
 async fn post(app: &TestApp, bytes: impl Into<Vec<u8>>) -> Response {
-    app.send(app.request(Method::POST, PATH).header("content-type", "application/json").body(bytes.into())).await
+    app.send(
+        app.request(Method::POST, PATH)
+            .header("content-type", "application/json")
+            .body(bytes.into()),
+    )
+    .await
 }
 
 /// The caller's part of a good answer: everything before our `"appId"`.
@@ -34,17 +45,41 @@ fn echo(answer: &Response) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_signed_for_the_url() {
     let clock = Clock::manual(UnixMillis(1_589_203_758_999));
-    let app = TestApp::build(json!({})).clock(clock.clone()).sandbox(|sandbox| sandbox.clock = clock).start().await;
-    let answer = app.config(json!({ "url": "https://example.com/a?b=c#d" })).await;
+    let app = TestApp::build(json!({}))
+        .clock(clock.clone())
+        .sandbox(|sandbox| sandbox.clock = clock)
+        .start()
+        .await;
+    let answer = app
+        .config(json!({ "url": "https://example.com/a?b=c#d" }))
+        .await;
     let config = answer.json();
     assert_signed(&app, &config, "https://example.com/a?b=c");
-    assert_eq!((&config["appId"], &config["timestamp"]), (&json!(APP), &json!(1_589_203_758)));
+    assert_eq!(
+        (&config["appId"], &config["timestamp"]),
+        (&json!(APP), &json!(1_589_203_758))
+    );
     let nonce = config["nonceStr"].as_str().unwrap();
-    assert!(nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)), "{nonce}");
+    assert!(
+        nonce.len() == 32
+            && nonce
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)),
+        "{nonce}"
+    );
     assert_eq!(config["signature"].as_str().map(str::len), Some(40));
-    assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
-    assert_eq!((answer.header("cache-control"), answer.header("warning")), ("no-store", ""));
-    let again = app.config(json!({ "url": "https://example.com/a?b=c#d" })).await.json();
+    assert_eq!(
+        answer.header("content-type"),
+        "application/json; charset=utf-8"
+    );
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("warning")),
+        ("no-store", "")
+    );
+    let again = app
+        .config(json!({ "url": "https://example.com/a?b=c#d" }))
+        .await
+        .json();
     assert_ne!(again["nonceStr"], config["nonceStr"]);
 }
 
@@ -59,12 +94,21 @@ async fn the_callers_object_comes_back_in_its_own_order_and_spelling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_four_fields_are_never_the_callers() {
     let app = TestApp::start().await;
-    let body =
-        r#"{"appId":"wxevil","signature":"s","timestamp":1,"nonceStr":"n","signatur\u0065":"t","appid":"kept","SIGNATURE":1}"#;
+    let body = r#"{"appId":"wxevil","signature":"s","timestamp":1,"nonceStr":"n","signatur\u0065":"t","appid":"kept","SIGNATURE":1}"#;
     let answer = post(&app, body).await;
     assert_eq!(echo(&answer), r#"{"appid":"kept","SIGNATURE":1,"#);
-    for field in ["\"appId\":", "\"signature\":", "\"timestamp\":", "\"nonceStr\":"] {
-        assert_eq!(answer.body.matches(field).count(), 1, "{field} in {}", answer.body);
+    for field in [
+        "\"appId\":",
+        "\"signature\":",
+        "\"timestamp\":",
+        "\"nonceStr\":",
+    ] {
+        assert_eq!(
+            answer.body.matches(field).count(),
+            1,
+            "{field} in {}",
+            answer.body
+        );
     }
     assert_eq!(answer.json()["appId"], APP);
 }
@@ -75,12 +119,24 @@ async fn a_url_is_signed_exactly_as_sent_up_to_the_fragment() {
     for (url, signed) in [
         ("http://a.cn", "http://a.cn"),
         ("https://x#y", "https://x"),
-        ("https://a.cn/?b=c&d=%E5%BE%AE#/route?x#y", "https://a.cn/?b=c&d=%E5%BE%AE"),
+        (
+            "https://a.cn/?b=c&d=%E5%BE%AE#/route?x#y",
+            "https://a.cn/?b=c&d=%E5%BE%AE",
+        ),
         ("HTTPS://A.cn/PATH", "HTTPS://A.cn/PATH"),
         ("https://微信.cn/路?名=值", "https://微信.cn/路?名=值"),
-        ("https://a.cn:8443//x/../y/./?q=%2F+%20&&=", "https://a.cn:8443//x/../y/./?q=%2F+%20&&="),
-        ("https://a.cn/?next=https%3A%2F%2Fb.cn%23", "https://a.cn/?next=https%3A%2F%2Fb.cn%23"),
-        ("https://a.cn/&jsapi_ticket=x&url=y", "https://a.cn/&jsapi_ticket=x&url=y"),
+        (
+            "https://a.cn:8443//x/../y/./?q=%2F+%20&&=",
+            "https://a.cn:8443//x/../y/./?q=%2F+%20&&=",
+        ),
+        (
+            "https://a.cn/?next=https%3A%2F%2Fb.cn%23",
+            "https://a.cn/?next=https%3A%2F%2Fb.cn%23",
+        ),
+        (
+            "https://a.cn/&jsapi_ticket=x&url=y",
+            "https://a.cn/&jsapi_ticket=x&url=y",
+        ),
         ("https://user:pass@a.cn/", "https://user:pass@a.cn/"),
         ("https://a.cn/ \n\u{0}", "https://a.cn/ \n\u{0}"),
         ("https://[::1]/", "https://[::1]/"),
@@ -88,10 +144,19 @@ async fn a_url_is_signed_exactly_as_sent_up_to_the_fragment() {
         let answer = app.config(json!({ "url": url })).await;
         let config = answer.json();
         assert_signed(&app, &config, signed);
-        assert_eq!((&config["url"], answer.header("warning")), (&json!(url), ""));
+        assert_eq!(
+            (&config["url"], answer.header("warning")),
+            (&json!(url), "")
+        );
     }
     // Escapes of JSON are no part of the url.
-    assert_signed(&app, &post(&app, r#"{"\u0075rl":"https:\/\/a.cn\/\u0023x"}"#).await.json(), "https://a.cn/");
+    assert_signed(
+        &app,
+        &post(&app, r#"{"\u0075rl":"https:\/\/a.cn\/\u0023x"}"#)
+            .await
+            .json(),
+        "https://a.cn/",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,10 +168,21 @@ async fn a_wholly_encoded_url_is_decoded_once() {
         ("HTTPS%3A%2F%2Fa.cn%2F%2520", "HTTPS://a.cn/%20"),
         ("https%3A%2F%2Fa.cn%2F%E5%BE%AE+x#late", "https://a.cn/微+x"),
     ] {
-        assert_signed(&app, &app.config(json!({ "url": url })).await.json(), signed);
+        assert_signed(
+            &app,
+            &app.config(json!({ "url": url })).await.json(),
+            signed,
+        );
     }
-    for url in ["https%253A%252F%252Fa.cn", "https%3A%2F%2Fa.cn%2F%FF", "https%3A%2F%2F", "https%3A%2F%2F%23x"] {
-        app.config(json!({ "url": url })).await.problem(400, "invalid_url");
+    for url in [
+        "https%253A%252F%252Fa.cn",
+        "https%3A%2F%2Fa.cn%2F%FF",
+        "https%3A%2F%2F",
+        "https%3A%2F%2F%23x",
+    ] {
+        app.config(json!({ "url": url }))
+            .await
+            .problem(400, "invalid_url");
     }
 }
 
@@ -134,17 +210,41 @@ async fn an_address_that_is_not_http_is_refused() {
         "undefined",
     ];
     for url in urls {
-        app.config(json!({ "url": url })).await.problem(400, "invalid_url");
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("url", url).finish();
-        app.get(&format!("{PATH}?{query}")).await.problem(400, "invalid_url");
+        app.config(json!({ "url": url }))
+            .await
+            .problem(400, "invalid_url");
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("url", url)
+            .finish();
+        app.get(&format!("{PATH}?{query}"))
+            .await
+            .problem(400, "invalid_url");
     }
-    for url in [json!(1), json!(null), json!(true), json!(["https://a.cn"]), json!({ "href": "https://a.cn" })] {
-        app.config(json!({ "url": url })).await.problem(400, "invalid_url");
+    for url in [
+        json!(1),
+        json!(null),
+        json!(true),
+        json!(["https://a.cn"]),
+        json!({ "href": "https://a.cn" }),
+    ] {
+        app.config(json!({ "url": url }))
+            .await
+            .problem(400, "invalid_url");
     }
-    app.config_text(r#"{"url":"https://a.cn/\ud800"}"#).await.problem(400, "invalid_url");
+    app.config_text(r#"{"url":"https://a.cn/\ud800"}"#)
+        .await
+        .problem(400, "invalid_url");
     // Of two the last counts, as it does for whoever reads the answer.
-    app.config_text(r#"{"url":"https://a.cn","url":1}"#).await.problem(400, "invalid_url");
-    assert_signed(&app, &app.config_text(r#"{"url":1,"url":"https://a.cn"}"#).await.json(), "https://a.cn");
+    app.config_text(r#"{"url":"https://a.cn","url":1}"#)
+        .await
+        .problem(400, "invalid_url");
+    assert_signed(
+        &app,
+        &app.config_text(r#"{"url":1,"url":"https://a.cn"}"#)
+            .await
+            .json(),
+        "https://a.cn",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,39 +260,67 @@ async fn without_a_url_the_referer_is_signed_or_a_warning_sent() {
     for method in [Method::POST, Method::GET] {
         let answer = ask(method.clone(), Some("https://a.cn/page?x=1#top")).await;
         assert_signed(&app, &answer.json(), "https://a.cn/page?x=1");
-        assert_eq!((answer.header("warning"), answer.json().get("url")), ("", None));
-        for referer in [None, Some("/page"), Some("about:blank"), Some("android-app://x"), Some("https://")] {
+        assert_eq!(
+            (answer.header("warning"), answer.json().get("url")),
+            ("", None)
+        );
+        for referer in [
+            None,
+            Some("/page"),
+            Some("about:blank"),
+            Some("android-app://x"),
+            Some("https://"),
+        ] {
             let answer = ask(method.clone(), referer).await;
             assert_signed(&app, &answer.json(), "");
-            assert!(answer.header("warning").starts_with("199 jsdkd \"no url"), "{referer:?}: {:?}", answer.header("warning"));
+            assert!(
+                answer.header("warning").starts_with("199 jsdkd \"no url"),
+                "{referer:?}: {:?}",
+                answer.header("warning")
+            );
         }
     }
     // A url of the caller's own goes before.
-    let request = app.request(Method::GET, &format!("{PATH}?url=https://b.cn/")).header("referer", "https://a.cn/");
+    let request = app
+        .request(Method::GET, &format!("{PATH}?url=https://b.cn/"))
+        .header("referer", "https://a.cn/");
     assert_signed(&app, &app.send(request).await.json(), "https://b.cn/");
     let referer = "Referer: https://a.cn/\u{e9}\r\n";
     let answer = raw::send(app.address(), &format!("POST {PATH}"), referer, b"").await;
     assert_eq!(answer.status, 200);
-    assert_ne!(answer.header("warning"), "", "a Referer that is not plain ASCII is no address");
+    assert_ne!(
+        answer.header("warning"),
+        "",
+        "a Referer that is not plain ASCII is no address"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_referer_that_holds_an_origin_only_is_signed_with_a_warning() {
     let app = TestApp::start().await;
-    for (referer, signed) in
-        [("https://a.cn/", "https://a.cn/"), ("http://a.cn:8080/", "http://a.cn:8080/"), ("https://a.cn", "https://a.cn")]
-    {
+    for (referer, signed) in [
+        ("https://a.cn/", "https://a.cn/"),
+        ("http://a.cn:8080/", "http://a.cn:8080/"),
+        ("https://a.cn", "https://a.cn"),
+    ] {
         for method in [Method::POST, Method::GET] {
-            let answer = app.send(app.request(method.clone(), PATH).header("referer", referer)).await;
+            let answer = app
+                .send(app.request(method.clone(), PATH).header("referer", referer))
+                .await;
             assert_signed(&app, &answer.json(), signed);
             assert!(
-                answer.header("warning").starts_with("199 jsdkd \"no url was sent and the Referer holds an origin only"),
+                answer.header("warning").starts_with(
+                    "199 jsdkd \"no url was sent and the Referer holds an origin only"
+                ),
                 "{answer:?}"
             );
             // What the page itself sends is not doubted.
             let url = json!({ "url": referer }).to_string();
-            let own =
-                app.request(Method::POST, PATH).header("referer", referer).header("content-type", "application/json").body(url);
+            let own = app
+                .request(Method::POST, PATH)
+                .header("referer", referer)
+                .header("content-type", "application/json")
+                .body(url);
             assert_eq!(app.send(own).await.header("warning"), "");
         }
     }
@@ -203,14 +331,20 @@ async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
     let app = TestApp::start().await;
     for (query, signed) in [
         ("url=https://a.cn/p?b=1&c=2", "https://a.cn/p?b=1"),
-        ("jsApiList=x&url=https://a.cn/p?b=1&c=2&debug=true", "https://a.cn/p?b=1"),
+        (
+            "jsApiList=x&url=https://a.cn/p?b=1&c=2&debug=true",
+            "https://a.cn/p?b=1",
+        ),
         ("url=https://a.cn/p?b=1&c", "https://a.cn/p?b=1"),
         ("url=https://a.cn/p?q=a+b", "https://a.cn/p?q=a b"),
         ("url=https://a.cn/p?q=%E5%BE%AE", "https://a.cn/p?q=微"),
     ] {
         let answer = app.get(&format!("{PATH}?{query}")).await;
         assert_signed(&app, &answer.json(), signed);
-        assert!(answer.header("warning").contains("encodeURIComponent"), "{query}: {answer:?}");
+        assert!(
+            answer.header("warning").contains("encodeURIComponent"),
+            "{query}: {answer:?}"
+        );
     }
     for query in [
         "url=https%3A%2F%2Fa.cn%2Fp%3Fb%3D1%26c%3D2",
@@ -218,7 +352,11 @@ async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
         "url=https://a.cn/p?b=1&jsApiList=a,b&openTagList=c&debug=true",
         "any=1&url=https://a.cn/p",
     ] {
-        assert_eq!(app.get(&format!("{PATH}?{query}")).await.header("warning"), "", "{query}");
+        assert_eq!(
+            app.get(&format!("{PATH}?{query}")).await.header("warning"),
+            "",
+            "{query}"
+        );
     }
 }
 
@@ -240,11 +378,19 @@ async fn an_unknown_appid_is_not_found_however_it_is_written() {
         &long,
     ] {
         for method in ["GET", "POST", "HEAD"] {
-            let answer = raw::send(app.address(), &format!("{method} /jsapi/{unknown}/config"), "", b"").await;
+            let answer = raw::send(
+                app.address(),
+                &format!("{method} /jsapi/{unknown}/config"),
+                "",
+                b"",
+            )
+            .await;
             assert_eq!(answer.status, 404, "{unknown}");
         }
     }
-    app.get("/jsapi/wxunknown/config").await.problem(404, "unknown_app");
+    app.get("/jsapi/wxunknown/config")
+        .await
+        .problem(404, "unknown_app");
     // A percent-encoded letter is the letter.
     app.get("/jsapi/wx0123456789%61bcdef/config").await.json();
     app.get(&format!("{PATH}/")).await.json();
@@ -254,15 +400,28 @@ async fn an_unknown_appid_is_not_found_however_it_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_account_is_signed_with_its_own_ticket() {
     let second = "wx-second";
-    let accounts = json!([{ "key": APP, "secret": APP_SECRET }, { "key": second, "secret": "s-2" }]);
+    let accounts =
+        json!([{ "key": APP, "secret": APP_SECRET }, { "key": second, "secret": "s-2" }]);
     let app = TestApp::build(json!({ "apps": accounts }));
-    let app = app.sandbox(|sandbox| sandbox.accounts.push((second.to_owned(), "s-2".to_owned()))).start().await;
-    let config = app.get("/jsapi/wx-second/config?url=https://a.cn/").await.json();
+    let app = app
+        .sandbox(|sandbox| sandbox.accounts.push((second.to_owned(), "s-2".to_owned())))
+        .start()
+        .await;
+    let config = app
+        .get("/jsapi/wx-second/config?url=https://a.cn/")
+        .await
+        .json();
     let ticket = app.sandbox.current_ticket(second).unwrap();
-    let (nonce, timestamp) = (config["nonceStr"].as_str().unwrap(), config["timestamp"].as_u64().unwrap());
+    let (nonce, timestamp) = (
+        config["nonceStr"].as_str().unwrap(),
+        config["timestamp"].as_u64().unwrap(),
+    );
     assert_eq!(
         (&config["appId"], &config["signature"]),
-        (&json!(second), &json!(signature::jsapi(&ticket, nonce, timestamp, "https://a.cn/").text()))
+        (
+            &json!(second),
+            &json!(signature::jsapi(&ticket, nonce, timestamp, "https://a.cn/").text())
+        )
     );
     assert_eq!(app.sandbox.current_ticket(APP), None);
 }
@@ -279,9 +438,18 @@ async fn a_get_says_the_same_in_its_parameters() {
     for (name, value) in sent.as_object().unwrap() {
         assert_eq!(&config[name], value, "{name}");
     }
-    assert_eq!((config["appId"].as_str(), answer.header("cache-control")), (Some(APP), "no-store"));
+    assert_eq!(
+        (config["appId"].as_str(), answer.header("cache-control")),
+        (Some(APP), "no-store")
+    );
     // Encoded twice, as a wholly encoded url in a form would be.
-    assert_signed(&app, &app.get(&format!("{PATH}?url=https%253A%252F%252Fa.cn%252F")).await.json(), "https://a.cn/");
+    assert_signed(
+        &app,
+        &app.get(&format!("{PATH}?url=https%253A%252F%252Fa.cn%252F"))
+            .await
+            .json(),
+        "https://a.cn/",
+    );
     let bare = app.get(PATH).await;
     assert_eq!(echo(&bare), "{");
 }
@@ -300,6 +468,17 @@ async fn a_gets_lists_may_be_written_in_pieces_and_other_names_count_last() {
         .json();
     assert_signed(&app, &config, "https://a.cn/");
     assert_eq!(config["jsApiList"], json!(["a", "b", "c"]));
-    assert_eq!((&config["x"], &config["debug"], &config["flag"], config.get("")), (&json!("2"), &json!("1"), &json!(""), None));
-    assert_eq!(app.get(&format!("{PATH}?jsApiList=")).await.json()["jsApiList"], json!([]));
+    assert_eq!(
+        (
+            &config["x"],
+            &config["debug"],
+            &config["flag"],
+            config.get("")
+        ),
+        (&json!("2"), &json!("1"), &json!(""), None)
+    );
+    assert_eq!(
+        app.get(&format!("{PATH}?jsApiList=")).await.json()["jsApiList"],
+        json!([])
+    );
 }

@@ -1,6 +1,13 @@
-//! The tests that look at jsdkd from outside: one binary, because it links once; grouped by behaviour.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
-#![allow(clippy::disallowed_methods, reason = "tests stand outside the server: they read the environment and wait by the clock")]
+//! The tests that look at jsdkd from outside: one binary, because it links once; grouped by
+//! behaviour.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests stand outside the server: they read the environment and wait by the clock"
+)]
 
 mod backoff;
 mod browser;

@@ -1,4 +1,5 @@
-//! What the log says of a push that is refused: which fault, and what to change. The answer stays one and the same.
+//! What the log says of a push that is refused: which fault, and what to change. The answer stays
+//! one and the same.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,14 +24,23 @@ async fn server(folder: &std::path::Path) -> Process {
 }
 
 async fn post(server: &Process, app: &str, query: &str, body: String) -> (u16, String) {
-    let response = server.request(Method::POST, &format!("/wechat/{app}?{query}")).body(body).send().await.expect("an answer");
+    let response = server
+        .request(Method::POST, &format!("/wechat/{app}?{query}"))
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
     let answer = Response::of(response).await;
     (answer.status.as_u16(), answer.body)
 }
 
 /// The lines on refused pushes.
 fn lines(server: &Process) -> Vec<Value> {
-    server.log().into_iter().filter(|line| line["message"] == "push refused").collect()
+    server
+        .log()
+        .into_iter()
+        .filter(|line| line["message"] == "push refused")
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,22 +53,105 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
     let not_ours = {
         let encrypt = "A".repeat(64);
         let signature = crypt::signature(TOKEN, &timestamp(0), "n", &encrypt).text();
-        let query = format!("{}&encrypt_type=aes&msg_signature={signature}", plain_query(0, "n"));
-        (query, json!({ "ToUserName": "gh_1", "Encrypt": encrypt }).to_string())
+        let query = format!(
+            "{}&encrypt_type=aes&msg_signature={signature}",
+            plain_query(0, "n")
+        );
+        (
+            query,
+            json!({ "ToUserName": "gh_1", "Encrypt": encrypt }).to_string(),
+        )
     };
     let unreadable = sealed_json("{\"MsgType\":", SAFE, "n");
     let cases = [
-        (PLAIN, ours.replace("signature=", "signature=0"), hi(), "wrong_token", "made with the app's token", "Token (令牌)"),
-        (PLAIN, plain_query(7200, "n"), hi(), "wrong_clock", " s behind this machine's clock", "NTP"),
-        (PLAIN, ours.replace("nonce=n", "nonce="), hi(), "missing_parameter", "no nonce", "query string"),
-        (PLAIN, format!("{ours}&{ours}"), hi(), "repeated_parameter", "more than once", "query string"),
-        (PLAIN, ours.clone(), "{\"MsgType\":\"text\"".to_owned(), "unreadable_json", "not well-formed JSON", "数据格式"),
-        (PLAIN, ours.clone(), "<xml><a>".to_owned(), "unreadable_xml", "not well-formed XML", "数据格式"),
-        (PLAIN, ours.clone(), " ".to_owned(), "no_body", "empty", "URL in WeChat's console"),
-        (PLAIN, ours.clone(), "x".repeat(30_000), "too_large", "20480 bytes", "server.bodyLimit"),
-        (PLAIN, safe_query.clone(), safe_body.clone(), "no_key", "no aesKey", "EncodingAESKey"),
-        (SAFE, ours.clone(), hi(), "clear", "in the clear", "安全模式"),
-        (SAFE, plain_query(-4000, "n"), hi(), "wrong_clock", "s ahead of this machine's clock", "NTP"),
+        (
+            PLAIN,
+            ours.replace("signature=", "signature=0"),
+            hi(),
+            "wrong_token",
+            "made with the app's token",
+            "Token (令牌)",
+        ),
+        (
+            PLAIN,
+            plain_query(7200, "n"),
+            hi(),
+            "wrong_clock",
+            " s behind this machine's clock",
+            "NTP",
+        ),
+        (
+            PLAIN,
+            ours.replace("nonce=n", "nonce="),
+            hi(),
+            "missing_parameter",
+            "no nonce",
+            "query string",
+        ),
+        (
+            PLAIN,
+            format!("{ours}&{ours}"),
+            hi(),
+            "repeated_parameter",
+            "more than once",
+            "query string",
+        ),
+        (
+            PLAIN,
+            ours.clone(),
+            "{\"MsgType\":\"text\"".to_owned(),
+            "unreadable_json",
+            "not well-formed JSON",
+            "数据格式",
+        ),
+        (
+            PLAIN,
+            ours.clone(),
+            "<xml><a>".to_owned(),
+            "unreadable_xml",
+            "not well-formed XML",
+            "数据格式",
+        ),
+        (
+            PLAIN,
+            ours.clone(),
+            " ".to_owned(),
+            "no_body",
+            "empty",
+            "URL in WeChat's console",
+        ),
+        (
+            PLAIN,
+            ours.clone(),
+            "x".repeat(30_000),
+            "too_large",
+            "20480 bytes",
+            "server.bodyLimit",
+        ),
+        (
+            PLAIN,
+            safe_query.clone(),
+            safe_body.clone(),
+            "no_key",
+            "no aesKey",
+            "EncodingAESKey",
+        ),
+        (
+            SAFE,
+            ours.clone(),
+            hi(),
+            "clear",
+            "in the clear",
+            "安全模式",
+        ),
+        (
+            SAFE,
+            plain_query(-4000, "n"),
+            hi(),
+            "wrong_clock",
+            "s ahead of this machine's clock",
+            "NTP",
+        ),
         (
             SAFE,
             safe_query.replace("msg_signature=", "msg_signature=0"),
@@ -67,39 +160,96 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
             "msg_signature",
             "body",
         ),
-        (SAFE, foreign.0, foreign.1, "wrong_app", "wxforeign", "/wechat/"),
-        (SAFE, not_ours.0, not_ours.1, "wrong_key", "cannot be decrypted", "aesKey: [NEW, OLD]"),
-        (SAFE, unreadable.0, unreadable.1, "unreadable_json", "not well-formed JSON", "数据格式"),
         (
             SAFE,
-            safe_query.split("&msg_signature").next().unwrap().to_owned(),
+            foreign.0,
+            foreign.1,
+            "wrong_app",
+            "wxforeign",
+            "/wechat/",
+        ),
+        (
+            SAFE,
+            not_ours.0,
+            not_ours.1,
+            "wrong_key",
+            "cannot be decrypted",
+            "aesKey: [NEW, OLD]",
+        ),
+        (
+            SAFE,
+            unreadable.0,
+            unreadable.1,
+            "unreadable_json",
+            "not well-formed JSON",
+            "数据格式",
+        ),
+        (
+            SAFE,
+            safe_query
+                .split("&msg_signature")
+                .next()
+                .unwrap()
+                .to_owned(),
             safe_body,
             "missing_parameter",
             "no msg_signature",
             "proxy",
         ),
-        (BARE, ours.clone(), hi(), "no_token", "has no token", "`token`"),
+        (
+            BARE,
+            ours.clone(),
+            hi(),
+            "no_token",
+            "has no token",
+            "`token`",
+        ),
     ];
     let mut answers = Vec::new();
     for (app, query, body, ..) in &cases {
         answers.push(post(&server, app, query, body.clone()).await);
     }
     answers.dedup();
-    assert_eq!((answers.len(), answers[0].0), (1, 401), "the answer is one and the same: {answers:?}");
+    assert_eq!(
+        (answers.len(), answers[0].0),
+        (1, 401),
+        "the answer is one and the same: {answers:?}"
+    );
     until(|| (lines(&server).len() == cases.len()).then_some(())).await;
     let lines = lines(&server);
     assert_eq!(lines.len(), cases.len(), "{lines:#?}");
     for (line, (app, _, _, kind, fault, cure)) in lines.iter().zip(&cases) {
-        let of = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("no {name}: {line}"));
-        assert_eq!((of("level"), of("account.id"), of("kind"), of("caller")), ("WARN", *app, *kind, "127.0.0.1"), "{line}");
-        assert!(of("fault").contains(fault) && of("cure").contains(cure), "{line}");
+        let of = |name: &str| {
+            line[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {name}: {line}"))
+        };
+        assert_eq!(
+            (of("level"), of("account.id"), of("kind"), of("caller")),
+            ("WARN", *app, *kind, "127.0.0.1"),
+            "{line}"
+        );
+        assert!(
+            of("fault").contains(fault) && of("cure").contains(cure),
+            "{line}"
+        );
     }
-    let off = lines[1]["fault"].as_str().and_then(|fault| fault.split(' ').nth(3)?.parse::<u64>().ok());
-    assert!(off.is_some_and(|off| (7200..7260).contains(&off)), "{}", lines[1]);
+    let off = lines[1]["fault"]
+        .as_str()
+        .and_then(|fault| fault.split(' ').nth(3)?.parse::<u64>().ok());
+    assert!(
+        off.is_some_and(|off| (7200..7260).contains(&off)),
+        "{}",
+        lines[1]
+    );
     for secret in [TOKEN, AES_KEY, "nonce=", "signature="] {
         assert!(!server.out().contains(secret), "{secret}");
     }
-    assert!(!server.out().contains("\"refused\""), "one line is enough: {}", server.out());
+    assert!(
+        !server.out().contains("\"refused\""),
+        "one line is enough: {}",
+        server.out()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,9 +263,27 @@ async fn the_first_of_each_fault_for_an_account_in_a_minute_is_logged() {
     }
     let check = format!("/wechat/{BARE}?{wrong}&echostr=1");
     server.get(&check).await.problem(401, "bad_push_signature");
-    until(|| lines(&server).iter().any(|line| line["account.id"] == BARE).then_some(())).await;
-    let told: Vec<_> = lines(&server).iter().map(|line| (line["account.id"].clone(), line["kind"].clone())).collect();
+    until(|| {
+        lines(&server)
+            .iter()
+            .any(|line| line["account.id"] == BARE)
+            .then_some(())
+    })
+    .await;
+    let told: Vec<_> = lines(&server)
+        .iter()
+        .map(|line| (line["account.id"].clone(), line["kind"].clone()))
+        .collect();
     let unknown = (Value::Null, json!("unknown_app"));
     let wrong = |app: &str| (json!(app), json!("wrong_token"));
-    assert_eq!(told, [wrong(PLAIN), wrong(SAFE), unknown, (json!(BARE), json!("no_token"))], "one for all unknown apps");
+    assert_eq!(
+        told,
+        [
+            wrong(PLAIN),
+            wrong(SAFE),
+            unknown,
+            (json!(BARE), json!("no_token"))
+        ],
+        "one for all unknown apps"
+    );
 }

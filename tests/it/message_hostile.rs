@@ -1,4 +1,5 @@
-//! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings nothing down.
+//! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings
+//! nothing down.
 
 use serde_json::json;
 
@@ -8,7 +9,11 @@ use crate::support::pushing::{AES_KEY, deliver, message, plain_query, push, said
 
 /// The refusal, without what differs between any two answers.
 fn refusal(answer: &Response) -> (u16, String, String) {
-    (answer.status.as_u16(), answer.header("content-type").to_owned(), answer.body.clone())
+    (
+        answer.status.as_u16(),
+        answer.header("content-type").to_owned(),
+        answer.body.clone(),
+    )
 }
 
 #[tokio::test]
@@ -20,10 +25,25 @@ async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
         "x".repeat(1000),
         text("&c;", 1)
     );
-    let file = format!("<!DOCTYPE xml [<!ENTITY f SYSTEM \"file:///etc/passwd\">]>{}", text("&f;", 1));
-    let deep = format!("<xml>{}{}</xml>", "<a>".repeat(20_000), "</a>".repeat(20_000));
+    let file = format!(
+        "<!DOCTYPE xml [<!ENTITY f SYSTEM \"file:///etc/passwd\">]>{}",
+        text("&f;", 1)
+    );
+    let deep = format!(
+        "<xml>{}{}</xml>",
+        "<a>".repeat(20_000),
+        "</a>".repeat(20_000)
+    );
     let wide = message(&format!("<MsgType>text</MsgType>{}", "<a/>".repeat(10_000)));
-    let wrong = refusal(&deliver(&app, "/wechat", &query.replace("signature=", "signature=0"), &text("hi", 1)).await);
+    let wrong = refusal(
+        &deliver(
+            &app,
+            "/wechat",
+            &query.replace("signature=", "signature=0"),
+            &text("hi", 1),
+        )
+        .await,
+    );
     assert_eq!(wrong.0, 401);
     for body in [
         String::new(),
@@ -52,16 +72,28 @@ async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
         format!("{query}&encrypt_type=aes"),
         query.split_once('&').unwrap().1.to_owned(),
     ] {
-        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &text("hi", 1)).await), wrong, "{query}");
+        assert_eq!(
+            refusal(&deliver(&app, "/wechat", &query, &text("hi", 1)).await),
+            wrong,
+            "{query}"
+        );
     }
     let tokenless = TestApp::start().await;
     assert_eq!(refusal(&push(&tokenless, &text("hi", 1)).await), wrong);
-    assert_eq!(said(&push(&app, &text("hi", 1)).await), "You said 'hi'", "and it goes on");
+    assert_eq!(
+        said(&push(&app, &text("hi", 1)).await),
+        "You said 'hi'",
+        "and it goes on"
+    );
 }
 
 /// `base64` with another letter at `at`.
 fn altered(base64: &str, at: usize) -> String {
-    let other = if base64[at..].starts_with('B') { "C" } else { "B" };
+    let other = if base64[at..].starts_with('B') {
+        "C"
+    } else {
+        "B"
+    };
     format!("{}{other}{}", &base64[..at], &base64[at + 1..])
 }
 
@@ -69,15 +101,42 @@ fn altered(base64: &str, at: usize) -> String {
 async fn every_hostile_envelope_is_refused_alike() {
     let app = TestApp::with(with(json!({ "aesKey": AES_KEY, "messages": "echo" }))).await;
     let (query, body) = sealed(&text("hi", 1), APP, "n-1");
-    let wrong = refusal(&deliver(&app, "/wechat", &query.replace("msg_signature=", "msg_signature=0"), &body).await);
+    let wrong = refusal(
+        &deliver(
+            &app,
+            "/wechat",
+            &query.replace("msg_signature=", "msg_signature=0"),
+            &body,
+        )
+        .await,
+    );
     assert_eq!(wrong.0, 401);
-    let encrypt = body.split("<![CDATA[").nth(1).unwrap().split("]]>").next().unwrap().to_owned();
-    // Signed rightly by somebody who knows the token, so that only the envelope itself can be refused.
+    let encrypt = body
+        .split("<![CDATA[")
+        .nth(1)
+        .unwrap()
+        .split("]]>")
+        .next()
+        .unwrap()
+        .to_owned();
+    // Signed rightly by somebody who knows the token, so that only the envelope itself can be
+    // refused.
     let signed = |encrypt: &str| {
-        let timestamp = query.split("timestamp=").nth(1).unwrap().split('&').next().unwrap();
-        let signature = wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt).text();
+        let timestamp = query
+            .split("timestamp=")
+            .nth(1)
+            .unwrap()
+            .split('&')
+            .next()
+            .unwrap();
+        let signature =
+            wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt)
+                .text();
         let rest = query.split("msg_signature=").next().unwrap();
-        (format!("{rest}msg_signature={signature}"), format!("<xml><Encrypt>{encrypt}</Encrypt></xml>"))
+        (
+            format!("{rest}msg_signature={signature}"),
+            format!("<xml><Encrypt>{encrypt}</Encrypt></xml>"),
+        )
     };
     for encrypt in [
         "",
@@ -86,24 +145,43 @@ async fn every_hostile_envelope_is_refused_alike() {
         &encrypt[..encrypt.len() - 4],
         &encrypt[..encrypt.len() - 24],
         &format!("{encrypt}AAAA"),
-        // The first block decides over the length that is in the second, the last but one over the padding.
+        // The first block decides over the length that is in the second, the last but one over the
+        // padding.
         &altered(&encrypt, 0),
         &altered(&encrypt, encrypt.len() - 30),
         &"A".repeat(64 * 1024),
     ] {
         let (query, body) = signed(encrypt);
-        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &body).await), wrong, "{encrypt}");
+        assert_eq!(
+            refusal(&deliver(&app, "/wechat", &query, &body).await),
+            wrong,
+            "{encrypt}"
+        );
     }
     for (query, body) in [
         sealed(&text("hi", 1), "wxsecond", "n-1"),
         sealed("not xml", APP, "n-1"),
         sealed("", APP, "n-1"),
         (query.clone(), text("hi", 1)),
-        (query.clone(), body.replace("<Encrypt>", "<Encrypt><Encrypt>")),
+        (
+            query.clone(),
+            body.replace("<Encrypt>", "<Encrypt><Encrypt>"),
+        ),
         (query.replace("&encrypt_type=aes", ""), body.clone()),
-        (query.split("&msg_signature").next().unwrap().to_owned(), body.clone()),
+        (
+            query.split("&msg_signature").next().unwrap().to_owned(),
+            body.clone(),
+        ),
     ] {
-        assert_eq!(refusal(&deliver(&app, "/wechat", &query, &body).await), wrong, "{query}");
+        assert_eq!(
+            refusal(&deliver(&app, "/wechat", &query, &body).await),
+            wrong,
+            "{query}"
+        );
     }
-    assert_eq!(deliver(&app, "/wechat", &query, &body).await.status, 200, "and it goes on");
+    assert_eq!(
+        deliver(&app, "/wechat", &query, &body).await.status,
+        200,
+        "and it goes on"
+    );
 }

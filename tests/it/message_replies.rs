@@ -42,8 +42,14 @@ fn not_shown() -> Vec<String> {
         "<MsgType></MsgType>",
         "<Content>x</Content>",
     ];
-    let long = format!("<MsgType>text</MsgType><Content>{}</Content>", "字".repeat(700));
-    let swapped = reply(TEXT).replace("[oUser]", "[x]").replace("[gh_1]", "[oUser]").replace("[x]", "[gh_1]");
+    let long = format!(
+        "<MsgType>text</MsgType><Content>{}</Content>",
+        "字".repeat(700)
+    );
+    let swapped = reply(TEXT)
+        .replace("[oUser]", "[x]")
+        .replace("[gh_1]", "[oUser]")
+        .replace("[x]", "[gh_1]");
     let mut answers: Vec<String> = xml.into_iter().chain([long.as_str()]).map(reply).collect();
     answers.extend([
         swapped,
@@ -65,7 +71,10 @@ fn not_shown() -> Vec<String> {
 }
 
 async fn behind(backend: &Backend) -> TestApp {
-    TestApp::with(with(json!({ "messages": [{ "on": "*", "forward": backend.url }] }))).await
+    TestApp::with(with(
+        json!({ "messages": [{ "on": "*", "forward": backend.url }] }),
+    ))
+    .await
 }
 
 #[tokio::test]
@@ -75,8 +84,14 @@ async fn a_reply_that_wechat_cannot_show_is_a_success() {
     for (number, answer) in not_shown().into_iter().enumerate() {
         backend.order(|orders| orders.body = answer.clone());
         let to_xml = push(&app, &text("hi", number as u64)).await;
-        assert_eq!((to_xml.status.as_u16(), to_xml.body.as_str()), (200, "success"), "{answer}");
-        let json = format!(r#"{{"ToUserName":"gh_1","FromUserName":"oUser","MsgType":"text","Content":"hi","MsgId":{number}}}"#);
+        assert_eq!(
+            (to_xml.status.as_u16(), to_xml.body.as_str()),
+            (200, "success"),
+            "{answer}"
+        );
+        let json = format!(
+            r#"{{"ToUserName":"gh_1","FromUserName":"oUser","MsgType":"text","Content":"hi","MsgId":{number}}}"#
+        );
         assert_eq!(push(&app, &json).await.body, "success", "{answer}");
     }
 }
@@ -113,24 +128,40 @@ async fn a_reply_in_another_dress_is_shown() {
         let to_xml = push(&app, &text("hi", number as u64)).await;
         assert_eq!(said(&to_xml), "shown", "{answer}");
         assert!(to_xml.body.starts_with('<'), "{}", to_xml.body);
-        let json = format!(r#"{{"ToUserName":"gh_1","FromUserName":"oUser","MsgType":"text","Content":"hi","MsgId":{number}}}"#);
-        assert_eq!(json_reply(&push(&app, &json).await)["Content"], "shown", "{answer}");
+        let json = format!(
+            r#"{{"ToUserName":"gh_1","FromUserName":"oUser","MsgType":"text","Content":"hi","MsgId":{number}}}"#
+        );
+        assert_eq!(
+            json_reply(&push(&app, &json).await)["Content"],
+            "shown",
+            "{answer}"
+        );
     }
     let unclean = reply("<MsgType>text</MsgType><Content>a &nbsp; & b\u{8}</Content>");
     backend.order(|orders| orders.body = unclean);
-    assert_eq!(said(&push(&app, &text("unclean", 0)).await), "a &nbsp; & b\u{fffd}");
+    assert_eq!(
+        said(&push(&app, &text("unclean", 0)).await),
+        "a &nbsp; & b\u{fffd}"
+    );
 }
 
 #[tokio::test]
 async fn articles_that_wechat_would_cut_off_are_left_out() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
-    let items: String = (1..=9).map(|number| format!("<item><Title>{number}</Title></item>")).collect();
-    let news = reply(&format!("<MsgType>news</MsgType><ArticleCount>9</ArticleCount><Articles>{items}</Articles>"));
+    let items: String = (1..=9)
+        .map(|number| format!("<item><Title>{number}</Title></item>"))
+        .collect();
+    let news = reply(&format!(
+        "<MsgType>news</MsgType><ArticleCount>9</ArticleCount><Articles>{items}</Articles>"
+    ));
     backend.order(|orders| orders.body = news);
     for (body, count) in [(text("hi", 1), 1), (event("CLICK", "k"), 8)] {
         let answer = push(&app, &body).await.body;
-        assert!(answer.contains(&format!("<ArticleCount>{count}</ArticleCount>")), "{answer}");
+        assert!(
+            answer.contains(&format!("<ArticleCount>{count}</ArticleCount>")),
+            "{answer}"
+        );
         assert_eq!(answer.matches("<item>").count(), count, "{answer}");
     }
 }
@@ -140,7 +171,11 @@ async fn a_rules_reply_that_wechat_cannot_show_is_a_success() {
     let app =
         TestApp::with(with(json!({ "messages": [{ "on": "text", "reply": { "text": "{absent} {content}{content}" } }] }))).await;
     for content in ["", " ", &"x".repeat(1500)] {
-        assert_eq!(push(&app, &text(content, 1)).await.body, "success", "{content}");
+        assert_eq!(
+            push(&app, &text(content, 1)).await.body,
+            "success",
+            "{content}"
+        );
     }
     assert_eq!(said(&push(&app, &text("x", 1)).await), " xx");
 }
@@ -149,14 +184,22 @@ async fn a_rules_reply_that_wechat_cannot_show_is_a_success() {
 async fn a_late_reply_is_checked_like_any_other() {
     let backend = Backend::answering("");
     backend.order(|orders| orders.after = Duration::from_millis(4700));
-    let app = TestApp::with(with(json!({ "messages": [{ "on": "*", "forward": backend.url, "late": "push" }] }))).await;
+    let app = TestApp::with(with(
+        json!({ "messages": [{ "on": "*", "forward": backend.url, "late": "push" }] }),
+    ))
+    .await;
     let sent = async || {
         let messages = app.sandbox.calls("/cgi-bin/message/custom/send");
         (messages, backend.received().len())
     };
     backend.order(|orders| orders.body = reply("<MsgType>image</MsgType>"));
     assert_eq!(push(&app, &text("hi", 1)).await.body, "success");
-    backend.order(|orders| orders.body = format!("\u{feff}{}", reply(TEXT).replace("1409659814", "1700000000.5")));
+    backend.order(|orders| {
+        orders.body = format!(
+            "\u{feff}{}",
+            reply(TEXT).replace("1409659814", "1700000000.5")
+        )
+    });
     assert_eq!(push(&app, &text("hi", 2)).await.body, "success");
     eventually("the good one is sent", async || sent().await == (1, 2)).await;
 }
@@ -165,14 +208,40 @@ async fn a_late_reply_is_checked_like_any_other() {
 async fn the_log_names_the_back_end_whose_reply_was_dropped() {
     let backend = Backend::answering(&reply("<MsgType>image</MsgType>"));
     let folder = folder();
-    let app =
-        json!({ "key": "wx0123456789abcdef", "secret": "s", "token": TOKEN, "messages": [{ "on": "*", "forward": backend.url }] });
-    let server = Process::serve(folder.path(), &settings("http://127.0.0.1:1", json!({ "apps": [app] }))).await;
-    let request = server.request(reqwest::Method::POST, &format!("/wechat?{}", plain_query(0, "n"))).body(text("hi", 1));
-    assert_eq!(request.send().await.unwrap().text().await.unwrap(), "success");
-    let line: Option<Value> = until(|| server.log().into_iter().find(|line| line["backend"].is_string())).await;
+    let app = json!({ "key": "wx0123456789abcdef", "secret": "s", "token": TOKEN, "messages": [{ "on": "*", "forward": backend.url }] });
+    let server = Process::serve(
+        folder.path(),
+        &settings("http://127.0.0.1:1", json!({ "apps": [app] })),
+    )
+    .await;
+    let request = server
+        .request(
+            reqwest::Method::POST,
+            &format!("/wechat?{}", plain_query(0, "n")),
+        )
+        .body(text("hi", 1));
+    assert_eq!(
+        request.send().await.unwrap().text().await.unwrap(),
+        "success"
+    );
+    let line: Option<Value> = until(|| {
+        server
+            .log()
+            .into_iter()
+            .find(|line| line["backend"].is_string())
+    })
+    .await;
     let line = line.unwrap_or_else(|| panic!("no such line: {}", server.out()));
     let authority = backend.url.split('/').nth(2).unwrap();
-    assert_eq!((line["level"].as_str(), line["backend"].as_str()), (Some("WARN"), Some(authority)), "{line}");
-    assert!(line["error"].as_str().is_some_and(|error| error.contains("no MediaId")), "{line}");
+    assert_eq!(
+        (line["level"].as_str(), line["backend"].as_str()),
+        (Some("WARN"), Some(authority)),
+        "{line}"
+    );
+    assert!(
+        line["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("no MediaId")),
+        "{line}"
+    );
 }

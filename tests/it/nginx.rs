@@ -18,7 +18,12 @@ async fn upstream() -> (SocketAddr, Guard) {
 
 fn echo() -> Route {
     web::to(async |request: HttpRequest, body: web::Bytes| {
-        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let header = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         HttpResponse::Ok().json(json!({
             "method": request.method().as_str(),
             "address": request.uri().to_string(),
@@ -46,7 +51,13 @@ pub(crate) fn client(nginx: &Nginx) -> Client {
         .unwrap()
 }
 
-async fn reached(client: &Client, nginx: &Nginx, method: Method, address: &str, body: &'static str) -> Value {
+async fn reached(
+    client: &Client,
+    nginx: &Nginx,
+    method: Method,
+    address: &str,
+    body: &'static str,
+) -> Value {
     let url = format!("https://example.com:{}{address}", nginx.https.port());
     let answer = client.request(method, url).body(body).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{address}");
@@ -56,7 +67,9 @@ async fn reached(client: &Client, nginx: &Nginx, method: Method, address: &str, 
 #[tokio::test]
 async fn every_address_arrives_as_it_was_sent() {
     let (address, _guard) = upstream().await;
-    let Some(nginx) = Nginx::start(address).await else { return };
+    let Some(nginx) = Nginx::start(address).await else {
+        return;
+    };
     let client = client(&nginx);
     for address in [
         "/jsapi/wx12345678/query?key=token&realm=R%20123&nonce=a%2Bb&ts=1589203758&sign=6f3c945f",
@@ -66,9 +79,19 @@ async fn every_address_arrives_as_it_was_sent() {
         "/jsdkd.js?v=1",
         "/ping",
     ] {
-        assert_eq!(reached(&client, &nginx, Method::GET, address, "").await["address"], address);
+        assert_eq!(
+            reached(&client, &nginx, Method::GET, address, "").await["address"],
+            address
+        );
     }
-    let posted = reached(&client, &nginx, Method::POST, "/jsapi/wx12345678/config", r#"{"url":"https://example.com/"}"#).await;
+    let posted = reached(
+        &client,
+        &nginx,
+        Method::POST,
+        "/jsapi/wx12345678/config",
+        r#"{"url":"https://example.com/"}"#,
+    )
+    .await;
     assert_eq!(posted["method"], "POST");
     assert_eq!(posted["body"], r#"{"url":"https://example.com/"}"#);
 }
@@ -76,35 +99,75 @@ async fn every_address_arrives_as_it_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_a_query_and_a_check_file_work_through_nginx() {
     let app = TestApp::start().await;
-    let Some(nginx) = Nginx::start(app.address()).await else { return };
+    let Some(nginx) = Nginx::start(app.address()).await else {
+        return;
+    };
     let base = format!("https://example.com:{}", nginx.https.port());
     let client = client(&nginx);
-    let post = client.post(format!("{base}/jsapi/{APP}/config")).header("content-type", "application/json");
-    let config: Value =
-        serde_json::from_str(&post.body(r#"{"url":"https://example.com/"}"#).send().await.unwrap().text().await.unwrap()).unwrap();
+    let post = client
+        .post(format!("{base}/jsapi/{APP}/config"))
+        .header("content-type", "application/json");
+    let config: Value = serde_json::from_str(
+        &post
+            .body(r#"{"url":"https://example.com/"}"#)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap(),
+    )
+    .unwrap();
     assert_eq!(config["appId"], APP);
     for path in [signed_v1(APP, ""), signed_v2("GET", APP, &[])] {
-        let answer = client.get(format!("{base}{path}")).send().await.unwrap().text().await.unwrap();
+        let answer = client
+            .get(format!("{base}{path}"))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
-        assert!(app.sandbox.accepts(answer["value"].as_str().expect("a value")), "{answer}");
+        assert!(
+            app.sandbox
+                .accepts(answer["value"].as_str().expect("a value")),
+            "{answer}"
+        );
     }
-    let code = client.get(format!("{base}/MP_verify_dBGMo51NUVEVlQo5.txt")).send().await.unwrap().text().await.unwrap();
+    let code = client
+        .get(format!("{base}/MP_verify_dBGMo51NUVEVlQo5.txt"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert_eq!(code, "dBGMo51NUVEVlQo5");
 }
 
 #[tokio::test]
 async fn the_server_learns_who_asked_and_how() {
     let (address, _guard) = upstream().await;
-    let Some(nginx) = Nginx::start(address).await else { return };
+    let Some(nginx) = Nginx::start(address).await else {
+        return;
+    };
     let seen = reached(&client(&nginx), &nginx, Method::GET, "/ping", "").await;
-    let told = [&seen["host"], &seen["for"], &seen["proto"], &seen["forwarded_host"]];
+    let told = [
+        &seen["host"],
+        &seen["for"],
+        &seen["proto"],
+        &seen["forwarded_host"],
+    ];
     assert_eq!(told, ["example.com", "127.0.0.1", "https", "example.com"]);
 }
 
 #[tokio::test]
 async fn connections_to_the_server_are_used_again() {
     let (address, _guard) = upstream().await;
-    let Some(nginx) = Nginx::start(address).await else { return };
+    let Some(nginx) = Nginx::start(address).await else {
+        return;
+    };
     let client = client(&nginx);
     let first = reached(&client, &nginx, Method::GET, "/ping", "").await;
     let second = reached(&client, &nginx, Method::GET, "/ping", "").await;
@@ -114,22 +177,45 @@ async fn connections_to_the_server_are_used_again() {
 #[tokio::test]
 async fn http_serves_the_verification_file_and_sends_the_rest_to_https() {
     let (address, _guard) = upstream().await;
-    let Some(nginx) = Nginx::start(address).await else { return };
+    let Some(nginx) = Nginx::start(address).await else {
+        return;
+    };
     let client = client(&nginx);
-    let verified = client.get(format!("http://{}/MP_verify_abc.txt", nginx.http)).send().await.unwrap();
+    let verified = client
+        .get(format!("http://{}/MP_verify_abc.txt", nginx.http))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(verified.status(), StatusCode::OK);
-    let moved = client.get(format!("http://{}/jsapi/wx1/query?a=b", nginx.http)).send().await.unwrap();
+    let moved = client
+        .get(format!("http://{}/jsapi/wx1/query?a=b", nginx.http))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(moved.status(), StatusCode::MOVED_PERMANENTLY);
-    assert_eq!(moved.headers()["location"], "https://127.0.0.1/jsapi/wx1/query?a=b");
+    assert_eq!(
+        moved.headers()["location"],
+        "https://127.0.0.1/jsapi/wx1/query?a=b"
+    );
 }
 
 #[tokio::test]
 async fn no_log_of_nginx_holds_a_signature_even_when_the_server_is_away() {
     let (address, guard) = upstream().await;
-    let Some(nginx) = Nginx::start(address).await else { return };
+    let Some(nginx) = Nginx::start(address).await else {
+        return;
+    };
     let client = client(&nginx);
-    let url = format!("https://example.com:{}/jsapi/wx1/query?realm=R1&sign=5ec2e7", nginx.https.port());
-    let ask = || client.get(&url).header("referer", "https://example.com/?sign=5ec2e7").send();
+    let url = format!(
+        "https://example.com:{}/jsapi/wx1/query?realm=R1&sign=5ec2e7",
+        nginx.https.port()
+    );
+    let ask = || {
+        client
+            .get(&url)
+            .header("referer", "https://example.com/?sign=5ec2e7")
+            .send()
+    };
     assert_eq!(ask().await.unwrap().status(), StatusCode::OK);
     drop(guard);
     let mut status = StatusCode::OK;
@@ -150,6 +236,9 @@ async fn no_log_of_nginx_holds_a_signature_even_when_the_server_is_away() {
         tokio::time::sleep(Duration::from_millis(25)).await;
         logs = nginx.logs();
     }
-    assert!(logs.contains(r#""GET /jsapi/wx1/query HTTP/1.1" 502"#), "{logs}");
+    assert!(
+        logs.contains(r#""GET /jsapi/wx1/query HTTP/1.1" 502"#),
+        "{logs}"
+    );
     assert!(!logs.contains("5ec2e7"), "{logs}");
 }

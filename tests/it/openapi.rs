@@ -1,5 +1,5 @@
-//! docs/openapi.yaml describes every route: compared with the route table in both directions, validated as OpenAPI 3.1, and held
-//! against the answers of a running server.
+//! docs/openapi.yaml describes every route: compared with the route table in both directions,
+//! validated as OpenAPI 3.1, and held against the answers of a running server.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,12 @@ use crate::support::keeping::dead_address;
 use crate::support::pip::Python;
 
 /// What pip installs, once for each target folder.
-const PACKAGES: [&str; 4] = ["openapi-spec-validator==0.7.2", "jsonschema==4.26.0", "referencing==0.36.2", "pyyaml==6.0.4"];
+const PACKAGES: [&str; 4] = [
+    "openapi-spec-validator==0.7.2",
+    "jsonschema==4.26.0",
+    "referencing==0.36.2",
+    "pyyaml==6.0.4",
+];
 
 const METHODS: [&str; 2] = ["get", "post"];
 
@@ -51,21 +56,38 @@ fn without_patterns(path: &str) -> String {
 fn openapi_lists_exactly_the_routes_of_the_server() {
     let mut served: BTreeSet<(String, String)> = BTreeSet::new();
     for (path, allow) in jsdkd::http::list_routes() {
-        for method in METHODS.iter().filter(|method| allow.split(", ").any(|allowed| allowed.eq_ignore_ascii_case(method))) {
+        for method in METHODS.iter().filter(|method| {
+            allow
+                .split(", ")
+                .any(|allowed| allowed.eq_ignore_ascii_case(method))
+        }) {
             served.insert((without_patterns(&path), (*method).to_owned()));
         }
     }
-    // The root takes messages only where a proxy names the app, and so does not allow POST to everybody. The files have no route.
-    served.extend([("/", "post"), ("/{name}.txt", "get")].map(|(path, method)| (path.to_owned(), method.to_owned())));
+    // The root takes messages only where a proxy names the app, and so does not allow POST to
+    // everybody. The files have no route.
+    served.extend(
+        [("/", "post"), ("/{name}.txt", "get")]
+            .map(|(path, method)| (path.to_owned(), method.to_owned())),
+    );
     let described = operations(&document());
-    assert_eq!(described.difference(&served).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "described, not served");
-    assert_eq!(served.difference(&described).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "served, not described");
+    assert_eq!(
+        described.difference(&served).collect::<Vec<_>>(),
+        Vec::<&(String, String)>::new(),
+        "described, not served"
+    );
+    assert_eq!(
+        served.difference(&described).collect::<Vec<_>>(),
+        Vec::<&(String, String)>::new(),
+        "served, not described"
+    );
 }
 
 #[test]
 fn every_route_stands_on_a_page() {
-    let pages = ["routes.md", "neighbours.md", "tokenboy.md"]
-        .map(|page| fs::read_to_string(format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+    let pages = ["routes.md", "neighbours.md", "tokenboy.md"].map(|page| {
+        fs::read_to_string(format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    });
     let pages = pages.concat();
     let document = document();
     for (path, method) in operations(&document) {
@@ -75,31 +97,57 @@ fn every_route_stands_on_a_page() {
             continue;
         }
         let ends = ['`', '?'].map(|end| format!("{path}{end}"));
-        assert!(ends.iter().any(|text| pages.contains(text)), "no page has {path}");
+        assert!(
+            ends.iter().any(|text| pages.contains(text)),
+            "no page has {path}"
+        );
     }
 }
 
 #[test]
 fn openapi_is_valid() {
     oas3::from_yaml(text()).expect("OpenAPI 3.1");
-    let Some(python) = Python::with("openapi", &PACKAGES, "import openapi_spec_validator, yaml") else { return };
+    let Some(python) = Python::with("openapi", &PACKAGES, "import openapi_spec_validator, yaml")
+    else {
+        return;
+    };
     let root = env!("CARGO_MANIFEST_DIR");
-    let ran =
-        python.run(&[&format!("{root}/tests/it/openapi/validate.py"), &format!("{root}/docs/openapi.yaml")]).output().unwrap();
-    assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    let ran = python
+        .run(&[
+            &format!("{root}/tests/it/openapi/validate.py"),
+            &format!("{root}/docs/openapi.yaml"),
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }
 
 #[test]
 fn openapi_names_the_error_codes_of_the_server() {
     let document = document();
     let all = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
-    let all: BTreeSet<&str> = all.as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
-    let source = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/error.rs")).unwrap();
+    let all: BTreeSet<&str> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap())
+        .collect();
+    let source =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/error.rs")).unwrap();
     let known = source.split("(\"").skip(1).filter_map(|rest| {
         let (code, rest) = rest.split_once("\", ")?;
         (rest.starts_with("StatusCode::") || rest.starts_with("*status)")).then_some(code)
     });
-    assert_eq!(all, known.collect(), "the codes of the schema and of the server");
+    assert_eq!(
+        all,
+        known.collect(),
+        "the codes of the schema and of the server"
+    );
     // Each code stands at a response, else nobody would know where it comes from.
     let mut used = BTreeSet::new();
     collect_codes(&document["paths"], &mut used);
@@ -114,7 +162,9 @@ fn collect_codes<'d>(node: &'d Value, into: &mut BTreeSet<&'d str>) {
             if let Some(codes) = members.get("code").and_then(|code| code["enum"].as_array()) {
                 into.extend(codes.iter().filter_map(Value::as_str));
             }
-            members.values().for_each(|member| collect_codes(member, into));
+            members
+                .values()
+                .for_each(|member| collect_codes(member, into));
         }
         Value::Array(items) => items.iter().for_each(|item| collect_codes(item, into)),
         _ => {}
@@ -124,7 +174,9 @@ fn collect_codes<'d>(node: &'d Value, into: &mut BTreeSet<&'d str>) {
 /// The response that `operation` describes for `status`, found through `$ref`.
 fn response<'d>(document: &'d Value, operation: &'d Value, status: u16) -> Option<&'d Value> {
     let responses = &operation["responses"];
-    let response = responses.get(status.to_string()).or_else(|| responses.get("default"))?;
+    let response = responses
+        .get(status.to_string())
+        .or_else(|| responses.get("default"))?;
     match response["$ref"].as_str() {
         Some(reference) => document.pointer(reference.trim_start_matches('#')),
         None => Some(response),
@@ -154,19 +206,32 @@ async fn every_operation_answers_as_openapi_says() {
         if operation["tags"] == json!(["demo"]) {
             continue;
         }
-        // With no parameter at all, and with the account that the server has: most are refused, each in its own shape.
+        // With no parameter at all, and with the account that the server has: most are refused,
+        // each in its own shape.
         for appid in ["wxdemo0000000001", crate::support::app::APP] {
             let request = app.request(
                 Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(),
                 &example_of(&path).replace("wxdemo0000000001", appid),
             );
             let answer = app.send(request).await;
-            let (status, media) =
-                (answer.status.as_u16(), answer.header("content-type").split(';').next().unwrap_or_default().to_owned());
-            let told =
-                response(&document, operation, status).unwrap_or_else(|| panic!("{method} {path}: {status} is not described"));
-            let described = media.is_empty() && answer.body.is_empty() || told["content"].get(&media).is_some();
-            assert!(described, "{method} {path}: {status} with {media} is not described: {}", answer.body);
+            let (status, media) = (
+                answer.status.as_u16(),
+                answer
+                    .header("content-type")
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
+            let told = response(&document, operation, status)
+                .unwrap_or_else(|| panic!("{method} {path}: {status} is not described"));
+            let described =
+                media.is_empty() && answer.body.is_empty() || told["content"].get(&media).is_some();
+            assert!(
+                described,
+                "{method} {path}: {status} with {media} is not described: {}",
+                answer.body
+            );
         }
     }
     app.stop().await;

@@ -1,4 +1,5 @@
-//! What the original's own end-to-end tests ask of a server, asked of ours with the original's test settings.
+//! What the original's own end-to-end tests ask of a server, asked of ours with the original's test
+//! settings.
 
 use serde_json::{Value, json};
 use wechat::signature;
@@ -8,7 +9,8 @@ use reqwest::Method;
 
 const APP: &str = "dummy_app_key";
 
-/// The original's fake of WeChat grants fixed values; here they lie in the cache from the start, in its own format.
+/// The original's fake of WeChat grants fixed values; here they lie in the cache from the start, in
+/// its own format.
 async fn app() -> TestApp {
     let expires = now_ms().parse::<u64>().unwrap() / 1000 + 7000;
     let memo = json!({
@@ -28,7 +30,10 @@ async fn app() -> TestApp {
 async fn query(app: &TestApp, extra: &str) -> Response {
     let ts = now_ms();
     let sign = signature::realm_v1("dummy_realm_key", "nonce", &ts, "dummy_realm_secret").text();
-    app.get(&format!("/jsapi/{APP}/query?{extra}realm=dummy_realm_key&nonce=nonce&ts={ts}&sign={sign}")).await
+    app.get(&format!(
+        "/jsapi/{APP}/query?{extra}realm=dummy_realm_key&nonce=nonce&ts={ts}&sign={sign}"
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,16 +44,29 @@ async fn ping_answers_a_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_file_answers_its_code() {
     let answer = app().await.get("/MP_verify_randomString.txt").await;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "randomString"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, "randomString")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_keeps_the_callers_fields_and_adds_four() {
     let app = app().await;
-    let request = app.request(Method::POST, &format!("/jsapi/{APP}/config")).header("content-type", "application/json");
+    let request = app
+        .request(Method::POST, &format!("/jsapi/{APP}/config"))
+        .header("content-type", "application/json");
     let config = app.send(request.body(r#"{"any":"data"}"#)).await.json();
-    assert_eq!((&config["appId"], &config["any"]), (&json!(APP), &json!("data")));
-    assert!(config["timestamp"].is_number() && config["nonceStr"].is_string() && config["signature"].is_string(), "{config}");
+    assert_eq!(
+        (&config["appId"], &config["any"]),
+        (&json!(APP), &json!("data"))
+    );
+    assert!(
+        config["timestamp"].is_number()
+            && config["nonceStr"].is_string()
+            && config["signature"].is_string(),
+        "{config}"
+    );
     assert_eq!(config.as_object().map(serde_json::Map::len), Some(5));
 }
 
@@ -57,7 +75,10 @@ async fn a_query_answers_the_token_unless_the_ticket_is_asked_for() {
     let app = app().await;
     let expect: [(&str, Value); 3] = [
         ("", json!({ "key": "token", "value": "access_token" })),
-        ("key=token&", json!({ "key": "token", "value": "access_token" })),
+        (
+            "key=token&",
+            json!({ "key": "token", "value": "access_token" }),
+        ),
         ("key=ticket&", json!({ "key": "ticket", "value": "ticket" })),
     ];
     for (extra, answer) in expect {

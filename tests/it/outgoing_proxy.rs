@@ -8,16 +8,30 @@ use crate::support::process::{self, Process, folder, settings, write_settings};
 use crate::support::socks::Socks;
 
 async fn wechat() -> (Sandbox, RunningSandbox) {
-    let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..SandboxOptions::default() };
-    Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port")
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
+        ..SandboxOptions::default()
+    };
+    Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port")
 }
 
-/// What a server with these variables answers that asks for WeChat at `api`, and everything that it said.
+/// What a server with these variables answers that asks for WeChat at `api`, and everything that it
+/// said.
 async fn token(api: &str, variables: &[(&str, &str)]) -> (Value, String) {
     let folder = folder();
-    write_settings(folder.path(), &settings(api, json!({ "wechat": { "timeout": "3s" } })));
-    let server = Process::start(folder.path(), &[], variables).listening().await;
-    let answer = server.get(&signed_v2("GET", APP, &[("key", "token")])).await.body;
+    write_settings(
+        folder.path(),
+        &settings(api, json!({ "wechat": { "timeout": "3s" } })),
+    );
+    let server = Process::start(folder.path(), &[], variables)
+        .listening()
+        .await;
+    let answer = server
+        .get(&signed_v2("GET", APP, &[("key", "token")]))
+        .await
+        .body;
     let answer = serde_json::from_str(&answer).expect("JSON");
     server.signal("TERM");
     let ended = server.ended().await;
@@ -35,8 +49,11 @@ async fn calls_go_through_a_socks_proxy() {
         ("http_proxy", "socks4", numbered, "192.0.2.7:8080"),
     ] {
         let proxy = Socks::leading_to(sandbox.address(), None).await;
-        let (answer, said) = token(api, &[(variable, &format!("{scheme}://{}", proxy.address))]).await;
-        let value = answer["value"].as_str().unwrap_or_else(|| panic!("{scheme}: {answer} {said}"));
+        let (answer, said) =
+            token(api, &[(variable, &format!("{scheme}://{}", proxy.address))]).await;
+        let value = answer["value"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{scheme}: {answer} {said}"));
         assert!(sandbox.accepts(value));
         assert_eq!(proxy.wanted(), [wanted], "{scheme}");
     }
@@ -51,10 +68,19 @@ async fn a_proxys_password_is_sent_and_never_shown() {
     assert!(sandbox.accepts(answer["value"].as_str().expect("a value")));
     assert!(!said.contains("MARKER"), "{said}");
     let dead = "user:MARKER@127.0.0.1:9";
-    for bad in [url("MARKER2"), format!("socks4://{dead}"), format!("http://{dead}"), format!("https://{dead}"), dead.to_owned()] {
+    for bad in [
+        url("MARKER2"),
+        format!("socks4://{dead}"),
+        format!("http://{dead}"),
+        format!("https://{dead}"),
+        dead.to_owned(),
+    ] {
         let (answer, said) = token("http://192.0.2.7", &[("ALL_PROXY", &bad)]).await;
         assert_eq!(answer["value"], Value::Null, "{bad}: {answer}");
-        assert!(!said.contains("MARKER") && !answer.to_string().contains("MARKER"), "{bad}: {answer} {said}");
+        assert!(
+            !said.contains("MARKER") && !answer.to_string().contains("MARKER"),
+            "{bad}: {answer} {said}"
+        );
     }
 }
 
@@ -65,8 +91,14 @@ async fn what_no_proxy_excepts_and_this_machine_are_called_directly() {
     let (answer, said) = token(&sandbox.url(), &[dead]).await;
     assert!(answer["value"].is_string(), "{answer} {said}");
     let proxy = Socks::leading_to(sandbox.address(), None).await;
-    let variables = [("ALL_PROXY", &*format!("socks5h://{}", proxy.address)), ("NO_PROXY", "wechat.test")];
-    assert_eq!(token("http://wechat.test", &variables).await.0["value"], Value::Null);
+    let variables = [
+        ("ALL_PROXY", &*format!("socks5h://{}", proxy.address)),
+        ("NO_PROXY", "wechat.test"),
+    ];
+    assert_eq!(
+        token("http://wechat.test", &variables).await.0["value"],
+        Value::Null
+    );
     assert_eq!(proxy.wanted().len(), 0);
 }
 
@@ -74,21 +106,43 @@ async fn what_no_proxy_excepts_and_this_machine_are_called_directly() {
 async fn an_http_proxy_still_works() {
     let (sandbox, _running) = wechat().await;
     // It answers to a whole address as well, which is all that such a proxy is asked for.
-    let (answer, said) = token("http://wechat.test", &[("HTTP_PROXY", &sandbox.address().to_string())]).await;
-    assert!(answer["value"].as_str().is_some_and(|value| sandbox.accepts(value)), "{answer} {said}");
+    let (answer, said) = token(
+        "http://wechat.test",
+        &[("HTTP_PROXY", &sandbox.address().to_string())],
+    )
+    .await;
+    assert!(
+        answer["value"]
+            .as_str()
+            .is_some_and(|value| sandbox.accepts(value)),
+        "{answer} {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_cannot_be_used_is_a_fault_at_start() {
     let folder = folder();
     write_settings(folder.path(), &settings("http://127.0.0.1:9", json!({})));
-    for variable in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
-        for value in ["socks://user:MARKER@127.0.0.1:1080", "http://user:MARKER@x@proxy:1", "http://proxy:MARKER", "ftp://proxy"] {
+    for variable in [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        for value in [
+            "socks://user:MARKER@127.0.0.1:1080",
+            "http://user:MARKER@x@proxy:1",
+            "http://proxy:MARKER",
+            "ftp://proxy",
+        ] {
             for arguments in [&[][..], &["check"]] {
                 let ended = process::run(folder.path(), arguments, &[(variable, value)]).await;
                 assert_eq!(ended.code, Some(78), "{variable}={value}: {ended:?}");
                 assert!(
-                    ended.err.contains(&format!("{variable}: ")) && ended.err.contains("socks5h://127.0.0.1:1080"),
+                    ended.err.contains(&format!("{variable}: "))
+                        && ended.err.contains("socks5h://127.0.0.1:1080"),
                     "{ended:?}"
                 );
                 assert!(!ended.err.contains("MARKER"), "{ended:?}");

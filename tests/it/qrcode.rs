@@ -1,4 +1,5 @@
-//! `GET /qrcode/{text}`: what a reader sees in the pictures, of every kind of text that somebody might put into the address.
+//! `GET /qrcode/{text}`: what a reader sees in the pictures, of every kind of text that somebody
+//! might put into the address.
 
 use reqwest::Method;
 
@@ -13,7 +14,15 @@ const AUTHORIZE: &str = "https://open.weixin.qq.com/connect/oauth2/authorize?app
 /// `encodeURIComponent`.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 /// A picture in grey, one byte for each pixel.
@@ -29,19 +38,41 @@ impl Picture {
         let mut reader = decoder.read_info().expect("a PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
         let info = reader.next_frame(&mut pixels).expect("a whole PNG");
-        assert_eq!((info.color_type, info.width), (png::ColorType::Grayscale, info.height));
-        Self { side: info.width as usize, pixels }
+        assert_eq!(
+            (info.color_type, info.width),
+            (png::ColorType::Grayscale, info.height)
+        );
+        Self {
+            side: info.width as usize,
+            pixels,
+        }
     }
 
-    /// Draws the path of `svg`, four pixels for a module. It knows our own spelling of a path and no other.
+    /// Draws the path of `svg`, four pixels for a module. It knows our own spelling of a path and
+    /// no other.
     fn of_svg(svg: &str) -> Self {
         const SCALE: usize = 4;
-        let attribute = |name: &str| svg.split(&format!(" {name}=\"")).last().and_then(|rest| rest.split('"').next()).expect(name);
-        let side = SCALE * attribute("viewBox").split(' ').next_back().and_then(|side| side.parse::<usize>().ok()).expect("a side");
+        let attribute = |name: &str| {
+            svg.split(&format!(" {name}=\""))
+                .last()
+                .and_then(|rest| rest.split('"').next())
+                .expect(name)
+        };
+        let side = SCALE
+            * attribute("viewBox")
+                .split(' ')
+                .next_back()
+                .and_then(|side| side.parse::<usize>().ok())
+                .expect("a side");
         let mut pixels = vec![255; side * side];
         for run in attribute("d").split_terminator('z') {
-            let numbers: Vec<usize> = run.split(['M', ' ', 'h', 'v', '-']).filter_map(|number| number.parse().ok()).collect();
-            let &[x, y, length, 1, back] = numbers.as_slice() else { panic!("a path of another kind: {run}") };
+            let numbers: Vec<usize> = run
+                .split(['M', ' ', 'h', 'v', '-'])
+                .filter_map(|number| number.parse().ok())
+                .collect();
+            let &[x, y, length, 1, back] = numbers.as_slice() else {
+                panic!("a path of another kind: {run}")
+            };
             assert_eq!(length, back, "{run} is no rectangle");
             for row in y * SCALE..(y + 1) * SCALE {
                 pixels[row * side + x * SCALE..row * side + (x + length) * SCALE].fill(0);
@@ -52,7 +83,10 @@ impl Picture {
 
     /// What a reader reads.
     fn text(&self) -> String {
-        let mut prepared = rqrr::PreparedImage::prepare_from_greyscale(self.side, self.side, |x, y| self.pixels[y * self.side + x]);
+        let mut prepared =
+            rqrr::PreparedImage::prepare_from_greyscale(self.side, self.side, |x, y| {
+                self.pixels[y * self.side + x]
+            });
         let grids = prepared.detect_grids();
         assert_eq!(grids.len(), 1, "codes in the picture");
         let (meta, text) = grids[0].decode().expect("a code that can be read");
@@ -66,22 +100,47 @@ impl Picture {
         let dark = |row: usize, column: usize| self.pixels[row * self.side + column] < 128;
         let all = || (0..self.side).flat_map(|row| (0..self.side).map(move |column| (row, column)));
         let nearest = all().filter(|&(row, column)| dark(row, column));
-        nearest.map(|(row, column)| row.min(column).min(self.side - 1 - row).min(self.side - 1 - column)).min().expect("dark")
+        nearest
+            .map(|(row, column)| {
+                row.min(column)
+                    .min(self.side - 1 - row)
+                    .min(self.side - 1 - column)
+            })
+            .min()
+            .expect("dark")
     }
 }
 
 async fn png_of(app: &TestApp, path: &str) -> Picture {
-    let answer = app.request(Method::GET, path).send().await.expect("an answer");
-    assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].as_bytes()), (200, &b"image/png"[..]), "{path}");
+    let answer = app
+        .request(Method::GET, path)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            answer.headers()["content-type"].as_bytes()
+        ),
+        (200, &b"image/png"[..]),
+        "{path}"
+    );
     assert_eq!(answer.headers()["cache-control"], "no-store");
     Picture::of_png(&answer.bytes().await.expect("a whole body"))
 }
 
 async fn svg_of(app: &TestApp, path: &str) -> Picture {
     let answer = app.get(path).await;
-    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "image/svg+xml"), "{path}");
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("content-type")),
+        (200, "image/svg+xml"),
+        "{path}"
+    );
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(answer.header("content-security-policy"), "default-src 'none'; style-src 'unsafe-inline'");
+    assert_eq!(
+        answer.header("content-security-policy"),
+        "default-src 'none'; style-src 'unsafe-inline'"
+    );
     Picture::of_svg(&answer.body)
 }
 
@@ -103,12 +162,27 @@ async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
     ] {
         let path = format!("/qrcode/{}", encoded(text).replace(".svg", "%2Esvg"));
         assert_eq!(png_of(&app, &path).await.text(), text, "{path}");
-        assert_eq!(svg_of(&app, &format!("{path}.svg")).await.text(), text, "{path}.svg");
-        // As a form value inside of a path, which is how the original writes the address of a login.
+        assert_eq!(
+            svg_of(&app, &format!("{path}.svg")).await.text(),
+            text,
+            "{path}.svg"
+        );
+        // As a form value inside of a path, which is how the original writes the address of a
+        // login.
         let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let path = format!("/qrcode/{}", encoded(&form).replace(".svg", "%2Esvg"));
-        assert_eq!(png_of(&app, &format!("{path}?unescape=true")).await.text(), text, "{path}");
-        assert_eq!(svg_of(&app, &format!("{path}.svg?unescape=true")).await.text(), text, "{path}.svg");
+        assert_eq!(
+            png_of(&app, &format!("{path}?unescape=true")).await.text(),
+            text,
+            "{path}"
+        );
+        assert_eq!(
+            svg_of(&app, &format!("{path}.svg?unescape=true"))
+                .await
+                .text(),
+            text,
+            "{path}.svg"
+        );
     }
 }
 
@@ -116,11 +190,19 @@ async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
 async fn the_originals_address_of_a_login_shows_the_authorize_address() {
     let app = TestApp::start().await;
     let path = format!("/qrcode/{}?unescape=true", encoded(&encoded(AUTHORIZE)));
-    assert!(path.starts_with("/qrcode/https%253A%252F%252Fopen.weixin.qq.com%252Fconnect"), "{path}");
+    assert!(
+        path.starts_with("/qrcode/https%253A%252F%252Fopen.weixin.qq.com%252Fconnect"),
+        "{path}"
+    );
     let picture = png_of(&app, &path).await;
     assert_eq!((picture.text(), picture.side), (AUTHORIZE.to_owned(), 256));
     // Without the second decoding it is the text that was encoded once.
-    assert_eq!(png_of(&app, path.trim_end_matches("?unescape=true")).await.text(), encoded(AUTHORIZE));
+    assert_eq!(
+        png_of(&app, path.trim_end_matches("?unescape=true"))
+            .await
+            .text(),
+        encoded(AUTHORIZE)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,10 +211,16 @@ async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
     let answer = app.send(app.request(Method::POST, "/login")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let login: serde_json::Value = serde_json::from_str(&answer.body).expect("a JSON body");
-    let (uuid, address) = (login["uuid"].as_str().expect("a uuid"), login["qrcode_url"].as_str().expect("an address"));
+    let (uuid, address) = (
+        login["uuid"].as_str().expect("a uuid"),
+        login["qrcode_url"].as_str().expect("an address"),
+    );
     let path = &address[address.find("/qrcode/").expect("our own route")..];
     let seen = png_of(&app, path).await.text();
-    assert!(seen.contains("/connect/oauth2/authorize?appid=") && seen.ends_with("#wechat_redirect"), "{seen}");
+    assert!(
+        seen.contains("/connect/oauth2/authorize?appid=") && seen.ends_with("#wechat_redirect"),
+        "{seen}"
+    );
     // Whoever photographs the picture must not be able to poll the login.
     assert!(!seen.contains(uuid), "{seen}");
 }
@@ -150,11 +238,18 @@ async fn the_path_counts_byte_for_byte_as_it_was_sent() {
         ("/qrcode/x.svg.svg", "x.svg"),
         ("/qrcode/..svg", "."),
         ("/qrcode/x.svg/.svg", "x.svg/"),
-        ("/qrcode/https://example.com/%3Fa=b%23c.svg?d=e", "https://example.com/?a=b#c"),
+        (
+            "/qrcode/https://example.com/%3Fa=b%23c.svg?d=e",
+            "https://example.com/?a=b#c",
+        ),
         ("/qrcode/a%0Ab%00.svg", "a\nb\0"),
     ] {
         let answer = raw::send(app.address(), &format!("GET {target}"), "", b"").await;
-        assert_eq!((answer.status, Picture::of_svg(&answer.body).text().as_str()), (200, text), "{target}");
+        assert_eq!(
+            (answer.status, Picture::of_svg(&answer.body).text().as_str()),
+            (200, text),
+            "{target}"
+        );
     }
 }
 
@@ -171,8 +266,16 @@ async fn the_longest_text_fits_and_one_byte_more_is_refused() {
         // 177 modules and the quiet zone of four on each side, three pixels for each.
         assert_eq!((picture.side, picture.margin()), (555, 12));
         assert!(picture.text() == longest, "{} characters", longest.len());
-        let told = app.get(&format!("/qrcode/{}", encoded(&(longest + more)))).await.problem(400, "text_too_long");
-        assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("2331")), "{told}");
+        let told = app
+            .get(&format!("/qrcode/{}", encoded(&(longest + more))))
+            .await
+            .problem(400, "text_too_long");
+        assert!(
+            told["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("2331")),
+            "{told}"
+        );
     }
 }
 
@@ -183,19 +286,33 @@ async fn a_small_code_stands_in_the_middle_of_256_pixels_with_its_quiet_zone() {
         let picture = png_of(&app, &format!("/qrcode/{}", encoded(text))).await;
         assert_eq!(picture.side, 256);
         // Four modules of at least three pixels.
-        assert!(picture.margin() >= 12, "{} pixels of margin", picture.margin());
+        assert!(
+            picture.margin() >= 12,
+            "{} pixels of margin",
+            picture.margin()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
     let app = TestApp::start().await;
-    for path in ["/qrcode/", "/qrcode/.svg", "/qrcode/%25zz?unescape=true", "/qrcode/%FF", "/qrcode/%25ff?unescape=true"] {
+    for path in [
+        "/qrcode/",
+        "/qrcode/.svg",
+        "/qrcode/%25zz?unescape=true",
+        "/qrcode/%FF",
+        "/qrcode/%25ff?unescape=true",
+    ] {
         app.get(path).await.problem(400, "invalid_text");
     }
     for target in ["/qrcode/%", "/qrcode/a%4", "/qrcode/%zz.svg"] {
         let answer = raw::send(app.address(), &format!("GET {target}"), "", b"").await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_text"), "{target}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "invalid_text"),
+            "{target}"
+        );
     }
     for path in ["/qrcode", "/qrcodes/x", "//qrcode/x"] {
         app.get(path).await.problem(404, "not_found");
@@ -206,9 +323,18 @@ async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
 async fn head_tells_the_size_and_other_methods_are_refused() {
     let app = TestApp::start().await;
     for path in ["/qrcode/a/b", "/qrcode/a/b.svg", "/QRCODE/a"] {
-        let length = |answer: &Response| answer.header("content-length").parse::<usize>().expect("a length");
+        let length = |answer: &Response| {
+            answer
+                .header("content-length")
+                .parse::<usize>()
+                .expect("a length")
+        };
         let head = app.send(app.request(Method::HEAD, path)).await;
-        assert_eq!((head.status.as_u16(), head.body.as_str(), length(&head)), (200, "", length(&app.get(path).await)), "{path}");
+        assert_eq!(
+            (head.status.as_u16(), head.body.as_str(), length(&head)),
+            (200, "", length(&app.get(path).await)),
+            "{path}"
+        );
         let answer = app.send(app.request(Method::POST, path)).await;
         answer.problem(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");

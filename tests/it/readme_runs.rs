@@ -1,4 +1,5 @@
-//! The lines of README.md and of the pages in docs/ that a reader would paste, run as they stand but for the ports.
+//! The lines of README.md and of the pages in docs/ that a reader would paste, run as they stand
+//! but for the ports.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -22,12 +23,22 @@ impl Running {
     /// Starts what `command` makes of a free port.
     fn start(command: impl Fn(u16) -> Command) -> Self {
         // Another process may take the port before ours does.
-        (0..5).find_map(|_| Self::try_start(&command)).expect("it starts in one of five attempts")
+        (0..5)
+            .find_map(|_| Self::try_start(&command))
+            .expect("it starts in one of five attempts")
     }
 
     fn try_start(command: &impl Fn(u16) -> Command) -> Option<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let mut child = command(port).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut child = command(port)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let output = child.stdout.take().unwrap();
         // Read to its end, or the program would stop at a full pipe.
         std::thread::spawn(move || BufReader::new(output).lines().count());
@@ -46,7 +57,10 @@ impl Running {
 
     /// `text` with this program where it says `port`.
     fn at(&self, port: u16, text: &str) -> String {
-        text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", self.port))
+        text.replace(
+            &format!("127.0.0.1:{port}"),
+            &format!("127.0.0.1:{}", self.port),
+        )
     }
 }
 
@@ -78,41 +92,72 @@ fn read(name: &str) -> String {
 /// The part of a page below one of its headings.
 fn section(name: &str, heading: &str) -> String {
     let page = read(name);
-    let section = page.split("\n## ").find_map(|part| part.strip_prefix(heading.trim_start_matches("## ")));
-    section.unwrap_or_else(|| panic!("{name} has no {heading}")).to_owned()
+    let section = page
+        .split("\n## ")
+        .find_map(|part| part.strip_prefix(heading.trim_start_matches("## ")));
+    section
+        .unwrap_or_else(|| panic!("{name} has no {heading}"))
+        .to_owned()
 }
 
 /// The page's blocks of this language.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
-    page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    page.split(&format!("```{language}\n"))
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect()
 }
 
-/// Those of the page's shell blocks that ask a server something; those that build and start it are not among them.
+/// Those of the page's shell blocks that ask a server something; those that build and start it are
+/// not among them.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
-    asking.retain(|block| ["curl ", "clients/", "--push "].iter().any(|word| block.contains(word)) && !block.contains("docker "));
+    asking.retain(|block| {
+        ["curl ", "clients/", "--push "]
+            .iter()
+            .any(|word| block.contains(word))
+            && !block.contains("docker ")
+    });
     asking
 }
 
 /// bash, when all that the pages call is installed.
 fn bash() -> Option<std::path::PathBuf> {
     let bash = programs::require("bash")?;
-    ["curl", "openssl", "python3"].iter().all(|program| programs::require(program).is_some()).then_some(bash)
+    ["curl", "openssl", "python3"]
+        .iter()
+        .all(|program| programs::require(program).is_some())
+        .then_some(bash)
 }
 
 fn run(bash: &Path, script: &str) -> Output {
-    Command::new(bash).args(["-euo", "pipefail", "-c", script]).current_dir(ROOT).output().unwrap()
+    Command::new(bash)
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(ROOT)
+        .output()
+        .unwrap()
 }
 
 fn told(script: &str, ran: &Output) -> String {
-    format!("{script}{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr))
+    format!(
+        "{script}{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    )
 }
 
 #[test]
 fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
     let Some(bash) = bash() else { return };
     let demo = Running::start(|port| jsdkd(&["demo", "--port", &port.to_string()]));
-    let pages = ["README.md", "docs/routes.md", "docs/errors.md", "docs/signing.md"].map(read).concat();
+    let pages = [
+        "README.md",
+        "docs/routes.md",
+        "docs/errors.md",
+        "docs/signing.md",
+    ]
+    .map(read)
+    .concat();
     let blocks = asking(&pages);
     assert!(blocks.len() > 12, "{blocks:?}");
     for block in blocks {
@@ -121,11 +166,22 @@ fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
         let script = demo
             .at(3030, block)
             .replace("target/release/jsdkd", PROGRAM)
-            .replace("curl ", if shows_an_error { "curl -sS " } else { "curl -sS --fail-with-body " });
+            .replace(
+                "curl ",
+                if shows_an_error {
+                    "curl -sS "
+                } else {
+                    "curl -sS --fail-with-body "
+                },
+            );
         let ran = run(&bash, &script);
         let told = told(block, &ran);
         assert!(ran.status.success(), "{told}");
-        assert_eq!(shows_an_error, told.contains(r#""code":"unknown_app""#), "{told}");
+        assert_eq!(
+            shows_an_error,
+            told.contains(r#""code":"unknown_app""#),
+            "{told}"
+        );
     }
 }
 
@@ -136,56 +192,99 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("try.json");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
-    let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
+    let text = *blocks(&page, "js")
+        .iter()
+        .find(|block| block.contains("demo-app-secret"))
+        .expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
     let server = serving(&settings);
     // One shell for all: the later lines use what the earlier ones found out.
-    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
+    let lines = asking(&page)
+        .concat()
+        .replace("curl ", "curl -S --fail-with-body ");
     let script = server.at(3030, &sandbox.at(3031, &lines));
     let ran = run(&bash, &script);
     assert!(ran.status.success(), "{}", told(&script, &ran));
     let answers = String::from_utf8_lossy(&ran.stdout);
-    for part in
-        ["http://127.0.0.1:8000/in?ticket=", "&state=s1", r#""nickname":"Alice""#, r#""subscribe":1"#, r#""nickname":"小明""#]
-    {
+    for part in [
+        "http://127.0.0.1:8000/in?ticket=",
+        "&state=s1",
+        r#""nickname":"Alice""#,
+        r#""subscribe":1"#,
+        r#""nickname":"小明""#,
+    ] {
         assert!(answers.contains(part), "{part} in {answers}");
     }
 }
 
 #[test]
 fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
-    let Some(answers) = answers_of("docs/tokenboy.md") else { return };
+    let Some(answers) = answers_of("docs/tokenboy.md") else {
+        return;
+    };
     let (token, ticket) = (&answers[0], &answers[1]);
-    assert!(token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000), "{token}");
-    assert!(ticket["ticket"].is_string() && ticket["errcode"] == 0 && ticket["expires_in"].as_u64() > Some(7000), "{ticket}");
+    assert!(
+        token["access_token"].is_string() && token["expires_in"].as_u64() > Some(7000),
+        "{token}"
+    );
+    assert!(
+        ticket["ticket"].is_string()
+            && ticket["errcode"] == 0
+            && ticket["expires_in"].as_u64() > Some(7000),
+        "{ticket}"
+    );
 }
 
 #[test]
 fn wecoms_pages_are_signed_for_by_the_lines_of_the_page_about_them() {
-    let Some(answers) = answers_of("docs/wecom.md") else { return };
+    let Some(answers) = answers_of("docs/wecom.md") else {
+        return;
+    };
     let (config, agent) = (&answers[0], &answers[1]);
-    assert!(config["appId"] == "wxdemo0000000001" && config["signature"].is_string(), "{config}");
-    assert!(agent["corpid"] == "wxdemo0000000001" && agent["agentid"] == "1000002" && agent["signature"].is_string(), "{agent}");
+    assert!(
+        config["appId"] == "wxdemo0000000001" && config["signature"].is_string(),
+        "{config}"
+    );
+    assert!(
+        agent["corpid"] == "wxdemo0000000001"
+            && agent["agentid"] == "1000002"
+            && agent["signature"].is_string(),
+        "{agent}"
+    );
 }
 
-/// What the lines of a page are answered, when the page's settings to try are served against the sandbox.
+/// What the lines of a page are answered, when the page's settings to try are served against the
+/// sandbox.
 fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
     let bash = bash()?;
     let page = read(page);
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("try.json");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
-    let text = *blocks(&page, "js").iter().find(|block| block.contains("demo-app-secret")).expect("the settings to try");
+    let text = *blocks(&page, "js")
+        .iter()
+        .find(|block| block.contains("demo-app-secret"))
+        .expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
     let server = Running::start(|port| {
         let mut command = jsdkd(&["--config", settings.to_str().unwrap()]);
         command.env("SERVER_PORT", port.to_string());
         command
     });
-    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
+    let script = server.at(
+        3030,
+        &asking(&page)
+            .concat()
+            .replace("curl ", "curl -sS --fail-with-body "),
+    );
     let ran = run(&bash, &script);
     assert!(ran.status.success(), "{}", told(&script, &ran));
-    Some(serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects"))
+    Some(
+        serde_json::Deserializer::from_slice(&ran.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .expect("JSON objects"),
+    )
 }
 
 #[test]
@@ -194,10 +293,21 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
     let page = read("docs/messages.md");
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("try.json");
-    fs::write(&settings, blocks(&page, "js").into_iter().find(|block| block.contains("demo-app-secret")).unwrap()).unwrap();
+    fs::write(
+        &settings,
+        blocks(&page, "js")
+            .into_iter()
+            .find(|block| block.contains("demo-app-secret"))
+            .unwrap(),
+    )
+    .unwrap();
     let server = serving(&settings);
-    let lines = asking(&page).concat().replace("curl ", "curl -S --fail-with-body ");
-    let script = server.at(3030, &lines).replace("target/release/jsdkd", PROGRAM);
+    let lines = asking(&page)
+        .concat()
+        .replace("curl ", "curl -S --fail-with-body ");
+    let script = server
+        .at(3030, &lines)
+        .replace("target/release/jsdkd", PROGRAM);
     let ran = run(&bash, &script);
     let told = told(&script, &ran);
     assert!(ran.status.success(), "{told}");
@@ -222,22 +332,40 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
     let page = section("docs/neighbours.md", "## waynecraig/wechat-token-hub");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
     // The page's own line, so that its variables are what suffices.
-    let line =
-        page.lines().find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&')).expect("the line that starts it");
-    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&'))
+        .expect("the line that starts it");
+    let line = sandbox
+        .at(3031, line)
+        .replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
     let folder = tempfile::tempdir().unwrap();
     let server = Running::start(|port| {
         let mut command = Command::new(&bash);
-        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+            .args(["-c", &line])
+            .current_dir(&folder)
+            .env("PORT", port.to_string());
         command
     });
-    let script = server.at(8567, &asking(&page).concat().replace("curl ", "curl -S --fail-with-body -w '\\n' "));
+    let script = server.at(
+        8567,
+        &asking(&page)
+            .concat()
+            .replace("curl ", "curl -S --fail-with-body -w '\\n' "),
+    );
     let ran = run(&bash, &script);
     assert!(ran.status.success(), "{}", told(&script, &ran));
     let answers = String::from_utf8_lossy(&ran.stdout);
     let values: Vec<&str> = answers.lines().collect();
-    assert!(values.len() == 3 && values.iter().all(|value| value.len() > 20), "{answers}");
-    assert_eq!(values[1], values[2], "what was rotated is the token from then on");
+    assert!(
+        values.len() == 3 && values.iter().all(|value| value.len() > 20),
+        "{answers}"
+    );
+    assert_eq!(
+        values[1], values[2],
+        "what was rotated is the token from then on"
+    );
 }
 
 #[test]
@@ -245,21 +373,42 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## micro-plat/wetoken");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
-    let line = page.lines().find(|line| line.starts_with("JSDKD__") && line.ends_with('&')).expect("the line that starts it");
-    let line = sandbox.at(3031, line).replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("JSDKD__") && line.ends_with('&'))
+        .expect("the line that starts it");
+    let line = sandbox
+        .at(3031, line)
+        .replace("target/release/jsdkd &", &format!("exec {PROGRAM}"));
     let folder = tempfile::tempdir().unwrap();
     let server = Running::start(|port| {
         let mut command = Command::new(&bash);
-        command.args(["-c", &line]).current_dir(&folder).env("PORT", port.to_string());
+        command
+            .args(["-c", &line])
+            .current_dir(&folder)
+            .env("PORT", port.to_string());
         command
     });
-    let script = server.at(3030, &asking(&page).concat().replace("curl ", "curl -sS --fail-with-body "));
+    let script = server.at(
+        3030,
+        &asking(&page)
+            .concat()
+            .replace("curl ", "curl -sS --fail-with-body "),
+    );
     let ran = run(&bash, &script);
     assert!(ran.status.success(), "{}", told(&script, &ran));
-    let answers: Vec<serde_json::Value> =
-        serde_json::Deserializer::from_slice(&ran.stdout).into_iter().collect::<Result<_, _>>().expect("JSON objects");
-    assert!(answers.len() == 4 && answers.iter().all(|answer| answer["errcode"] == 0), "{answers:?}");
-    assert!(answers[1]["access_token"].is_string() && answers[2]["ticket"].is_string(), "{answers:?}");
+    let answers: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&ran.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .expect("JSON objects");
+    assert!(
+        answers.len() == 4 && answers.iter().all(|answer| answer["errcode"] == 0),
+        "{answers:?}"
+    );
+    assert!(
+        answers[1]["access_token"].is_string() && answers[2]["ticket"].is_string(),
+        "{answers:?}"
+    );
     assert_eq!(answers[1]["access_token"], answers[3]["access_token"]);
 }
 
@@ -267,9 +416,18 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 fn the_sandbox_page_is_a_script_that_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/sandbox.md");
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let lines = blocks(&page, "sh").concat().replace("127.0.0.1:3031", &format!("127.0.0.1:{port}"));
-    let script = lines.replace("target/release/jsdkd sandbox &", &format!("{PROGRAM} sandbox --port {port} &"));
+    let port = TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let lines = blocks(&page, "sh")
+        .concat()
+        .replace("127.0.0.1:3031", &format!("127.0.0.1:{port}"));
+    let script = lines.replace(
+        "target/release/jsdkd sandbox &",
+        &format!("{PROGRAM} sandbox --port {port} &"),
+    );
     let ran = run(&bash, &script);
     let told = told(&script, &ran);
     assert!(ran.status.success(), "{told}");
@@ -308,13 +466,30 @@ fn the_settings_of_the_pages_hold() {
             let settings = folder.path().join("jsdkd.json");
             let secret = folder.path().join("wx");
             fs::write(&secret, "the AppSecret").unwrap();
-            fs::write(&settings, whole(block).replace("/run/secrets/wx", secret.to_str().unwrap())).unwrap();
+            fs::write(
+                &settings,
+                whole(block).replace("/run/secrets/wx", secret.to_str().unwrap()),
+            )
+            .unwrap();
             let mut check = jsdkd(&["check", "--strict", settings.to_str().unwrap()]);
             let key = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
-            let keys = [("SHOP_SECRET", "s"), ("WX_TOKEN", "t"), ("WX_AES_KEY", key), ("SHOP_KEY", "s"), ("CLUB_KEY", "s")];
-            let keys = keys
-                .into_iter()
-                .chain(["CORP_SECRET", "CRM_SECRET", "OTHER_KEY", "R123_SECRET", "WX_SECRET"].map(|name| (name, "s")));
+            let keys = [
+                ("SHOP_SECRET", "s"),
+                ("WX_TOKEN", "t"),
+                ("WX_AES_KEY", key),
+                ("SHOP_KEY", "s"),
+                ("CLUB_KEY", "s"),
+            ];
+            let keys = keys.into_iter().chain(
+                [
+                    "CORP_SECRET",
+                    "CRM_SECRET",
+                    "OTHER_KEY",
+                    "R123_SECRET",
+                    "WX_SECRET",
+                ]
+                .map(|name| (name, "s")),
+            );
             let ran = check.envs(keys).output().unwrap();
             assert!(ran.status.success(), "{}", told(block, &ran));
         }

@@ -8,12 +8,29 @@ use crate::support::process::{folder, run, write_settings};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_realm_is_a_fresh_secret_and_lines_that_load() {
     let folder = folder();
-    let args =
-        ["realm", "new", "shop", "--app", "wx1", "--app", "ww1/1000002", "--gateway", "notify", "--gateway", "/wxa/business/*"];
+    let args = [
+        "realm",
+        "new",
+        "shop",
+        "--app",
+        "wx1",
+        "--app",
+        "ww1/1000002",
+        "--gateway",
+        "notify",
+        "--gateway",
+        "/wxa/business/*",
+    ];
     let made = run(folder.path(), &args, &[]).await;
     assert_eq!(made.code, Some(0), "{made:?}");
     let secret = made.out.lines().next().expect("a first line");
-    assert!(secret.len() == 32 && secret.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{secret}");
+    assert!(
+        secret.len() == 32
+            && secret
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+        "{secret}"
+    );
     let (_, lines) = made.out.split_once('\n').expect("more lines");
     let settings = format!(
         "{{ apps: [{{ key: 'wx1', secret: 's' }}], wecom: [{{ corpid: 'ww1', agentid: 1000002, secret: 's' }}], realms: [\n{lines}] }}"
@@ -23,7 +40,11 @@ async fn a_new_realm_is_a_fresh_secret_and_lines_that_load() {
     let realm = loaded.config.realms.get("shop").expect("the realm").clone();
     assert!(realm.may_ask("wx1") && realm.may_ask_agent("ww1", "1000002"));
     let scope = realm.gateway.expect("a scope");
-    assert!(scope.allows("/cgi-bin/message/send") && scope.allows("/wxa/business/x") && !scope.allows("/cgi-bin/user/info"));
+    assert!(
+        scope.allows("/cgi-bin/message/send")
+            && scope.allows("/wxa/business/x")
+            && !scope.allows("/cgi-bin/user/info")
+    );
     let again = run(folder.path(), &args, &[]).await;
     assert_ne!(again.out.lines().next(), Some(secret), "each secret is new");
 }
@@ -33,13 +54,28 @@ async fn a_new_realm_with_nonsense_is_refused_in_words() {
     let folder = folder();
     for (args, part) in [
         (&["realm", "new", "shop"][..], "--app"),
-        (&["realm", "new", "shop", "--app", "wx 1"], "expected 2 to 64 characters"),
-        (&["realm", "new", "shop", "--app", "ww1/x"], "an AgentId such as 1000002"),
-        (&["realm", "new", "shop", "--app", "wx1", "--gateway", "reed"], "no preset has this name"),
-        (&["realm", "new", "", "--app", "wx1"], "the realm's name is empty"),
+        (
+            &["realm", "new", "shop", "--app", "wx 1"],
+            "expected 2 to 64 characters",
+        ),
+        (
+            &["realm", "new", "shop", "--app", "ww1/x"],
+            "an AgentId such as 1000002",
+        ),
+        (
+            &["realm", "new", "shop", "--app", "wx1", "--gateway", "reed"],
+            "no preset has this name",
+        ),
+        (
+            &["realm", "new", "", "--app", "wx1"],
+            "the realm's name is empty",
+        ),
     ] {
         let ended = run(folder.path(), args, &[]).await;
-        assert!(ended.code != Some(0) && ended.err.contains(part) && ended.out.is_empty(), "{args:?}: {ended:?}");
+        assert!(
+            ended.code != Some(0) && ended.err.contains(part) && ended.out.is_empty(),
+            "{args:?}: {ended:?}"
+        );
     }
 }
 
@@ -62,7 +98,12 @@ async fn check_explains_each_realm_in_a_sentence() {
     write_settings(folder.path(), &settings);
     let ended = run(folder.path(), &["check"], &[]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let sentences: Vec<&str> = ended.out.lines().skip_while(|line| !line.contains("good;")).skip(1).collect();
+    let sentences: Vec<&str> = ended
+        .out
+        .lines()
+        .skip_while(|line| !line.contains("good;"))
+        .skip(1)
+        .collect();
     assert_eq!(
         sentences,
         [

@@ -8,10 +8,16 @@ use crate::support::app::{APP, REALM, REALM_SECRET, TestApp, now_ms, signed_v1, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_realm_that_insists_on_version_two_takes_version_one_for_a_wrong_signature() {
-    let app = TestApp::with(json!({ "realms": [{ "key": REALM, "secret": REALM_SECRET, "algorithm": "hmac-sha256" }] })).await;
+    let app = TestApp::with(
+        json!({ "realms": [{ "key": REALM, "secret": REALM_SECRET, "algorithm": "hmac-sha256" }] }),
+    )
+    .await;
     let refused = app.get(&signed_v1(APP, "")).await;
     refused.problem(401, "unauthorized");
-    assert_eq!(refused.body, app.get(&format!("/jsapi/{APP}/query")).await.body);
+    assert_eq!(
+        refused.body,
+        app.get(&format!("/jsapi/{APP}/query")).await.body
+    );
     app.query("token").await.json();
 }
 
@@ -32,13 +38,15 @@ async fn version_two_binds_method_path_and_every_pair() {
         assert_ne!(altered, good);
         app.get(&altered).await.problem(401, "unauthorized");
     }
-    // How a pair is written and where it stands are not part of it, nor the case of the signature's digits.
+    // How a pair is written and where it stands are not part of it, nor the case of the signature's
+    // digits.
     let (head, query) = good.split_once('?').unwrap();
     let mut pairs: Vec<&str> = query.split('&').collect();
     pairs.reverse();
     let sign = pairs[0].trim_start_matches("sign=");
-    let rewritten =
-        format!("{head}?{}", pairs.join("&")).replace("key=token", "k%65y=tok%65n&").replace(sign, &sign.to_uppercase());
+    let rewritten = format!("{head}?{}", pairs.join("&"))
+        .replace("key=token", "k%65y=tok%65n&")
+        .replace(sign, &sign.to_uppercase());
     app.get(&rewritten).await.json();
     // A path is signed as sent.
     let path = "/jsapi/wx012345678%39abcdef/query";
@@ -53,21 +61,42 @@ async fn a_head_is_signed_as_a_head() {
     let app = TestApp::start().await;
     let head = async |path: String| app.send(app.request(Method::HEAD, &path)).await;
     let good = head(signed_v2("HEAD", APP, &[])).await;
-    assert_eq!((good.status.as_u16(), good.body.as_str(), good.header("cache-control")), (200, "", "no-store"));
+    assert_eq!(
+        (
+            good.status.as_u16(),
+            good.body.as_str(),
+            good.header("cache-control")
+        ),
+        (200, "", "no-store")
+    );
     assert_ne!(good.header("credential-expires-in"), "");
     assert_eq!(head(signed_v2("GET", APP, &[])).await.status, 401);
     assert_eq!(head(signed_v1(APP, "")).await.status, 200);
-    app.get(&signed_v2("HEAD", APP, &[])).await.problem(401, "unauthorized");
+    app.get(&signed_v2("HEAD", APP, &[]))
+        .await
+        .problem(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_with_strange_letters_are_signed_and_cannot_be_cut_in_two() {
     let app = TestApp::start().await;
-    for value in ["a&key=ticket", "a=b", "微 信", "%26", "+", "a;b", "~-._", "\"", "\u{0}"] {
+    for value in [
+        "a&key=ticket",
+        "a=b",
+        "微 信",
+        "%26",
+        "+",
+        "a;b",
+        "~-._",
+        "\"",
+        "\u{0}",
+    ] {
         let path = signed_v2("GET", APP, &[("extra", value)]);
         app.get(&path).await.json();
         if path.contains("%26") {
-            app.get(&path.replacen("%26", "&", 1)).await.problem(401, "unauthorized");
+            app.get(&path.replacen("%26", "&", 1))
+                .await
+                .problem(401, "unauthorized");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Notices over Redis's publish/subscribe: instances see each other's writes sooner than by reading, and all works without notices too.
+//! Notices over Redis's publish/subscribe: instances see each other's writes sooner than by
+//! reading, and all works without notices too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,16 @@ use crate::support::redis::{RedisCluster, RedisServer};
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn store(url: &str) -> Arc<dyn Store> {
-    open(&StoreConfig::Redis(redis::from_url(url).unwrap()), &Clock::system()).await.unwrap()
+    open(
+        &StoreConfig::Redis(redis::from_url(url).unwrap()),
+        &Clock::system(),
+    )
+    .await
+    .unwrap()
 }
 
-/// Lets `writer` write `key` until `news` receives a notice: notices before the subscription are lost.
+/// Lets `writer` write `key` until `news` receives a notice: notices before the subscription are
+/// lost.
 pub(crate) async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key: &str) -> bool {
     let deadline = Instant::now() + Duration::from_secs(15);
     while Instant::now() < deadline {
@@ -43,11 +50,29 @@ async fn only_writes_of_others_are_notified() {
     one.put("wx2.token", &record("own", HOUR)).await.unwrap();
     assert!(has_lease(&*other, "wx3.token", "other").await);
     release(&*other, "wx3.token", "other").await;
-    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx3.token".into()));
+    assert_eq!(
+        timeout(Duration::from_secs(5), news.recv())
+            .await
+            .unwrap()
+            .unwrap(),
+        Changed::Key("wx3.token".into())
+    );
     assert!(renews(&*other, "wx4.token", "new").await);
-    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
+    assert_eq!(
+        timeout(Duration::from_secs(5), news.recv())
+            .await
+            .unwrap()
+            .unwrap(),
+        Changed::Key("wx4.token".into())
+    );
     assert!(renews(&*other, "wx4.token", "newer").await);
-    assert_eq!(timeout(Duration::from_secs(5), news.recv()).await.unwrap().unwrap(), Changed::Key("wx4.token".into()));
+    assert_eq!(
+        timeout(Duration::from_secs(5), news.recv())
+            .await
+            .unwrap()
+            .unwrap(),
+        Changed::Key("wx4.token".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +83,9 @@ async fn notices_resume_after_a_restart() {
     assert!(hears(&mut news, &*other, "wx1.token").await);
     server.kill();
     let missed = async { while !matches!(news.recv().await, Ok(Changed::Unknown)) {} };
-    timeout(Duration::from_secs(15), missed).await.expect("the gap is told");
+    timeout(Duration::from_secs(15), missed)
+        .await
+        .expect("the gap is told");
     server.restart();
     assert!(hears(&mut news, &*other, "wx1.token").await);
 }
@@ -76,8 +103,19 @@ async fn any_node_of_a_cluster_sends_notices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_publish_can_still_write() {
     let server = RedisServer::start();
-    server.cli(&["ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "resetchannels"]);
-    server.cli(&["ACL", "SETUSER", "talker", "on", ">secret", "~*", "+@all", "&*"]);
+    server.cli(&[
+        "ACL",
+        "SETUSER",
+        "mute",
+        "on",
+        ">secret",
+        "~*",
+        "+@all",
+        "resetchannels",
+    ]);
+    server.cli(&[
+        "ACL", "SETUSER", "talker", "on", ">secret", "~*", "+@all", "&*",
+    ]);
     let url = |user: &str| format!("redis://{user}:secret@127.0.0.1:{}", server.port());
     let (mute, talker) = (store(&url("mute")).await, store(&url("talker")).await);
     let mut news = talker.changes().expect("redis tells");
@@ -87,9 +125,15 @@ async fn a_user_without_publish_can_still_write() {
     assert!(renews(&*mute, "wx3.token", "kept").await);
     assert!(has_lease(&*mute, "wx2.token", "mute").await);
     release(&*mute, "wx2.token", "mute").await;
-    assert!(talker.get("wx2.token").await.unwrap().is_some() && has_lease(&*talker, "wx2.token", "talker").await);
+    assert!(
+        talker.get("wx2.token").await.unwrap().is_some()
+            && has_lease(&*talker, "wx2.token", "talker").await
+    );
     let mut deaf = mute.changes().expect("it tries");
-    assert!(!matches!(timeout(Duration::from_millis(500), deaf.recv()).await, Ok(Ok(Changed::Key(_)))));
+    assert!(!matches!(
+        timeout(Duration::from_millis(500), deaf.recv()).await,
+        Ok(Ok(Changed::Key(_)))
+    ));
 }
 
 /// A cached copy is not read again within half a second, so a faster change came by a notice.
@@ -100,17 +144,26 @@ async fn a_notice_replaces_a_refused_value_before_the_next_read() {
     let server = RedisServer::start();
     let world = World::new(Clock::system()).await;
     let (one, other) = (store(&server.url()).await, store(&server.url()).await);
-    let (here, there) = (world.instance(one, TokenApi::Basic), world.instance(other, TokenApi::Basic));
+    let (here, there) = (
+        world.instance(one, TokenApi::Basic),
+        world.instance(other, TokenApi::Basic),
+    );
     let mut current = here.token().await.unwrap();
     // The first time the other one may not be subscribed yet.
     for _ in 0..10 {
-        for permit in server.cli(&["--scan", "--pattern", "jsdkd:spent:*"]).lines() {
+        for permit in server
+            .cli(&["--scan", "--pattern", "jsdkd:spent:*"])
+            .lines()
+        {
             server.cli(&["DEL", permit]);
         }
         assert_eq!(there.token().await.unwrap(), current);
         current = here.rotate(&current).await.unwrap();
         let rotated = Instant::now();
-        eventually("the refused value is gone", async || there.token().await.unwrap() == current).await;
+        eventually("the refused value is gone", async || {
+            there.token().await.unwrap() == current
+        })
+        .await;
         if rotated.elapsed() < BY_ITSELF / 2 {
             return;
         }

@@ -1,4 +1,5 @@
-//! The options that people have for their Redis clients, against real servers, and what `jsdkd check` says of them.
+//! The options that people have for their Redis clients, against real servers, and what `jsdkd
+//! check` says of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,10 @@ async fn store(options: Value) -> Arc<dyn Store> {
 
 async fn works(store: &dyn Store) {
     store.put("wx1.token", &record("abc", HOUR)).await.unwrap();
-    assert_eq!(value(store.get("wx1.token").await.unwrap()).as_deref(), Some("abc"));
+    assert_eq!(
+        value(store.get("wx1.token").await.unwrap()).as_deref(),
+        Some("abc")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,8 +67,15 @@ async fn sentinels_of_ioredis_have_a_password_of_their_own() {
         json!({ "sentinels": sentinels, "name": "mymaster", "password": "s3cret", "sentinelPassword": own })
     };
     works(&*store(options("other")).await).await;
-    let refused = store(options("wr0ng")).await.get("wx1.token").await.unwrap_err();
-    assert!(refused.cause.contains("password") && !refused.cause.contains("wr0ng"), "{refused}");
+    let refused = store(options("wr0ng"))
+        .await
+        .get("wx1.token")
+        .await
+        .unwrap_err();
+    assert!(
+        refused.cause.contains("password") && !refused.cause.contains("wr0ng"),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,10 +83,16 @@ async fn a_certificate_may_bear_another_name_than_the_address() {
     let server = RedisServer::with_tls_for("DNS:redis.internal", false);
     let (port, ca) = (server.port(), server.ca().display().to_string());
     let named = |name: &str| json!({ "host": "127.0.0.1", "port": port, "tls": { "servername": name, "ca": ca } });
-    let (one, other) = (store(named("redis.internal")).await, store(named("redis.internal")).await);
+    let (one, other) = (
+        store(named("redis.internal")).await,
+        store(named("redis.internal")).await,
+    );
     works(&*one).await;
     let mut news = one.changes().unwrap();
-    assert!(hears(&mut news, &*other, "wx2.token").await, "the listener checks the same name");
+    assert!(
+        hears(&mut news, &*other, "wx2.token").await,
+        "the listener checks the same name"
+    );
     works(
         &*store(json!({ "socket": { "host": "127.0.0.1", "port": port, "tls": true, "servername": "redis.internal", "ca": ca } }))
             .await,
@@ -86,8 +103,15 @@ async fn a_certificate_may_bear_another_name_than_the_address() {
         json!({ "host": "127.0.0.1", "port": port, "tls": { "ca": ca } }),
         json!({ "host": "127.0.0.1", "port": port, "tls": { "servername": "redis.internal" } }),
     ] {
-        let refused = store(wrong.clone()).await.get("wx1.token").await.unwrap_err();
-        assert!(refused.cause.to_lowercase().contains("certificate"), "{wrong}: {refused}");
+        let refused = store(wrong.clone())
+            .await
+            .get("wx1.token")
+            .await
+            .unwrap_err();
+        assert!(
+            refused.cause.to_lowercase().contains("certificate"),
+            "{wrong}: {refused}"
+        );
     }
 }
 
@@ -101,7 +125,10 @@ async fn the_server_is_asked_for_by_that_name() {
     let mut hello = vec![0; 4096];
     let read = stream.read(&mut hello).await.unwrap();
     let name = b"redis.internal";
-    assert!(hello[..read].windows(name.len()).any(|part| part == name), "the name is in the greeting");
+    assert!(
+        hello[..read].windows(name.len()).any(|part| part == name),
+        "the name is in the greeting"
+    );
     asked.abort();
 }
 
@@ -115,7 +142,13 @@ async fn a_server_may_want_a_certificate_of_ours() {
     let mut named = tls.clone();
     named["servername"] = json!("localhost");
     works(&*store(json!({ "host": "127.0.0.1", "port": server.port(), "tls": named })).await).await;
-    assert!(store(options(&json!({ "ca": server.ca() }))).await.get("wx1.token").await.is_err());
+    assert!(
+        store(options(&json!({ "ca": server.ca() })))
+            .await
+            .get("wx1.token")
+            .await
+            .is_err()
+    );
 }
 
 #[test]
@@ -126,17 +159,46 @@ fn an_option_without_effect_is_a_warning_at_its_place() {
     let warnings = load(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(
-        warnings[0].starts_with("jsdkd.json:3:3 cache.redis.retry_strategy: retry_strategy has no effect here: "),
+        warnings[0].starts_with(
+            "jsdkd.json:3:3 cache.redis.retry_strategy: retry_strategy has no effect here: "
+        ),
         "{warnings:?}"
     );
-    assert!(warnings[1].starts_with("jsdkd.json:4:3 cache.redis.tls: tls.minVersion has no effect here: "), "{warnings:?}");
-    assert!(warnings[2].contains("cache.redis.odd: odd has no effect here"), "{warnings:?}");
+    assert!(
+        warnings[1]
+            .starts_with("jsdkd.json:4:3 cache.redis.tls: tls.minVersion has no effect here: "),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[2].contains("cache.redis.odd: odd has no effect here"),
+        "{warnings:?}"
+    );
     let strict = Source::text("jsdkd.json", &text).strict(true);
-    let fault = settings::load(&strict, &Environment::default()).unwrap_err().to_string();
-    assert!(fault.contains("odd") && !fault.contains("retry_strategy"), "{fault}");
-    let fault = load(&format!("{{ {APPS}, cache: {{ redis: {{ tls: {{ rejectUnauthorized: false }} }} }} }}"), &[]).unwrap_err();
-    assert!(fault.contains("cache.redis.tls: certificates are always checked: take `rejectUnauthorized` out"), "{fault}");
-    let nodes = load(&format!("{{ {APPS}, cache: {{ redis: [{{ host: 'h1', port: 7000 }}, 'redis://h2:7001'] }} }}"), &[]).unwrap();
+    let fault = settings::load(&strict, &Environment::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        fault.contains("odd") && !fault.contains("retry_strategy"),
+        "{fault}"
+    );
+    let fault = load(
+        &format!("{{ {APPS}, cache: {{ redis: {{ tls: {{ rejectUnauthorized: false }} }} }} }}"),
+        &[],
+    )
+    .unwrap_err();
+    assert!(
+        fault.contains(
+            "cache.redis.tls: certificates are always checked: take `rejectUnauthorized` out"
+        ),
+        "{fault}"
+    );
+    let nodes = load(
+        &format!(
+            "{{ {APPS}, cache: {{ redis: [{{ host: 'h1', port: 7000 }}, 'redis://h2:7001'] }} }}"
+        ),
+        &[],
+    )
+    .unwrap();
     assert!(matches!(nodes.config.store, StoreConfig::Redis(_)));
 }
 
@@ -160,7 +222,12 @@ fn an_optional_secret_that_is_empty_is_absent() {
         assert!(loaded.config.accounts[0].push_token.is_none(), "{app}");
         assert!(loaded.warnings.is_empty(), "{app}: {:?}", loaded.warnings);
     }
-    let token = read("token: { env: 'SET' }", "memo: {}").unwrap().config.accounts[0].push_token.clone();
+    let token = read("token: { env: 'SET' }", "memo: {}")
+        .unwrap()
+        .config
+        .accounts[0]
+        .push_token
+        .clone();
     assert_eq!(token.unwrap().expose_secret(), "value");
     for cache in [
         "redis: { password: { env: 'BLANK' } }",
@@ -171,19 +238,36 @@ fn an_optional_secret_that_is_empty_is_absent() {
     ] {
         read("token: ''", cache).unwrap_or_else(|fault| panic!("{cache}: {fault}"));
     }
-    assert!(read("token: { env: 'MISSPELT' }", "memo: {}").unwrap_err().contains("MISSPELT"));
-    assert!(read("token: ''", "redis: { password: { env: 'MISSPELT' } }").unwrap_err().contains("MISSPELT"));
-    assert!(load("{ apps: [{ key: 'wx1', secret: '' }] }", &[]).is_err(), "the AppSecret is not optional");
+    assert!(
+        read("token: { env: 'MISSPELT' }", "memo: {}")
+            .unwrap_err()
+            .contains("MISSPELT")
+    );
+    assert!(
+        read("token: ''", "redis: { password: { env: 'MISSPELT' } }")
+            .unwrap_err()
+            .contains("MISSPELT")
+    );
+    assert!(
+        load("{ apps: [{ key: 'wx1', secret: '' }] }", &[]).is_err(),
+        "the AppSecret is not optional"
+    );
 }
 
 #[tokio::test]
 async fn check_calls_the_options_good_and_names_what_has_no_effect() {
     let folder = folder();
-    let text =
-        format!("{{ {APPS}, cache: {{ redis: {{ password: 123456, keyPrefix: 'p:', ttl: 60, tls: {{ servername: 'n' }} }} }} }}");
+    let text = format!(
+        "{{ {APPS}, cache: {{ redis: {{ password: 123456, keyPrefix: 'p:', ttl: 60, tls: {{ servername: 'n' }} }} }} }}"
+    );
     std::fs::write(folder.path().join("jsdkd.json"), text).unwrap();
     let ended = run(folder.path(), &["check"], &[]).await;
     let said = format!("{}{}", ended.out, ended.err);
     assert_eq!(ended.code, Some(0), "{said}");
-    assert!(said.contains("cache.redis.ttl: ttl has no effect here: each record lives as long as its credential"), "{said}");
+    assert!(
+        said.contains(
+            "cache.redis.ttl: ttl has no effect here: each record lives as long as its credential"
+        ),
+        "{said}"
+    );
 }

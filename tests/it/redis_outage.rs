@@ -1,4 +1,5 @@
-//! The whole server on a real Redis: moving from the original, two servers on one Redis, and outages under load.
+//! The whole server on a real Redis: moving from the original, two servers on one Redis, and
+//! outages under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +20,12 @@ async fn on(redis: &RedisServer) -> TestApp {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_original_and_we_read_each_others_values() {
     let redis = RedisServer::start();
-    redis.cli(&["SETEX", &format!("{APP}.token"), "7000", "\"left-by-the-original\""]);
+    redis.cli(&[
+        "SETEX",
+        &format!("{APP}.token"),
+        "7000",
+        "\"left-by-the-original\"",
+    ]);
     let app = on(&redis).await;
     assert_eq!(app.value("token").await, "left-by-the-original");
     assert_eq!(app.sandbox.calls(TOKEN), 0);
@@ -31,8 +37,15 @@ async fn the_original_and_we_read_each_others_values() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         ours = app.value("token").await;
     }
-    assert_eq!(redis.cli(&["GET", &format!("{APP}.token")]).trim(), format!("\"{ours}\""));
-    let left: i64 = redis.cli(&["TTL", &format!("{APP}.token")]).trim().parse().expect("a lifetime");
+    assert_eq!(
+        redis.cli(&["GET", &format!("{APP}.token")]).trim(),
+        format!("\"{ours}\"")
+    );
+    let left: i64 = redis
+        .cli(&["TTL", &format!("{APP}.token")])
+        .trim()
+        .parse()
+        .expect("a lifetime");
     assert!((7190..=7200).contains(&left), "{left}");
 }
 
@@ -41,10 +54,18 @@ async fn a_value_written_elsewhere_is_served_within_a_second_or_so() {
     let redis = RedisServer::start();
     let app = on(&redis).await;
     app.value("token").await;
-    redis.cli(&["SETEX", &format!("{APP}.token"), "7000", "\"written-elsewhere\""]);
+    redis.cli(&[
+        "SETEX",
+        &format!("{APP}.token"),
+        "7000",
+        "\"written-elsewhere\"",
+    ]);
     let begun = std::time::Instant::now();
     while app.value("token").await != "written-elsewhere" {
-        assert!(begun.elapsed() < Duration::from_secs(4), "the store's truth never came");
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "the store's truth never came"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -55,13 +76,19 @@ async fn a_redis_that_returns_empty_costs_no_answer_and_no_call() {
     let app = Arc::new(on(&redis).await);
     let token = app.value("token").await;
     app.value("ticket").await;
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, answered) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let load: Vec<_> = (0..8)
         .map(|_| {
-            let (app, stop, answered) = (Arc::clone(&app), Arc::clone(&stop), Arc::clone(&answered));
+            let (app, stop, answered) =
+                (Arc::clone(&app), Arc::clone(&stop), Arc::clone(&answered));
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
-                    app.config(json!({ "url": "https://example.com/" })).await.json();
+                    app.config(json!({ "url": "https://example.com/" }))
+                        .await
+                        .json();
                     app.query("token").await.json();
                     answered.fetch_add(1, Ordering::SeqCst);
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -73,7 +100,10 @@ async fn a_redis_that_returns_empty_costs_no_answer_and_no_call() {
     redis.kill();
     let before = answered.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert!(answered.load(Ordering::SeqCst) > before + 20, "the load stood still while redis was away");
+    assert!(
+        answered.load(Ordering::SeqCst) > before + 20,
+        "the load stood still while redis was away"
+    );
     redis.restart();
     let written_back = format!("\"{token}\"");
     for _ in 0..100 {
@@ -82,12 +112,18 @@ async fn a_redis_that_returns_empty_costs_no_answer_and_no_call() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(redis.cli(&["GET", &format!("{APP}.token")]).trim(), written_back);
+    assert_eq!(
+        redis.cli(&["GET", &format!("{APP}.token")]).trim(),
+        written_back
+    );
     stop.store(true, Ordering::SeqCst);
     for caller in load {
         caller.await.expect("every answer was good");
     }
-    assert_eq!((app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)), (1, 1));
+    assert_eq!(
+        (app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +135,11 @@ async fn a_server_starts_without_redis_and_serves_when_it_comes() {
     let refused = app.query("token").await;
     refused.problem(503, "store_unavailable");
     assert!(!refused.header("retry-after").is_empty());
-    assert_eq!(app.sandbox.calls(TOKEN), 0, "a fetch without the lease could void another's token");
+    assert_eq!(
+        app.sandbox.calls(TOKEN),
+        0,
+        "a fetch without the lease could void another's token"
+    );
     redis.restart();
     for _ in 0..100 {
         let answer = app.get(&signed_v2("GET", APP, &[])).await;
@@ -125,6 +165,10 @@ async fn a_hanging_redis_does_not_delay_cached_values() {
     }
     redis.resume();
     // One call may have waited for the store's own bound of a second.
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(app.sandbox.calls(TOKEN), 1);
 }

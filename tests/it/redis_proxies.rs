@@ -1,5 +1,5 @@
-//! Redis behind proxies, or with users, that refuse scripts, `PUBLISH`, `SUBSCRIBE` and more. The contract holds, and the log says what is
-//! missing.
+//! Redis behind proxies, or with users, that refuse scripts, `PUBLISH`, `SUBSCRIBE` and more. The
+//! contract holds, and the log says what is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,11 @@ fn publishes(command: &[String]) -> bool {
 
 /// Refuses a script by its text, as proxies that check scripts do.
 fn no_publish_in_scripts(command: &[String]) -> Treatment {
-    if publishes(command) { Treatment::Say("ERR command 'publish' is not allowed in script") } else { Treatment::Pass }
+    if publishes(command) {
+        Treatment::Say("ERR command 'publish' is not allowed in script")
+    } else {
+        Treatment::Pass
+    }
 }
 
 fn no_publish(command: &[String]) -> Treatment {
@@ -54,26 +58,37 @@ fn no_scripts_in_other_words(command: &[String]) -> Treatment {
 
 fn no_listening(command: &[String]) -> Treatment {
     match command[0].as_str() {
-        "SUBSCRIBE" | "PSUBSCRIBE" => {
-            Treatment::Say("ERR unknown command `SUBSCRIBE`, with args beginning with: `jsdkd:changed`, ")
-        }
+        "SUBSCRIBE" | "PSUBSCRIBE" => Treatment::Say(
+            "ERR unknown command `SUBSCRIBE`, with args beginning with: `jsdkd:changed`, ",
+        ),
         _ => Treatment::Pass,
     }
 }
 
 /// What the plainest of proxies take.
 fn is_plain(command: &[String]) -> bool {
-    let plain = ["GET", "SET", "DEL", "INCR", "DECR", "PTTL", "PEXPIRE", "EXISTS", "HGET", "HGETALL", "HSET", "AUTH", "QUIT"];
+    let plain = [
+        "GET", "SET", "DEL", "INCR", "DECR", "PTTL", "PEXPIRE", "EXISTS", "HGET", "HGETALL",
+        "HSET", "AUTH", "QUIT",
+    ];
     plain.contains(&command[0].as_str())
 }
 
 fn plain_commands_only(command: &[String]) -> Treatment {
-    if is_plain(command) { Treatment::Pass } else { Treatment::Say("ERR Command not supported") }
+    if is_plain(command) {
+        Treatment::Pass
+    } else {
+        Treatment::Say("ERR Command not supported")
+    }
 }
 
 /// As twemproxy does.
 fn closes_on_all_others(command: &[String]) -> Treatment {
-    if is_plain(command) || command[0] == "PING" { Treatment::Pass } else { Treatment::Close }
+    if is_plain(command) || command[0] == "PING" {
+        Treatment::Pass
+    } else {
+        Treatment::Close
+    }
 }
 
 const PROXIES: [Rule; 7] = [
@@ -88,7 +103,9 @@ const PROXIES: [Rule; 7] = [
 
 async fn store(url: &str) -> Arc<dyn Store> {
     let config = redis::from_url(url).expect("a sound address");
-    open(&StoreConfig::Redis(config), &Clock::system()).await.expect("it opens")
+    open(&StoreConfig::Redis(config), &Clock::system())
+        .await
+        .expect("it opens")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,14 +137,29 @@ async fn the_contract_is_kept_for_users_without_scripts() {
     keeps_the_contract(store(&url("plain")).await, true).await;
     server.cli(&["FLUSHALL"]);
     // It may run scripts, but not the commands that are in them.
-    server.cli(&["ACL", "SETUSER", "odd", "on", ">s3cret", "~*", "+@all", "-publish", "-ping", "-info", "-config", "-client"]);
+    server.cli(&[
+        "ACL", "SETUSER", "odd", "on", ">s3cret", "~*", "+@all", "-publish", "-ping", "-info",
+        "-config", "-client",
+    ]);
     keeps_the_contract(store(&url("odd")).await, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_is_kept_where_commands_are_renamed() {
-    let renamed = ["EVAL", "EVALSHA", "SCRIPT", "PUBLISH", "SUBSCRIBE", "CONFIG", "MULTI", "WATCH"];
-    let args: Vec<&str> = renamed.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
+    let renamed = [
+        "EVAL",
+        "EVALSHA",
+        "SCRIPT",
+        "PUBLISH",
+        "SUBSCRIBE",
+        "CONFIG",
+        "MULTI",
+        "WATCH",
+    ];
+    let args: Vec<&str> = renamed
+        .iter()
+        .flat_map(|name| ["--rename-command", name, ""])
+        .collect();
     let server = RedisServer::with(&args);
     keeps_the_contract(store(&server.url()).await, true).await;
 }
@@ -136,7 +168,10 @@ async fn the_contract_is_kept_where_commands_are_renamed() {
 async fn a_cluster_without_scripts_keeps_the_contract() {
     let cluster = RedisCluster::start();
     for node in &cluster.nodes {
-        assert_eq!(node.cli(&["ACL", "SETUSER", "default", "-@scripting", "-publish"]), "OK");
+        assert_eq!(
+            node.cli(&["ACL", "SETUSER", "default", "-@scripting", "-publish"]),
+            "OK"
+        );
     }
     keeps_the_contract(store(&cluster.url()).await, true).await;
 }
@@ -148,21 +183,36 @@ async fn instances_with_and_without_scripts_share_one_redis() {
     let (with, without) = (store(&server.url()).await, store(&proxy.url()).await);
     for (one, other) in [(&with, &without), (&without, &with)] {
         server.cli(&["FLUSHALL"]);
-        assert!(has_lease(&**one, "wx1.token", "one").await && !has_lease(&**other, "wx1.token", "other").await);
+        assert!(
+            has_lease(&**one, "wx1.token", "one").await
+                && !has_lease(&**other, "wx1.token", "other").await
+        );
         release(&**other, "wx1.token", "other").await;
         assert!(!has_lease(&**other, "wx1.token", "other").await);
         release(&**one, "wx1.token", "one").await;
         assert!(has_lease(&**other, "wx1.token", "other").await);
         assert!(renews(&**one, "wx2.token", "a").await && renews(&**other, "wx2.token", "b").await);
-        assert_eq!(value(one.take("wx2.token").await.unwrap()).as_deref(), Some("b"));
+        assert_eq!(
+            value(one.take("wx2.token").await.unwrap()).as_deref(),
+            Some("b")
+        );
         for (spender, granted) in [(one, true), (other, true), (one, false), (other, false)] {
-            assert_eq!(spender.take_permit("wx1.rotate", 2, HOUR).await.unwrap(), granted);
+            assert_eq!(
+                spender.take_permit("wx1.rotate", 2, HOUR).await.unwrap(),
+                granted
+            );
         }
         one.return_permit("wx1.rotate").await.unwrap();
-        assert!(other.take_permit("wx1.rotate", 2, HOUR).await.unwrap() && !one.take_permit("wx1.rotate", 2, HOUR).await.unwrap());
+        assert!(
+            other.take_permit("wx1.rotate", 2, HOUR).await.unwrap()
+                && !one.take_permit("wx1.rotate", 2, HOUR).await.unwrap()
+        );
     }
     for name in server.names_like("*") {
-        assert!(server.cli(&["PTTL", &name]).parse::<i64>().unwrap() > 0, "{name} ends some day");
+        assert!(
+            server.cli(&["PTTL", &name]).parse::<i64>().unwrap() > 0,
+            "{name} ends some day"
+        );
     }
 }
 
@@ -199,16 +249,36 @@ async fn a_write_is_no_failure_when_publish_is_refused() {
         assert!(renews(&*store, &key, "y").await);
         assert_eq!(value(store.take(&key).await.unwrap()).as_deref(), Some("y"));
     }
-    assert_eq!(proxy.count("PUBLISH"), 1, "each attempt would cost a connection");
+    assert_eq!(
+        proxy.count("PUBLISH"),
+        1,
+        "each attempt would cost a connection"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_processes_behind_a_proxy_log_what_is_missing_once() {
     for (rule, refused, words) in [
-        (no_scripts as Rule, vec!["scripts (EVAL)"], "ERR unknown command 'EVAL'"),
-        (no_publish, vec!["PUBLISH"], "ERR handle request, command 'PUBLISH' is not allowed"),
-        (no_listening, vec!["SUBSCRIBE"], "ERR unknown command `SUBSCRIBE`"),
-        (plain_commands_only, vec!["scripts (EVAL)", "PUBLISH", "SUBSCRIBE"], "ERR Command not supported"),
+        (
+            no_scripts as Rule,
+            vec!["scripts (EVAL)"],
+            "ERR unknown command 'EVAL'",
+        ),
+        (
+            no_publish,
+            vec!["PUBLISH"],
+            "ERR handle request, command 'PUBLISH' is not allowed",
+        ),
+        (
+            no_listening,
+            vec!["SUBSCRIBE"],
+            "ERR unknown command `SUBSCRIBE`",
+        ),
+        (
+            plain_commands_only,
+            vec!["scripts (EVAL)", "PUBLISH", "SUBSCRIBE"],
+            "ERR Command not supported",
+        ),
     ] {
         let server = RedisServer::start();
         let proxy = Filter::to(server.port(), rule).await;
@@ -218,7 +288,10 @@ async fn three_processes_behind_a_proxy_log_what_is_missing_once() {
         fleet.rotate(1, APP, &token).await;
         let renewed = fleet.token(1, APP).await;
         assert_ne!(renewed, token);
-        fleet.convergence(APP, &renewed).await.within(Duration::from_secs(1), "a new token behind a proxy");
+        fleet
+            .convergence(APP, &renewed)
+            .await
+            .within(Duration::from_secs(1), "a new token behind a proxy");
         assert_eq!(fleet.tokens(APP), 2, "one call for each renewal");
         for process in 0..3 {
             let process = fleet.process(process);
@@ -227,22 +300,41 @@ async fn three_processes_behind_a_proxy_log_what_is_missing_once() {
                     process.said("redis refuses SUBSCRIBE").await;
                 }
                 let log = process.log();
-                let lines = log
-                    .iter()
-                    .filter(|line| line["message"].as_str().is_some_and(|text| text.contains(&format!("refuses {missing}"))));
+                let lines = log.iter().filter(|line| {
+                    line["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(&format!("refuses {missing}")))
+                });
                 let lines: Vec<_> = lines.collect();
                 // A process that has never written has published nothing.
                 assert!(lines.len() <= 1, "{missing} is told once: {lines:?}");
                 assert!(lines.iter().all(|line| line["said"] == words), "{lines:?}");
-                let cost = if missing.starts_with("scripts") { "overwrite a newer value" } else { "within a second" };
-                let says_cost = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains(cost));
-                assert!(lines.iter().all(says_cost), "{missing}: the log says what it costs: {lines:?}");
+                let cost = if missing.starts_with("scripts") {
+                    "overwrite a newer value"
+                } else {
+                    "within a second"
+                };
+                let says_cost = |line: &&Value| {
+                    line["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(cost))
+                };
+                assert!(
+                    lines.iter().all(says_cost),
+                    "{missing}: the log says what it costs: {lines:?}"
+                );
             }
         }
         let told = (0..3).flat_map(|process| fleet.process(process).log());
-        let told: Vec<_> = told.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect();
+        let told: Vec<_> = told
+            .filter_map(|line| line["message"].as_str().map(str::to_owned))
+            .collect();
         for missing in &refused {
-            assert!(told.iter().any(|line| line.contains(&format!("refuses {missing}"))), "{missing}: {told:?}");
+            assert!(
+                told.iter()
+                    .any(|line| line.contains(&format!("refuses {missing}"))),
+                "{missing}: {told:?}"
+            );
         }
     }
 }
@@ -279,24 +371,45 @@ async fn a_scan_at_another_instance_is_seen_behind_every_proxy() {
 async fn a_database_that_a_proxy_cannot_select_is_named() {
     let server = RedisServer::start();
     let proxy = Filter::to(server.port(), plain_commands_only).await;
-    let fault = store(&format!("{}/1", proxy.url())).await.get("wx1.token").await.unwrap_err();
-    assert!(fault.cause.contains("no database 1") && fault.cause.contains("ERR Command not supported"), "{fault}");
+    let fault = store(&format!("{}/1", proxy.url()))
+        .await
+        .get("wx1.token")
+        .await
+        .unwrap_err();
+    assert!(
+        fault.cause.contains("no database 1") && fault.cause.contains("ERR Command not supported"),
+        "{fault}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_quote_the_servers_words() {
     let server = RedisServer::start();
     let proxy = Filter::to(server.port(), |command| match command[0].as_str() {
-        "SET" => Treatment::Say("ERR the instance is frozen, contact support, with args beginning with: 'SECRET'"),
+        "SET" => Treatment::Say(
+            "ERR the instance is frozen, contact support, with args beginning with: 'SECRET'",
+        ),
         "EVAL" => Treatment::Say("ERR no 'SECRETSECRETSECRETSECRETSECRET' for you"),
         _ => Treatment::Pass,
     })
     .await;
     let store = store(&proxy.url()).await;
     for fault in [
-        store.put("wx1.token", &record("SECRET", HOUR)).await.unwrap_err(),
-        store.acquire("wx1.token", "SECRET", HOUR, 0).await.unwrap_err(),
+        store
+            .put("wx1.token", &record("SECRET", HOUR))
+            .await
+            .unwrap_err(),
+        store
+            .acquire("wx1.token", "SECRET", HOUR, 0)
+            .await
+            .unwrap_err(),
     ] {
-        assert!(fault.cause.contains("ERR the instance is frozen, contact support") && !fault.cause.contains("SECRET"), "{fault}");
+        assert!(
+            fault
+                .cause
+                .contains("ERR the instance is frozen, contact support")
+                && !fault.cause.contains("SECRET"),
+            "{fault}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The Redis store on real servers: the original's format, every way to connect, and every kind of outage.
+//! The Redis store on real servers: the original's format, every way to connect, and every kind of
+//! outage.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,9 @@ const BOUND: Duration = Duration::from_millis(1_000 + 700);
 
 async fn store_at(url: &str) -> Arc<dyn Store> {
     let config = redis::from_url(url).expect("a sound address");
-    open(&StoreConfig::Redis(config), &Clock::system()).await.expect("a store opens whether or not its server is up")
+    open(&StoreConfig::Redis(config), &Clock::system())
+        .await
+        .expect("a store opens whether or not its server is up")
 }
 
 async fn read(store: &dyn Store, key: &str) -> Option<String> {
@@ -33,7 +36,11 @@ async fn read_nevertheless(store: &dyn Store, key: &str) -> Option<String> {
             Ok(found) => return value(found),
             Err(fault) => assert!(began.elapsed() < Duration::from_secs(5), "{fault}"),
         }
-        assert!(asked.elapsed() < BOUND, "a fault came after {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < BOUND,
+            "a fault came after {:?}",
+            asked.elapsed()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -49,8 +56,15 @@ async fn works(store: &dyn Store) {
 /// The fault of a call, which must come within the bound.
 async fn fault(store: &dyn Store) -> StoreError {
     let began = Instant::now();
-    let fault = store.get("wx1.token").await.expect_err("the server is down");
-    assert!(began.elapsed() < BOUND, "a fault came after {:?}", began.elapsed());
+    let fault = store
+        .get("wx1.token")
+        .await
+        .expect_err("the server is down");
+    assert!(
+        began.elapsed() < BOUND,
+        "a fault came after {:?}",
+        began.elapsed()
+    );
     fault
 }
 
@@ -58,7 +72,10 @@ async fn fault(store: &dyn Store) -> StoreError {
 async fn heals(store: &dyn Store) {
     let began = Instant::now();
     while let Err(fault) = store.put("wx1.healed", &record("yes", HOUR)).await {
-        assert!(began.elapsed() < Duration::from_secs(9), "still down: {fault}");
+        assert!(
+            began.elapsed() < Duration::from_secs(9),
+            "still down: {fault}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(read(store, "wx1.healed").await.as_deref(), Some("yes"));
@@ -68,16 +85,36 @@ async fn heals(store: &dyn Store) {
 async fn records_have_the_originals_format() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
-    store.put("wx1.token", &record("a\"b\\c\n微\u{7f}/", Duration::from_millis(7_199_900))).await.unwrap();
-    assert_eq!(server.cli(&["GET", "wx1.token"]), "\"a\\\"b\\\\c\\n微\u{7f}/\"");
+    store
+        .put(
+            "wx1.token",
+            &record("a\"b\\c\n微\u{7f}/", Duration::from_millis(7_199_900)),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        server.cli(&["GET", "wx1.token"]),
+        "\"a\\\"b\\\\c\\n微\u{7f}/\""
+    );
     let left: u64 = server.cli(&["TTL", "wx1.token"]).parse().unwrap();
     assert!((7_198..=7_199).contains(&left), "{left}");
 
-    server.cli(&["SETEX", "wx2.ticket", "7200", "\"written \\u0001 elsewhere\\/\""]);
+    server.cli(&[
+        "SETEX",
+        "wx2.ticket",
+        "7200",
+        "\"written \\u0001 elsewhere\\/\"",
+    ]);
     let found = store.get("wx2.ticket").await.unwrap().expect("it is there");
     let left = Clock::system().wall().until(found.expires_at);
-    assert!(left > Duration::from_millis(7_195_000) && left <= Duration::from_secs(7200), "{left:?}");
-    assert_eq!(value(Some(found)).as_deref(), Some("written \u{1} elsewhere/"));
+    assert!(
+        left > Duration::from_millis(7_195_000) && left <= Duration::from_secs(7200),
+        "{left:?}"
+    );
+    assert_eq!(
+        value(Some(found)).as_deref(),
+        Some("written \u{1} elsewhere/")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +128,13 @@ async fn foreign_data_counts_as_absent_and_is_replaced() {
         server.cli(&["SETEX", "wx1.number", "100", "12"]);
         server.cli(&["SETEX", "wx1.bytes", "100", "\"\u{fffd}"]);
         server.cli(&["RPUSH", "wx1.list", "abc"]);
-        for key in ["wx1.for_ever", "wx1.bare", "wx1.number", "wx1.bytes", "wx1.list"] {
+        for key in [
+            "wx1.for_ever",
+            "wx1.bare",
+            "wx1.number",
+            "wx1.bytes",
+            "wx1.list",
+        ] {
             assert_eq!(read(&*store, key).await, None, "{key}");
             assert_eq!(value(store.take(key).await.unwrap()), None, "{key}");
             let ours = record("ours", HOUR);
@@ -115,9 +158,19 @@ async fn every_key_has_the_prefix() {
     let keys = server.cli(&["KEYS", "*"]);
     let mut keys: Vec<&str> = keys.lines().collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["site:jsdkd:lease:wx1.token", "site:jsdkd:spent:wx1.rotate", "site:wx1.token"]);
+    assert_eq!(
+        keys,
+        [
+            "site:jsdkd:lease:wx1.token",
+            "site:jsdkd:spent:wx1.rotate",
+            "site:wx1.token"
+        ]
+    );
     for key in keys {
-        assert!(server.cli(&["PTTL", key]).parse::<u64>().unwrap() > 3_000_000, "{key} ends some day");
+        assert!(
+            server.cli(&["PTTL", key]).parse::<u64>().unwrap() > 3_000_000,
+            "{key} ends some day"
+        );
     }
 }
 
@@ -125,7 +178,8 @@ async fn every_key_has_the_prefix() {
 async fn a_password_a_user_and_a_database_are_used() {
     let server = RedisServer::with_password("p@ss/wörd");
     server.cli(&[
-        "ACL", "SETUSER", "jsdkd", "on", ">s3cret", "~*", "+get", "+set", "+del", "+incr", "+pttl", "+pexpire", "+eval", "+select",
+        "ACL", "SETUSER", "jsdkd", "on", ">s3cret", "~*", "+get", "+set", "+del", "+incr", "+pttl",
+        "+pexpire", "+eval", "+select",
     ]);
     let host = format!("127.0.0.1:{}", server.port());
     works(&*store_at(&format!("redis://:p%40ss%2Fw%C3%B6rd@{host}/3")).await).await;
@@ -133,21 +187,40 @@ async fn a_password_a_user_and_a_database_are_used() {
     works(&*store_at(&format!("redis://jsdkd:s3cret@{host}")).await).await;
     let options = json!({ "host": "127.0.0.1", "port": server.port().to_string(), "auth_pass": "p@ss/wörd", "db": "2", "string_numbers": null });
     let config = redis::from_options(options.as_object().unwrap()).unwrap();
-    works(&*open(&StoreConfig::Redis(config), &Clock::system()).await.unwrap()).await;
+    works(
+        &*open(&StoreConfig::Redis(config), &Clock::system())
+            .await
+            .unwrap(),
+    )
+    .await;
     assert_eq!(server.cli(&["-n", "2", "GET", "wx1.token"]), "\"abc\"");
 
     let none = fault(&*store_at(&format!("redis://{host}")).await).await;
     assert!(none.cause.contains("wants a password"), "{none}");
     let wrong = fault(&*store_at(&format!("redis://:wr0ng@{host}")).await).await;
-    assert!(wrong.cause.contains("refused the password") && !wrong.to_string().contains("wr0ng"), "{wrong}");
-    server.cli(&["ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "+get", "+pttl"]);
+    assert!(
+        wrong.cause.contains("refused the password") && !wrong.to_string().contains("wr0ng"),
+        "{wrong}"
+    );
+    server.cli(&[
+        "ACL", "SETUSER", "reader", "on", ">s3cret", "~*", "+get", "+pttl",
+    ]);
     let reader = store_at(&format!("redis://reader:s3cret@{host}")).await;
     assert_eq!(read(&*reader, "wx1.token").await.as_deref(), Some("abc"));
-    let denied = reader.put("wx1.token", &record("SECRET", HOUR)).await.unwrap_err();
-    assert!(denied.cause.contains("may not") && denied.operation == "write", "{denied}");
+    let denied = reader
+        .put("wx1.token", &record("SECRET", HOUR))
+        .await
+        .unwrap_err();
+    assert!(
+        denied.cause.contains("may not") && denied.operation == "write",
+        "{denied}"
+    );
 
     let absent = fault(&*store_at(&format!("redis://:p%40ss%2Fw%C3%B6rd@{host}/99")).await).await;
-    assert!(absent.cause.contains("no database of that number"), "{absent}");
+    assert!(
+        absent.cause.contains("no database of that number"),
+        "{absent}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,8 +234,14 @@ async fn a_full_server_says_what_to_do() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    let full = store.put("wx1.token", &record("SECRET", HOUR)).await.unwrap_err();
-    assert!(full.cause.contains("maxmemory") && !full.to_string().contains("SECRET"), "{full}");
+    let full = store
+        .put("wx1.token", &record("SECRET", HOUR))
+        .await
+        .unwrap_err();
+    assert!(
+        full.cause.contains("maxmemory") && !full.to_string().contains("SECRET"),
+        "{full}"
+    );
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     works(&*store).await;
 }
@@ -181,10 +260,15 @@ async fn a_unix_socket_works() {
 async fn tls_trusts_the_given_authority_and_no_other() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (server, other) = (RedisServer::with_tls(), RedisServer::with_tls());
-    let url = |host: &str, ca: &RedisServer| format!("rediss://{host}:{}?ca={}", server.port(), ca.ca().display());
+    let url = |host: &str, ca: &RedisServer| {
+        format!("rediss://{host}:{}?ca={}", server.port(), ca.ca().display())
+    };
     works(&*store_at(&url("127.0.0.1", &server)).await).await;
     works(&*store_at(&url("localhost", &server)).await).await;
-    for refused in [url("127.0.0.1", &other), format!("rediss://127.0.0.1:{}", server.port())] {
+    for refused in [
+        url("127.0.0.1", &other),
+        format!("rediss://127.0.0.1:{}", server.port()),
+    ] {
         let untrusted = fault(&*store_at(&refused).await).await;
         assert!(untrusted.cause.contains("certificate"), "{untrusted}");
     }
@@ -195,10 +279,21 @@ async fn tls_trusts_the_given_authority_and_no_other() {
 #[tokio::test]
 async fn only_invalid_settings_prevent_opening() {
     let mut config = redis::from_url("rediss://127.0.0.1:1").unwrap();
-    for broken in ["no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        config.tls = Some(credentials::store::RedisTls { ca: Some(broken.to_owned()), ..Default::default() });
-        let refused = open(&StoreConfig::Redis(config.clone()), &Clock::system()).await.err();
-        assert!(matches!(refused, Some(OpenError::Misconfigured(_))), "{refused:?}");
+    for broken in [
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        config.tls = Some(credentials::store::RedisTls {
+            ca: Some(broken.to_owned()),
+            ..Default::default()
+        });
+        let refused = open(&StoreConfig::Redis(config.clone()), &Clock::system())
+            .await
+            .err();
+        assert!(
+            matches!(refused, Some(OpenError::Misconfigured(_))),
+            "{refused:?}"
+        );
     }
 }
 
@@ -210,9 +305,19 @@ async fn a_dead_server_fails_at_once_and_recovers() {
     let began = Instant::now();
     for _ in 0..100 {
         let dead = fault(&*store).await;
-        assert!(dead.cause.contains(&format!("nothing listens at redis at 127.0.0.1:{}", server.port())), "{dead}");
+        assert!(
+            dead.cause.contains(&format!(
+                "nothing listens at redis at 127.0.0.1:{}",
+                server.port()
+            )),
+            "{dead}"
+        );
     }
-    assert!(began.elapsed() < BOUND, "a hundred faults took {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < BOUND,
+        "a hundred faults took {:?}",
+        began.elapsed()
+    );
     server.restart();
     heals(&*store).await;
     server.kill();
@@ -235,10 +340,16 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         assert!(store.take_permit("wx1.rotate", 100, HOUR).await.unwrap());
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
-        store.put("wx1.ticket", &record("once", HOUR)).await.unwrap();
+        store
+            .put("wx1.ticket", &record("once", HOUR))
+            .await
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(250)).await;
         server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert_eq!(value(store.take("wx1.ticket").await.unwrap()).as_deref(), Some("once"));
+        assert_eq!(
+            value(store.take("wx1.ticket").await.unwrap()).as_deref(),
+            Some("once")
+        );
     }
 }
 
@@ -254,7 +365,11 @@ async fn a_hanging_server_times_out_and_recovers() {
         // From then on nobody waits long for an answer that will not come.
         let began = Instant::now();
         fault(&**store).await;
-        assert!(began.elapsed() < Duration::from_millis(750), "the second fault took {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(750),
+            "the second fault took {:?}",
+            began.elapsed()
+        );
     }
     server.resume();
     for store in [warm, cold] {
@@ -298,7 +413,11 @@ async fn a_thousand_callers_share_one_connection() {
         assert_eq!(caller.await.unwrap().unwrap(), None);
     }
     let clients = server.cli(&["CLIENT", "LIST", "TYPE", "normal"]);
-    assert_eq!(clients.lines().count(), 2, "ours and the tool's own:\n{clients}");
+    assert_eq!(
+        clients.lines().count(),
+        2,
+        "ours and the tool's own:\n{clients}"
+    );
     store.close().await.unwrap();
     let closed = store.get("wx1.token").await.unwrap_err();
     assert!(closed.cause.contains("closed"), "{closed}");
@@ -311,21 +430,41 @@ async fn sentinels_lead_to_the_master_and_its_successor() {
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
     let sentinel = RedisServer::sentinel_of(master.port());
-    sentinel.await_answer(&["SENTINEL", "replicas", "mymaster"], &replica.port().to_string());
+    sentinel.await_answer(
+        &["SENTINEL", "replicas", "mymaster"],
+        &replica.port().to_string(),
+    );
 
     // The first of the sentinels does not exist and must not matter.
-    let url = format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/mymaster", sentinel.port());
+    let url = format!(
+        "redis-sentinel://127.0.0.1:1,127.0.0.1:{}/mymaster",
+        sentinel.port()
+    );
     let store = store_at(&url).await;
     works(&*store).await;
     assert_eq!(master.cli(&["GET", "wx1.token"]), "\"abc\"");
     replica.await_answer(&["GET", "wx1.token"], "\"abc\"");
-    let unknown = fault(&*store_at(&format!("redis-sentinel://127.0.0.1:{}/other", sentinel.port())).await).await;
-    assert!(unknown.cause.contains("no sentinel knows that master"), "{unknown}");
+    let unknown = fault(
+        &*store_at(&format!(
+            "redis-sentinel://127.0.0.1:{}/other",
+            sentinel.port()
+        ))
+        .await,
+    )
+    .await;
+    assert!(
+        unknown.cause.contains("no sentinel knows that master"),
+        "{unknown}"
+    );
 
     master.kill();
     heals(&*store).await;
     assert_eq!(replica.cli(&["GET", "wx1.healed"]), "\"yes\"");
-    assert_eq!(read(&*store, "wx1.token").await.as_deref(), Some("abc"), "nothing was lost on the way");
+    assert_eq!(
+        read(&*store, "wx1.token").await.as_deref(),
+        Some("abc"),
+        "nothing was lost on the way"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,17 +472,36 @@ async fn failover_works_while_master_and_a_sentinel_hang() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
-    let (hung, sentinel) = (RedisServer::sentinel_of(master.port()), RedisServer::sentinel_of(master.port()));
-    sentinel.await_answer(&["SENTINEL", "replicas", "mymaster"], &replica.port().to_string());
+    let (hung, sentinel) = (
+        RedisServer::sentinel_of(master.port()),
+        RedisServer::sentinel_of(master.port()),
+    );
+    sentinel.await_answer(
+        &["SENTINEL", "replicas", "mymaster"],
+        &replica.port().to_string(),
+    );
     hung.pause();
-    let store = store_at(&format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/mymaster", hung.port(), sentinel.port())).await;
+    let store = store_at(&format!(
+        "redis-sentinel://127.0.0.1:{},127.0.0.1:{}/mymaster",
+        hung.port(),
+        sentinel.port()
+    ))
+    .await;
     works(&*store).await;
-    // A sentinel alone may not elect itself when it knows of another, so the promotion is done by hand.
+    // A sentinel alone may not elect itself when it knows of another, so the promotion is done by
+    // hand.
     master.pause();
     fault(&*store).await;
     replica.cli(&["REPLICAOF", "NO", "ONE"]);
     sentinel.cli(&["SENTINEL", "REMOVE", "mymaster"]);
-    sentinel.cli(&["SENTINEL", "MONITOR", "mymaster", "127.0.0.1", &replica.port().to_string(), "1"]);
+    sentinel.cli(&[
+        "SENTINEL",
+        "MONITOR",
+        "mymaster",
+        "127.0.0.1",
+        &replica.port().to_string(),
+        "1",
+    ]);
     heals(&*store).await;
     assert_eq!(replica.cli(&["GET", "wx1.healed"]), "\"yes\"");
     master.kill();
@@ -353,7 +511,14 @@ async fn failover_works_while_master_and_a_sentinel_hang() {
 async fn sentinels_and_clusters_take_the_password_too() {
     let master = RedisServer::with_password("s3cret");
     let sentinel = RedisServer::sentinel_with_password(master.port(), "s3cret");
-    works(&*store_at(&format!("redis-sentinel://:s3cret@127.0.0.1:{}/mymaster/1", sentinel.port())).await).await;
+    works(
+        &*store_at(&format!(
+            "redis-sentinel://:s3cret@127.0.0.1:{}/mymaster/1",
+            sentinel.port()
+        ))
+        .await,
+    )
+    .await;
     assert_eq!(master.cli(&["-n", "1", "GET", "wx1.token"]), "\"abc\"");
 
     let cluster = RedisCluster::start();
@@ -361,11 +526,18 @@ async fn sentinels_and_clusters_take_the_password_too() {
         node.cli(&["CONFIG", "SET", "requirepass", "s3cret"]);
     }
     works(&*store_at(&cluster.url().replace("redis://", "redis://:s3cret@")).await).await;
-    for (url, wanted) in
-        [(cluster.url(), "password"), (cluster.url().replace("redis://", "redis://:wr0ng@"), "refused the password")]
-    {
+    for (url, wanted) in [
+        (cluster.url(), "password"),
+        (
+            cluster.url().replace("redis://", "redis://:wr0ng@"),
+            "refused the password",
+        ),
+    ] {
         let refused = fault(&*store_at(&url).await).await;
-        assert!(refused.cause.contains(wanted) && !refused.to_string().contains("wr0ng"), "{refused}");
+        assert!(
+            refused.cause.contains(wanted) && !refused.to_string().contains("wr0ng"),
+            "{refused}"
+        );
     }
 }
 
@@ -375,11 +547,21 @@ async fn a_demoted_master_is_left_for_the_new_one() {
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
     let sentinel = RedisServer::sentinel_of(master.port());
-    sentinel.await_answer(&["SENTINEL", "replicas", "mymaster"], &replica.port().to_string());
-    let store = store_at(&format!("redis-sentinel://127.0.0.1:{}/mymaster", sentinel.port())).await;
+    sentinel.await_answer(
+        &["SENTINEL", "replicas", "mymaster"],
+        &replica.port().to_string(),
+    );
+    let store = store_at(&format!(
+        "redis-sentinel://127.0.0.1:{}/mymaster",
+        sentinel.port()
+    ))
+    .await;
     works(&*store).await;
     sentinel.await_answer(&["SENTINEL", "failover", "mymaster"], "OK");
-    sentinel.await_answer(&["SENTINEL", "get-master-addr-by-name", "mymaster"], &replica.port().to_string());
+    sentinel.await_answer(
+        &["SENTINEL", "get-master-addr-by-name", "mymaster"],
+        &replica.port().to_string(),
+    );
     // The sentinel will do this too, but takes up to ten seconds.
     master.cli(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
     master.await_answer(&["ROLE"], "slave");
@@ -392,7 +574,11 @@ async fn the_error_names_a_read_only_replica() {
     let master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
-    let fault = store_at(&replica.url()).await.put("wx1.token", &record("abc", HOUR)).await.unwrap_err();
+    let fault = store_at(&replica.url())
+        .await
+        .put("wx1.token", &record("abc", HOUR))
+        .await
+        .unwrap_err();
     assert!(fault.cause.contains("read-only replica"), "{fault}");
 }
 
@@ -404,14 +590,38 @@ async fn all_keys_of_a_credential_share_a_cluster_slot() {
     for app in ["wx1", "wx2", "wx3"] {
         let key = format!("{app}.token");
         store.put(&key, &record("abc", HOUR)).await.unwrap();
-        store.put(&format!("{key}.version"), &record("{}", HOUR)).await.unwrap();
-        assert_eq!(read(&*store, &format!("{key}.version")).await.as_deref(), Some("{}"));
+        store
+            .put(&format!("{key}.version"), &record("{}", HOUR))
+            .await
+            .unwrap();
+        assert_eq!(
+            read(&*store, &format!("{key}.version")).await.as_deref(),
+            Some("{}")
+        );
         assert!(has_lease(&*store, &key, "me").await);
-        assert!(store.take_permit(&format!("{key}.rotation"), 1, HOUR).await.unwrap());
-        assert!(store.take_permit(&format!("{key}.rotations.20000"), 1, HOUR).await.unwrap());
-        let keys: Vec<String> = cluster.nodes.iter().flat_map(|node| node.names_like(&format!("*{app}*"))).collect();
+        assert!(
+            store
+                .take_permit(&format!("{key}.rotation"), 1, HOUR)
+                .await
+                .unwrap()
+        );
+        assert!(
+            store
+                .take_permit(&format!("{key}.rotations.20000"), 1, HOUR)
+                .await
+                .unwrap()
+        );
+        let keys: Vec<String> = cluster
+            .nodes
+            .iter()
+            .flat_map(|node| node.names_like(&format!("*{app}*")))
+            .collect();
         assert_eq!(keys.len(), 5, "{keys:?}");
-        assert!(keys.contains(&format!("site:{key}")) && keys.iter().all(|name| slot(name) == slot(&keys[0])), "{keys:?}");
+        assert!(
+            keys.contains(&format!("site:{key}"))
+                && keys.iter().all(|name| slot(name) == slot(&keys[0])),
+            "{keys:?}"
+        );
     }
 }
 
@@ -428,7 +638,10 @@ async fn moved_slots_of_a_cluster_are_followed() {
         let owner = cluster.move_slot_of(key);
         assert_eq!(read(&*store, key).await.as_deref(), Some(key));
         store.put(key, &record(key, HOUR)).await.unwrap();
-        assert_eq!(cluster.nodes[owner].cli(&["GET", key]), format!("\"{key}\""));
+        assert_eq!(
+            cluster.nodes[owner].cli(&["GET", key]),
+            format!("\"{key}\"")
+        );
         assert!(has_lease(&*store, key, "me").await);
         release(&*store, key, "me").await;
         assert_eq!(value(store.take(key).await.unwrap()).as_deref(), Some(key));
@@ -439,7 +652,11 @@ async fn moved_slots_of_a_cluster_are_followed() {
     }
     // Someone who names one node of it as a lone server is told so.
     let elsewhere = keys.iter().find(|key| cluster.owner(key) != 0).unwrap();
-    let lone = store_at(&cluster.nodes[0].url()).await.get(elsewhere).await.unwrap_err();
+    let lone = store_at(&cluster.nodes[0].url())
+        .await
+        .get(elsewhere)
+        .await
+        .unwrap_err();
     assert!(lone.cause.contains("belongs to a cluster"), "{lone}");
 }
 
@@ -456,7 +673,12 @@ async fn a_dead_cluster_node_stops_only_its_own_keys() {
 async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer)) {
     let mut cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let key_of = |node| (0..).map(|n| format!("wx{n}.token")).find(|key| cluster.owner(key) == node).unwrap();
+    let key_of = |node| {
+        (0..)
+            .map(|n| format!("wx{n}.token"))
+            .find(|key| cluster.owner(key) == node)
+            .unwrap()
+    };
     let keys: Vec<String> = (0..3).map(key_of).collect();
     for key in &keys {
         store.put(key, &record(key, HOUR)).await.unwrap();
@@ -467,14 +689,22 @@ async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer
         tokio::spawn(async move {
             let began = Instant::now();
             store.get(&key).await.expect_err("its node is down");
-            assert!(began.elapsed() < BOUND, "a fault came after {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < BOUND,
+                "a fault came after {:?}",
+                began.elapsed()
+            );
         })
     });
     let crowd: Vec<_> = crowd.collect();
     let cold = store_at(&cluster.url()).await;
     for key in &keys[1..] {
         assert_eq!(read_nevertheless(&*store, key).await.as_ref(), Some(key));
-        assert_eq!(read_nevertheless(&*cold, key).await.as_ref(), Some(key), "nor does it harm who comes only now");
+        assert_eq!(
+            read_nevertheless(&*cold, key).await.as_ref(),
+            Some(key),
+            "nor does it harm who comes only now"
+        );
     }
     for one in crowd {
         one.await.unwrap();
@@ -482,7 +712,10 @@ async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer
     recover(&mut cluster.nodes[0]);
     let began = Instant::now();
     while store.get(&keys[0]).await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(5), "the node is back, and nobody noticed");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "the node is back, and nobody noticed"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -497,7 +730,10 @@ async fn a_hanging_cluster_node_is_left_for_its_replica() {
     cluster.nodes[owner].pause();
     let began = Instant::now();
     while store.put("wx1.token", &record("new", HOUR)).await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(7), "the replica was never found");
+        assert!(
+            began.elapsed() < Duration::from_secs(7),
+            "the replica was never found"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(replica.cli(&["GET", "wx1.token"]), "\"new\"");

@@ -38,8 +38,16 @@ async fn a_current_value_is_renewed_and_an_older_one_is_not() {
     assert_ne!(second, first);
     assert_eq!(answer.json(), json!({ "key": "token", "value": second }));
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(app.rotate("token", &first).await.json()["value"], *second, "an older value: the current one");
-    assert_eq!(app.rotate("token", "never seen").await.json()["value"], *second, "an unknown value: the current one");
+    assert_eq!(
+        app.rotate("token", &first).await.json()["value"],
+        *second,
+        "an older value: the current one"
+    );
+    assert_eq!(
+        app.rotate("token", "never seen").await.json()["value"],
+        *second,
+        "an unknown value: the current one"
+    );
     assert_eq!(app.value("token").await, second);
     assert_eq!(app.sandbox.calls(TOKEN), 2);
     app.stop().await;
@@ -49,11 +57,16 @@ async fn a_current_value_is_renewed_and_an_older_one_is_not() {
 async fn two_hundred_reports_cause_one_renewal() {
     let app = TestApp::start().await;
     let first = app.value("token").await;
-    app.sandbox.fault(Fault::delay(Duration::from_millis(300)).on(TOKEN));
+    app.sandbox
+        .fault(Fault::delay(Duration::from_millis(300)).on(TOKEN));
     let answers = join_all((0..200).map(|_| app.rotate("token", &first))).await;
     let second = app.value("token").await;
     assert!(second != first && app.sandbox.accepts(&second));
-    assert!(answers.iter().all(|answer| answer.json()["value"] == *second));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.json()["value"] == *second)
+    );
     assert_eq!(app.sandbox.calls(TOKEN), 2);
     app.stop().await;
 }
@@ -61,7 +74,10 @@ async fn two_hundred_reports_cause_one_renewal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rotating_a_missing_value_fetches_it() {
     let app = TestApp::start().await;
-    let token = app.rotate("token", "from a former life").await.json()["value"].as_str().expect("a value").to_owned();
+    let token = app.rotate("token", "from a former life").await.json()["value"]
+        .as_str()
+        .expect("a value")
+        .to_owned();
     assert!(app.sandbox.accepts(&token));
     assert_eq!(app.sandbox.calls(TOKEN), 1);
     app.stop().await;
@@ -94,7 +110,11 @@ async fn rotations_are_thirty_seconds_apart() {
             );
             world.clock.advance(Duration::from_secs(1));
         }
-        assert_eq!(world.token_calls(), calls, "{token_api:?}: past the limit WeChat is not even asked");
+        assert_eq!(
+            world.token_calls(),
+            calls,
+            "{token_api:?}: past the limit WeChat is not even asked"
+        );
         world.clock.advance(Duration::from_secs(1));
         let third = instance.rotate(&second).await.expect("a token");
         assert_ne!(third, second, "{token_api:?}: 30 s after the last");
@@ -105,9 +125,16 @@ async fn rotations_are_thirty_seconds_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daily_quota_is_enforced_and_comes_back() {
-    for (token_api, budget) in [(TokenApi::Basic, 2), (TokenApi::Stable, 2), (TokenApi::Basic, 0)] {
+    for (token_api, budget) in [
+        (TokenApi::Basic, 2),
+        (TokenApi::Stable, 2),
+        (TokenApi::Basic, 0),
+    ] {
         let world = World::new(Clock::manual(Clock::system().wall())).await;
-        let account = Account { rotations_per_day: budget, ..account(token_api) };
+        let account = Account {
+            rotations_per_day: budget,
+            ..account(token_api)
+        };
         let instance = world.instance_of(store(&world), account, Keep::Active);
         let mut current = instance.token().await.expect("a token");
         for turn in 0..budget + 3 {
@@ -115,21 +142,37 @@ async fn the_daily_quota_is_enforced_and_comes_back() {
             // Whoever else would look after the value has the time to.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let next = instance.rotate(&current).await.expect("a token");
-            assert_eq!(next != current, turn < budget, "{token_api:?}: turn {turn} of {budget}");
+            assert_eq!(
+                next != current,
+                turn < budget,
+                "{token_api:?}: turn {turn} of {budget}"
+            );
             current = next;
         }
-        // On stable what is current may always be asked for without force, but once: the answer is as good for the next 30 s.
+        // On stable what is current may always be asked for without force, but once: the answer is
+        // as good for the next 30 s.
         let asked = if token_api == TokenApi::Stable { 3 } else { 0 };
-        assert_eq!(world.token_calls(), u64::from(1 + budget + asked), "{token_api:?}");
+        assert_eq!(
+            world.token_calls(),
+            u64::from(1 + budget + asked),
+            "{token_api:?}"
+        );
         world.clock.advance(Duration::from_secs(24 * 3600));
         let next_day = instance.token().await.expect("a token");
-        assert_eq!(instance.rotate(&next_day).await.expect("a token") != next_day, budget > 0, "{token_api:?}: another day");
+        assert_eq!(
+            instance.rotate(&next_day).await.expect("a token") != next_day,
+            budget > 0,
+            "{token_api:?}: another day"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_per_day_is_a_setting() {
-    let app = TestApp::with(json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "rotationsPerDay": 0 }] })).await;
+    let app = TestApp::with(
+        json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "rotationsPerDay": 0 }] }),
+    )
+    .await;
     let token = app.value("token").await;
     assert_eq!(app.rotate("token", &token).await.json()["value"], *token);
     assert_eq!(app.sandbox.calls(TOKEN), 1);
@@ -141,45 +184,89 @@ async fn on_stable_a_rotation_forces_and_voids_the_old_token() {
     let (world, instance) = still(TokenApi::Stable).await;
     let first = instance.token().await.expect("a token");
     let second = instance.rotate(&first).await.expect("a token");
-    assert!(world.sandbox.accepts(&second) && !world.sandbox.accepts(&first), "only force_refresh voids the old one at once");
+    assert!(
+        world.sandbox.accepts(&second) && !world.sandbox.accepts(&first),
+        "only force_refresh voids the old one at once"
+    );
     assert_eq!(world.sandbox.calls("/cgi-bin/stable_token"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tickets_rotate_without_their_token() {
     let app = TestApp::start().await;
-    app.sandbox.tune(sandbox::Tuning { ticket_reuse: Some(false), ..Default::default() });
-    let (token, first, card) = (app.value("token").await, app.value("ticket").await, app.value("card_ticket").await);
-    let second = app.rotate("ticket", &first).await.json()["value"].as_str().expect("a value").to_owned();
+    app.sandbox.tune(sandbox::Tuning {
+        ticket_reuse: Some(false),
+        ..Default::default()
+    });
+    let (token, first, card) = (
+        app.value("token").await,
+        app.value("ticket").await,
+        app.value("card_ticket").await,
+    );
+    let second = app.rotate("ticket", &first).await.json()["value"]
+        .as_str()
+        .expect("a value")
+        .to_owned();
     assert_ne!(second, first);
     assert_eq!(app.rotate("ticket", &first).await.json()["value"], *second);
-    assert_eq!((app.value("token").await, app.value("card_ticket").await), (token, card), "the others stay");
-    assert_eq!((app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)), (1, 3));
+    assert_eq!(
+        (app.value("token").await, app.value("card_ticket").await),
+        (token, card),
+        "the others stay"
+    );
+    assert_eq!(
+        (app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)),
+        (1, 3)
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_returned_unchanged_is_requested_once() {
     let (world, instance) = still(TokenApi::Basic).await;
-    let ticket = instance.value(CredentialKind::JsapiTicket).await.expect("a ticket");
+    let ticket = instance
+        .value(CredentialKind::JsapiTicket)
+        .await
+        .expect("a ticket");
     for _ in 0..5 {
-        assert_eq!(instance.rotate_kind(CredentialKind::JsapiTicket, &ticket).await.expect("a ticket"), ticket);
+        assert_eq!(
+            instance
+                .rotate_kind(CredentialKind::JsapiTicket, &ticket)
+                .await
+                .expect("a ticket"),
+            ticket
+        );
     }
-    assert_eq!((world.token_calls(), world.ticket_calls()), (1, 2), "unchanged is no reason to ask again within 30 s");
+    assert_eq!(
+        (world.token_calls(), world.ticket_calls()),
+        (1, 2),
+        "unchanged is no reason to ask again within 30 s"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_rotation_says_why_and_keeps_the_value() {
     let app = TestApp::start().await;
     let token = app.value("token").await;
-    app.sandbox.fault(Fault::errcode(45009, "reach max api daily quota limit"));
-    let problem = app.rotate("token", &token).await.problem(502, "upstream_refused");
+    app.sandbox
+        .fault(Fault::errcode(45009, "reach max api daily quota limit"));
+    let problem = app
+        .rotate("token", &token)
+        .await
+        .problem(502, "upstream_refused");
     assert_eq!(problem["errcode"], 45009);
     for answer in join_all((0..20).map(|_| app.rotate("token", &token))).await {
         assert_eq!(answer.problem(503, "cooling_down")["errcode"], 45009);
     }
-    assert_eq!(app.rotate("token", "an older one").await.json()["value"], *token);
-    assert_eq!(app.value("token").await, token, "who has not been refused goes on");
+    assert_eq!(
+        app.rotate("token", "an older one").await.json()["value"],
+        *token
+    );
+    assert_eq!(
+        app.value("token").await,
+        token,
+        "who has not been refused goes on"
+    );
     assert_eq!(app.sandbox.calls(TOKEN), 2);
     app.stop().await;
 }
@@ -189,7 +276,9 @@ async fn a_failed_rotation_does_not_start_the_thirty_seconds() {
     for token_api in [TokenApi::Basic, TokenApi::Stable] {
         let (world, instance) = still(token_api).await;
         let first = instance.token().await.expect("a token");
-        world.sandbox.fault(Fault::errcode(-1, "system error").times(1));
+        world
+            .sandbox
+            .fault(Fault::errcode(-1, "system error").times(1));
         instance.rotate(&first).await.expect_err("WeChat is busy");
         // The pause after a failure ends sooner than the thirty seconds.
         world.clock.advance(Duration::from_secs(2));
@@ -197,8 +286,16 @@ async fn a_failed_rotation_does_not_start_the_thirty_seconds() {
         assert_ne!(second, first, "{token_api:?}: nothing had been renewed");
         // This one counts, and from now on.
         world.clock.advance(Duration::from_secs(29));
-        assert_eq!(instance.rotate(&second).await.expect("a token"), second, "{token_api:?}");
+        assert_eq!(
+            instance.rotate(&second).await.expect("a token"),
+            second,
+            "{token_api:?}"
+        );
         world.clock.advance(Duration::from_secs(2));
-        assert_ne!(instance.rotate(&second).await.expect("a token"), second, "{token_api:?}");
+        assert_ne!(
+            instance.rotate(&second).await.expect("a token"),
+            second,
+            "{token_api:?}"
+        );
     }
 }

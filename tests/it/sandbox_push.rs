@@ -1,4 +1,5 @@
-//! The sandbox pushes to a message server, in process and by `jsdkd sandbox --push`: what arrives there, and what each answer is worth.
+//! The sandbox pushes to a message server, in process and by `jsdkd sandbox --push`: what arrives
+//! there, and what each answer is worth.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -39,14 +40,18 @@ fn message_server() -> Route {
 }
 
 async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
-    let query = web::Query::<std::collections::HashMap<String, String>>::from_query(request.query_string()).unwrap();
+    let query =
+        web::Query::<std::collections::HashMap<String, String>>::from_query(request.query_string())
+            .unwrap();
     let of = |name: &str| query.get(name).map_or("", String::as_str);
     let (timestamp, nonce, is_sealed) = (of("timestamp"), of("nonce"), of("encrypt_type") == "aes");
-    let mut genuine = request.method() == "POST" && signature::push(TOKEN, timestamp, nonce).matches(of("signature"));
+    let mut genuine = request.method() == "POST"
+        && signature::push(TOKEN, timestamp, nonce).matches(of("signature"));
     let mut clear = body.to_vec();
     if is_sealed {
         let envelope = Envelope::parse(&body).unwrap();
-        genuine &= crypt::signature(TOKEN, timestamp, nonce, &envelope.encrypt).matches(of("msg_signature"));
+        genuine &= crypt::signature(TOKEN, timestamp, nonce, &envelope.encrypt)
+            .matches(of("msg_signature"));
         clear = key().decrypt(&app(), &envelope.encrypt).unwrap();
     }
     if !genuine {
@@ -58,12 +63,26 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
         Body::Text { content, .. } => content.clone(),
         other => format!("{other:?}"),
     };
-    let reply = Reply::Text { content: format!("You said {said}") }.write(&message, NOW).unwrap();
+    let reply = Reply::Text {
+        content: format!("You said {said}"),
+    }
+    .write(&message, NOW)
+    .unwrap();
     let sealed = |token: &str, app: &str| {
         let app = AppId::parse(app).unwrap();
-        sealed_reply_as(message.form, token, &key().encrypt(&app, reply.as_bytes(), rand::random()), NOW, nonce)
+        sealed_reply_as(
+            message.form,
+            token,
+            &key().encrypt(&app, reply.as_bytes(), rand::random()),
+            NOW,
+            nonce,
+        )
     };
-    let ok = |body: String| HttpResponse::Ok().content_type("application/xml").body(body);
+    let ok = |body: String| {
+        HttpResponse::Ok()
+            .content_type("application/xml")
+            .body(body)
+    };
     match request.path() {
         "/success" => ok("success".to_owned()),
         "/nothing" => ok(String::new()),
@@ -71,10 +90,14 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
         "/echo" | "/clear" => ok(reply),
         "/wrong-token" => ok(sealed("another-token", APP)),
         "/wrong-app" => ok(sealed(TOKEN, "wx5823bf96d3bd56c8")),
-        "/html" => HttpResponse::Ok().content_type("text/html").body("<html><p>\u{1b}[2JWelcome!</p></html>"),
+        "/html" => HttpResponse::Ok()
+            .content_type("text/html")
+            .body("<html><p>\u{1b}[2JWelcome!</p></html>"),
         "/json" => HttpResponse::Ok().json("success"),
         "/error" => HttpResponse::build(StatusCode::BAD_GATEWAY).body("success"),
-        "/moved" => HttpResponse::Found().insert_header(("location", "/success")).finish(),
+        "/moved" => HttpResponse::Found()
+            .insert_header(("location", "/success"))
+            .finish(),
         "/long" => ok("x".repeat(70_000)),
         "/late" => pending().await,
         other => panic!("no {other}"),
@@ -85,7 +108,11 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
 fn to(server: SocketAddr, path: &str, mode: PushMode, message: Pushed) -> Push {
     let url = format!("http://{server}{path}").parse().unwrap();
     let plain = Push::new(url, TOKEN.into(), app(), message);
-    Push { mode, aes_key: (mode != PushMode::Plain).then(|| KEY.into()), ..plain }
+    Push {
+        mode,
+        aes_key: (mode != PushMode::Plain).then(|| KEY.into()),
+        ..plain
+    }
 }
 
 const MODES: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
@@ -94,15 +121,34 @@ const MODES: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::S
 async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear() {
     let (server, _guard) = standin::serve(message_server);
     for mode in MODES {
-        let answer = push(&to(server, "/echo?of=theirs", mode, Pushed::text("你好 ]]> & <b>"))).await.unwrap();
-        assert!(answer.is_success() && answer.user_sees().is_none(), "{answer:?}");
+        let answer = push(&to(
+            server,
+            "/echo?of=theirs",
+            mode,
+            Pushed::text("你好 ]]> & <b>"),
+        ))
+        .await
+        .unwrap();
+        assert!(
+            answer.is_success() && answer.user_sees().is_none(),
+            "{answer:?}"
+        );
         assert_eq!((answer.status, answer.tries), (200, 1));
-        assert_eq!(answer.body.contains("<Encrypt>"), mode != PushMode::Plain, "the body is as it came: {answer:?}");
+        assert_eq!(
+            answer.body.contains("<Encrypt>"),
+            mode != PushMode::Plain,
+            "the body is as it came: {answer:?}"
+        );
         let reply = answer.reply.expect("a reply");
         assert_eq!(reply.text("Content"), Some("You said 你好 ]]> & <b>"));
         for path in ["/success", "/nothing"] {
-            let answer = push(&to(server, path, mode, Pushed::event("subscribe"))).await.unwrap();
-            assert!(answer.is_success() && answer.reply.is_none(), "{path}: {answer:?}");
+            let answer = push(&to(server, path, mode, Pushed::event("subscribe")))
+                .await
+                .unwrap();
+            assert!(
+                answer.is_success() && answer.reply.is_none(),
+                "{path}: {answer:?}"
+            );
         }
     }
 }
@@ -113,27 +159,64 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
     for mode in MODES {
         let mut hello = to(server, "/echo", mode, Pushed::text("你好 \" & <b>"));
         hello.form = Form::Json;
-        assert!(hello.clear().starts_with(r#"{"ToUserName":"gh_"#), "{}", hello.clear());
+        assert!(
+            hello.clear().starts_with(r#"{"ToUserName":"gh_"#),
+            "{}",
+            hello.clear()
+        );
         let answer = push(&hello).await.unwrap();
-        assert!(answer.is_success() && answer.body.starts_with('{'), "{answer:?}");
-        assert_eq!(answer.body.contains("\"Encrypt\""), mode != PushMode::Plain, "the body is as it came: {answer:?}");
-        assert_eq!(answer.reply.expect("a reply").text("Content"), Some("You said 你好 \" & <b>"));
+        assert!(
+            answer.is_success() && answer.body.starts_with('{'),
+            "{answer:?}"
+        );
+        assert_eq!(
+            answer.body.contains("\"Encrypt\""),
+            mode != PushMode::Plain,
+            "the body is as it came: {answer:?}"
+        );
+        assert_eq!(
+            answer.reply.expect("a reply").text("Content"),
+            Some("You said 你好 \" & <b>")
+        );
     }
     let raw = r#"{"ToUserName":"gh_1","FromUserName":"oRaw","CreateTime":1,"MsgType":"text","Content":"raw"}"#;
     let mut raw = to(server, "/echo", PushMode::Safe, Pushed::json(raw));
     raw.openid = "oRaw".to_owned();
-    assert_eq!(push(&raw).await.unwrap().reply.expect("a reply").text("Content"), Some("You said raw"));
+    assert_eq!(
+        push(&raw)
+            .await
+            .unwrap()
+            .reply
+            .expect("a reply")
+            .text("Content"),
+        Some("You said raw")
+    );
 }
 
 #[tokio::test]
 async fn who_when_and_which_can_be_chosen() {
     let (server, _guard) = standin::serve(message_server);
-    let mut chosen = to(server, "/echo", PushMode::Safe, Pushed::event("SCAN").key("7").field("Ticket", "T"));
-    (chosen.openid, chosen.to, chosen.created) = ("oSomebody".to_owned(), "gh_somewhere".to_owned(), UnixSeconds(77));
+    let mut chosen = to(
+        server,
+        "/echo",
+        PushMode::Safe,
+        Pushed::event("SCAN").key("7").field("Ticket", "T"),
+    );
+    (chosen.openid, chosen.to, chosen.created) = (
+        "oSomebody".to_owned(),
+        "gh_somewhere".to_owned(),
+        UnixSeconds(77),
+    );
     (chosen.timestamp, chosen.nonce) = (Some(UnixSeconds(78)), Some("n&=?".to_owned()));
     let reply = push(&chosen).await.unwrap().reply.expect("a reply");
-    assert_eq!((reply.text("ToUserName"), reply.text("FromUserName")), (Some("oSomebody"), Some("gh_somewhere")));
-    assert_eq!(reply.text("Content"), Some(r#"You said Event(Scan { scene: "7", ticket: Some("T") })"#));
+    assert_eq!(
+        (reply.text("ToUserName"), reply.text("FromUserName")),
+        (Some("oSomebody"), Some("gh_somewhere"))
+    );
+    assert_eq!(
+        reply.text("Content"),
+        Some(r#"You said Event(Scan { scene: "7", ticket: Some("T") })"#)
+    );
     let sent = Message::parse(chosen.clear().as_bytes()).unwrap();
     assert_eq!((sent.created, sent.id), (UnixSeconds(77), None));
 }
@@ -153,14 +236,33 @@ async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() 
         ("/moved", Plain, Trouble::Status(302)),
         ("/long", Plain, Trouble::TooLong),
     ] {
-        let answer = push(&to(server, path, mode, Pushed::text("a")).repeated()).await.unwrap();
-        assert_eq!(answer.trouble.as_ref(), Some(&trouble), "{path}: {answer:?}");
-        assert_eq!((answer.user_sees(), answer.is_success(), answer.reply.is_some()), (Some(UNAVAILABLE), false, false));
-        assert_eq!(answer.tries, 1, "{path}: it is an answer, so nothing is repeated");
+        let answer = push(&to(server, path, mode, Pushed::text("a")).repeated())
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.trouble.as_ref(),
+            Some(&trouble),
+            "{path}: {answer:?}"
+        );
+        assert_eq!(
+            (
+                answer.user_sees(),
+                answer.is_success(),
+                answer.reply.is_some()
+            ),
+            (Some(UNAVAILABLE), false, false)
+        );
+        assert_eq!(
+            answer.tries, 1,
+            "{path}: it is an answer, so nothing is repeated"
+        );
     }
     let mut forged = to(server, "/echo", Plain, Pushed::text("a"));
     forged.token = "another-token".into();
-    assert_eq!(push(&forged).await.unwrap().trouble, Some(Trouble::Status(403)));
+    assert_eq!(
+        push(&forged).await.unwrap().trouble,
+        Some(Trouble::Status(403))
+    );
 }
 
 /// Takes one delivery to its end; its first line and body.
@@ -170,7 +272,10 @@ async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
     loop {
         stream.read_buf(&mut received).await.unwrap();
         let text = String::from_utf8(received.clone()).unwrap();
-        if let Some((head, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with("</xml>")) {
+        if let Some((head, body)) = text
+            .split_once("\r\n\r\n")
+            .filter(|(_, body)| body.ends_with("</xml>"))
+        {
             return (stream, head.to_owned(), body.to_owned());
         }
     }
@@ -179,25 +284,50 @@ async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
 #[tokio::test]
 async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let repeated = to(listener.local_addr().unwrap(), "/", PushMode::Plain, Pushed::text("a")).repeated();
+    let repeated = to(
+        listener.local_addr().unwrap(),
+        "/",
+        PushMode::Plain,
+        Pushed::text("a"),
+    )
+    .repeated();
     let server = async {
         let (silent, one, first) = delivery(&listener).await;
         drop(silent);
         let (silent, two, second) = delivery(&listener).await;
         drop(silent);
         let (mut stream, three, third) = delivery(&listener).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsuccess").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nsuccess")
+            .await
+            .unwrap();
         ([one, two, three], [first, second, third])
     };
     let (answer, (heads, bodies)) = tokio::join!(push(&repeated), server);
     let answer = answer.unwrap();
     assert!(answer.is_success() && answer.tries == 3, "{answer:?}");
-    assert!(bodies.iter().all(|body| *body == repeated.clear()), "{bodies:?}");
-    let mut nonces = heads.each_ref().map(|head| head.split("nonce=").nth(1).unwrap().split('&').next().unwrap());
-    nonces.sort_unstable();
-    assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2], "{nonces:?}");
     assert!(
-        heads.iter().all(|head| head.contains("user-agent: Mozilla/4.0") && head.contains("content-type: text/xml")),
+        bodies.iter().all(|body| *body == repeated.clear()),
+        "{bodies:?}"
+    );
+    let mut nonces = heads.each_ref().map(|head| {
+        head.split("nonce=")
+            .nth(1)
+            .unwrap()
+            .split('&')
+            .next()
+            .unwrap()
+    });
+    nonces.sort_unstable();
+    assert!(
+        nonces[0] != nonces[1] && nonces[1] != nonces[2],
+        "{nonces:?}"
+    );
+    assert!(
+        heads
+            .iter()
+            .all(|head| head.contains("user-agent: Mozilla/4.0")
+                && head.contains("content-type: text/xml")),
         "{heads:?}"
     );
 }
@@ -208,14 +338,33 @@ async fn no_answer_is_an_error_that_names_no_address() {
     let mut late = to(server, "/late", PushMode::Plain, Pushed::text("a"));
     late.deadline = Duration::from_millis(100);
     let error = push(&late).await.expect_err("no answer");
-    assert_eq!(error, PushError::TimedOut { after: late.deadline });
-    assert!(error.to_string().contains("100ms") && error.to_string().contains(UNAVAILABLE), "{error}");
+    assert_eq!(
+        error,
+        PushError::TimedOut {
+            after: late.deadline
+        }
+    );
+    assert!(
+        error.to_string().contains("100ms") && error.to_string().contains(UNAVAILABLE),
+        "{error}"
+    );
 
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nowhere = to(free.local_addr().unwrap(), "/", PushMode::Plain, Pushed::text("a"));
+    let nowhere = to(
+        free.local_addr().unwrap(),
+        "/",
+        PushMode::Plain,
+        Pushed::text("a"),
+    );
     drop(free);
-    let error = push(&nowhere).await.expect_err("nobody listens").to_string();
-    assert!(error.contains("refused") && !error.contains("signature") && !error.contains("nonce"), "{error}");
+    let error = push(&nowhere)
+        .await
+        .expect_err("nobody listens")
+        .to_string();
+    assert!(
+        error.contains("refused") && !error.contains("signature") && !error.contains("nonce"),
+        "{error}"
+    );
 }
 
 /// Runs `jsdkd sandbox --push KIND --to …` with the token and the key in the environment.
@@ -230,17 +379,46 @@ async fn the_command_prints_what_was_sent_and_the_answer() {
     let echo = format!("http://{server}/echo");
     let key = ["--aes-key", KEY];
     for (kind, rest, sent, said) in [
-        ("text", &["--content", "你好"][..], "<Content><![CDATA[你好]]></Content>", "You said 你好"),
-        ("text", &["--mode", "compatible", key[0], key[1]], "<MsgType><![CDATA[text]]></MsgType>", "You said Hello"),
-        ("image", &["--field", "MediaId=M=1", key[0], key[1]], "<MediaId><![CDATA[M=1]]></MediaId>", r#"media_id: \"M=1\""#),
+        (
+            "text",
+            &["--content", "你好"][..],
+            "<Content><![CDATA[你好]]></Content>",
+            "You said 你好",
+        ),
+        (
+            "text",
+            &["--mode", "compatible", key[0], key[1]],
+            "<MsgType><![CDATA[text]]></MsgType>",
+            "You said Hello",
+        ),
+        (
+            "image",
+            &["--field", "MediaId=M=1", key[0], key[1]],
+            "<MediaId><![CDATA[M=1]]></MediaId>",
+            r#"media_id: \"M=1\""#,
+        ),
         ("voice", &[], "<Format><![CDATA[amr]]></Format>", "Voice {"),
         ("video", &[], "<ThumbMediaId>", "Video {"),
         ("shortvideo", &[], "<ThumbMediaId>", "ShortVideo {"),
-        ("location", &["--field", "Label=here"], "<Scale>16</Scale>", r#"label: \"here\""#),
+        (
+            "location",
+            &["--field", "Label=here"],
+            "<Scale>16</Scale>",
+            r#"label: \"here\""#,
+        ),
         ("link", &[], "<Url>", "Link {"),
         (
             "event",
-            &["--event", "SCAN", "--event-key", "123", "--field", "Ticket=T", "--from", "oAbc"],
+            &[
+                "--event",
+                "SCAN",
+                "--event-key",
+                "123",
+                "--field",
+                "Ticket=T",
+                "--from",
+                "oAbc",
+            ],
             "<FromUserName><![CDATA[oAbc]]></FromUserName>",
             r#"Scan { scene: \"123\", ticket: Some(\"T\") }"#,
         ),
@@ -250,15 +428,43 @@ async fn the_command_prints_what_was_sent_and_the_answer() {
         for part in [sent, said, "HTTP 200", "WeChat takes it"] {
             assert!(ended.out.contains(part), "{part}: {ended:?}");
         }
-        assert!(!ended.out.contains(TOKEN) && !ended.out.contains(KEY), "{ended:?}");
-        assert_eq!(ended.out.contains("(safe)"), rest.contains(&key[0]) && !rest.contains(&"--mode"), "{ended:?}");
+        assert!(
+            !ended.out.contains(TOKEN) && !ended.out.contains(KEY),
+            "{ended:?}"
+        );
+        assert_eq!(
+            ended.out.contains("(safe)"),
+            rest.contains(&key[0]) && !rest.contains(&"--mode"),
+            "{ended:?}"
+        );
     }
-    let json = pushed(&echo, "text", &["--format", "json", "--content", "你好", key[0], key[1]]).await;
-    for part in [r#""Content":"你好""#, r#"{"Encrypt":""#, "WeChat takes it", "You said 你好"] {
-        assert!(json.code == Some(0) && json.out.contains(part), "{part}: {json:?}");
+    let json = pushed(
+        &echo,
+        "text",
+        &["--format", "json", "--content", "你好", key[0], key[1]],
+    )
+    .await;
+    for part in [
+        r#""Content":"你好""#,
+        r#"{"Encrypt":""#,
+        "WeChat takes it",
+        "You said 你好",
+    ] {
+        assert!(
+            json.code == Some(0) && json.out.contains(part),
+            "{part}: {json:?}"
+        );
     }
-    let success = pushed(&format!("http://{server}/success"), "event", &["--event", "unsubscribe"]).await;
-    assert!(success.code == Some(0) && success.out.contains("says nothing to the user"), "{success:?}");
+    let success = pushed(
+        &format!("http://{server}/success"),
+        "event",
+        &["--event", "unsubscribe"],
+    )
+    .await;
+    assert!(
+        success.code == Some(0) && success.out.contains("says nothing to the user"),
+        "{success:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,27 +474,49 @@ async fn the_command_sends_a_file_as_it_is() {
     let raw = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oRaw</FromUserName><CreateTime>1</CreateTime>\
                <MsgType>text</MsgType><Content>raw</Content></xml>";
     std::fs::write(folder.path().join("raw.xml"), raw).unwrap();
-    let args = ["sandbox", "--push", "xml", "--xml", "raw.xml", "--from", "oRaw", "--to", &to, "--app", APP, "--token", TOKEN];
+    let args = [
+        "sandbox", "--push", "xml", "--xml", "raw.xml", "--from", "oRaw", "--to", &to, "--app",
+        APP, "--token", TOKEN,
+    ];
     let ended = run(folder.path(), &args, &[("JSDKD_AES_KEY", KEY)]).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
-    assert!(ended.out.contains(raw) && ended.out.contains("You said raw") && ended.out.contains("(safe)"), "{ended:?}");
+    assert!(
+        ended.out.contains(raw)
+            && ended.out.contains("You said raw")
+            && ended.out.contains("(safe)"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none() {
     let (server, _guard) = standin::serve(message_server);
-    for (path, part) in [("/html", "neither `success`, nor empty"), ("/error", "HTTP status 502")] {
+    for (path, part) in [
+        ("/html", "neither `success`, nor empty"),
+        ("/error", "HTTP status 502"),
+    ] {
         let ended = pushed(&format!("http://{server}{path}"), "text", &[]).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.out.contains(part) && ended.out.contains(UNAVAILABLE), "{part}: {ended:?}");
-        assert!(!ended.out.contains('\u{1b}'), "no answer moves the terminal's cursor: {ended:?}");
+        assert!(
+            ended.out.contains(part) && ended.out.contains(UNAVAILABLE),
+            "{part}: {ended:?}"
+        );
+        assert!(
+            !ended.out.contains('\u{1b}'),
+            "no answer moves the terminal's cursor: {ended:?}"
+        );
     }
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nowhere = format!("http://{}/", free.local_addr().unwrap());
     drop(free);
     let ended = pushed(&nowhere, "text", &["--repeat"]).await;
     assert_eq!(ended.code, Some(1));
-    assert!(ended.out.contains("<Content>") && ended.err.contains("no answer") && ended.err.contains(UNAVAILABLE), "{ended:?}");
+    assert!(
+        ended.out.contains("<Content>")
+            && ended.err.contains("no answer")
+            && ended.err.contains(UNAVAILABLE),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,26 +527,102 @@ async fn the_command_says_what_it_needs() {
         (&["--push", "text"][..], 2, "--to"),
         (&["--to", "http://127.0.0.1:1/"], 2, "--push"),
         (&["--push", "novel", to[0], to[1]], 2, "shortvideo"),
-        (&["--push", "text", to[0], to[1], "--port", "1"], 2, "--port"),
-        (&["--push", "text", to[0], to[1], "--field", "a b=1"], 2, "NAME=VALUE"),
-        (&["--push", "text", to[0], to[1]], 1, "--token or in JSDKD_TOKEN"),
-        (&["--push", "event", to[0], to[1], "--token", "t"], 1, "--event"),
+        (
+            &["--push", "text", to[0], to[1], "--port", "1"],
+            2,
+            "--port",
+        ),
+        (
+            &["--push", "text", to[0], to[1], "--field", "a b=1"],
+            2,
+            "NAME=VALUE",
+        ),
+        (
+            &["--push", "text", to[0], to[1]],
+            1,
+            "--token or in JSDKD_TOKEN",
+        ),
+        (
+            &["--push", "event", to[0], to[1], "--token", "t"],
+            1,
+            "--event",
+        ),
         (&["--push", "xml", to[0], to[1], "--token", "t"], 1, "--xml"),
-        (&["--push", "xml", to[0], to[1], "--token", "t", "--xml", "absent.xml"], 1, "absent.xml"),
-        (&["--push", "json", to[0], to[1], "--token", "t"], 1, "--json"),
-        (&["--push", "text", to[0], to[1], "--token", "t", "--json", "a.json"], 1, "--json belongs to --push json"),
-        (&["--push", "xml", to[0], to[1], "--token", "t", "--format", "json", "--xml", "a.xml"], 1, "--format"),
-        (&["--push", "text", to[0], to[1], "--format", "yaml"], 2, "json"),
-        (&["--push", "image", to[0], to[1], "--token", "t", "--content", "c"], 1, "--content"),
-        (&["--push", "text", to[0], to[1], "--token", "t", "--mode", "safe"], 1, "EncodingAESKey"),
+        (
+            &[
+                "--push",
+                "xml",
+                to[0],
+                to[1],
+                "--token",
+                "t",
+                "--xml",
+                "absent.xml",
+            ],
+            1,
+            "absent.xml",
+        ),
+        (
+            &["--push", "json", to[0], to[1], "--token", "t"],
+            1,
+            "--json",
+        ),
+        (
+            &[
+                "--push", "text", to[0], to[1], "--token", "t", "--json", "a.json",
+            ],
+            1,
+            "--json belongs to --push json",
+        ),
+        (
+            &[
+                "--push", "xml", to[0], to[1], "--token", "t", "--format", "json", "--xml", "a.xml",
+            ],
+            1,
+            "--format",
+        ),
+        (
+            &["--push", "text", to[0], to[1], "--format", "yaml"],
+            2,
+            "json",
+        ),
+        (
+            &[
+                "--push",
+                "image",
+                to[0],
+                to[1],
+                "--token",
+                "t",
+                "--content",
+                "c",
+            ],
+            1,
+            "--content",
+        ),
+        (
+            &[
+                "--push", "text", to[0], to[1], "--token", "t", "--mode", "safe",
+            ],
+            1,
+            "EncodingAESKey",
+        ),
         (&["--app", "wx_without_secret"], 2, "APPID:SECRET"),
     ] {
         let ended = run(folder.path(), &[&["sandbox"], rest].concat(), &[]).await;
-        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{rest:?}: {ended:?}");
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(code), ""),
+            "{rest:?}: {ended:?}"
+        );
         assert!(ended.err.contains(part), "{part}: {ended:?}");
     }
     let help = run(folder.path(), &["sandbox", "--help"], &[]).await;
-    for part in ["--push <KIND>", "jsdkd sandbox --push event --event SCAN", "JSDKD_AES_KEY"] {
+    for part in [
+        "--push <KIND>",
+        "jsdkd sandbox --push event --event SCAN",
+        "JSDKD_AES_KEY",
+    ] {
         assert!(help.out.contains(part), "{part}: {}", help.out);
     }
 }

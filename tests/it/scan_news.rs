@@ -1,5 +1,5 @@
-//! A scan at one instance is known to a poll at another as soon as Redis tells of it, sooner than the poll looks by itself; and ten thousand
-//! polls that wait cost no more for it.
+//! A scan at one instance is known to a poll at another as soon as Redis tells of it, sooner than
+//! the poll looks by itself; and ten thousand polls that wait cost no more for it.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,18 @@ const TURNS: usize = 9;
 /// How often anything has been read.
 fn reads(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next());
+    let calls = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next());
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 async fn all_listen(server: &RedisServer, instances: usize) {
     let wanted = format!("jsdkd:changed\n{instances}");
-    eventually("all listen", async || server.cli(&["PUBSUB", "NUMSUB", "jsdkd:changed"]) == wanted).await;
+    eventually("all listen", async || {
+        server.cli(&["PUBSUB", "NUMSUB", "jsdkd:changed"]) == wanted
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,24 +44,43 @@ async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself(
     let redis = RedisServer::start();
     let first = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
     let same_wechat = json!({ "api": [first.sandbox.url()], "open": first.sandbox.url() });
-    let second = TestApp::with(json!({ "cache": { "redis": redis.url() }, "wechat": same_wechat })).await;
+    let second =
+        TestApp::with(json!({ "cache": { "redis": redis.url() }, "wechat": same_wechat })).await;
     all_listen(&redis, 2).await;
     let mut took = Vec::new();
     for turn in 0..TURNS {
         let login = begin(&first).await;
         let before = reads(&redis);
         let poll = second.request(Method::GET, &format!("{}?wait=25s", login.query));
-        let poll = tokio::spawn(async move { (Response::of(poll.send().await.unwrap()).await, Instant::now()) });
+        let poll = tokio::spawn(async move {
+            (
+                Response::of(poll.send().await.unwrap()).await,
+                Instant::now(),
+            )
+        });
         // It looks once, takes its place, and looks again.
         eventually("the poll waits", async || reads(&redis) >= before + 2).await;
-        assert_eq!(scan(&first, &login, &format!("visitor {turn}"), Answer::Agree).await.status, 200);
+        assert_eq!(
+            scan(&first, &login, &format!("visitor {turn}"), Answer::Agree)
+                .await
+                .status,
+            200
+        );
         let scanned = Instant::now();
         let (told, at) = poll.await.unwrap();
-        assert_eq!(told.json()["user"]["nickname"].as_str(), Some(format!("visitor {turn}").as_str()));
+        assert_eq!(
+            told.json()["user"]["nickname"].as_str(),
+            Some(format!("visitor {turn}").as_str())
+        );
         took.push(at.saturating_duration_since(scanned));
     }
-    println!("MEASURED a scan at another instance, from the phone's page to the poll's answer: {took:?}");
-    assert!(took.iter().filter(|took| **took < TOLD).count() >= TURNS - 1, "{took:?}");
+    println!(
+        "MEASURED a scan at another instance, from the phone's page to the poll's answer: {took:?}"
+    );
+    assert!(
+        took.iter().filter(|took| **took < TOLD).count() >= TURNS - 1,
+        "{took:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,8 +88,19 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     const POLLS: usize = 10_000;
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
-    let store = async || open(&StoreConfig::Redis(redis::from_url(&redis.url()).unwrap()), &Clock::system()).await.unwrap();
-    let logins = Logins::new(store().await, client(&[&app.sandbox.url()]), Clock::system());
+    let store = async || {
+        open(
+            &StoreConfig::Redis(redis::from_url(&redis.url()).unwrap()),
+            &Clock::system(),
+        )
+        .await
+        .unwrap()
+    };
+    let logins = Logins::new(
+        store().await,
+        client(&[&app.sandbox.url()]),
+        Clock::system(),
+    );
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(logins.clone().listen(stopped));
     all_listen(&redis, 2).await;
@@ -80,22 +115,53 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     let polls: FuturesUnordered<_> = (0..POLLS)
         .map(|number| {
             let (logins, id) = (logins.clone(), ids[number % ids.len()].clone());
-            tokio::spawn(async move { logins.poll(&id, Duration::from_secs(60), None).await.unwrap() })
+            tokio::spawn(async move {
+                logins
+                    .poll(&id, Duration::from_secs(60), None)
+                    .await
+                    .unwrap()
+            })
         })
         .collect();
-    eventually("all polls wait", async || reads(&redis) >= before + 2 * POLLS as u64).await;
+    eventually("all polls wait", async || {
+        reads(&redis) >= before + 2 * POLLS as u64
+    })
+    .await;
 
     let (before, begun) = (reads(&redis), Instant::now());
     let other = store().await;
     for number in 0..500 {
-        other.put(&format!("wx{number}.token"), &record("told", Duration::from_secs(60))).await.unwrap();
+        other
+            .put(
+                &format!("wx{number}.token"),
+                &record("told", Duration::from_secs(60)),
+            )
+            .await
+            .unwrap();
     }
     assert_eq!(scan(&app, &login, "Alice", Answer::Agree).await.status, 200);
     let scanned = Instant::now();
-    let done = polls.take(POLLS / ids.len()).map(|told| assert!(matches!(told.unwrap(), Polled::Done { .. }))).count().await;
-    println!("MEASURED a scan at another instance among {POLLS} polls: {done} told within {:?}", scanned.elapsed());
+    let done = polls
+        .take(POLLS / ids.len())
+        .map(|told| assert!(matches!(told.unwrap(), Polled::Done { .. })))
+        .count()
+        .await;
+    println!(
+        "MEASURED a scan at another instance among {POLLS} polls: {done} told within {:?}",
+        scanned.elapsed()
+    );
     // Ten thousand look again every 5.5 s; for what is told nobody looks but those whom it is for.
-    let (read, rounds) = (reads(&redis) - before, begun.elapsed().as_secs_f64() / 5.5 + 1.0);
-    println!("MEASURED {read} reads in {:?} while {POLLS} polls waited", begun.elapsed());
-    assert!((read as f64) < rounds * POLLS as f64 + 500.0, "{read} reads in {:?}", begun.elapsed());
+    let (read, rounds) = (
+        reads(&redis) - before,
+        begun.elapsed().as_secs_f64() / 5.5 + 1.0,
+    );
+    println!(
+        "MEASURED {read} reads in {:?} while {POLLS} polls waited",
+        begun.elapsed()
+    );
+    assert!(
+        (read as f64) < rounds * POLLS as f64 + 500.0,
+        "{read} reads in {:?}",
+        begun.elapsed()
+    );
 }

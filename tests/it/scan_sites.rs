@@ -16,7 +16,10 @@ const SHOP: &str = "https://shop.example.com";
 
 async fn post(app: &TestApp, headers: &[(&str, &str)]) -> Response {
     let request = app.request(Method::POST, "/login");
-    app.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    app.send(headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    }))
+    .await
 }
 
 async fn from(app: &TestApp, origin: &str) -> Response {
@@ -25,7 +28,12 @@ async fn from(app: &TestApp, origin: &str) -> Response {
 
 /// Every `cors` that opens our pages' addresses to anybody.
 fn open_to_all() -> [Value; 4] {
-    [json!([]), json!("*"), json!([".*"]), json!(["^https?://.*$"])]
+    [
+        json!([]),
+        json!("*"),
+        json!([".*"]),
+        json!(["^https?://.*$"]),
+    ]
 }
 
 #[tokio::test]
@@ -39,7 +47,11 @@ async fn without_cors_no_foreign_page_begins_a_login() {
             &[("origin", "chrome-extension://abcdef")],
             &[("origin", "https://10.evil.org")],
             &[("origin", "https://127.0.0.1.evil.org")],
-            &[("origin", SHOP), ("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-mode", "no-cors")],
+            &[
+                ("origin", SHOP),
+                ("content-type", "application/x-www-form-urlencoded"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
             &[("origin", SHOP), ("sec-fetch-site", "same-origin")],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
@@ -49,7 +61,10 @@ async fn without_cors_no_foreign_page_begins_a_login() {
             let told = refused.problem(403, "origin_not_allowed");
             // `.*` does not let in what is no origin at all, whatever it asks for.
             let detail = told["detail"].as_str().unwrap();
-            assert!(detail.contains("login.sites") || detail.contains("add its host to cors"), "{told}");
+            assert!(
+                detail.contains("login.sites") || detail.contains("add its host to cors"),
+                "{told}"
+            );
         }
     }
 }
@@ -70,11 +85,21 @@ async fn pages_of_ours_of_this_network_and_of_named_origins_begin_one() {
         &own,
     ] {
         let begun = from(&app, origin).await;
-        assert_eq!((begun.status.as_u16(), begun.header("access-control-allow-origin")), (201, origin));
+        assert_eq!(
+            (
+                begun.status.as_u16(),
+                begun.header("access-control-allow-origin")
+            ),
+            (201, origin)
+        );
     }
-    for origin in
-        ["https://evil.org", "http://club.example.com", "https://club.example.com:8443", "https://a.club.example.com", "null"]
-    {
+    for origin in [
+        "https://evil.org",
+        "http://club.example.com",
+        "https://club.example.com:8443",
+        "https://a.club.example.com",
+        "null",
+    ] {
         from(&app, origin).await.problem(403, "origin_not_allowed");
     }
 }
@@ -84,29 +109,57 @@ async fn our_own_origin_is_the_public_one() {
     let app =
         TestApp::with(json!({ "server": { "publicUrl": "https://wx.example.com/wx" }, "cors": ["shop\\.example\\.com"] })).await;
     assert_eq!(from(&app, "https://wx.example.com").await.status, 201);
-    for origin in ["http://wx.example.com", "https://wx.example.com:8443", "https://wx.example.com.evil.org"] {
+    for origin in [
+        "http://wx.example.com",
+        "https://wx.example.com:8443",
+        "https://wx.example.com.evil.org",
+    ] {
         from(&app, origin).await.problem(403, "origin_not_allowed");
     }
     // A name that leads to us, such as one that was rebound, is not ours for that.
-    post(&app, &[("origin", "http://evil.org"), ("host", "evil.org")]).await.problem(403, "origin_not_allowed");
+    post(&app, &[("origin", "http://evil.org"), ("host", "evil.org")])
+        .await
+        .problem(403, "origin_not_allowed");
     let behind = TestApp::start().await;
-    let forwarded = |origin| [("origin", origin), ("x-forwarded-proto", "https"), ("x-forwarded-host", "wx.example.com")];
-    assert_eq!(post(&behind, &forwarded("https://wx.example.com")).await.status, 201);
-    post(&behind, &forwarded("https://127.0.0.1.nip.example")).await.problem(403, "origin_not_allowed");
+    let forwarded = |origin| {
+        [
+            ("origin", origin),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "wx.example.com"),
+        ]
+    };
+    assert_eq!(
+        post(&behind, &forwarded("https://wx.example.com"))
+            .await
+            .status,
+        201
+    );
+    post(&behind, &forwarded("https://127.0.0.1.nip.example"))
+        .await
+        .problem(403, "origin_not_allowed");
 }
 
 #[tokio::test]
 async fn a_listed_site_needs_no_cors_for_its_logins_alone() {
-    let app = TestApp::with(json!({ "cors": ["other\\.example\\.com"], "login": { "sites": [SHOP] } })).await;
+    let app =
+        TestApp::with(json!({ "cors": ["other\\.example\\.com"], "login": { "sites": [SHOP] } }))
+            .await;
     let login = begin_from(&app, Some(SHOP)).await;
     let by_page = |method: Method, path: &str| app.request(method, path).header("origin", SHOP);
     let told = app.send(by_page(Method::GET, &login.query)).await;
     assert_eq!(told.header("access-control-allow-origin"), SHOP);
     told.problem(404, "not_scanned_yet");
-    let asked = app.send(by_page(Method::OPTIONS, "/login").header("access-control-request-method", "POST")).await;
-    assert!(asked.status.is_success() && asked.header("access-control-allow-origin") == SHOP, "{asked:?}");
+    let asked = app
+        .send(by_page(Method::OPTIONS, "/login").header("access-control-request-method", "POST"))
+        .await;
+    assert!(
+        asked.status.is_success() && asked.header("access-control-allow-origin") == SHOP,
+        "{asked:?}"
+    );
     for path in ["/ping", "/jsdkd.js", "/jsapi/wx0123456789abcdef/config"] {
-        app.send(by_page(Method::GET, path)).await.problem(403, "origin_not_allowed");
+        app.send(by_page(Method::GET, path))
+            .await
+            .problem(403, "origin_not_allowed");
     }
 }
 
@@ -116,9 +169,22 @@ async fn back_ends_begin_a_login_as_before() {
     for headers in [
         &[][..],
         &[("user-agent", "curl/8.5.0"), ("accept", "*/*")],
-        &[("user-agent", "node"), ("sec-fetch-mode", "cors"), ("accept-language", "*")],
-        &[("user-agent", "Go-http-client/1.1"), ("content-type", "application/x-www-form-urlencoded")],
-        &[("user-agent", "Java/17.0.2"), ("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2")],
+        &[
+            ("user-agent", "node"),
+            ("sec-fetch-mode", "cors"),
+            ("accept-language", "*"),
+        ],
+        &[
+            ("user-agent", "Go-http-client/1.1"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ],
+        &[
+            ("user-agent", "Java/17.0.2"),
+            (
+                "accept",
+                "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+            ),
+        ],
     ] {
         assert_eq!(post(&app, headers).await.status, 201, "{headers:?}");
     }
@@ -131,9 +197,16 @@ async fn back_ends_begin_a_login_as_before() {
 async fn a_reload_changes_who_may_begin_and_who_is_asked() {
     let app = TestApp::start().await;
     from(&app, SHOP).await.problem(403, "origin_not_allowed");
-    app.reloader.apply(config_of(&app.sandbox, json!({ "login": { "sites": [SHOP], "confirm": false } })));
+    app.reloader.apply(config_of(
+        &app.sandbox,
+        json!({ "login": { "sites": [SHOP], "confirm": false } }),
+    ));
     let login = begin_from(&app, Some(SHOP)).await;
-    is_page(&scan(&app, &login, "Alice", Answer::Agree).await, 200, "You are logged in");
+    is_page(
+        &scan(&app, &login, "Alice", Answer::Agree).await,
+        200,
+        "You are logged in",
+    );
     app.reloader.apply(config_of(&app.sandbox, json!({})));
     from(&app, SHOP).await.problem(403, "origin_not_allowed");
 }
@@ -143,24 +216,42 @@ async fn the_picture_opens_nothing(first: &TestApp, second: &TestApp) {
     let login = begin(first).await;
     for app in [first, second] {
         for wait in ["", "?wait=20s"] {
-            app.get(&format!("/login/{}{wait}", login.picture)).await.problem(404, "unknown_login");
+            app.get(&format!("/login/{}{wait}", login.picture))
+                .await
+                .problem(404, "unknown_login");
         }
         app.get(&login.query).await.problem(404, "not_scanned_yet");
     }
     let phone = Browser::new(second);
-    is_page(&phone.open(&format!("/wechat/weblogin?state={}&code=x", login.uuid)).await, 400, "no longer works");
-    let callback = first.sandbox.visit(&login.at_wechat, "Alice", Answer::Agree).unwrap();
+    is_page(
+        &phone
+            .open(&format!("/wechat/weblogin?state={}&code=x", login.uuid))
+            .await,
+        400,
+        "no longer works",
+    );
+    let callback = first
+        .sandbox
+        .visit(&login.at_wechat, "Alice", Answer::Agree)
+        .unwrap();
     is_page(&phone.open(&callback).await, 200, "logged in");
     for app in [first, second] {
-        app.get(&format!("/login/{}", login.picture)).await.problem(404, "unknown_login");
+        app.get(&format!("/login/{}", login.picture))
+            .await
+            .problem(404, "unknown_login");
         let told = app.get(&login.query).await;
-        assert!(!told.body.contains(&login.picture) && told.json()["user"]["nickname"] == "Alice", "{}", told.body);
+        assert!(
+            !told.body.contains(&login.picture) && told.json()["user"]["nickname"] == "Alice",
+            "{}",
+            told.body
+        );
     }
 }
 
 async fn two_instances(cache: Value) {
     let first = TestApp::with(json!({ "cache": cache.clone() })).await;
-    let mut settings = json!({ "wechat": { "api": [first.sandbox.url()], "open": first.sandbox.url() } });
+    let mut settings =
+        json!({ "wechat": { "api": [first.sandbox.url()], "open": first.sandbox.url() } });
     lay(&mut settings, json!({ "cache": cache }));
     let second = TestApp::with(settings).await;
     the_picture_opens_nothing(&first, &second).await;
@@ -169,7 +260,10 @@ async fn two_instances(cache: Value) {
 #[tokio::test]
 async fn the_picture_opens_nothing_in_memory_and_in_a_file() {
     let folder = TempDir::new().unwrap();
-    for cache in [json!({ "memo": {} }), json!({ "file": folder.path().join("cache.json") })] {
+    for cache in [
+        json!({ "memo": {} }),
+        json!({ "file": folder.path().join("cache.json") }),
+    ] {
         let app = TestApp::with(json!({ "cache": cache })).await;
         the_picture_opens_nothing(&app, &app).await;
     }
@@ -187,7 +281,12 @@ async fn the_picture_opens_nothing_across_instances_on_redis() {
 async fn the_picture_opens_nothing_across_instances_on_sql() {
     let (_folder, file) = sqlite();
     let databases = [databases::mariadb(), databases::postgres()];
-    for url in databases.iter().flatten().map(|database| database.url()).chain([file]) {
+    for url in databases
+        .iter()
+        .flatten()
+        .map(|database| database.url())
+        .chain([file])
+    {
         install(&url).await;
         two_instances(json!({ "sql": url })).await;
     }

@@ -1,5 +1,5 @@
-//! Marker secrets are planted, every failure is driven, and nothing that leaves the process may contain one of them, but for the
-//! one answer that is meant to carry a credential.
+//! Marker secrets are planted, every failure is driven, and nothing that leaves the process may
+//! contain one of them, but for the one answer that is meant to carry a credential.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -31,13 +31,18 @@ const TOKEN_MARKER: &str = "marker-access-token-77f3";
 const TICKET_MARKER: &str = "marker-jsapi-ticket-77f4";
 const REFUSED_MARKER: &str = "marker-refused-value-77f5";
 
-/// Everything logged in this process, by any test, at any level of ours and at `debug` of the libraries.
+/// Everything logged in this process, by any test, at any level of ours and at `debug` of the
+/// libraries.
 fn logs() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log::default();
         let filter = tracing_subscriber::EnvFilter::new("debug,jsdkd=trace");
-        let lines = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(log.clone()).finish();
+        let lines = tracing_subscriber::fmt()
+            .json()
+            .with_env_filter(filter)
+            .with_writer(log.clone())
+            .finish();
         tracing::subscriber::set_global_default(lines).expect("no other test listens to the logs");
         log
     })
@@ -74,11 +79,20 @@ impl<'a> MakeWriter<'a> for Log {
 /// What must not be seen in `text`; `values` are credentials that WeChat granted meanwhile.
 #[track_caller]
 fn assert_silent(place: &str, text: &str, values: &[String]) {
-    let markers = [APP_MARKER, REALM_MARKER, PUSH_MARKER, TOKEN_MARKER, TICKET_MARKER, REFUSED_MARKER];
+    let markers = [
+        APP_MARKER,
+        REALM_MARKER,
+        PUSH_MARKER,
+        TOKEN_MARKER,
+        TICKET_MARKER,
+        REFUSED_MARKER,
+    ];
     for secret in markers.into_iter().chain(values.iter().map(String::as_str)) {
         if let Some(at) = text.find(secret) {
-            let (from, to) =
-                (text.floor_char_boundary(at.saturating_sub(300)), text.ceil_char_boundary((at + 300).min(text.len())));
+            let (from, to) = (
+                text.floor_char_boundary(at.saturating_sub(300)),
+                text.ceil_char_boundary((at + 300).min(text.len())),
+            );
             panic!("{place} shows {secret}: …{}…", &text[from..to]);
         }
     }
@@ -87,7 +101,11 @@ fn assert_silent(place: &str, text: &str, values: &[String]) {
 /// An answer without a credential: neither its head nor its body tells anything.
 #[track_caller]
 fn assert_answer_silent(place: &str, answer: &Response, values: &[String]) {
-    assert_silent(place, &format!("{:?}\n{}", answer.headers(), answer.body), values);
+    assert_silent(
+        place,
+        &format!("{:?}\n{}", answer.headers(), answer.body),
+        values,
+    );
 }
 
 fn settings() -> Value {
@@ -104,12 +122,20 @@ async fn start(over: Value) -> TestApp {
     for (name, value) in over.as_object().cloned().unwrap_or_default() {
         settings[name] = value;
     }
-    TestApp::build(settings).sandbox(|sandbox| sandbox.accounts[0].1 = APP_MARKER.to_owned()).start().await
+    TestApp::build(settings)
+        .sandbox(|sandbox| sandbox.accounts[0].1 = APP_MARKER.to_owned())
+        .start()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_failure_of_wechats_shows_a_secret() {
-    let echo = |secret: &str| Fault::errcode(40125, &format!("invalid appsecret {secret} for https://x/?secret={secret}&a=b"));
+    let echo = |secret: &str| {
+        Fault::errcode(
+            40125,
+            &format!("invalid appsecret {secret} for https://x/?secret={secret}&a=b"),
+        )
+    };
     let faults = vec![
         Fault::errcode(-1, "system error"),
         Fault::hang(),
@@ -119,7 +145,12 @@ async fn no_failure_of_wechats_shows_a_secret() {
         Fault::half_body(),
         Fault::empty_token(),
         Fault::expires_in(-1),
-        Effect { status: Some(500), errcode: Some(40164), ..Effect::default() }.into(),
+        Effect {
+            status: Some(500),
+            errcode: Some(40164),
+            ..Effect::default()
+        }
+        .into(),
     ];
     for path in ["/cgi-bin/token", "/cgi-bin/ticket/getticket"] {
         // Only the token's call sends the app's secret.
@@ -131,14 +162,20 @@ async fn no_failure_of_wechats_shows_a_secret() {
             for answer in [
                 app.query("ticket").await,
                 app.query("ticket").await,
-                app.config(json!({ "url": format!("https://example.com/?s={}", "x") })).await,
+                app.config(json!({ "url": format!("https://example.com/?s={}", "x") }))
+                    .await,
                 app.query("card_ticket").await,
             ] {
                 assert!(answer.status.is_server_error(), "{place}: {}", answer.body);
                 let token = app.sandbox.current_token(APP);
                 assert_answer_silent(&place, &answer, &token.into_iter().collect::<Vec<_>>());
             }
-            let granted: Vec<_> = app.sandbox.current_token(APP).into_iter().chain(app.sandbox.current_ticket(APP)).collect();
+            let granted: Vec<_> = app
+                .sandbox
+                .current_token(APP)
+                .into_iter()
+                .chain(app.sandbox.current_ticket(APP))
+                .collect();
             app.stop().await;
             assert_silent(&place, &logs().text(), &granted);
         }
@@ -148,10 +185,16 @@ async fn no_failure_of_wechats_shows_a_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
     let end = Clock::system().wall().seconds().0 + 3600;
-    let memo = json!({ "memo": { format!("{APP}.token"): { "value": TOKEN_MARKER, "__expires": end } } });
+    let memo =
+        json!({ "memo": { format!("{APP}.token"): { "value": TOKEN_MARKER, "__expires": end } } });
     let app = start(json!({ "cache": memo })).await;
-    app.sandbox
-        .fault(Fault::errcode(48001, &format!("api unauthorized, access_token={TOKEN_MARKER}")).on("/cgi-bin/ticket/getticket"));
+    app.sandbox.fault(
+        Fault::errcode(
+            48001,
+            &format!("api unauthorized, access_token={TOKEN_MARKER}"),
+        )
+        .on("/cgi-bin/ticket/getticket"),
+    );
     let answer = app.query("ticket").await;
     answer.problem(502, "upstream_refused");
     assert_answer_silent("a refusal", &answer, &[]);
@@ -165,19 +208,30 @@ async fn only_the_answer_to_a_query_carries_a_credential() {
     let app = start(json!({})).await;
     let (token, ticket) = (app.value("token").await, app.value("ticket").await);
     let card = app.value("card_ticket").await;
-    let rotated = app.rotate("token", &token).await.json()["value"].as_str().expect("a value").to_owned();
+    let rotated = app.rotate("token", &token).await.json()["value"]
+        .as_str()
+        .expect("a value")
+        .to_owned();
     app.rotate("token", REFUSED_MARKER).await.json();
     let secrets = [token.clone(), ticket, card, rotated];
     let query = app.query("token").await;
     assert_eq!(query.header("cache-control"), "no-store");
-    assert_silent("the head of a query's answer", &format!("{:?}", query.headers()), &secrets);
+    assert_silent(
+        "the head of a query's answer",
+        &format!("{:?}", query.headers()),
+        &secrets,
+    );
     for answer in [
-        app.config(json!({ "url": "https://example.com/", "debug": true })).await,
+        app.config(json!({ "url": "https://example.com/", "debug": true }))
+            .await,
         app.config_text("not json").await,
         app.get("/").await,
         app.get("/ping").await,
         app.get("/no/such/page").await,
-        app.get(&format!("/jsapi/{APP}/config?url=https%3A%2F%2Fexample.com%2F")).await,
+        app.get(&format!(
+            "/jsapi/{APP}/config?url=https%3A%2F%2Fexample.com%2F"
+        ))
+        .await,
     ] {
         assert_answer_silent("an answer without a credential", &answer, &secrets);
     }
@@ -201,7 +255,10 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
         app.get(&signed_v1("wx-unknown-app", "")).await,
         app.get(&signed_v1(APP, "key=nonsense&")).await,
         app.get(&format!("/jsapi/{APP}/query")).await,
-        app.get(&format!("/jsapi/{APP}/query?rotate={REFUSED_MARKER}&secret={APP_MARKER}")).await,
+        app.get(&format!(
+            "/jsapi/{APP}/query?rotate={REFUSED_MARKER}&secret={APP_MARKER}"
+        ))
+        .await,
         app.send(posted).await,
     ] {
         assert!(answer.status.is_client_error(), "{}", answer.body);
@@ -215,25 +272,46 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
 async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
     let key = "marker-hub-key-of-at-least-32-bytes-77f9";
     let app = start(json!({ "hub": { "keys": { "k1": key } } })).await;
-    let token = hub::made(&json!({ "alg": "HS256", "kid": "k1" }), &json!({ "aud": "wechat-token-hub" }), key);
+    let token = hub::made(
+        &json!({ "alg": "HS256", "kid": "k1" }),
+        &json!({ "aud": "wechat-token-hub" }),
+        key,
+    );
     let value = hub::ask(&app, "/access-token", &token).await;
     let carried = [key.to_owned(), token.clone(), value.body.clone()];
-    assert_silent("the head of an answer", &format!("{:?}", value.headers()), &carried);
-    app.sandbox.fault(Fault::errcode(-1, &format!("no {}", value.body)).on("/cgi-bin/ticket/getticket"));
+    assert_silent(
+        "the head of an answer",
+        &format!("{:?}", value.headers()),
+        &carried,
+    );
+    app.sandbox
+        .fault(Fault::errcode(-1, &format!("no {}", value.body)).on("/cgi-bin/ticket/getticket"));
     let spoiled = format!("{token}x");
     for (path, token) in [
         ("/access-token", &spoiled),
         ("/ticket?type=jsapi", &token),
         ("/ticket?type=jsapi", &token),
         (&format!("/ticket?type={REFUSED_MARKER}"), &token),
-        (&format!("/access-token?rotate_token={REFUSED_MARKER}&rotate_token=b"), &token),
+        (
+            &format!("/access-token?rotate_token={REFUSED_MARKER}&rotate_token=b"),
+            &token,
+        ),
         ("/hub/wx-unknown/ticket", &token),
     ] {
         let answer = hub::ask(&app, path, token).await;
         assert!(!answer.status.is_success(), "{path}: {}", answer.body);
         assert_answer_silent(path, &answer, &carried);
     }
-    assert_eq!(hub::ask(&app, &format!("/access-token?rotate_token={REFUSED_MARKER}"), &token).await.body, value.body);
+    assert_eq!(
+        hub::ask(
+            &app,
+            &format!("/access-token?rotate_token={REFUSED_MARKER}"),
+            &token
+        )
+        .await
+        .body,
+        value.body
+    );
     app.stop().await;
     assert_silent("the log", &logs().text(), &carried);
 }
@@ -245,15 +323,26 @@ async fn no_failure_of_the_stores_shows_a_secret() {
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("cache.json");
     // A torn file full of secrets is moved aside and reported.
-    std::fs::write(&path, format!("{{\"{APP}.token\":{{\"value\":\"{TOKEN_MARKER}\",\"__exp: {TICKET_MARKER}")).unwrap();
+    std::fs::write(
+        &path,
+        format!("{{\"{APP}.token\":{{\"value\":\"{TOKEN_MARKER}\",\"__exp: {TICKET_MARKER}"),
+    )
+    .unwrap();
     let app = start(json!({ "cache": { "file": path } })).await;
     std::fs::remove_dir_all(&folder).unwrap();
     let token = app.value("token").await;
     let answer = app.config(json!({ "url": "https://example.com/" })).await;
-    assert_answer_silent("served without the file", &answer, std::slice::from_ref(&token));
+    assert_answer_silent(
+        "served without the file",
+        &answer,
+        std::slice::from_ref(&token),
+    );
     app.stop().await;
     let log = logs().text();
-    assert!(log.contains("torn or not ours") && log.contains("the store fails"), "both were reported");
+    assert!(
+        log.contains("torn or not ours") && log.contains("the store fails"),
+        "both were reported"
+    );
     assert_silent("the log", &log, &[token]);
 }
 
@@ -264,17 +353,36 @@ async fn no_debug_output_shows_a_secret() {
     let mut marked = account(TokenApi::Basic);
     marked.secret = SecretString::from(APP_MARKER);
     marked.push_token = Some(SecretString::from(PUSH_MARKER));
-    let record = Record { value: SecretString::from(TOKEN_MARKER), expires_at: world.clock.wall().plus(Duration::from_secs(60)) };
-    let memory = MemoryStore::new(BTreeMap::from([(format!("{APP}.token"), record.clone())]), Clock::system());
+    let record = Record {
+        value: SecretString::from(TOKEN_MARKER),
+        expires_at: world.clock.wall().plus(Duration::from_secs(60)),
+    };
+    let memory = MemoryStore::new(
+        BTreeMap::from([(format!("{APP}.token"), record.clone())]),
+        Clock::system(),
+    );
     let directory = tempfile::tempdir().expect("a folder");
-    let file = FileStore::open(&directory.path().join("cache.json"), Clock::system()).expect("a file");
-    file.put(&format!("{APP}.token"), &record).await.expect("written");
+    let file =
+        FileStore::open(&directory.path().join("cache.json"), Clock::system()).expect("a file");
+    file.put(&format!("{APP}.token"), &record)
+        .await
+        .expect("written");
     let config = config_of(&world.sandbox, settings());
     let instance = world.instance_of(Arc::new(memory), marked.clone(), Default::default());
     let credentials = instance.keeper.credentials(APP).expect("the usual account");
-    let cached = credentials.credential(wechat::credential::CredentialKind::AccessToken).get().await.expect("held");
-    let refused = client(&[&dead_address()]).access_token(&marked, false).await.expect_err("nobody listens");
-    let another = MemoryStore::new(BTreeMap::from([("k".to_owned(), record.clone())]), Clock::system());
+    let cached = credentials
+        .credential(wechat::credential::CredentialKind::AccessToken)
+        .get()
+        .await
+        .expect("held");
+    let refused = client(&[&dead_address()])
+        .access_token(&marked, false)
+        .await
+        .expect_err("nobody listens");
+    let another = MemoryStore::new(
+        BTreeMap::from([("k".to_owned(), record.clone())]),
+        Clock::system(),
+    );
     for (place, shown) in [
         ("an account", format!("{marked:?}")),
         ("a record", format!("{record:?}")),
@@ -282,7 +390,10 @@ async fn no_debug_output_shows_a_secret() {
         ("a file store", format!("{file:?}")),
         ("a config", format!("{config:?} {config:#?}")),
         ("a cached copy", format!("{cached:?}")),
-        ("an account's credentials", format!("{credentials:?} {:#?}", credentials)),
+        (
+            "an account's credentials",
+            format!("{credentials:?} {:#?}", credentials),
+        ),
         ("an error", format!("{refused:?} {refused}")),
         ("a sandbox", format!("{:?}", world.sandbox)),
     ] {
@@ -293,16 +404,26 @@ async fn no_debug_output_shows_a_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
     let app = start(json!({})).await;
-    app.sandbox.fault(Fault::errcode(-1, "system error").times(1));
-    app.query("card_ticket").await.problem(502, "upstream_refused");
-    eventually("it comes", async || app.query("card_ticket").await.status == 200).await;
+    app.sandbox
+        .fault(Fault::errcode(-1, "system error").times(1));
+    app.query("card_ticket")
+        .await
+        .problem(502, "upstream_refused");
+    eventually("it comes", async || {
+        app.query("card_ticket").await.status == 200
+    })
+    .await;
     app.stop().await;
     let log = logs().text();
     let line = |message: &str, kind: &str| {
         let kind = format!("\"credential.kind\":\"{kind}\"");
-        log.lines().any(|line| line.contains(message) && line.contains(&kind) && line.contains(APP))
+        log.lines()
+            .any(|line| line.contains(message) && line.contains(&kind) && line.contains(APP))
     };
-    assert!(line("a renewal failed", "token"), "renewals and refusals are logged always");
+    assert!(
+        line("a renewal failed", "token"),
+        "renewals and refusals are logged always"
+    );
     assert!(line("renewed", "token") && line("renewed", "card_ticket"));
     assert_silent("the log", &log, &[]);
 }
@@ -325,32 +446,67 @@ async fn no_login_shows_what_it_carries() {
         app.sandbox.fault(fault.times(1));
         let browser = Browser::new(&app);
         let callback = browser.at_wechat(APP, query, "Alice", Answer::Agree).await;
-        carried.extend([parameter(&callback, "code").unwrap(), parameter(&callback, "state").unwrap()]);
-        carried.push(browser.cookie().unwrap().split_once('=').unwrap().1.to_owned());
+        carried.extend([
+            parameter(&callback, "code").unwrap(),
+            parameter(&callback, "state").unwrap(),
+        ]);
+        carried.push(
+            browser
+                .cookie()
+                .unwrap()
+                .split_once('=')
+                .unwrap()
+                .1
+                .to_owned(),
+        );
         let page = browser.open(&callback).await;
-        assert!(!page.status.is_success() && !page.status.is_redirection(), "{}", page.body);
+        assert!(
+            !page.status.is_success() && !page.status.is_redirection(),
+            "{}",
+            page.body
+        );
         assert_answer_silent("a page", &page, &carried);
-        assert_answer_silent("another browser's page", &Browser::new(&app).open(&callback).await, &carried);
+        assert_answer_silent(
+            "another browser's page",
+            &Browser::new(&app).open(&callback).await,
+            &carried,
+        );
     }
-    let done = Browser::new(&app).trip(APP, query, "Alice", Answer::Agree).await;
+    let done = Browser::new(&app)
+        .trip(APP, query, "Alice", Answer::Agree)
+        .await;
     carried.push(returned(&done, "ticket").unwrap());
-    app.get(&signed("GET", &format!("/oauth/{APP}/user"), &[("ticket", "x")])).await.problem(404, "unknown_ticket");
+    app.get(&signed(
+        "GET",
+        &format!("/oauth/{APP}/user"),
+        &[("ticket", "x")],
+    ))
+    .await
+    .problem(404, "unknown_ticket");
 
     let login = scan_login::begin(&app).await;
     carried.push(login.uuid.clone());
-    app.sandbox.fault(Fault::errcode(-1, "system error").on(exchange).times(1));
+    app.sandbox
+        .fault(Fault::errcode(-1, "system error").on(exchange).times(1));
     let page = scan_login::scan(&app, &login, "Alice", Answer::Agree).await;
     assert_answer_silent("a phone's page", &page, &carried);
     assert_answer_silent("a poll", &app.get(&login.query).await, &carried);
-    app.get(&format!("/qrcode/{}%", login.uuid)).await.problem(400, "invalid_text");
+    app.get(&format!("/qrcode/{}%", login.uuid))
+        .await
+        .problem(400, "invalid_text");
     app.stop().await;
     assert_silent("the log", &logs().text(), &carried);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
-    let secrets =
-        ["marker-url-key-77f9", "marker-args-secret-77fa", "marker-header-77fb", "marker-body-77fc", "marker-granted-77fd"];
+    let secrets = [
+        "marker-url-key-77f9",
+        "marker-args-secret-77fa",
+        "marker-header-77fb",
+        "marker-body-77fc",
+        "marker-granted-77fd",
+    ];
     let [url_key, args, header, body, granted] = secrets;
     let grant = json!({ "access_token": granted, "expires_in": 7200 }).to_string();
     let service = Service::start(move |_, _| (200, grant.clone()));
@@ -367,12 +523,21 @@ async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
     assert!(good.json()["access_token"] == granted);
     assert_silent("a head", &format!("{:?}", good.headers()), &silent);
     assert_answer_silent("no connection", &app.get("/token?name=away").await, &silent);
-    assert_answer_silent("a bad header", &app.get("/token?name=broken").await, &silent);
+    assert_answer_silent(
+        "a bad header",
+        &app.get("/token?name=broken").await,
+        &silent,
+    );
     let echo = format!("{url_key} is {args} {header} {body} {granted}");
-    for answer in [json!({ "errcode": 40013, "errmsg": echo }), json!({ "errcode": echo }), json!({ "error": echo }), json!([echo])]
-    {
+    for answer in [
+        json!({ "errcode": 40013, "errmsg": echo }),
+        json!({ "errcode": echo }),
+        json!({ "error": echo }),
+        json!([echo]),
+    ] {
         service.order(move |_, _| (200, answer.to_string()));
-        app.reloader.apply(config_of(&app.sandbox, json!({ "sources": sources })));
+        app.reloader
+            .apply(config_of(&app.sandbox, json!({ "sources": sources })));
         for _ in 0..2 {
             let answer = app.get("/token?name=bad").await;
             assert!(answer.status.is_server_error(), "{}", answer.body);
@@ -387,31 +552,65 @@ async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
-    let silent = ["marker-new-secret-77fe", "marker-new-token-77ff", "marker-code-7700", "marker-user-7701", pushing::AES_KEY];
+    let silent = [
+        "marker-new-secret-77fe",
+        "marker-new-token-77ff",
+        "marker-code-7700",
+        "marker-user-7701",
+        pushing::AES_KEY,
+    ];
     let [secret, token, code, user, aes_key] = silent;
     let silent = silent.map(str::to_owned);
     let folder = tempfile::tempdir().unwrap();
-    let app = start(json!({ "wetoken": {}, "cache": { "file": folder.path().join("cache.json") } })).await;
+    let app =
+        start(json!({ "wetoken": {}, "cache": { "file": folder.path().join("cache.json") } }))
+            .await;
     let create = |more: &str| {
-        format!("/wechat/app/create?secret={secret}&token={token}&aesKey={aes_key}&wcode_template_id=T1&appid=wx-made{more}")
+        format!(
+            "/wechat/app/create?secret={secret}&token={token}&aesKey={aes_key}&wcode_template_id=T1&appid=wx-made{more}"
+        )
     };
-    for more in ["", "", "&appid=x", "%20", &format!("&aesKey={aes_key}"), "&secret=x"] {
+    for more in [
+        "",
+        "",
+        "&appid=x",
+        "%20",
+        &format!("&aesKey={aes_key}"),
+        "&secret=x",
+    ] {
         assert_answer_silent("a new app", &app.get(&create(more)).await, &silent);
     }
     let send = format!("/wx/wx-made/wxcode/send?user_name={user}&system_name=s&code={code}");
-    for fault in [Fault::errcode(40013, &format!("invalid appid {secret}")), Fault::garbage(), Fault::reset(), Fault::html(502)] {
+    for fault in [
+        Fault::errcode(40013, &format!("invalid appid {secret}")),
+        Fault::garbage(),
+        Fault::reset(),
+        Fault::html(502),
+    ] {
         app.sandbox.fault(fault.times(1));
-        app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
-        for path in ["/wx/wx-made/token/get", "/wx-made/wechat/ticket/get", "/wx/wx-made/token/refresh", &send] {
+        app.reloader
+            .apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+        for path in [
+            "/wx/wx-made/token/get",
+            "/wx-made/wechat/ticket/get",
+            "/wx/wx-made/token/refresh",
+            &send,
+        ] {
             assert_answer_silent("a refusal", &app.get(path).await, &silent);
         }
     }
     app.sandbox.add_account("wx-made", secret);
     app.sandbox.clear_faults();
-    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    app.reloader
+        .apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
     assert_answer_silent("a code that was not sent", &app.get(&send).await, &silent);
     let openid = app.sandbox.follow("wx-made", "Alice", true).unwrap();
-    assert!(app.get(&send.replace(user, &openid)).await.body.contains("success"));
+    assert!(
+        app.get(&send.replace(user, &openid))
+            .await
+            .body
+            .contains("success")
+    );
     app.stop().await;
     assert_silent("the log", &logs().text(), &silent);
 }
@@ -420,13 +619,23 @@ async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
 async fn no_message_shows_its_keys_or_what_a_follower_said() {
     let said = "marker-words-of-a-follower-77f6";
     let backend = Backend::answering("<html>broken</html>");
-    let forward =
-        format!("{}&key=marker-backend-key-77f7", backend.url.replace("http://", "http://user:marker-backend-password-77f8@"));
+    let forward = format!(
+        "{}&key=marker-backend-key-77f7",
+        backend
+            .url
+            .replace("http://", "http://user:marker-backend-password-77f8@")
+    );
     let rules = json!([{ "on": "text", "forward": forward, "late": "push" }, { "on": "event", "reply": { "text": "{absent}" } }]);
     let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": pushing::TOKEN, "aesKey": pushing::AES_KEY, "mode": "plain", "messages": rules }]);
     let app = start(json!({ "apps": apps })).await;
-    let silent =
-        [said, pushing::TOKEN, pushing::AES_KEY, "marker-backend-key-77f7", "marker-backend-password-77f8"].map(str::to_owned);
+    let silent = [
+        said,
+        pushing::TOKEN,
+        pushing::AES_KEY,
+        "marker-backend-key-77f7",
+        "marker-backend-password-77f8",
+    ]
+    .map(str::to_owned);
     for status in [200, 302, 500] {
         backend.order(|orders| orders.status = status);
         let answer = pushing::push(&app, &pushing::text(said, status.into())).await;
@@ -435,7 +644,11 @@ async fn no_message_shows_its_keys_or_what_a_follower_said() {
     let dead = pushing::push(&app, &pushing::event("CLICK", said)).await;
     assert_answer_silent("an empty reply", &dead, &silent);
     let (query, body) = pushing::sealed(said, APP, "n-1");
-    assert_answer_silent("a refusal", &pushing::deliver(&app, "/wechat", &query, &body).await, &silent);
+    assert_answer_silent(
+        "a refusal",
+        &pushing::deliver(&app, "/wechat", &query, &body).await,
+        &silent,
+    );
     assert_answer_silent("a refusal", &pushing::push(&app, said).await, &silent);
     app.stop().await;
     assert_silent("the log", &logs().text(), &silent);

@@ -14,7 +14,10 @@ use wechat::account::TokenApi;
 const APPS: &str = "apps: [{ key: 'wx1', secret: 's1' }]";
 
 fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
-    load(&Source::text("jsdkd.json", text), &variables.iter().copied().collect())
+    load(
+        &Source::text("jsdkd.json", text),
+        &variables.iter().copied().collect(),
+    )
 }
 
 #[track_caller]
@@ -34,7 +37,10 @@ fn variables_alone(variables: &[(&str, &str)]) -> Result<Loaded, SettingsError> 
 /// All faults of `text`, one a line.
 #[track_caller]
 pub(crate) fn faults(text: &str) -> String {
-    load_with(text, &[]).map(|loaded| loaded.warnings).expect_err("the settings are faulty").to_string()
+    load_with(text, &[])
+        .map(|loaded| loaded.warnings)
+        .expect_err("the settings are faulty")
+        .to_string()
 }
 
 #[track_caller]
@@ -44,31 +50,73 @@ fn check_faults(text: &str, expected: &[&str]) {
 
 #[test]
 fn one_app_is_enough_and_everything_else_has_its_default() {
-    let Loaded { config, warnings, file } = good("{\"apps\":[{\"key\":\"wx1\",\"secret\":\"s1\"}]}");
+    let Loaded {
+        config,
+        warnings,
+        file,
+    } = good("{\"apps\":[{\"key\":\"wx1\",\"secret\":\"s1\"}]}");
     assert_eq!((warnings.len(), file), (0, None));
     let account = &config.accounts[0];
-    assert_eq!((account.app_id.as_str(), account.secret.expose_secret()), ("wx1", "s1"));
-    assert_eq!((account.token_api, account.reserve, account.rotations_per_day), (TokenApi::Basic, Duration::from_secs(600), 1000));
-    assert!(account.push_token.is_none() && config.realms.is_empty() && config.origins.allows_any());
+    assert_eq!(
+        (account.app_id.as_str(), account.secret.expose_secret()),
+        ("wx1", "s1")
+    );
+    assert_eq!(
+        (
+            account.token_api,
+            account.reserve,
+            account.rotations_per_day
+        ),
+        (TokenApi::Basic, Duration::from_secs(600), 1000)
+    );
+    assert!(
+        account.push_token.is_none() && config.realms.is_empty() && config.origins.allows_any()
+    );
     assert!(matches!(&config.store, StoreConfig::Memory(records) if records.is_empty()));
     assert_eq!(config.keep, Keep::Active);
     let server = &config.server;
-    assert_eq!((server.bind.as_str(), server.port, server.workers, server.body_limit), ("0.0.0.0", 3030, 0, 102_400));
-    assert_eq!((server.shutdown_grace, server.access_log), (Duration::from_secs(10), false));
-    assert_eq!((server.max_connections, server.max_waiting), (25_000, 20_000));
+    assert_eq!(
+        (
+            server.bind.as_str(),
+            server.port,
+            server.workers,
+            server.body_limit
+        ),
+        ("0.0.0.0", 3030, 0, 102_400)
+    );
+    assert_eq!(
+        (server.shutdown_grace, server.access_log),
+        (Duration::from_secs(10), false)
+    );
+    assert_eq!(
+        (server.max_connections, server.max_waiting),
+        (25_000, 20_000)
+    );
     assert!(server.public_url.is_none() && server.static_dir.as_os_str() == "static");
-    assert!(server.trusted_proxies.contains([127, 0, 0, 1].into()) && !server.trusted_proxies.contains([8, 8, 8, 8].into()));
+    assert!(
+        server.trusted_proxies.contains([127, 0, 0, 1].into())
+            && !server.trusted_proxies.contains([8, 8, 8, 8].into())
+    );
     assert_eq!(config.wechat.api[0].as_str(), "https://api.weixin.qq.com/");
-    assert_eq!((config.wechat.open.as_str(), config.wechat.timeout), ("https://open.weixin.qq.com/", Duration::from_secs(5)));
+    assert_eq!(
+        (config.wechat.open.as_str(), config.wechat.timeout),
+        ("https://open.weixin.qq.com/", Duration::from_secs(5))
+    );
 }
 
 #[test]
 fn the_example_file_loads_without_a_warning() {
-    let loaded =
-        load(&Source::file(Some("jsdkd.example.json".into())).strict(true), &Environment::default()).expect("the example holds");
+    let loaded = load(
+        &Source::file(Some("jsdkd.example.json".into())).strict(true),
+        &Environment::default(),
+    )
+    .expect("the example holds");
     assert_eq!(loaded.warnings, [""; 0]);
     assert_eq!(loaded.file.as_deref(), Some("jsdkd.example.json".as_ref()));
-    assert_eq!((loaded.config.accounts.len(), loaded.config.realms.len()), (2, 2));
+    assert_eq!(
+        (loaded.config.accounts.len(), loaded.config.realms.len()),
+        (2, 2)
+    );
     assert_eq!(loaded.config.wechat.api.len(), 2);
 }
 
@@ -84,17 +132,39 @@ fn the_originals_commented_sample_loads_once_its_realms_are_a_list() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("jsdkd.json");
     std::fs::write(&path, sample).expect("the sample is written");
-    let config = load(&Source::file(Some(path)), &Environment::default()).expect("the sample holds").config;
-    assert!(matches!(&config.store, StoreConfig::File(path) if path.as_os_str() == "cache_file.json"));
-    assert!(config.origins.allows("https://www.example.com") && !config.origins.allows("https://evil.org"));
-    assert_eq!(config.realms.get("realm key").map(|realm| realm.algorithm), Some(Algorithm::Any));
-    let escaped = good(r#"{"cors": ["example\.com"], "realms": {}, "apps": [{"key": "wx1", "secret": "s"}]}"#);
-    assert!(escaped.config.origins.allows("https://example.com") && escaped.config.realms.is_empty());
-    let original = "{\n  //可选\n  realms: {\n    {key: \"realm key\", secret: \"realm secret\"}\n  },\n}";
-    check_faults(original, &["jsdkd.json:4:5 realms: found an object inside an object, expected a list: realms: [{…}]"]);
+    let config = load(&Source::file(Some(path)), &Environment::default())
+        .expect("the sample holds")
+        .config;
+    assert!(
+        matches!(&config.store, StoreConfig::File(path) if path.as_os_str() == "cache_file.json")
+    );
+    assert!(
+        config.origins.allows("https://www.example.com")
+            && !config.origins.allows("https://evil.org")
+    );
+    assert_eq!(
+        config.realms.get("realm key").map(|realm| realm.algorithm),
+        Some(Algorithm::Any)
+    );
+    let escaped = good(
+        r#"{"cors": ["example\.com"], "realms": {}, "apps": [{"key": "wx1", "secret": "s"}]}"#,
+    );
+    assert!(
+        escaped.config.origins.allows("https://example.com") && escaped.config.realms.is_empty()
+    );
+    let original =
+        "{\n  //可选\n  realms: {\n    {key: \"realm key\", secret: \"realm secret\"}\n  },\n}";
+    check_faults(
+        original,
+        &[
+            "jsdkd.json:4:5 realms: found an object inside an object, expected a list: realms: [{…}]",
+        ],
+    );
     check_faults(
         &format!("{{ realms: {{ key: 'R', secret: 'S' }}, {APPS} }}"),
-        &["jsdkd.json:1:3 realms: found an object, expected a list: realms: [{ key: \"…\", secret: \"…\" }]"],
+        &[
+            "jsdkd.json:1:3 realms: found an object, expected a list: realms: [{ key: \"…\", secret: \"…\" }]",
+        ],
     );
 }
 
@@ -158,18 +228,42 @@ fn a_text_that_is_no_json_is_refused_with_line_column_and_a_hint() {
             "{\n  apps: [{ key: 'a' secret: 'b' }] }",
             "2:21: found 's', expected a comma or a closing bracket; is a comma missing before this?",
         ),
-        ("{ apps: [", "1:9: the '[' here is never closed; is a bracket or a quotation mark missing?"),
-        ("{ cors: “x” }", "1:9: found '“', a typographic quotation mark; expected \" or '"),
-        ("{ cors: x }", "1:9: found 'x', expected a value; texts need quotation marks"),
-        ("{ a-b: 1 }", "1:4: found '-', expected a colon between a name and its value"),
-        ("{ cors: 'x\n' }", "1:11: a text ends with its line; is a quotation mark missing?"),
-        ("{} }", "1:4: found '}' after the end of the settings; is a bracket closed too early?"),
-        ("", "1:1: the text ends too early; expected one object: { apps: […], … }"),
+        (
+            "{ apps: [",
+            "1:9: the '[' here is never closed; is a bracket or a quotation mark missing?",
+        ),
+        (
+            "{ cors: “x” }",
+            "1:9: found '“', a typographic quotation mark; expected \" or '",
+        ),
+        (
+            "{ cors: x }",
+            "1:9: found 'x', expected a value; texts need quotation marks",
+        ),
+        (
+            "{ a-b: 1 }",
+            "1:4: found '-', expected a colon between a name and its value",
+        ),
+        (
+            "{ cors: 'x\n' }",
+            "1:11: a text ends with its line; is a quotation mark missing?",
+        ),
+        (
+            "{} }",
+            "1:4: found '}' after the end of the settings; is a bracket closed too early?",
+        ),
+        (
+            "",
+            "1:1: the text ends too early; expected one object: { apps: […], … }",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(faults(text), format!("jsdkd.json:{expected}"), "{text}");
     }
-    assert_eq!(faults("[]"), "jsdkd.json: expected one object: { apps: […], … }");
+    assert_eq!(
+        faults("[]"),
+        "jsdkd.json: expected one object: { apps: […], … }"
+    );
     assert!(faults(&"[".repeat(100_000)).contains("nested deeper than any setting"));
 }
 
@@ -193,25 +287,44 @@ fn unknown_settings_are_warnings_and_faults_when_strict() {
         r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
     ];
     assert_eq!(good(&text).warnings, expected);
-    let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect_err("strict");
+    let strict = load(
+        &Source::text("jsdkd.json", text).strict(true),
+        &Environment::default(),
+    )
+    .expect_err("strict");
     assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected);
-    let twice = good(&format!("{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"));
+    let twice = good(&format!(
+        "{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"
+    ));
     assert_eq!(
         twice.warnings,
-        [r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#]
+        [
+            r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#
+        ]
     );
-    assert!(twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com"));
+    assert!(
+        twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com")
+    );
 }
 
 #[test]
 fn nothing_to_serve_is_a_fault() {
-    let message = "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
+    let message =
+        "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
     check_faults("{}", &[&format!("jsdkd.json: {message}")]);
-    check_faults("{ apps: [] }", &[&format!("jsdkd.json:1:3 apps: {message}")]);
-    assert_eq!(variables_alone(&[]).expect_err("no app").to_string(), message);
+    check_faults(
+        "{ apps: [] }",
+        &[&format!("jsdkd.json:1:3 apps: {message}")],
+    );
+    assert_eq!(
+        variables_alone(&[]).expect_err("no app").to_string(),
+        message
+    );
     check_faults(
         "{ apps: { key: 'wx1' } }",
-        &["jsdkd.json:1:3 apps: found an object, expected a list: apps: [{ key: \"wx…\", secret: \"…\" }]"],
+        &[
+            "jsdkd.json:1:3 apps: found an object, expected a list: apps: [{ key: \"wx…\", secret: \"…\" }]",
+        ],
     );
 }
 
@@ -224,15 +337,28 @@ fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
         path.to_str().expect("a plain path").to_owned()
     };
     let (one, empty) = (file("one", "from file\r\n"), file("empty", "\n"));
-    let text = format!("{{ apps: [{{ key: 'wx1', secret: {{ file: '{one}' }}, token: {{ env: 'TOKEN' }} }}] }}");
+    let text = format!(
+        "{{ apps: [{{ key: 'wx1', secret: {{ file: '{one}' }}, token: {{ env: 'TOKEN' }} }}] }}"
+    );
     let loaded = good_with(&text, &[("TOKEN", "from variable")]);
     let account = &loaded.config.accounts[0];
     assert_eq!(account.secret.expose_secret(), "from file");
-    assert_eq!(account.push_token.as_ref().map(|token| token.expose_secret()), Some("from variable"));
+    assert_eq!(
+        account
+            .push_token
+            .as_ref()
+            .map(|token| token.expose_secret()),
+        Some("from variable")
+    );
     let shown = format!("{loaded:?}");
-    assert!(!shown.contains("from file") && !shown.contains("from variable"), "{shown}");
+    assert!(
+        !shown.contains("from file") && !shown.contains("from variable"),
+        "{shown}"
+    );
     check_faults(
-        &format!("{{ apps: [{{ key: 'wx1', secret: {{ file: '{empty}' }}, token: {{ env: 'TOKEN' }} }}] }}"),
+        &format!(
+            "{{ apps: [{{ key: 'wx1', secret: {{ file: '{empty}' }}, token: {{ env: 'TOKEN' }} }}] }}"
+        ),
         &[
             &format!("jsdkd.json:1:24 apps[0].secret: the file {empty} is empty"),
             "jsdkd.json:1:{col} apps[0].token: the variable TOKEN is not set, or is empty"
@@ -241,7 +367,10 @@ fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
         ],
     );
     let absent = faults("{ apps: [{ key: 'wx1', secret: { file: '/nowhere/x' } }] }");
-    assert!(absent.contains("the file /nowhere/x cannot be read"), "{absent}");
+    assert!(
+        absent.contains("the file /nowhere/x cannot be read"),
+        "{absent}"
+    );
 }
 
 #[test]
@@ -275,23 +404,33 @@ fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
     ];
     for text in faulty {
         let fault = load_with(&format!("{{ {text} }}"), &[]).expect_err(text);
-        assert!(!fault.to_string().contains("MARKER") && !format!("{fault:?}").contains("MARKER"), "{text}: {fault}");
+        assert!(
+            !fault.to_string().contains("MARKER") && !format!("{fault:?}").contains("MARKER"),
+            "{text}: {fault}"
+        );
     }
 }
 
 #[test]
 fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
-    let loaded = good(&format!("{{ cache: {{ redis: 'redis://h:1', file: 'f' }}, {APPS} }}"));
+    let loaded = good(&format!(
+        "{{ cache: {{ redis: 'redis://h:1', file: 'f' }}, {APPS} }}"
+    ));
     assert!(
         matches!(&loaded.config.store, StoreConfig::Redis(redis) if redis.topology == RedisTopology::Standalone("h".into(), 1))
     );
     let warning = r#"jsdkd.json:1:3 cache: only one cache can be used: "redis", which is written first; "file" is ignored"#;
     assert_eq!(loaded.warnings, [warning]);
-    let loaded = good(&format!("{{ cache: {{ file: 'f', redis: 'redis://h:1' }}, {APPS} }}"));
+    let loaded = good(&format!(
+        "{{ cache: {{ file: 'f', redis: 'redis://h:1' }}, {APPS} }}"
+    ));
     assert!(matches!(&loaded.config.store, StoreConfig::File(_)));
     for none in ["null", "{}", "{ memo: null }", "{ memo: {} }"] {
         let config = good(&format!("{{ cache: {none}, {APPS} }}")).config;
-        assert!(matches!(&config.store, StoreConfig::Memory(records) if records.is_empty()), "{none}");
+        assert!(
+            matches!(&config.store, StoreConfig::Memory(records) if records.is_empty()),
+            "{none}"
+        );
     }
 }
 
@@ -299,11 +438,18 @@ fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
 fn memory_may_begin_with_records_whose_keys_hold_dots() {
     let config =
         good(&format!("{{ cache: {{ memo: {{ 'wx1.token': {{ value: 'T', __expires: 1589353732 }} }} }}, {APPS} }}")).config;
-    let StoreConfig::Memory(records) = &config.store else { panic!("memory was chosen") };
+    let StoreConfig::Memory(records) = &config.store else {
+        panic!("memory was chosen")
+    };
     let record = &records["wx1.token"];
-    assert_eq!((record.value.expose_secret(), record.expires_at.0), ("T", 1_589_353_732_000));
+    assert_eq!(
+        (record.value.expose_secret(), record.expires_at.0),
+        ("T", 1_589_353_732_000)
+    );
     check_faults(
-        &format!("{{ {APPS}, cache: {{ memo: {{ 'wx1.token': {{ value: '', __expires: 'soon' }} }} }} }}"),
+        &format!(
+            "{{ {APPS}, cache: {{ memo: {{ 'wx1.token': {{ value: '', __expires: 'soon' }} }} }} }}"
+        ),
         &[
             r#"jsdkd.json:1:73 cache.memo["wx1.token"].value: found an empty text, expected a text, { env: "NAME" } or { file: "/path" }"#,
             r#"jsdkd.json:1:84 cache.memo["wx1.token"].__expires: found "soon", expected unix seconds"#,
@@ -314,7 +460,10 @@ fn memory_may_begin_with_records_whose_keys_hold_dots() {
 #[test]
 fn a_faulty_cache_is_refused() {
     let sql = "jsdkd.json:1:12 cache.sql: expected the name of a database after the host";
-    check_faults(&format!("{{ cache: {{ sql: 'mysql://u:pw@h' }}, {APPS} }}"), &[sql]);
+    check_faults(
+        &format!("{{ cache: {{ sql: 'mysql://u:pw@h' }}, {APPS} }}"),
+        &[sql],
+    );
     check_faults(
         &format!("{{ cache: {{ file: '' }}, {APPS} }}"),
         &["jsdkd.json:1:12 cache.file: found an empty text, expected the path of a file"],
@@ -326,49 +475,117 @@ fn a_faulty_cache_is_refused() {
 #[test]
 fn a_database_may_be_an_address_or_an_object_with_the_password_apart() {
     let shown = |text: &str, variables: &[(&str, &str)]| {
-        let config = load_with(&format!("{{ {text} {APPS} }}"), variables).expect(text).config;
-        let StoreConfig::Sql(sql) = &config.store else { panic!("{text}: a database was chosen") };
+        let config = load_with(&format!("{{ {text} {APPS} }}"), variables)
+            .expect(text)
+            .config;
+        let StoreConfig::Sql(sql) = &config.store else {
+            panic!("{text}: a database was chosen")
+        };
         assert!(!format!("{config:?}").contains("MARKER"), "{config:?}");
         format!("{sql:?}")
     };
     let address = shown("cache: { sql: 'mysql://u:MARKER@h/d' },", &[]);
-    assert!(address.contains("mysql at h:3306") && address.contains("5s"), "{address}");
-    let apart = "cache: { sql: { url: 'postgres://u@h/d', password: { env: 'PW' }, timeout: '800ms' } },";
+    assert!(
+        address.contains("mysql at h:3306") && address.contains("5s"),
+        "{address}"
+    );
+    let apart =
+        "cache: { sql: { url: 'postgres://u@h/d', password: { env: 'PW' }, timeout: '800ms' } },";
     let apart = shown(apart, &[("PW", "MARKER")]);
-    assert!(apart.contains("postgres at h:5432") && apart.contains("800ms"), "{apart}");
-    assert!(shown("cache: { sql: { env: 'URL' } },", &[("URL", "sqlite:///a/b.db")]).contains("sqlite at /a/b.db"));
-    let variable = shown("cache: { file: 'f' },", &[("JSDKD__CACHE__SQL", "mariadb://u:MARKER@h:1/d?timeout=1s")]);
-    assert!(variable.contains("mysql at h:1") && variable.contains("1s"), "{variable}");
+    assert!(
+        apart.contains("postgres at h:5432") && apart.contains("800ms"),
+        "{apart}"
+    );
+    assert!(
+        shown(
+            "cache: { sql: { env: 'URL' } },",
+            &[("URL", "sqlite:///a/b.db")]
+        )
+        .contains("sqlite at /a/b.db")
+    );
+    let variable = shown(
+        "cache: { file: 'f' },",
+        &[("JSDKD__CACHE__SQL", "mariadb://u:MARKER@h:1/d?timeout=1s")],
+    );
+    assert!(
+        variable.contains("mysql at h:1") && variable.contains("1s"),
+        "{variable}"
+    );
     let missing = "jsdkd.json:1:12 cache.sql.url: missing, expected an address such as \"mysql://user@host/database\"";
-    check_faults(&format!("{{ cache: {{ sql: {{ password: 'p' }} }}, {APPS} }}"), &[missing]);
+    check_faults(
+        &format!("{{ cache: {{ sql: {{ password: 'p' }} }}, {APPS} }}"),
+        &[missing],
+    );
 }
 
 #[test]
 fn redis_may_be_an_address_or_the_original_clients_object() {
-    let store =
-        |cache: &str| good_with(&format!("{{ cache: {{ redis: {cache} }}, {APPS} }}"), &[("REDIS", "redis://v:3")]).config.store;
-    let cases =
-        [("'redis://a'", "a", 6379), ("{ host: 'b', port: 2 }", "b", 2), ("{ env: 'REDIS' }", "v", 3), ("{}", "127.0.0.1", 6379)];
+    let store = |cache: &str| {
+        good_with(
+            &format!("{{ cache: {{ redis: {cache} }}, {APPS} }}"),
+            &[("REDIS", "redis://v:3")],
+        )
+        .config
+        .store
+    };
+    let cases = [
+        ("'redis://a'", "a", 6379),
+        ("{ host: 'b', port: 2 }", "b", 2),
+        ("{ env: 'REDIS' }", "v", 3),
+        ("{}", "127.0.0.1", 6379),
+    ];
     for (cache, host, port) in cases {
         let topology = RedisTopology::Standalone(host.to_owned(), port);
-        assert!(matches!(store(cache), StoreConfig::Redis(redis) if redis.topology == topology), "{cache}");
+        assert!(
+            matches!(store(cache), StoreConfig::Redis(redis) if redis.topology == topology),
+            "{cache}"
+        );
     }
 }
 
 #[test]
 fn redis_options_are_read_whole_and_faults_stand_at_their_place() {
-    let text =
-        format!("{{ {APPS}, cache: {{ redis: {{ host: 'h', port: 1, db: 2, prefix: 'p:', password: {{ env: 'PW' }} }} }} }}");
-    let StoreConfig::Redis(redis) = good_with(&text, &[("PW", "secret")]).config.store else { panic!("redis was chosen") };
-    assert_eq!((redis.db, redis.prefix.as_str(), redis.password.as_ref().map(|pw| pw.expose_secret())), (2, "p:", Some("secret")));
-    let StoreConfig::Redis(redis) = good_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", ":6380")]).config.store else {
+    let text = format!(
+        "{{ {APPS}, cache: {{ redis: {{ host: 'h', port: 1, db: 2, prefix: 'p:', password: {{ env: 'PW' }} }} }} }}"
+    );
+    let StoreConfig::Redis(redis) = good_with(&text, &[("PW", "secret")]).config.store else {
+        panic!("redis was chosen")
+    };
+    assert_eq!(
+        (
+            redis.db,
+            redis.prefix.as_str(),
+            redis.password.as_ref().map(|pw| pw.expose_secret())
+        ),
+        (2, "p:", Some("secret"))
+    );
+    let StoreConfig::Redis(redis) = good_with(
+        &format!("{{ {APPS} }}"),
+        &[("REDIS_SERVER_ADDRESS", ":6380")],
+    )
+    .config
+    .store
+    else {
         panic!("redis was chosen")
     };
     assert!(matches!(redis.topology, RedisTopology::Standalone(_, 6380)));
-    let fault = faults(&format!("{{ {APPS},\n cache: {{ redis: {{ port: 'MARKER', password: 'MARKER' }} }} }}"));
-    assert!(fault.starts_with("jsdkd.json:2:20 cache.redis.port: ") && !fault.contains("MARKER"), "{fault}");
-    let fault = load_with(&format!("{{ {APPS} }}"), &[("REDIS_SERVER_ADDRESS", "h:MARKER")]).expect_err("no port").to_string();
-    assert!(fault.starts_with("REDIS_SERVER_ADDRESS cache.redis: ") && !fault.contains("MARKER"), "{fault}");
+    let fault = faults(&format!(
+        "{{ {APPS},\n cache: {{ redis: {{ port: 'MARKER', password: 'MARKER' }} }} }}"
+    ));
+    assert!(
+        fault.starts_with("jsdkd.json:2:20 cache.redis.port: ") && !fault.contains("MARKER"),
+        "{fault}"
+    );
+    let fault = load_with(
+        &format!("{{ {APPS} }}"),
+        &[("REDIS_SERVER_ADDRESS", "h:MARKER")],
+    )
+    .expect_err("no port")
+    .to_string();
+    assert!(
+        fault.starts_with("REDIS_SERVER_ADDRESS cache.redis: ") && !fault.contains("MARKER"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -378,7 +595,14 @@ fn later_layers_win() {
     assert_eq!(port(&[]), 1);
     assert_eq!(port(&[("JSDKD__SERVER__PORT", "2")]), 2);
     assert_eq!(port(&[("JSDKD__SERVER__PORT", "2"), ("PORT", "3")]), 3);
-    assert_eq!(port(&[("PORT", "3"), ("SERVER_PORT", "4"), ("JSDKD__SERVER__PORT", "")]), 4);
+    assert_eq!(
+        port(&[
+            ("PORT", "3"),
+            ("SERVER_PORT", "4"),
+            ("JSDKD__SERVER__PORT", "")
+        ]),
+        4
+    );
     assert_eq!(port(&[("SERVER_PORT", "tcp://10.0.0.1:80")]), 1);
     let variables = [
         ("JSDKD__SERVER__BODY_LIMIT", "2mb"),
@@ -390,21 +614,47 @@ fn later_layers_win() {
         ("JSDKD__RESERVE", "20m"),
         ("JSDKD__KEEP", "always"),
         ("JSDKD__CACHE__REDIS", "redis://h"),
-        ("JSDKD__WECHAT__API", "http://127.0.0.1:1,http://127.0.0.1:2/x"),
+        (
+            "JSDKD__WECHAT__API",
+            "http://127.0.0.1:1,http://127.0.0.1:2/x",
+        ),
     ];
-    let Loaded { config, warnings, .. } = good_with(&text, &variables);
+    let Loaded {
+        config, warnings, ..
+    } = good_with(&text, &variables);
     assert_eq!(warnings, [""; 0]);
-    assert_eq!((config.server.body_limit, config.server.access_log, config.server.workers), (2 << 20, true, 2));
-    assert_eq!((config.server.max_connections, config.server.max_waiting), (7, 5));
+    assert_eq!(
+        (
+            config.server.body_limit,
+            config.server.access_log,
+            config.server.workers
+        ),
+        (2 << 20, true, 2)
+    );
+    assert_eq!(
+        (config.server.max_connections, config.server.max_waiting),
+        (7, 5)
+    );
     assert!(
         config.server.trusted_proxies.contains([8, 8, 8, 8].into())
             && !config.server.trusted_proxies.contains([10, 0, 0, 1].into())
     );
     assert!(config.origins.allows("http://b.com") && !config.origins.allows("http://c.com"));
-    assert_eq!((config.keep, config.accounts[0].reserve), (Keep::Always, Duration::from_secs(1200)));
-    assert!(matches!(config.store, StoreConfig::Redis(_)), "the environment replaces the file's choice");
     assert_eq!(
-        config.wechat.api.iter().map(|url| url.as_str()).collect::<Vec<_>>(),
+        (config.keep, config.accounts[0].reserve),
+        (Keep::Always, Duration::from_secs(1200))
+    );
+    assert!(
+        matches!(config.store, StoreConfig::Redis(_)),
+        "the environment replaces the file's choice"
+    );
+    assert_eq!(
+        config
+            .wechat
+            .api
+            .iter()
+            .map(|url| url.as_str())
+            .collect::<Vec<_>>(),
         ["http://127.0.0.1:1/", "http://127.0.0.1:2/x/"]
     );
 }
@@ -420,8 +670,12 @@ fn faults_in_variables_name_the_variable() {
         ("APPSECRET", "s"),
     ];
     let source = Source::text("jsdkd.json", format!("{{ {APPS} }}")).strict(true);
-    let mut lines: Vec<String> =
-        load(&source, &variables.into_iter().collect()).expect_err("faulty").to_string().lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = load(&source, &variables.into_iter().collect())
+        .expect_err("faulty")
+        .to_string()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     lines.sort();
     assert_eq!(
         lines,
@@ -437,58 +691,123 @@ fn faults_in_variables_name_the_variable() {
 
 #[test]
 fn the_hubs_variables_suffice() {
-    let hub = [("APPID", "wx1"), ("APPSECRET", "s"), ("WECHAT_API_ROOT", "https://api.weixin.qq.com"), ("JWT_KEY_a", "k")];
+    let hub = [
+        ("APPID", "wx1"),
+        ("APPSECRET", "s"),
+        ("WECHAT_API_ROOT", "https://api.weixin.qq.com"),
+        ("JWT_KEY_a", "k"),
+    ];
     let loaded = variables_alone(&hub).expect("the hub starts");
-    assert_eq!((loaded.config.server.port, loaded.config.accounts.len()), (8567, 1));
+    assert_eq!(
+        (loaded.config.server.port, loaded.config.accounts.len()),
+        (8567, 1)
+    );
     assert_eq!(loaded.warnings, [format!("JWT_KEY_a: {SHORT_KEY}")]);
     let served = loaded.config.hub.expect("the hub is served");
-    assert_eq!((served.app.as_str(), served.keys["a"].expose_secret(), served.keys.len()), ("wx1", "k", 1));
-    let with_port = variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
+    assert_eq!(
+        (
+            served.app.as_str(),
+            served.keys["a"].expose_secret(),
+            served.keys.len()
+        ),
+        ("wx1", "k", 1)
+    );
+    let with_port =
+        variables_alone(&[&hub[..], &[("PORT", "80")]].concat()).expect("the hub starts");
     assert_eq!(with_port.config.server.port, 80);
-    let half = variables_alone(&hub[..1]).expect_err("no secret").to_string();
-    assert!(half.starts_with("APPID: has no effect without APPSECRET, which is not set\n"), "{half}");
+    let half = variables_alone(&hub[..1])
+        .expect_err("no secret")
+        .to_string();
+    assert!(
+        half.starts_with("APPID: has no effect without APPSECRET, which is not set\n"),
+        "{half}"
+    );
     let beside_a_file = good_with(&format!("{{ {APPS} }}"), &hub[..1]);
-    assert_eq!(beside_a_file.warnings, ["APPID: has no effect without APPSECRET, which is not set"]);
+    assert_eq!(
+        beside_a_file.warnings,
+        ["APPID: has no effect without APPSECRET, which is not set"]
+    );
 }
 
-const SHORT_KEY: &str = "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
+const SHORT_KEY: &str =
+    "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 #[test]
 fn the_hub_has_keys_and_an_app() {
     let long = "k".repeat(32);
     let apps = "apps: [{ key: 'wx1', secret: 's' }, { key: 'wx2', secret: 's' }]";
-    let hub = |text: &str, variables: &[(&str, &str)]| good_with(&format!("{{ {apps}{text} }}"), variables);
+    let hub = |text: &str, variables: &[(&str, &str)]| {
+        good_with(&format!("{{ {apps}{text} }}"), variables)
+    };
     assert!(hub("", &[]).config.hub.is_none());
     let idle = hub(", hub: { app: 'wx2' }", &[]);
     assert_eq!(
         idle.warnings,
-        ["jsdkd.json:1:69 hub: no key is set, so its routes are not served; write keys: { KID: \"…\" } or set JWT_KEY_KID"]
+        [
+            "jsdkd.json:1:69 hub: no key is set, so its routes are not served; write keys: { KID: \"…\" } or set JWT_KEY_KID"
+        ]
     );
     assert!(idle.config.hub.is_none());
     let from_all = hub(
-        &format!(", hub: {{ keys: {{ Both: 'old', 'file-1': {{ env: 'F' }}, Z_9: '{long}' }}, app: 'wx2' }}"),
-        &[("F", "from elsewhere"), ("JWT_KEY_Both", &long), ("JWT_KEY_more", &long), ("JWT_KEY_empty", "")],
+        &format!(
+            ", hub: {{ keys: {{ Both: 'old', 'file-1': {{ env: 'F' }}, Z_9: '{long}' }}, app: 'wx2' }}"
+        ),
+        &[
+            ("F", "from elsewhere"),
+            ("JWT_KEY_Both", &long),
+            ("JWT_KEY_more", &long),
+            ("JWT_KEY_empty", ""),
+        ],
     );
     assert_eq!(
         from_all.warnings,
-        [format!("jsdkd.json:1:84 hub.keys.Both: {SHORT_KEY}"), format!("jsdkd.json:1:97 hub.keys.file-1: {SHORT_KEY}")]
+        [
+            format!("jsdkd.json:1:84 hub.keys.Both: {SHORT_KEY}"),
+            format!("jsdkd.json:1:97 hub.keys.file-1: {SHORT_KEY}")
+        ]
     );
     let served = from_all.config.hub.expect("the hub is served");
-    let mut keys: Vec<_> = served.keys.iter().map(|(kid, key)| (kid.as_str(), key.expose_secret())).collect();
+    let mut keys: Vec<_> = served
+        .keys
+        .iter()
+        .map(|(kid, key)| (kid.as_str(), key.expose_secret()))
+        .collect();
     keys.sort_unstable();
-    assert_eq!(keys, [("Both", &*long), ("Z_9", &long), ("file-1", "from elsewhere"), ("more", &long)]);
+    assert_eq!(
+        keys,
+        [
+            ("Both", &*long),
+            ("Z_9", &long),
+            ("file-1", "from elsewhere"),
+            ("more", &long)
+        ]
+    );
     assert!(!format!("{served:?}").contains(&long));
     assert_eq!(served.app.as_str(), "wx2");
     // Without a word it is the app of the hub's own variables, else the first.
-    let app = |variables: &[(&str, &str)]| hub("", variables).config.hub.expect("the hub is served").app;
+    let app = |variables: &[(&str, &str)]| {
+        hub("", variables)
+            .config
+            .hub
+            .expect("the hub is served")
+            .app
+    };
     assert_eq!(app(&[("JWT_KEY_a", &long)]).as_str(), "wx1");
-    assert_eq!(app(&[("JWT_KEY_a", &long), ("APPID", "wx2"), ("APPSECRET", "s")]).as_str(), "wx2");
-    assert_eq!(app(&[("JWT_KEY_a", &long), ("JSDKD__HUB__APP", "wx2")]).as_str(), "wx2");
+    assert_eq!(
+        app(&[("JWT_KEY_a", &long), ("APPID", "wx2"), ("APPSECRET", "s")]).as_str(),
+        "wx2"
+    );
+    assert_eq!(
+        app(&[("JWT_KEY_a", &long), ("JSDKD__HUB__APP", "wx2")]).as_str(),
+        "wx2"
+    );
 }
 
 #[test]
 fn the_hubs_faults_are_named() {
-    let text = format!("{{ {APPS}, hub: {{ keys: {{ a: '', 'b.c': 'k', d: 5 }}, app: 'wx9', kyes: {{}} }} }}");
+    let text = format!(
+        "{{ {APPS}, hub: {{ keys: {{ a: '', 'b.c': 'k', d: 5 }}, app: 'wx9', kyes: {{}} }} }}"
+    );
     check_faults(
         &text,
         &[
@@ -503,13 +822,30 @@ fn the_hubs_faults_are_named() {
         &format!("{{ {APPS}, hub: {{ keys: ['k'] }} }}"),
         &["jsdkd.json:1:48 hub.keys: found a list, expected an object: keys: { KID: \"…\" }"],
     );
-    check_faults(&format!("{{ {APPS}, hub: 'k' }}"), &["jsdkd.json:1:41 hub: found a text, expected an object {…}"]);
-    let variables = [("APPID", "wx1"), ("APPSECRET", "s"), ("JWT_KEY_a.b", "k"), ("JWT_KEY_", "k")];
-    let faults = variables_alone(&variables).expect_err("no kids").to_string();
+    check_faults(
+        &format!("{{ {APPS}, hub: 'k' }}"),
+        &["jsdkd.json:1:41 hub: found a text, expected an object {…}"],
+    );
+    let variables = [
+        ("APPID", "wx1"),
+        ("APPSECRET", "s"),
+        ("JWT_KEY_a.b", "k"),
+        ("JWT_KEY_", "k"),
+    ];
+    let faults = variables_alone(&variables)
+        .expect_err("no kids")
+        .to_string();
     let mut lines: Vec<_> = faults.lines().collect();
     lines.sort_unstable();
-    let message = "after JWT_KEY_ there must be a kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-    assert_eq!(lines, [format!("JWT_KEY_: {message}"), format!("JWT_KEY_a.b: {message}")]);
+    let message =
+        "after JWT_KEY_ there must be a kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
+    assert_eq!(
+        lines,
+        [
+            format!("JWT_KEY_: {message}"),
+            format!("JWT_KEY_a.b: {message}")
+        ]
+    );
 }
 
 #[test]
@@ -520,22 +856,43 @@ fn wechat_servers_variables_suffice() {
         ("WECHAT_APP_TOKEN", "t"),
         ("REDIS_SERVER_ADDRESS", "redis.local:6380"),
     ];
-    let config = variables_alone(&variables).expect("wechat-server starts").config;
+    let config = variables_alone(&variables)
+        .expect("wechat-server starts")
+        .config;
     assert_eq!(config.server.port, 8080);
-    assert_eq!(config.accounts[0].push_token.as_ref().map(|token| token.expose_secret()), Some("t"));
+    assert_eq!(
+        config.accounts[0]
+            .push_token
+            .as_ref()
+            .map(|token| token.expose_secret()),
+        Some("t")
+    );
     let topology = RedisTopology::Standalone("redis.local".to_owned(), 6380);
     assert!(matches!(&config.store, StoreConfig::Redis(redis) if redis.topology == topology));
     let text = "{ apps: [{ key: 'wx1', secret: 'old', tokenApi: 'stable' }, { key: 'wx2', secret: 's2' }] }";
     let config = good_with(text, &variables).config;
     assert_eq!((config.accounts.len(), config.server.port), (2, 3030));
-    assert_eq!((config.accounts[0].secret.expose_secret(), config.accounts[0].token_api), ("s", TokenApi::Stable));
+    assert_eq!(
+        (
+            config.accounts[0].secret.expose_secret(),
+            config.accounts[0].token_api
+        ),
+        ("s", TokenApi::Stable)
+    );
 }
 
 #[test]
 fn a_stable_account_reserves_at_most_five_minutes() {
     let config =
         good("{ apps: [{ key: 'wx1', secret: 's', tokenApi: 'stable' }, { key: 'wx2', secret: 's' }], reserve: '1h' }").config;
-    assert_eq!(config.accounts.iter().map(|account| account.reserve.as_secs()).collect::<Vec<_>>(), [300, 3600]);
+    assert_eq!(
+        config
+            .accounts
+            .iter()
+            .map(|account| account.reserve.as_secs())
+            .collect::<Vec<_>>(),
+        [300, 3600]
+    );
     assert_eq!(config.accounts[0].rotations_per_day, 20);
 }
 
@@ -543,12 +900,26 @@ fn a_stable_account_reserves_at_most_five_minutes() {
 fn an_app_lists_the_sites_that_its_visitors_return_to() {
     let config = good("{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: 'https://a.example/', scope: 'snsapi_userinfo' } }, { key: 'wx2', secret: 's' }] }").config;
     assert!(
-        config.oauth.of("wx1").admit("https://a.example/x").is_ok() && config.oauth.of("wx2").admit("https://a.example/x").is_err()
+        config.oauth.of("wx1").admit("https://a.example/x").is_ok()
+            && config.oauth.of("wx2").admit("https://a.example/x").is_err()
     );
-    assert_eq!((config.oauth.of("wx1").scope, config.oauth.of("wx2").scope), (Scope::UserInfo, Scope::Base));
-    let confirm = |text: &str| good(&format!("{{ {APPS}, login: {text} }}")).config.login.confirm;
     assert_eq!(
-        (config.login.confirm, confirm("{ confirm: true }"), confirm("{ confirm: false }"), confirm("{}")),
+        (config.oauth.of("wx1").scope, config.oauth.of("wx2").scope),
+        (Scope::UserInfo, Scope::Base)
+    );
+    let confirm = |text: &str| {
+        good(&format!("{{ {APPS}, login: {text} }}"))
+            .config
+            .login
+            .confirm
+    };
+    assert_eq!(
+        (
+            config.login.confirm,
+            confirm("{ confirm: true }"),
+            confirm("{ confirm: false }"),
+            confirm("{}")
+        ),
         (None, Some(true), Some(false), None)
     );
     let expected = "a site such as \"https://shop.example.com/\"";
@@ -568,13 +939,28 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
 
 #[test]
 fn the_sites_whose_pages_begin_logins_are_origins() {
-    let config = good(&format!("{{ {APPS}, login: {{ sites: ['https://Shop.example.com/', 'http://10.0.0.1:8080'] }} }}")).config;
-    assert!(config.login.sites.contains("https://shop.example.com") && config.login.sites.contains("http://10.0.0.1:8080"));
-    assert!(!config.login.sites.contains("http://shop.example.com") && !config.login.sites.contains("null"));
-    let one = load_with(&format!("{{ {APPS} }}"), &[("JSDKD__LOGIN__SITES", "https://a.example,https://b.example")])
-        .expect("good")
-        .config;
-    assert!(one.login.sites.contains("https://b.example") && !one.login.sites.contains("https://c.example"));
+    let config = good(&format!(
+        "{{ {APPS}, login: {{ sites: ['https://Shop.example.com/', 'http://10.0.0.1:8080'] }} }}"
+    ))
+    .config;
+    assert!(
+        config.login.sites.contains("https://shop.example.com")
+            && config.login.sites.contains("http://10.0.0.1:8080")
+    );
+    assert!(
+        !config.login.sites.contains("http://shop.example.com")
+            && !config.login.sites.contains("null")
+    );
+    let one = load_with(
+        &format!("{{ {APPS} }}"),
+        &[("JSDKD__LOGIN__SITES", "https://a.example,https://b.example")],
+    )
+    .expect("good")
+    .config;
+    assert!(
+        one.login.sites.contains("https://b.example")
+            && !one.login.sites.contains("https://c.example")
+    );
     let expected = "expected an origin such as \"https://shop.example.com\"";
     assert_eq!(
         faults(&format!(
@@ -588,23 +974,44 @@ fn the_sites_whose_pages_begin_logins_are_origins() {
              jsdkd.json:1:115 login.sites[4]: found \"a.example\", {expected}: it does not begin with https:// or http://"
         )
     );
-    let told =
-        load_with(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com:80' }} }}"), &[]).expect("good").warnings;
-    assert!(format!("{told:?}").contains("default port of the other scheme"), "{told:?}");
+    let told = load_with(
+        &format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com:80' }} }}"),
+        &[],
+    )
+    .expect("good")
+    .warnings;
     assert!(
-        faults(&format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com/{}' }} }}", "a".repeat(500))).contains("QR code")
+        format!("{told:?}").contains("default port of the other scheme"),
+        "{told:?}"
+    );
+    assert!(
+        faults(&format!(
+            "{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com/{}' }} }}",
+            "a".repeat(500)
+        ))
+        .contains("QR code")
     );
 }
 
 #[test]
 fn a_directory_in_place_of_the_file_is_explained() {
     let dir = tempfile::tempdir().expect("a folder");
-    let fault = load(&Source::file(Some(dir.path().to_owned())), &Environment::default()).expect_err("a directory").to_string();
+    let fault = load(
+        &Source::file(Some(dir.path().to_owned())),
+        &Environment::default(),
+    )
+    .expect_err("a directory")
+    .to_string();
     assert!(
         fault.ends_with("found a directory, expected a file; docker makes one when the file to mount does not exist"),
         "{fault}"
     );
-    let absent = load(&Source::file(Some(dir.path().join("none.json"))), &Environment::default()).expect_err("absent").to_string();
+    let absent = load(
+        &Source::file(Some(dir.path().join("none.json"))),
+        &Environment::default(),
+    )
+    .expect_err("absent")
+    .to_string();
     assert!(absent.contains("none.json: cannot be read"), "{absent}");
 }
 

@@ -1,4 +1,5 @@
-//! Settings whose value is accepted and then never matches: each is understood as it was meant, or told with its cure.
+//! Settings whose value is accepted and then never matches: each is understood as it was meant, or
+//! told with its cure.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,8 @@ const APPS: &str = "apps: [{ key: 'wx1', secret: 's' }]";
 
 fn read(section: &str, value: &Value) -> Result<Loaded, String> {
     let text = format!("{{ {APPS}, {section}: {value} }}");
-    load(&Source::text("jsdkd.json", text), &Environment::default()).map_err(|fault| fault.to_string())
+    load(&Source::text("jsdkd.json", text), &Environment::default())
+        .map_err(|fault| fault.to_string())
 }
 
 /// `cors` with this value lets these in and those not, without a warning.
@@ -23,19 +25,31 @@ fn cors_is(value: Value, allowed: &[&str], refused: &[&str]) {
     let loaded = read("cors", &value).unwrap_or_else(|fault| panic!("{value}: {fault}"));
     assert!(loaded.warnings.is_empty(), "{value}: {:?}", loaded.warnings);
     for origin in allowed {
-        assert!(loaded.config.origins.allows(origin), "{value} should let {origin} in");
+        assert!(
+            loaded.config.origins.allows(origin),
+            "{value} should let {origin} in"
+        );
     }
-    for origin in
-        refused.iter().chain(&["https://evil.org", "https://shop.example.com.evil.org", "https://evil.org/shop.example.com"])
-    {
-        assert!(!loaded.config.origins.allows(origin), "{value} should refuse {origin}");
+    for origin in refused.iter().chain(&[
+        "https://evil.org",
+        "https://shop.example.com.evil.org",
+        "https://evil.org/shop.example.com",
+    ]) {
+        assert!(
+            !loaded.config.origins.allows(origin),
+            "{value} should refuse {origin}"
+        );
     }
 }
 
 #[test]
 fn what_people_write_for_an_origin_is_understood() {
     let shop = "https://shop.example.com";
-    let others = ["http://shop.example.com", "https://notshop.example.com", "https://example.com"];
+    let others = [
+        "http://shop.example.com",
+        "https://notshop.example.com",
+        "https://example.com",
+    ];
     for text in [
         "https://shop.example.com/",
         "https://shop.example.com//",
@@ -50,31 +64,90 @@ fn what_people_write_for_an_origin_is_understood() {
         "https://other.example.org https://shop.example.com",
     ] {
         cors_is(json!(text), &[shop], &others);
-        cors_is(json!([text, "x\\.example"]), &[shop, "http://x.example"], &others);
+        cors_is(
+            json!([text, "x\\.example"]),
+            &[shop, "http://x.example"],
+            &others,
+        );
     }
-    cors_is(json!("http://shop.example.com:80/"), &["http://shop.example.com"], &["https://shop.example.com"]);
-    cors_is(json!("example.com/"), &["http://example.com", "https://www.example.com:8443"], &["https://notexample.com"]);
-    cors_is(json!("https://shop.example.com:8443/"), &["https://shop.example.com:8443"], &[shop]);
-    cors_is(json!("https://商店.example"), &["https://xn--czrs0t.example"], &["https://xn--czrs0t.example.org"]);
-    cors_is(json!("商店\\.example\\.com$"), &["https://www.xn--czrs0t.example.com"], &["https://x.example.com"]);
+    cors_is(
+        json!("http://shop.example.com:80/"),
+        &["http://shop.example.com"],
+        &["https://shop.example.com"],
+    );
+    cors_is(
+        json!("example.com/"),
+        &["http://example.com", "https://www.example.com:8443"],
+        &["https://notexample.com"],
+    );
+    cors_is(
+        json!("https://shop.example.com:8443/"),
+        &["https://shop.example.com:8443"],
+        &[shop],
+    );
+    cors_is(
+        json!("https://商店.example"),
+        &["https://xn--czrs0t.example"],
+        &["https://xn--czrs0t.example.org"],
+    );
+    cors_is(
+        json!("商店\\.example\\.com$"),
+        &["https://www.xn--czrs0t.example.com"],
+        &["https://x.example.com"],
+    );
     // And what was good is what it was.
-    cors_is(json!("^https://(shop|club)\\.example\\.com$"), &[shop, "https://club.example.com"], &["https://x.example.com"]);
-    cors_is(json!("[a-z]{1,5}\\.example\\.com"), &[shop, "http://a.example.com"], &["https://toolong9.example.com"]);
-    cors_is(json!("\\.example\\.com$|example\\.com$"), &["https://example.com", "https://a.example.com"], &[]);
-    cors_is(json!("example\\.com:8443"), &["https://example.com:8443"], &["https://example.com"]);
-    cors_is(json!("capacitor://localhost"), &["capacitor://localhost"], &[]);
+    cors_is(
+        json!("^https://(shop|club)\\.example\\.com$"),
+        &[shop, "https://club.example.com"],
+        &["https://x.example.com"],
+    );
+    cors_is(
+        json!("[a-z]{1,5}\\.example\\.com"),
+        &[shop, "http://a.example.com"],
+        &["https://toolong9.example.com"],
+    );
+    cors_is(
+        json!("\\.example\\.com$|example\\.com$"),
+        &["https://example.com", "https://a.example.com"],
+        &[],
+    );
+    cors_is(
+        json!("example\\.com:8443"),
+        &["https://example.com:8443"],
+        &["https://example.com"],
+    );
+    cors_is(
+        json!("capacitor://localhost"),
+        &["capacitor://localhost"],
+        &[],
+    );
 }
 
 #[test]
 fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
     for (text, cure) in [
-        ("https://shop.example.com/app", r#"write "^https://shop\\.example\\.com$""#),
-        ("https://shop.example.com/app/", r#"write "^https://shop\\.example\\.com$""#),
-        ("^https://shop\\.example\\.com:8443/app$", r#"write "^https://shop\\.example\\.com:8443$""#),
+        (
+            "https://shop.example.com/app",
+            r#"write "^https://shop\\.example\\.com$""#,
+        ),
+        (
+            "https://shop.example.com/app/",
+            r#"write "^https://shop\\.example\\.com$""#,
+        ),
+        (
+            "^https://shop\\.example\\.com:8443/app$",
+            r#"write "^https://shop\\.example\\.com:8443$""#,
+        ),
         ("example.com/app", r#"write "example\\.com""#),
         ("example.com:443", r#"write "example\\.com""#),
-        ("https://user@shop.example.com", r#"write "^https://shop\\.example\\.com$""#),
-        ("https://shop\\.example\\.com\\.", "no origin can match this"),
+        (
+            "https://user@shop.example.com",
+            r#"write "^https://shop\\.example\\.com$""#,
+        ),
+        (
+            "https://shop\\.example\\.com\\.",
+            "no origin can match this",
+        ),
         ("https:shop.example.com", "no origin can match this"),
         ("https:/shop.example.com", "no origin can match this"),
         ("//shop.example.com/x", "no origin can match this"),
@@ -83,27 +156,41 @@ fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
         ("[商店]\\.example", "xn--"),
         ("*.example.com", r#"write "example\\.com""#),
         ("*.example.com/", r#"write "example\\.com""#),
-        ("https://*.example.com", r#"write "^https://[a-z0-9-]+\\.example\\.com$""#),
-        ("https://*.example.com/", r#"write "^https://[a-z0-9-]+\\.example\\.com$""#),
+        (
+            "https://*.example.com",
+            r#"write "^https://[a-z0-9-]+\\.example\\.com$""#,
+        ),
+        (
+            "https://*.example.com/",
+            r#"write "^https://[a-z0-9-]+\\.example\\.com$""#,
+        ),
         ("https://*", r#"write "^https://.*""#),
         ("*://shop.example.com", "repetition operator"),
         (" , ", "a regular expression such as"),
         ("/", "empty pattern"),
     ] {
-        let fault = read("cors", &json!(["good\\.example", text])).map(|loaded| loaded.warnings).expect_err(text);
-        assert!(fault.contains(cure) && fault.contains("cors[1]: "), "{text}: {fault}");
+        let fault = read("cors", &json!(["good\\.example", text]))
+            .map(|loaded| loaded.warnings)
+            .expect_err(text);
+        assert!(
+            fault.contains(cure) && fault.contains("cors[1]: "),
+            "{text}: {fault}"
+        );
         assert!(fault.starts_with("jsdkd.json:1:"), "{fault}");
     }
     // The original lets this in as well, and nobody by it.
     let loaded = read("cors", &json!(["^example.com"])).unwrap();
     assert!(
-        loaded.warnings[0].contains("cors[0]: no origin can match this") && loaded.warnings[0].contains(r#"write "example\\.com""#)
+        loaded.warnings[0].contains("cors[0]: no origin can match this")
+            && loaded.warnings[0].contains(r#"write "example\\.com""#)
     );
 }
 
 #[test]
 fn many_and_large_patterns_are_taken() {
-    let many: Vec<String> = (0..300).map(|n| format!("site{n}\\.example\\.com")).collect();
+    let many: Vec<String> = (0..300)
+        .map(|n| format!("site{n}\\.example\\.com"))
+        .collect();
     assert!(read("cors", &json!(many)).is_ok());
     for text in [
         "(a{1,50}){1,50}\\.com",
@@ -120,27 +207,48 @@ fn many_and_large_patterns_are_taken() {
 #[test]
 fn networks_are_read_as_people_write_them() {
     for section in ["server", "tokenboy", "wetoken"] {
-        let name = if section == "server" { "trustedProxies" } else { "allow" };
+        let name = if section == "server" {
+            "trustedProxies"
+        } else {
+            "allow"
+        };
         let read = |value: Value| read(section, &json!({ name: value }));
-        for value in
-            [json!("203.0.113.9/8"), json!([" 203.0.0.0/8 "]), json!("203.0.113.0/24, 9.9.9.9"), json!(["::ffff:203.0.113.0/120"])]
-        {
-            let config = read(value.clone()).unwrap_or_else(|fault| panic!("{value}: {fault}")).config;
+        for value in [
+            json!("203.0.113.9/8"),
+            json!([" 203.0.0.0/8 "]),
+            json!("203.0.113.0/24, 9.9.9.9"),
+            json!(["::ffff:203.0.113.0/120"]),
+        ] {
+            let config = read(value.clone())
+                .unwrap_or_else(|fault| panic!("{value}: {fault}"))
+                .config;
             let callers = match section {
                 "server" => &config.server.trusted_proxies,
                 "tokenboy" => &config.tokenboy.allow,
                 _ => &config.wetoken.as_ref().unwrap().allow,
             };
-            assert!(callers.contains("203.0.113.9".parse::<IpAddr>().unwrap()), "{section} {value}");
+            assert!(
+                callers.contains("203.0.113.9".parse::<IpAddr>().unwrap()),
+                "{section} {value}"
+            );
         }
         for value in ["0.0.0.0", "::", "*"] {
-            let fault = read(json!([value])).map(|loaded| loaded.warnings).expect_err(value);
+            let fault = read(json!([value]))
+                .map(|loaded| loaded.warnings)
+                .expect_err(value);
             assert!(
-                fault.contains(r#"for every address write "0.0.0.0/0""#) && fault.contains(&format!("{section}.{name}[0]")),
+                fault.contains(r#"for every address write "0.0.0.0/0""#)
+                    && fault.contains(&format!("{section}.{name}[0]")),
                 "{fault}"
             );
         }
-        for value in ["10.0.0.1:80", "http://10.0.0.1", "10.0.0.0/33", "10.0.0.0/255.0.0.0", ""] {
+        for value in [
+            "10.0.0.1:80",
+            "http://10.0.0.1",
+            "10.0.0.0/33",
+            "10.0.0.0/255.0.0.0",
+            "",
+        ] {
             assert!(read(json!([value])).is_err(), "{section} {value}");
         }
     }
@@ -155,7 +263,14 @@ fn addresses_of_wechat_may_have_the_path_of_its_calls() {
     let api: Vec<&str> = wechat.api.iter().map(reqwest::Url::as_str).collect();
     assert_eq!(
         (api, wechat.open.as_str()),
-        (vec!["https://a.example/", "https://b.example/wx/", "https://c.example/"], "https://o.example/")
+        (
+            vec![
+                "https://a.example/",
+                "https://b.example/wx/",
+                "https://c.example/"
+            ],
+            "https://o.example/"
+        )
     );
 }
 
@@ -165,26 +280,61 @@ fn a_folder_that_is_not_there_is_told() {
     let of = |path: &str| read("server", &json!({ "static": path })).unwrap().warnings;
     assert_eq!(of(&folder.path().display().to_string()), [""; 0]);
     assert_eq!(of("static"), [""; 0]);
-    assert!(of("/nowhere/static")[0].contains("server.static: the folder \"/nowhere/static\" does not exist"));
+    assert!(
+        of("/nowhere/static")[0]
+            .contains("server.static: the folder \"/nowhere/static\" does not exist")
+    );
 }
 
 #[test]
 fn a_rule_that_never_comes_to_its_turn_is_told() {
-    let warnings =
-        |rules: &str| good(&format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't', messages: [{rules}] }}] }}")).warnings;
+    let warnings = |rules: &str| {
+        good(&format!(
+            "{{ apps: [{{ key: 'wx1', secret: 's', token: 't', messages: [{rules}] }}] }}"
+        ))
+        .warnings
+    };
     let reply = "reply: { text: 'x' }";
     for (rules, told) in [
-        (format!("{{ on: '*', {reply} }}, {{ on: 'text', {reply} }}"), Some("messages[1]: never applies: rule 1")),
-        (format!("{{ on: 'event', {reply} }}, {{ on: 'event:subscribe', {reply} }}"), Some("messages[1]")),
-        (format!("{{ on: 'event:A', {reply} }}, {{ on: 'event:a', {reply} }}"), Some("messages[1]")),
-        (format!("{{ on: 'image', match: 'cat', {reply} }}"), Some("messages[0].match: never matches")),
-        (format!("{{ on: '*', match: 'x', {reply} }}, {{ on: 'text', {reply} }}"), None),
-        (format!("{{ on: 'event: subscribe', {reply} }}, {{ on: 'event', {reply} }}, {{ on: '*', {reply} }}"), None),
-        (format!("{{ on: 'text', match: 'a', {reply} }}, {{ on: 'text', match: 'b', {reply} }}, {{ on: 'text', {reply} }}"), None),
+        (
+            format!("{{ on: '*', {reply} }}, {{ on: 'text', {reply} }}"),
+            Some("messages[1]: never applies: rule 1"),
+        ),
+        (
+            format!("{{ on: 'event', {reply} }}, {{ on: 'event:subscribe', {reply} }}"),
+            Some("messages[1]"),
+        ),
+        (
+            format!("{{ on: 'event:A', {reply} }}, {{ on: 'event:a', {reply} }}"),
+            Some("messages[1]"),
+        ),
+        (
+            format!("{{ on: 'image', match: 'cat', {reply} }}"),
+            Some("messages[0].match: never matches"),
+        ),
+        (
+            format!("{{ on: '*', match: 'x', {reply} }}, {{ on: 'text', {reply} }}"),
+            None,
+        ),
+        (
+            format!(
+                "{{ on: 'event: subscribe', {reply} }}, {{ on: 'event', {reply} }}, {{ on: '*', {reply} }}"
+            ),
+            None,
+        ),
+        (
+            format!(
+                "{{ on: 'text', match: 'a', {reply} }}, {{ on: 'text', match: 'b', {reply} }}, {{ on: 'text', {reply} }}"
+            ),
+            None,
+        ),
     ] {
         let found = warnings(&rules);
         match told {
-            Some(told) => assert!(found.len() == 1 && found[0].contains(told), "{rules}: {found:?}"),
+            Some(told) => assert!(
+                found.len() == 1 && found[0].contains(told),
+                "{rules}: {found:?}"
+            ),
             None => assert!(found.is_empty(), "{rules}: {found:?}"),
         }
     }
@@ -193,8 +343,11 @@ fn a_rule_that_never_comes_to_its_turn_is_told() {
 #[test]
 fn a_site_that_nobody_could_return_to_is_a_fault() {
     let of = |redirects: Value| {
-        let text = format!("{{ apps: [{{ key: 'wx1', secret: 's', oauth: {{ redirects: {redirects} }} }}] }}");
-        load(&Source::text("jsdkd.json", text), &Environment::default()).map_err(|fault| fault.to_string())
+        let text = format!(
+            "{{ apps: [{{ key: 'wx1', secret: 's', oauth: {{ redirects: {redirects} }} }}] }}"
+        );
+        load(&Source::text("jsdkd.json", text), &Environment::default())
+            .map_err(|fault| fault.to_string())
     };
     for text in [
         "https://shop-*.example.com/",
@@ -210,8 +363,14 @@ fn a_site_that_nobody_could_return_to_is_a_fault() {
         "https://a b.example/",
         ",",
     ] {
-        let fault = of(json!(["https://good.example/", text])).map(|loaded| loaded.warnings).expect_err(text);
-        assert!(fault.contains("apps[0].oauth.redirects[1]: ") && fault.contains("https://shop.example.com/"), "{text}: {fault}");
+        let fault = of(json!(["https://good.example/", text]))
+            .map(|loaded| loaded.warnings)
+            .expect_err(text);
+        assert!(
+            fault.contains("apps[0].oauth.redirects[1]: ")
+                && fault.contains("https://shop.example.com/"),
+            "{text}: {fault}"
+        );
     }
 }
 
@@ -233,21 +392,42 @@ async fn visitors_return_to_the_sites_as_they_are_written() {
             vec!["https://a.example.com/x", "https://b.example.com/in/x"],
             vec!["https://b.example.com/out"],
         ),
-        (json!([" https://SHOP.example.com:443/ "]), vec!["https://shop.example.com/"], vec!["http://shop.example.com/"]),
-        (json!("https://商店.example/商"), vec!["https://xn--czrs0t.example/%e5%95%86"], vec!["https://xn--czrs0t.example/x"]),
+        (
+            json!([" https://SHOP.example.com:443/ "]),
+            vec!["https://shop.example.com/"],
+            vec!["http://shop.example.com/"],
+        ),
+        (
+            json!("https://商店.example/商"),
+            vec!["https://xn--czrs0t.example/%e5%95%86"],
+            vec!["https://xn--czrs0t.example/x"],
+        ),
     ] {
         let mut settings = one_site();
-        lay(&mut settings, json!({ "apps": [{ "key": APP, "secret": "s", "oauth": { "redirects": redirects } }] }));
+        lay(
+            &mut settings,
+            json!({ "apps": [{ "key": APP, "secret": "s", "oauth": { "redirects": redirects } }] }),
+        );
         let app = TestApp::with(settings).await;
         let begin = async |redirect: &str| {
-            let redirect: String = url::form_urlencoded::byte_serialize(redirect.as_bytes()).collect();
-            app.send(app.request(Method::GET, &format!("/oauth/{APP}?redirect={redirect}"))).await
+            let redirect: String =
+                url::form_urlencoded::byte_serialize(redirect.as_bytes()).collect();
+            app.send(app.request(Method::GET, &format!("/oauth/{APP}?redirect={redirect}")))
+                .await
         };
         for redirect in admitted {
-            assert_eq!(begin(redirect).await.status, 302, "{redirects} should admit {redirect}");
+            assert_eq!(
+                begin(redirect).await.status,
+                302,
+                "{redirects} should admit {redirect}"
+            );
         }
         for redirect in refused {
-            assert_eq!(begin(redirect).await.status, 400, "{redirects} should refuse {redirect}");
+            assert_eq!(
+                begin(redirect).await.status,
+                400,
+                "{redirects} should refuse {redirect}"
+            );
         }
     }
 }

@@ -16,7 +16,14 @@ fn app(more: &str) -> String {
 #[track_caller]
 fn rule_faults(rule: &str) -> Vec<String> {
     let told = faults(&app(&format!("messages: [{rule}]")));
-    told.lines().map(|line| line.split_once("apps[0].messages").unwrap_or_else(|| panic!("{told}")).1.to_owned()).collect()
+    told.lines()
+        .map(|line| {
+            line.split_once("apps[0].messages")
+                .unwrap_or_else(|| panic!("{told}"))
+                .1
+                .to_owned()
+        })
+        .collect()
 }
 
 #[test]
@@ -38,9 +45,21 @@ fn rules_of_every_kind_are_taken() {
         ]",
     ));
     assert_eq!(loaded.warnings, Vec::<String>::new());
-    assert!(matches!(&loaded.config.messages.of("wx1").answers, Answers::Rules(rules) if rules.len() == 12));
-    assert!(matches!(good(&app("messages: 'echo'")).config.messages.of("wx1").answers, Answers::Echo));
-    assert!(matches!(good(&app("")).config.messages.of("wx1").answers, Answers::Nothing));
+    assert!(
+        matches!(&loaded.config.messages.of("wx1").answers, Answers::Rules(rules) if rules.len() == 12)
+    );
+    assert!(matches!(
+        good(&app("messages: 'echo'"))
+            .config
+            .messages
+            .of("wx1")
+            .answers,
+        Answers::Echo
+    ));
+    assert!(matches!(
+        good(&app("")).config.messages.of("wx1").answers,
+        Answers::Nothing
+    ));
 }
 
 #[test]
@@ -50,7 +69,13 @@ fn keys_and_modes_are_read() {
         (policy.keys.len(), policy.takes_plain)
     };
     assert_eq!(keys(&format!("aesKey: '{KEY}'")), (1, false));
-    assert_eq!(keys(&format!("aesKey: ['{KEY}', '{}'], mode: 'plain'", "A".repeat(43))), (2, true));
+    assert_eq!(
+        keys(&format!(
+            "aesKey: ['{KEY}', '{}'], mode: 'plain'",
+            "A".repeat(43)
+        )),
+        (2, true)
+    );
     assert_eq!(keys(&format!("aesKey: '{KEY}', mode: 'safe'")), (1, false));
     assert_eq!(
         faults(&app("aesKey: 'topsecret', mode: 'open'")),
@@ -62,7 +87,10 @@ fn keys_and_modes_are_read() {
         "jsdkd.json:2:1 apps[0].mode: needs the app's aesKey; no delivery can be decrypted without it"
     );
     let untold = good("{ apps: [{ key: 'wx1', secret: 's', messages: 'echo' }] }").warnings;
-    assert!(untold.len() == 1 && untold[0].contains("has no effect without the app's token"), "{untold:?}");
+    assert!(
+        untold.len() == 1 && untold[0].contains("has no effect without the app's token"),
+        "{untold:?}"
+    );
 }
 
 #[test]
@@ -122,11 +150,23 @@ fn every_fault_of_a_rule_is_named() {
 
 #[test]
 fn the_variables_of_wechat_server_bring_its_answers() {
-    let variables: Environment =
-        [("WECHAT_APP_ID", "wx1"), ("WECHAT_APP_SECRET", "s"), ("WECHAT_APP_TOKEN", "t")].into_iter().collect();
+    let variables: Environment = [
+        ("WECHAT_APP_ID", "wx1"),
+        ("WECHAT_APP_SECRET", "s"),
+        ("WECHAT_APP_TOKEN", "t"),
+    ]
+    .into_iter()
+    .collect();
     let alone = load(&Source::file(None), &variables).expect("they suffice");
-    assert!(matches!(alone.config.messages.of("wx1").answers, Answers::Echo));
-    let written = load(&Source::text("jsdkd.json", "{ apps: [{ key: 'wx1', secret: 's' }] }"), &variables).expect("good");
+    assert!(matches!(
+        alone.config.messages.of("wx1").answers,
+        Answers::Echo
+    ));
+    let written = load(
+        &Source::text("jsdkd.json", "{ apps: [{ key: 'wx1', secret: 's' }] }"),
+        &variables,
+    )
+    .expect("good");
     assert!(
         matches!(written.config.messages.of("wx1").answers, Answers::Nothing),
         "an app that is written says itself what it answers"

@@ -15,13 +15,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The store at `url`, whose tables may be missing.
 pub(crate) async fn bare(url: &str) -> Arc<dyn Store> {
-    open(&StoreConfig::Sql(sql::from_url(url).expect("a good address")), &Clock::system()).await.expect("opening is no I/O")
+    open(
+        &StoreConfig::Sql(sql::from_url(url).expect("a good address")),
+        &Clock::system(),
+    )
+    .await
+    .expect("opening is no I/O")
 }
 
 /// Installs the tables and returns the messages.
 pub(crate) async fn install(url: &str) -> Vec<String> {
     let mut told = Vec::new();
-    sql::install(&sql::from_url(url).unwrap(), &Clock::system(), |line| told.push(line)).await.expect("a database to install in");
+    sql::install(&sql::from_url(url).unwrap(), &Clock::system(), |line| {
+        told.push(line)
+    })
+    .await
+    .expect("a database to install in");
     told
 }
 
@@ -40,7 +49,10 @@ pub(crate) fn sqlite() -> (TempDir, String) {
 
 /// Runs `test` on each kind of database that is here.
 async fn on_each(test: impl AsyncFn(&str)) {
-    for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
+    for database in [databases::mariadb(), databases::postgres()]
+        .into_iter()
+        .flatten()
+    {
         test(&database.url()).await;
     }
     let (_folder, url) = sqlite();
@@ -49,13 +61,17 @@ async fn on_each(test: impl AsyncFn(&str)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_keeps_the_contract() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     keeps_the_contract(installed(&database.url()).await, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_keeps_the_contract() {
-    let Some(database) = databases::postgres() else { return };
+    let Some(database) = databases::postgres() else {
+        return;
+    };
     keeps_the_contract(installed(&database.url()).await, true).await;
 }
 
@@ -66,12 +82,21 @@ async fn sqlite_keeps_the_contract() {
 }
 
 /// Runs `question` in fifty tasks at two stores on one database; returns how many were granted.
-async fn granted<F>(stores: &[Arc<dyn Store>; 2], question: impl Fn(Arc<dyn Store>, usize) -> F) -> usize
+async fn granted<F>(
+    stores: &[Arc<dyn Store>; 2],
+    question: impl Fn(Arc<dyn Store>, usize) -> F,
+) -> usize
 where
     F: Future<Output = bool> + Send + 'static,
 {
-    let tasks: Vec<_> = (0..50).map(|task| tokio::spawn(question(Arc::clone(&stores[task % 2]), task))).collect();
-    join_all(tasks).await.into_iter().filter(|answer| *answer.as_ref().expect("no panic")).count()
+    let tasks: Vec<_> = (0..50)
+        .map(|task| tokio::spawn(question(Arc::clone(&stores[task % 2]), task)))
+        .collect();
+    join_all(tasks)
+        .await
+        .into_iter()
+        .filter(|answer| *answer.as_ref().expect("no panic"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +107,14 @@ async fn fifty_callers_at_two_stores_get_one_lease_and_permit_each() {
             let key = format!("wx{round}.card_ticket");
             let claimed = granted(&stores, |store, task| {
                 let (key, owner) = (key.clone(), format!("owner-{task}"));
-                async move { store.acquire(&key, &owner, HOUR, 0).await.unwrap().lease.is_some() }
+                async move {
+                    store
+                        .acquire(&key, &owner, HOUR, 0)
+                        .await
+                        .unwrap()
+                        .lease
+                        .is_some()
+                }
             });
             assert_eq!(claimed.await, 1, "{url}: one has the claim");
 
@@ -124,9 +156,19 @@ async fn concurrent_writers_do_not_disturb_each_other() {
         let stores = [installed(url).await, bare(url).await];
         let wrote = granted(&stores, |store, task| async move {
             for round in 0..6 {
-                for key in [format!("login.scan.{task}"), "login.scan.shared".to_owned(), "wx1.token".to_owned()] {
+                for key in [
+                    format!("login.scan.{task}"),
+                    "login.scan.shared".to_owned(),
+                    "wx1.token".to_owned(),
+                ] {
                     // A short life, so that sweeps come in between.
-                    store.put(&key, &record(&format!("{task}-{round}"), Duration::from_millis(5))).await.unwrap();
+                    store
+                        .put(
+                            &key,
+                            &record(&format!("{task}-{round}"), Duration::from_millis(5)),
+                        )
+                        .await
+                        .unwrap();
                 }
             }
             true
@@ -145,13 +187,27 @@ async fn missing_tables_are_an_error_that_names_the_installer() {
             let read = store.get(key).await.unwrap_err();
             let write = store.put(key, &record("MARKER", HOUR)).await.unwrap_err();
             for (fault, operation) in [(read, "read"), (write, "write")] {
-                assert!(fault.cause.contains("run `jsdkd install`") && fault.operation == operation, "{fault}");
+                assert!(
+                    fault.cause.contains("run `jsdkd install`") && fault.operation == operation,
+                    "{fault}"
+                );
                 assert!(!fault.to_string().contains("MARKER"), "{fault}");
             }
         }
-        assert!(store.apps().await.unwrap_err().cause.contains("run `jsdkd install`"));
+        assert!(
+            store
+                .apps()
+                .await
+                .unwrap_err()
+                .cause
+                .contains("run `jsdkd install`")
+        );
         install(url).await;
-        assert_eq!(value(store.get("wx1.token").await.unwrap()), None, "the same store works once they are there");
+        assert_eq!(
+            value(store.get("wx1.token").await.unwrap()),
+            None,
+            "the same store works once they are there"
+        );
         store.put_app(&app("wx1", "s", None)).await.unwrap();
     })
     .await;
@@ -162,28 +218,52 @@ async fn address_errors_do_not_show_the_password() {
     let refused = bare(&format!("mysql://jsdkd:{PASSWORD}@127.0.0.1:1/wx")).await;
     let begun = Instant::now();
     let fault = refused.get("wx1.token").await.unwrap_err();
-    assert!(fault.cause.contains("mysql at 127.0.0.1:1 cannot be reached") && begun.elapsed() < Duration::from_secs(2), "{fault}");
-    for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
+    assert!(
+        fault
+            .cause
+            .contains("mysql at 127.0.0.1:1 cannot be reached")
+            && begun.elapsed() < Duration::from_secs(2),
+        "{fault}"
+    );
+    for database in [databases::mariadb(), databases::postgres()]
+        .into_iter()
+        .flatten()
+    {
         let url = database.url();
         let (server, name) = url.rsplit_once('/').unwrap();
         let cases = [
-            (url.replace(PASSWORD, "wrong-marker"), "refused the user or the password"),
+            (
+                url.replace(PASSWORD, "wrong-marker"),
+                "refused the user or the password",
+            ),
             (format!("{server}/absent"), "no database of that name"),
             (
-                format!("{server}/{name}?{}", if url.starts_with("mysql") { "ssl-mode=VERIFY_CA" } else { "sslmode=verify-ca" }),
+                format!(
+                    "{server}/{name}?{}",
+                    if url.starts_with("mysql") {
+                        "ssl-mode=VERIFY_CA"
+                    } else {
+                        "sslmode=verify-ca"
+                    }
+                ),
                 "TLS",
             ),
         ];
         for (url, words) in cases {
             let fault = bare(&url).await.get("wx1.token").await.unwrap_err();
-            assert!(fault.cause.contains(words) && !fault.to_string().contains("marker"), "{words}: {fault}");
+            assert!(
+                fault.cause.contains(words) && !fault.to_string().contains("marker"),
+                "{words}: {fault}"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_if_requested() {
-    let Some(server) = DatabaseServer::mariadb_with_tls() else { return };
+    let Some(server) = DatabaseServer::mariadb_with_tls() else {
+        return;
+    };
     let database = server.database();
     // A user whose every connection must be encrypted.
     database.sql("ALTER USER jsdkd@'%' REQUIRE SSL");
@@ -192,28 +272,78 @@ async fn a_certificate_is_checked_if_requested() {
     let authority = format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", server.ca().display());
     let store = installed(&with(&authority)).await;
     store.put("wx1.token", &record("T", HOUR)).await.unwrap();
-    assert_eq!(value(bare(&with("ssl-mode=REQUIRED")).await.get("wx1.token").await.unwrap()).as_deref(), Some("T"));
-    let unknown = bare(&with("ssl-mode=VERIFY_IDENTITY")).await.get("wx1.token").await.unwrap_err();
-    assert!(unknown.cause.contains("invalid peer certificate"), "{unknown}");
-    let plain = bare(&with("ssl-mode=DISABLED")).await.get("wx1.token").await.unwrap_err();
-    assert!(plain.cause.contains("refused the user or the password"), "{plain}");
+    assert_eq!(
+        value(
+            bare(&with("ssl-mode=REQUIRED"))
+                .await
+                .get("wx1.token")
+                .await
+                .unwrap()
+        )
+        .as_deref(),
+        Some("T")
+    );
+    let unknown = bare(&with("ssl-mode=VERIFY_IDENTITY"))
+        .await
+        .get("wx1.token")
+        .await
+        .unwrap_err();
+    assert!(
+        unknown.cause.contains("invalid peer certificate"),
+        "{unknown}"
+    );
+    let plain = bare(&with("ssl-mode=DISABLED"))
+        .await
+        .get("wx1.token")
+        .await
+        .unwrap_err();
+    assert!(
+        plain.cause.contains("refused the user or the password"),
+        "{plain}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_rows_are_deleted_in_small_batches() {
-    let rows = |database: &Database<'_>| database.sql("SELECT count(*) FROM jsdkd_record").parse::<u32>().unwrap();
-    for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
+    let rows = |database: &Database<'_>| {
+        database
+            .sql("SELECT count(*) FROM jsdkd_record")
+            .parse::<u32>()
+            .unwrap()
+    };
+    for database in [databases::mariadb(), databases::postgres()]
+        .into_iter()
+        .flatten()
+    {
         install(&database.url()).await;
-        let old: Vec<String> = (0..600).map(|number| format!("('old{number}', 'record', 'x', 1000)")).collect();
-        database.sql(&format!("INSERT INTO jsdkd_record (name, kind, value, ends) VALUES {}", old.join(", ")));
+        let old: Vec<String> = (0..600)
+            .map(|number| format!("('old{number}', 'record', 'x', 1000)"))
+            .collect();
+        database.sql(&format!(
+            "INSERT INTO jsdkd_record (name, kind, value, ends) VALUES {}",
+            old.join(", ")
+        ));
         let store = bare(&database.url()).await;
-        store.put("oauth.trip.1", &record("new", HOUR)).await.unwrap();
-        assert_eq!(rows(&database), 345, "the first write sweeps, within bounds");
+        store
+            .put("oauth.trip.1", &record("new", HOUR))
+            .await
+            .unwrap();
+        assert_eq!(
+            rows(&database),
+            345,
+            "the first write sweeps, within bounds"
+        );
         for _ in 0..128 {
-            store.put("oauth.trip.1", &record("new", HOUR)).await.unwrap();
+            store
+                .put("oauth.trip.1", &record("new", HOUR))
+                .await
+                .unwrap();
         }
         assert_eq!(rows(&database), 1, "later writes sweep the rest");
-        assert_eq!(value(store.get("oauth.trip.1").await.unwrap()).as_deref(), Some("new"));
+        assert_eq!(
+            value(store.get("oauth.trip.1").await.unwrap()).as_deref(),
+            Some("new")
+        );
     }
 }
 
@@ -221,12 +351,20 @@ async fn expired_rows_are_deleted_in_small_batches() {
 async fn a_very_long_key_is_a_key_like_any_other() {
     on_each(async |url| {
         let store = installed(url).await;
-        let keys: Vec<String> = ["a", "b"].map(|end| format!("message.wx1.{}{end}", "x".repeat(500))).to_vec();
+        let keys: Vec<String> = ["a", "b"]
+            .map(|end| format!("message.wx1.{}{end}", "x".repeat(500)))
+            .to_vec();
         for key in &keys {
             store.put(key, &record(&key[500..], HOUR)).await.unwrap();
-            assert!(store.take_permit(key, 1, HOUR).await.unwrap() && !store.take_permit(key, 1, HOUR).await.unwrap());
+            assert!(
+                store.take_permit(key, 1, HOUR).await.unwrap()
+                    && !store.take_permit(key, 1, HOUR).await.unwrap()
+            );
         }
-        assert_ne!(value(store.get(&keys[0]).await.unwrap()), value(store.get(&keys[1]).await.unwrap()));
+        assert_ne!(
+            value(store.get(&keys[0]).await.unwrap()),
+            value(store.get(&keys[1]).await.unwrap())
+        );
     })
     .await;
 }
@@ -239,11 +377,25 @@ async fn a_sqlite_file_is_private_and_survives_a_restart() {
     store.put("wx1.token", &record("T", HOUR)).await.unwrap();
     store.put_app(&app("wx1", "s", Some("m"))).await.unwrap();
     for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
-        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        assert_eq!(
+            entry.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{entry:?}"
+        );
     }
     store.close().await.unwrap();
-    assert!(store.get("wx1.token").await.unwrap_err().cause.contains("closed"));
+    assert!(
+        store
+            .get("wx1.token")
+            .await
+            .unwrap_err()
+            .cause
+            .contains("closed")
+    );
     let again = bare(&url).await;
-    assert_eq!(value(again.get("wx1.token").await.unwrap()).as_deref(), Some("T"));
+    assert_eq!(
+        value(again.get("wx1.token").await.unwrap()).as_deref(),
+        Some("T")
+    );
     assert_eq!(again.apps().await.unwrap().len(), 1);
 }

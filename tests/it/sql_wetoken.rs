@@ -1,5 +1,5 @@
-//! micro-plat/wetoken's tables, as its installer creates them: we serve what it wrote, it reads what we write, and `jsdkd install` widens
-//! columns without touching anything else.
+//! micro-plat/wetoken's tables, as its installer creates them: we serve what it wrote, it reads
+//! what we write, and `jsdkd install` widens columns without touching anything else.
 
 use std::time::Duration;
 
@@ -55,7 +55,11 @@ fn seen_by_wetoken(database: &Database<'_>, table: &str, column: &str) -> (Strin
     ));
     let cells: Vec<&str> = row.split('\t').collect();
     assert_eq!(cells[3], "success");
-    (cells[0].to_owned(), cells[1].parse().unwrap(), cells[2].parse().unwrap())
+    (
+        cells[0].to_owned(),
+        cells[1].parse().unwrap(),
+        cells[2].parse().unwrap(),
+    )
 }
 
 async fn serving(database: &Database<'_>) -> TestApp {
@@ -64,56 +68,103 @@ async fn serving(database: &Database<'_>) -> TestApp {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_of_wetoken_is_served_without_a_call() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
-    insert(&database, "wechat_access_token", "access_token", "left-by-wetoken", 7080);
-    insert(&database, "wechat_jsapi_ticket", "ticket", "ticket-of-wetoken", 7200);
+    insert(
+        &database,
+        "wechat_access_token",
+        "access_token",
+        "left-by-wetoken",
+        7080,
+    );
+    insert(
+        &database,
+        "wechat_jsapi_ticket",
+        "ticket",
+        "ticket-of-wetoken",
+        7200,
+    );
     let app = serving(&database).await;
     let token = app.query("token").await;
     assert_eq!(token.json()["value"], "left-by-wetoken");
     let left: i64 = token.header("credential-expires-in").parse().unwrap();
-    assert!((7070..=7080).contains(&left), "the time left is the server's, in whichever zone: {left}");
+    assert!(
+        (7070..=7080).contains(&left),
+        "the time left is the server's, in whichever zone: {left}"
+    );
     assert_eq!(app.value("ticket").await, "ticket-of-wetoken");
-    assert_eq!((app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)), (0, 0));
+    assert_eq!(
+        (app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)),
+        (0, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wetoken_reads_what_we_write() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     // It is over, so that wetoken would ask WeChat, and so do we.
-    insert(&database, "wechat_access_token", "access_token", "ended", -5);
+    insert(
+        &database,
+        "wechat_access_token",
+        "access_token",
+        "ended",
+        -5,
+    );
     let app = serving(&database).await;
-    for (key, table, column) in [("token", "wechat_access_token", "access_token"), ("ticket", "wechat_jsapi_ticket", "ticket")] {
+    for (key, table, column) in [
+        ("token", "wechat_access_token", "access_token"),
+        ("ticket", "wechat_jsapi_ticket", "ticket"),
+    ] {
         let ours = app.value(key).await;
         let (text, expire, left) = seen_by_wetoken(&database, table, column);
         assert_eq!(text, ours);
-        assert!((7150..=7200).contains(&expire) && (expire - 5..=expire + 1).contains(&left), "{expire} {left}");
+        assert!(
+            (7150..=7200).contains(&expire) && (expire - 5..=expire + 1).contains(&left),
+            "{expire} {left}"
+        );
     }
-    assert_eq!((app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)), (1, 1));
+    assert_eq!(
+        (app.sandbox.calls(TOKEN), app.sandbox.calls(TICKET)),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_ask_wechat_once() {
-    for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
+    for database in [databases::mariadb(), databases::postgres()]
+        .into_iter()
+        .flatten()
+    {
         install(&database.url()).await;
         let first = serving(&database).await;
         let wechat = json!({ "api": [first.sandbox.url()], "open": first.sandbox.url() });
-        let second = TestApp::with(json!({ "cache": { "sql": database.url() }, "wechat": wechat })).await;
+        let second =
+            TestApp::with(json!({ "cache": { "sql": database.url() }, "wechat": wechat })).await;
         let (one, other) = tokio::join!(first.value("token"), second.value("token"));
         assert_eq!(one, other);
         assert_eq!(first.sandbox.calls(TOKEN), 1);
         let (one, other) = tokio::join!(first.rotate("token", &one), second.rotate("token", &one));
         assert_eq!(one.json()["value"], other.json()["value"]);
-        assert_eq!(first.sandbox.calls(TOKEN), 2, "one renewal, however many ask");
+        assert_eq!(
+            first.sandbox.calls(TOKEN),
+            2,
+            "one renewal, however many ask"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_too_long_for_the_column_is_refused() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install_only_ours(&database);
     // The server's own mode would cut it short in silence.
@@ -123,11 +174,20 @@ async fn a_value_too_long_for_the_column_is_refused() {
     for key in [format!("{APP}.token"), format!("{APP}.ticket")] {
         store.put(&key, &record(&fits, HOUR)).await.unwrap();
         let refused = store.put(&key, &record(&long, HOUR)).await.unwrap_err();
-        assert!(refused.cause.contains("run `jsdkd install`") && !refused.to_string().contains("yyy"), "{refused}");
-        assert_eq!(value(store.get(&key).await.unwrap()).as_ref(), Some(&fits), "what was there is untouched");
+        assert!(
+            refused.cause.contains("run `jsdkd install`") && !refused.to_string().contains("yyy"),
+            "{refused}"
+        );
+        assert_eq!(
+            value(store.get(&key).await.unwrap()).as_ref(),
+            Some(&fits),
+            "what was there is untouched"
+        );
     }
     let told = install(&database.url()).await;
-    let widened = |column: &str, from: u32, to: u32| format!("widened {column} from {from} to {to} characters");
+    let widened = |column: &str, from: u32, to: u32| {
+        format!("widened {column} from {from} to {to} characters")
+    };
     assert_eq!(
         told,
         [
@@ -143,13 +203,26 @@ async fn a_value_too_long_for_the_column_is_refused() {
         "SELECT character_set_name, is_nullable, column_comment FROM information_schema.columns
          WHERE table_schema = DATABASE() AND table_name = 'wechat_access_token' AND column_name = 'access_token'",
     );
-    assert!(column.starts_with("utf8") && column.ends_with("\tNO\t凭证"), "all else stays as it was: {column}");
+    assert!(
+        column.starts_with("utf8") && column.ends_with("\tNO\t凭证"),
+        "all else stays as it was: {column}"
+    );
     for key in [format!("{APP}.token"), format!("{APP}.ticket")] {
-        assert_eq!(value(store.get(&key).await.unwrap()).as_ref(), Some(&fits), "the rows are there");
+        assert_eq!(
+            value(store.get(&key).await.unwrap()).as_ref(),
+            Some(&fits),
+            "the rows are there"
+        );
         store.put(&key, &record(&long, HOUR)).await.unwrap();
         assert_eq!(value(store.get(&key).await.unwrap()).as_ref(), Some(&long));
     }
-    assert!(install(&database.url()).await.iter().all(|line| line.starts_with("found ")), "it can be repeated");
+    assert!(
+        install(&database.url())
+            .await
+            .iter()
+            .all(|line| line.starts_with("found ")),
+        "it can be repeated"
+    );
 }
 
 /// As `jsdkd install` would, but for the widening.
@@ -162,7 +235,9 @@ fn install_only_ours(database: &Database<'_>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_apps_are_served_and_foreign_columns_stay() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     database.sql(
@@ -171,13 +246,21 @@ async fn its_apps_are_served_and_foreign_columns_stay() {
     );
     let store = bare(&database.url()).await;
     let apps = store.apps().await.unwrap();
-    let [only] = apps.as_slice() else { panic!("an app without a secret is none: {apps:?}") };
+    let [only] = apps.as_slice() else {
+        panic!("an app without a secret is none: {apps:?}")
+    };
     let token = only.token.as_ref().map(|token| token.expose_secret());
-    assert_eq!((only.app_id.as_str(), only.secret.expose_secret(), token), ("wx1", "s1", Some("t1")));
+    assert_eq!(
+        (only.app_id.as_str(), only.secret.expose_secret(), token),
+        ("wx1", "s1", Some("t1"))
+    );
     assert!(only.aes_key.is_none() && only.template_id.is_none());
 
     let key = "k".repeat(43);
-    store.put_app(&app("wx1", "s2", Some(&key))).await.unwrap_err();
+    store
+        .put_app(&app("wx1", "s2", Some(&key)))
+        .await
+        .unwrap_err();
     store.put_app(&app("wx1", "s2", None)).await.unwrap();
     store.put_app(&app("wx2", "s3", Some("x"))).await.unwrap();
     let rows = database.sql("SELECT appid, secret, token, aes_key, mchid, pay_key, wcode_template_id FROM wechat_app_info WHERE secret <> '' ORDER BY appid");
@@ -186,7 +269,9 @@ async fn its_apps_are_served_and_foreign_columns_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_found_by_name_and_app() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     database.sql(
@@ -194,24 +279,49 @@ async fn a_user_is_found_by_name_and_app() {
          ('wx1', 'o-1', 'alice', 0), ('wx2', 'o-2', 'alice', 0), ('wx1', 'o-3', '小明', 0)",
     );
     let store = bare(&database.url()).await;
-    let found = async |app: &str, name: &str| store.users().expect("it knows users").find_user(app, name).await.unwrap();
+    let found = async |app: &str, name: &str| {
+        store
+            .users()
+            .expect("it knows users")
+            .find_user(app, name)
+            .await
+            .unwrap()
+    };
     assert_eq!(found("wx1", "alice").await.as_deref(), Some("o-1"));
     assert_eq!(found("wx2", "alice").await.as_deref(), Some("o-2"));
     assert_eq!(found("wx1", "小明").await.as_deref(), Some("o-3"));
-    assert_eq!((found("wx3", "alice").await, found("wx1", "bob").await), (None, None));
+    assert_eq!(
+        (found("wx3", "alice").await, found("wx1", "bob").await),
+        (None, None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_that_differ_only_in_case_are_two() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     let store = bare(&database.url()).await;
-    store.put("wxa.token", &record("lower", HOUR)).await.unwrap();
-    assert_eq!(value(store.get("wxA.token").await.unwrap()), None, "its column takes them for one");
+    store
+        .put("wxa.token", &record("lower", HOUR))
+        .await
+        .unwrap();
+    assert_eq!(
+        value(store.get("wxA.token").await.unwrap()),
+        None,
+        "its column takes them for one"
+    );
     assert_eq!(value(store.take("wxA.token").await.unwrap()), None);
-    store.put("wxA.token", &record("upper", HOUR)).await.unwrap();
-    assert_eq!(value(store.get("wxA.token").await.unwrap()).as_deref(), Some("upper"));
+    store
+        .put("wxA.token", &record("upper", HOUR))
+        .await
+        .unwrap();
+    assert_eq!(
+        value(store.get("wxA.token").await.unwrap()).as_deref(),
+        Some("upper")
+    );
     assert_eq!(value(store.get("wxa.token").await.unwrap()), None);
 }
 
@@ -225,10 +335,16 @@ async fn no_expiry_is_later_than_the_credentials() {
             let put = record("T", Duration::from_millis(millis));
             store.put("wx1.token", &put).await.unwrap();
             if let Some(got) = store.get("wx1.token").await.unwrap() {
-                assert!(got.expires_at.0 <= put.expires_at.0 + 20, "{millis}: {} {}", got.expires_at.0, put.expires_at.0);
+                assert!(
+                    got.expires_at.0 <= put.expires_at.0 + 20,
+                    "{millis}: {} {}",
+                    got.expires_at.0,
+                    put.expires_at.0
+                );
             }
         }
-        // A clock or a zone that was set back makes an end look far; a life is never longer than it was.
+        // A clock or a zone that was set back makes an end look far; a life is never longer than it
+        // was.
         store.put("wx1.token", &record("T", HOUR)).await.unwrap();
         database.sql(if database.url().starts_with("mysql") {
             "UPDATE wechat_access_token SET expire_date = DATE_ADD(expire_date, INTERVAL 8 HOUR)"

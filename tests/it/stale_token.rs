@@ -10,7 +10,8 @@ use crate::support::redis::RedisServer;
 
 const TICKET: &str = "/cgi-bin/ticket/getticket";
 
-/// The ticket's lease is kept while its token is renewed, so no other process asks with the token that was just refused.
+/// The ticket's lease is kept while its token is renewed, so no other process asks with the token
+/// that was just refused.
 async fn one_refusal_for_all(cache: Value) {
     let fleet = Fleet::on(cache).await;
     for number in 0..5 {
@@ -19,13 +20,25 @@ async fn one_refusal_for_all(cache: Value) {
             fleet.token(member, &app).await;
         }
         fleet.sandbox.void_token(&app);
-        let answers = join_all((0..PROCESSES).map(|member| fleet.ask_for(member, &app, "ticket"))).await;
-        let ticket = fleet.sandbox.current_ticket(&app).expect("a ticket was granted");
+        let answers =
+            join_all((0..PROCESSES).map(|member| fleet.ask_for(member, &app, "ticket"))).await;
+        let ticket = fleet
+            .sandbox
+            .current_ticket(&app)
+            .expect("a ticket was granted");
         for answer in answers {
-            assert_eq!((answer.status, answer.value.as_deref()), (200, Some(ticket.as_str())), "{answer:?}");
+            assert_eq!(
+                (answer.status, answer.value.as_deref()),
+                (200, Some(ticket.as_str())),
+                "{answer:?}"
+            );
         }
         let calls = (fleet.sandbox.calls_of(&app, TICKET), fleet.tokens(&app));
-        assert_eq!(calls, (2, 2), "{app}: one refused ticket call and one granted; the first token and its successor");
+        assert_eq!(
+            calls,
+            (2, 2),
+            "{app}: one refused ticket call and one granted; the first token and its successor"
+        );
     }
 }
 
@@ -37,7 +50,10 @@ async fn a_stale_token_costs_three_processes_on_redis_one_refused_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_token_costs_three_processes_on_sql_one_refused_call() {
-    for database in [databases::mariadb(), databases::postgres()].into_iter().flatten() {
+    for database in [databases::mariadb(), databases::postgres()]
+        .into_iter()
+        .flatten()
+    {
         install(&database.url()).await;
         one_refusal_for_all(json!({ "sql": database.url() })).await;
     }

@@ -24,7 +24,10 @@ async fn with(sources: Value) -> TestApp {
 
 /// The `access_token` of a source.
 async fn token(app: &TestApp, name: &str) -> String {
-    app.get(&format!("/token?name={name}")).await.json()["access_token"].as_str().expect("a token").to_owned()
+    app.get(&format!("/token?name={name}")).await.json()["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned()
 }
 
 /// The error of a source, and its status.
@@ -32,8 +35,15 @@ async fn error(app: &TestApp, name: &str) -> (u16, String) {
     let answer = app.get(&format!("/token?name={name}")).await;
     let object: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
     let members = object.as_object().expect("an object");
-    assert_eq!((members.len(), answer.header("cache-control")), (1, "no-store"), "{object}");
-    (answer.status.as_u16(), object["error"].as_str().expect("words").to_owned())
+    assert_eq!(
+        (members.len(), answer.header("cache-control")),
+        (1, "no-store"),
+        "{object}"
+    );
+    (
+        answer.status.as_u16(),
+        object["error"].as_str().expect("words").to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,32 +51,64 @@ async fn a_sources_object_is_unchanged_but_for_its_remaining_time() {
     let sent = r#"{ "z": 1.0, "access_token": "T", "expires_in": 7200, "long": 12345678901234567890, "deep": {"b": [1, 2]} }"#;
     let service = Service::start(move |_, _| (200, sent.to_owned()));
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
-    let app = TestApp::build(json!({ "sources": { "weixin": { "url": service.url, "method": "GET" } } }));
+    let app =
+        TestApp::build(json!({ "sources": { "weixin": { "url": service.url, "method": "GET" } } }));
     let app = app.clock(clock.clone()).start().await;
     let answer = app.get("/token?name=weixin").await;
     let expected = r#"{"z":1.0,"access_token":"T","expires_in":7200,"long":12345678901234567890,"deep":{"b": [1, 2]}}"#;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, expected));
-    assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json; charset=utf-8", "no-store"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, expected)
+    );
+    assert_eq!(
+        (
+            answer.header("content-type"),
+            answer.header("cache-control")
+        ),
+        ("application/json; charset=utf-8", "no-store")
+    );
     clock.advance(Duration::from_secs(1000));
-    assert_eq!(app.get("/TOKEN/?name=+weixin+").await.json()["expires_in"], 6200);
+    assert_eq!(
+        app.get("/TOKEN/?name=+weixin+").await.json()["expires_in"],
+        6200
+    );
     assert_eq!(service.asked().len(), 1);
-    let head = app.send(app.request(Method::HEAD, "/token?name=weixin")).await;
+    let head = app
+        .send(app.request(Method::HEAD, "/token?name=weixin"))
+        .await;
     assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
-    let post = app.send(app.request(Method::POST, "/token?name=weixin")).await;
-    assert_eq!((post.status.as_u16(), post.header("allow")), (405, "GET, HEAD, OPTIONS"));
+    let post = app
+        .send(app.request(Method::POST, "/token?name=weixin"))
+        .await;
+    assert_eq!(
+        (post.status.as_u16(), post.header("allow")),
+        (405, "GET, HEAD, OPTIONS")
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_names_and_a_server_without_sources_are_not_found() {
     let app = with(json!({ "weixin": { "url": dead_address() } })).await;
-    for path in ["/token?name=other", "/token", "/token?name=", "/token?name=weixin&name=other"] {
+    for path in [
+        "/token?name=other",
+        "/token",
+        "/token?name=",
+        "/token?name=weixin&name=other",
+    ] {
         let answer = app.get(path).await;
-        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, NOT_FOUND), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.as_str()),
+            (200, NOT_FOUND),
+            "{path}"
+        );
     }
     app.stop().await;
     let without = TestApp::start().await;
-    without.get("/token?name=weixin").await.problem(404, "not_found");
+    without
+        .get("/token?name=weixin")
+        .await
+        .problem(404, "not_found");
     without.stop().await;
 }
 
@@ -86,10 +128,17 @@ async fn a_failed_early_renewal_keeps_the_current_object() {
     let service = Service::granting(7200);
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let app =
-        TestApp::build(json!({ "sources": { "a": { "url": service.url, "reserve": "10m" } } })).clock(clock.clone()).start().await;
+        TestApp::build(json!({ "sources": { "a": { "url": service.url, "reserve": "10m" } } }))
+            .clock(clock.clone())
+            .start()
+            .await;
     assert_eq!(token(&app, "a").await, "token-1");
     clock.advance(Duration::from_secs(6590));
-    assert_eq!((token(&app, "a").await.as_str(), service.asked().len()), ("token-1", 1), "its reserve is not reached yet");
+    assert_eq!(
+        (token(&app, "a").await.as_str(), service.asked().len()),
+        ("token-1", 1),
+        "its reserve is not reached yet"
+    );
     service.order(|_, _| (503, "busy".to_owned()));
     clock.advance(Duration::from_secs(75));
     eventually("a renewal is tried", async || {
@@ -97,7 +146,12 @@ async fn a_failed_early_renewal_keeps_the_current_object() {
         service.asked().len() == 2
     })
     .await;
-    service.order(|_, number| (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()));
+    service.order(|_, number| {
+        (
+            200,
+            json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string(),
+        )
+    });
     eventually("the next one succeeds", async || {
         clock.advance(Duration::from_secs(2));
         token(&app, "a").await == "token-3"
@@ -109,9 +163,17 @@ async fn a_failed_early_renewal_keeps_the_current_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_value_again_does_not_extend_its_expiry() {
-    let service = Service::start(|_, _| (200, json!({ "access_token": "same", "expires_in": 7200 }).to_string()));
+    let service = Service::start(|_, _| {
+        (
+            200,
+            json!({ "access_token": "same", "expires_in": 7200 }).to_string(),
+        )
+    });
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
-    let app = TestApp::build(json!({ "sources": { "a": { "url": service.url } } })).clock(clock.clone()).start().await;
+    let app = TestApp::build(json!({ "sources": { "a": { "url": service.url } } }))
+        .clock(clock.clone())
+        .start()
+        .await;
     token(&app, "a").await;
     clock.advance(Duration::from_secs(7100));
     eventually("a renewal runs", async || {
@@ -121,39 +183,75 @@ async fn the_same_value_again_does_not_extend_its_expiry() {
     .await;
     clock.advance(Duration::from_secs(101));
     let left = app.get("/token?name=a").await.json()["expires_in"].as_u64();
-    assert!(left >= Some(7000), "once it has ended it is believed: {left:?}");
+    assert!(
+        left >= Some(7000),
+        "once it has ended it is believed: {left:?}"
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_source_backs_off_with_an_error_in_tokenboys_form() {
-    let service = Service::start(|_, _| errcode(40125, "invalid appsecret hidden-secret, rid: 1-2"));
-    let app = with(json!({ "a": { "url": service.url, "args": { "secret": "hidden-secret" } } })).await;
-    assert_eq!(error(&app, "a").await, (502, "failed to fetch a: it refused: 40125 invalid appsecret ***, rid: 1-2".to_owned()));
+    let service =
+        Service::start(|_, _| errcode(40125, "invalid appsecret hidden-secret, rid: 1-2"));
+    let app =
+        with(json!({ "a": { "url": service.url, "args": { "secret": "hidden-secret" } } })).await;
+    assert_eq!(
+        error(&app, "a").await,
+        (
+            502,
+            "failed to fetch a: it refused: 40125 invalid appsecret ***, rid: 1-2".to_owned()
+        )
+    );
     let (status, words) = error(&app, "a").await;
     assert!(
-        status == 503 && words.starts_with("a is cooling down for 1") && words.ends_with("40125 invalid appsecret ***, rid: 1-2"),
+        status == 503
+            && words.starts_with("a is cooling down for 1")
+            && words.ends_with("40125 invalid appsecret ***, rid: 1-2"),
         "{words}"
     );
-    assert!(app.get("/token?name=a").await.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 5));
+    assert!(
+        app.get("/token?name=a")
+            .await
+            .header("retry-after")
+            .parse::<u64>()
+            .is_ok_and(|seconds| seconds > 5)
+    );
     assert_eq!(service.asked().len(), 1);
     app.stop().await;
 
     let away = with(json!({ "a": { "url": dead_address() } })).await;
     let (status, words) = error(&away, "a").await;
-    assert!(status == 502 && words.starts_with("failed to fetch a: it cannot be reached: "), "{words}");
+    assert!(
+        status == 502 && words.starts_with("failed to fetch a: it cannot be reached: "),
+        "{words}"
+    );
     away.stop().await;
 
     let slow = Service::granting(7200);
     slow.think(Duration::from_secs(5));
-    let waiting = TestApp::with(json!({ "sources": { "a": { "url": slow.url } }, "wechat": { "timeout": "300ms" } })).await;
-    assert_eq!(error(&waiting, "a").await, (504, "failed to fetch a: it did not answer within 300ms".to_owned()));
+    let waiting = TestApp::with(
+        json!({ "sources": { "a": { "url": slow.url } }, "wechat": { "timeout": "300ms" } }),
+    )
+    .await;
+    assert_eq!(
+        error(&waiting, "a").await,
+        (
+            504,
+            "failed to fetch a: it did not answer within 300ms".to_owned()
+        )
+    );
     waiting.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_request_is_exactly_the_configured_one() {
-    let service = Service::start(|_, number| (200, json!({ "code": "0", "data": { "token": number, "ttl": "60" } }).to_string()));
+    let service = Service::start(|_, number| {
+        (
+            200,
+            json!({ "code": "0", "data": { "token": number, "ttl": "60" } }).to_string(),
+        )
+    });
     let url = |path: &str| format!("{}{path}", service.url);
     let rule = json!({ "field": "code", "equals": "0" });
     let app = with(json!({
@@ -166,26 +264,76 @@ async fn the_request_is_exactly_the_configured_one() {
     }))
     .await;
     let first = app.get("/token?name=first").await.json();
-    assert!(first["data"]["ttl"] == "59" || first["data"]["ttl"] == "60", "still a text, and counted down: {first}");
+    assert!(
+        first["data"]["ttl"] == "59" || first["data"]["ttl"] == "60",
+        "still a text, and counted down: {first}"
+    );
     for name in ["get", "form", "both", "json"] {
-        assert_eq!(app.get(&format!("/token?name={name}")).await.json()["code"], "0");
+        assert_eq!(
+            app.get(&format!("/token?name={name}")).await.json()["code"],
+            "0"
+        );
     }
-    let seen = |path: &str| service.asked().into_iter().find(|asked| asked.path == path).expect("it was asked");
-    let (get, first, form, both, json) = (seen("/get"), seen("/first"), seen("/form"), seen("/both"), seen("/json"));
-    assert_eq!((get.method.as_str(), get.query.as_str(), get.authorization.as_str()), ("GET", "own=1&a=x+y&n=5", "Bearer 1"));
-    assert_eq!((first.method.as_str(), first.query.as_str(), first.body.as_str()), ("DELETE", "", ""));
+    let seen = |path: &str| {
+        service
+            .asked()
+            .into_iter()
+            .find(|asked| asked.path == path)
+            .expect("it was asked")
+    };
+    let (get, first, form, both, json) = (
+        seen("/get"),
+        seen("/first"),
+        seen("/form"),
+        seen("/both"),
+        seen("/json"),
+    );
+    assert_eq!(
+        (
+            get.method.as_str(),
+            get.query.as_str(),
+            get.authorization.as_str()
+        ),
+        ("GET", "own=1&a=x+y&n=5", "Bearer 1")
+    );
+    assert_eq!(
+        (
+            first.method.as_str(),
+            first.query.as_str(),
+            first.body.as_str()
+        ),
+        ("DELETE", "", "")
+    );
     assert_eq!((form.query.as_str(), form.body.as_str()), ("", "a=1%262"));
-    assert_eq!((both.query.as_str(), both.body.as_str()), ("q=1", "f=%C3%A9"));
+    assert_eq!(
+        (both.query.as_str(), both.body.as_str()),
+        ("q=1", "f=%C3%A9")
+    );
     assert_eq!(form.content_type, "application/x-www-form-urlencoded");
-    assert_eq!((json.method.as_str(), json.query.as_str(), json.content_type.as_str()), ("PUT", "q=1", "application/json"));
+    assert_eq!(
+        (
+            json.method.as_str(),
+            json.query.as_str(),
+            json.content_type.as_str()
+        ),
+        ("PUT", "q=1", "application/json")
+    );
     let body: Value = serde_json::from_str(&json.body).expect("JSON");
-    assert_eq!(body, json!({ "t": "t-1", "n": 1, "list": [true, null, "x"], "deep": { "b": {} } }));
+    assert_eq!(
+        body,
+        json!({ "t": "t-1", "n": 1, "list": [true, null, "x"], "deep": { "b": {} } })
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_body_is_sent_unchanged() {
-    let service = Service::start(|_, _| (200, json!({ "errcode": 0, "t": "a+b/c=&d", "expires_in": 7200 }).to_string()));
+    let service = Service::start(|_, _| {
+        (
+            200,
+            json!({ "errcode": 0, "t": "a+b/c=&d", "expires_in": 7200 }).to_string(),
+        )
+    });
     let url = |path: &str| format!("{}{path}", service.url);
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "client_id=x&client_secret=s%2Bt\n").unwrap();
@@ -208,15 +356,35 @@ async fn a_text_body_is_sent_unchanged() {
         ("form", form, text),
         ("places", form, "a=1&t=a%2Bb%2Fc%3D%26d&b=%20"),
         ("xml", "text/xml", "<t>a+b/c=&d</t>"),
-        ("json", "application/json; charset=utf-8", r#"{"n":1.0, "t":"a+b/c=&d"}"#),
-        ("charset", "Application/x-www-form-urlencoded; charset=utf-8", "t=a%2Bb%2Fc%3D%26d"),
+        (
+            "json",
+            "application/json; charset=utf-8",
+            r#"{"n":1.0, "t":"a+b/c=&d"}"#,
+        ),
+        (
+            "charset",
+            "Application/x-www-form-urlencoded; charset=utf-8",
+            "t=a%2Bb%2Fc%3D%26d",
+        ),
         ("file", form, "client_id=x&client_secret=s%2Bt"),
-        ("list", "application/json", r#"["grant_type=client_credentials&scope=a+b"]"#),
+        (
+            "list",
+            "application/json",
+            r#"["grant_type=client_credentials&scope=a+b"]"#,
+        ),
         ("number", "application/json", "5"),
     ] {
         app.get(&format!("/token?name={name}")).await.json();
-        let asked = service.asked().into_iter().find(|asked| asked.path == format!("/{name}")).expect("it was asked");
-        assert_eq!((asked.content_type.as_str(), asked.body.as_str()), (media, body), "{name}");
+        let asked = service
+            .asked()
+            .into_iter()
+            .find(|asked| asked.path == format!("/{name}"))
+            .expect("it was asked");
+        assert_eq!(
+            (asked.content_type.as_str(), asked.body.as_str()),
+            (media, body),
+            "{name}"
+        );
     }
     app.stop().await;
 }
@@ -224,19 +392,29 @@ async fn a_text_body_is_sent_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_extracted_from_the_services_text() {
     let service = Service::start(|asked, _| {
-        (400, json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) }).to_string())
+        (
+            400,
+            json!({ "error": format!("no {}", pair(&asked.body, "key").expect("it was sent")) })
+                .to_string(),
+        )
     });
-    let app = with(json!({ "a": { "url": service.url, "method": "POST", "body": "id=me&key=s3cret+key" } })).await;
+    let app = with(
+        json!({ "a": { "url": service.url, "method": "POST", "body": "id=me&key=s3cret+key" } }),
+    )
+    .await;
     let (_, words) = error(&app, "a").await;
     assert!(!words.contains("s3cret"), "{words}");
     app.stop().await;
 }
 
-/// A service whose `/token` grants and whose `/ticket` takes none but the last token that it granted.
+/// A service whose `/token` grants and whose `/ticket` takes none but the last token that it
+/// granted.
 fn chained() -> Service {
-    Service::start(|asked, number| match asked.path.as_str() {
+    Service::start(|asked, number| {
+        match asked.path.as_str() {
         "/token" => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
         _ => (200, json!({ "errcode": 0, "ticket": pair(&asked.query, "access_token"), "expires_in": 7200 }).to_string()),
+    }
     })
 }
 
@@ -251,7 +429,10 @@ fn chain(service: &Service) -> Value {
 async fn a_dependency_is_fetched_first_and_once() {
     let service = chained();
     let app = with(chain(&service)).await;
-    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-1");
+    assert_eq!(
+        app.get("/token?name=ticket").await.json()["ticket"],
+        "token-1"
+    );
     assert_eq!(token(&app, "weixin").await, "token-1");
     assert_eq!((service.calls("/token"), service.calls("/ticket")), (1, 1));
     app.stop().await;
@@ -262,12 +443,24 @@ async fn an_invalid_token_is_renewed_once_and_the_call_repeated() {
     let service = chained();
     let app = with(chain(&service)).await;
     assert_eq!(token(&app, "weixin").await, "token-1");
-    service.order(|asked, number| match (asked.path.as_str(), pair(&asked.query, "access_token")) {
-        ("/token", _) => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
-        (_, Some(dead)) if dead == "token-1" => errcode(42001, "access_token expired"),
-        (_, token) => (200, json!({ "errcode": 0, "ticket": token, "expires_in": 7200 }).to_string()),
+    service.order(|asked, number| {
+        match (asked.path.as_str(), pair(&asked.query, "access_token")) {
+            ("/token", _) => (
+                200,
+                json!({ "access_token": format!("token-{number}"), "expires_in": 7200 })
+                    .to_string(),
+            ),
+            (_, Some(dead)) if dead == "token-1" => errcode(42001, "access_token expired"),
+            (_, token) => (
+                200,
+                json!({ "errcode": 0, "ticket": token, "expires_in": 7200 }).to_string(),
+            ),
+        }
     });
-    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-3");
+    assert_eq!(
+        app.get("/token?name=ticket").await.json()["ticket"],
+        "token-3"
+    );
     assert_eq!(token(&app, "weixin").await, "token-3");
     assert_eq!((service.calls("/token"), service.calls("/ticket")), (2, 2));
     app.stop().await;
@@ -278,12 +471,24 @@ async fn a_service_that_refuses_every_token_costs_one_renewal() {
     let service = chained();
     let app = with(chain(&service)).await;
     service.order(|asked, number| match asked.path.as_str() {
-        "/token" => (200, json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string()),
+        "/token" => (
+            200,
+            json!({ "access_token": format!("token-{number}"), "expires_in": 7200 }).to_string(),
+        ),
         _ => errcode(40001, "invalid credential"),
     });
-    assert_eq!(error(&app, "ticket").await, (502, "failed to fetch ticket: it refused: 40001 invalid credential".to_owned()));
+    assert_eq!(
+        error(&app, "ticket").await,
+        (
+            502,
+            "failed to fetch ticket: it refused: 40001 invalid credential".to_owned()
+        )
+    );
     assert_eq!((service.calls("/token"), service.calls("/ticket")), (2, 2));
-    eventually("its pause ends", async || error(&app, "ticket").await.0 == 502).await;
+    eventually("its pause ends", async || {
+        error(&app, "ticket").await.0 == 502
+    })
+    .await;
     assert_eq!(service.calls("/token"), 2, "at most once in 30 s");
     app.stop().await;
 }
@@ -292,11 +497,22 @@ async fn a_service_that_refuses_every_token_costs_one_renewal() {
 async fn only_the_networks_that_are_let_in_are_answered() {
     let service = Service::granting(7200);
     let sources = json!({ "a": { "url": service.url } });
-    let app = TestApp::with(json!({ "sources": sources, "tokenboy": { "allow": ["loopback", "203.0.113.0/24"] } })).await;
+    let app = TestApp::with(
+        json!({ "sources": sources, "tokenboy": { "allow": ["loopback", "203.0.113.0/24"] } }),
+    )
+    .await;
     let from = async |header: &str, value: &str| {
-        let answer = app.send(app.request(Method::GET, "/token?name=a").header(header, value)).await;
+        let answer = app
+            .send(
+                app.request(Method::GET, "/token?name=a")
+                    .header(header, value),
+            )
+            .await;
         if answer.status != 200 {
-            assert_eq!(answer.body, r#"{"error":"this address is not among tokenboy.allow in the settings"}"#);
+            assert_eq!(
+                answer.body,
+                r#"{"error":"this address is not among tokenboy.allow in the settings"}"#
+            );
         }
         answer.status.as_u16()
     };
@@ -307,16 +523,41 @@ async fn only_the_networks_that_are_let_in_are_answered() {
         assert_eq!(from("x-forwarded-for", stranger).await, 403, "{stranger}");
     }
     for trace in ["via", "x-real-ip", "x-forwarded-proto"] {
-        assert_eq!(from(trace, "127.0.0.1").await, 403, "{trace}: a proxy that names no caller");
+        assert_eq!(
+            from(trace, "127.0.0.1").await,
+            403,
+            "{trace}: a proxy that names no caller"
+        );
     }
     assert_eq!(token(&app, "a").await, "token-1");
-    let page = app.send(app.request(Method::GET, "/token?name=a").header("origin", "https://example.com")).await;
+    let page = app
+        .send(
+            app.request(Method::GET, "/token?name=a")
+                .header("origin", "https://example.com"),
+        )
+        .await;
     let told = r#"{"error":"pages are not answered here; ask from a program"}"#;
-    assert_eq!((page.status.as_u16(), page.body.as_str()), (403, told), "a person on the network may look at any page");
+    assert_eq!(
+        (page.status.as_u16(), page.body.as_str()),
+        (403, told),
+        "a person on the network may look at any page"
+    );
     app.stop().await;
     let usual = with(json!({ "a": { "url": service.url } })).await;
-    let lan = usual.send(usual.request(Method::GET, "/token?name=a").header("x-forwarded-for", "192.168.1.9")).await;
-    let outside = usual.send(usual.request(Method::GET, "/token?name=a").header("x-forwarded-for", "8.8.8.8")).await;
+    let lan = usual
+        .send(
+            usual
+                .request(Method::GET, "/token?name=a")
+                .header("x-forwarded-for", "192.168.1.9"),
+        )
+        .await;
+    let outside = usual
+        .send(
+            usual
+                .request(Method::GET, "/token?name=a")
+                .header("x-forwarded-for", "8.8.8.8"),
+        )
+        .await;
     assert_eq!((lan.status.as_u16(), outside.status.as_u16()), (200, 403));
     usual.stop().await;
 }
@@ -332,12 +573,25 @@ async fn a_cached_object_survives_a_restart() {
     first.stop().await;
     let again = TestApp::with(settings).await;
     let answer = again.get("/token?name=a").await.json();
-    assert!(answer["expires_in"].as_u64().is_some_and(|left| (7000..=7200).contains(&left)), "{answer}");
-    assert_eq!((answer["access_token"].as_str(), service.asked().len()), (Some("token-1"), 1));
+    assert!(
+        answer["expires_in"]
+            .as_u64()
+            .is_some_and(|left| (7000..=7200).contains(&left)),
+        "{answer}"
+    );
+    assert_eq!(
+        (answer["access_token"].as_str(), service.asked().len()),
+        (Some("token-1"), 1)
+    );
     again.stop().await;
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("a file")).expect("a whole file");
-    let object: Value = serde_json::from_str(file["source.a"]["value"].as_str().expect("a text")).expect("JSON");
-    assert_eq!(object, json!({ "access_token": "token-1", "expires_in": 7200 }));
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("a file"))
+        .expect("a whole file");
+    let object: Value =
+        serde_json::from_str(file["source.a"]["value"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(
+        object,
+        json!({ "access_token": "token-1", "expires_in": 7200 })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,10 +599,13 @@ async fn two_instances_fetch_once_and_survive_the_loss_of_redis() {
     let mut redis = RedisServer::start();
     let service = Service::granting(7200);
     service.think(Duration::from_millis(300));
-    let settings =
-        json!({ "cache": { "redis": redis.url() }, "sources": { "a": { "url": service.url }, "b": { "url": service.url } } });
-    let (one, two) = (TestApp::with(settings.clone()).await, TestApp::with(settings).await);
-    let asked = join_all((0..40).map(|turn| token(if turn % 2 == 0 { &one } else { &two }, "a"))).await;
+    let settings = json!({ "cache": { "redis": redis.url() }, "sources": { "a": { "url": service.url }, "b": { "url": service.url } } });
+    let (one, two) = (
+        TestApp::with(settings.clone()).await,
+        TestApp::with(settings).await,
+    );
+    let asked =
+        join_all((0..40).map(|turn| token(if turn % 2 == 0 { &one } else { &two }, "a"))).await;
     assert!(asked.iter().all(|token| token == "token-1"), "{asked:?}");
     assert_eq!(service.asked().len(), 1);
     redis.kill();
@@ -356,8 +613,18 @@ async fn two_instances_fetch_once_and_survive_the_loss_of_redis() {
         assert_eq!(token(app, "a").await, "token-1", "what is held is served");
     }
     let (status, words) = error(&one, "b").await;
-    assert_eq!((status, words.as_str()), (503, "the redis store does not answer, and what was asked for is not held here"));
-    assert_eq!(service.asked().len(), 1, "without a claim a fetch could void what the other one holds");
+    assert_eq!(
+        (status, words.as_str()),
+        (
+            503,
+            "the redis store does not answer, and what was asked for is not held here"
+        )
+    );
+    assert_eq!(
+        service.asked().len(),
+        1,
+        "without a claim a fetch could void what the other one holds"
+    );
     one.stop().await;
     two.stop().await;
 }
@@ -366,17 +633,37 @@ async fn two_instances_fetch_once_and_survive_the_loss_of_redis() {
 async fn a_foreign_record_under_its_key_is_fetched_again() {
     let records = BTreeMap::from([(
         "source.a".to_owned(),
-        Record { value: "not ours".into(), expires_at: Clock::system().wall().plus(Duration::from_secs(600)) },
+        Record {
+            value: "not ours".into(),
+            expires_at: Clock::system().wall().plus(Duration::from_secs(600)),
+        },
     )]);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(records, Clock::system()));
     let service = Service::granting(7200);
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let text = format!("{{ sources: {{ a: {{ url: '{}' }} }} }}", service.url);
     let set = crate::settings::good(&text).config.sources;
     let timeout = Duration::from_secs(2);
-    let sources = credentials::sources::Sources::new(set, store, Clock::system(), Default::default(), timeout).expect("a client");
-    let object = sources.object("a").await.expect("a source").expect("an object");
-    assert!(object.expose_secret().starts_with(r#"{"access_token":"token-1","expires_in":7"#));
+    let sources = credentials::sources::Sources::new(
+        set,
+        store,
+        Clock::system(),
+        Default::default(),
+        timeout,
+    )
+    .expect("a client");
+    let object = sources
+        .object("a")
+        .await
+        .expect("a source")
+        .expect("an object");
+    assert!(
+        object
+            .expose_secret()
+            .starts_with(r#"{"access_token":"token-1","expires_in":7"#)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,12 +672,20 @@ async fn a_reload_adds_and_removes_sources_and_keeps_the_rest() {
     let app = TestApp::start().await;
     app.get("/token?name=a").await.problem(404, "not_found");
     let apply = |sources: Value| {
-        app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+        app.reloader.apply(crate::support::app::config_of(
+            &app.sandbox,
+            json!({ "sources": sources }),
+        ));
     };
     apply(json!({ "a": { "url": service.url } }));
     assert_eq!(token(&app, "a").await, "token-1");
-    apply(json!({ "a": { "url": service.url, "args": { "x": "y" } }, "b": { "url": service.url } }));
-    assert_eq!((token(&app, "a").await, token(&app, "b").await), ("token-1".to_owned(), "token-2".to_owned()));
+    apply(
+        json!({ "a": { "url": service.url, "args": { "x": "y" } }, "b": { "url": service.url } }),
+    );
+    assert_eq!(
+        (token(&app, "a").await, token(&app, "b").await),
+        ("token-1".to_owned(), "token-2".to_owned())
+    );
     apply(json!({ "b": { "url": service.url } }));
     assert_eq!(app.get("/token?name=a").await.body, NOT_FOUND);
     app.stop().await;
@@ -399,10 +694,14 @@ async fn a_reload_adds_and_removes_sources_and_keeps_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keep_always_fetches_before_anybody_asks() {
     let service = chained();
-    let app = TestApp::with(json!({ "sources": chain(&service), "keep": "always", "apps": null })).await;
+    let app =
+        TestApp::with(json!({ "sources": chain(&service), "keep": "always", "apps": null })).await;
     eventually("both are fetched", async || service.calls("/ticket") == 1).await;
     assert_eq!(service.calls("/token"), 1);
-    assert_eq!(app.get("/token?name=ticket").await.json()["ticket"], "token-1");
+    assert_eq!(
+        app.get("/token?name=ticket").await.json()["ticket"],
+        "token-1"
+    );
     app.stop().await;
 }
 
@@ -422,15 +721,27 @@ async fn presets_ask_what_their_services_want() {
     for name in ["corp", "corp_ticket", "agent_ticket", "api"] {
         app.get(&format!("/token?name={name}")).await.json();
     }
-    let seen = |path: &str| service.asked().into_iter().find(|asked| asked.path == path).expect("it was asked");
+    let seen = |path: &str| {
+        service
+            .asked()
+            .into_iter()
+            .find(|asked| asked.path == path)
+            .expect("it was asked")
+    };
     assert_eq!(seen("/corp").query, "corpid=ww1&corpsecret=corp-secret");
     assert_eq!(
-        (seen("/ticket").query.as_str(), seen("/agent").query.as_str()),
+        (
+            seen("/ticket").query.as_str(),
+            seen("/agent").query.as_str()
+        ),
         ("access_token=t1", "access_token=t1&type=agent_config")
     );
     let oauth = seen("/oauth");
     assert_eq!((oauth.method.as_str(), oauth.query.as_str()), ("POST", ""));
-    assert_eq!(oauth.body, "grant_type=client_credentials&client_id=id&client_secret=s%26t&scope=a+b");
+    assert_eq!(
+        oauth.body,
+        "grant_type=client_credentials&client_id=id&client_secret=s%26t&scope=a+b"
+    );
     app.stop().await;
 }
 
@@ -444,19 +755,31 @@ async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
         "agent_ticket": { "preset": "wecom_agent_ticket", "url": at("/cgi-bin/ticket/get"), "token": "corp" },
         "wrong": { "preset": "wecom", "url": at("/cgi-bin/gettoken"), "corpid": APP, "corpsecret": "wrong-secret" },
     });
-    app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    app.reloader.apply(crate::support::app::config_of(
+        &app.sandbox,
+        json!({ "sources": sources }),
+    ));
     let first = token(&app, "corp").await;
     let ticket = app.get("/token?name=corp_ticket").await.json();
-    assert_eq!(ticket["ticket"].as_str(), app.sandbox.current_ticket(APP).as_deref());
+    assert_eq!(
+        ticket["ticket"].as_str(),
+        app.sandbox.current_ticket(APP).as_deref()
+    );
     // What WeCom revokes early is renewed as soon as a ticket is refused.
     app.sandbox.void_token(APP);
     let agent = app.get("/token?name=agent_ticket").await.json();
-    assert!(agent["errcode"] == 0 && agent["ticket"].is_string() && agent["ticket"] != ticket["ticket"], "{agent}");
+    assert!(
+        agent["errcode"] == 0 && agent["ticket"].is_string() && agent["ticket"] != ticket["ticket"],
+        "{agent}"
+    );
     let second = token(&app, "corp").await;
     assert!(second != first && app.sandbox.accepts(&second));
     assert_eq!(app.sandbox.calls("/cgi-bin/gettoken"), 2);
     let (status, words) = error(&app, "wrong").await;
-    assert!(status == 502 && words.contains("40001 invalid credential"), "{words}");
+    assert!(
+        status == 502 && words.contains("40001 invalid credential"),
+        "{words}"
+    );
     app.stop().await;
 }
 
@@ -471,10 +794,19 @@ async fn tokenboys_own_example_works_against_wechat_as_the_sandbox_plays_it() {
                              "args": { "type": "jsapi", "access_token": "{{results.weixin.access_token}}" } },
         "stable": { "preset": "wechat_stable_token", "url": at("/cgi-bin/stable_token"), "appid": APP, "secret": APP_SECRET },
     });
-    app.reloader.apply(crate::support::app::config_of(&app.sandbox, json!({ "sources": sources })));
+    app.reloader.apply(crate::support::app::config_of(
+        &app.sandbox,
+        json!({ "sources": sources }),
+    ));
     let ticket = app.get("/token?name=weixin_jsticket").await.json();
-    assert_eq!((ticket["errcode"].as_u64(), ticket["ticket"].as_str()), (Some(0), app.sandbox.current_ticket(APP).as_deref()));
-    assert!(app.sandbox.accepts(&token(&app, "weixin").await) && app.sandbox.accepts(&token(&app, "stable").await));
+    assert_eq!(
+        (ticket["errcode"].as_u64(), ticket["ticket"].as_str()),
+        (Some(0), app.sandbox.current_ticket(APP).as_deref())
+    );
+    assert!(
+        app.sandbox.accepts(&token(&app, "weixin").await)
+            && app.sandbox.accepts(&token(&app, "stable").await)
+    );
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
     app.stop().await;
 }

@@ -9,15 +9,32 @@ use crate::settings::{faults, good};
 #[test]
 fn sources_alone_are_something_to_serve() {
     let loaded = good("{ sources: { a: { url: 'http://x/' } } }");
-    assert_eq!((loaded.config.accounts.len(), loaded.config.sources.len(), loaded.warnings.len()), (0, 1, 0));
+    assert_eq!(
+        (
+            loaded.config.accounts.len(),
+            loaded.config.sources.len(),
+            loaded.warnings.len()
+        ),
+        (0, 1, 0)
+    );
     assert!(
-        loaded.config.tokenboy.allow.contains([127, 0, 0, 1].into()) && loaded.config.tokenboy.allow.contains([10, 0, 0, 1].into())
+        loaded.config.tokenboy.allow.contains([127, 0, 0, 1].into())
+            && loaded.config.tokenboy.allow.contains([10, 0, 0, 1].into())
     );
     assert!(!loaded.config.tokenboy.allow.contains([8, 8, 8, 8].into()));
-    for nothing in ["{ sources: {} }", "{ sources: null, token_sources: {} }", "{ sources: {}, apps: [] }"] {
+    for nothing in [
+        "{ sources: {} }",
+        "{ sources: null, token_sources: {} }",
+        "{ sources: {}, apps: [] }",
+    ] {
         assert!(faults(nothing).contains("nothing to serve"), "{nothing}");
     }
-    assert!(good("{ apps: [{ key: 'wx1', secret: 's' }] }").config.sources.is_empty());
+    assert!(
+        good("{ apps: [{ key: 'wx1', secret: 's' }] }")
+            .config
+            .sources
+            .is_empty()
+    );
 }
 
 #[test]
@@ -31,12 +48,31 @@ fn tokenboys_own_settings_load_under_their_own_names() {
                   'args': { 'type': 'jsapi', 'access_token': '{{results.weixin.access_token}}' } },
       },
     }";
-    let strict = load(&Source::text("jsdkd.json", text).strict(true), &Environment::default()).expect("it holds");
-    assert_eq!((strict.config.server.bind.as_str(), strict.config.server.port), ("127.0.0.1", 8888));
+    let strict = load(
+        &Source::text("jsdkd.json", text).strict(true),
+        &Environment::default(),
+    )
+    .expect("it holds");
+    assert_eq!(
+        (
+            strict.config.server.bind.as_str(),
+            strict.config.server.port
+        ),
+        ("127.0.0.1", 8888)
+    );
     assert_eq!((strict.config.sources.len(), strict.warnings.len()), (2, 0));
-    let stale: Vec<_> = strict.config.sources.into_iter().map(|(_, source)| source.stale).collect();
+    let stale: Vec<_> = strict
+        .config
+        .sources
+        .into_iter()
+        .map(|(_, source)| source.stale)
+        .collect();
     assert_eq!(stale, [vec![], vec![40001, 40014, 42001]]);
-    let moved = load(&Source::text("jsdkd.json", text), &[("PORT", "9999")].into_iter().collect()).expect("it holds");
+    let moved = load(
+        &Source::text("jsdkd.json", text),
+        &[("PORT", "9999")].into_iter().collect(),
+    )
+    .expect("it holds");
     assert_eq!(moved.config.server.port, 9999, "a variable wins");
 }
 
@@ -94,27 +130,49 @@ fn every_fault_is_named_at_its_place_and_no_secret_is_shown() {
         "jsdkd.json:10:24 tokenboy.allow[0]: found \"lan\", expected",
     ];
     for begin in begins {
-        assert!(lines.iter().any(|line| line.starts_with(begin)), "{begin}\nis not in\n{found}");
+        assert!(
+            lines.iter().any(|line| line.starts_with(begin)),
+            "{begin}\nis not in\n{found}"
+        );
     }
-    assert!(!found.contains("secret-1") && !found.contains("secret.2") && !found.contains("secret-3"), "{found}");
+    assert!(
+        !found.contains("secret-1") && !found.contains("secret.2") && !found.contains("secret-3"),
+        "{found}"
+    );
 }
 
 #[test]
 fn an_end_is_a_field_or_a_time() {
     let expires = |text: &str| {
-        let loaded = good(&format!("{{ sources: {{ a: {{ url: 'http://x/', expires: {text} }} }} }}"));
-        loaded.config.sources.into_iter().next().expect("one source").1.expires
+        let loaded = good(&format!(
+            "{{ sources: {{ a: {{ url: 'http://x/', expires: {text} }} }} }}"
+        ));
+        loaded
+            .config
+            .sources
+            .into_iter()
+            .next()
+            .expect("one source")
+            .1
+            .expires
     };
     use credentials::sources::Expires::{Field, Fixed};
     assert_eq!(expires("'2h'"), Fixed(Duration::from_secs(7200)));
     assert_eq!(expires("7000"), Fixed(Duration::from_secs(7000)));
-    assert_eq!(expires("'data.ttl'"), Field(vec!["data".to_owned(), "ttl".to_owned()]));
+    assert_eq!(
+        expires("'data.ttl'"),
+        Field(vec!["data".to_owned(), "ttl".to_owned()])
+    );
 }
 
 #[test]
 fn the_stable_token_is_renewed_inside_its_last_five_minutes() {
-    let text =
-        "{ sources: { a: { preset: 'wechat_stable_token', appid: 'wx1', secret: 's' }, b: { url: 'http://x/', reserve: '30m' } } }";
-    let reserves: Vec<_> = good(text).config.sources.into_iter().map(|(_, source)| source.reserve.as_secs()).collect();
+    let text = "{ sources: { a: { preset: 'wechat_stable_token', appid: 'wx1', secret: 's' }, b: { url: 'http://x/', reserve: '30m' } } }";
+    let reserves: Vec<_> = good(text)
+        .config
+        .sources
+        .into_iter()
+        .map(|(_, source)| source.reserve.as_secs())
+        .collect();
     assert_eq!(reserves, [300, 1800]);
 }

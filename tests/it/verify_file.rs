@@ -1,4 +1,5 @@
-//! The check files of WeChat: those that tell their own name's code, and those that lie in `server.static`.
+//! The check files of WeChat: those that tell their own name's code, and those that lie in
+//! `server.static`.
 
 use std::path::Path;
 
@@ -57,7 +58,11 @@ async fn what_only_resembles_a_check_file_is_not_found() {
         "/jsapi//config",
     ] {
         let answer = raw::send(app.address(), &format!("GET {path}"), "", b"").await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "not_found"),
+            "{path}"
+        );
     }
 }
 
@@ -69,8 +74,17 @@ async fn a_check_file_is_only_read() {
         answer.problem(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
     }
-    let head = app.send(app.request(Method::HEAD, "/MP_verify_abc.txt")).await;
-    assert_eq!((head.status.as_u16(), head.header("content-length"), head.body.as_str()), (200, "3", ""));
+    let head = app
+        .send(app.request(Method::HEAD, "/MP_verify_abc.txt"))
+        .await;
+    assert_eq!(
+        (
+            head.status.as_u16(),
+            head.header("content-length"),
+            head.body.as_str()
+        ),
+        (200, "3", "")
+    );
 }
 
 async fn with_files(under: &Path) -> TestApp {
@@ -84,11 +98,21 @@ async fn any_other_text_file_comes_from_the_static_folder() {
     std::fs::write(folder.path().join("MP_verify_own.txt"), "never this").unwrap();
     let app = with_files(folder.path()).await;
     let answer = app.get("/8Fh2kd-x_1.txt").await;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "not its name\n"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (200, "not its name\n")
+    );
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(app.get("/MP_verify_own.txt").await.body, "own");
     let head = app.send(app.request(Method::HEAD, "/8Fh2kd-x_1.txt")).await;
-    assert_eq!((head.status.as_u16(), head.header("content-length"), head.body.as_str()), (200, "13", ""));
+    assert_eq!(
+        (
+            head.status.as_u16(),
+            head.header("content-length"),
+            head.body.as_str()
+        ),
+        (200, "13", "")
+    );
     // A file that is put there later is served without a restart.
     app.get("/later.txt").await.problem(404, "not_found");
     std::fs::write(folder.path().join("later.txt"), "").unwrap();
@@ -101,7 +125,14 @@ async fn nothing_but_plain_text_files_of_the_folder_itself_is_served() {
     let folder = above.path().join("static");
     std::fs::create_dir_all(folder.join("folder.txt")).unwrap();
     std::fs::create_dir_all(folder.join("sub")).unwrap();
-    for name in ["secret.txt", "static/sub/a.txt", "static/.hidden.txt", "static/a.html", "static/a b.txt", "static/微.txt"] {
+    for name in [
+        "secret.txt",
+        "static/sub/a.txt",
+        "static/.hidden.txt",
+        "static/a.html",
+        "static/a b.txt",
+        "static/微.txt",
+    ] {
         std::fs::write(above.path().join(name), "secret").unwrap();
     }
     std::fs::write(folder.join("large.txt"), vec![b'a'; 64 * 1024 + 1]).unwrap();
@@ -132,7 +163,11 @@ async fn nothing_but_plain_text_files_of_the_folder_itself_is_served() {
         "/absent.txt",
     ] {
         let answer = raw::send(app.address(), &format!("GET {path}"), "", b"").await;
-        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (404, "not_found"),
+            "{path}"
+        );
     }
     assert_eq!(app.get("/whole.txt").await.body.len(), 64 * 1024);
     let long = format!("/{}.txt", "a".repeat(5000));
@@ -142,5 +177,9 @@ async fn nothing_but_plain_text_files_of_the_folder_itself_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_static_folder_nothing_is_there() {
     let folder = TempDir::new().unwrap();
-    with_files(&folder.path().join("absent")).await.get("/a.txt").await.problem(404, "not_found");
+    with_files(&folder.path().join("absent"))
+        .await
+        .get("/a.txt")
+        .await
+        .problem(404, "not_found");
 }

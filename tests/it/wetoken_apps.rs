@@ -50,11 +50,21 @@ async fn is_served(app: &TestApp) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
-    let accounts = vec![(NEW.to_owned(), SECRET.to_owned()), ("wx-old".to_owned(), "old-secret".to_owned())];
-    let options = SandboxOptions { accounts, ..SandboxOptions::default() };
-    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+    let accounts = vec![
+        (NEW.to_owned(), SECRET.to_owned()),
+        ("wx-old".to_owned(), "old-secret".to_owned()),
+    ];
+    let options = SandboxOptions {
+        accounts,
+        ..SandboxOptions::default()
+    };
+    let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .expect("a free port");
     database.sql(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, update_time)
          VALUES ('wx-old', 'old-secret', 't1', '', 'm1', 'p1', '', '', now())",
@@ -62,38 +72,80 @@ async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
     let folder = folder();
     let url = database.url();
     let installed = run(folder.path(), &["install"], &[("JSDKD__CACHE__SQL", &url)]).await;
-    assert_eq!(installed.code, Some(0), "a database in a variable suffices: {installed:?}");
+    assert_eq!(
+        installed.code,
+        Some(0),
+        "a database in a variable suffices: {installed:?}"
+    );
 
     let over = json!({ "apps": null, "realms": null, "wetoken": {}, "cache": { "sql": url } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
-    granted(&server.get("/wx-old/wechat/token/get").await, "access_token");
+    granted(
+        &server.get("/wx-old/wechat/token/get").await,
+        "access_token",
+    );
     succeeded(&server.get(CREATE).await);
-    let (token, left) = granted(&server.get(&format!("/{NEW}/wechat/token/get")).await, "access_token");
+    let (token, left) = granted(
+        &server.get(&format!("/{NEW}/wechat/token/get")).await,
+        "access_token",
+    );
     assert!(sandbox.accepts(&token) && left > 7100);
-    let (ticket, _) = granted(&server.get(&format!("/{NEW}/wechat/ticket/get")).await, "ticket");
+    let (ticket, _) = granted(
+        &server.get(&format!("/{NEW}/wechat/ticket/get")).await,
+        "ticket",
+    );
     assert_eq!(Some(ticket), sandbox.current_ticket(NEW));
-    assert_eq!(refused(&server.get(CREATE).await, 400), format!("{NEW} already exists"));
-    let row = database.sql(&format!("SELECT aes_key, secret, token FROM wechat_app_info WHERE appid = '{NEW}'"));
+    assert_eq!(
+        refused(&server.get(CREATE).await, 400),
+        format!("{NEW} already exists")
+    );
+    let row = database.sql(&format!(
+        "SELECT aes_key, secret, token FROM wechat_app_info WHERE appid = '{NEW}'"
+    ));
     assert_eq!(row, format!("\t{SECRET}\toTSvVuXdjx1FPi6bz"));
     server.signal("TERM");
     let ended = server.ended().await;
     assert_eq!(ended.code, Some(0));
     for secret in [SECRET, "oTSvVuXdjx1FPi6bz", token.as_str()] {
-        assert!(!ended.out.contains(secret) && !ended.err.contains(secret), "{secret} is in the log");
+        assert!(
+            !ended.out.contains(secret) && !ended.err.contains(secret),
+            "{secret} is in the log"
+        );
     }
 
     let again = Process::start(folder.path(), &[], &[]).listening().await;
-    assert_eq!(granted(&again.get(&format!("/{NEW}/wechat/token/get")).await, "access_token").0, token);
+    assert_eq!(
+        granted(
+            &again.get(&format!("/{NEW}/wechat/token/get")).await,
+            "access_token"
+        )
+        .0,
+        token
+    );
     assert_eq!(sandbox.calls_of(NEW, TOKEN), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wetokens_stored_credential_needs_no_call_to_wechat() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
-    insert(&database, "wechat_access_token", "access_token", "left-by-wetoken", 6599);
-    insert(&database, "wechat_jsapi_ticket", "ticket", "ticket-of-wetoken", 6599);
+    insert(
+        &database,
+        "wechat_access_token",
+        "access_token",
+        "left-by-wetoken",
+        6599,
+    );
+    insert(
+        &database,
+        "wechat_jsapi_ticket",
+        "ticket",
+        "ticket-of-wetoken",
+        6599,
+    );
     let app = with(json!({ "cache": { "sql": database.url() } })).await;
     for (path, member, value) in [
         ("token/query", "access_token", "left-by-wetoken"),
@@ -101,7 +153,10 @@ async fn wetokens_stored_credential_needs_no_call_to_wechat() {
         ("ticket/get", "ticket", "ticket-of-wetoken"),
     ] {
         let (told, left) = granted(&app.get(&format!("/wx/{APP}/{path}")).await, member);
-        assert!(told == value && (6580..=6599).contains(&left), "{told} {left}");
+        assert!(
+            told == value && (6580..=6599).contains(&left),
+            "{told} {left}"
+        );
     }
     assert_eq!(app.sandbox.calls(TOKEN), 0);
     app.stop().await;
@@ -122,18 +177,31 @@ async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
         refused(&token(&second).await, 400);
         succeeded(&first.get(CREATE).await);
         assert!(is_served(&first).await, "at once where it was made");
-        eventually("the other instance serves it", async || is_served(&second).await).await;
+        eventually("the other instance serves it", async || {
+            is_served(&second).await
+        })
+        .await;
         // The machine may be busy; one of three tells what jsdkd itself needs.
         let mut quickest = Duration::MAX;
         for other in ["wx-a", "wx-b", "wx-c"] {
             succeeded(&first.get(&CREATE.replace(NEW, other)).await);
             let begun = Instant::now();
             let path = format!("/wx/{other}/token/query");
-            eventually("another one is known", async || second.get(&path).await.body.contains("no unexpired credential")).await;
+            eventually("another one is known", async || {
+                second
+                    .get(&path)
+                    .await
+                    .body
+                    .contains("no unexpired credential")
+            })
+            .await;
             quickest = quickest.min(begun.elapsed());
         }
         assert!(quickest < Duration::from_secs(1), "{cache}: {quickest:?}");
-        assert_eq!(granted(&token(&first).await, "access_token").0, granted(&token(&second).await, "access_token").0);
+        assert_eq!(
+            granted(&token(&first).await, "access_token").0,
+            granted(&token(&second).await, "access_token").0
+        );
         assert_eq!(first.sandbox.calls_of(NEW, TOKEN), 1);
         first.stop().await;
         second.stop().await;
@@ -149,9 +217,15 @@ async fn one_of_many_concurrent_creations_succeeds() {
     let memory = without_apps(json!({})).await;
     for instances in [[&first, &second], [&memory, &memory]] {
         let made = join_all((0..20).map(|number| instances[number % 2].get(CREATE))).await;
-        let (made, others): (Vec<_>, Vec<_>) = made.iter().partition(|answer| answer.body.contains("success"));
+        let (made, others): (Vec<_>, Vec<_>) = made
+            .iter()
+            .partition(|answer| answer.body.contains("success"));
         assert_eq!(made.len(), 1);
-        assert!(others.iter().all(|answer| refused(answer, 400) == format!("{NEW} already exists")));
+        assert!(
+            others
+                .iter()
+                .all(|answer| refused(answer, 400) == format!("{NEW} already exists"))
+        );
     }
 }
 
@@ -160,43 +234,91 @@ async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let folder = folder();
     let file = folder.path().join("cache.json");
     let app = without_apps(json!({ "cache": { "file": file } })).await;
-    let form = format!("appid={NEW}&secret={SECRET}&token=t1&aesKey={}", pushing::AES_KEY);
-    let posted = app.request(Method::POST, "/wechat/app/create").header("content-type", "application/x-www-form-urlencoded");
+    let form = format!(
+        "appid={NEW}&secret={SECRET}&token=t1&aesKey={}",
+        pushing::AES_KEY
+    );
+    let posted = app
+        .request(Method::POST, "/wechat/app/create")
+        .header("content-type", "application/x-www-form-urlencoded");
     succeeded(&app.send(posted.body(form)).await);
     let (value, _) = granted(&token(&app).await, "access_token");
     app.stop().await;
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let again = without_apps(json!({ "cache": { "file": file } })).await;
     assert_eq!(granted(&token(&again).await, "access_token").0, value);
     again.stop().await;
     // Without the section they are as little served as made.
     let off = TestApp::with(json!({ "cache": { "file": file } })).await;
-    off.get(&format!("/wechat/{NEW}")).await.problem(404, "unknown_app");
+    off.get(&format!("/wechat/{NEW}"))
+        .await
+        .problem(404, "unknown_app");
     off.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_or_existing_app_is_refused() {
     let app = with(json!({})).await;
-    let create = async |query: &str| refused(&app.get(&format!("/wechat/app/create?{query}")).await, 400);
+    let create =
+        async |query: &str| refused(&app.get(&format!("/wechat/app/create?{query}")).await, 400);
     assert_eq!(create("secret=s&token=t").await, "appid is missing");
     assert_eq!(create("appid=wx1&token=t").await, "secret is missing");
-    assert_eq!(create("appid=wx1&secret=s&token=").await, "token is missing", "as there, it is needed");
-    assert_eq!(create("appid=wx1&secret=s&secret=x&token=t").await, "secret is given more than once");
-    assert!(create("appid=weblogin&secret=s&token=t").await.starts_with("appid: this word"));
-    assert!(create("appid=wx%2F1&secret=s&token=t").await.starts_with("appid: expected 2 to 64"));
-    assert!(create("appid=wx1&secret=s&token=t&aesKey=short").await.starts_with("aesKey: expected the 43"));
-    assert_eq!(create(&format!("appid={APP}&secret=s&token=t")).await, format!("{APP} already exists"), "in the settings");
+    assert_eq!(
+        create("appid=wx1&secret=s&token=").await,
+        "token is missing",
+        "as there, it is needed"
+    );
+    assert_eq!(
+        create("appid=wx1&secret=s&secret=x&token=t").await,
+        "secret is given more than once"
+    );
+    assert!(
+        create("appid=weblogin&secret=s&token=t")
+            .await
+            .starts_with("appid: this word")
+    );
+    assert!(
+        create("appid=wx%2F1&secret=s&token=t")
+            .await
+            .starts_with("appid: expected 2 to 64")
+    );
+    assert!(
+        create("appid=wx1&secret=s&token=t&aesKey=short")
+            .await
+            .starts_with("aesKey: expected the 43")
+    );
+    assert_eq!(
+        create(&format!("appid={APP}&secret=s&token=t")).await,
+        format!("{APP} already exists"),
+        "in the settings"
+    );
     let capitals = APP.to_ascii_uppercase();
-    assert_eq!(create(&format!("appid={capitals}&secret=s&token=t")).await, format!("{capitals} already exists"));
+    assert_eq!(
+        create(&format!("appid={capitals}&secret=s&token=t")).await,
+        format!("{capitals} already exists")
+    );
 
     for method in [Method::HEAD, Method::OPTIONS] {
-        assert!(app.send(app.request(method, CREATE)).await.status.is_success());
+        assert!(
+            app.send(app.request(method, CREATE))
+                .await
+                .status
+                .is_success()
+        );
     }
-    assert!(refused(&token(&app).await, 400).starts_with("no app of this appid"), "to look makes nothing");
+    assert!(
+        refused(&token(&app).await, 400).starts_with("no app of this appid"),
+        "to look makes nothing"
+    );
     succeeded(&app.send(app.request(Method::POST, CREATE)).await);
     let other_case = CREATE.replace("wx9e", "WX9E");
-    assert!(refused(&app.get(&other_case).await, 400).ends_with("already exists"), "a database could not tell them apart");
+    assert!(
+        refused(&app.get(&other_case).await, 400).ends_with("already exists"),
+        "a database could not tell them apart"
+    );
     app.stop().await;
 }
 
@@ -206,16 +328,38 @@ async fn a_reload_keeps_what_is_stored_and_the_settings_win() {
     app.sandbox.add_account(NEW, SECRET);
     succeeded(&app.get(CREATE).await);
     let (value, _) = granted(&token(&app).await, "access_token");
-    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    app.reloader
+        .apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
     assert_eq!(granted(&token(&app).await, "access_token").0, value);
-    assert_eq!((app.reloader.accounts(), app.sandbox.calls_of(NEW, TOKEN)), (2, 1));
+    assert_eq!(
+        (app.reloader.accounts(), app.sandbox.calls_of(NEW, TOKEN)),
+        (2, 1)
+    );
     let apps = json!([{ "key": NEW, "secret": "wrong-secret" }]);
-    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {}, "apps": apps })));
-    let rotated = app.get(&crate::support::app::signed_v2("GET", NEW, &[("key", "token"), ("rotate", &value)])).await;
-    assert_eq!(rotated.problem(502, "upstream_refused")["errcode"], 40125, "the settings' secret is the one that counts");
+    app.reloader.apply(config_of(
+        &app.sandbox,
+        json!({ "wetoken": {}, "apps": apps }),
+    ));
+    let rotated = app
+        .get(&crate::support::app::signed_v2(
+            "GET",
+            NEW,
+            &[("key", "token"), ("rotate", &value)],
+        ))
+        .await;
+    assert_eq!(
+        rotated.problem(502, "upstream_refused")["errcode"],
+        40125,
+        "the settings' secret is the one that counts"
+    );
     app.reloader.apply(config_of(&app.sandbox, json!({})));
-    assert_eq!(app.reloader.accounts(), 1, "without the section nothing of the store is served");
-    app.reloader.apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
+    assert_eq!(
+        app.reloader.accounts(),
+        1,
+        "without the section nothing of the store is served"
+    );
+    app.reloader
+        .apply(config_of(&app.sandbox, json!({ "wetoken": {} })));
     eventually("it is read again", async || is_served(&app).await).await;
     app.stop().await;
 }
@@ -228,10 +372,17 @@ async fn apps_are_read_when_a_store_that_was_down_recovers() {
     succeeded(&first.get(CREATE).await);
     redis.kill();
     let down = CREATE.replace(NEW, "wx-other");
-    assert_eq!(refused(&first.get(&down).await, 400), "the redis store does not answer; ask again in a moment");
+    assert_eq!(
+        refused(&first.get(&down).await, 400),
+        "the redis store does not answer; ask again in a moment"
+    );
     let begun = Instant::now();
     let second = beside(&first, &cache).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(second.get("/ping").await.status, 200);
     assert!(refused(&token(&second).await, 400).starts_with("no app of this appid"));
     redis.restart();
@@ -245,12 +396,22 @@ async fn apps_are_read_when_a_store_that_was_down_recovers() {
 async fn a_lookup_of_apps_keeps_remembered_failures() {
     let redis = RedisServer::start();
     let app = without_apps(json!({ "cache": { "redis": redis.url() } })).await;
-    succeeded(&app.get(&CREATE.replace(SECRET, "a-typo-in-the-secret")).await);
+    succeeded(
+        &app.get(&CREATE.replace(SECRET, "a-typo-in-the-secret"))
+            .await,
+    );
     assert!(refused(&token(&app).await, 400).contains("40125"));
     let looks = || {
         let told = redis.cli(&["INFO", "commandstats"]);
-        let line = told.lines().find(|line| line.starts_with("cmdstat_hgetall:")).unwrap_or_default().to_owned();
-        line.split(['=', ',']).nth(1).and_then(|calls| calls.parse::<u64>().ok()).unwrap_or_default()
+        let line = told
+            .lines()
+            .find(|line| line.starts_with("cmdstat_hgetall:"))
+            .unwrap_or_default()
+            .to_owned();
+        line.split(['=', ','])
+            .nth(1)
+            .and_then(|calls| calls.parse::<u64>().ok())
+            .unwrap_or_default()
     };
     let before = looks();
     eventually("three looks", async || looks() >= before + 3).await;
@@ -261,7 +422,9 @@ async fn a_lookup_of_apps_keeps_remembered_failures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_removed_from_the_database_is_not_served() {
-    let Some(server) = DatabaseServer::mariadb() else { return };
+    let Some(server) = DatabaseServer::mariadb() else {
+        return;
+    };
     let database = server.database();
     install(&database.url()).await;
     let app = without_apps(json!({ "cache": { "sql": database.url() } })).await;
@@ -275,13 +438,18 @@ async fn an_app_removed_from_the_database_is_not_served() {
          VALUES ('{NEW}', '', '', '', 'm1', '', '', '', 'T1')"
     ));
     succeeded(&app.get(CREATE).await);
-    assert_eq!(database.sql("SELECT secret, mchid, wcode_template_id FROM wechat_app_info"), format!("{SECRET}\tm1\tT1"));
+    assert_eq!(
+        database.sql("SELECT secret, mchid, wcode_template_id FROM wechat_app_info"),
+        format!("{SECRET}\tm1\tT1")
+    );
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_rows_in_the_database_are_ignored() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     let store = bare(&database.url()).await;
@@ -299,16 +467,33 @@ async fn foreign_rows_in_the_database_are_ignored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_app_has_a_message_server_too() {
     let app = without_apps(json!({})).await;
-    let create = format!("/wechat/app/create?appid={NEW}&secret=s&token={}&aesKey={}", pushing::TOKEN, pushing::AES_KEY);
+    let create = format!(
+        "/wechat/app/create?appid={NEW}&secret=s&token={}&aesKey={}",
+        pushing::TOKEN,
+        pushing::AES_KEY
+    );
     succeeded(&app.get(&create).await);
     let signature = signature::push(pushing::TOKEN, "1589203758", "n-9").text();
-    let check = |signature: &str| format!("/wechat/{NEW}?signature={signature}&timestamp=1589203758&nonce=n-9&echostr=hello");
+    let check = |signature: &str| {
+        format!("/wechat/{NEW}?signature={signature}&timestamp=1589203758&nonce=n-9&echostr=hello")
+    };
     assert_eq!(app.get(&check(&signature)).await.body, "hello");
-    app.get(&check("0")).await.problem(401, "bad_push_signature");
+    app.get(&check("0"))
+        .await
+        .problem(401, "bad_push_signature");
     let address = format!("/wechat/{NEW}");
     let (query, body) = pushing::sealed(&pushing::text("hi", 1), NEW, "n-1");
-    assert_eq!(pushing::deliver(&app, &address, &query, &body).await.body, "success");
-    let plain = pushing::deliver(&app, &address, &pushing::plain_query(0, "n-2"), &pushing::text("hi", 2)).await;
+    assert_eq!(
+        pushing::deliver(&app, &address, &query, &body).await.body,
+        "success"
+    );
+    let plain = pushing::deliver(
+        &app,
+        &address,
+        &pushing::plain_query(0, "n-2"),
+        &pushing::text("hi", 2),
+    )
+    .await;
     plain.problem(401, "bad_push_signature");
     app.stop().await;
 }
@@ -327,20 +512,50 @@ const ALL: [(&str, &str); 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn payment_fields_are_written_as_wetoken_writes_them() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     create_wetokens_tables(&database);
     install(&database.url()).await;
     let app = without_apps(json!({ "cache": { "sql": database.url() } })).await;
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(ALL).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(ALL)
+        .finish();
     let post = async |kind: &str, body: String| {
-        app.send(app.request(Method::POST, "/wechat/app/create").header("content-type", kind).body(body)).await
+        app.send(
+            app.request(Method::POST, "/wechat/app/create")
+                .header("content-type", kind)
+                .body(body),
+        )
+        .await
     };
-    let json = Value::Object(ALL.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()).to_string();
-    let columns = "appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id";
-    let row = |app_id: &str| database.sql(&format!("SELECT {columns} FROM wechat_app_info WHERE appid = '{app_id}'"));
-    let expected = |app_id: &str| ALL.iter().map(|(_, value)| value.replace(NEW, app_id) + "\t").collect::<String>() + "NULL";
+    let json = Value::Object(
+        ALL.iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect(),
+    )
+    .to_string();
+    let columns =
+        "appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id";
+    let row = |app_id: &str| {
+        database.sql(&format!(
+            "SELECT {columns} FROM wechat_app_info WHERE appid = '{app_id}'"
+        ))
+    };
+    let expected = |app_id: &str| {
+        ALL.iter()
+            .map(|(_, value)| value.replace(NEW, app_id) + "\t")
+            .collect::<String>()
+            + "NULL"
+    };
     succeeded(&app.get(&format!("/wechat/app/create?{query}")).await);
-    succeeded(&post("application/x-www-form-urlencoded", query.replace(NEW, "wx-form")).await);
+    succeeded(
+        &post(
+            "application/x-www-form-urlencoded",
+            query.replace(NEW, "wx-form"),
+        )
+        .await,
+    );
     succeeded(&post("application/json", json.replace(NEW, "wx-json")).await);
     for app_id in [NEW, "wx-form", "wx-json"] {
         assert_eq!(row(app_id), expected(app_id));
@@ -350,9 +565,24 @@ async fn payment_fields_are_written_as_wetoken_writes_them() {
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid)
          VALUES ('wx-prepared', '', '', '', 'm1', 'p1', 's1', '')",
     );
-    succeeded(&post("application/json", r#"{"appid":"wx-prepared","secret":"s","token":"t","mchid":1900000109}"#.to_owned()).await);
-    assert_eq!(row("wx-prepared"), "wx-prepared\ts\tt\t\t1900000109\tp1\ts1\t\tNULL");
-    for name in ["mchid", "payKey", "subAppid", "subMchid", "wcode_template_id"] {
+    succeeded(
+        &post(
+            "application/json",
+            r#"{"appid":"wx-prepared","secret":"s","token":"t","mchid":1900000109}"#.to_owned(),
+        )
+        .await,
+    );
+    assert_eq!(
+        row("wx-prepared"),
+        "wx-prepared\ts\tt\t\t1900000109\tp1\ts1\t\tNULL"
+    );
+    for name in [
+        "mchid",
+        "payKey",
+        "subAppid",
+        "subMchid",
+        "wcode_template_id",
+    ] {
         let long = format!("appid=wx-long&secret=s&token=t&{name}={}", "x".repeat(65));
         assert_eq!(
             refused(&post("application/x-www-form-urlencoded", long).await, 400),
@@ -366,7 +596,9 @@ async fn payment_fields_are_written_as_wetoken_writes_them() {
 async fn payment_fields_are_stored_in_the_file_and_in_redis() {
     let (folder, redis) = (folder(), RedisServer::start());
     let file = folder.path().join("cache.json");
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(ALL).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(ALL)
+        .finish();
     for cache in [json!({ "file": file }), json!({ "redis": redis.url() })] {
         let app = without_apps(json!({ "cache": cache })).await;
         succeeded(&app.get(&format!("/wechat/app/create?{query}")).await);
@@ -375,7 +607,11 @@ async fn payment_fields_are_stored_in_the_file_and_in_redis() {
     let kept: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let redis: Value = serde_json::from_str(&redis.cli(&["HGET", "jsdkd:apps", NEW])).unwrap();
     for (name, value) in &ALL[1..] {
-        assert_eq!((&kept["jsdkd.apps"][NEW][name], &redis[name]), (&json!(value), &json!(value)), "{name}");
+        assert_eq!(
+            (&kept["jsdkd.apps"][NEW][name], &redis[name]),
+            (&json!(value), &json!(value)),
+            "{name}"
+        );
     }
 }
 
@@ -383,29 +619,54 @@ async fn payment_fields_are_stored_in_the_file_and_in_redis() {
 async fn json_is_accepted_wherever_a_form_is() {
     let app = without_apps(json!({})).await;
     let post = async |path: &str, body: &str| {
-        let request = app.request(Method::POST, path).header("content-type", "application/json; charset=utf-8");
+        let request = app
+            .request(Method::POST, path)
+            .header("content-type", "application/json; charset=utf-8");
         app.send(request.body(body.to_owned())).await
     };
     let create = json!({ "appid": NEW, "secret": SECRET, "token": "t1", "wcode_template_id": "T1", "more": null }).to_string();
     succeeded(&post("/wechat/app/create", &create).await);
     let (value, _) = granted(&token(&app).await, "access_token");
-    assert_eq!(granted(&post("/token/query", &json!({ "appid": NEW }).to_string()).await, "access_token").0, value);
+    assert_eq!(
+        granted(
+            &post("/token/query", &json!({ "appid": NEW }).to_string()).await,
+            "access_token"
+        )
+        .0,
+        value
+    );
     let openid = app.sandbox.follow(NEW, "Alice", true).unwrap();
     let code = json!({ "user_name": openid, "system_name": "商城", "code": 4711 }).to_string();
     succeeded(&post(&format!("/wx/{NEW}/wxcode/send"), &code).await);
-    assert_eq!(app.sandbox.sent(NEW)[0]["data"]["keyword1"]["value"], "4711");
+    assert_eq!(
+        app.sandbox.sent(NEW)[0]["data"]["keyword1"]["value"],
+        "4711"
+    );
     for (body, told) in [
         ("[1]", "the body is no JSON object"),
         ("{\"appid\":", "the body is no JSON object"),
         ("{}", "appid is missing"),
-        (r#"{"appid":"wx1","appid":"wx2"}"#, "appid is given more than once"),
+        (
+            r#"{"appid":"wx1","appid":"wx2"}"#,
+            "appid is given more than once",
+        ),
         (r#"{"appid":{"a":1}}"#, "appid must be a text"),
     ] {
-        assert!(refused(&post("/wechat/app/create", body).await, 400).starts_with(told), "{body}");
+        assert!(
+            refused(&post("/wechat/app/create", body).await, 400).starts_with(told),
+            "{body}"
+        );
     }
-    let large = app.request(Method::POST, "/wechat/app/create").header("content-type", "application/json");
+    let large = app
+        .request(Method::POST, "/wechat/app/create")
+        .header("content-type", "application/json");
     assert!(
-        refused(&app.send(large.body(format!("{{\"appid\":\"{}\"}}", "x".repeat(200_000)))).await, 400).contains("larger than")
+        refused(
+            &app.send(large.body(format!("{{\"appid\":\"{}\"}}", "x".repeat(200_000))))
+                .await,
+            400
+        )
+        .contains("larger than")
     );
     app.stop().await;
 }

@@ -1,4 +1,5 @@
-//! An appid that is not known here: the store is asked once before it is refused, and no stranger makes us ask without limit.
+//! An appid that is not known here: the store is asked once before it is refused, and no stranger
+//! makes us ask without limit.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,12 @@ async fn instance(cache: &Value, wechat: Option<&TestApp>) -> TestApp {
 
 async fn create(app: &TestApp, app_id: &str) {
     app.sandbox.add_account(app_id, APP_SECRET);
-    succeeded(&app.get(&format!("/wechat/app/create?appid={app_id}&secret={APP_SECRET}&token=t")).await);
+    succeeded(
+        &app.get(&format!(
+            "/wechat/app/create?appid={app_id}&secret={APP_SECRET}&token=t"
+        ))
+        .await,
+    );
 }
 
 async fn ask(app: &TestApp, address: &str, app_id: &str) -> Response {
@@ -67,29 +73,43 @@ async fn knows_at_once(cache: Value) {
         create(&first, &app_id).await;
         let answer = ask(&second, address, &app_id).await;
         assert!(!is_unknown(&answer), "{cache} {address}: {answer:?}");
-        assert!(is_unknown(&ask(&second, address, "wx-none").await), "{cache} {address}");
+        assert!(
+            is_unknown(&ask(&second, address, "wx-none").await),
+            "{cache} {address}"
+        );
     }
     // A hundred callers at once are one lookup, and none of them is refused.
     create(&first, "wx-crowd").await;
     let all = join_all((0..100).map(|_| ask(&second, ADDRESSES[0], "wx-crowd"))).await;
-    assert!(all.iter().all(|answer| answer.body.starts_with(r#"{"errcode":0"#)), "{cache}");
+    assert!(
+        all.iter()
+            .all(|answer| answer.body.starts_with(r#"{"errcode":0"#)),
+        "{cache}"
+    );
     // MySQL's usual collations take one for the other.
     create(&first, "wx-case").await;
-    assert!(is_unknown(&ask(&second, ADDRESSES[0], "WX-CASE").await), "{cache}");
+    assert!(
+        is_unknown(&ask(&second, ADDRESSES[0], "WX-CASE").await),
+        "{cache}"
+    );
     first.stop().await;
     second.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_mariadb_a_new_app_is_known_to_all_at_once() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     install(&database.url()).await;
     knows_at_once(json!({ "sql": database.url() })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_wetokens_own_tables_a_new_app_is_known_to_all_at_once() {
-    let Some(database) = databases::mariadb() else { return };
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
     crate::sql_wetoken::create_wetokens_tables(&database);
     install(&database.url()).await;
     knows_at_once(json!({ "sql": database.url() })).await;
@@ -115,8 +135,15 @@ async fn on_redis_a_new_app_is_known_to_all_at_once() {
 /// How often Redis was asked for a single app.
 fn lookups(redis: &RedisServer) -> u64 {
     let told = redis.cli(&["INFO", "commandstats"]);
-    let line = told.lines().find(|line| line.starts_with("cmdstat_hget:")).unwrap_or_default().to_owned();
-    line.split(['=', ',']).nth(1).and_then(|calls| calls.parse().ok()).unwrap_or_default()
+    let line = told
+        .lines()
+        .find(|line| line.starts_with("cmdstat_hget:"))
+        .unwrap_or_default()
+        .to_owned();
+    line.split(['=', ','])
+        .nth(1)
+        .and_then(|calls| calls.parse().ok())
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,29 +155,51 @@ async fn lookups_of_unknown_appids_are_limited() {
         answer.problem(404, "unknown_app");
     }
     let seconds = begun.elapsed().as_secs();
-    assert!((1..=seconds + 2).contains(&lookups(&redis)), "{} in {seconds} s", lookups(&redis));
+    assert!(
+        (1..=seconds + 2).contains(&lookups(&redis)),
+        "{} in {seconds} s",
+        lookups(&redis)
+    );
 
     let begun = Instant::now();
-    let strangers: Vec<String> = (0..5000).map(|number| format!("wx-stranger-{number}")).collect();
+    let strangers: Vec<String> = (0..5000)
+        .map(|number| format!("wx-stranger-{number}"))
+        .collect();
     for strangers in strangers.chunks(250) {
-        for answer in join_all(strangers.iter().map(|stranger| ask(&app, ADDRESSES[10], stranger))).await {
+        for answer in join_all(
+            strangers
+                .iter()
+                .map(|stranger| ask(&app, ADDRESSES[10], stranger)),
+        )
+        .await
+        {
             answer.problem(404, "unknown_app");
         }
     }
     let most = 256 * (begun.elapsed().as_secs() + 2);
-    assert!(lookups(&redis) <= most, "{} of at most {most}", lookups(&redis));
+    assert!(
+        lookups(&redis) <= most,
+        "{} of at most {most}",
+        lookups(&redis)
+    );
 
     // What is no appid, or needs a signature that is not there, asks for nothing.
     let before = lookups(&redis);
-    for path in
-        ["/wechat/weblogin-", "/jsapi/w%20x/config", "/jsapi/wx-unsigned/query?realm=R123&nonce=1&ts=1&sign=0", "/hub/wx-h/ticket"]
-    {
+    for path in [
+        "/wechat/weblogin-",
+        "/jsapi/w%20x/config",
+        "/jsapi/wx-unsigned/query?realm=R123&nonce=1&ts=1&sign=0",
+        "/hub/wx-h/ticket",
+    ] {
         let answer = app.get(path).await;
         assert!(!answer.status.is_success(), "{path}: {answer:?}");
     }
     let signed = app.get(&signed_v2("GET", "wx-signed", &[])).await;
     signed.problem(404, "unknown_app");
-    assert!(lookups(&redis) <= before + 2, "one for each appid that may be asked for");
+    assert!(
+        lookups(&redis) <= before + 2,
+        "one for each appid that may be asked for"
+    );
     app.stop().await;
 }
 
@@ -160,8 +209,15 @@ async fn known_apps_and_corps_cost_no_lookup() {
     let wecom = json!([{ "corpid": "ww0123456789abcdef", "agentid": 1, "secret": "s" }]);
     let app = with(json!({ "cache": { "redis": redis.url() }, "wecom": wecom })).await;
     let before = lookups(&redis);
-    assert_eq!(app.config(json!({ "url": "https://example.com/" })).await.status, 200);
-    let corp = app.send(app.request(Method::POST, "/jsapi/ww0123456789abcdef/config")).await;
+    assert_eq!(
+        app.config(json!({ "url": "https://example.com/" }))
+            .await
+            .status,
+        200
+    );
+    let corp = app
+        .send(app.request(Method::POST, "/jsapi/ww0123456789abcdef/config"))
+        .await;
     assert_ne!(corp.status, 404, "{corp:?}");
     assert_eq!(lookups(&redis), before);
     app.stop().await;
@@ -181,7 +237,11 @@ async fn a_hanging_store_delays_callers_only_briefly() {
     for answer in answers.await {
         answer.problem(404, "unknown_app");
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
     redis.resume();
     app.stop().await;
 }
@@ -199,10 +259,14 @@ async fn without_stored_apps_the_store_is_not_read() {
     install(&url).await;
     let cache = json!({ "sql": url });
     let opened = instance(&cache, None).await;
-    let closed = TestApp::with(json!({ "cache": cache, "wechat": { "api": [opened.sandbox.url()] } })).await;
+    let closed =
+        TestApp::with(json!({ "cache": cache, "wechat": { "api": [opened.sandbox.url()] } })).await;
     create(&opened, "wx-made").await;
     assert_eq!(closed.get("/wechat/wx-made").await.body, "Hello World");
-    closed.get("/wx-made/wechat/token/get").await.problem(404, "not_found");
+    closed
+        .get("/wx-made/wechat/token/get")
+        .await
+        .problem(404, "not_found");
     opened.stop().await;
     closed.stop().await;
 }

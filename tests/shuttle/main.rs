@@ -1,7 +1,13 @@
-//! The source of `single_flight` and `agenda`, compiled on shuttle's primitives, whose scheduler runs thousands of interleavings of threads
-//! and tasks. A lost wake-up shows as a deadlock.
-#![allow(dead_code, reason = "only what is tried is used of the files that are tried")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+//! The source of `single_flight` and `agenda`, compiled on shuttle's primitives, whose scheduler
+//! runs thousands of interleavings of threads and tasks. A lost wake-up shows as a deadlock.
+#![allow(
+    dead_code,
+    reason = "only what is tried is used of the files that are tried"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,13 +49,21 @@ const ORDERS: usize = 3_000;
 
 fn try_orders(scene: impl Fn() + Send + Sync + Clone + 'static) {
     let config = shuttle::Config::new();
-    Runner::new(shuttle::scheduler::RandomScheduler::new(ORDERS), config.clone()).run(scene.clone());
+    Runner::new(
+        shuttle::scheduler::RandomScheduler::new(ORDERS),
+        config.clone(),
+    )
+    .run(scene.clone());
     Runner::new(shuttle::scheduler::PctScheduler::new(3, ORDERS), config).run(scene);
 }
 
 /// Work that detects when it runs twice at once.
 async fn alone(running: Arc<AtomicU32>, done: Arc<AtomicU32>) -> u32 {
-    assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two pieces of work at once");
+    assert_eq!(
+        running.fetch_add(1, Ordering::SeqCst),
+        0,
+        "two pieces of work at once"
+    );
     shuttle::future::yield_now().await;
     running.fetch_sub(1, Ordering::SeqCst);
     done.fetch_add(1, Ordering::SeqCst) + 1
@@ -59,7 +73,11 @@ async fn alone(running: Arc<AtomicU32>, done: Arc<AtomicU32>) -> u32 {
 fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
     try_orders(|| {
         let flight = Arc::new(SingleFlight::<u32>::default());
-        let (running, done, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (running, done, told) = (
+            Arc::new(AtomicU32::new(0)),
+            Arc::new(AtomicU32::new(0)),
+            Arc::new(AtomicU32::new(0)),
+        );
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let (flight, running) = (Arc::clone(&flight), Arc::clone(&running));
@@ -67,7 +85,8 @@ fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
                 thread::spawn(move || {
                     for _ in 0..2 {
                         let before = told.load(Ordering::SeqCst);
-                        let landing = flight.join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
+                        let landing = flight
+                            .join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
                         let result = block_on(landing.result()).unwrap();
                         // A result that existed before we came is not for us.
                         assert!(result > before, "an old result was handed out");
@@ -76,7 +95,9 @@ fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
                 })
             })
             .collect();
-        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        callers
+            .into_iter()
+            .for_each(|caller| caller.join().unwrap());
         assert!((1..=6).contains(&done.load(Ordering::SeqCst)));
     });
 }
@@ -87,7 +108,8 @@ fn a_caller_who_hangs_up_stops_nothing() {
         let flight = Arc::new(SingleFlight::<u32>::default());
         let (running, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let quitter = {
-            let (flight, running, done) = (Arc::clone(&flight), Arc::clone(&running), Arc::clone(&done));
+            let (flight, running, done) =
+                (Arc::clone(&flight), Arc::clone(&running), Arc::clone(&done));
             thread::spawn(move || drop(flight.join(&Runtime, || alone(running, done))))
         };
         let landing = flight.join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
@@ -105,10 +127,14 @@ fn a_panic_in_the_work_is_told_to_all_who_wait() {
         let others = Arc::clone(&flight);
         let other = thread::spawn(move || {
             // `resume_unwind`, because the scheduler reports any other panic.
-            let landing = others.join(&Runtime, || async { std::panic::resume_unwind(Box::new("on purpose")) });
+            let landing = others.join(&Runtime, || async {
+                std::panic::resume_unwind(Box::new("on purpose"))
+            });
             block_on(landing.result())
         });
-        let landing = flight.join(&Runtime, || async { std::panic::resume_unwind(Box::new("on purpose")) });
+        let landing = flight.join(&Runtime, || async {
+            std::panic::resume_unwind(Box::new("on purpose"))
+        });
         assert_eq!(block_on(landing.result()), Err(Lost));
         assert_eq!(other.join().unwrap(), Err(Lost));
         let landing = flight.join(&Runtime, || async { 7 });
@@ -128,17 +154,23 @@ fn no_appointment_is_lost_however_the_hands_meet() {
                 thread::spawn(move || agenda.set(number, SteadyMillis(u64::from(30 - 10 * number))))
             })
             .collect();
-        // The engine's loop: read the earliest entry, else wait for an earlier one. Time stands still, so that only a notification can wake
-        // it.
+        // The engine's loop: read the earliest entry, else wait for an earlier one. Time stands
+        // still, so that only a notification can wake it.
         let reader = Arc::clone(&agenda);
         let reading = thread::spawn(move || {
             while reader.earliest() != Some(SteadyMillis(10)) {
                 block_on(reader.earlier());
             }
         });
-        setters.into_iter().for_each(|setter| setter.join().unwrap());
+        setters
+            .into_iter()
+            .for_each(|setter| setter.join().unwrap());
         reading.join().unwrap();
-        assert_eq!(agenda.take_due(SteadyMillis(30)), [2, 1, 0], "each once, in order");
+        assert_eq!(
+            agenda.take_due(SteadyMillis(30)),
+            [2, 1, 0],
+            "each once, in order"
+        );
         assert_eq!(agenda.earliest(), None);
     });
 }

@@ -1,4 +1,5 @@
-//! The callers: back ends and pages, some of them misbehaving. A load balancer sends each request to any host that is up.
+//! The callers: back ends and pages, some of them misbehaving. A load balancer sends each request
+//! to any host that is up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,13 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn new(world: &Arc<World>, fleet: &Arc<Fleet>, number: u64) -> Self {
-        let dice = SmallRng::seed_from_u64(world.seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        Self { world: Arc::clone(world), fleet: Arc::clone(fleet), dice }
+        let dice =
+            SmallRng::seed_from_u64(world.seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        Self {
+            world: Arc::clone(world),
+            fleet: Arc::clone(fleet),
+            dice,
+        }
     }
 
     async fn pause(&mut self, mean: u64) {
@@ -48,7 +54,12 @@ impl Caller {
         let asked = async {
             match refused {
                 None => credentials.credential(kind).get().await,
-                Some(value) => credentials.credential(kind).rotate(SecretString::from(format!("v{value}"))).await,
+                Some(value) => {
+                    credentials
+                        .credential(kind)
+                        .rotate(SecretString::from(format!("v{value}")))
+                        .await
+                }
             }
         };
         let answer = timeout(PATIENCE, asked).await.ok()?;
@@ -61,15 +72,22 @@ impl Caller {
         match answer {
             Ok(cached) => {
                 let value = number(cached.value().expose_secret());
-                self.world.note(|| format!("{word} {app} {} at host {host}: v{value}", kind.name()));
+                self.world
+                    .note(|| format!("{word} {app} {} at host {host}: v{value}", kind.name()));
                 let mut state = self.world.state();
                 let state = &mut *state;
-                state.judge.hands_out(value, since, now, &state.wechat, &state.storage);
+                state
+                    .judge
+                    .hands_out(value, since, now, &state.wechat, &state.storage);
                 Some(value)
             }
             Err(error) => {
-                self.world.note(|| format!("{word} {app} {} at host {host}: {error}", kind.name()));
-                self.world.state().judge.refuses(&error.to_string(), since, now);
+                self.world
+                    .note(|| format!("{word} {app} {} at host {host}: {error}", kind.name()));
+                self.world
+                    .state()
+                    .judge
+                    .refuses(&error.to_string(), since, now);
                 None
             }
         }
@@ -79,12 +97,16 @@ impl Caller {
     pub(crate) async fn back_end(mut self, app: &'static str) {
         loop {
             self.pause(20 * MINUTE).await;
-            let Some(value) = self.ask(app, CredentialKind::AccessToken, None).await else { continue };
+            let Some(value) = self.ask(app, CredentialKind::AccessToken, None).await else {
+                continue;
+            };
             let now = self.world.now();
             if self.world.state().wechat.dead_since(value, now).is_some() {
                 self.world.note(|| format!("reports v{value}"));
                 for _ in 0..3 {
-                    let next = self.ask(app, CredentialKind::AccessToken, Some(value)).await;
+                    let next = self
+                        .ask(app, CredentialKind::AccessToken, Some(value))
+                        .await;
                     if next.is_some_and(|next| next != value) {
                         break;
                     }
@@ -112,7 +134,11 @@ impl Caller {
                 number += 1;
                 let seed = first.dice.random::<u64>();
                 let mut one = Caller::new(&first.world, &first.fleet, seed);
-                let kind = if number % 2 == 0 { CredentialKind::AccessToken } else { CredentialKind::JsapiTicket };
+                let kind = if number % 2 == 0 {
+                    CredentialKind::AccessToken
+                } else {
+                    CredentialKind::JsapiTicket
+                };
                 async move { one.ask(app, kind, None).await }
             });
             futures_util::future::join_all(crowd.collect::<Vec<_>>()).await;
@@ -125,7 +151,10 @@ impl Caller {
         loop {
             // Long pauses between attacks, so that a run also has normal hours.
             self.pause(16 * 60 * MINUTE).await;
-            let (app, pace) = (APPS[self.dice.random_range(0..2)], [SECOND, 40 * SECOND][self.dice.random_range(0..2)]);
+            let (app, pace) = (
+                APPS[self.dice.random_range(0..2)],
+                [SECOND, 40 * SECOND][self.dice.random_range(0..2)],
+            );
             for _ in 0..self.dice.random_range(1..60) {
                 let newest = self.world.state().wechat.newest(app);
                 let refused = match self.dice.random_range(0..4) {
@@ -133,7 +162,10 @@ impl Caller {
                     1 => 0,
                     _ => newest.unwrap_or(0),
                 };
-                seen = self.ask(app, CredentialKind::AccessToken, Some(refused)).await.unwrap_or(seen);
+                seen = self
+                    .ask(app, CredentialKind::AccessToken, Some(refused))
+                    .await
+                    .unwrap_or(seen);
                 self.pause(pace).await;
             }
         }

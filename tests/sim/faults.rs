@@ -1,4 +1,5 @@
-//! What goes wrong, and when. It is drawn from the seed before the run starts, so the run itself cannot change it.
+//! What goes wrong, and when. It is drawn from the seed before the run starts, so the run itself
+//! cannot change it.
 
 use std::time::Duration;
 
@@ -54,9 +55,11 @@ pub(crate) enum Event {
     SetBack(u64),
     /// The companion of the account's token is lost.
     LoseCompanion(usize),
-    /// Another program fetches a token of the account and writes it to the store, without a generation.
+    /// Another program fetches a token of the account and writes it to the store, without a
+    /// generation.
     ForeignWrite(usize),
-    /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no lease hands out twice.
+    /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no
+    /// lease hands out twice.
     SameGeneration(usize),
 }
 
@@ -75,11 +78,19 @@ const CALM: u64 = 3 * HOUR;
 
 impl Plan {
     pub(crate) fn new(seed: u64, days: u64) -> Self {
-        Self { seed, days, hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4), is_strange: false }
+        Self {
+            seed,
+            days,
+            hosts: SmallRng::seed_from_u64(seed ^ 0x1057).random_range(1..=4),
+            is_strange: false,
+        }
     }
 
     pub(crate) fn strange(seed: u64, days: u64) -> Self {
-        Self { is_strange: true, ..Self::new(seed, days) }
+        Self {
+            is_strange: true,
+            ..Self::new(seed, days)
+        }
     }
 
     /// When the calm begins.
@@ -92,7 +103,9 @@ impl Plan {
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
         let mut events = Vec::new();
         // Some runs are nearly calm, some have faults all the time.
-        let gap = *[HOUR, 4 * HOUR, 12 * HOUR].choose(&mut dice).expect("not empty");
+        let gap = *[HOUR, 4 * HOUR, 12 * HOUR]
+            .choose(&mut dice)
+            .expect("not empty");
         let (mut now, end) = (0, self.rough_until());
         loop {
             now += dice.random_range(0..2 * gap);
@@ -127,7 +140,9 @@ impl Plan {
 
     fn draw(&self, dice: &mut SmallRng, now: u64, end: u64, events: &mut Vec<(u64, Event)>) {
         let host = dice.random_range(0..self.hosts);
-        let long = *[5 * SECOND, MINUTE, 20 * MINUTE, 2 * HOUR].choose(dice).expect("not empty");
+        let long = *[5 * SECOND, MINUTE, 20 * MINUTE, 2 * HOUR]
+            .choose(dice)
+            .expect("not empty");
         let span = dice.random_range(SECOND / 10..long);
         let until = (now + span).min(end);
         use Trouble::*;
@@ -157,7 +172,10 @@ impl Plan {
                 }
                 4 | 5 => events.push((now, Event::Freeze(host, until - now))),
                 6 => events.push((now, Event::Wobble(host, until - now))),
-                7 => events.push((now, Event::Jump(host, dice.random_range(-3..=3) * 1_234_567))),
+                7 => events.push((
+                    now,
+                    Event::Jump(host, dice.random_range(-3..=3) * 1_234_567),
+                )),
                 _ => events.push((now, Event::Rival(dice.random_range(0..2)))),
             },
         }
@@ -174,7 +192,11 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             Event::Begins(trouble) => world.state().weather.push(trouble),
             Event::Ends(trouble) => {
                 let mut state = world.state();
-                let one = state.weather.iter().position(|is| *is == trouble).expect("what ends has begun");
+                let one = state
+                    .weather
+                    .iter()
+                    .position(|is| *is == trouble)
+                    .expect("what ends has begun");
                 state.weather.remove(one);
             }
             Event::FailOver(lag) => world.fail_over(lag),
@@ -184,7 +206,10 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
                 state.storage.set_back_by(age, now);
                 state.judge.fails_over(now);
             }
-            Event::LoseCompanion(app) => world.state().storage.lose_companion(&format!("{}.token", super::host::APPS[app]), now),
+            Event::LoseCompanion(app) => world
+                .state()
+                .storage
+                .lose_companion(&format!("{}.token", super::host::APPS[app]), now),
             Event::ForeignWrite(app) => world.foreign_write(app, false),
             Event::SameGeneration(app) => world.foreign_write(app, true),
             Event::Rival(app) => drop(world.state().wechat.basic(super::host::APPS[app], now)),
@@ -193,7 +218,11 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             Event::Jump(host, by) => fleet.jump(host, by),
             Event::Wobble(host, span) => fleet.wobble(host, span),
         }
-        let until = if let Event::Freeze(_, span) | Event::Wobble(_, span) = event { now + span } else { now };
+        let until = if let Event::Freeze(_, span) | Event::Wobble(_, span) = event {
+            now + span
+        } else {
+            now
+        };
         let mut state = world.state();
         let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
         state.judge.trouble(until);

@@ -1,4 +1,5 @@
-//! The hosts and the processes on them: a keeper with its renewal task, started, killed and restarted.
+//! The hosts and the processes on them: a keeper with its renewal task, started, killed and
+//! restarted.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,11 +50,21 @@ impl Fleet {
     /// All hosts up, with wall clocks minutes apart.
     pub(crate) fn new(world: &Arc<World>, plan: &Plan) -> Self {
         let mut dice = SmallRng::seed_from_u64(plan.seed ^ 0xF1EE7);
-        let keep = if dice.random_bool(0.5) { Keep::Always } else { Keep::Active };
-        let clocks =
-            (0..plan.hosts).map(|_| Clock::of_runtime(UnixMillis(BEGINNING + dice.random_range(0..20) * MINUTE))).collect();
+        let keep = if dice.random_bool(0.5) {
+            Keep::Always
+        } else {
+            Keep::Active
+        };
+        let clocks = (0..plan.hosts)
+            .map(|_| Clock::of_runtime(UnixMillis(BEGINNING + dice.random_range(0..20) * MINUTE)))
+            .collect();
         let running = Mutex::new((0..plan.hosts).map(|_| None).collect());
-        let fleet = Self { world: Arc::clone(world), keep, clocks, running };
+        let fleet = Self {
+            world: Arc::clone(world),
+            keep,
+            clocks,
+            running,
+        };
         (0..plan.hosts).for_each(|host| fleet.start(host));
         fleet
     }
@@ -68,16 +79,34 @@ impl Fleet {
             let mut state = self.world.state();
             let condition = &mut state.hosts[host];
             (condition.life, condition.is_up) = (condition.life + 1, true);
-            Process { host, life: condition.life }
+            Process {
+                host,
+                life: condition.life,
+            }
         };
-        let store = ToStore { world: Arc::clone(&self.world), process, clock: self.clocks[host].clone() };
-        let wechat = WechatClient::over(Arc::new(ToWechat { world: Arc::clone(&self.world), process }), TIMEOUT);
+        let store = ToStore {
+            world: Arc::clone(&self.world),
+            process,
+            clock: self.clocks[host].clone(),
+        };
+        let wechat = WechatClient::over(
+            Arc::new(ToWechat {
+                world: Arc::clone(&self.world),
+                process,
+            }),
+            TIMEOUT,
+        );
         let rng = Rng::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
         let clock = self.clocks[host].clone();
         let keeper = Keeper::with_rng(accounts(), Arc::new(store), wechat, clock, self.keep, rng);
         let (_stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.run(stopped));
-        running[host] = Some(Instance { process, keeper, refresher, _stop });
+        running[host] = Some(Instance {
+            process,
+            keeper,
+            refresher,
+            _stop,
+        });
     }
 
     /// Kills the process of `host`. Requests that it has sent still arrive.
@@ -96,7 +125,10 @@ impl Fleet {
 
     /// Moves the wall clock of `host` an hour ahead and back, many times in `span` ms.
     pub(crate) fn wobble(&self, host: usize, span: u64) {
-        let (clock, mut dice) = (self.clocks[host].clone(), SmallRng::seed_from_u64(self.world.seed ^ self.world.now()));
+        let (clock, mut dice) = (
+            self.clocks[host].clone(),
+            SmallRng::seed_from_u64(self.world.seed ^ self.world.now()),
+        );
         tokio::spawn(async move {
             let mut rest = span;
             while rest > 0 {
@@ -113,7 +145,9 @@ impl Fleet {
     /// What runs on `host`.
     pub(crate) fn on(&self, host: usize) -> Option<(Process, Keeper)> {
         let running = self.running.lock().expect("no step panics");
-        running[host].as_ref().map(|instance| (instance.process, instance.keeper.clone()))
+        running[host]
+            .as_ref()
+            .map(|instance| (instance.process, instance.keeper.clone()))
     }
 
     pub(crate) fn hosts(&self) -> usize {
@@ -128,9 +162,16 @@ fn accounts() -> Vec<Account> {
         secret: SecretString::from("secret"),
         push_token: None,
         token_api,
-        reserve: Duration::from_secs(if token_api == TokenApi::Basic { 600 } else { 300 }),
+        reserve: Duration::from_secs(if token_api == TokenApi::Basic {
+            600
+        } else {
+            300
+        }),
         ticket_reserve: Duration::from_secs(600),
         rotations_per_day: ROTATIONS[token_api as usize],
     };
-    APPS.into_iter().zip([TokenApi::Basic, TokenApi::Stable]).map(account).collect()
+    APPS.into_iter()
+        .zip([TokenApi::Basic, TokenApi::Stable])
+        .map(account)
+        .collect()
 }

@@ -8,12 +8,14 @@ use super::wechat::{Calls, WeChat};
 use super::wire::Question;
 use super::world::{MINUTE, SECOND};
 
-/// A value that was reported as dead is handed out nowhere after this long, if WeChat and the store can be reached: the 30 s between two
-/// forced renewals, a lease, the second of the cached copies, and the calls themselves. After an outage it may take as long as recovery: a
-/// back-off may still last.
+/// A value that was reported as dead is handed out nowhere after this long, if WeChat and the store
+/// can be reached: the 30 s between two forced renewals, a lease, the second of the cached copies,
+/// and the calls themselves. After an outage it may take as long as recovery: a back-off may still
+/// last.
 const GONE_AFTER: u64 = 45 * SECOND;
 
-/// Everybody is served within this time after the last fault: the longest back-off, a lease, and the calls themselves.
+/// Everybody is served within this time after the last fault: the longest back-off, a lease, and
+/// the calls themselves.
 pub(crate) const SERVED_AFTER: u64 = 90 * SECOND;
 
 /// The longest wait of a caller: the upstream timeout and an instance's slack.
@@ -22,10 +24,14 @@ const ANSWERED_WITHIN: u64 = 5_300;
 /// Rounding: WeChat and stores use whole seconds.
 const ROUNDING: u64 = SECOND;
 
-/// The most calls for one account in a day, whatever its callers do and whatever fails.
-/// WeChat grants 20 forced renewals. The rest were refused: hosts with wrong wall clocks count them for another day, and requests arrive
-/// twice.
-pub(crate) const A_DAY: Calls = Calls { tokens: 1960, forced: 3 * 20 + 5, tickets: 2000 };
+/// The most calls for one account in a day, whatever its callers do and whatever fails. WeChat
+/// grants 20 forced renewals. The rest were refused: hosts with wrong wall clocks count them for
+/// another day, and requests arrive twice.
+pub(crate) const A_DAY: Calls = Calls {
+    tokens: 1960,
+    forced: 3 * 20 + 5,
+    tickets: 2000,
+};
 
 #[derive(Default)]
 pub(crate) struct Judge {
@@ -76,11 +82,22 @@ impl Judge {
 
     /// How long WeChat, the store and all hosts have been well.
     pub(crate) fn calm_for(&self, now: u64) -> u64 {
-        if self.is_calm { now.saturating_sub(self.calm_since) } else { 0 }
+        if self.is_calm {
+            now.saturating_sub(self.calm_since)
+        } else {
+            0
+        }
     }
 
     /// `process` asks WeChat for a renewal.
-    pub(crate) fn sends(&mut self, question: &Question, process: Process, storage: &Storage, wechat: &WeChat, now: u64) {
+    pub(crate) fn sends(
+        &mut self,
+        question: &Question,
+        process: Process,
+        storage: &Storage,
+        wechat: &WeChat,
+        now: u64,
+    ) {
         self.tally.sent += 1;
         let (app, kind) = match question {
             Question::Basic(app) | Question::Stable(app, _) => (app.clone(), "token"),
@@ -95,40 +112,73 @@ impl Judge {
             return;
         }
         let key = format!("{app}.{kind}");
-        let lease = storage.holder(&key, now).filter(|claim| claim.process == process);
+        let lease = storage
+            .holder(&key, now)
+            .filter(|claim| claim.process == process);
         let Some(lease) = lease else {
-            return self.breach(now, || format!("host {} renews {key} without a lease", process.host));
+            return self.breach(now, || {
+                format!("host {} renews {key} without a lease", process.host)
+            });
         };
         if lease.ends < now + TIMEOUT.as_millis() as u64 {
-            return self.breach(now, || format!("host {}'s lease of {key} ends before the call may", process.host));
+            return self.breach(now, || {
+                format!(
+                    "host {}'s lease of {key} ends before the call may",
+                    process.host
+                )
+            });
         }
         let used = self.leases.entry(lease.number).or_default();
         *used += 1;
         if *used > 1 {
-            self.breach(now, || format!("host {} renews {key} twice in one lease", process.host));
+            self.breach(now, || {
+                format!("host {} renews {key} twice in one lease", process.host)
+            });
         }
     }
 
-    /// A caller reports `value` of `app` as refused by WeChat. It counts if it is true and was received: a caller that gets an error knows
-    /// that it was not.
+    /// A caller reports `value` of `app` as refused by WeChat. It counts if it is true and was
+    /// received: a caller that gets an error knows that it was not.
     pub(crate) fn hears(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
-        if self.calm_for(now) > 0 && wechat.owner(value) == Some(app) && wechat.dead_since(value, now).is_some() {
+        if self.calm_for(now) > 0
+            && wechat.owner(value) == Some(app)
+            && wechat.dead_since(value, now).is_some()
+        {
             self.reported.entry(value).or_insert(now);
         }
     }
 
     /// A caller who asked at `since` was given `value`, which is dead if `dead_since` says so.
-    pub(crate) fn hands_out(&mut self, value: u64, since: u64, now: u64, wechat: &WeChat, storage: &Storage) {
+    pub(crate) fn hands_out(
+        &mut self,
+        value: u64,
+        since: u64,
+        now: u64,
+        wechat: &WeChat,
+        storage: &Storage,
+    ) {
         self.tally.handed_out += 1;
         self.took(since, now);
-        let Some(dead_since) = wechat.dead_since(value, since) else { return };
+        let Some(dead_since) = wechat.dead_since(value, since) else {
+            return;
+        };
         self.tally.dead += 1;
         if wechat.end(value) + ROUNDING < since {
-            return self.breach(now, || format!("v{value} was handed out {} ms after its end", since - wechat.end(value)));
+            return self.breach(now, || {
+                format!(
+                    "v{value} was handed out {} ms after its end",
+                    since - wechat.end(value)
+                )
+            });
         }
-        let app = wechat.owner(value).and_then(|owner| APPS.iter().position(|app| *app == owner));
-        let Some(app) = app else { return self.breach(now, || format!("v{value} was never minted")) };
-        let budget_is_spent = storage.spent(&format!("{}.token.rotations.", APPS[app]), now) >= ROTATIONS[app];
+        let app = wechat
+            .owner(value)
+            .and_then(|owner| APPS.iter().position(|app| *app == owner));
+        let Some(app) = app else {
+            return self.breach(now, || format!("v{value} was never minted"));
+        };
+        let budget_is_spent =
+            storage.spent(&format!("{}.token.rotations.", APPS[app]), now) >= ROTATIONS[app];
         let reported = *self.reported.get(&value).unwrap_or(&now);
         let (known_for, calm) = (since.saturating_sub(reported), self.calm_for(since));
         if known_for > GONE_AFTER && calm > SERVED_AFTER && !budget_is_spent {
@@ -142,7 +192,9 @@ impl Judge {
         self.took(since, now);
         let calm = self.calm_for(since);
         if calm > SERVED_AFTER {
-            self.breach(now, || format!("refused {calm} ms after the last trouble: {why}"));
+            self.breach(now, || {
+                format!("refused {calm} ms after the last trouble: {why}")
+            });
         }
     }
 
@@ -157,7 +209,11 @@ impl Judge {
     /// What WeChat counted in a day.
     pub(crate) fn bills(&mut self, wechat: &WeChat, now: u64) {
         for (app, books) in &wechat.books {
-            let Calls { tokens, forced, tickets } = books.most;
+            let Calls {
+                tokens,
+                forced,
+                tickets,
+            } = books.most;
             if tokens > A_DAY.tokens || forced > A_DAY.forced || tickets > A_DAY.tickets {
                 self.breach(now, || format!("{app}: {:?} in one day", books.most));
             }

@@ -40,9 +40,17 @@ fn a_report_that_comes_too_soon_after_a_forced_renewal_that_was_lost_is_not_forg
             };
             let (_, ()) = tokio::join!(scene.rotate(0, app, first), died);
             scene.pass(10 * SECOND).await;
-            assert_eq!(scene.rotate(1, app, first).await.unwrap(), first, "{app}: past the limit");
+            assert_eq!(
+                scene.rotate(1, app, first).await.unwrap(),
+                first,
+                "{app}: past the limit"
+            );
             scene.pass(31 * SECOND).await;
-            assert_eq!(scene.stored(app), scene.newest(app), "{app}: nobody asked again");
+            assert_eq!(
+                scene.stored(app),
+                scene.newest(app),
+                "{app}: nobody asked again"
+            );
             assert_ne!(scene.token(1, app).await.unwrap(), first);
         });
     }
@@ -57,7 +65,11 @@ fn a_report_of_what_was_renewed_just_now_voids_nothing() {
             let second = scene.rotate(0, app, first).await.unwrap();
             for host in [0, 1] {
                 scene.pass(2 * SECOND).await;
-                assert_eq!(scene.rotate(host, app, second).await.unwrap(), second, "{app}: past the limit");
+                assert_eq!(
+                    scene.rotate(host, app, second).await.unwrap(),
+                    second,
+                    "{app}: past the limit"
+                );
             }
             scene.pass(2 * MINUTE).await;
             assert_eq!(
@@ -77,9 +89,17 @@ fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
             scene.begins(Trouble::WechatDeaf);
             scene.rotate(0, app, first).await.unwrap_err();
             scene.ends(Trouble::WechatDeaf);
-            assert_ne!(scene.newest(app), first, "WeChat granted another one, which nobody knows");
+            assert_ne!(
+                scene.newest(app),
+                first,
+                "WeChat granted another one, which nobody knows"
+            );
             scene.pass(MINUTE).await;
-            assert_eq!(scene.stored(app), scene.newest(app), "{app}: what the store holds is void, or will be");
+            assert_eq!(
+                scene.stored(app),
+                scene.newest(app),
+                "{app}: what the store holds is void, or will be"
+            );
             assert_eq!(scene.token(1, app).await.unwrap(), scene.newest(app));
         });
     }
@@ -104,7 +124,11 @@ fn a_leader_that_was_held_up_does_not_write_over_what_came_after_it() {
         scene.pass(35 * SECOND).await;
         assert!(scene.stored(BASIC) >= rival);
         scene.pass(2 * MINUTE).await;
-        assert_eq!(scene.stored(BASIC), scene.newest(BASIC), "whichever was granted last, the doubt is cleared away");
+        assert_eq!(
+            scene.stored(BASIC),
+            scene.newest(BASIC),
+            "whichever was granted last, the doubt is cleared away"
+        );
         assert_eq!(scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC));
     });
 }
@@ -128,7 +152,10 @@ fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
         *counted.lock().unwrap()
     };
     let (one, four) = (calls_of(1), calls_of(4));
-    assert!(one >= 4 * 55 && four <= one * 3 / 2, "{one} calls of one, {four} of four");
+    assert!(
+        one >= 4 * 55 && four <= one * 3 / 2,
+        "{one} calls of one, {four} of four"
+    );
 }
 
 #[test]
@@ -161,9 +188,15 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
             };
             let (_, keeper) = scene.fleet.on(1).expect("it runs");
             let credentials = keeper.credentials(BASIC).expect("a known account");
-            let (cached, ()) = tokio::join!(credentials.credential(CredentialKind::AccessToken).get(), moved);
+            let (cached, ()) = tokio::join!(
+                credentials.credential(CredentialKind::AccessToken).get(),
+                moved
+            );
             let left = cached.unwrap().left(keeper.clock());
-            assert!(left <= Duration::from_millis(HOUR), "moved after {delay} ms: {left:?} left of an hour");
+            assert!(
+                left <= Duration::from_millis(HOUR),
+                "moved after {delay} ms: {left:?} left of an hour"
+            );
         });
     }
 }
@@ -182,7 +215,10 @@ fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one
         let second = scene.rotate(1, STABLE, first).await.unwrap();
         assert_ne!(second, first);
         scene.pass(MINUTE).await;
-        assert_eq!((scene.stored(STABLE), scene.token(0, STABLE).await.unwrap()), (second, second));
+        assert_eq!(
+            (scene.stored(STABLE), scene.token(0, STABLE).await.unwrap()),
+            (second, second)
+        );
     });
 }
 
@@ -202,12 +238,19 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
         scene.pass(MINUTE + SECOND).await;
         let token = scene.token(1, BASIC).await.unwrap();
         scene.pass(5 * SECOND).await;
-        assert_eq!((scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC)), (token, token));
+        assert_eq!(
+            (scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC)),
+            (token, token)
+        );
         scene.begins(Trouble::WechatBusy);
         scene.rotate(0, BASIC, token).await.unwrap_err();
         scene.ends(Trouble::WechatBusy);
         scene.pass(5 * SECOND).await;
-        assert_ne!(scene.rotate(0, BASIC, token).await.unwrap(), token, "one failure is no reason to pause for long");
+        assert_ne!(
+            scene.rotate(0, BASIC, token).await.unwrap(),
+            token,
+            "one failure is no reason to pause for long"
+        );
     });
 }
 
@@ -223,7 +266,10 @@ fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
         scene.pass(3 * SECOND).await;
         let kept = scene.kept_for(BASIC);
         // A store's whole seconds may be rounded differently the second time.
-        assert!(kept <= left - 2 * SECOND && kept >= left - 6 * SECOND, "{kept} ms, where {left} were left 3 s ago");
+        assert!(
+            kept <= left - 2 * SECOND && kept >= left - 6 * SECOND,
+            "{kept} ms, where {left} were left 3 s ago"
+        );
     });
 }
 
@@ -258,7 +304,11 @@ fn a_stale_token_met_by_all_instances_costs_one_refused_call() {
             state.wechat.books[STABLE].today.tickets
         };
         scene.pass(2 * SECOND).await;
-        let (one, two, three) = tokio::join!(scene.ticket(0, STABLE), scene.ticket(1, STABLE), scene.ticket(2, STABLE));
+        let (one, two, three) = tokio::join!(
+            scene.ticket(0, STABLE),
+            scene.ticket(1, STABLE),
+            scene.ticket(2, STABLE)
+        );
         assert!(one.is_ok() && one.as_ref().ok() == two.as_ref().ok() && two.ok() == three.ok());
         let asked = scene.world.state().wechat.books[STABLE].today.tickets - asked;
         assert_eq!(asked, 2, "one refusal and one grant");
@@ -274,14 +324,22 @@ fn a_store_that_is_set_back_gets_the_later_value_again() {
             let second = scene.rotate(0, app, first).await.unwrap();
             assert_eq!(scene.token(1, app).await.unwrap(), second);
             scene.pass(10 * MINUTE).await;
-            scene.world.state().storage.set_back_by(9 * MINUTE, scene.world.now());
+            scene
+                .world
+                .state()
+                .storage
+                .set_back_by(9 * MINUTE, scene.world.now());
             assert_eq!(scene.stored(app), first, "the backup's");
             scene.pass(2 * SECOND).await;
             for host in [0, 1] {
                 assert_eq!(scene.token(host, app).await.unwrap(), second, "{app}");
             }
             scene.pass(10 * SECOND).await;
-            assert_eq!((scene.stored(app), scene.newest(app)), (second, second), "{app}: written back, and not fetched");
+            assert_eq!(
+                (scene.stored(app), scene.newest(app)),
+                (second, second),
+                "{app}: written back, and not fetched"
+            );
         });
     }
 }
@@ -296,9 +354,15 @@ fn two_values_of_one_generation_are_settled_by_one_renewal() {
         let calls = scene.calls();
         for _ in 0..10 {
             scene.pass(10 * SECOND).await;
-            let values = (scene.token(0, BASIC).await.unwrap(), scene.token(1, BASIC).await.unwrap());
+            let values = (
+                scene.token(0, BASIC).await.unwrap(),
+                scene.token(1, BASIC).await.unwrap(),
+            );
             assert_eq!(values.0, values.1);
         }
-        assert_eq!((scene.calls() - calls, scene.stored(BASIC)), (1, scene.newest(BASIC)));
+        assert_eq!(
+            (scene.calls() - calls, scene.stored(BASIC)),
+            (1, scene.newest(BASIC))
+        );
     });
 }

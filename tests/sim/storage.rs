@@ -1,4 +1,5 @@
-//! The shared store with its own, exact clock: records, leases and permits. It can lose its last moments, as a promoted replica does.
+//! The shared store with its own, exact clock: records, leases and permits. It can lose its last
+//! moments, as a promoted replica does.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -56,17 +57,34 @@ impl Storage {
 
     pub(crate) fn put(&mut self, key: &str, value: &str, left: u64, now: u64) {
         // In whole seconds, as a Redis keeps them for us.
-        let left = if left >= SECOND { left / SECOND * SECOND } else { left };
-        let found = self.get(key, now).filter(|(found, _)| number(found) > number(value));
+        let left = if left >= SECOND {
+            left / SECOND * SECOND
+        } else {
+            left
+        };
+        let found = self
+            .get(key, now)
+            .filter(|(found, _)| number(found) > number(value));
         // A ticket does not void another.
         if let Some((found, _)) = found.filter(|_| key.ends_with(".token")) {
-            self.set_back.get_or_insert_with(|| format!("at {now} ms: {key}: {value} was written over {found}, which is newer"));
+            self.set_back.get_or_insert_with(|| {
+                format!("at {now} ms: {key}: {value} was written over {found}, which is newer")
+            });
         }
-        self.change(now).records.insert(key.to_owned(), (value.to_owned(), now + left));
+        self.change(now)
+            .records
+            .insert(key.to_owned(), (value.to_owned(), now + left));
     }
 
     /// Writes a value and its companion, unless another value than `over` is there.
-    pub(crate) fn put_pair(&mut self, key: &str, over: Option<&str>, [value, companion]: [&str; 2], left: u64, now: u64) -> bool {
+    pub(crate) fn put_pair(
+        &mut self,
+        key: &str,
+        over: Option<&str>,
+        [value, companion]: [&str; 2],
+        left: u64,
+        now: u64,
+    ) -> bool {
         let found = self.get(key, now).map(|(found, _)| found);
         if found.is_some_and(|found| found != value && Some(found.as_str()) != over) {
             return false;
@@ -77,7 +95,9 @@ impl Storage {
     }
 
     pub(crate) fn put_companion(&mut self, key: &str, companion: &str, left: u64, now: u64) {
-        self.change(now).companions.insert(key.to_owned(), (companion.to_owned(), now + left));
+        self.change(now)
+            .companions
+            .insert(key.to_owned(), (companion.to_owned(), now + left));
     }
 
     pub(crate) fn companion(&self, key: &str, now: u64) -> Option<String> {
@@ -98,12 +118,17 @@ impl Storage {
         self.change(now).companions.remove(key);
     }
 
-    /// Gives the companion's newest entry the fingerprint of `value`, so that it has the generation of another value.
+    /// Gives the companion's newest entry the fingerprint of `value`, so that it has the generation
+    /// of another value.
     pub(crate) fn rename_companion(&mut self, key: &str, value: &str, now: u64) {
-        let Some(text) = self.companion(key, now) else { return };
+        let Some(text) = self.companion(key, now) else {
+            return;
+        };
         let mut companion: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         // A companion may hold only a back-off.
-        let Some(newest) = companion["versions"].get_mut(0) else { return };
+        let Some(newest) = companion["versions"].get_mut(0) else {
+            return;
+        };
         newest["fingerprint"] = credentials::store::fingerprint_of(value).into();
         self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
@@ -114,7 +139,14 @@ impl Storage {
         found
     }
 
-    pub(crate) fn claim(&mut self, key: &str, owner: &str, process: Process, ttl: u64, now: u64) -> bool {
+    pub(crate) fn claim(
+        &mut self,
+        key: &str,
+        owner: &str,
+        process: Process,
+        ttl: u64,
+        now: u64,
+    ) -> bool {
         let number = match self.now.claims.get(key).filter(|claim| claim.ends > now) {
             Some(claim) if claim.owner != owner && !self.is_careless => return false,
             // An extension is a lease of its own: an instance runs one renewal at a time.
@@ -123,7 +155,12 @@ impl Storage {
                 self.leases
             }
         };
-        let claim = Claim { owner: owner.to_owned(), process, ends: now + ttl, number };
+        let claim = Claim {
+            owner: owner.to_owned(),
+            process,
+            ends: now + ttl,
+            number,
+        };
         self.change(now).claims.insert(key.to_owned(), claim);
         true
     }
@@ -134,23 +171,46 @@ impl Storage {
     }
 
     pub(crate) fn release(&mut self, key: &str, owner: &str, now: u64) {
-        if self.now.claims.get(key).is_some_and(|claim| claim.owner == owner) {
+        if self
+            .now
+            .claims
+            .get(key)
+            .is_some_and(|claim| claim.owner == owner)
+        {
             self.change(now).claims.remove(key);
         }
     }
 
     pub(crate) fn take_permit(&mut self, key: &str, limit: u32, window: u64, now: u64) -> bool {
-        let (count, ends) = self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now).unwrap_or((0, now + window));
+        let (count, ends) = self
+            .now
+            .permits
+            .get(key)
+            .copied()
+            .filter(|(_, ends)| *ends > now)
+            .unwrap_or((0, now + window));
         let granted = count < limit;
         if granted {
-            self.change(now).permits.insert(key.to_owned(), (count + 1, ends));
+            self.change(now)
+                .permits
+                .insert(key.to_owned(), (count + 1, ends));
         }
         granted
     }
 
     pub(crate) fn return_permit(&mut self, key: &str, now: u64) {
-        match self.now.permits.get(key).copied().filter(|(_, ends)| *ends > now) {
-            Some((count, ends)) if count > 1 => drop(self.change(now).permits.insert(key.to_owned(), (count - 1, ends))),
+        match self
+            .now
+            .permits
+            .get(key)
+            .copied()
+            .filter(|(_, ends)| *ends > now)
+        {
+            Some((count, ends)) if count > 1 => drop(
+                self.change(now)
+                    .permits
+                    .insert(key.to_owned(), (count - 1, ends)),
+            ),
             Some(_) => drop(self.change(now).permits.remove(key)),
             None => {}
         }
@@ -158,13 +218,22 @@ impl Storage {
 
     /// The most permits that are taken under a key that begins like this.
     pub(crate) fn spent(&self, prefix: &str, now: u64) -> u32 {
-        let alike = self.now.permits.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        alike.filter(|(_, (_, ends))| *ends > now).map(|(_, (count, _))| *count).max().unwrap_or(0)
+        let alike = self
+            .now
+            .permits
+            .range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix));
+        alike
+            .filter(|(_, (_, ends))| *ends > now)
+            .map(|(_, (count, _))| *count)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Loses the changes of the last `lag`.
     pub(crate) fn fail_over(&mut self, lag: u64, now: u64) {
-        // Each entry is what there was before the change of its moment: the first one after the replica's moment is the replica.
+        // Each entry is what there was before the change of its moment: the first one after the
+        // replica's moment is the replica.
         let replica = self.before.iter().position(|(at, _)| at + lag > now);
         if let Some(replica) = replica.and_then(|index| self.before.get(index)) {
             self.now = replica.1.clone();
@@ -177,7 +246,11 @@ impl Storage {
             self.before.pop_front();
         }
         self.before.push_back((now, self.now.clone()));
-        if self.backups.back().is_none_or(|(at, _)| at + 300 * SECOND < now) {
+        if self
+            .backups
+            .back()
+            .is_none_or(|(at, _)| at + 300 * SECOND < now)
+        {
             self.backups.push_back((now, self.now.clone()));
             while self.backups.len() > 100 {
                 self.backups.pop_front();
@@ -199,8 +272,15 @@ mod tests {
         storage.put("a", "v3", 100 * SECOND, 11 * SECOND);
         let now = 11 * SECOND + 100;
         storage.fail_over(SECOND / 2, now);
-        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("v2"));
+        assert_eq!(
+            storage.get("a", now).map(|(value, _)| value).as_deref(),
+            Some("v2")
+        );
         storage.fail_over(SECOND / 2, now);
-        assert_eq!(storage.get("a", now).map(|(value, _)| value).as_deref(), Some("v2"), "what is old is not lost");
+        assert_eq!(
+            storage.get("a", now).map(|(value, _)| value).as_deref(),
+            Some("v2"),
+            "what is old is not lost"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! WeChat's rules: a new token voids the previous one after five minutes, 2000 a day; a stable token stays until its last five minutes,
-//! and is forced at most once in 30 s and 20 times a day; a ticket needs a valid token. Its clock is exact.
+//! WeChat's rules: a new token voids the previous one after five minutes, 2000 a day; a stable
+//! token stays until its last five minutes, and is forced at most once in 30 s and 20 times a day;
+//! a ticket needs a valid token. Its clock is exact.
 
 use std::collections::HashMap;
 
@@ -73,7 +74,10 @@ impl WeChat {
     pub(crate) fn stable(&mut self, app: &str, force: bool, now: u64) -> Said {
         let books = self.books(app, now);
         books.today.tokens += 1;
-        let (current, rested) = (books.current[1], books.forced_at.is_none_or(|at| now - at >= FORCED_SPACING));
+        let (current, rested) = (
+            books.current[1],
+            books.forced_at.is_none_or(|at| now - at >= FORCED_SPACING),
+        );
         if force && rested {
             books.today.forced += 1;
             if books.today.forced > FORCED_A_DAY {
@@ -82,7 +86,10 @@ impl WeChat {
             books.forced_at = Some(now);
             current.into_iter().for_each(|old| self.cut(old, now));
         } else if let Some(current) = current
-            && let Some(left) = self.end(current).checked_sub(now).filter(|left| *left > OVERLAP)
+            && let Some(left) = self
+                .end(current)
+                .checked_sub(now)
+                .filter(|left| *left > OVERLAP)
         {
             return Ok((current, left / SECOND));
         }
@@ -93,7 +100,13 @@ impl WeChat {
 
     /// `GET /cgi-bin/ticket/getticket`.
     pub(crate) fn ticket(&mut self, token: u64, now: u64) -> Said {
-        let app = self.minted.get(&token).filter(|token| !token.is_ticket).ok_or(40014)?.app.clone();
+        let app = self
+            .minted
+            .get(&token)
+            .filter(|token| !token.is_ticket)
+            .ok_or(40014)?
+            .app
+            .clone();
         let books = self.books(&app, now);
         books.today.tickets += 1;
         if books.today.tickets > TICKETS_A_DAY {
@@ -114,9 +127,12 @@ impl WeChat {
         new
     }
 
-    /// When this value was voided or expired, if it was. A value that WeChat never granted was always dead.
+    /// When this value was voided or expired, if it was. A value that WeChat never granted was
+    /// always dead.
     pub(crate) fn dead_since(&self, value: u64, now: u64) -> Option<u64> {
-        let Some(minted) = self.minted.get(&value) else { return Some(0) };
+        let Some(minted) = self.minted.get(&value) else {
+            return Some(0);
+        };
         Some(minted.cut.map_or(minted.ends, |cut| cut.min(minted.ends))).filter(|end| *end <= now)
     }
 
@@ -155,7 +171,15 @@ impl WeChat {
     fn mint(&mut self, app: &str, now: u64, is_ticket: bool) -> u64 {
         self.last += 1;
         self.minted.retain(|_, minted| minted.ends + DAY > now);
-        self.minted.insert(self.last, Minted { ends: now + LIFETIME, cut: None, app: app.to_owned(), is_ticket });
+        self.minted.insert(
+            self.last,
+            Minted {
+                ends: now + LIFETIME,
+                cut: None,
+                app: app.to_owned(),
+                is_ticket,
+            },
+        );
         self.last
     }
 }
@@ -181,10 +205,20 @@ mod tests {
         let (second, _) = wechat.stable("wx1", true, 100 * SECOND).unwrap();
         assert_ne!(second, first);
         assert_eq!(wechat.dead_since(first, 100 * SECOND), Some(100 * SECOND));
-        assert_eq!(wechat.stable("wx1", true, 129 * SECOND).unwrap().0, second, "forced too soon");
-        let (third, _) = wechat.stable("wx1", false, 100 * SECOND + LIFETIME - OVERLAP).unwrap();
+        assert_eq!(
+            wechat.stable("wx1", true, 129 * SECOND).unwrap().0,
+            second,
+            "forced too soon"
+        );
+        let (third, _) = wechat
+            .stable("wx1", false, 100 * SECOND + LIFETIME - OVERLAP)
+            .unwrap();
         assert_ne!(third, second);
-        assert_eq!(wechat.dead_since(second, 100 * SECOND + LIFETIME - 1), None, "it lives to its end");
+        assert_eq!(
+            wechat.dead_since(second, 100 * SECOND + LIFETIME - 1),
+            None,
+            "it lives to its end"
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SteadyMillis, UnixMillis};
-use credentials::store::{Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords};
+use credentials::store::{
+    Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp,
+    VersionedRecords,
+};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -40,15 +43,26 @@ pub(crate) enum Question {
 
 impl Question {
     fn read(request: &Request<'_>) -> Self {
-        let field = |name| request.query.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let field = |name| {
+            request
+                .query
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         match request.path {
             "/cgi-bin/token" => Self::Basic(field("appid").expect("an appid")),
             "/cgi-bin/stable_token" => {
                 let body = request.json.as_deref().expect("a body");
                 let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
-                Self::Stable(body["appid"].as_str().expect("an appid").to_owned(), body["force_refresh"] == true)
+                Self::Stable(
+                    body["appid"].as_str().expect("an appid").to_owned(),
+                    body["force_refresh"] == true,
+                )
             }
-            "/cgi-bin/ticket/getticket" => Self::Ticket(number(&field("access_token").expect("a token"))),
+            "/cgi-bin/ticket/getticket" => {
+                Self::Ticket(number(&field("access_token").expect("a token")))
+            }
             path => panic!("{path} is not asked here"),
         }
     }
@@ -65,9 +79,13 @@ impl Question {
         match (said, self) {
             (Err(code), _) => format!(r#"{{"errcode":{code},"errmsg":"refused"}}"#),
             (Ok((value, seconds)), Self::Ticket(_)) => {
-                format!(r#"{{"errcode":0,"errmsg":"ok","ticket":"v{value}","expires_in":{seconds}}}"#)
+                format!(
+                    r#"{{"errcode":0,"errmsg":"ok","ticket":"v{value}","expires_in":{seconds}}}"#
+                )
             }
-            (Ok((value, seconds)), _) => format!(r#"{{"access_token":"v{value}","expires_in":{seconds}}}"#),
+            (Ok((value, seconds)), _) => {
+                format!(r#"{{"access_token":"v{value}","expires_in":{seconds}}}"#)
+            }
         }
         .into_bytes()
     }
@@ -75,11 +93,17 @@ impl Question {
 
 /// The number of a value; 0, which WeChat never grants, for anything else.
 pub(crate) fn number(value: &str) -> u64 {
-    value.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or(0)
+    value
+        .strip_prefix('v')
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
 impl Wire for ToWechat {
-    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
+    fn send<'a>(
+        &'a self,
+        request: Request<'a>,
+    ) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
         let question = Question::read(&request);
         async move {
             let world = &self.world;
@@ -87,7 +111,9 @@ impl Wire for ToWechat {
                 let now = world.now();
                 let mut state = world.state();
                 let state = &mut *state;
-                state.judge.sends(&question, self.process, &state.storage, &state.wechat, now);
+                state
+                    .judge
+                    .sends(&question, self.process, &state.storage, &state.wechat, now);
             }
             world.alive(self.process).await;
             world.perhaps_hold_up(self.process);
@@ -102,19 +128,34 @@ impl Wire for ToWechat {
 impl ToWechat {
     async fn carry(&self, question: Question) -> Result<(u16, Vec<u8>), WechatError> {
         let world = &self.world;
-        let lost = || WechatError::Unreachable { cause: "no route to host".to_owned() };
+        let lost = || WechatError::Unreachable {
+            cause: "no route to host".to_owned(),
+        };
         let (is_flaky, trouble) = {
             let state = world.state();
-            let plain =
-                [Trouble::WechatDown, Trouble::WechatHangs, Trouble::WechatBusy, Trouble::WechatGarbage, Trouble::WechatDeaf];
-            (state.is(&Trouble::WechatFlaky), plain.into_iter().find(|trouble| state.is(trouble)))
+            let plain = [
+                Trouble::WechatDown,
+                Trouble::WechatHangs,
+                Trouble::WechatBusy,
+                Trouble::WechatGarbage,
+                Trouble::WechatDeaf,
+            ];
+            (
+                state.is(&Trouble::WechatFlaky),
+                plain.into_iter().find(|trouble| state.is(trouble)),
+            )
         };
         let trouble = match trouble {
             None if is_flaky && world.chance(0.5) => {
                 let one = world.state().dice.random_range(0..5);
                 Some(
-                    [Trouble::WechatDown, Trouble::WechatHangs, Trouble::WechatBusy, Trouble::WechatGarbage, Trouble::WechatDeaf]
-                        [one],
+                    [
+                        Trouble::WechatDown,
+                        Trouble::WechatHangs,
+                        Trouble::WechatBusy,
+                        Trouble::WechatGarbage,
+                        Trouble::WechatDeaf,
+                    ][one],
                 )
             }
             other => other,
@@ -155,7 +196,11 @@ impl ToWechat {
                         sleep(Duration::from_secs(3600)).await;
                     }
                 });
-                hear.await.map(|body| (200, body)).map_err(|_| WechatError::Broken { cause: "connection reset".to_owned() })
+                hear.await
+                    .map(|body| (200, body))
+                    .map_err(|_| WechatError::Broken {
+                        cause: "connection reset".to_owned(),
+                    })
             }
         }
     }
@@ -187,7 +232,11 @@ impl ToStore {
         operation: &'static str,
         work: impl Fn(&mut Storage, u64) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let failed = || StoreError { backend: "simulated", operation, cause: "no answer".to_owned() };
+        let failed = || StoreError {
+            backend: "simulated",
+            operation,
+            cause: "no answer".to_owned(),
+        };
         let (world, process) = (Arc::clone(&self.world), self.process);
         if operation == "write" {
             world.perhaps_hold_up(process);
@@ -197,7 +246,12 @@ impl ToStore {
             let state = world.state();
             let cut_off = state.is(&Trouble::CutOff(process.host));
             let is_down = state.is(&Trouble::StoreDown);
-            (is_down, cut_off || state.is(&Trouble::StoreHangs), state.is(&Trouble::StoreSlow), state.is(&Trouble::StoreFlaky))
+            (
+                is_down,
+                cut_off || state.is(&Trouble::StoreHangs),
+                state.is(&Trouble::StoreSlow),
+                state.is(&Trouble::StoreFlaky),
+            )
         };
         let answer = if is_down {
             world.travel(1, 50).await;
@@ -225,7 +279,11 @@ impl ToStore {
                 world.travel(1, longest).await;
                 tell.send(did).ok();
             });
-            timeout(PATIENCE, hear).await.ok().and_then(Result::ok).ok_or_else(failed)
+            timeout(PATIENCE, hear)
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(failed)
         } else {
             world.travel(0, 2).await;
             let did = work(&mut world.state().storage, world.now());
@@ -243,11 +301,15 @@ impl ToStore {
     fn record(&self, found: Option<(String, u64)>, asked_at: SteadyMillis) -> Option<Record> {
         let (value, left) = found?;
         let left = Duration::from_millis(left).saturating_sub(asked_at.until(self.clock.steady()));
-        Some(Record { value: SecretString::from(value), expires_at: self.clock.wall().plus(left) })
+        Some(Record {
+            value: SecretString::from(value),
+            expires_at: self.clock.wall().plus(left),
+        })
     }
 
     fn left(&self, record: &Record) -> u64 {
-        u64::try_from(self.clock.wall().until(record.expires_at).as_millis()).expect("no life is so long")
+        u64::try_from(self.clock.wall().until(record.expires_at).as_millis())
+            .expect("no life is so long")
     }
 }
 
@@ -276,11 +338,21 @@ impl VersionedRecords for ToStore {
         let key = key.to_owned();
         async move {
             let asked_at = self.clock.steady();
-            let read = self.act("read", move |storage, now| (storage.get(&key, now), storage.companion(&key, now)));
+            let read = self.act("read", move |storage, now| {
+                (storage.get(&key, now), storage.companion(&key, now))
+            });
             let (found, companion) = read.await?;
             // As in the real stores, the time to live is measured from the request.
-            let value = found.map(|(value, left)| (SecretString::from(value), asked_at.plus(Duration::from_millis(left))));
-            Ok(Pair { value: value.filter(|(_, ends)| *ends > self.clock.steady()), companion })
+            let value = found.map(|(value, left)| {
+                (
+                    SecretString::from(value),
+                    asked_at.plus(Duration::from_millis(left)),
+                )
+            });
+            Ok(Pair {
+                value: value.filter(|(_, ends)| *ends > self.clock.steady()),
+                companion,
+            })
         }
         .boxed()
     }
@@ -293,11 +365,16 @@ impl VersionedRecords for ToStore {
         companion: &'a str,
         _kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (name, value, companion) = (key.to_owned(), new.value.expose_secret().to_owned(), companion.to_owned());
+        let (name, value, companion) = (
+            key.to_owned(),
+            new.value.expose_secret().to_owned(),
+            companion.to_owned(),
+        );
         let over = over.map(|over| over.expose_secret().to_owned());
         let left = millis(self.clock.steady().until(new.ends));
-        let write =
-            self.act("write", move |storage, now| storage.put_pair(&name, over.as_deref(), [&value, &companion], left, now));
+        let write = self.act("write", move |storage, now| {
+            storage.put_pair(&name, over.as_deref(), [&value, &companion], left, now)
+        });
         let tell = move |did: &Result<bool, StoreError>| {
             if !matches!(did, Ok(false)) {
                 self.world.tell(self.process, &Changed::Key(key.into()));
@@ -306,9 +383,17 @@ impl VersionedRecords for ToStore {
         write.inspect(tell).boxed()
     }
 
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (key, companion, left) = (key.to_owned(), companion.to_owned(), millis(ttl));
-        self.act("write", move |storage, now| storage.put_companion(&key, &companion, left, now)).boxed()
+        self.act("write", move |storage, now| {
+            storage.put_companion(&key, &companion, left, now)
+        })
+        .boxed()
     }
 
     fn take_lease<'a>(
@@ -317,15 +402,28 @@ impl VersionedRecords for ToStore {
         owner: &'a str,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
-        let (key, owner, ttl, process) = (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
-        self.act("claim", move |storage, now| storage.claim(&key, &owner, process, ttl, now).then(|| UnixMillis(BEGINNING + now)))
-            .boxed()
+        let (key, owner, ttl, process) =
+            (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
+        self.act("claim", move |storage, now| {
+            storage
+                .claim(&key, &owner, process, ttl, now)
+                .then(|| UnixMillis(BEGINNING + now))
+        })
+        .boxed()
     }
 
-    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn return_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let (name, owner) = (key.to_owned(), owner.to_owned());
-        let release = self.act("release", move |storage, now| storage.release(&name, &owner, now));
-        release.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
+        let release = self.act("release", move |storage, now| {
+            storage.release(&name, &owner, now)
+        });
+        release
+            .inspect(|_| self.world.tell(self.process, &Changed::Key(key.into())))
+            .boxed()
     }
 
     fn steady(&self) -> SteadyMillis {
@@ -338,15 +436,31 @@ impl Records for ToStore {
         let key = key.to_owned();
         async move {
             let asked_at = self.clock.steady();
-            Ok(self.record(self.act("read", move |storage, now| storage.get(&key, now)).await?, asked_at))
+            Ok(self.record(
+                self.act("read", move |storage, now| storage.get(&key, now))
+                    .await?,
+                asked_at,
+            ))
         }
         .boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
-        let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
-        let write = self.act("write", move |storage, now| storage.put(&name, &value, left, now));
-        write.inspect(|_| self.world.tell(self.process, &Changed::Key(key.into()))).boxed()
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (name, value, left) = (
+            key.to_owned(),
+            record.value.expose_secret().to_owned(),
+            self.left(record),
+        );
+        let write = self.act("write", move |storage, now| {
+            storage.put(&name, &value, left, now)
+        });
+        write
+            .inspect(|_| self.world.tell(self.process, &Changed::Key(key.into())))
+            .boxed()
     }
 
     fn replace<'a>(
@@ -355,7 +469,11 @@ impl Records for ToStore {
         before: Option<&'a SecretString>,
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let (name, value, left) = (key.to_owned(), record.value.expose_secret().to_owned(), self.left(record));
+        let (name, value, left) = (
+            key.to_owned(),
+            record.value.expose_secret().to_owned(),
+            self.left(record),
+        );
         let before = before.map(|before| before.expose_secret().to_owned());
         self.act("write", move |storage, now| {
             let found = storage.get(&name, now).map(|(found, _)| found);
@@ -372,19 +490,34 @@ impl Records for ToStore {
         let key = key.to_owned();
         async move {
             let asked_at = self.clock.steady();
-            Ok(self.record(self.act("take", move |storage, now| storage.take(&key, now)).await?, asked_at))
+            Ok(self.record(
+                self.act("take", move |storage, now| storage.take(&key, now))
+                    .await?,
+                asked_at,
+            ))
         }
         .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (key, window) = (key.to_owned(), millis(window));
-        self.act("spend", move |storage, now| storage.take_permit(&key, limit, window, now)).boxed()
+        self.act("spend", move |storage, now| {
+            storage.take_permit(&key, limit, window, now)
+        })
+        .boxed()
     }
 
     fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let key = key.to_owned();
-        self.act("refund", move |storage, now| storage.return_permit(&key, now)).boxed()
+        self.act("refund", move |storage, now| {
+            storage.return_permit(&key, now)
+        })
+        .boxed()
     }
 }
 

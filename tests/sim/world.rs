@@ -1,4 +1,5 @@
-//! The world that all instances share: one WeChat, one store, the current faults, one judge, and the exact time in milliseconds.
+//! The world that all instances share: one WeChat, one store, the current faults, one judge, and
+//! the exact time in milliseconds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -100,7 +101,11 @@ impl World {
             if condition.life != process.life || !condition.is_up {
                 return std::future::pending().await;
             }
-            match condition.frozen_until.checked_sub(now).filter(|rest| *rest > 0) {
+            match condition
+                .frozen_until
+                .checked_sub(now)
+                .filter(|rest| *rest > 0)
+            {
                 None => return,
                 Some(rest) => sleep(Duration::from_millis(rest)).await,
             }
@@ -115,7 +120,9 @@ impl World {
             let span = state.dice.random_range(SECOND..MINUTE);
             state.hosts[process.host].frozen_until = now + span;
             state.judge.trouble(now + span);
-            state.diary.note(now, || format!("host {} is held up for {span} ms", process.host));
+            state.diary.note(now, || {
+                format!("host {} is held up for {span} ms", process.host)
+            });
         }
     }
 
@@ -136,14 +143,21 @@ impl World {
         let mut state = self.state();
         state.storage.fail_over(lag, now);
         state.judge.fails_over(now);
-        state.diary.note(now, || format!("the store fails over and loses {lag} ms"));
+        state
+            .diary
+            .note(now, || format!("the store fails over and loses {lag} ms"));
     }
 
-    /// Another program fetches the account's token and writes it, perhaps under the generation of what was there.
+    /// Another program fetches the account's token and writes it, perhaps under the generation of
+    /// what was there.
     pub(crate) fn foreign_write(&self, app: usize, under_same_generation: bool) {
         let (name, now) = (super::host::APPS[app], self.now());
         let mut state = self.state();
-        let said = if app == 0 { state.wechat.basic(name, now) } else { state.wechat.stable(name, false, now) };
+        let said = if app == 0 {
+            state.wechat.basic(name, now)
+        } else {
+            state.wechat.stable(name, false, now)
+        };
         let Ok((value, seconds)) = said else { return };
         let (key, value) = (format!("{name}.token"), format!("v{value}"));
         if under_same_generation {
@@ -151,7 +165,9 @@ impl World {
         }
         state.storage.put(&key, &value, seconds * SECOND, now);
         state.judge.trouble(now);
-        state.diary.note(now, || format!("another program writes {key} {value}"));
+        state
+            .diary
+            .note(now, || format!("another program writes {key} {value}"));
     }
 
     /// A trip over the network.
@@ -164,12 +180,18 @@ impl World {
     pub(crate) fn tell(self: &Arc<Self>, writer: Process, changed: &Changed) {
         let mut state = self.state();
         let lives: Vec<u32> = state.hosts.iter().map(|host| host.life).collect();
-        state.listeners.retain(|(process, _)| lives[process.host] == process.life);
+        state
+            .listeners
+            .retain(|(process, _)| lives[process.host] == process.life);
         for index in 0..state.listeners.len() {
             let (process, ear) = state.listeners[index].clone();
             let is_lost = state.dice.random_bool(0.05) || state.is(&Trouble::CutOff(process.host));
             if process != writer && !is_lost {
-                let (way, world, changed) = (state.dice.random_range(0..20), Arc::clone(self), changed.clone());
+                let (way, world, changed) = (
+                    state.dice.random_range(0..20),
+                    Arc::clone(self),
+                    changed.clone(),
+                );
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(way)).await;
                     world.alive(process).await;
@@ -196,7 +218,12 @@ impl Diary {
         (now, &line).hash(&mut self.hash);
         if let Some(lines) = &mut self.lines {
             let (day, hour, rest) = (now / DAY, now % DAY / HOUR, now % HOUR);
-            lines.push(format!("{day}d {hour:02}:{:02}:{:02}.{:03} {line}", rest / MINUTE, rest % MINUTE / SECOND, rest % SECOND));
+            lines.push(format!(
+                "{day}d {hour:02}:{:02}:{:02}.{:03} {line}",
+                rest / MINUTE,
+                rest % MINUTE / SECOND,
+                rest % SECOND
+            ));
         }
     }
 

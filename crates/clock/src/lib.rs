@@ -1,5 +1,6 @@
-//! The only place that reads the time. Wall time for what other people see (timestamps, stored expiry), steady time for what only
-//! this process measures (ages, pauses), because the wall clock may be set back while a token runs on.
+//! The only place that reads the time. Wall time for what other people see (timestamps, stored
+//! expiry), steady time for what only this process measures (ages, pauses), because the wall clock
+//! may be set back while a token runs on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub struct UnixSeconds(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct UnixMillis(pub u64);
 
-/// Milliseconds of this process's steady clock: only differences mean anything, and they never go backwards.
+/// Milliseconds of this process's steady clock: only differences mean anything, and they never go
+/// backwards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct SteadyMillis(pub u64);
 
@@ -92,14 +94,22 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still at `wall` until [`Clock::advance`] or [`Clock::set_wall`] moves it.
+    /// A clock that stands still at `wall` until [`Clock::advance`] or [`Clock::set_wall`] moves
+    /// it.
     pub fn manual(wall: UnixMillis) -> Self {
-        Self(Source::Manual { wall: Arc::new(AtomicU64::new(wall.0)), steady: Arc::default() })
+        Self(Source::Manual {
+            wall: Arc::new(AtomicU64::new(wall.0)),
+            steady: Arc::default(),
+        })
     }
 
-    /// A clock that follows the timers of the current tokio runtime, also when they are paused or advanced. It starts at `wall`.
+    /// A clock that follows the timers of the current tokio runtime, also when they are paused or
+    /// advanced. It starts at `wall`.
     pub fn of_runtime(wall: UnixMillis) -> Self {
-        Self(Source::Runtime { origin: Instant::now(), wall: Arc::new(AtomicU64::new(wall.0)) })
+        Self(Source::Runtime {
+            origin: Instant::now(),
+            wall: Arc::new(AtomicU64::new(wall.0)),
+        })
     }
 
     /// The current time of the wall clock.
@@ -107,7 +117,9 @@ impl Clock {
         match &self.0 {
             Source::System => UnixMillis(system::read(system::WALL)),
             Source::Manual { wall, .. } => UnixMillis(wall.load(Ordering::SeqCst)),
-            Source::Runtime { origin, wall } => UnixMillis(wall.load(Ordering::SeqCst)).plus(origin.elapsed()),
+            Source::Runtime { origin, wall } => {
+                UnixMillis(wall.load(Ordering::SeqCst)).plus(origin.elapsed())
+            }
         }
     }
 
@@ -128,19 +140,24 @@ impl Clock {
         }
     }
 
-    /// Sets the calendar, as an operator or NTP would, leaving the stopwatch alone; the system's does not obey.
+    /// Sets the calendar, as an operator or NTP would, leaving the stopwatch alone; the system's
+    /// does not obey.
     pub fn set_wall(&self, to: UnixMillis) {
         match &self.0 {
             Source::System => {}
             Source::Manual { wall, .. } => wall.store(to.0, Ordering::SeqCst),
-            Source::Runtime { origin, wall } => wall.store(to.0.saturating_sub(millis(origin.elapsed())), Ordering::SeqCst),
+            Source::Runtime { origin, wall } => wall.store(
+                to.0.saturating_sub(millis(origin.elapsed())),
+                Ordering::SeqCst,
+            ),
         }
     }
 }
 
-/// The kernel's clocks. Where it keeps coarse ones those are read: they are a few milliseconds behind at most, which is finer than
-/// anything here asks for, and cost a quarter of the exact ones; a request reads them half a dozen times. They are read through the C
-/// library, so that tests can preload a clock of their own.
+/// The kernel's clocks. Where it keeps coarse ones those are read: they are a few milliseconds
+/// behind at most, which is finer than anything here asks for, and cost a quarter of the exact
+/// ones; a request reads them half a dozen times. They are read through the C library, so that
+/// tests can preload a clock of their own.
 mod system {
     use rustix::time::{ClockId, clock_gettime};
 
@@ -153,11 +170,17 @@ mod system {
     #[cfg(not(target_os = "linux"))]
     pub(super) const STEADY: ClockId = ClockId::Monotonic;
 
-    /// Milliseconds of `clock`. A machine set before 1970 is answered with 1970 rather than with a panic.
+    /// Milliseconds of `clock`. A machine set before 1970 is answered with 1970 rather than with a
+    /// panic.
     pub(super) fn read(clock: ClockId) -> u64 {
         let now = clock_gettime(clock);
-        let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
-        seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+        let (seconds, nanos) = (
+            u64::try_from(now.tv_sec).unwrap_or(0),
+            u64::try_from(now.tv_nsec).unwrap_or(0),
+        );
+        seconds
+            .saturating_mul(1000)
+            .saturating_add(nanos / 1_000_000)
     }
 }
 
@@ -174,9 +197,15 @@ mod tests {
         let clock = Clock::manual(UnixMillis(5_000));
         assert_eq!(clock.wall(), UnixMillis(5_000));
         clock.advance(Duration::from_secs(2));
-        assert_eq!((clock.wall(), clock.steady()), (UnixMillis(7_000), SteadyMillis(2_000)));
+        assert_eq!(
+            (clock.wall(), clock.steady()),
+            (UnixMillis(7_000), SteadyMillis(2_000))
+        );
         clock.set_wall(UnixMillis(1));
-        assert_eq!((clock.wall(), clock.steady()), (UnixMillis(1), SteadyMillis(2_000)));
+        assert_eq!(
+            (clock.wall(), clock.steady()),
+            (UnixMillis(1), SteadyMillis(2_000))
+        );
     }
 
     #[test]

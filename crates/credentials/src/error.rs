@@ -17,8 +17,9 @@ pub struct Error {
 }
 
 impl Error {
-    /// A stable word for what went wrong: one of the server's codes (`upstream_refused`, `cooling_down`, `store_unavailable` …), or
-    /// `misconfigured` and `store_in_use`, which only a start can bring. There may be more in later versions.
+    /// A stable word for what went wrong: one of the server's codes (`upstream_refused`,
+    /// `cooling_down`, `store_unavailable` …), or `misconfigured` and `store_in_use`, which only a
+    /// start can bring. There may be more in later versions.
     pub fn code(&self) -> &'static str {
         self.code
     }
@@ -34,15 +35,26 @@ impl Error {
     }
 
     fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errcode: None, retry_after: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errcode: None,
+            retry_after: None,
+        }
     }
 
     pub(super) fn unknown_app(app_id: &str) -> Self {
-        Self::new("unknown_app", format!("no account of the appid {app_id:?} was given to the builder"))
+        Self::new(
+            "unknown_app",
+            format!("no account of the appid {app_id:?} was given to the builder"),
+        )
     }
 
     pub(super) fn invalid_url() -> Self {
-        Self::new("invalid_url", "the address to sign must begin with http:// or https://")
+        Self::new(
+            "invalid_url",
+            "the address to sign must begin with http:// or https://",
+        )
     }
 
     pub(super) fn misconfigured(detail: &str) -> Self {

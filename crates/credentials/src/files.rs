@@ -1,5 +1,5 @@
-//! Files that others wrote: settings, secrets, certificates, check files. Opening one never waits, and only regular files are read: a
-//! FIFO or a device may never end.
+//! Files that others wrote: settings, secrets, certificates, check files. Opening one never waits,
+//! and only regular files are read: a FIFO or a device may never end.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -30,7 +30,10 @@ pub fn open(path: &Path) -> Result<File, FileError> {
     // Looked at first, because opening a device can have an effect.
     is_regular(std::fs::metadata(path)?.file_type())?;
     // Without O_NONBLOCK, opening a FIFO that has come in the meantime would wait for its writer.
-    let file = OpenOptions::new().read(true).custom_flags(non_blocking()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(non_blocking())
+        .open(path)?;
     is_regular(file.metadata()?.file_type())?;
     Ok(file)
 }
@@ -40,13 +43,19 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(FileError::TooLarge(limit / 1024)) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        Err(FileError::TooLarge(limit / 1024))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Reads a regular file of at most `limit` bytes as text.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     let text = String::from_utf8(read(path, limit)?);
-    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "found a text that is not UTF-8").into())
+    text.map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "found a text that is not UTF-8").into()
+    })
 }
 
 /// The flag with which opening never waits.
@@ -80,7 +89,13 @@ mod tests {
     fn only_regular_files_are_read_and_nothing_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
-        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .expect("mkfifo")
+                .success()
+        );
         let _listener = UnixListener::bind(&socket).expect("a socket");
         for (path, found) in [
             (fifo.as_path(), "a FIFO"),
@@ -99,11 +114,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), vec![b'x'; 2048]).expect("written");
         assert_eq!(read(file.path(), 2048).expect("it fits").len(), 2048);
-        let error = read(file.path(), 2047).expect_err("a byte too many").to_string();
+        let error = read(file.path(), 2047)
+            .expect_err("a byte too many")
+            .to_string();
         assert_eq!(error, "is larger than 1 KiB, which is the limit");
         let link = file.path().with_extension("link");
         std::os::unix::fs::symlink(file.path(), &link).expect("a link");
-        assert_eq!(read_text(&link, 2048).expect("links are followed").len(), 2048);
+        assert_eq!(
+            read_text(&link, 2048).expect("links are followed").len(),
+            2048
+        );
         std::fs::remove_file(link).expect("it is there");
     }
 }

@@ -27,7 +27,10 @@ impl Rng {
 
     /// A random name of 32 hex digits, unique to a process.
     pub fn name(&self) -> String {
-        format!("{:032x}", self.draw(rand::random::<u128>, |seeded| seeded.random()))
+        format!(
+            "{:032x}",
+            self.draw(rand::random::<u128>, |seeded| seeded.random())
+        )
     }
 
     fn draw<T>(&self, system: impl FnOnce() -> T, seeded: impl FnOnce(&mut SmallRng) -> T) -> T {

@@ -24,8 +24,8 @@ impl Credential {
         &self.value
     }
 
-    /// How long it lives from the moment it was handed out. Ask again instead of keeping it: a program that keeps one for longer than a
-    /// minute may keep one that was renewed meanwhile.
+    /// How long it lives from the moment it was handed out. Ask again instead of keeping it: a
+    /// program that keeps one for longer than a minute may keep one that was renewed meanwhile.
     pub fn left(&self) -> Duration {
         self.left
     }

@@ -1,4 +1,5 @@
-//! What arrived: the last calls as they came, byte for byte, so that a test can compare them with what a client sent.
+//! What arrived: the last calls as they came, byte for byte, so that a test can compare them with
+//! what a client sent.
 
 use std::collections::VecDeque;
 
@@ -38,7 +39,10 @@ pub struct Arrival {
 impl Arrival {
     /// The value of a header; empty when there is none.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(written, _)| written == name).map_or("", |(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(written, _)| written == name)
+            .map_or("", |(_, value)| value.as_str())
     }
 }
 
@@ -57,7 +61,12 @@ impl Received {
     }
 
     pub(super) fn of(bytes: Bytes) -> Self {
-        Self { length: bytes.len() as u64, sha256: hex(&Sha256::digest(&bytes)), bytes, whole: true }
+        Self {
+            length: bytes.len() as u64,
+            sha256: hex(&Sha256::digest(&bytes)),
+            bytes,
+            whole: true,
+        }
     }
 
     /// Reads a body to its end, or to the longest that anybody sends.
@@ -75,7 +84,12 @@ impl Received {
                 }
             }
         }
-        Self { length: bytes.len() as u64, sha256: hex(&hash.finalize()), bytes: bytes.into(), whole }
+        Self {
+            length: bytes.len() as u64,
+            sha256: hex(&hash.finalize()),
+            bytes: bytes.into(),
+            whole,
+        }
     }
 }
 
@@ -97,7 +111,9 @@ impl Arrivals {
         self.0.push_back(Arrival {
             method: request.method().to_string(),
             target: request.uri().to_string(),
-            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect(),
+            headers: headers
+                .map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())))
+                .collect(),
             length: received.length,
             sha256: received.sha256.clone(),
             body: (received.bytes.len() <= LONGEST).then(|| received.bytes.clone()),
@@ -107,7 +123,8 @@ impl Arrivals {
 
     /// Those at `path`, the oldest first; all for an empty path.
     pub(super) fn at(&self, path: &str) -> Vec<Arrival> {
-        let fits = |arrival: &&Arrival| path.is_empty() || arrival.target.split('?').next() == Some(path);
+        let fits =
+            |arrival: &&Arrival| path.is_empty() || arrival.target.split('?').next() == Some(path);
         self.0.iter().filter(fits).cloned().collect()
     }
 }

@@ -1,4 +1,5 @@
-//! The authorize link: what it must look like, what it asks, and where its visitor goes next. Pure: it knows no account and no HTTP.
+//! The authorize link: what it must look like, what it asks, and where its visitor goes next. Pure:
+//! it knows no account and no HTTP.
 
 use std::fmt;
 
@@ -6,9 +7,18 @@ use url::Url;
 
 pub(super) const PATH: &str = "/connect/oauth2/authorize";
 
-/// WeChat compares the link with a pattern: these parameters, in this order. The last three may be missing.
-const ORDER: [&str; 8] =
-    ["appid", "redirect_uri", "response_type", "scope", "state", "forcePopup", "forceSnapShot", "connect_redirect"];
+/// WeChat compares the link with a pattern: these parameters, in this order. The last three may be
+/// missing.
+const ORDER: [&str; 8] = [
+    "appid",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "forcePopup",
+    "forceSnapShot",
+    "connect_redirect",
+];
 
 /// A link in good form.
 #[derive(Clone, Debug)]
@@ -32,19 +42,46 @@ pub(super) struct Wrong {
 impl Asked {
     /// Reads the query of a link.
     pub(super) fn parse(query: &str) -> Result<Self, Wrong> {
-        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let value = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value.as_str());
-        for (name, code) in [("appid", 10012), ("redirect_uri", 10011), ("scope", 10010), ("state", 10013)] {
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let value = |wanted: &str| {
+            pairs
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map_or("", |(_, value)| value.as_str())
+        };
+        for (name, code) in [
+            ("appid", 10012),
+            ("redirect_uri", 10011),
+            ("scope", 10010),
+            ("state", 10013),
+        ] {
             if value(name).is_empty() {
-                return Err(Wrong::numbered(code, &format!("{name} 不能为空"), &format!("{name} is empty")));
+                return Err(Wrong::numbered(
+                    code,
+                    &format!("{name} 不能为空"),
+                    &format!("{name} is empty"),
+                ));
             }
         }
         let mut rest = ORDER.iter();
-        if value("response_type") != "code" || !pairs.iter().all(|(name, _)| rest.any(|known| known == name)) {
+        if value("response_type") != "code"
+            || !pairs
+                .iter()
+                .all(|(name, _)| rest.any(|known| known == name))
+        {
             return Err(Wrong::order());
         }
-        if !value("scope").split(',').all(|scope| ["snsapi_base", "snsapi_userinfo"].contains(&scope)) {
-            return Err(Wrong::numbered(10005, "该公众号没有这个 scope 的权限", "the account does not have this scope"));
+        if !value("scope")
+            .split(',')
+            .all(|scope| ["snsapi_base", "snsapi_userinfo"].contains(&scope))
+        {
+            return Err(Wrong::numbered(
+                10005,
+                "该公众号没有这个 scope 的权限",
+                "the account does not have this scope",
+            ));
         }
         let state = value("state");
         if state.len() > 128 || !state.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -64,11 +101,20 @@ impl Asked {
         self.scope == "snsapi_base"
     }
 
-    /// Where the visitor is sent: with a code, or without one after a refusal. The query that was there stays in front.
+    /// Where the visitor is sent: with a code, or without one after a refusal. The query that was
+    /// there stays in front.
     pub(super) fn callback(&self, code: Option<&str>) -> String {
         let mut url = self.redirect.clone();
-        let mut query = url.query().unwrap_or_default().trim_end_matches('&').to_owned();
-        for (name, value) in code.map(|code| ("code", code)).into_iter().chain([("state", self.state.as_str())]) {
+        let mut query = url
+            .query()
+            .unwrap_or_default()
+            .trim_end_matches('&')
+            .to_owned();
+        for (name, value) in code
+            .map(|code| ("code", code))
+            .into_iter()
+            .chain([("state", self.state.as_str())])
+        {
             let between = if query.is_empty() { "" } else { "&" };
             query.push_str(&format!("{between}{name}={value}"));
         }
@@ -94,7 +140,11 @@ impl Wrong {
 
     /// What WeChat documents with a number.
     pub(super) fn numbered(code: i32, chinese: &str, english: &str) -> Self {
-        Self { code: Some(code), chinese: chinese.to_owned(), english: english.to_owned() }
+        Self {
+            code: Some(code),
+            chinese: chinese.to_owned(),
+            english: english.to_owned(),
+        }
     }
 
     fn order() -> Self {
@@ -108,8 +158,15 @@ impl Wrong {
     }
 
     fn state() -> Self {
-        let (chinese, english) = ("state 只能是字母和数字，最多 128 字节", "state must be letters and digits, at most 128 bytes");
-        Self { code: None, chinese: chinese.to_owned(), english: english.to_owned() }
+        let (chinese, english) = (
+            "state 只能是字母和数字，最多 128 字节",
+            "state must be letters and digits, at most 128 bytes",
+        );
+        Self {
+            code: None,
+            chinese: chinese.to_owned(),
+            english: english.to_owned(),
+        }
     }
 }
 
@@ -123,7 +180,9 @@ impl fmt::Display for Wrong {
 }
 
 fn redirect(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()))
+    Url::parse(text)
+        .ok()
+        .filter(|url| ["http", "https"].contains(&url.scheme()))
 }
 
 #[cfg(test)]
@@ -139,8 +198,20 @@ mod tests {
     fn a_link_in_wechats_order_is_read_and_any_other_is_not() {
         let link = link("https://a.example/cb");
         let asked = Asked::parse(&link).expect("a good link");
-        assert_eq!((asked.app_id.as_str(), asked.state.as_str(), asked.is_silent(), asked.snapshot), ("wx1", "s1", true, false));
-        assert!(Asked::parse(&format!("{link}&forcePopup=true&forceSnapShot=true")).expect("a good link").snapshot);
+        assert_eq!(
+            (
+                asked.app_id.as_str(),
+                asked.state.as_str(),
+                asked.is_silent(),
+                asked.snapshot
+            ),
+            ("wx1", "s1", true, false)
+        );
+        assert!(
+            Asked::parse(&format!("{link}&forcePopup=true&forceSnapShot=true"))
+                .expect("a good link")
+                .snapshot
+        );
         let said = |query: &str| Asked::parse(query).expect_err("an error page").to_string();
         for wrong in [
             link.replace("appid=wx1&", "") + "&appid=wx1",
@@ -151,7 +222,10 @@ mod tests {
             format!("{link}&other=1"),
             link.replace("&response_type", "&b=2&response_type"),
         ] {
-            assert!(said(&wrong).starts_with("the parameters must be appid"), "{wrong}");
+            assert!(
+                said(&wrong).starts_with("the parameters must be appid"),
+                "{wrong}"
+            );
         }
         let long = "s".repeat(129);
         for (from, to, start) in [
@@ -175,17 +249,39 @@ mod tests {
 
     #[test]
     fn a_callback_keeps_the_query_and_the_fragment_that_were_there() {
-        let to = |redirect: &str, code| Asked::parse(&link(redirect)).expect("a good link").callback(code);
+        let to = |redirect: &str, code| {
+            Asked::parse(&link(redirect))
+                .expect("a good link")
+                .callback(code)
+        };
         for (redirect, callback) in [
-            ("https://a.example/cb", "https://a.example/cb?code=C&state=s1"),
+            (
+                "https://a.example/cb",
+                "https://a.example/cb?code=C&state=s1",
+            ),
             ("https://a.example", "https://a.example/?code=C&state=s1"),
-            ("http://a.example:81/cb?x=%2F+1&y", "http://a.example:81/cb?x=%2F+1&y&code=C&state=s1"),
-            ("https://a.example/cb?", "https://a.example/cb?code=C&state=s1"),
-            ("https://a.example/cb?x=1&", "https://a.example/cb?x=1&code=C&state=s1"),
-            ("https://a.example/cb?x=1#top", "https://a.example/cb?x=1&code=C&state=s1#top"),
+            (
+                "http://a.example:81/cb?x=%2F+1&y",
+                "http://a.example:81/cb?x=%2F+1&y&code=C&state=s1",
+            ),
+            (
+                "https://a.example/cb?",
+                "https://a.example/cb?code=C&state=s1",
+            ),
+            (
+                "https://a.example/cb?x=1&",
+                "https://a.example/cb?x=1&code=C&state=s1",
+            ),
+            (
+                "https://a.example/cb?x=1#top",
+                "https://a.example/cb?x=1&code=C&state=s1#top",
+            ),
         ] {
             assert_eq!(to(redirect, Some("C")), callback);
         }
-        assert_eq!(to("https://a.example/cb?x=1", None), "https://a.example/cb?x=1&state=s1");
+        assert_eq!(
+            to("https://a.example/cb?x=1", None),
+            "https://a.example/cb?x=1&state=s1"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A map that keeps only its newest entries, so that a long run does not grow for ever. It knows nothing of what it holds.
+//! A map that keeps only its newest entries, so that a long run does not grow for ever. It knows
+//! nothing of what it holds.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,11 @@ pub(super) struct Bounded<V> {
 impl<V> Bounded<V> {
     /// An empty one.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, values: HashMap::new(), order: VecDeque::new() }
+        Self {
+            limit,
+            values: HashMap::new(),
+            order: VecDeque::new(),
+        }
     }
 
     /// Adds a value, or replaces one, which does not make its name any newer.
@@ -51,7 +56,10 @@ mod tests {
         for (name, value) in [("a", 1), ("b", 2), ("b", 3), ("c", 4)] {
             map.insert(name, value);
         }
-        assert_eq!(["a", "b", "c"].map(|name| map.get(name).copied()), [None, Some(3), Some(4)]);
+        assert_eq!(
+            ["a", "b", "c"].map(|name| map.get(name).copied()),
+            [None, Some(3), Some(4)]
+        );
         assert_eq!((map.values.len(), map.order.len()), (2, 2));
     }
 }

@@ -1,5 +1,6 @@
-//! The everyday calls of SDKs beyond tokens, tickets and messages: media, mini-programs, menus, codes, quotas, WeCom's messages. One
-//! row for each path; all are counted, spoiled and recorded like the others.
+//! The everyday calls of SDKs beyond tokens, tickets and messages: media, mini-programs, menus,
+//! codes, quotas, WeCom's messages. One row for each path; all are counted, spoiled and recorded
+//! like the others.
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
@@ -40,7 +41,9 @@ type Act = fn(&mut World, &Call<'_>) -> Result<Answer, Refusal>;
 
 /// Every path, how it is asked, and what it does.
 const ROWS: [(&str, Asked, Act); 22] = [
-    ("/cgi-bin/get_api_domain_ip", Asked::Get, |_, _| done(json!({"ip_list": ["192.0.2.20"]}))),
+    ("/cgi-bin/get_api_domain_ip", Asked::Get, |_, _| {
+        done(json!({"ip_list": ["192.0.2.20"]}))
+    }),
     ("/cgi-bin/media/upload", Asked::Post, upload),
     ("/cgi-bin/media/uploadimg", Asked::Post, |_, call| {
         media::uploaded(call.request, &call.received.bytes, "image")?;
@@ -56,20 +59,31 @@ const ROWS: [(&str, Asked, Act); 22] = [
         picture()
     }),
     ("/cgi-bin/showqrcode", Asked::Openly, |_, call| {
-        if parameter(call.request, "ticket").is_empty() { Err(Refusal::BAD_ARGUMENT) } else { picture() }
+        if parameter(call.request, "ticket").is_empty() {
+            Err(Refusal::BAD_ARGUMENT)
+        } else {
+            picture()
+        }
     }),
     ("/cgi-bin/qrcode/create", Asked::Post, |_, call| {
         need(&call.json()?, "action_name")?;
-        done(json!({"ticket": mint::ticket(), "expire_seconds": 60, "url": format!("http://weixin.qq.com/q/{}", mint::code())}))
+        done(
+            json!({"ticket": mint::ticket(), "expire_seconds": 60, "url": format!("http://weixin.qq.com/q/{}", mint::code())}),
+        )
     }),
     ("/sns/jscode2session", Asked::Openly, session),
-    ("/wxa/business/getuserphonenumber", Asked::Post, |world, call| {
-        need(&call.json()?, "code")?;
-        let watermark = json!({"timestamp": world.time.now().seconds().0, "appid": call.app_id});
-        done(json!({"errcode": 0, "errmsg": "ok", "phone_info": {
-            "phoneNumber": "13800138000", "purePhoneNumber": "13800138000", "countryCode": "86", "watermark": watermark,
-        }}))
-    }),
+    (
+        "/wxa/business/getuserphonenumber",
+        Asked::Post,
+        |world, call| {
+            need(&call.json()?, "code")?;
+            let watermark =
+                json!({"timestamp": world.time.now().seconds().0, "appid": call.app_id});
+            done(json!({"errcode": 0, "errmsg": "ok", "phone_info": {
+                "phoneNumber": "13800138000", "purePhoneNumber": "13800138000", "countryCode": "86", "watermark": watermark,
+            }}))
+        },
+    ),
     ("/cgi-bin/message/subscribe/send", Asked::Post, |_, call| {
         let message = call.json()?;
         need(&message, "touser").map_err(|_| Refusal::WRONG_OPENID)?;
@@ -78,7 +92,9 @@ const ROWS: [(&str, Asked, Act); 22] = [
     }),
     ("/cgi-bin/message/mass/sendall", Asked::Post, |_, call| {
         call.json()?;
-        done(json!({"errcode": 0, "errmsg": "send job submission success", "msg_id": 34_182, "msg_data_id": 206_227_730}))
+        done(
+            json!({"errcode": 0, "errmsg": "send job submission success", "msg_id": 34_182, "msg_data_id": 206_227_730}),
+        )
     }),
     ("/cgi-bin/message/send", Asked::Post, |_, call| {
         let message = call.json()?;
@@ -90,18 +106,24 @@ const ROWS: [(&str, Asked, Act); 22] = [
         world.kept.menus.insert(call.app_id.clone(), menu);
         done(ok())
     }),
-    ("/cgi-bin/menu/get", Asked::Get, |world, call| match world.kept.menus.get(&call.app_id) {
-        Some(menu) => done(json!({"menu": menu})),
-        None => Err(Refusal::NO_MENU),
+    ("/cgi-bin/menu/get", Asked::Get, |world, call| {
+        match world.kept.menus.get(&call.app_id) {
+            Some(menu) => done(json!({"menu": menu})),
+            None => Err(Refusal::NO_MENU),
+        }
     }),
     ("/cgi-bin/menu/delete", Asked::Get, |world, call| {
         world.kept.menus.remove(&call.app_id);
         done(ok())
     }),
-    ("/cgi-bin/user/get", Asked::Get, |_, _| done(json!({"total": 0, "count": 0, "next_openid": ""}))),
+    ("/cgi-bin/user/get", Asked::Get, |_, _| {
+        done(json!({"total": 0, "count": 0, "next_openid": ""}))
+    }),
     ("/cgi-bin/openapi/quota/get", Asked::Post, |_, call| {
         need(&call.json()?, "cgi_path")?;
-        done(json!({"errcode": 0, "errmsg": "ok", "quota": {"daily_limit": 10_000, "used": 1, "remain": 9_999}}))
+        done(
+            json!({"errcode": 0, "errmsg": "ok", "quota": {"daily_limit": 10_000, "used": 1, "remain": 9_999}}),
+        )
     }),
     // It shows the address of an earlier call, token and all, as WeChat's does.
     ("/cgi-bin/openapi/rid/get", Asked::Post, |world, call| {
@@ -121,7 +143,10 @@ const ROWS: [(&str, Asked, Act); 22] = [
         let named = |name: &str| {
             let written = parameter(call.request, name);
             if written.is_empty() {
-                call.json().ok().and_then(|body| body[name].as_str().map(str::to_owned)).unwrap_or_default()
+                call.json()
+                    .ok()
+                    .and_then(|body| body[name].as_str().map(str::to_owned))
+                    .unwrap_or_default()
             } else {
                 written
             }
@@ -129,8 +154,11 @@ const ROWS: [(&str, Asked, Act); 22] = [
         world.login(&named("appid"), &named("appsecret"))?;
         done(ok())
     }),
-    // For third-party platforms alone: any other token is told that it is no good, however good it is.
-    ("/cgi-bin/account/fastregister", Asked::Post, |_, _| Err(Refusal::NOT_LATEST)),
+    // For third-party platforms alone: any other token is told that it is no good, however good it
+    // is.
+    ("/cgi-bin/account/fastregister", Asked::Post, |_, _| {
+        Err(Refusal::NOT_LATEST)
+    }),
 ];
 
 /// The paths.
@@ -148,10 +176,20 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     }
 }
 
-async fn respond(sandbox: &Sandbox, request: &HttpRequest, payload: Payload, asked: Asked, act: Act) -> HttpResponse {
+async fn respond(
+    sandbox: &Sandbox,
+    request: &HttpRequest,
+    payload: Payload,
+    asked: Asked,
+    act: Act,
+) -> HttpResponse {
     let received = Received::read(payload).await;
     let token = parameter(request, "access_token");
-    let named = if asked == Asked::Openly { parameter(request, "appid") } else { owner(sandbox, &token) };
+    let named = if asked == Asked::Openly {
+        parameter(request, "appid")
+    } else {
+        owner(sandbox, &token)
+    };
     let effect = match meet(sandbox, request, &named, &received).await {
         Ok(effect) => effect,
         Err(spoiled) => return spoiled,
@@ -159,12 +197,22 @@ async fn respond(sandbox: &Sandbox, request: &HttpRequest, payload: Payload, ask
     let result = match scripted(&effect) {
         Some(refusal) => Err(refusal),
         None if !received.whole => Err(Refusal::BAD_BODY),
-        None => perform(&mut sandbox.state().world, request, &received, &token, named, (asked, act)),
+        None => perform(
+            &mut sandbox.state().world,
+            request,
+            &received,
+            &token,
+            named,
+            (asked, act),
+        ),
     };
     match result {
         Ok(Answer::Json(body)) => finish(body, &effect),
         Ok(Answer::File(name, media)) => {
-            let status = effect.status.and_then(|status| status.try_into().ok()).unwrap_or(actix_web::http::StatusCode::OK);
+            let status = effect
+                .status
+                .and_then(|status| status.try_into().ok())
+                .unwrap_or(actix_web::http::StatusCode::OK);
             if effect.half_body {
                 return super::exchange::half(media.bytes, &media.content_type);
             }
@@ -191,7 +239,14 @@ fn perform(
         Asked::Post if request.method() != Method::POST => return Err(Refusal::POST_ONLY),
         _ => {}
     }
-    act(world, &Call { app_id, request, received })
+    act(
+        world,
+        &Call {
+            app_id,
+            request,
+            received,
+        },
+    )
 }
 
 impl Call<'_> {
@@ -200,7 +255,10 @@ impl Call<'_> {
         if self.received.bytes.is_empty() {
             return Err(Refusal::EMPTY_BODY);
         }
-        serde_json::from_slice(&self.received.bytes).ok().filter(Value::is_object).ok_or(Refusal::BAD_BODY)
+        serde_json::from_slice(&self.received.bytes)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or(Refusal::BAD_BODY)
     }
 }
 
@@ -213,24 +271,39 @@ fn ok() -> Value {
 }
 
 fn need(body: &Value, name: &str) -> Result<(), Refusal> {
-    if body[name].as_str().is_some_and(|text| !text.is_empty()) { Ok(()) } else { Err(Refusal::bad_element(name)) }
+    if body[name].as_str().is_some_and(|text| !text.is_empty()) {
+        Ok(())
+    } else {
+        Err(Refusal::bad_element(name))
+    }
 }
 
 fn picture() -> Result<Answer, Refusal> {
-    let media =
-        Media { kind: "image".to_owned(), content_type: "image/png".to_owned(), name: String::new(), bytes: PICTURE.into() };
+    let media = Media {
+        kind: "image".to_owned(),
+        content_type: "image/png".to_owned(),
+        name: String::new(),
+        bytes: PICTURE.into(),
+    };
     Ok(Answer::File("qrcode.png".to_owned(), media))
 }
 
 fn upload(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let kind = parameter(call.request, "type");
-    if !matches!(kind.as_str(), "image" | "voice" | "video" | "thumb" | "file") {
+    if !matches!(
+        kind.as_str(),
+        "image" | "voice" | "video" | "thumb" | "file"
+    ) {
         return Err(Refusal::BAD_MEDIA_TYPE);
     }
     let media = media::uploaded(call.request, &call.received.bytes, &kind)?;
     let id = mint::ticket();
     world.kept.media.add(&id, media);
-    let name = if kind == "thumb" { "thumb_media_id" } else { "media_id" };
+    let name = if kind == "thumb" {
+        "thumb_media_id"
+    } else {
+        "media_id"
+    };
     let mut answer = json!({"type": kind, "created_at": world.time.now().seconds().0});
     answer[name] = id.into();
     done(answer)
@@ -243,14 +316,22 @@ fn download(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     if media.kind == "video" {
         return done(json!({"video_url": format!("http://vweixinp.tc.qq.com/{id}.f10.mp4")}));
     }
-    let ending = media.name.rsplit_once('.').map_or("bin", |(_, ending)| ending);
+    let ending = media
+        .name
+        .rsplit_once('.')
+        .map_or("bin", |(_, ending)| ending);
     Ok(Answer::File(format!("{id}.{ending}"), media))
 }
 
 /// A mini-program's `wx.login`: any code but `invalid` is somebody's, and is used once.
 fn session(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
-    let [app_id, secret, code, grant_type] = ["appid", "secret", "js_code", "grant_type"].map(|name| parameter(call.request, name));
-    for (value, refusal) in [(&app_id, Refusal::NO_APPID), (&secret, Refusal::NO_SECRET), (&code, Refusal::NO_CODE)] {
+    let [app_id, secret, code, grant_type] =
+        ["appid", "secret", "js_code", "grant_type"].map(|name| parameter(call.request, name));
+    for (value, refusal) in [
+        (&app_id, Refusal::NO_APPID),
+        (&secret, Refusal::NO_SECRET),
+        (&code, Refusal::NO_CODE),
+    ] {
         if value.is_empty() {
             return Err(refusal);
         }

@@ -1,5 +1,6 @@
-//! The `/sandbox/...` routes, by which a test in any language, or a person with curl, moves the sandbox. They are not part of WeChat,
-//! are never counted or spoiled, and answer mistakes with 400 and what they would accept.
+//! The `/sandbox/...` routes, by which a test in any language, or a person with curl, moves the
+//! sandbox. They are not part of WeChat, are never counted or spoiled, and answer mistakes with 400
+//! and what they would accept.
 
 use std::time::Duration;
 
@@ -24,16 +25,20 @@ use super::world::{TokenKind, World};
 pub struct Tuning {
     /// Seconds that tokens and tickets live from now on.
     pub lifetime: Option<u32>,
-    /// Seconds that an old token goes on living beside its successor; a twenty-fourth of `lifetime` unless it is given, as in life.
+    /// Seconds that an old token goes on living beside its successor; a twenty-fourth of `lifetime`
+    /// unless it is given, as in life.
     pub overlap: Option<u32>,
     /// Tokens a day from `/cgi-bin/token`.
     pub daily_quota: Option<u32>,
-    /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes left.
+    /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes
+    /// left.
     pub ticket_reuse: Option<bool>,
-    /// Whether `snsapi_base` is granted without the authorize page, as in life; then the first of its sample visitors, 小明, comes.
-    /// At first the page asks even then, so that a person can choose who visits.
+    /// Whether `snsapi_base` is granted without the authorize page, as in life; then the first of
+    /// its sample visitors, 小明, comes. At first the page asks even then, so that a person can
+    /// choose who visits.
     pub silent: Option<bool>,
-    /// How many sandbox seconds pass in one of ours, 1 to 3600. Every span shrinks for the client, `expires_in` with them.
+    /// How many sandbox seconds pass in one of ours, 1 to 3600. Every span shrinks for the client,
+    /// `expires_in` with them.
     pub time_scale: Option<u32>,
 }
 
@@ -54,13 +59,19 @@ impl Tuning {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.lifetime.is_some_and(|seconds| !(1..=7200).contains(&seconds)) {
+        if self
+            .lifetime
+            .is_some_and(|seconds| !(1..=7200).contains(&seconds))
+        {
             return Err("lifetime: expected 1 to 7200 seconds".to_owned());
         }
         if self.overlap.is_some_and(|seconds| seconds > 7200) {
             return Err("overlap: expected 0 to 7200 seconds".to_owned());
         }
-        if self.time_scale.is_some_and(|scale| !(1..=3600).contains(&scale)) {
+        if self
+            .time_scale
+            .is_some_and(|scale| !(1..=3600).contains(&scale))
+        {
             return Err("time_scale: expected 1 to 3600".to_owned());
         }
         Ok(())
@@ -128,7 +139,11 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 /// Answers a wrong address under `/sandbox`.
 pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
-    let error = format!("no {} {}; accepted: {HELP}", request.method(), request.path());
+    let error = format!(
+        "no {} {}; accepted: {HELP}",
+        request.method(),
+        request.path()
+    );
     HttpResponse::NotFound().json(json!({"error": error}))
 }
 
@@ -140,7 +155,9 @@ async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse 
     let app_id = parameter(&request, "appid");
     let known = sandbox.state().world.account_mut(&app_id).map(|_| ());
     if let Err(error) = known {
-        return obey(Err(format!("{error}; expected /sandbox/messages?appid=wx...")));
+        return obey(Err(format!(
+            "{error}; expected /sandbox/messages?appid=wx..."
+        )));
     }
     HttpResponse::Ok().json(json!({"messages": sandbox.sent(&app_id)}))
 }
@@ -163,7 +180,10 @@ async fn calls(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
 
 async fn add_fault(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     let example = r#"{"path":"/cgi-bin/token","appid":"wx...","times":3,"fault":{"errcode":-1,"errmsg":"system error"}}"#;
-    obey(parse(&body, example).and_then(|fault: Fault| fault.check(&paths()).map(|()| sandbox.fault(fault))))
+    obey(
+        parse(&body, example)
+            .and_then(|fault: Fault| fault.check(&paths()).map(|()| sandbox.fault(fault))),
+    )
 }
 
 async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {
@@ -172,18 +192,34 @@ async fn clear_faults(sandbox: Data<Sandbox>) -> HttpResponse {
 }
 
 async fn advance(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    obey(parse(&body, r#"{"seconds":300}"#).map(|order: Advance| sandbox.advance(Duration::from_secs(order.seconds.into()))))
+    obey(
+        parse(&body, r#"{"seconds":300}"#)
+            .map(|order: Advance| sandbox.advance(Duration::from_secs(order.seconds.into()))),
+    )
 }
 
 async fn void(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    obey(parse(&body, r#"{"appid":"wx...","what":"token"} or {"appid":"wx...","what":"stable"}"#).and_then(|order: Void| {
-        let kind = match order.what {
-            What::Token => TokenKind::Basic,
-            What::Stable => TokenKind::Stable,
-        };
-        let voided = sandbox.state().world.void(&order.appid, kind);
-        if voided { Ok(()) } else { Err(format!("account {:?} has no such token now; see GET /sandbox/state", order.appid)) }
-    }))
+    obey(
+        parse(
+            &body,
+            r#"{"appid":"wx...","what":"token"} or {"appid":"wx...","what":"stable"}"#,
+        )
+        .and_then(|order: Void| {
+            let kind = match order.what {
+                What::Token => TokenKind::Basic,
+                What::Stable => TokenKind::Stable,
+            };
+            let voided = sandbox.state().world.void(&order.appid, kind);
+            if voided {
+                Ok(())
+            } else {
+                Err(format!(
+                    "account {:?} has no such token now; see GET /sandbox/state",
+                    order.appid
+                ))
+            }
+        }),
+    )
 }
 
 async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
@@ -192,7 +228,12 @@ async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
         if account.appid.is_empty() || account.secret.is_empty() {
             return Err("appid and secret: expected at least one character each".to_owned());
         }
-        let NewAccount { appid, secret, oauth_domain, bound } = account;
+        let NewAccount {
+            appid,
+            secret,
+            oauth_domain,
+            bound,
+        } = account;
         let domain = oauth_domain.map(|domain| host(&domain)).transpose()?;
         let world = &mut sandbox.state().world;
         world.add_account(&appid, &secret);
@@ -206,8 +247,11 @@ async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
 }
 
 async fn add_visitor(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
-    let known = parse(&body, r#"{"appid":"wx...","visitor":"Alice","follows":true}, the last optional"#)
-        .and_then(|order: NewVisitor| sandbox.introduce(&order.appid, &order.visitor, order.follows));
+    let known = parse(
+        &body,
+        r#"{"appid":"wx...","visitor":"Alice","follows":true}, the last optional"#,
+    )
+    .and_then(|order: NewVisitor| sandbox.introduce(&order.appid, &order.visitor, order.follows));
     match known {
         Ok(openid) => HttpResponse::Ok().json(json!({"openid": openid})),
         Err(error) => HttpResponse::BadRequest().json(json!({"error": error})),
@@ -216,7 +260,10 @@ async fn add_visitor(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
 
 async fn tune(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     let example = r#"{"lifetime":120,"overlap":10,"daily_quota":5,"ticket_reuse":false,"silent":true,"time_scale":60}, each of them optional"#;
-    obey(parse(&body, example).and_then(|tuning: Tuning| tuning.check().map(|()| sandbox.tune(tuning))))
+    obey(
+        parse(&body, example)
+            .and_then(|tuning: Tuning| tuning.check().map(|()| sandbox.tune(tuning))),
+    )
 }
 
 async fn reset(sandbox: Data<Sandbox>) -> HttpResponse {
@@ -224,10 +271,16 @@ async fn reset(sandbox: Data<Sandbox>) -> HttpResponse {
     obey(Ok(()))
 }
 
-/// An OAuth domain as WeChat registers it: a host without scheme, port and path. Nothing for an empty one.
+/// An OAuth domain as WeChat registers it: a host without scheme, port and path. Nothing for an
+/// empty one.
 pub(super) fn host(text: &str) -> Result<Option<Host>, String> {
-    let wrong = |error| format!("oauth_domain: {error}; expected a host alone, such as www.example.com");
-    if text.is_empty() { Ok(None) } else { Host::parse(text).map(Some).map_err(wrong) }
+    let wrong =
+        |error| format!("oauth_domain: {error}; expected a host alone, such as www.example.com");
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        Host::parse(text).map(Some).map_err(wrong)
+    }
 }
 
 /// A mistake is told where it is and what would have been right.

@@ -1,4 +1,5 @@
-//! The way of every call to the pretended WeChat: count it, let the fault it meets act, ask the world, write the answer.
+//! The way of every call to the pretended WeChat: count it, let the fault it meets act, ask the
+//! world, write the answer.
 
 use std::future::pending;
 use std::io;
@@ -18,7 +19,8 @@ use super::refusal::Refusal;
 use super::world::World;
 use super::{Sandbox, mint};
 
-/// Answers one call without a body made for `app_id` (empty if it names no account) with what `act` does to the world.
+/// Answers one call without a body made for `app_id` (empty if it names no account) with what `act`
+/// does to the world.
 pub(super) async fn answer(
     sandbox: &Sandbox,
     request: &HttpRequest,
@@ -45,12 +47,19 @@ pub(super) async fn answer_to(
         None => act(&mut sandbox.state().world),
     };
     let errcode = result.as_ref().err().map_or(0, |refusal| refusal.code);
-    tracing::debug!(http.path = request.path(), wechat.errcode = errcode, "sandbox answers");
-    finish(result.unwrap_or_else(|refusal| refused(sandbox, &refusal)), &effect)
+    tracing::debug!(
+        http.path = request.path(),
+        wechat.errcode = errcode,
+        "sandbox answers"
+    );
+    finish(
+        result.unwrap_or_else(|refusal| refused(sandbox, &refusal)),
+        &effect,
+    )
 }
 
-/// Counts a call made for `app_id` and lets its fault delay it or end it: then the error is what to send. What is left of the fault
-/// is for the answer.
+/// Counts a call made for `app_id` and lets its fault delay it or end it: then the error is what to
+/// send. What is left of the fault is for the answer.
 pub(super) async fn meet(
     sandbox: &Sandbox,
     request: &HttpRequest,
@@ -66,7 +75,9 @@ pub(super) async fn meet(
     } else if effect.reset {
         Err(reset(request))
     } else if effect.garbage {
-        Err(HttpResponse::Ok().content_type(JSON).body(&b"\xff\xfe<<<\x00 this is not JSON \xc3\x28"[..]))
+        Err(HttpResponse::Ok()
+            .content_type(JSON)
+            .body(&b"\xff\xfe<<<\x00 this is not JSON \xc3\x28"[..]))
     } else if let Some(status) = effect.html {
         Err(gateway_page(status))
     } else {
@@ -76,19 +87,35 @@ pub(super) async fn meet(
 
 /// The refusal that the fault asks for.
 pub(super) fn scripted(effect: &Effect) -> Option<Refusal> {
-    effect.errcode.map(|code| Refusal::scripted(code, effect.errmsg.as_deref()))
+    effect
+        .errcode
+        .map(|code| Refusal::scripted(code, effect.errmsg.as_deref()))
 }
 
 /// Sends a text with what the fault still changes about any answer.
 pub(super) fn send(text: String, content_type: &str, effect: &Effect) -> HttpResponse {
-    let status = effect.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+    let status = effect
+        .status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
-    response.content_type(if effect.text_plain { "text/plain" } else { content_type });
-    if effect.half_body { response.body(half_of(text.into())) } else { response.body(text) }
+    response.content_type(if effect.text_plain {
+        "text/plain"
+    } else {
+        content_type
+    });
+    if effect.half_body {
+        response.body(half_of(text.into()))
+    } else {
+        response.body(text)
+    }
 }
 
 /// Keeps a second handle on each connection, so that [`reset`] can reach the socket below actix.
-pub(super) fn remember_socket(connection: &dyn std::any::Any, extensions: &mut actix_web::dev::Extensions) {
+pub(super) fn remember_socket(
+    connection: &dyn std::any::Any,
+    extensions: &mut actix_web::dev::Extensions,
+) {
     let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
     if let Some(Ok(socket)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
         extensions.insert::<OwnedFd>(socket);
@@ -127,18 +154,23 @@ pub(super) fn finish(mut body: Value, effect: &Effect) -> HttpResponse {
 
 fn gateway_page(status: u16) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let page =
-        format!("<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n");
-    HttpResponse::build(status).content_type("text/html").body(page)
+    let page = format!(
+        "<html>\r\n<head><title>{status}</title></head>\r\n<body><center><h1>{status}</h1></center></body>\r\n</html>\r\n"
+    );
+    HttpResponse::build(status)
+        .content_type("text/html")
+        .body(page)
 }
 
 /// Half of a file.
 pub(super) fn half(bytes: Bytes, content_type: &str) -> HttpResponse {
-    HttpResponse::Ok().content_type(content_type).body(half_of(bytes))
+    HttpResponse::Ok()
+        .content_type(content_type)
+        .body(half_of(bytes))
 }
 
-/// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half: an error that follows at once would
-/// take the half with it.
+/// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half: an
+/// error that follows at once would take the half with it.
 fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
     let (whole, half) = (text.len() as u64, text.slice(..text.len() / 2));
     let parts = stream::unfold(Some(half), |half| async move {
@@ -146,15 +178,19 @@ fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Resu
             Some(half) => Some((Ok(half), None)),
             None => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                Some((Err(io::Error::other("the sandbox was told to send half a body")), None))
+                Some((
+                    Err(io::Error::other("the sandbox was told to send half a body")),
+                    None,
+                ))
             }
         }
     });
     SizedStream::new(whole, parts)
 }
 
-/// Closes without a byte of an answer: a body that fails at its first chunk makes actix drop the connection before it flushes the head.
-/// Without lingering, the kernel then says RST rather than FIN.
+/// Closes without a byte of an answer: a body that fails at its first chunk makes actix drop the
+/// connection before it flushes the head. Without lingering, the kernel then says RST rather than
+/// FIN.
 fn reset(request: &HttpRequest) -> HttpResponse {
     if let Some(Ok(socket)) = request.conn_data::<OwnedFd>().map(OwnedFd::try_clone) {
         let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket));
@@ -162,6 +198,8 @@ fn reset(request: &HttpRequest) -> HttpResponse {
             tracing::debug!(%error, "sandbox closes without a reset");
         }
     }
-    let failure = Err::<Bytes, _>(io::Error::other("the sandbox was told to reset the connection"));
+    let failure = Err::<Bytes, _>(io::Error::other(
+        "the sandbox was told to reset the connection",
+    ));
     HttpResponse::Ok().body(SizedStream::new(1, stream::iter([failure])))
 }

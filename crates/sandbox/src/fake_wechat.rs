@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 
 use crate::{RunningSandbox, Sandbox, SandboxOptions};
 
-/// A truthful fake of WeChat's API on a free port of this machine, in a thread of its own: give its address to
-/// `jsdkd_credentials::Builder::api`, or as the API host to any SDK. It ends when it is dropped. What can go wrong with WeChat is told to it over HTTP, under
-/// `/sandbox/`; `jsdkd sandbox --help` lists how.
+/// A truthful fake of WeChat's API on a free port of this machine, in a thread of its own: give its
+/// address to `jsdkd_credentials::Builder::api`, or as the API host to any SDK. It ends when it is
+/// dropped. What can go wrong with WeChat is told to it over HTTP, under `/sandbox/`; `jsdkd
+/// sandbox --help` lists how.
 ///
 /// ```ignore
 /// # #[tokio::main]
@@ -32,7 +33,10 @@ pub struct FakeWechat {
 impl FakeWechat {
     /// Starts one that knows this account.
     pub async fn start(app_id: impl Into<String>, secret: impl Into<String>) -> io::Result<Self> {
-        let options = SandboxOptions { accounts: vec![(app_id.into(), secret.into())], ..SandboxOptions::default() };
+        let options = SandboxOptions {
+            accounts: vec![(app_id.into(), secret.into())],
+            ..SandboxOptions::default()
+        };
         let (sandbox, running) = Sandbox::start((Ipv4Addr::LOCALHOST, 0).into(), options).await?;
         Ok(Self { sandbox, running })
     }

@@ -1,10 +1,12 @@
-//! Faults: what goes wrong, where and how often. This file decides which fault a call meets; `exchange` acts it out.
+//! Faults: what goes wrong, where and how often. This file decides which fault a call meets;
+//! `exchange` acts it out.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A fault waiting for calls. Faults are tried in the order they were added; the first that fits a call is the only one it meets.
+/// A fault waiting for calls. Faults are tried in the order they were added; the first that fits a
+/// call is the only one it meets.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -21,8 +23,9 @@ pub struct Fault {
     pub fault: Effect,
 }
 
-/// What goes wrong with one call. `delay_ms` and the changes to an answer may be combined; of the ways for a call to go without WeChat's
-/// own answer (`errcode`, `hang`, `reset`, `garbage`, `html`) only one, and then WeChat's state does not change.
+/// What goes wrong with one call. `delay_ms` and the changes to an answer may be combined; of the
+/// ways for a call to go without WeChat's own answer (`errcode`, `hang`, `reset`, `garbage`,
+/// `html`) only one, and then WeChat's state does not change.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Effect {
@@ -73,12 +76,22 @@ pub struct Effect {
 impl Fault {
     /// Refuses with `code` and HTTP 200, as WeChat does.
     pub fn errcode(code: i32, message: &str) -> Self {
-        Effect { errcode: Some(code), errmsg: Some(message.to_owned()), ..Effect::default() }.into()
+        Effect {
+            errcode: Some(code),
+            errmsg: Some(message.to_owned()),
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Refuses with `code` and an HTTP status of failure.
     pub fn status(status: u16, code: i32) -> Self {
-        Effect { status: Some(status), errcode: Some(code), ..Effect::default() }.into()
+        Effect {
+            status: Some(status),
+            errcode: Some(code),
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Answers late.
@@ -88,52 +101,92 @@ impl Fault {
 
     /// Never answers.
     pub fn hang() -> Self {
-        Effect { hang: true, ..Effect::default() }.into()
+        Effect {
+            hang: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Resets the connection.
     pub fn reset() -> Self {
-        Effect { reset: true, ..Effect::default() }.into()
+        Effect {
+            reset: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Answers with bytes that are not JSON.
     pub fn garbage() -> Self {
-        Effect { garbage: true, ..Effect::default() }.into()
+        Effect {
+            garbage: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Answers with a page of HTML.
     pub fn html(status: u16) -> Self {
-        Effect { html: Some(status), ..Effect::default() }.into()
+        Effect {
+            html: Some(status),
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Sends half the answer.
     pub fn half_body() -> Self {
-        Effect { half_body: true, ..Effect::default() }.into()
+        Effect {
+            half_body: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Writes numbers as strings.
     pub fn strings() -> Self {
-        Effect { strings: true, ..Effect::default() }.into()
+        Effect {
+            strings: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Serves JSON as `text/plain`.
     pub fn text_plain() -> Self {
-        Effect { text_plain: true, ..Effect::default() }.into()
+        Effect {
+            text_plain: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Claims `seconds` of remaining time.
     pub fn expires_in(seconds: i64) -> Self {
-        Effect { expires_in: Some(seconds), ..Effect::default() }.into()
+        Effect {
+            expires_in: Some(seconds),
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Hands out an empty token or ticket.
     pub fn empty_token() -> Self {
-        Effect { empty_token: true, ..Effect::default() }.into()
+        Effect {
+            empty_token: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Puts raw control characters into the JSON.
     pub fn control_chars() -> Self {
-        Effect { control_chars: true, ..Effect::default() }.into()
+        Effect {
+            control_chars: true,
+            ..Effect::default()
+        }
+        .into()
     }
 
     /// Only on this path.
@@ -165,7 +218,10 @@ impl Fault {
         if let Some(path) = &self.path
             && !paths.contains(&path.as_str())
         {
-            return Err(format!("no such path {path:?}; accepted: {}", paths.join(", ")));
+            return Err(format!(
+                "no such path {path:?}; accepted: {}",
+                paths.join(", ")
+            ));
         }
         if self.times == Some(0) {
             return Err("times: expected 1 or more, or nothing for every call".to_owned());
@@ -174,29 +230,49 @@ impl Fault {
     }
 
     fn fits(&self, path: &str, app_id: &str) -> bool {
-        self.path.as_deref().is_none_or(|mine| mine == path) && self.appid.as_deref().is_none_or(|mine| mine == app_id)
+        self.path.as_deref().is_none_or(|mine| mine == path)
+            && self.appid.as_deref().is_none_or(|mine| mine == app_id)
     }
 }
 
 impl From<Effect> for Fault {
     fn from(fault: Effect) -> Self {
-        Self { path: None, appid: None, times: None, fault }
+        Self {
+            path: None,
+            appid: None,
+            times: None,
+            fault,
+        }
     }
 }
 
 impl Effect {
     fn check(&self) -> Result<(), String> {
         if *self == Self::default() {
-            return Err("fault: empty; name at least one effect, for example {\"errcode\":-1}".to_owned());
+            return Err(
+                "fault: empty; name at least one effect, for example {\"errcode\":-1}".to_owned(),
+            );
         }
-        let endings = [self.errcode.is_some(), self.hang, self.reset, self.garbage, self.html.is_some()];
+        let endings = [
+            self.errcode.is_some(),
+            self.hang,
+            self.reset,
+            self.garbage,
+            self.html.is_some(),
+        ];
         if endings.into_iter().filter(|chosen| *chosen).count() > 1 {
-            return Err("fault: errcode, hang, reset, garbage and html exclude each other".to_owned());
+            return Err(
+                "fault: errcode, hang, reset, garbage and html exclude each other".to_owned(),
+            );
         }
         if self.errmsg.is_some() && self.errcode.is_none() {
             return Err("fault: errmsg needs an errcode".to_owned());
         }
-        if [self.status, self.html].into_iter().flatten().any(|status| !(200..=599).contains(&status)) {
+        if [self.status, self.html]
+            .into_iter()
+            .flatten()
+            .any(|status| !(200..=599).contains(&status))
+        {
             return Err("fault: expected an HTTP status from 200 to 599".to_owned());
         }
         Ok(())
@@ -222,7 +298,9 @@ impl Faults {
 
     /// What this call meets; spends one of the fault's times.
     pub(super) fn meet(&mut self, path: &str, app_id: &str) -> Effect {
-        let Some(place) = self.0.iter().position(|fault| fault.fits(path, app_id)) else { return Effect::default() };
+        let Some(place) = self.0.iter().position(|fault| fault.fits(path, app_id)) else {
+            return Effect::default();
+        };
         let effect = self.0[place].fault.clone();
         if let Some(times) = &mut self.0[place].times {
             *times -= 1;
@@ -263,17 +341,30 @@ mod tests {
 
     #[test]
     fn a_fault_that_makes_no_sense_is_turned_away_with_a_reason() {
-        let reason =
-            |json: &str| serde_json::from_str::<Fault>(json).map_err(|e| e.to_string()).and_then(|f| f.check(&["/a"])).err();
-        assert_eq!(reason(r#"{"path":"/a","times":3,"fault":{"errcode":-1,"delay_ms":5,"strings":true}}"#), None);
+        let reason = |json: &str| {
+            serde_json::from_str::<Fault>(json)
+                .map_err(|e| e.to_string())
+                .and_then(|f| f.check(&["/a"]))
+                .err()
+        };
+        assert_eq!(
+            reason(r#"{"path":"/a","times":3,"fault":{"errcode":-1,"delay_ms":5,"strings":true}}"#),
+            None
+        );
         for (json, hint) in [
             (r#"{"fault":{}}"#, "at least one effect"),
             (r#"{"path":"/b","fault":{"hang":true}}"#, "accepted: /a"),
             (r#"{"times":0,"fault":{"hang":true}}"#, "1 or more"),
-            (r#"{"fault":{"hang":true,"reset":true}}"#, "exclude each other"),
+            (
+                r#"{"fault":{"hang":true,"reset":true}}"#,
+                "exclude each other",
+            ),
             (r#"{"fault":{"errmsg":"x"}}"#, "needs an errcode"),
             (r#"{"fault":{"html":42}}"#, "200 to 599"),
-            (r#"{"fault":{"hand":true}}"#, "expected one of `delay_ms`, `errcode`"),
+            (
+                r#"{"fault":{"hand":true}}"#,
+                "expected one of `delay_ms`, `errcode`",
+            ),
         ] {
             let said = reason(json).unwrap_or_default();
             assert!(said.contains(hint), "{json}: {said}");

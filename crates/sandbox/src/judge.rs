@@ -1,5 +1,5 @@
-//! What WeChat makes of an answer to a push: whether it takes it, and what the account's user gets to see. Pure: it is told the status
-//! and the bytes, and knows neither addresses nor HTTP.
+//! What WeChat makes of an answer to a push: whether it takes it, and what the account's user gets
+//! to see. Pure: it is told the status and the bytes, and knows neither addresses nor HTTP.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -8,8 +8,8 @@ use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};
 
-/// What WeChat writes into the chat when a message server does not answer, or answers otherwise than it may.
-/// Source: WeChat, 被动回复用户消息.
+/// What WeChat writes into the chat when a message server does not answer, or answers otherwise
+/// than it may. Source: WeChat, 被动回复用户消息.
 pub const UNAVAILABLE: &str = "该公众号暂时无法提供服务，请稍后再试";
 
 /// Why WeChat would not take an answer; the user sees [`UNAVAILABLE`] then.
@@ -35,7 +35,9 @@ pub enum Trouble {
     #[error("the answer is encrypted, but the push was not")]
     Sealed,
     /// Made with another token, or over something else.
-    #[error("the answer's MsgSignature is not that of its Encrypt, TimeStamp and Nonce by this token")]
+    #[error(
+        "the answer's MsgSignature is not that of its Encrypt, TimeStamp and Nonce by this token"
+    )]
     Signature,
     /// Encrypted with another key, or for another appid.
     #[error("the answer cannot be decrypted with this EncodingAESKey and appid")]
@@ -95,29 +97,44 @@ impl Judge<'_> {
         Ok(Some(reply))
     }
 
-    /// The elements of a document in the form of the push. We mend what others send; whether WeChat would, nobody knows.
+    /// The elements of a document in the form of the push. We mend what others send; whether WeChat
+    /// would, nobody knows.
     fn read(&self, body: &[u8]) -> Result<Fields, Trouble> {
         match document(body).map_err(Trouble::Shape)? {
-            Document { repaired: Some(fault), .. } => Err(Trouble::Shape(fault)),
+            Document {
+                repaired: Some(fault),
+                ..
+            } => Err(Trouble::Shape(fault)),
             Document { form, .. } if form != self.form => Err(Trouble::Form),
             Document { fields, .. } => Ok(fields),
         }
     }
 
     fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, Trouble> {
-        let [encrypt, signature, timestamp] = ["Encrypt", "MsgSignature", "TimeStamp"].map(|name| required(fields, name));
-        let (encrypt, signature, timestamp) = (encrypt?.trim(), signature?.trim(), timestamp?.trim());
+        let [encrypt, signature, timestamp] =
+            ["Encrypt", "MsgSignature", "TimeStamp"].map(|name| required(fields, name));
+        let (encrypt, signature, timestamp) =
+            (encrypt?.trim(), signature?.trim(), timestamp?.trim());
         let nonce = required(fields, "Nonce")?;
-        if !crypt::signature(self.token.expose_secret(), timestamp, nonce, encrypt).matches(signature) {
+        if !crypt::signature(self.token.expose_secret(), timestamp, nonce, encrypt)
+            .matches(signature)
+        {
             return Err(Trouble::Signature);
         }
-        key.decrypt(self.app_id, encrypt).map_err(|_| Trouble::Undecipherable)
+        key.decrypt(self.app_id, encrypt)
+            .map_err(|_| Trouble::Undecipherable)
     }
 
     /// A reply goes back the way that the message came.
     fn address(&self, reply: &Fields) -> Result<(), Trouble> {
-        let (to, from) = (required(reply, "ToUserName")?, required(reply, "FromUserName")?);
-        required(reply, "CreateTime")?.trim().parse::<u64>().map_err(|_| Trouble::Missing("CreateTime"))?;
+        let (to, from) = (
+            required(reply, "ToUserName")?,
+            required(reply, "FromUserName")?,
+        );
+        required(reply, "CreateTime")?
+            .trim()
+            .parse::<u64>()
+            .map_err(|_| Trouble::Missing("CreateTime"))?;
         match &self.sent {
             Some(sent) if sent.from != to => Err(Trouble::Misdirected("ToUserName", "came from")),
             Some(sent) if sent.to != from => Err(Trouble::Misdirected("FromUserName", "was for")),
@@ -134,8 +151,14 @@ fn is_receipt(body: &[u8]) -> bool {
 /// What a reply of its type cannot be without.
 fn content(reply: &Fields) -> Result<(), Trouble> {
     let inside = |outer, inner, path| {
-        let found = reply.get(outer).and_then(Value::as_fields).and_then(|fields| fields.text(inner));
-        found.filter(|text| !text.is_empty()).map(|_| ()).ok_or(Trouble::Missing(path))
+        let found = reply
+            .get(outer)
+            .and_then(Value::as_fields)
+            .and_then(|fields| fields.text(inner));
+        found
+            .filter(|text| !text.is_empty())
+            .map(|_| ())
+            .ok_or(Trouble::Missing(path))
     };
     match required(reply, "MsgType")? {
         "text" => match required(reply, "Content")? {
@@ -154,9 +177,16 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
 }
 
 fn articles(reply: &Fields) -> Result<(), Trouble> {
-    let count: usize = required(reply, "ArticleCount")?.trim().parse().map_err(|_| Trouble::Missing("ArticleCount"))?;
+    let count: usize = required(reply, "ArticleCount")?
+        .trim()
+        .parse()
+        .map_err(|_| Trouble::Missing("ArticleCount"))?;
     // In JSON they may be a list at once.
-    let articles: usize = reply.all("Articles").filter_map(Value::as_fields).map(|list| list.all("item").count().max(1)).sum();
+    let articles: usize = reply
+        .all("Articles")
+        .filter_map(Value::as_fields)
+        .map(|list| list.all("item").count().max(1))
+        .sum();
     match articles {
         0 => Err(Trouble::Missing("Articles")),
         articles if articles == count => Ok(()),
@@ -165,7 +195,10 @@ fn articles(reply: &Fields) -> Result<(), Trouble> {
 }
 
 fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Trouble> {
-    fields.text(name).filter(|text| !text.is_empty()).ok_or(Trouble::Missing(name))
+    fields
+        .text(name)
+        .filter(|text| !text.is_empty())
+        .ok_or(Trouble::Missing(name))
 }
 
 #[cfg(test)]
@@ -177,7 +210,10 @@ mod tests {
     const NOW: UnixSeconds = UnixSeconds(1_409_659_814);
 
     fn key() -> EnvelopeKey {
-        EnvelopeKey::parse(&SecretString::from("jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")).expect("a key")
+        EnvelopeKey::parse(&SecretString::from(
+            "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C",
+        ))
+        .expect("a key")
     }
 
     fn app() -> AppId {
@@ -194,22 +230,47 @@ mod tests {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let key = (mode != PushMode::Plain).then_some(&key);
         let (form, sent) = (Form::Xml, Some(message()));
-        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(status, body.as_bytes())
+        Judge {
+            token: &token,
+            app_id: &app_id,
+            key,
+            mode,
+            form,
+            sent,
+        }
+        .judge(status, body.as_bytes())
     }
 
     fn judge_json(mode: PushMode, body: &str) -> Result<Option<Fields>, Trouble> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let (form, sent) = (Form::Json, Some(message()));
         let key = (mode != PushMode::Plain).then_some(&key);
-        Judge { token: &token, app_id: &app_id, key, mode, form, sent }.judge(200, body.as_bytes())
+        Judge {
+            token: &token,
+            app_id: &app_id,
+            key,
+            mode,
+            form,
+            sent,
+        }
+        .judge(200, body.as_bytes())
     }
 
     fn hello() -> String {
-        Reply::Text { content: "Hello".to_owned() }.to_xml(&message(), NOW).expect("a reply")
+        Reply::Text {
+            content: "Hello".to_owned(),
+        }
+        .to_xml(&message(), NOW)
+        .expect("a reply")
     }
 
     fn sealed(token: &str, app_id: &AppId, inside: &str) -> String {
-        sealed_reply(token, &key().encrypt(app_id, inside.as_bytes(), *b"0123456789abcdef"), NOW, "1372623149")
+        sealed_reply(
+            token,
+            &key().encrypt(app_id, inside.as_bytes(), *b"0123456789abcdef"),
+            NOW,
+            "1372623149",
+        )
     }
 
     const ALL: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
@@ -222,17 +283,28 @@ mod tests {
             }
             assert_eq!(judge(mode, 500, "success"), Err(Trouble::Status(500)));
         }
-        assert_eq!(judge(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")), Ok(None));
+        assert_eq!(
+            judge(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")),
+            Ok(None)
+        );
     }
 
     #[test]
     fn a_reply_comes_in_the_clear_or_sealed_as_the_mode_demands() {
         let (clear, sealed) = (hello(), sealed("QDG6eK", &app(), &hello()));
-        let content =
-            |mode, body: &str| judge(mode, 200, body).map(|reply| reply.map(|reply| reply.text("Content").map(str::to_owned)));
+        let content = |mode, body: &str| {
+            judge(mode, 200, body)
+                .map(|reply| reply.map(|reply| reply.text("Content").map(str::to_owned)))
+        };
         let hello = || Ok(Some(Some("Hello".to_owned())));
-        assert_eq!(ALL.map(|mode| content(mode, &clear)), [hello(), hello(), Err(Trouble::Clear)]);
-        assert_eq!(ALL.map(|mode| content(mode, &sealed)), [Err(Trouble::Sealed), hello(), hello()]);
+        assert_eq!(
+            ALL.map(|mode| content(mode, &clear)),
+            [hello(), hello(), Err(Trouble::Clear)]
+        );
+        assert_eq!(
+            ALL.map(|mode| content(mode, &sealed)),
+            [Err(Trouble::Sealed), hello(), hello()]
+        );
     }
 
     #[test]
@@ -242,10 +314,22 @@ mod tests {
         for (body, trouble) in [
             (sealed("QDG6eL", &app(), &hello()), Trouble::Signature),
             (good.replace("1372623149", "1372623148"), Trouble::Signature),
-            (good.replace("<TimeStamp>14", "<TimeStamp>15"), Trouble::Signature),
-            (good.replace("MsgSignature", "Signature"), Trouble::Missing("MsgSignature")),
-            (sealed("QDG6eK", &other_app, &hello()), Trouble::Undecipherable),
-            (sealed("QDG6eK", &app(), "hello"), Trouble::Shape(MessageError::Malformed)),
+            (
+                good.replace("<TimeStamp>14", "<TimeStamp>15"),
+                Trouble::Signature,
+            ),
+            (
+                good.replace("MsgSignature", "Signature"),
+                Trouble::Missing("MsgSignature"),
+            ),
+            (
+                sealed("QDG6eK", &other_app, &hello()),
+                Trouble::Undecipherable,
+            ),
+            (
+                sealed("QDG6eK", &app(), "hello"),
+                Trouble::Shape(MessageError::Malformed),
+            ),
         ] {
             assert_eq!(judge(PushMode::Safe, 200, &body), Err(trouble), "{body}");
         }
@@ -254,18 +338,31 @@ mod tests {
     #[test]
     fn every_reply_that_we_write_is_taken() {
         let id = || "M".to_owned();
-        let article = || Article { title: "T".to_owned(), ..Article::default() };
+        let article = || Article {
+            title: "T".to_owned(),
+            ..Article::default()
+        };
         let articles = |count| (0..count).map(|_| article()).collect();
         for reply in [
             Reply::Image { media_id: id() },
             Reply::Voice { media_id: id() },
-            Reply::Video { media_id: id(), title: None, description: None },
-            Reply::Music(Music { thumb_media_id: id(), ..Music::default() }),
+            Reply::Video {
+                media_id: id(),
+                title: None,
+                description: None,
+            },
+            Reply::Music(Music {
+                thumb_media_id: id(),
+                ..Music::default()
+            }),
             Reply::News(articles(8)),
             Reply::TransferCustomerService { account: None },
         ] {
             let xml = reply.to_xml(&message(), NOW).expect("a reply");
-            assert!(matches!(judge(PushMode::Plain, 200, &xml), Ok(Some(_))), "{xml}");
+            assert!(
+                matches!(judge(PushMode::Plain, 200, &xml), Ok(Some(_))),
+                "{xml}"
+            );
         }
     }
 
@@ -273,22 +370,56 @@ mod tests {
     fn an_answer_of_another_shape_is_told_for_what_it_is() {
         let image = "<MsgType>image</MsgType><MediaId>M</MediaId>";
         let news = "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles><item><Title>T</Title></item></Articles>";
-        let typed =
-            |inside: &str| hello().replace("<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[Hello]]></Content>", inside);
+        let typed = |inside: &str| {
+            hello().replace(
+                "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[Hello]]></Content>",
+                inside,
+            )
+        };
         for (body, trouble) in [
-            ("SUCCESS".to_owned(), Trouble::Shape(MessageError::Malformed)),
-            ("success\n".to_owned(), Trouble::Shape(MessageError::Malformed)),
+            (
+                "SUCCESS".to_owned(),
+                Trouble::Shape(MessageError::Malformed),
+            ),
+            (
+                "success\n".to_owned(),
+                Trouble::Shape(MessageError::Malformed),
+            ),
             (r#"{"errcode":0}"#.to_owned(), Trouble::Form),
-            (hello().replace("Hello", "\u{8}"), Trouble::Shape(MessageError::Character)),
-            (hello().replace("<![CDATA[Hello]]>", "&nbsp;"), Trouble::Shape(MessageError::Entity)),
-            (hello().replace("Hello", &"x".repeat(2049)), Trouble::LongText),
+            (
+                hello().replace("Hello", "\u{8}"),
+                Trouble::Shape(MessageError::Character),
+            ),
+            (
+                hello().replace("<![CDATA[Hello]]>", "&nbsp;"),
+                Trouble::Shape(MessageError::Entity),
+            ),
+            (
+                hello().replace("Hello", &"x".repeat(2049)),
+                Trouble::LongText,
+            ),
             (hello().replace("Hello", " "), Trouble::Missing("Content")),
-            ("<html><body>502</body></html>".to_owned(), Trouble::Shape(MessageError::NotAMessage)),
-            (hello().replace("[o1]", "[o2]"), Trouble::Misdirected("ToUserName", "came from")),
-            (hello().replace("[gh_1]", "[gh_2]"), Trouble::Misdirected("FromUserName", "was for")),
-            (hello().replace("1409659814", "now"), Trouble::Missing("CreateTime")),
+            (
+                "<html><body>502</body></html>".to_owned(),
+                Trouble::Shape(MessageError::NotAMessage),
+            ),
+            (
+                hello().replace("[o1]", "[o2]"),
+                Trouble::Misdirected("ToUserName", "came from"),
+            ),
+            (
+                hello().replace("[gh_1]", "[gh_2]"),
+                Trouble::Misdirected("FromUserName", "was for"),
+            ),
+            (
+                hello().replace("1409659814", "now"),
+                Trouble::Missing("CreateTime"),
+            ),
             (hello().replace("Hello", ""), Trouble::Missing("Content")),
-            (hello().replace("[text]", "[txt]"), Trouble::UnknownType("txt".to_owned())),
+            (
+                hello().replace("[text]", "[txt]"),
+                Trouble::UnknownType("txt".to_owned()),
+            ),
             (typed(image), Trouble::Missing("Image.MediaId")),
             (typed(news), Trouble::ArticleCount),
         ] {
@@ -299,20 +430,56 @@ mod tests {
     fn a_push_in_json_is_answered_in_json() {
         let asked = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1,"MsgType":"event","Event":"CLICK"}"#;
         let asked = Message::parse(asked.as_bytes()).expect("a message");
-        let reply = Reply::Text { content: "Hello".to_owned() }.write(&asked, NOW).expect("a reply");
+        let reply = Reply::Text {
+            content: "Hello".to_owned(),
+        }
+        .write(&asked, NOW)
+        .expect("a reply");
         let sealed = |form, inside: &str| {
-            sealed_reply_as(form, "QDG6eK", &key().encrypt(&app(), inside.as_bytes(), *b"0123456789abcdef"), NOW, "1372623149")
+            sealed_reply_as(
+                form,
+                "QDG6eK",
+                &key().encrypt(&app(), inside.as_bytes(), *b"0123456789abcdef"),
+                NOW,
+                "1372623149",
+            )
         };
-        assert!(matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))), "{reply}");
+        assert!(
+            matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))),
+            "{reply}"
+        );
         assert_eq!(judge_json(PushMode::Plain, "success"), Ok(None));
-        assert!(matches!(judge_json(PushMode::Safe, &sealed(Form::Json, &reply)), Ok(Some(_))));
+        assert!(matches!(
+            judge_json(PushMode::Safe, &sealed(Form::Json, &reply)),
+            Ok(Some(_))
+        ));
         assert_eq!(judge_json(PushMode::Plain, &hello()), Err(Trouble::Form));
-        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Json, &hello())), Err(Trouble::Form));
-        assert_eq!(judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)), Err(Trouble::Form));
+        assert_eq!(
+            judge_json(PushMode::Safe, &sealed(Form::Json, &hello())),
+            Err(Trouble::Form)
+        );
+        assert_eq!(
+            judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)),
+            Err(Trouble::Form)
+        );
         assert_eq!(judge_json(PushMode::Safe, &reply), Err(Trouble::Clear));
-        assert_eq!(judge_json(PushMode::Plain, r#"{"errcode":0}"#), Err(Trouble::Missing("ToUserName")));
-        assert_eq!(judge_json(PushMode::Plain, &reply.replace("Hello", "")), Err(Trouble::Missing("Content")));
-        let news = Reply::News(vec![Article { title: "T".to_owned(), ..Article::default() }]).write(&asked, NOW).expect("a reply");
-        assert!(matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))), "{news}");
+        assert_eq!(
+            judge_json(PushMode::Plain, r#"{"errcode":0}"#),
+            Err(Trouble::Missing("ToUserName"))
+        );
+        assert_eq!(
+            judge_json(PushMode::Plain, &reply.replace("Hello", "")),
+            Err(Trouble::Missing("Content"))
+        );
+        let news = Reply::News(vec![Article {
+            title: "T".to_owned(),
+            ..Article::default()
+        }])
+        .write(&asked, NOW)
+        .expect("a reply");
+        assert!(
+            matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))),
+            "{news}"
+        );
     }
 }

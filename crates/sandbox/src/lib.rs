@@ -1,13 +1,16 @@
 //! A truthful fake of WeChat's API, for `jsdkd sandbox`, `jsdkd demo` and every test.
 //!
-//! Truthful means: refusals come with HTTP 200 and an errcode, a new token retires the old one, quotas run out, nothing is valid for
-//! longer than WeChat would let it be. Faults and time travel are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
+//! Truthful means: refusals come with HTTP 200 and an errcode, a new token retires the old one,
+//! quotas run out, nothing is valid for longer than WeChat would let it be. Faults and time travel
+//! are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
 //!
-//! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way of every call, and `arrivals` records
-//! what came. One file per corner of the protocol: `token`, `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and
-//! `call` with `media` for the everyday rest. `authorize`, `page` and `visit` play open.weixin.qq.com for the people in `visitors`, by the
-//! rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes; `server` runs it all. The other way round, `push` sends to a
-//! message server what `pushed` writes, and `judge` says what the answer is worth.
+//! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way
+//! of every call, and `arrivals` records what came. One file per corner of the protocol: `token`,
+//! `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and `call` with `media`
+//! for the everyday rest. `authorize`, `page` and `visit` play open.weixin.qq.com for the people in
+//! `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes;
+//! `server` runs it all. The other way round, `push` sends to a message server what `pushed`
+//! writes, and `judge` says what the answer is worth.
 
 mod arrivals;
 mod authorize;
@@ -68,7 +71,8 @@ use world::{TicketKind, TokenKind, World};
 pub struct SandboxOptions {
     /// Appid and secret of each account.
     pub accounts: Vec<(String, String)>,
-    /// How long tokens and tickets live. Other spans (the overlap of old and new) shrink with it in proportion.
+    /// How long tokens and tickets live. Other spans (the overlap of old and new) shrink with it in
+    /// proportion.
     pub lifetime: Duration,
     /// How many tokens an account may fetch a day from `/cgi-bin/token`.
     pub daily_quota: u32,
@@ -78,7 +82,12 @@ pub struct SandboxOptions {
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self { accounts: Vec::new(), lifetime: Duration::from_secs(7200), daily_quota: 2000, clock: Clock::system() }
+        Self {
+            accounts: Vec::new(),
+            lifetime: Duration::from_secs(7200),
+            daily_quota: 2000,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -125,10 +134,17 @@ impl State {
 
 impl Sandbox {
     /// Starts a sandbox at `bind`; port 0 takes a free one.
-    pub async fn start(bind: SocketAddr, options: SandboxOptions) -> std::io::Result<(Self, RunningSandbox)> {
+    pub async fn start(
+        bind: SocketAddr,
+        options: SandboxOptions,
+    ) -> std::io::Result<(Self, RunningSandbox)> {
         let listener = std::net::TcpListener::bind(bind)?;
         let address = listener.local_addr()?;
-        let sandbox = Self(Arc::new(Shared { address, state: Mutex::new(State::new(&options)), options }));
+        let sandbox = Self(Arc::new(Shared {
+            address,
+            state: Mutex::new(State::new(&options)),
+            options,
+        }));
         let running = RunningSandbox::start(listener, sandbox.clone()).await?;
         Ok((sandbox, running))
     }
@@ -138,7 +154,8 @@ impl Sandbox {
         self.0.address
     }
 
-    /// Its base URL, without a slash at the end; one that this machine can reach even if it listens on every interface.
+    /// Its base URL, without a slash at the end; one that this machine can reach even if it listens
+    /// on every interface.
     pub fn url(&self) -> String {
         let mut address = self.0.address;
         match address.ip() {
@@ -151,12 +168,22 @@ impl Sandbox {
 
     /// How often `path` was called, by anyone, refused and spoiled calls included.
     pub fn calls(&self, path: &str) -> u64 {
-        self.state().calls.iter().filter(|((_, called), _)| called == path).map(|(_, count)| count).sum()
+        self.state()
+            .calls
+            .iter()
+            .filter(|((_, called), _)| called == path)
+            .map(|(_, count)| count)
+            .sum()
     }
 
-    /// How often `path` was called for one account. A call with an access_token counts for the account it was issued to.
+    /// How often `path` was called for one account. A call with an access_token counts for the
+    /// account it was issued to.
     pub fn calls_of(&self, appid: &str, path: &str) -> u64 {
-        self.state().calls.get(&(appid.to_owned(), path.to_owned())).copied().unwrap_or(0)
+        self.state()
+            .calls
+            .get(&(appid.to_owned(), path.to_owned()))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Lets something go wrong from now on.
@@ -184,20 +211,23 @@ impl Sandbox {
         self.state().world.add_account(appid, secret);
     }
 
-    /// Registers the one host that visitors of the account may be sent back to (网页授权域名), or lets them go anywhere again.
+    /// Registers the one host that visitors of the account may be sent back to (网页授权域名), or lets
+    /// them go anywhere again.
     pub fn set_oauth_domain(&self, appid: &str, domain: Option<&str>) -> Result<(), String> {
         let domain = control::host(domain.unwrap_or_default())?;
         self.state().world.account_mut(appid)?.oauth_domain = domain;
         Ok(())
     }
 
-    /// Binds the account to the Open Platform, as every account is at first, or unbinds it: only a bound one learns unionids.
+    /// Binds the account to the Open Platform, as every account is at first, or unbinds it: only a
+    /// bound one learns unionids.
     pub fn set_bound(&self, appid: &str, bound: bool) -> Result<(), String> {
         self.state().world.account_mut(appid)?.bound = bound;
         Ok(())
     }
 
-    /// Kills the account's current tokens of both kinds at once, as another program's refresh would.
+    /// Kills the account's current tokens of both kinds at once, as another program's refresh
+    /// would.
     pub fn void_token(&self, appid: &str) {
         let mut state = self.state();
         state.world.void(appid, TokenKind::Basic);
@@ -216,16 +246,25 @@ impl Sandbox {
 
     /// The live `jsapi` ticket that was handed out last.
     pub fn current_ticket(&self, appid: &str) -> Option<String> {
-        self.state().world.current_ticket(appid, TicketKind::Jsapi).map(|(value, _)| value.to_owned())
+        self.state()
+            .world
+            .current_ticket(appid, TicketKind::Jsapi)
+            .map(|(value, _)| value.to_owned())
     }
 
-    /// The last hundred messages that the account has sent to people, customer-service and template messages alike, as they came; the
-    /// oldest first.
+    /// The last hundred messages that the account has sent to people, customer-service and template
+    /// messages alike, as they came; the oldest first.
     pub fn sent(&self, appid: &str) -> Vec<serde_json::Value> {
-        self.state().world.outbox.get(appid).map(|sent| sent.last().cloned().collect()).unwrap_or_default()
+        self.state()
+            .world
+            .outbox
+            .get(appid)
+            .map(|sent| sent.last().cloned().collect())
+            .unwrap_or_default()
     }
 
-    /// The last 200 calls at `path`, or at every path if it is empty, as they came; the oldest first.
+    /// The last 200 calls at `path`, or at every path if it is empty, as they came; the oldest
+    /// first.
     pub fn arrivals(&self, path: &str) -> Vec<Arrival> {
         self.state().arrivals.at(path)
     }
@@ -239,7 +278,10 @@ impl Sandbox {
     fn begin(&self, request: &HttpRequest, app_id: &str, received: &Received) -> Effect {
         let (mut state, path) = (self.state(), request.path());
         state.arrivals.add(request, received);
-        *state.calls.entry((app_id.to_owned(), path.to_owned())).or_default() += 1;
+        *state
+            .calls
+            .entry((app_id.to_owned(), path.to_owned()))
+            .or_default() += 1;
         state.faults.meet(path, app_id)
     }
 
@@ -251,6 +293,8 @@ impl Sandbox {
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").field("address", &self.0.address).finish_non_exhaustive()
+        f.debug_struct("Sandbox")
+            .field("address", &self.0.address)
+            .finish_non_exhaustive()
     }
 }

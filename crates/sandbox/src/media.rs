@@ -1,6 +1,6 @@
-//! Media that was uploaded, and pictures that are drawn on request: how they are read from a form and how they are handed out; and what
-//! else everyday calls leave behind. Source:
-//! WeChat, 新增临时素材 and 获取临时素材; WeCom, 获取临时素材 (Range).
+//! Media that was uploaded, and pictures that are drawn on request: how they are read from a form
+//! and how they are handed out; and what else everyday calls leave behind. Source: WeChat, 新增临时素材
+//! and 获取临时素材; WeCom, 获取临时素材 (Range).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,7 +30,11 @@ pub(super) struct Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { media: Library::default(), menus: BTreeMap::new(), codes: Bounded::new(MOST_CODES) }
+        Self {
+            media: Library::default(),
+            menus: BTreeMap::new(),
+            codes: Bounded::new(MOST_CODES),
+        }
     }
 }
 
@@ -62,29 +66,51 @@ impl Library {
     }
 
     pub(super) fn get(&self, id: &str) -> Result<&Media, Refusal> {
-        self.files.iter().find(|(known, _)| known == id).map(|(_, media)| media).ok_or(Refusal::BAD_MEDIA)
+        self.files
+            .iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, media)| media)
+            .ok_or(Refusal::BAD_MEDIA)
     }
 }
 
 /// The file in the part `media` of a form, as every SDK sends it.
 pub(super) fn uploaded(request: &HttpRequest, body: &Bytes, kind: &str) -> Result<Media, Refusal> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let boundary = content_type.split("boundary=").nth(1).map(|rest| rest.split(';').next().unwrap_or(rest).trim_matches('"'));
-    let boundary = boundary.filter(|boundary| content_type.starts_with("multipart/") && !boundary.is_empty());
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let boundary = content_type
+        .split("boundary=")
+        .nth(1)
+        .map(|rest| rest.split(';').next().unwrap_or(rest).trim_matches('"'));
+    let boundary =
+        boundary.filter(|boundary| content_type.starts_with("multipart/") && !boundary.is_empty());
     let mark = format!("--{}", boundary.ok_or(Refusal::NO_MEDIA)?);
-    let finds = |from: usize, wanted: &[u8]| memchr::memmem::find(&body[from..], wanted).map(|at| from + at);
+    let finds = |from: usize, wanted: &[u8]| {
+        memchr::memmem::find(&body[from..], wanted).map(|at| from + at)
+    };
     let mut at = finds(0, mark.as_bytes()).ok_or(Refusal::NO_MEDIA)?;
     loop {
         let head = at + mark.len();
         let begin = finds(head, b"\r\n\r\n").ok_or(Refusal::NO_MEDIA)? + 4;
         let end = finds(begin, format!("\r\n{mark}").as_bytes()).ok_or(Refusal::NO_MEDIA)?;
         let head = String::from_utf8_lossy(&body[head..begin]);
-        let field =
-            |name: &str| head.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+        let field = |name: &str| {
+            head.split(&format!("{name}=\""))
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .map(str::to_owned)
+        };
         // "filename" ends in "name", so it is looked for with what stands before.
         if head.contains("; name=\"media\"") || head.contains("; name=media") {
-            let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-type:"));
-            let own_type = line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned());
+            let line = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with("content-type:"));
+            let own_type = line
+                .and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned());
             return Ok(Media {
                 kind: kind.to_owned(),
                 content_type: own_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
@@ -97,14 +123,31 @@ pub(super) fn uploaded(request: &HttpRequest, body: &Bytes, kind: &str) -> Resul
 }
 
 /// Sends a file as WeChat does, or the part of it that `Range` asks for.
-pub(super) fn send(request: &HttpRequest, content_type: &str, name: &str, bytes: Bytes, status: StatusCode) -> HttpResponse {
+pub(super) fn send(
+    request: &HttpRequest,
+    content_type: &str,
+    name: &str,
+    bytes: Bytes,
+    status: StatusCode,
+) -> HttpResponse {
     let whole = bytes.len();
-    let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok()).and_then(|range| part(range, whole));
-    let mut response = HttpResponse::build(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { status });
+    let range = request
+        .headers()
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok())
+        .and_then(|range| part(range, whole));
+    let mut response = HttpResponse::build(if range.is_some() {
+        StatusCode::PARTIAL_CONTENT
+    } else {
+        status
+    });
     response
         .insert_header((header::CONTENT_TYPE, content_type))
         // WeChat writes it so, with a small d.
-        .insert_header(("Content-disposition", format!("attachment; filename=\"{name}\"")))
+        .insert_header((
+            "Content-disposition",
+            format!("attachment; filename=\"{name}\""),
+        ))
         .insert_header((header::ACCEPT_RANGES, "bytes"));
     match range {
         Some((from, to)) => {
@@ -120,13 +163,18 @@ fn part(range: &str, whole: usize) -> Option<(usize, usize)> {
     let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
     let last = whole.checked_sub(1)?;
     let from: usize = from.parse().ok()?;
-    let to = if to.is_empty() { last } else { to.parse::<usize>().ok()?.min(last) };
+    let to = if to.is_empty() {
+        last
+    } else {
+        to.parse::<usize>().ok()?.min(last)
+    };
     (from <= to).then_some((from, to))
 }
 
 /// A picture of one black pixel, for every code that is drawn.
 pub(super) const PICTURE: &[u8] = &[
-    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0,
-    0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0x60, 0, 0, 0, 2, 0, 1, 0x48, 0xaf, 0xa4,
-    0x71, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0,
+    1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T',
+    0x78, 0x9c, 0x63, 0x60, 0, 0, 0, 2, 0, 1, 0x48, 0xaf, 0xa4, 0x71, 0, 0, 0, 0, b'I', b'E', b'N',
+    b'D', 0xae, 0x42, 0x60, 0x82,
 ];

@@ -1,5 +1,5 @@
-//! `POST /cgi-bin/message/custom/send` and `/template/send`, by which an account writes to people: how they are asked and how they
-//! answer. What may be sent is in `outbox`.
+//! `POST /cgi-bin/message/custom/send` and `/template/send`, by which an account writes to people:
+//! how they are asked and how they answer. What may be sent is in `outbox`.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data};
@@ -18,7 +18,11 @@ pub(super) const TEMPLATE: &str = "/cgi-bin/message/template/send";
 
 type Body = Result<Bytes, actix_web::Error>;
 
-pub(super) async fn custom(sandbox: Data<Sandbox>, request: HttpRequest, body: Body) -> HttpResponse {
+pub(super) async fn custom(
+    sandbox: Data<Sandbox>,
+    request: HttpRequest,
+    body: Body,
+) -> HttpResponse {
     send(&sandbox, &request, body, |world, app_id, message| {
         world.send_custom(app_id, message)?;
         Ok(json!({"errcode": 0, "errmsg": "ok"}))
@@ -26,7 +30,11 @@ pub(super) async fn custom(sandbox: Data<Sandbox>, request: HttpRequest, body: B
     .await
 }
 
-pub(super) async fn template(sandbox: Data<Sandbox>, request: HttpRequest, body: Body) -> HttpResponse {
+pub(super) async fn template(
+    sandbox: Data<Sandbox>,
+    request: HttpRequest,
+    body: Body,
+) -> HttpResponse {
     send(&sandbox, &request, body, |world, app_id, message| {
         let number = world.send_template(app_id, message)?;
         Ok(json!({"errcode": 0, "errmsg": "ok", "msgid": number}))
@@ -42,13 +50,19 @@ async fn send(
 ) -> HttpResponse {
     let token = parameter(request, "access_token");
     let received = Received::of(body.as_ref().cloned().unwrap_or_default());
-    answer_to(sandbox, request, &owner(sandbox, &token), &received, |world| {
-        if request.method() != Method::POST {
-            return Err(Refusal::POST_ONLY);
-        }
-        let app_id = world.admit(&token)?.to_owned();
-        act(world, &app_id, read(body)?)
-    })
+    answer_to(
+        sandbox,
+        request,
+        &owner(sandbox, &token),
+        &received,
+        |world| {
+            if request.method() != Method::POST {
+                return Err(Refusal::POST_ONLY);
+            }
+            let app_id = world.admit(&token)?.to_owned();
+            act(world, &app_id, read(body)?)
+        },
+    )
     .await
 }
 
@@ -58,5 +72,8 @@ fn read(body: Body) -> Result<Value, Refusal> {
     if body.is_empty() {
         return Err(Refusal::EMPTY_BODY);
     }
-    serde_json::from_slice(&body).ok().filter(Value::is_object).ok_or(Refusal::BAD_BODY)
+    serde_json::from_slice(&body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or(Refusal::BAD_BODY)
 }

@@ -1,4 +1,5 @@
-//! Values that look like WeChat's: random ones, and a person's ids, which follow from their names. Nothing here remembers what it made.
+//! Values that look like WeChat's: random ones, and a person's ids, which follow from their names.
+//! Nothing here remembers what it made.
 
 use rand::RngExt;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,9 @@ pub(super) fn ticket() -> String {
 /// A visitor's code: 32 letters and digits.
 pub(super) fn code() -> String {
     let (mut rng, letters) = (rand::rng(), &ALPHABET[..62]);
-    (0..32).map(|_| char::from(letters[rng.random_range(0..letters.len())])).collect()
+    (0..32)
+        .map(|_| char::from(letters[rng.random_range(0..letters.len())]))
+        .collect()
 }
 
 /// A user-level access_token or refresh_token: as one for the account, but shorter.
@@ -42,12 +45,17 @@ pub(super) fn is_openid(text: &str) -> bool {
 /// An account's original id, which its messages name it by: `gh_` and twelve digits of hex.
 pub(super) fn original_id(app_id: &str) -> String {
     let hash = Sha256::digest(app_id.as_bytes());
-    hash.iter().take(6).fold("gh_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    hash.iter()
+        .take(6)
+        .fold("gh_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// The number of a message: 19 digits, as WeChat's have, and more than a number of JavaScript's holds.
+/// The number of a message: 19 digits, as WeChat's have, and more than a number of JavaScript's
+/// holds.
 pub(super) fn msg_id() -> String {
-    rand::rng().random_range(6_000_000_000_000_000_000..9_000_000_000_000_000_000_u64).to_string()
+    rand::rng()
+        .random_range(6_000_000_000_000_000_000..9_000_000_000_000_000_000_u64)
+        .to_string()
 }
 
 /// The nonce of a push: up to ten digits.
@@ -55,29 +63,43 @@ pub(super) fn nonce() -> String {
     rand::rng().random::<u32>().to_string()
 }
 
-/// A person's unionid, the same for all accounts that are bound to one Open Platform account; here these are all accounts.
+/// A person's unionid, the same for all accounts that are bound to one Open Platform account; here
+/// these are all accounts.
 pub(super) fn unionid(name: &str) -> String {
     format!("o{}", derived(&["unionid", name], 27))
 }
 
 /// The address of a person's picture at WeChat's size 132. There is no picture behind it.
 pub(super) fn picture(name: &str) -> String {
-    format!("https://thirdwx.qlogo.cn/mmopen/vi_32/{}/132", derived(&["picture", name], 32))
+    format!(
+        "https://thirdwx.qlogo.cn/mmopen/vi_32/{}/132",
+        derived(&["picture", name], 32)
+    )
 }
 
 /// The changing trace at the end of every `errmsg`, such as `rid: 61250a39-612fed42-36740516`.
 pub(super) fn rid(now: UnixMillis) -> String {
     let mut rng = rand::rng();
-    format!("rid: {:08x}-{:08x}-{:08x}", now.seconds().0, rng.random::<u32>(), rng.random::<u32>())
+    format!(
+        "rid: {:08x}-{:08x}-{:08x}",
+        now.seconds().0,
+        rng.random::<u32>(),
+        rng.random::<u32>()
+    )
 }
 
 /// The same opaque characters whenever it is asked for the same words; 32 at most.
 fn derived(words: &[&str], length: usize) -> String {
     let hash = Sha256::digest(words.join("\0").as_bytes());
-    hash.iter().take(length).map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
+    hash.iter()
+        .take(length)
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
+        .collect()
 }
 
 fn opaque(length: usize) -> String {
     let mut rng = rand::rng();
-    (0..length).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+    (0..length)
+        .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+        .collect()
 }

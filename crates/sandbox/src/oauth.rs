@@ -1,5 +1,5 @@
-//! What WeChat does with a visitor: lets them in at the authorize link and tells an account about them. The world's rules for both;
-//! `visitors` remembers, `visit` and `sns` speak HTTP.
+//! What WeChat does with a visitor: lets them in at the authorize link and tells an account about
+//! them. The world's rules for both; `visitors` remembers, `visit` and `sns` speak HTTP.
 
 use super::authorize::{Asked, Wrong};
 use super::mint;
@@ -38,11 +38,16 @@ impl World {
     pub(super) fn visit(&mut self, asked: &Asked, visitor: &str, answer: Answer) -> String {
         let ends = self.time.now().plus(self.overlap());
         let code = match answer {
-            Answer::Agree => self.visitors.agree(&asked.app_id, visitor, &asked.scope, ends),
-            Answer::Snapshot => self.visitors.agree_virtually(&asked.app_id, &asked.scope, ends),
+            Answer::Agree => self
+                .visitors
+                .agree(&asked.app_id, visitor, &asked.scope, ends),
+            Answer::Snapshot => self
+                .visitors
+                .agree_virtually(&asked.app_id, &asked.scope, ends),
             Answer::Refuse => {
                 self.visitors.refuse(&asked.app_id);
-                // WeChat's older text; a newer one about websites says that nothing is redirected at all.
+                // WeChat's older text; a newer one about websites says that nothing is redirected
+                // at all.
                 return asked.callback(None);
             }
         };
@@ -50,11 +55,19 @@ impl World {
     }
 
     /// `GET /sns/oauth2/access_token`.
-    pub(super) fn exchange(&mut self, app_id: &str, secret: &str, code: &str) -> Result<Login, Refusal> {
+    pub(super) fn exchange(
+        &mut self,
+        app_id: &str,
+        secret: &str,
+        code: &str,
+    ) -> Result<Login, Refusal> {
         let now = self.time.now();
         self.login(app_id, secret)?;
         let pass = self.visitors.spend(app_id, code, now)?;
-        let (ends, refresh_ends) = (now.plus(self.lifetime), now.plus(self.lifetime * REFRESH_LIFETIMES));
+        let (ends, refresh_ends) = (
+            now.plus(self.lifetime),
+            now.plus(self.lifetime * REFRESH_LIFETIMES),
+        );
         let session = self.visitors.open(pass, ends, refresh_ends);
         Ok(self.logged_in(session, ends, now))
     }
@@ -75,8 +88,13 @@ impl World {
         self.visitors.admit(token, openid, self.time.now())
     }
 
-    /// `GET /sns/userinfo`: the pass and the unionid. WeChat shows nobody's profile by `snsapi_base`, and a virtual visitor has none.
-    pub(super) fn profile(&self, token: &str, openid: &str) -> Result<(&Pass, Option<String>), Refusal> {
+    /// `GET /sns/userinfo`: the pass and the unionid. WeChat shows nobody's profile by
+    /// `snsapi_base`, and a virtual visitor has none.
+    pub(super) fn profile(
+        &self,
+        token: &str,
+        openid: &str,
+    ) -> Result<(&Pass, Option<String>), Refusal> {
         let pass = self.pass(token, openid)?;
         if !pass.has_profile() || pass.is_virtual {
             return Err(Refusal::NOT_ALLOWED);
@@ -84,15 +102,31 @@ impl World {
         Ok((pass, self.unionid(pass)))
     }
 
-    /// `GET /cgi-bin/user/info`: somebody whom the token's account knows, and since when they follow it.
-    pub(super) fn user(&self, token: &str, openid: &str) -> Result<(&Person, Option<UnixMillis>, Option<String>), Refusal> {
+    /// `GET /cgi-bin/user/info`: somebody whom the token's account knows, and since when they
+    /// follow it.
+    pub(super) fn user(
+        &self,
+        token: &str,
+        openid: &str,
+    ) -> Result<(&Person, Option<UnixMillis>, Option<String>), Refusal> {
         let app_id = self.admit(token)?;
-        let (person, since) = self.visitors.person(app_id, openid).ok_or(Refusal::WRONG_OPENID)?;
-        Ok((person, since, self.is_bound(app_id).then(|| mint::unionid(&person.name))))
+        let (person, since) = self
+            .visitors
+            .person(app_id, openid)
+            .ok_or(Refusal::WRONG_OPENID)?;
+        Ok((
+            person,
+            since,
+            self.is_bound(app_id).then(|| mint::unionid(&person.name)),
+        ))
     }
 
     fn logged_in(&self, session: Session, ends: UnixMillis, now: UnixMillis) -> Login {
-        Login { access: self.grant(session.access.clone(), ends, now), unionid: self.unionid(&session.pass), session }
+        Login {
+            access: self.grant(session.access.clone(), ends, now),
+            unionid: self.unionid(&session.pass),
+            session,
+        }
     }
 
     fn unionid(&self, pass: &Pass) -> Option<String> {
@@ -100,7 +134,9 @@ impl World {
     }
 
     fn is_bound(&self, app_id: &str) -> bool {
-        self.accounts.get(app_id).is_some_and(|account| account.bound)
+        self.accounts
+            .get(app_id)
+            .is_some_and(|account| account.bound)
     }
 }
 

@@ -1,5 +1,5 @@
-//! What accounts have sent to people: the world's rules for customer-service and template messages, and the last of each account's to
-//! look at. Pure: it is told bodies, and knows no HTTP.
+//! What accounts have sent to people: the world's rules for customer-service and template messages,
+//! and the last of each account's to look at. Pure: it is told bodies, and knows no HTTP.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -42,8 +42,9 @@ pub(super) struct Sent {
 }
 
 impl World {
-    /// `POST /cgi-bin/message/custom/send`. WeChat takes one only for 48 hours after the person did something; of people the sandbox
-    /// knows whether they follow, so who does not is refused, and whom it does not know is not.
+    /// `POST /cgi-bin/message/custom/send`. WeChat takes one only for 48 hours after the person did
+    /// something; of people the sandbox knows whether they follow, so who does not is refused, and
+    /// whom it does not know is not.
     pub(super) fn send_custom(&mut self, app_id: &str, message: Value) -> Result<(), Refusal> {
         let follows = self.visitors.follows(app_id, text(&message, "touser"))?;
         check_custom(&message)?;
@@ -56,8 +57,9 @@ impl World {
         Ok(())
     }
 
-    /// `POST /cgi-bin/message/template/send`: the message's number. One with the `client_msg_id` of another to the same person within
-    /// ten minutes is not sent, and gets that one's number; WeChat does not say what it answers then.
+    /// `POST /cgi-bin/message/template/send`: the message's number. One with the `client_msg_id` of
+    /// another to the same person within ten minutes is not sent, and gets that one's number;
+    /// WeChat does not say what it answers then.
     pub(super) fn send_template(&mut self, app_id: &str, message: Value) -> Result<u64, Refusal> {
         let openid = text(&message, "touser");
         let follows = self.visitors.follows(app_id, openid)?;
@@ -71,7 +73,9 @@ impl World {
         let (now, span) = (self.time.now(), self.lifetime / 12);
         let repeatable = Some(text(&message, "client_msg_id")).filter(|id| !id.is_empty());
         let repeatable = repeatable.map(|id| [app_id, openid, id].join("\0"));
-        if let Some((number, at)) = repeatable.as_ref().and_then(|name| self.outbox.repeatable.get(name))
+        if let Some((number, at)) = repeatable
+            .as_ref()
+            .and_then(|name| self.outbox.repeatable.get(name))
             && at.until(now) < span
         {
             return Ok(*number);
@@ -115,7 +119,11 @@ impl Sent {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { accounts: BTreeMap::new(), templates: 0, repeatable: Bounded::new(REMEMBERED) }
+        Self {
+            accounts: BTreeMap::new(),
+            templates: 0,
+            repeatable: Bounded::new(REMEMBERED),
+        }
     }
 }
 
@@ -124,7 +132,13 @@ impl Default for Outbox {
 fn check_custom(message: &Value) -> Result<(), Refusal> {
     let kind = text(message, "msgtype");
     let inside = &message[kind];
-    let needs = |name, refusal| if text(inside, name).is_empty() { Err(refusal) } else { Ok(()) };
+    let needs = |name, refusal| {
+        if text(inside, name).is_empty() {
+            Err(refusal)
+        } else {
+            Ok(())
+        }
+    };
     match kind {
         "text" if text(inside, "content").len() > LONGEST_TEXT => Err(Refusal::TOO_LONG),
         "text" => needs("content", Refusal::EMPTY_CONTENT),
@@ -142,10 +156,15 @@ fn check_custom(message: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// Every element of a template message has a value that is not empty. Which ones there must be only the template knows.
+/// Every element of a template message has a value that is not empty. Which ones there must be only
+/// the template knows.
 fn check_data(data: &Value) -> Result<(), Refusal> {
-    let elements = data.as_object().filter(|elements| !elements.is_empty()).ok_or_else(|| Refusal::bad_element("data"))?;
-    let is_empty = |element: &Value| text(element, "value").is_empty() && !element["value"].is_number();
+    let elements = data
+        .as_object()
+        .filter(|elements| !elements.is_empty())
+        .ok_or_else(|| Refusal::bad_element("data"))?;
+    let is_empty =
+        |element: &Value| text(element, "value").is_empty() && !element["value"].is_number();
     match elements.iter().find(|(_, element)| is_empty(element)) {
         Some((name, _)) => Err(Refusal::bad_element(&format!("data.{name}.value"))),
         None => Ok(()),

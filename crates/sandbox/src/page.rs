@@ -1,5 +1,6 @@
-//! The pages that a person meets at the sandbox's authorize link: plain HTML in Chinese and English, readable on a phone, without a
-//! script and without anything from elsewhere. They know no state.
+//! The pages that a person meets at the sandbox's authorize link: plain HTML in Chinese and
+//! English, readable on a phone, without a script and without anything from elsewhere. They know no
+//! state.
 
 use super::authorize::{Asked, Wrong};
 use super::visit::SAMPLES;
@@ -12,9 +13,15 @@ const STYLE: &str = include_str!("sandbox.css");
 /// Asks who visits and whether they agree. `query` is the link's own and comes back with the form.
 pub(super) fn consent(asked: &Asked, query: &str) -> String {
     let (what_zh, what_en) = if asked.is_silent() {
-        ("你的身份（openid）。真实的微信不会询问，直接跳转。", "Who you are (your openid). The real WeChat goes on without asking.")
+        (
+            "你的身份（openid）。真实的微信不会询问，直接跳转。",
+            "Who you are (your openid). The real WeChat goes on without asking.",
+        )
     } else {
-        ("你的身份（openid）、昵称和头像。", "Who you are (your openid), your nickname and your picture.")
+        (
+            "你的身份（openid）、昵称和头像。",
+            "Who you are (your openid), your nickname and your picture.",
+        )
     };
     let body = format!(
         r#"<h1>{app} 申请获取<small>asks for</small></h1>
@@ -42,7 +49,10 @@ pub(super) fn consent(asked: &Asked, query: &str) -> String {
 
 /// WeChat's error page.
 pub(super) fn trouble(wrong: &Wrong) -> String {
-    let code = wrong.code.map(|code| format!("<p class=\"code\">{code}</p>")).unwrap_or_default();
+    let code = wrong
+        .code
+        .map(|code| format!("<p class=\"code\">{code}</p>"))
+        .unwrap_or_default();
     let (chinese, english) = (escape(&wrong.chinese), escape(&wrong.english));
     let body = format!(
         "<h1>链接无法访问<small>WeChat does not open this link</small></h1>\n{code}<p>{chinese}</p>\n<p lang=\"en\">{english}</p>"
@@ -52,14 +62,22 @@ pub(super) fn trouble(wrong: &Wrong) -> String {
 
 /// A form that the page did not write.
 pub(super) fn mistake(error: &str) -> String {
-    document("出错 · Error", &format!("<h1>无法继续<small>This cannot go on</small></h1>\n<p lang=\"en\">{}</p>", escape(error)))
+    document(
+        "出错 · Error",
+        &format!(
+            "<h1>无法继续<small>This cannot go on</small></h1>\n<p lang=\"en\">{}</p>",
+            escape(error)
+        ),
+    )
 }
 
 /// One radio button for each sample, so that whoever just agrees has chosen the first.
 fn people() -> String {
     let person = |(index, name): (usize, &&str)| {
         let checked = if index == 0 { " checked" } else { "" };
-        format!("<label><input type=\"radio\" name=\"visitor\" value=\"{name}\"{checked}><span>{name}</span></label>\n")
+        format!(
+            "<label><input type=\"radio\" name=\"visitor\" value=\"{name}\"{checked}><span>{name}</span></label>\n"
+        )
     };
     SAMPLES.iter().enumerate().map(person).collect()
 }

@@ -1,4 +1,5 @@
-//! `GET /cgi-bin/getcallbackip`, the cheapest way to ask whether a token is still accepted; and what every call with a token shares.
+//! `GET /cgi-bin/getcallbackip`, the cheapest way to ask whether a token is still accepted; and
+//! what every call with a token shares.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -27,10 +28,18 @@ pub(super) async fn callback_ip(sandbox: Data<Sandbox>, request: HttpRequest) ->
 /// A parameter of the query, empty if absent: WeChat makes no difference.
 pub(super) fn parameter(request: &HttpRequest, wanted: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
-    pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    pairs
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 /// The account that a token was issued to, empty if it never was.
 pub(super) fn owner(sandbox: &Sandbox, token: &str) -> String {
-    sandbox.state().world.owner(token).unwrap_or_default().to_owned()
+    sandbox
+        .state()
+        .world
+        .owner(token)
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -1,5 +1,6 @@
-//! The sandbox as the other side of a message server: it sends a message or an event as WeChat would and hands back the answer, opened
-//! and judged. It needs no running sandbox; how a message is written is in `pushed`, what an answer is worth in `judge`.
+//! The sandbox as the other side of a message server: it sends a message or an event as WeChat
+//! would and hands back the answer, opened and judged. It needs no running sandbox; how a message
+//! is written is in `pushed`, what an answer is worth in `judge`.
 
 use std::fmt;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     let mut tries = 1;
     loop {
         match push.deliver(&client, key.as_ref()).await {
-            // Only silence makes WeChat repeat a message; an answer that it does not take is an answer.
+            // Only silence makes WeChat repeat a message; an answer that it does not take is an
+            // answer.
             Err(_) if tries < push.tries => tries += 1,
             Err(silence) => return Err(silence),
             Ok(answer) => return Ok(PushAnswer { tries, ..answer }),
@@ -62,8 +64,8 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     }
 }
 
-/// What is sent, where to, and for which account. To push the same one twice is to repeat it, as WeChat does when nobody answers: the
-/// same message with another timestamp and nonce.
+/// What is sent, where to, and for which account. To push the same one twice is to repeat it, as
+/// WeChat does when nobody answers: the same message with another timestamp and nonce.
 #[derive(Clone, Debug)]
 pub struct Push {
     /// The message server's address. A query of its own stays in front of what WeChat adds.
@@ -177,12 +179,20 @@ impl Push {
     /// The same, delivered three times in all if nobody answers, as WeChat does.
     #[must_use]
     pub fn repeated(self) -> Self {
-        Self { tries: TRIES, ..self }
+        Self {
+            tries: TRIES,
+            ..self
+        }
     }
 
     /// The message in the clear.
     pub fn clear(&self) -> String {
-        let head = Head { to: &self.to, from: &self.openid, created: self.created, msg_id: &self.msg_id };
+        let head = Head {
+            to: &self.to,
+            from: &self.openid,
+            created: self.created,
+            msg_id: &self.msg_id,
+        };
         self.message.write(&head, self.form())
     }
 
@@ -198,21 +208,49 @@ impl Push {
         EnvelopeKey::parse(key).map(Some).map_err(PushError::BadKey)
     }
 
-    async fn deliver(&self, client: &Client, key: Option<&EnvelopeKey>) -> Result<PushAnswer, PushError> {
+    async fn deliver(
+        &self,
+        client: &Client,
+        key: Option<&EnvelopeKey>,
+    ) -> Result<PushAnswer, PushError> {
         let (url, body) = self.delivery(key);
         // WeChat's own headers, by which some firewalls know it.
         let content_type = match self.form() {
             Form::Xml => "text/xml",
             Form::Json => "application/json",
         };
-        let request = client.post(url).header("content-type", content_type).header("pragma", "no-cache").body(body);
-        let (clock, timed_out) = (Clock::system(), PushError::TimedOut { after: self.deadline });
+        let request = client
+            .post(url)
+            .header("content-type", content_type)
+            .header("pragma", "no-cache")
+            .body(body);
+        let (clock, timed_out) = (
+            Clock::system(),
+            PushError::TimedOut {
+                after: self.deadline,
+            },
+        );
         let began = clock.steady();
-        let answer = tokio::time::timeout(self.deadline, exchange(request)).await.map_err(|_| timed_out)?;
-        let (status, body) = answer.map_err(|error| PushError::Unreachable { cause: chain(&error.without_url()) })?;
+        let answer = tokio::time::timeout(self.deadline, exchange(request))
+            .await
+            .map_err(|_| timed_out)?;
+        let (status, body) = answer.map_err(|error| PushError::Unreachable {
+            cause: chain(&error.without_url()),
+        })?;
         let sent = Message::parse(self.clear().as_bytes()).ok();
-        let judge = Judge { token: &self.token, app_id: &self.app_id, key, mode: self.mode, form: self.form(), sent };
-        let judged = if body.len() > LONGEST_BODY { Err(Trouble::TooLong) } else { judge.judge(status, &body) };
+        let judge = Judge {
+            token: &self.token,
+            app_id: &self.app_id,
+            key,
+            mode: self.mode,
+            form: self.form(),
+            sent,
+        };
+        let judged = if body.len() > LONGEST_BODY {
+            Err(Trouble::TooLong)
+        } else {
+            judge.judge(status, &body)
+        };
         Ok(PushAnswer {
             status,
             took: began.until(clock.steady()),
@@ -223,23 +261,36 @@ impl Push {
         })
     }
 
-    /// The address with WeChat's parameters, and the body. `signature` is there in every mode, though it does not cover the body.
-    /// Source: WeChat, 接入指南 and 消息加解密说明.
+    /// The address with WeChat's parameters, and the body. `signature` is there in every mode,
+    /// though it does not cover the body. Source: WeChat, 接入指南 and 消息加解密说明.
     fn delivery(&self, key: Option<&EnvelopeKey>) -> (Url, String) {
-        let timestamp = self.timestamp.unwrap_or_else(|| Clock::system().wall().seconds()).to_string();
+        let timestamp = self
+            .timestamp
+            .unwrap_or_else(|| Clock::system().wall().seconds())
+            .to_string();
         let nonce = self.nonce.clone().unwrap_or_else(mint::nonce);
         let (token, clear) = (self.token.expose_secret(), self.clear());
         let mut url = self.url.clone();
         let signature = signature::push(token, &timestamp, &nonce).text();
-        let parameters =
-            [("signature", signature.as_str()), ("timestamp", &timestamp), ("nonce", &nonce), ("openid", &self.openid)];
+        let parameters = [
+            ("signature", signature.as_str()),
+            ("timestamp", &timestamp),
+            ("nonce", &nonce),
+            ("openid", &self.openid),
+        ];
         url.query_pairs_mut().extend_pairs(parameters);
         let Some(key) = key else { return (url, clear) };
         let encrypt = key.encrypt(&self.app_id, clear.as_bytes(), rand::random());
         let signature = crypt::signature(token, &timestamp, &nonce, &encrypt).text();
-        url.query_pairs_mut().append_pair("encrypt_type", "aes").append_pair("msg_signature", &signature);
+        url.query_pairs_mut()
+            .append_pair("encrypt_type", "aes")
+            .append_pair("msg_signature", &signature);
         let is_safe = self.mode == PushMode::Safe;
-        let body = if is_safe { envelope(&self.to, &encrypt, self.form()) } else { beside(&clear, &encrypt) };
+        let body = if is_safe {
+            envelope(&self.to, &encrypt, self.form())
+        } else {
+            beside(&clear, &encrypt)
+        };
         (url, body)
     }
 }
@@ -268,13 +319,19 @@ impl fmt::Display for PushMode {
 
 fn client(url: &Url) -> Result<Client, PushError> {
     // It fails when there is a provider already, which serves as well.
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     // Where an answer redirects to, WeChat does not go.
-    let mut client = Client::builder().user_agent("Mozilla/4.0").redirect(reqwest::redirect::Policy::none());
+    let mut client = Client::builder()
+        .user_agent("Mozilla/4.0")
+        .redirect(reqwest::redirect::Policy::none());
     if is_loopback(url) {
         client = client.no_proxy();
     }
-    client.build().map_err(|error| PushError::Client(chain(&error)))
+    client
+        .build()
+        .map_err(|error| PushError::Client(chain(&error)))
 }
 
 async fn exchange(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
@@ -300,11 +357,17 @@ mod tests {
         let app_id = AppId::parse("wx5823bf96d3bd56c7").expect("an appid");
         let url = "http://127.0.0.1:1/wechat?a=b".parse().expect("a URL");
         let plain = Push::new(url, "QDG6eK".into(), app_id, Pushed::text("Hello"));
-        Push { mode, aes_key: Some(KEY.into()), ..plain }
+        Push {
+            mode,
+            aes_key: Some(KEY.into()),
+            ..plain
+        }
     }
 
     fn parameter(url: &Url, wanted: &str) -> Option<String> {
-        url.query_pairs().find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+        url.query_pairs()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.into_owned())
     }
 
     #[test]
@@ -314,29 +377,58 @@ mod tests {
         (push.nonce, push.openid) = (Some("486452656".to_owned()), "o1".to_owned());
         let (url, body) = push.delivery(None);
         let signature = "899cf89e464efb63f54ddac96b0a0a235f53aa78";
-        assert_eq!(url.query(), Some(format!("a=b&signature={signature}&timestamp=1714037059&nonce=486452656&openid=o1").as_str()));
+        assert_eq!(
+            url.query(),
+            Some(
+                format!("a=b&signature={signature}&timestamp=1714037059&nonce=486452656&openid=o1")
+                    .as_str()
+            )
+        );
         assert_eq!(body, push.clear());
     }
 
     #[test]
     fn a_sealed_message_is_signed_and_only_in_compatible_mode_stands_in_the_clear_too() {
         let modes = [(PushMode::Compatible, true), (PushMode::Safe, false)];
-        for (mode, stands_clear, form) in
-            modes.iter().flat_map(|(mode, clear)| [Form::Xml, Form::Json].map(|form| (*mode, *clear, form)))
+        for (mode, stands_clear, form) in modes
+            .iter()
+            .flat_map(|(mode, clear)| [Form::Xml, Form::Json].map(|form| (*mode, *clear, form)))
         {
-            let push = Push { form, ..hello(mode) };
+            let push = Push {
+                form,
+                ..hello(mode)
+            };
             let key = push.key().expect("a good key").expect("a key");
             let (url, body) = push.delivery(Some(&key));
             let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
-            let [timestamp, nonce, signature] =
-                ["timestamp", "nonce", "msg_signature"].map(|name| parameter(&url, name).expect("a parameter"));
-            assert!(crypt::signature("QDG6eK", &timestamp, &nonce, &envelope.encrypt).matches(&signature));
-            assert_eq!((parameter(&url, "encrypt_type").as_deref(), envelope.to.as_deref()), (Some("aes"), Some(push.to.as_str())));
-            assert_eq!(key.decrypt(&push.app_id, &envelope.encrypt).as_deref(), Ok(push.clear().as_bytes()));
+            let [timestamp, nonce, signature] = ["timestamp", "nonce", "msg_signature"]
+                .map(|name| parameter(&url, name).expect("a parameter"));
+            assert!(
+                crypt::signature("QDG6eK", &timestamp, &nonce, &envelope.encrypt)
+                    .matches(&signature)
+            );
+            assert_eq!(
+                (
+                    parameter(&url, "encrypt_type").as_deref(),
+                    envelope.to.as_deref()
+                ),
+                (Some("aes"), Some(push.to.as_str()))
+            );
+            assert_eq!(
+                key.decrypt(&push.app_id, &envelope.encrypt).as_deref(),
+                Ok(push.clear().as_bytes())
+            );
             let outside = Message::parse(body.as_bytes()).expect("a document");
-            assert_eq!((outside.fields.text("Content").is_some(), outside.form), (stands_clear, form), "{body}");
+            assert_eq!(
+                (outside.fields.text("Content").is_some(), outside.form),
+                (stands_clear, form),
+                "{body}"
+            );
         }
-        assert_eq!(beside("no end", "E"), "no end<Encrypt><![CDATA[E]]></Encrypt>");
+        assert_eq!(
+            beside("no end", "E"),
+            "no end<Encrypt><![CDATA[E]]></Encrypt>"
+        );
     }
 
     #[test]
@@ -346,13 +438,18 @@ mod tests {
         assert_eq!(one.1, two.1);
         assert_ne!(parameter(&one.0, "nonce"), parameter(&two.0, "nonce"));
         assert_ne!(hello(PushMode::Plain).msg_id, push.msg_id);
-        assert!(push.openid.len() == 28 && push.to.len() == 15 && push.msg_id.len() == 19, "{push:?}");
+        assert!(
+            push.openid.len() == 28 && push.to.len() == 15 && push.msg_id.len() == 19,
+            "{push:?}"
+        );
     }
 
     #[test]
     fn no_key_and_a_bad_one_are_told_and_no_secret_is_shown() {
         let mut push = hello(PushMode::Safe);
-        assert!(!format!("{push:?}").contains("QDG6eK") && !format!("{push:?}").contains(&KEY[..4]));
+        assert!(
+            !format!("{push:?}").contains("QDG6eK") && !format!("{push:?}").contains(&KEY[..4])
+        );
         push.aes_key = Some("short".into());
         assert_eq!(push.key().err(), Some(PushError::BadKey(EnvelopeKeyError)));
         push.aes_key = None;

@@ -1,11 +1,16 @@
-//! What a user writes or does, as the XML or JSON that WeChat pushes: a builder for every documented kind, and raw text for any other.
-//! Pure: it knows neither where a message goes nor how it is encrypted.
+//! What a user writes or does, as the XML or JSON that WeChat pushes: a builder for every
+//! documented kind, and raw text for any other. Pure: it knows neither where a message goes nor how
+//! it is encrypted.
 
 use clock::UnixSeconds;
 use wechat::message::{Fields, Form, Value, write};
 
 /// The containers of subscribe-message events in XML. In JSON their lists stand at the top.
-const SUBSCRIBE_EVENTS: [&str; 3] = ["SubscribeMsgPopupEvent", "SubscribeMsgChangeEvent", "SubscribeMsgSentEvent"];
+const SUBSCRIBE_EVENTS: [&str; 3] = [
+    "SubscribeMsgPopupEvent",
+    "SubscribeMsgChangeEvent",
+    "SubscribeMsgSentEvent",
+];
 
 /// One message or event, without who sends it and when.
 ///
@@ -35,7 +40,8 @@ enum Element {
     Elements(Elements),
 }
 
-/// What stands before every message: whom it is for, who sends it, when, and its number, which events lack.
+/// What stands before every message: whom it is for, who sends it, when, and its number, which
+/// events lack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub(super) to: &'a str,
@@ -52,34 +58,50 @@ impl Pushed {
 
     /// A picture. The address that WeChat gives of it leads nowhere here.
     pub fn image(media_id: &str) -> Self {
-        Self::of("image").field("PicUrl", &format!("http://mmbiz.qpic.cn/mmbiz_jpg/{media_id}/0")).field("MediaId", media_id)
+        Self::of("image")
+            .field(
+                "PicUrl",
+                &format!("http://mmbiz.qpic.cn/mmbiz_jpg/{media_id}/0"),
+            )
+            .field("MediaId", media_id)
     }
 
     /// A recording.
     pub fn voice(media_id: &str) -> Self {
-        Self::of("voice").field("MediaId", media_id).field("Format", "amr")
+        Self::of("voice")
+            .field("MediaId", media_id)
+            .field("Format", "amr")
     }
 
     /// A video.
     pub fn video(media_id: &str, thumb_media_id: &str) -> Self {
-        Self::of("video").field("MediaId", media_id).field("ThumbMediaId", thumb_media_id)
+        Self::of("video")
+            .field("MediaId", media_id)
+            .field("ThumbMediaId", thumb_media_id)
     }
 
     /// A short video.
     pub fn short_video(media_id: &str, thumb_media_id: &str) -> Self {
-        Self::of("shortvideo").field("MediaId", media_id).field("ThumbMediaId", thumb_media_id)
+        Self::of("shortvideo")
+            .field("MediaId", media_id)
+            .field("ThumbMediaId", thumb_media_id)
     }
 
     /// A place on the map.
     pub fn location(latitude: f64, longitude: f64, label: &str) -> Self {
         // X is the latitude here, unlike on every map.
-        let at = Self::of("location").field("Location_X", &latitude.to_string()).field("Location_Y", &longitude.to_string());
+        let at = Self::of("location")
+            .field("Location_X", &latitude.to_string())
+            .field("Location_Y", &longitude.to_string());
         at.field("Scale", "16").field("Label", label)
     }
 
     /// A link.
     pub fn link(title: &str, description: &str, url: &str) -> Self {
-        Self::of("link").field("Title", title).field("Description", description).field("Url", url)
+        Self::of("link")
+            .field("Title", title)
+            .field("Description", description)
+            .field("Url", url)
     }
 
     /// An event, with nothing but its name.
@@ -89,7 +111,10 @@ impl Pushed {
 
     /// Any other kind, with nothing but its `MsgType`.
     pub fn of(msg_type: &str) -> Self {
-        Self(Content::Elements { msg_type: msg_type.to_owned(), inside: Elements::default() })
+        Self(Content::Elements {
+            msg_type: msg_type.to_owned(),
+            inside: Elements::default(),
+        })
     }
 
     /// Whatever this is, exactly so.
@@ -116,10 +141,12 @@ impl Pushed {
         self.field("EventKey", key)
     }
 
-    /// Sets an element. A path with dots in it leads to one inside others: `ScanCodeInfo.ScanResult`.
+    /// Sets an element. A path with dots in it leads to one inside others:
+    /// `ScanCodeInfo.ScanResult`.
     ///
-    /// A name that is set again is replaced, which goes for `FromUserName`, `MsgId` and the like too. Inside another element it begins
-    /// that one anew, for lists: twice `SendPicsInfo.PicList.item.PicMd5Sum` makes two items. Raw XML stays as it is.
+    /// A name that is set again is replaced, which goes for `FromUserName`, `MsgId` and the like
+    /// too. Inside another element it begins that one anew, for lists: twice
+    /// `SendPicsInfo.PicList.item.PicMd5Sum` makes two items. Raw XML stays as it is.
     #[must_use]
     pub fn field(mut self, path: &str, text: &str) -> Self {
         if let Content::Elements { inside, .. } = &mut self.0 {
@@ -136,8 +163,12 @@ impl Pushed {
         };
         let mut all = Elements::default();
         let created = head.created.to_string();
-        for (name, text) in [("ToUserName", head.to), ("FromUserName", head.from), ("CreateTime", &created), ("MsgType", msg_type)]
-        {
+        for (name, text) in [
+            ("ToUserName", head.to),
+            ("FromUserName", head.from),
+            ("CreateTime", &created),
+            ("MsgType", msg_type),
+        ] {
             all.set(name, text);
         }
         for (name, element) in &inside.0 {
@@ -182,12 +213,16 @@ impl Elements {
         for (name, element) in &self.0 {
             match element {
                 Element::Text(text) => fields.push_text(name, &**text),
-                Element::Elements(inside) if form == Form::Json && SUBSCRIBE_EVENTS.contains(&name.as_str()) => {
+                Element::Elements(inside)
+                    if form == Form::Json && SUBSCRIBE_EVENTS.contains(&name.as_str()) =>
+                {
                     for (name, value) in inside.fields(form).iter() {
                         fields.push(name.to_owned(), value.clone());
                     }
                 }
-                Element::Elements(inside) => fields.push(name.clone(), Value::Fields(inside.fields(form))),
+                Element::Elements(inside) => {
+                    fields.push(name.clone(), Value::Fields(inside.fields(form)))
+                }
             }
         }
         fields
@@ -205,7 +240,10 @@ pub(super) fn envelope(to: &str, encrypt: &str, form: Form) -> String {
 /// The clear message with what is encrypted as the last of its elements.
 pub(super) fn beside(clear: &str, encrypt: &str) -> String {
     let (end, element) = match Form::of(clear.as_bytes()) {
-        Form::Xml => ("</xml>", format!("<Encrypt><![CDATA[{encrypt}]]></Encrypt>")),
+        Form::Xml => (
+            "</xml>",
+            format!("<Encrypt><![CDATA[{encrypt}]]></Encrypt>"),
+        ),
         Form::Json => ("}", format!(r#","Encrypt":"{encrypt}""#)),
     };
     let end = clear.rfind(end).unwrap_or(clear.len());
@@ -217,7 +255,12 @@ mod tests {
     use super::*;
     use wechat::message::{Body, Event, Message, MsgId, Pictures, Point};
 
-    const HEAD: Head<'_> = Head { to: "gh_1", from: "o1", created: UnixSeconds(1_348_831_860), msg_id: "6838218298347397120" };
+    const HEAD: Head<'_> = Head {
+        to: "gh_1",
+        from: "o1",
+        created: UnixSeconds(1_348_831_860),
+        msg_id: "6838218298347397120",
+    };
 
     #[track_caller]
     fn read(pushed: &Pushed) -> Message {
@@ -227,7 +270,8 @@ mod tests {
     #[track_caller]
     fn read_as(form: Form, pushed: &Pushed) -> Message {
         let text = pushed.write(&HEAD, form);
-        let message = Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let message =
+            Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!((message.form, message.is_repaired), (form, false), "{text}");
         message
     }
@@ -238,37 +282,92 @@ mod tests {
                      <CreateTime>1348831860</CreateTime>";
         let text = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[this is a test]]></Content>\
                     <MsgId>6838218298347397120</MsgId></xml>";
-        assert_eq!(Pushed::text("this is a test").write(&HEAD, Form::Xml), format!("{start}{text}"));
+        assert_eq!(
+            Pushed::text("this is a test").write(&HEAD, Form::Xml),
+            format!("{start}{text}")
+        );
         let event = "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[CLICK]]></Event><EventKey><![CDATA[K]]></EventKey></xml>";
-        assert_eq!(Pushed::event("CLICK").key("K").write(&HEAD, Form::Xml), format!("{start}{event}"), "an event has no MsgId");
-        assert_eq!(Pushed::xml("<any>thing").write(&HEAD, Form::Xml), "<any>thing");
+        assert_eq!(
+            Pushed::event("CLICK").key("K").write(&HEAD, Form::Xml),
+            format!("{start}{event}"),
+            "an event has no MsgId"
+        );
+        assert_eq!(
+            Pushed::xml("<any>thing").write(&HEAD, Form::Xml),
+            "<any>thing"
+        );
     }
 
     #[test]
     fn every_kind_is_what_we_read_it_as() {
         let s = str::to_owned;
         for (pushed, body) in [
-            (Pushed::text("a]]>b <c>"), Body::Text { content: s("a]]>b <c>"), menu_id: None }),
-            (Pushed::image("M"), Body::Image { pic_url: s("http://mmbiz.qpic.cn/mmbiz_jpg/M/0"), media_id: s("M") }),
+            (
+                Pushed::text("a]]>b <c>"),
+                Body::Text {
+                    content: s("a]]>b <c>"),
+                    menu_id: None,
+                },
+            ),
+            (
+                Pushed::image("M"),
+                Body::Image {
+                    pic_url: s("http://mmbiz.qpic.cn/mmbiz_jpg/M/0"),
+                    media_id: s("M"),
+                },
+            ),
             (
                 Pushed::voice("M").field("Recognition", "你好"),
-                Body::Voice { media_id: s("M"), format: s("amr"), media_id_16k: None, recognition: Some(s("你好")) },
+                Body::Voice {
+                    media_id: s("M"),
+                    format: s("amr"),
+                    media_id_16k: None,
+                    recognition: Some(s("你好")),
+                },
             ),
-            (Pushed::video("M", "T"), Body::Video { media_id: s("M"), thumb_media_id: s("T") }),
-            (Pushed::short_video("M", "T"), Body::ShortVideo { media_id: s("M"), thumb_media_id: s("T") }),
+            (
+                Pushed::video("M", "T"),
+                Body::Video {
+                    media_id: s("M"),
+                    thumb_media_id: s("T"),
+                },
+            ),
+            (
+                Pushed::short_video("M", "T"),
+                Body::ShortVideo {
+                    media_id: s("M"),
+                    thumb_media_id: s("T"),
+                },
+            ),
             (
                 Pushed::location(23.134521, -113.358803, "L").field("Scale", "20"),
                 Body::Location {
-                    point: Some(Point { latitude: 23.134521, longitude: -113.358803 }),
+                    point: Some(Point {
+                        latitude: 23.134521,
+                        longitude: -113.358803,
+                    }),
                     scale: Some(20),
                     label: s("L"),
                 },
             ),
-            (Pushed::link("T", "D", "U"), Body::Link { title: s("T"), description: s("D"), url: s("U") }),
-            (Pushed::event("unsubscribe"), Body::Event(Event::Unsubscribe)),
+            (
+                Pushed::link("T", "D", "U"),
+                Body::Link {
+                    title: s("T"),
+                    description: s("D"),
+                    url: s("U"),
+                },
+            ),
+            (
+                Pushed::event("unsubscribe"),
+                Body::Event(Event::Unsubscribe),
+            ),
             (
                 Pushed::event("SCAN").key("123").field("Ticket", "T"),
-                Body::Event(Event::Scan { scene: s("123"), ticket: Some(s("T")) }),
+                Body::Event(Event::Scan {
+                    scene: s("123"),
+                    ticket: Some(s("T")),
+                }),
             ),
             (
                 Pushed::event("pic_weixin")
@@ -276,28 +375,50 @@ mod tests {
                     .field("SendPicsInfo.Count", "2")
                     .field("SendPicsInfo.PicList.item.PicMd5Sum", "a")
                     .field("SendPicsInfo.PicList.item.PicMd5Sum", "b"),
-                Body::Event(Event::PicWeixin(Pictures { key: s("K"), count: Some(2), md5: vec![s("a"), s("b")] })),
+                Body::Event(Event::PicWeixin(Pictures {
+                    key: s("K"),
+                    count: Some(2),
+                    md5: vec![s("a"), s("b")],
+                })),
             ),
-            (Pushed::of("novel"), Body::Unknown { msg_type: s("novel") }),
+            (
+                Pushed::of("novel"),
+                Body::Unknown {
+                    msg_type: s("novel"),
+                },
+            ),
         ] {
             for form in [Form::Xml, Form::Json] {
                 let message = read_as(form, &pushed);
                 assert_eq!(message.body, body);
-                assert_eq!(message.id.as_ref().map(MsgId::as_str), (!message.is_event()).then_some(HEAD.msg_id));
+                assert_eq!(
+                    message.id.as_ref().map(MsgId::as_str),
+                    (!message.is_event()).then_some(HEAD.msg_id)
+                );
             }
         }
     }
 
     #[test]
     fn a_field_replaces_what_was_there_and_a_list_grows() {
-        let message = read(&Pushed::text("a").field("Content", "b").field("FromUserName", "o2").field("MsgId", "x<1"));
+        let message = read(
+            &Pushed::text("a")
+                .field("Content", "b")
+                .field("FromUserName", "o2")
+                .field("MsgId", "x<1"),
+        );
         assert_eq!(message.fields.to_json(), {
             r#"{"ToUserName":"gh_1","FromUserName":"o2","CreateTime":"1348831860","MsgType":"text","Content":"b","MsgId":"x<1"}"#
         });
-        let list = ["A", "B"].into_iter().fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
-            let at = |name| format!("SubscribeMsgPopupEvent.List.{name}");
-            pushed.field(&at("TemplateId"), id).field(&at("SubscribeStatusString"), "accept")
-        });
+        let list = ["A", "B"].into_iter().fold(
+            Pushed::event("subscribe_msg_popup_event"),
+            |pushed, id| {
+                let at = |name| format!("SubscribeMsgPopupEvent.List.{name}");
+                pushed
+                    .field(&at("TemplateId"), id)
+                    .field(&at("SubscribeStatusString"), "accept")
+            },
+        );
         assert_eq!(
             list.write(&HEAD, Form::Xml).split("</Event>").nth(1),
             Some(
@@ -311,13 +432,24 @@ mod tests {
     #[test]
     fn json_is_written_as_wechat_writes_it() {
         let head = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860,"MsgType":"#;
-        let popup = ["A", "B"].into_iter().fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
-            pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id)
-        });
+        let popup = ["A", "B"]
+            .into_iter()
+            .fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
+                pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id)
+            });
         for (pushed, rest) in [
-            (Pushed::text("a\"你"), r#""text","Content":"a\"你","MsgId":6838218298347397120}"#),
-            (Pushed::event("CLICK").key("1"), r#""event","Event":"CLICK","EventKey":"1"}"#),
-            (popup, r#""event","Event":"subscribe_msg_popup_event","List":[{"TemplateId":"A"},{"TemplateId":"B"}]}"#),
+            (
+                Pushed::text("a\"你"),
+                r#""text","Content":"a\"你","MsgId":6838218298347397120}"#,
+            ),
+            (
+                Pushed::event("CLICK").key("1"),
+                r#""event","Event":"CLICK","EventKey":"1"}"#,
+            ),
+            (
+                popup,
+                r#""event","Event":"subscribe_msg_popup_event","List":[{"TemplateId":"A"},{"TemplateId":"B"}]}"#,
+            ),
         ] {
             assert_eq!(pushed.write(&HEAD, Form::Json), format!("{head}{rest}"));
         }

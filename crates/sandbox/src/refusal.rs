@@ -1,4 +1,5 @@
-//! How WeChat says no: a code and a text. Only the codes that the sandbox itself gives; a fault may give any other.
+//! How WeChat says no: a code and a text. Only the codes that the sandbox itself gives; a fault may
+//! give any other.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,10 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) const NOT_LATEST: Self = Self::fixed(40001, "invalid credential, access_token is invalid or not latest");
+    pub(super) const NOT_LATEST: Self = Self::fixed(
+        40001,
+        "invalid credential, access_token is invalid or not latest",
+    );
     pub(super) const BAD_CREDENTIAL: Self = Self::fixed(40001, "invalid credential");
     pub(super) const BAD_GRANT_TYPE: Self = Self::fixed(40002, "invalid grant_type");
     pub(super) const WRONG_OPENID: Self = Self::fixed(40003, "invalid openid");
@@ -45,18 +49,27 @@ impl Refusal {
     pub(super) const TOO_LONG: Self = Self::fixed(45002, "content size out of limit");
     pub(super) const TOO_MANY_ARTICLES: Self = Self::fixed(45008, "article size out of limit");
     pub(super) const QUOTA_SPENT: Self = Self::fixed(45009, "reach max api daily quota limit");
-    pub(super) const OUT_OF_TIME: Self = Self::fixed(45015, "response out of time limit or subscription is canceled");
+    pub(super) const OUT_OF_TIME: Self = Self::fixed(
+        45015,
+        "response out of time limit or subscription is canceled",
+    );
     pub(super) const NO_MENU: Self = Self::fixed(46003, "menu no exist");
     pub(super) const BAD_BODY: Self = Self::fixed(47001, "data format error");
     pub(super) const NOT_ALLOWED: Self = Self::fixed(48001, "api unauthorized");
 
     const fn fixed(code: i32, message: &'static str) -> Self {
-        Self { code, message: Cow::Borrowed(message) }
+        Self {
+            code,
+            message: Cow::Borrowed(message),
+        }
     }
 
     /// An element of a message that is missing or empty, by its name.
     pub(super) fn bad_element(name: &str) -> Self {
-        Self { code: 47003, message: Cow::Owned(format!("argument invalid! {name} is empty")) }
+        Self {
+            code: 47003,
+            message: Cow::Owned(format!("argument invalid! {name} is empty")),
+        }
     }
 
     /// The refusal that a fault asks for, with WeChat's usual text where none was given.
@@ -74,6 +87,9 @@ impl Refusal {
             50002 => "user limited",
             _ => "refused by a fault of the sandbox",
         };
-        Self { code, message: Cow::Owned(message.unwrap_or(usual).to_owned()) }
+        Self {
+            code,
+            message: Cow::Owned(message.unwrap_or(usual).to_owned()),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the sandbox on a thread and runtime of its own, so that a blocking test, or one that stops its runtime, can use it too.
+//! Runs the sandbox on a thread and runtime of its own, so that a blocking test, or one that stops
+//! its runtime, can use it too.
 
 use std::fmt;
 use std::io;
@@ -49,27 +50,35 @@ impl RunningSandbox {
     pub(super) async fn start(listener: TcpListener, sandbox: Sandbox) -> io::Result<Self> {
         let (started, starting) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
-        let thread = thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
-            actix_web::rt::System::new().block_on(async {
-                let server = match serve(listener, sandbox) {
-                    Ok(server) => server,
-                    Err(error) => return drop(started.send(Err(error))),
-                };
-                // A failed send means that the caller no longer waits; then nobody could ever stop us, and we do not begin.
-                if started.send(Ok(server.handle())).is_ok()
-                    && let Err(error) = server.await
-                {
-                    tracing::error!(%error, "sandbox stopped");
-                }
-            });
-            // Nobody waits when the sandbox was dropped rather than stopped.
-            let _ = ending.send(());
-        })?;
+        let thread = thread::Builder::new()
+            .name("sandbox".to_owned())
+            .spawn(move || {
+                actix_web::rt::System::new().block_on(async {
+                    let server = match serve(listener, sandbox) {
+                        Ok(server) => server,
+                        Err(error) => return drop(started.send(Err(error))),
+                    };
+                    // A failed send means that the caller no longer waits; then nobody could ever
+                    // stop us, and we do not begin.
+                    if started.send(Ok(server.handle())).is_ok()
+                        && let Err(error) = server.await
+                    {
+                        tracing::error!(%error, "sandbox stopped");
+                    }
+                });
+                // Nobody waits when the sandbox was dropped rather than stopped.
+                let _ = ending.send(());
+            })?;
         let handle = starting.await.map_err(io::Error::other)??;
-        Ok(Self { handle, thread: Some(thread), ended })
+        Ok(Self {
+            handle,
+            thread: Some(thread),
+            ended,
+        })
     }
 
-    /// Stops at once: the port is free and every connection closed when this returns. A fake has nothing to finish first.
+    /// Stops at once: the port is free and every connection closed when this returns. A fake has
+    /// nothing to finish first.
     pub async fn stop(mut self) {
         self.handle.stop(false).await;
         // Only fails when the thread is gone already, which is what we wait for.

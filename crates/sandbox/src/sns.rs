@@ -1,4 +1,5 @@
-//! The four `/sns/...` endpoints, which are about one visitor: how they are asked and how they answer.
+//! The four `/sns/...` endpoints, which are about one visitor: how they are asked and how they
+//! answer.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -18,7 +19,8 @@ pub(super) const USERINFO: &str = "/sns/userinfo";
 pub(super) const AUTH: &str = "/sns/auth";
 
 pub(super) async fn access_token(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    let [app_id, secret, code, grant_type] = ["appid", "secret", "code", "grant_type"].map(|name| parameter(&request, name));
+    let [app_id, secret, code, grant_type] =
+        ["appid", "secret", "code", "grant_type"].map(|name| parameter(&request, name));
     answer(&sandbox, &request, &app_id, |world| {
         get_only(&request)?;
         required(&app_id, Refusal::NO_APPID)?;
@@ -42,7 +44,8 @@ pub(super) async fn access_token(sandbox: Data<Sandbox>, request: HttpRequest) -
 }
 
 pub(super) async fn refresh_token(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    let [app_id, refresh, grant_type] = ["appid", "refresh_token", "grant_type"].map(|name| parameter(&request, name));
+    let [app_id, refresh, grant_type] =
+        ["appid", "refresh_token", "grant_type"].map(|name| parameter(&request, name));
     answer(&sandbox, &request, &app_id, |world| {
         get_only(&request)?;
         required(&app_id, Refusal::NO_APPID)?;
@@ -94,14 +97,28 @@ fn tokens(login: &Login) -> Value {
 }
 
 fn get_only(request: &HttpRequest) -> Result<(), Refusal> {
-    if request.method() == Method::GET { Ok(()) } else { Err(Refusal::GET_ONLY) }
+    if request.method() == Method::GET {
+        Ok(())
+    } else {
+        Err(Refusal::GET_ONLY)
+    }
 }
 
 fn required(value: &str, refusal: Refusal) -> Result<(), Refusal> {
-    if value.is_empty() { Err(refusal) } else { Ok(()) }
+    if value.is_empty() {
+        Err(refusal)
+    } else {
+        Ok(())
+    }
 }
 
 /// The account that a user-level token was bought for, empty if it never was.
 fn buyer(sandbox: &Sandbox, token: &str) -> String {
-    sandbox.state().world.visitors.owner(token).unwrap_or_default().to_owned()
+    sandbox
+        .state()
+        .world
+        .visitors
+        .owner(token)
+        .unwrap_or_default()
+        .to_owned()
 }

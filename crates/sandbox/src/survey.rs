@@ -1,4 +1,5 @@
-//! What `GET /sandbox/state` shows: enough to follow a client's doings, no secret, and of tokens only fingerprints.
+//! What `GET /sandbox/state` shows: enough to follow a client's doings, no secret, and of tokens
+//! only fingerprints.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +11,11 @@ use clock::UnixMillis;
 /// The whole state as JSON.
 pub(super) fn survey(state: &State) -> Value {
     let world = &state.world;
-    let accounts: Map<String, Value> = world.accounts.keys().map(|app_id| (app_id.clone(), account(state, app_id))).collect();
+    let accounts: Map<String, Value> = world
+        .accounts
+        .keys()
+        .map(|app_id| (app_id.clone(), account(state, app_id)))
+        .collect();
     let mut totals = Map::new();
     for ((_, path), count) in &state.calls {
         let sum = totals.get(path).and_then(Value::as_u64).unwrap_or(0) + count;
@@ -40,7 +45,10 @@ fn account(state: &State, app_id: &str) -> Value {
         .collect();
     let tally = world.visitors.tally(app_id);
     let (minted, forced) = world.spent_today(app_id);
-    let (custom, template) = world.outbox.get(app_id).map_or((0, 0), |sent| (sent.custom, sent.template));
+    let (custom, template) = world
+        .outbox
+        .get(app_id)
+        .map_or((0, 0), |sent| (sent.custom, sent.template));
     json!({
         "calls": calls,
         "tokens_today": minted,
@@ -65,5 +73,9 @@ fn life(world: &World, value: Option<(&str, UnixMillis)>) -> Value {
 
 /// Tells two tokens apart without telling either: the first eight hex digits of its SHA-256.
 fn fingerprint(value: &str) -> String {
-    Sha256::digest(value.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(value.as_bytes())
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -1,6 +1,8 @@
-//! The sandbox's own time: steady, faster than ours if asked, and movable. It knows nothing of tokens.
+//! The sandbox's own time: steady, faster than ours if asked, and movable. It knows nothing of
+//! tokens.
 //!
-//! It runs on the steady clock, because the real WeChat does not notice when a client's calendar is set back.
+//! It runs on the steady clock, because the real WeChat does not notice when a client's calendar is
+//! set back.
 
 use std::time::Duration;
 
@@ -19,12 +21,21 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Starts at the wall time of `clock` and runs as fast as it does.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { origin: clock.wall(), since: clock.steady(), scale: 1, clock }
+        Self {
+            origin: clock.wall(),
+            since: clock.steady(),
+            scale: 1,
+            clock,
+        }
     }
 
     /// The sandbox's calendar now.
     pub(super) fn now(&self) -> UnixMillis {
-        self.origin.plus(self.since.until(self.clock.steady()).saturating_mul(self.scale))
+        self.origin.plus(
+            self.since
+                .until(self.clock.steady())
+                .saturating_mul(self.scale),
+        )
     }
 
     /// Jumps ahead by `span` of the sandbox's own time.
@@ -42,12 +53,14 @@ impl Timeline {
         self.scale
     }
 
-    /// `span` in whole seconds of the CLIENT's clock, rounded down so that `expires_in` never promises too much.
+    /// `span` in whole seconds of the CLIENT's clock, rounded down so that `expires_in` never
+    /// promises too much.
     pub(super) fn client_seconds(&self, span: Duration) -> u64 {
         (span / self.scale).as_secs()
     }
 
-    /// The day that quotas are counted in, which begins at midnight in China. WeChat does not publish the hour of the reset.
+    /// The day that quotas are counted in, which begins at midnight in China. WeChat does not
+    /// publish the hour of the reset.
     pub(super) fn day(&self) -> u64 {
         const CHINA: Duration = Duration::from_secs(8 * 3600);
         self.now().plus(CHINA).seconds().0 / 86_400

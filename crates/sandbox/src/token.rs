@@ -31,14 +31,22 @@ pub(super) async fn basic(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpR
             return Err(Refusal::GET_ONLY);
         }
         demand.check()?;
-        world.basic_token(&demand.appid, &demand.secret).map(granted)
+        world
+            .basic_token(&demand.appid, &demand.secret)
+            .map(granted)
     })
     .await
 }
 
-pub(super) async fn stable(sandbox: Data<Sandbox>, request: HttpRequest, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
+pub(super) async fn stable(
+    sandbox: Data<Sandbox>,
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+) -> HttpResponse {
     // A body too large to be read is no better than one that is not JSON.
-    let demand = body.map_err(|_| Refusal::BAD_BODY).and_then(|body| Demand::from_body(&body));
+    let demand = body
+        .map_err(|_| Refusal::BAD_BODY)
+        .and_then(|body| Demand::from_body(&body));
     let app_id = demand.as_ref().map_or("", |demand| &demand.appid);
     answer(&sandbox, &request, app_id, |world| {
         if request.method() != Method::POST {
@@ -46,7 +54,9 @@ pub(super) async fn stable(sandbox: Data<Sandbox>, request: HttpRequest, body: R
         }
         let demand = demand.as_ref().map_err(Clone::clone)?;
         demand.check()?;
-        world.stable_token(&demand.appid, &demand.secret, demand.force_refresh).map(granted)
+        world
+            .stable_token(&demand.appid, &demand.secret, demand.force_refresh)
+            .map(granted)
     })
     .await
 }

@@ -1,4 +1,5 @@
-//! How a visitor comes in: a person by the authorize page in a browser, a program by one call. Both end in `World::visit`.
+//! How a visitor comes in: a person by the authorize page in a browser, a program by one call. Both
+//! end in `World::visit`.
 
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -26,31 +27,47 @@ pub enum Answer {
     Agree,
     /// No: the callback brings the state alone.
     Refuse,
-    /// Nothing: WeChat shows a snapshot of the page (快照页), and the callback brings the code of somebody who does not exist.
+    /// Nothing: WeChat shows a snapshot of the page (快照页), and the callback brings the code of
+    /// somebody who does not exist.
     Snapshot,
 }
 
 impl Sandbox {
-    /// Opens an authorize link as `visitor`, who may have any name, and answers it: the address that the browser is sent to, or what
-    /// WeChat's error page would say. The host of the link does not matter; WeChat's fragment has to be there.
-    pub fn visit(&self, authorize_url: &str, visitor: &str, answer: Answer) -> Result<String, String> {
+    /// Opens an authorize link as `visitor`, who may have any name, and answers it: the address
+    /// that the browser is sent to, or what WeChat's error page would say. The host of the link
+    /// does not matter; WeChat's fragment has to be there.
+    pub fn visit(
+        &self,
+        authorize_url: &str,
+        visitor: &str,
+        answer: Answer,
+    ) -> Result<String, String> {
         let url = Url::parse(authorize_url).map_err(|error| format!("url: {error}"))?;
         if url.path() != PATH {
             return Err(format!("url: expected the path {PATH}"));
         }
         // A browser keeps the fragment to itself, so that only here it can be seen.
         if url.fragment() != Some("wechat_redirect") {
-            return Err("url: expected #wechat_redirect at its end, without which WeChat opens no page".to_owned());
+            return Err(
+                "url: expected #wechat_redirect at its end, without which WeChat opens no page"
+                    .to_owned(),
+            );
         }
         self.answer(url.query().unwrap_or_default(), visitor, answer)
     }
 
-    /// Lets a visitor follow an account, or no longer; gives the openid, by which the account knows them from now on.
+    /// Lets a visitor follow an account, or no longer; gives the openid, by which the account knows
+    /// them from now on.
     pub fn follow(&self, appid: &str, visitor: &str, follows: bool) -> Result<String, String> {
         self.introduce(appid, visitor, Some(follows))
     }
 
-    pub(super) fn introduce(&self, app_id: &str, visitor: &str, follows: Option<bool>) -> Result<String, String> {
+    pub(super) fn introduce(
+        &self,
+        app_id: &str,
+        visitor: &str,
+        follows: Option<bool>,
+    ) -> Result<String, String> {
         check_name(visitor)?;
         let world = &mut self.state().world;
         world.account_mut(app_id)?;
@@ -71,7 +88,14 @@ impl Sandbox {
 
 /// `GET /connect/oauth2/authorize`, the one page of open.weixin.qq.com's.
 pub(super) async fn authorize(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    let effect = match meet(&sandbox, &request, &parameter(&request, "appid"), &Received::nothing()).await {
+    let effect = match meet(
+        &sandbox,
+        &request,
+        &parameter(&request, "appid"),
+        &Received::nothing(),
+    )
+    .await
+    {
         Ok(effect) => effect,
         Err(spoiled) => return spoiled,
     };
@@ -87,14 +111,21 @@ pub(super) async fn authorize(sandbox: Data<Sandbox>, request: HttpRequest) -> H
     dressed(send(text, page::TYPE, &effect))
 }
 
-/// `POST /sandbox/visit`: the page's form, or JSON from a program. A program's body is known by its brace, whatever type it claims.
+/// `POST /sandbox/visit`: the page's form, or JSON from a program. A program's body is known by its
+/// brace, whatever type it claims.
 pub(super) async fn visit(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     if body.trim_ascii_start().first() == Some(&b'{') {
         return by_program(&sandbox, &body);
     }
-    match Form::parse(&body).and_then(|form| sandbox.answer(&form.query, &form.visitor, form.answer)) {
+    match Form::parse(&body)
+        .and_then(|form| sandbox.answer(&form.query, &form.visitor, form.answer))
+    {
         Ok(location) => go(location),
-        Err(error) => dressed(HttpResponse::BadRequest().content_type(page::TYPE).body(page::mistake(&error))),
+        Err(error) => dressed(
+            HttpResponse::BadRequest()
+                .content_type(page::TYPE)
+                .body(page::mistake(&error)),
+        ),
     }
 }
 
@@ -107,7 +138,11 @@ fn open(sandbox: &Sandbox, query: &str) -> Result<Opened, Wrong> {
     let world = &mut sandbox.state().world;
     let asked = world.asked(query)?;
     if world.silent && asked.is_silent() {
-        return Ok(Opened::Silently(world.visit(&asked, SAMPLES[0], Answer::Agree)));
+        return Ok(Opened::Silently(world.visit(
+            &asked,
+            SAMPLES[0],
+            Answer::Agree,
+        )));
     }
     Ok(Opened::Page(page::consent(&asked, query)))
 }
@@ -121,9 +156,9 @@ struct Order {
 }
 
 fn by_program(sandbox: &Sandbox, body: &[u8]) -> HttpResponse {
-    let example =
-        r#"{"url":"https://open.weixin.qq.com/connect/oauth2/authorize?...#wechat_redirect","visitor":"Alice","answer":"agree"}"#;
-    let order = serde_json::from_slice::<Order>(body).map_err(|error| format!("{error}; expected {example}"));
+    let example = r#"{"url":"https://open.weixin.qq.com/connect/oauth2/authorize?...#wechat_redirect","visitor":"Alice","answer":"agree"}"#;
+    let order = serde_json::from_slice::<Order>(body)
+        .map_err(|error| format!("{error}; expected {example}"));
     match order.and_then(|order| sandbox.visit(&order.url, &order.visitor, order.answer)) {
         Ok(location) => HttpResponse::Ok().json(json!({"location": location})),
         Err(error) => HttpResponse::BadRequest().json(json!({"error": error})),
@@ -132,7 +167,8 @@ fn by_program(sandbox: &Sandbox, body: &[u8]) -> HttpResponse {
 
 /// What the page's form sends.
 struct Form {
-    /// The query of the authorize link, which is read anew: a page may be old, and anybody can write a form.
+    /// The query of the authorize link, which is read anew: a page may be old, and anybody can
+    /// write a form.
     query: String,
     visitor: String,
     answer: Answer,
@@ -142,7 +178,10 @@ impl Form {
     fn parse(body: &[u8]) -> Result<Self, String> {
         let field = |wanted: &str| {
             let mut pairs = url::form_urlencoded::parse(body);
-            pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned()).unwrap_or_default()
+            pairs
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
+                .unwrap_or_default()
         };
         let answer = match (field("answer").as_str(), field("snapshot").is_empty()) {
             ("agree", true) => Answer::Agree,
@@ -150,24 +189,42 @@ impl Form {
             ("refuse", _) => Answer::Refuse,
             _ => return Err("answer: expected agree, refuse or snapshot".to_owned()),
         };
-        Ok(Self { query: field("query"), visitor: field("visitor"), answer })
+        Ok(Self {
+            query: field("query"),
+            visitor: field("visitor"),
+            answer,
+        })
     }
 }
 
 fn check_name(visitor: &str) -> Result<(), String> {
     let good = !visitor.is_empty() && visitor.len() <= 200 && !visitor.contains(char::is_control);
-    if good { Ok(()) } else { Err("visitor: expected a name of 1 to 200 bytes without control characters".to_owned()) }
+    if good {
+        Ok(())
+    } else {
+        Err("visitor: expected a name of 1 to 200 bytes without control characters".to_owned())
+    }
 }
 
 fn go(location: String) -> HttpResponse {
-    HttpResponse::Found().insert_header((header::LOCATION, location)).insert_header((header::CACHE_CONTROL, "no-store")).finish()
+    HttpResponse::Found()
+        .insert_header((header::LOCATION, location))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish()
 }
 
-/// No `form-action`: Chromium holds it against the redirect that follows the form too, and that one leads to any site.
+/// No `form-action`: Chromium holds it against the redirect that follows the form too, and that one
+/// leads to any site.
 fn dressed(mut response: HttpResponse) -> HttpResponse {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
-    for (name, value) in [(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")] {
-        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, header::HeaderValue::from_static(value));
     }
     response
 }

@@ -1,5 +1,6 @@
-//! The people who visit pages inside WeChat: who they are, their codes, and the user-level tokens that a code buys. Pure: it is told
-//! the time and every span, and knows neither addresses nor secrets of accounts. What is old is forgotten once there is much of it.
+//! The people who visit pages inside WeChat: who they are, their codes, and the user-level tokens
+//! that a code buys. Pure: it is told the time and every span, and knows neither addresses nor
+//! secrets of accounts. What is old is forgotten once there is much of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use super::mint;
 use super::refusal::Refusal;
 use clock::UnixMillis;
 
-/// How many codes, tokens and strangers are remembered: more than any test has at work, and less than a machine minds.
+/// How many codes, tokens and strangers are remembered: more than any test has at work, and less
+/// than a machine minds.
 const REMEMBERED: usize = 50_000;
 
 /// Everyone and everything that belongs to them.
@@ -40,7 +42,8 @@ pub(super) struct Pass {
     pub(super) name: String,
     pub(super) openid: String,
     pub(super) scope: String,
-    /// Somebody who does not exist, in whose name WeChat shows a page to those who have not logged in (快照页).
+    /// Somebody who does not exist, in whose name WeChat shows a page to those who have not logged
+    /// in (快照页).
     pub(super) is_virtual: bool,
 }
 
@@ -87,26 +90,57 @@ struct Refresh {
 impl Pass {
     /// Whether it opens the profile and not only the openid. A scope may be a list.
     pub(super) fn has_profile(&self) -> bool {
-        self.scope.split(',').any(|scope| scope == "snsapi_userinfo")
+        self.scope
+            .split(',')
+            .any(|scope| scope == "snsapi_userinfo")
     }
 }
 
 impl Visitors {
     /// `name` agrees to `scope`: the code for it, good until `ends`.
-    pub(super) fn agree(&mut self, app_id: &str, name: &str, scope: &str, ends: UnixMillis) -> String {
+    pub(super) fn agree(
+        &mut self,
+        app_id: &str,
+        name: &str,
+        scope: &str,
+        ends: UnixMillis,
+    ) -> String {
         let openid = self.meet(app_id, name);
         let (app_id, name, scope) = (app_id.to_owned(), name.to_owned(), scope.to_owned());
-        self.hand_out(Pass { app_id, name, openid, scope, is_virtual: false }, ends)
+        self.hand_out(
+            Pass {
+                app_id,
+                name,
+                openid,
+                scope,
+                is_virtual: false,
+            },
+            ends,
+        )
     }
 
     /// As [`Visitors::agree`], by somebody who does not exist and never comes twice.
-    pub(super) fn agree_virtually(&mut self, app_id: &str, scope: &str, ends: UnixMillis) -> String {
+    pub(super) fn agree_virtually(
+        &mut self,
+        app_id: &str,
+        scope: &str,
+        ends: UnixMillis,
+    ) -> String {
         self.virtual_people += 1;
         // No name that anybody could give has this character.
         let name = format!("\0{}", self.virtual_people);
         let openid = mint::openid(app_id, &name);
         let (app_id, scope) = (app_id.to_owned(), scope.to_owned());
-        self.hand_out(Pass { app_id, name, openid, scope, is_virtual: true }, ends)
+        self.hand_out(
+            Pass {
+                app_id,
+                name,
+                openid,
+                scope,
+                is_virtual: true,
+            },
+            ends,
+        )
     }
 
     /// Somebody says no.
@@ -115,8 +149,17 @@ impl Visitors {
     }
 
     /// Spends a code, which works once, for its own account only.
-    pub(super) fn spend(&mut self, app_id: &str, code: &str, now: UnixMillis) -> Result<Arc<Pass>, Refusal> {
-        let code = self.codes.get_mut(code).filter(|code| code.pass.app_id == app_id).ok_or(Refusal::UNKNOWN_CODE)?;
+    pub(super) fn spend(
+        &mut self,
+        app_id: &str,
+        code: &str,
+        now: UnixMillis,
+    ) -> Result<Arc<Pass>, Refusal> {
+        let code = self
+            .codes
+            .get_mut(code)
+            .filter(|code| code.pass.app_id == app_id)
+            .ok_or(Refusal::UNKNOWN_CODE)?;
         if code.used {
             return Err(Refusal::USED_CODE);
         }
@@ -130,16 +173,49 @@ impl Visitors {
     }
 
     /// A new pair of tokens for a pass.
-    pub(super) fn open(&mut self, pass: Arc<Pass>, ends: UnixMillis, refresh_ends: UnixMillis) -> Session {
+    pub(super) fn open(
+        &mut self,
+        pass: Arc<Pass>,
+        ends: UnixMillis,
+        refresh_ends: UnixMillis,
+    ) -> Session {
         let (access, refresh) = (mint::user_token(), mint::user_token());
-        self.tokens.insert(&access, Lease { pass: pass.clone(), ends });
-        self.refreshes.insert(&refresh, Refresh { pass: pass.clone(), access: access.clone(), ends: refresh_ends });
-        Session { access, refresh, pass }
+        self.tokens.insert(
+            &access,
+            Lease {
+                pass: pass.clone(),
+                ends,
+            },
+        );
+        self.refreshes.insert(
+            &refresh,
+            Refresh {
+                pass: pass.clone(),
+                access: access.clone(),
+                ends: refresh_ends,
+            },
+        );
+        Session {
+            access,
+            refresh,
+            pass,
+        }
     }
 
-    /// Renews: a live access token stays and gets until `ends`, a dead one is followed by a new one. The refresh token gains no time.
-    pub(super) fn renew(&mut self, app_id: &str, refresh: &str, now: UnixMillis, ends: UnixMillis) -> Result<Session, Refusal> {
-        let known = self.refreshes.get_mut(refresh).filter(|known| known.pass.app_id == app_id).ok_or(Refusal::UNKNOWN_REFRESH)?;
+    /// Renews: a live access token stays and gets until `ends`, a dead one is followed by a new
+    /// one. The refresh token gains no time.
+    pub(super) fn renew(
+        &mut self,
+        app_id: &str,
+        refresh: &str,
+        now: UnixMillis,
+        ends: UnixMillis,
+    ) -> Result<Session, Refusal> {
+        let known = self
+            .refreshes
+            .get_mut(refresh)
+            .filter(|known| known.pass.app_id == app_id)
+            .ok_or(Refusal::UNKNOWN_REFRESH)?;
         if known.ends <= now {
             return Err(Refusal::EXPIRED_REFRESH);
         }
@@ -147,14 +223,29 @@ impl Visitors {
             Some(lease) if now < lease.ends => lease.ends = ends,
             _ => {
                 known.access = mint::user_token();
-                self.tokens.insert(&known.access, Lease { pass: known.pass.clone(), ends });
+                self.tokens.insert(
+                    &known.access,
+                    Lease {
+                        pass: known.pass.clone(),
+                        ends,
+                    },
+                );
             }
         }
-        Ok(Session { access: known.access.clone(), refresh: refresh.to_owned(), pass: known.pass.clone() })
+        Ok(Session {
+            access: known.access.clone(),
+            refresh: refresh.to_owned(),
+            pass: known.pass.clone(),
+        })
     }
 
     /// What a user-level token is good for now, if `openid` is whose it is.
-    pub(super) fn admit(&self, token: &str, openid: &str, now: UnixMillis) -> Result<&Pass, Refusal> {
+    pub(super) fn admit(
+        &self,
+        token: &str,
+        openid: &str,
+        now: UnixMillis,
+    ) -> Result<&Pass, Refusal> {
         if token.is_empty() {
             return Err(Refusal::NO_TOKEN);
         }
@@ -170,23 +261,35 @@ impl Visitors {
 
     /// The account that a user-level token was bought for.
     pub(super) fn owner(&self, token: &str) -> Option<&str> {
-        self.tokens.get(token).map(|lease| lease.pass.app_id.as_str())
+        self.tokens
+            .get(token)
+            .map(|lease| lease.pass.app_id.as_str())
     }
 
     /// Makes `name` known to an account, as a visit does, and gives the openid.
     pub(super) fn meet(&mut self, app_id: &str, name: &str) -> String {
         let openid = mint::openid(app_id, name);
         if !self.followers.contains_key(&openid) {
-            self.strangers.insert(&openid, Person { app_id: app_id.to_owned(), name: name.to_owned() });
+            self.strangers.insert(
+                &openid,
+                Person {
+                    app_id: app_id.to_owned(),
+                    name: name.to_owned(),
+                },
+            );
         }
         openid
     }
 
-    /// Lets `name` follow the account from `now` on, or no longer. Who follows already keeps the time since when.
+    /// Lets `name` follow the account from `now` on, or no longer. Who follows already keeps the
+    /// time since when.
     pub(super) fn follow(&mut self, app_id: &str, name: &str, follows: bool, now: UnixMillis) {
         let openid = mint::openid(app_id, name);
         if follows {
-            let person = Person { app_id: app_id.to_owned(), name: name.to_owned() };
+            let person = Person {
+                app_id: app_id.to_owned(),
+                name: name.to_owned(),
+            };
             self.followers.entry(openid).or_insert((person, now));
         } else if let Some((person, _)) = self.followers.remove(&openid) {
             self.strangers.insert(&openid, person);
@@ -194,13 +297,21 @@ impl Visitors {
     }
 
     /// Who this is to the account, and since when they follow it if they do.
-    pub(super) fn person(&self, app_id: &str, openid: &str) -> Option<(&Person, Option<UnixMillis>)> {
-        let follower = self.followers.get(openid).map(|(person, since)| (person, Some(*since)));
+    pub(super) fn person(
+        &self,
+        app_id: &str,
+        openid: &str,
+    ) -> Option<(&Person, Option<UnixMillis>)> {
+        let follower = self
+            .followers
+            .get(openid)
+            .map(|(person, since)| (person, Some(*since)));
         let found = follower.or_else(|| self.strangers.get(openid).map(|person| (person, None)));
         found.filter(|(person, _)| person.app_id == app_id)
     }
 
-    /// Whether `openid` follows the account; `None` when it could be anybody's. What is no openid, or another account's, is refused.
+    /// Whether `openid` follows the account; `None` when it could be anybody's. What is no openid,
+    /// or another account's, is refused.
     pub(super) fn follows(&self, app_id: &str, openid: &str) -> Result<Option<bool>, Refusal> {
         let known = self.followers.get(openid).map(|(person, _)| (person, true));
         match known.or_else(|| self.strangers.get(openid).map(|person| (person, false))) {
@@ -220,7 +331,14 @@ impl Visitors {
         tally.visits += 1;
         tally.codes += 1;
         let code = mint::code();
-        self.codes.insert(&code, Code { pass: Arc::new(pass), ends, used: false });
+        self.codes.insert(
+            &code,
+            Code {
+                pass: Arc::new(pass),
+                ends,
+                used: false,
+            },
+        );
         code
     }
 

@@ -1,5 +1,6 @@
-//! WeCom's (企业微信) token and tickets: an account's appid is the corpid here, its secret the corpsecret. Unlike WeChat's own, the
-//! token stays the same while it lives, and every answer has an `errcode`. Source: 企业微信, 获取access_token.
+//! WeCom's (企业微信) token and tickets: an account's appid is the corpid here, its secret the
+//! corpsecret. Unlike WeChat's own, the token stays the same while it lives, and every answer has
+//! an `errcode`. Source: 企业微信, 获取access_token.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -17,7 +18,10 @@ pub(super) const TICKET: &str = "/cgi-bin/get_jsapi_ticket";
 pub(super) const AGENT_TICKET: &str = "/cgi-bin/ticket/get";
 
 pub(super) async fn token(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    let (corp, secret) = (parameter(&request, "corpid"), parameter(&request, "corpsecret"));
+    let (corp, secret) = (
+        parameter(&request, "corpid"),
+        parameter(&request, "corpsecret"),
+    );
     answer(&sandbox, &request, &corp, |world| {
         if request.method() != Method::GET {
             return Err(Refusal::GET_ONLY);

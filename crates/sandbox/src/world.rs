@@ -1,6 +1,7 @@
-//! The state of the pretended WeChat: accounts, their tokens and tickets, and what may be asked of them. Pure: no HTTP, no waiting, no
-//! faults. Each question reads the time once, so that a new token has its full lifetime in `expires_in`. Spans follow WeChat's rules at
-//! the full lifetime of 7200 s and shrink in proportion with a shorter one.
+//! The state of the pretended WeChat: accounts, their tokens and tickets, and what may be asked of
+//! them. Pure: no HTTP, no waiting, no faults. Each question reads the time once, so that a new
+//! token has its full lifetime in `expires_in`. Spans follow WeChat's rules at the full lifetime of
+//! 7200 s and shrink in proportion with a shorter one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -27,10 +28,12 @@ const FORCED_SPACING: Duration = Duration::from_secs(30);
 pub(super) struct World {
     pub(super) time: Timeline,
     pub(super) lifetime: Duration,
-    /// How long an old token lives beside its successor; in proportion to the lifetime unless it is tuned.
+    /// How long an old token lives beside its successor; in proportion to the lifetime unless it is
+    /// tuned.
     pub(super) overlap: Option<Duration>,
     pub(super) daily_quota: u32,
-    /// Whether a repeated fetch gives the same ticket while it has time left; WeChat does not say which it does.
+    /// Whether a repeated fetch gives the same ticket while it has time left; WeChat does not say
+    /// which it does.
     pub(super) ticket_reuse: bool,
     /// Whether `snsapi_base` is granted without a page.
     pub(super) silent: bool,
@@ -140,7 +143,9 @@ impl World {
 
     /// An account, to be changed.
     pub(super) fn account_mut(&mut self, app_id: &str) -> Result<&mut Account, String> {
-        self.accounts.get_mut(app_id).ok_or_else(|| format!("no account {app_id:?}; see GET /sandbox/state"))
+        self.accounts
+            .get_mut(app_id)
+            .ok_or_else(|| format!("no account {app_id:?}; see GET /sandbox/state"))
     }
 
     /// `GET /cgi-bin/token`: always a new token; the last one lives on for five minutes.
@@ -155,11 +160,19 @@ impl World {
         Ok(self.issue(app_id, TokenKind::Basic, now))
     }
 
-    /// `POST /cgi-bin/stable_token`: the current token until its last five minutes, or a new one by force, which voids the old at once.
-    pub(super) fn stable_token(&mut self, app_id: &str, secret: &str, force: bool) -> Result<Grant, Refusal> {
+    /// `POST /cgi-bin/stable_token`: the current token until its last five minutes, or a new one by
+    /// force, which voids the old at once.
+    pub(super) fn stable_token(
+        &mut self,
+        app_id: &str,
+        secret: &str,
+        force: bool,
+    ) -> Result<Grant, Refusal> {
         let now = self.time.now();
         let account = self.login(app_id, secret)?;
-        let rested = account.forced_at.is_none_or(|at| at.until(now) >= FORCED_SPACING);
+        let rested = account
+            .forced_at
+            .is_none_or(|at| at.until(now) >= FORCED_SPACING);
         if force && rested {
             if account.forced_today >= FORCED_PER_DAY {
                 return Err(Refusal::QUOTA_SPENT);
@@ -174,7 +187,8 @@ impl World {
         {
             return Ok(self.grant(value.to_owned(), ends, now));
         }
-        // The old token is not cut: it has at most the overlap left and dies at the end it was promised.
+        // The old token is not cut: it has at most the overlap left and dies at the end it was
+        // promised.
         Ok(self.issue(app_id, TokenKind::Stable, now))
     }
 
@@ -183,7 +197,10 @@ impl World {
         let app_id = self.admit(token)?.to_owned();
         let (now, overlap, reuse) = (self.time.now(), self.overlap(), self.ticket_reuse);
         let ends = now.plus(self.lifetime);
-        let account = self.accounts.get_mut(&app_id).expect("a token belongs to an account, and accounts are never removed");
+        let account = self
+            .accounts
+            .get_mut(&app_id)
+            .expect("a token belongs to an account, and accounts are never removed");
         let slot = &mut account.tickets[kind as usize];
         let (value, ends) = match slot {
             Some((value, ends)) if reuse && now.until(*ends) > overlap => (value.clone(), *ends),
@@ -213,7 +230,8 @@ impl World {
         self.tokens.get(token).map(|token| token.app_id.as_str())
     }
 
-    /// Kills the current token at once, as another program's refresh would; false when there is none.
+    /// Kills the current token at once, as another program's refresh would; false when there is
+    /// none.
     pub(super) fn void(&mut self, app_id: &str, kind: TokenKind) -> bool {
         self.retire(app_id, kind, self.time.now())
     }
@@ -233,21 +251,33 @@ impl World {
     }
 
     /// The ticket handed out last and its end, while it is alive.
-    pub(super) fn current_ticket(&self, app_id: &str, kind: TicketKind) -> Option<(&str, UnixMillis)> {
+    pub(super) fn current_ticket(
+        &self,
+        app_id: &str,
+        kind: TicketKind,
+    ) -> Option<(&str, UnixMillis)> {
         let (value, ends) = self.accounts.get(app_id)?.tickets[kind as usize].as_ref()?;
         (self.time.now() < *ends).then_some((value, *ends))
     }
 
     /// Tokens and forced refreshes that the account has had today.
     pub(super) fn spent_today(&self, app_id: &str) -> (u32, u32) {
-        let account = self.accounts.get(app_id).filter(|account| account.day == self.time.day());
-        account.map_or((0, 0), |account| (account.minted_today, account.forced_today))
+        let account = self
+            .accounts
+            .get(app_id)
+            .filter(|account| account.day == self.time.day());
+        account.map_or((0, 0), |account| {
+            (account.minted_today, account.forced_today)
+        })
     }
 
     /// The account, if `secret` is its own.
     pub(super) fn login(&mut self, app_id: &str, secret: &str) -> Result<&mut Account, Refusal> {
         let today = self.time.day();
-        let account = self.accounts.get_mut(app_id).ok_or(Refusal::UNKNOWN_APPID)?;
+        let account = self
+            .accounts
+            .get_mut(app_id)
+            .ok_or(Refusal::UNKNOWN_APPID)?;
         if account.secret.expose_secret() != secret {
             return Err(Refusal::WRONG_SECRET);
         }
@@ -257,14 +287,20 @@ impl World {
         Ok(account)
     }
 
-    /// How long old and new live together, and how long a visitor's code lives: five minutes of a full lifetime, unless it is tuned.
+    /// How long old and new live together, and how long a visitor's code lives: five minutes of a
+    /// full lifetime, unless it is tuned.
     pub(super) fn overlap(&self) -> Duration {
         self.overlap.unwrap_or(self.lifetime / 24)
     }
 
     fn retire(&mut self, app_id: &str, kind: TokenKind, cut: UnixMillis) -> bool {
-        let name = self.accounts.get_mut(app_id).and_then(|account| account.current[kind as usize].take());
-        let Some(token) = name.and_then(|name| self.tokens.get_mut(&name)) else { return false };
+        let name = self
+            .accounts
+            .get_mut(app_id)
+            .and_then(|account| account.current[kind as usize].take());
+        let Some(token) = name.and_then(|name| self.tokens.get_mut(&name)) else {
+            return false;
+        };
         token.cut = Some(cut);
         true
     }
@@ -273,7 +309,15 @@ impl World {
         self.prune(now);
         self.minted += 1;
         let (value, ends) = (mint::access_token(), now.plus(self.lifetime));
-        self.tokens.insert(value.clone(), Token { app_id: app_id.to_owned(), number: self.minted, ends, cut: None });
+        self.tokens.insert(
+            value.clone(),
+            Token {
+                app_id: app_id.to_owned(),
+                number: self.minted,
+                ends,
+                cut: None,
+            },
+        );
         if let Some(account) = self.accounts.get_mut(app_id) {
             account.current[kind as usize] = Some(value.clone());
         }
@@ -281,13 +325,18 @@ impl World {
     }
 
     pub(super) fn grant(&self, value: String, ends: UnixMillis, now: UnixMillis) -> Grant {
-        Grant { value, expires_in: self.time.client_seconds(now.until(ends)) }
+        Grant {
+            value,
+            expires_in: self.time.client_seconds(now.until(ends)),
+        }
     }
 
-    /// Forgets tokens that ended over a day ago (they then answer 40014), rarely enough that the cost per token stays constant.
+    /// Forgets tokens that ended over a day ago (they then answer 40014), rarely enough that the
+    /// cost per token stays constant.
     fn prune(&mut self, now: UnixMillis) {
         if self.tokens.len() >= self.prune_at {
-            self.tokens.retain(|_, token| token.ends.until(now) < Duration::from_secs(86_400));
+            self.tokens
+                .retain(|_, token| token.ends.until(now) < Duration::from_secs(86_400));
             self.prune_at = (self.tokens.len() * 2).max(1024);
         }
     }

@@ -8,9 +8,14 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn world() -> (World, Clock) {
     // Noon in China, so that no test of a few hours crosses its midnight.
-    let clock = Clock::manual(UnixMillis(1_700_020_800_000 - 1_700_020_800_000 % 86_400_000 + 4 * 3_600_000));
-    let options =
-        SandboxOptions { accounts: vec![(APP.to_owned(), SECRET.to_owned())], clock: clock.clone(), ..SandboxOptions::default() };
+    let clock = Clock::manual(UnixMillis(
+        1_700_020_800_000 - 1_700_020_800_000 % 86_400_000 + 4 * 3_600_000,
+    ));
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), SECRET.to_owned())],
+        clock: clock.clone(),
+        ..SandboxOptions::default()
+    };
     (World::new(&options), clock)
 }
 
@@ -21,17 +26,28 @@ fn pass(clock: &Clock, seconds: u64) {
 #[test]
 fn a_wrong_appid_and_a_wrong_secret_are_told_apart() {
     let (mut world, _) = world();
-    assert_eq!(world.basic_token("wx0", SECRET), Err(Refusal::UNKNOWN_APPID));
+    assert_eq!(
+        world.basic_token("wx0", SECRET),
+        Err(Refusal::UNKNOWN_APPID)
+    );
     assert_eq!(world.basic_token(APP, "no"), Err(Refusal::WRONG_SECRET));
-    assert_eq!(world.stable_token(APP, "no", false), Err(Refusal::WRONG_SECRET));
+    assert_eq!(
+        world.stable_token(APP, "no", false),
+        Err(Refusal::WRONG_SECRET)
+    );
 }
 
 #[test]
 fn tokens_look_like_wechats_and_never_repeat() {
     let (mut world, _) = world();
-    let mut seen: Vec<_> = (0..200).map(|_| world.basic_token(APP, SECRET).expect("a token").value).collect();
+    let mut seen: Vec<_> = (0..200)
+        .map(|_| world.basic_token(APP, SECRET).expect("a token").value)
+        .collect();
     for value in &seen {
-        assert!((136..=157).contains(&value.len()) && value.starts_with("90_"), "{value}");
+        assert!(
+            (136..=157).contains(&value.len()) && value.starts_with("90_"),
+            "{value}"
+        );
     }
     seen.sort();
     seen.dedup();
@@ -83,7 +99,13 @@ fn a_stable_token_stays_the_same_until_its_last_five_minutes() {
     let first = world.stable_token(APP, SECRET, false).expect("a token");
     pass(&clock, 6899);
     let again = world.stable_token(APP, SECRET, false).expect("a token");
-    assert_eq!(again, Grant { value: first.value.clone(), expires_in: 301 });
+    assert_eq!(
+        again,
+        Grant {
+            value: first.value.clone(),
+            expires_in: 301
+        }
+    );
     pass(&clock, 1);
     let next = world.stable_token(APP, SECRET, false).expect("a token");
     assert_ne!(next.value, first.value);
@@ -97,13 +119,31 @@ fn a_stable_token_stays_the_same_until_its_last_five_minutes() {
 #[test]
 fn force_voids_the_old_stable_token_at_once_but_not_twice_in_thirty_seconds() {
     let (mut world, clock) = world();
-    let first = world.stable_token(APP, SECRET, false).expect("a token").value;
-    let forced = world.stable_token(APP, SECRET, true).expect("a token").value;
+    let first = world
+        .stable_token(APP, SECRET, false)
+        .expect("a token")
+        .value;
+    let forced = world
+        .stable_token(APP, SECRET, true)
+        .expect("a token")
+        .value;
     assert_eq!(world.admit(&first), Err(Refusal::NOT_LATEST));
     pass(&clock, 29);
-    assert_eq!(world.stable_token(APP, SECRET, true).expect("a token").value, forced);
+    assert_eq!(
+        world
+            .stable_token(APP, SECRET, true)
+            .expect("a token")
+            .value,
+        forced
+    );
     pass(&clock, 1);
-    assert_ne!(world.stable_token(APP, SECRET, true).expect("a token").value, forced);
+    assert_ne!(
+        world
+            .stable_token(APP, SECRET, true)
+            .expect("a token")
+            .value,
+        forced
+    );
     assert_eq!(world.admit(&forced), Err(Refusal::NOT_LATEST));
 }
 
@@ -114,7 +154,10 @@ fn force_is_allowed_twenty_times_a_day_and_the_normal_mode_goes_on() {
         assert!(world.stable_token(APP, SECRET, true).is_ok());
         pass(&clock, 30);
     }
-    assert_eq!(world.stable_token(APP, SECRET, true), Err(Refusal::QUOTA_SPENT));
+    assert_eq!(
+        world.stable_token(APP, SECRET, true),
+        Err(Refusal::QUOTA_SPENT)
+    );
     assert!(world.stable_token(APP, SECRET, false).is_ok());
     assert_eq!(world.spent_today(APP), (0, 20));
 }
@@ -123,9 +166,15 @@ fn force_is_allowed_twenty_times_a_day_and_the_normal_mode_goes_on() {
 fn basic_and_stable_tokens_live_side_by_side() {
     let (mut world, clock) = world();
     let basic = world.basic_token(APP, SECRET).expect("a token").value;
-    let stable = world.stable_token(APP, SECRET, true).expect("a token").value;
+    let stable = world
+        .stable_token(APP, SECRET, true)
+        .expect("a token")
+        .value;
     pass(&clock, 600);
-    assert_eq!((world.admit(&basic), world.admit(&stable)), (Ok(APP), Ok(APP)));
+    assert_eq!(
+        (world.admit(&basic), world.admit(&stable)),
+        (Ok(APP), Ok(APP))
+    );
     assert_eq!(world.newest_token(APP), Some(stable.as_str()));
     assert!(world.void(APP, TokenKind::Stable));
     assert!(!world.void(APP, TokenKind::Stable));
@@ -136,18 +185,50 @@ fn basic_and_stable_tokens_live_side_by_side() {
 #[test]
 fn a_ticket_is_handed_out_again_until_its_last_five_minutes_and_outlives_its_token() {
     let (mut world, clock) = world();
-    let token = world.stable_token(APP, SECRET, false).expect("a token").value;
+    let token = world
+        .stable_token(APP, SECRET, false)
+        .expect("a token")
+        .value;
     let ticket = world.ticket(&token, TicketKind::Jsapi).expect("a ticket");
-    assert_ne!(world.ticket(&token, TicketKind::Card).expect("a ticket").value, ticket.value);
+    assert_ne!(
+        world
+            .ticket(&token, TicketKind::Card)
+            .expect("a ticket")
+            .value,
+        ticket.value
+    );
     pass(&clock, 100);
     let again = world.ticket(&token, TicketKind::Jsapi).expect("a ticket");
-    assert_eq!(again, Grant { value: ticket.value.clone(), expires_in: 7100 });
+    assert_eq!(
+        again,
+        Grant {
+            value: ticket.value.clone(),
+            expires_in: 7100
+        }
+    );
     world.void(APP, TokenKind::Stable);
-    assert_eq!(world.ticket(&token, TicketKind::Jsapi), Err(Refusal::NOT_LATEST));
-    assert_eq!(world.current_ticket(APP, TicketKind::Jsapi).map(|(value, _)| value), Some(ticket.value.as_str()));
+    assert_eq!(
+        world.ticket(&token, TicketKind::Jsapi),
+        Err(Refusal::NOT_LATEST)
+    );
+    assert_eq!(
+        world
+            .current_ticket(APP, TicketKind::Jsapi)
+            .map(|(value, _)| value),
+        Some(ticket.value.as_str())
+    );
     pass(&clock, 6800);
-    let token = world.stable_token(APP, SECRET, false).expect("a token").value;
-    assert_ne!(world.ticket(&token, TicketKind::Jsapi).expect("a ticket").value, ticket.value);
+    let token = world
+        .stable_token(APP, SECRET, false)
+        .expect("a token")
+        .value;
+    assert_ne!(
+        world
+            .ticket(&token, TicketKind::Jsapi)
+            .expect("a ticket")
+            .value,
+        ticket.value
+    );
 }
 
 #[test]
@@ -155,7 +236,12 @@ fn without_reuse_every_fetch_gives_a_new_ticket() {
     let (mut world, _) = world();
     world.ticket_reuse = false;
     let token = world.basic_token(APP, SECRET).expect("a token").value;
-    let [one, two] = [(); 2].map(|()| world.ticket(&token, TicketKind::Jsapi).expect("a ticket").value);
+    let [one, two] = [(); 2].map(|()| {
+        world
+            .ticket(&token, TicketKind::Jsapi)
+            .expect("a ticket")
+            .value
+    });
     assert_ne!(one, two);
 }
 
@@ -174,7 +260,10 @@ fn a_short_lifetime_shrinks_the_overlap_in_proportion() {
 #[test]
 fn tokens_long_dead_are_forgotten() {
     let (mut world, clock) = world();
-    let first = world.stable_token(APP, SECRET, false).expect("a token").value;
+    let first = world
+        .stable_token(APP, SECRET, false)
+        .expect("a token")
+        .value;
     world.daily_quota = 5000;
     pass(&clock, 7200 + 86_400);
     for _ in 0..1100 {
@@ -186,9 +275,15 @@ fn tokens_long_dead_are_forgotten() {
 
 #[test]
 fn a_new_token_has_its_full_lifetime_though_the_clock_runs_on_meanwhile() {
-    let options = SandboxOptions { accounts: vec![(APP.to_owned(), SECRET.to_owned())], ..SandboxOptions::default() };
+    let options = SandboxOptions {
+        accounts: vec![(APP.to_owned(), SECRET.to_owned())],
+        ..SandboxOptions::default()
+    };
     let mut world = World::new(&options);
     for _ in 0..2000 {
-        assert_eq!(world.basic_token(APP, SECRET).expect("a token").expires_in, 7200);
+        assert_eq!(
+            world.basic_token(APP, SECRET).expect("a token").expires_in,
+            7200
+        );
     }
 }

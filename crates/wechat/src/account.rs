@@ -161,9 +161,22 @@ pub const USUAL_ROTATIONS: u32 = 1000;
 
 impl Account {
     /// Creates an account with defaults for all optional settings.
-    pub fn usual(app_id: AppId, secret: SecretString, push_token: Option<SecretString>, reserve: Duration) -> Self {
+    pub fn usual(
+        app_id: AppId,
+        secret: SecretString,
+        push_token: Option<SecretString>,
+        reserve: Duration,
+    ) -> Self {
         let (token_api, rotations_per_day) = (TokenApi::Basic, USUAL_ROTATIONS);
-        Self { app_id, secret, push_token, token_api, reserve, ticket_reserve: reserve, rotations_per_day }
+        Self {
+            app_id,
+            secret,
+            push_token,
+            token_api,
+            reserve,
+            ticket_reserve: reserve,
+            rotations_per_day,
+        }
     }
 }
 
@@ -174,7 +187,10 @@ mod tests {
     #[test]
     fn an_appid_is_two_to_sixty_four_plain_characters() {
         for good in ["wx12345678", "dummy_app_key", "a-b", "ab"] {
-            assert_eq!(AppId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                AppId::parse(good).map(|id| id.to_string()),
+                Ok(good.to_owned())
+            );
         }
         for bad in ["", "a", "wx 1", "wx.1", "wx/1", "微信", &"x".repeat(65)] {
             assert_eq!(AppId::parse(bad), Err(AppIdError::Malformed), "{bad:?}");

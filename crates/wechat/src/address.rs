@@ -15,8 +15,17 @@ pub fn at(base: Option<&Url>, usual: &str) -> Option<Url> {
 
 /// Returns `base` without the path prefix common to all WeChat calls, which some users include.
 pub fn without_path_of_calls(mut base: Url) -> Url {
-    const PATHS: [&str; 4] = ["/cgi-bin/", "/connect/oauth2/authorize/", "/connect/oauth2/", "/connect/"];
-    if let Some(path) = PATHS.iter().find_map(|path| base.path().strip_suffix(path).map(|before| format!("{before}/"))) {
+    const PATHS: [&str; 4] = [
+        "/cgi-bin/",
+        "/connect/oauth2/authorize/",
+        "/connect/oauth2/",
+        "/connect/",
+    ];
+    if let Some(path) = PATHS.iter().find_map(|path| {
+        base.path()
+            .strip_suffix(path)
+            .map(|before| format!("{before}/"))
+    }) {
         base.set_path(&path);
     }
     base

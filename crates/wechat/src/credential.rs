@@ -66,8 +66,21 @@ mod tests {
     #[test]
     fn a_key_displays_as_it_is_stored() {
         let app_id = AppId::parse("wx123456789").expect("a good appid");
-        let shown = CredentialKind::ALL.map(|kind| CredentialKey { app_id: app_id.clone(), kind }.to_string());
-        assert_eq!(shown, ["wx123456789.token", "wx123456789.ticket", "wx123456789.card_ticket"]);
+        let shown = CredentialKind::ALL.map(|kind| {
+            CredentialKey {
+                app_id: app_id.clone(),
+                kind,
+            }
+            .to_string()
+        });
+        assert_eq!(
+            shown,
+            [
+                "wx123456789.token",
+                "wx123456789.ticket",
+                "wx123456789.card_ticket"
+            ]
+        );
     }
 
     #[test]

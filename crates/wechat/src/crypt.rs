@@ -29,7 +29,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess};
+use subtle::{
+    Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater, ConstantTimeLess,
+};
 
 use crate::account::AppId;
 use crate::signature::{self, Hex};
@@ -46,7 +48,9 @@ const HEAD: usize = 20;
 /// WeChat's keys end in a random character, so the two spare bits are often non-zero.
 const KEY_TEXT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
 /// An account's EncodingAESKey.
@@ -132,7 +136,8 @@ impl EnvelopeKey {
         let (bare, pad) = bytes.split_at_checked(bytes.len().checked_sub(padding)?)?;
         let (length, rest) = bare.get(HEAD - 4..)?.split_first_chunk::<4>()?;
         let app_id = rest.get(u32::from_be_bytes(*length) as usize..)?;
-        let is_whole = (1..=PAD).contains(&padding) && pad.iter().all(|byte| usize::from(*byte) == padding);
+        let is_whole =
+            (1..=PAD).contains(&padding) && pad.iter().all(|byte| usize::from(*byte) == padding);
         let is_app_id = (1..=64).contains(&app_id.len()) && app_id.iter().all(u8::is_ascii_graphic);
         (is_whole && is_app_id).then(|| String::from_utf8_lossy(app_id).into_owned())
     }
@@ -192,7 +197,10 @@ mod tests {
 
     #[test]
     fn wechats_own_example_is_opened_and_its_answer_comes_out() {
-        let (key, app) = (key(&"A".repeat(43)), AppId::parse("wxba5fad812f8e6fb9").expect("an appid"));
+        let (key, app) = (
+            key(&"A".repeat(43)),
+            AppId::parse("wxba5fad812f8e6fb9").expect("an appid"),
+        );
         let encrypt = "+qdx1OKCy+5JPCBFWw70tm0fJGb2Jmeia4FCB7kao+/Q5c/ohsOzQHi8khUOb05JCpj0JB4RvQMkUyus8TPxLKJGQqcvZqzDpVzazhZv\
                        6JsXUnnR8XGT740XgXZUXQ7vJVnAG+tE8NUd4yFyjPy7GgiaviNrlCTj+l5kdfMuFUPpRSrfMZuMcp3Fn2Pede2IuQrKEYwKSqFIZoNq\
                        J4M8EajAsjLY2km32IIjdf8YL/P50F7mStwntrA2cPDrM1kb6mOcfBgRtWygb3VIYnSeOBrebufAlr7F9mFUPAJGj04=";
@@ -202,10 +210,16 @@ mod tests {
             r#"{"ToUserName":"gh_97417a04a28d","FromUserName":"o9AgO5Kd5ggOC-bXrbNODIiE3bGY","CreateTime":1714112445,"#,
             r#""MsgType":"event","Event":"debug_demo","debug_str":"hello world"}"#
         );
-        assert_eq!(key.decrypt(&app, encrypt).as_deref(), Ok(message.as_bytes()));
+        assert_eq!(
+            key.decrypt(&app, encrypt).as_deref(),
+            Ok(message.as_bytes())
+        );
 
         let answer = key.encrypt(&app, br#"{"demo_resp":"good luck"}"#, *b"707722b803182950");
-        assert_eq!(answer, "ELGduP2YcVatjqIS+eZbp80MNLoAUWvzzyJxgGzxZO/5sAvd070Bs6qrLARC9nVHm48Y4hyRbtzve1L32tmxSQ==");
+        assert_eq!(
+            answer,
+            "ELGduP2YcVatjqIS+eZbp80MNLoAUWvzzyJxgGzxZO/5sAvd070Bs6qrLARC9nVHm48Y4hyRbtzve1L32tmxSQ=="
+        );
         let signature = super::signature("AAAAA", "1713424427", "415670741", &answer);
         assert_eq!(signature.text(), "1b9339964ed2e271e7c7b6ff2b0ef902fc94dea1");
     }
@@ -224,7 +238,10 @@ mod tests {
         let same = key(&format!("{}A", &KEY[..42]));
         for key in [key(KEY), same] {
             assert_eq!(key.encrypt(&app(), message.as_bytes(), RANDOM), encrypt);
-            assert_eq!(key.decrypt(&app(), encrypt).as_deref(), Ok(message.as_bytes()));
+            assert_eq!(
+                key.decrypt(&app(), encrypt).as_deref(),
+                Ok(message.as_bytes())
+            );
         }
         let signature = signature(TOKEN, "1409659813", "1372623149", encrypt);
         assert_eq!(signature.text(), "561e168ed36998036412e5ac16eb07a0cea01da6");
@@ -233,39 +250,84 @@ mod tests {
     #[test]
     fn the_edges_of_the_padding_come_out_as_in_other_programs() {
         for (message, encrypt) in [
-            ("success".to_owned(), "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ=="),
+            (
+                "success".to_owned(),
+                "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ==",
+            ),
             ("a".repeat(26), ALIGNED),
-            ("b".repeat(13), "sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX+Z1pg2X9Ztp0SYg=="),
+            (
+                "b".repeat(13),
+                "sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX+Z1pg2X9Ztp0SYg==",
+            ),
         ] {
-            assert_eq!(key(KEY).encrypt(&app(), message.as_bytes(), RANDOM), encrypt);
-            assert_eq!(key(KEY).decrypt(&app(), encrypt).as_deref(), Ok(message.as_bytes()));
+            assert_eq!(
+                key(KEY).encrypt(&app(), message.as_bytes(), RANDOM),
+                encrypt
+            );
+            assert_eq!(
+                key(KEY).decrypt(&app(), encrypt).as_deref(),
+                Ok(message.as_bytes())
+            );
         }
     }
 
     #[test]
     fn every_length_is_opened_again_and_only_by_its_key_and_its_app() {
-        let (other_key, other_app) = (key(&"B".repeat(43)), AppId::parse("wx5823bf96d3bd56c8").expect("an appid"));
+        let (other_key, other_app) = (
+            key(&"B".repeat(43)),
+            AppId::parse("wx5823bf96d3bd56c8").expect("an appid"),
+        );
         let longer = AppId::parse("wx5823bf96d3bd56c7x").expect("an appid");
         for length in 0..200 {
             let message = vec![b'm'; length];
             let encrypt = key(KEY).encrypt(&app(), &message, RANDOM);
             assert_eq!(STANDARD.decode(&encrypt).expect("base64").len() % PAD, 0);
             assert_eq!(key(KEY).decrypt(&app(), &encrypt), Ok(message), "{length}");
-            assert_eq!(key(KEY).decrypt(&other_app, &encrypt), Err(EnvelopeError), "{length}");
-            assert_eq!(key(KEY).decrypt(&longer, &encrypt), Err(EnvelopeError), "{length}");
-            assert_eq!(other_key.decrypt(&app(), &encrypt), Err(EnvelopeError), "{length}");
-            assert_eq!(key(KEY).foreign_app_id(&encrypt).as_deref(), Some(app().as_str()), "{length}");
+            assert_eq!(
+                key(KEY).decrypt(&other_app, &encrypt),
+                Err(EnvelopeError),
+                "{length}"
+            );
+            assert_eq!(
+                key(KEY).decrypt(&longer, &encrypt),
+                Err(EnvelopeError),
+                "{length}"
+            );
+            assert_eq!(
+                other_key.decrypt(&app(), &encrypt),
+                Err(EnvelopeError),
+                "{length}"
+            );
+            assert_eq!(
+                key(KEY).foreign_app_id(&encrypt).as_deref(),
+                Some(app().as_str()),
+                "{length}"
+            );
             assert_eq!(other_key.foreign_app_id(&encrypt), None, "{length}");
         }
     }
 
     #[test]
     fn a_key_is_forty_three_characters_and_shows_nothing() {
-        for wrong in ["", &KEY[1..], &format!("{KEY}="), &format!("{KEY}A"), &KEY.replace('j', "-"), &KEY.replace('j', "微")] {
-            assert_eq!(EnvelopeKey::parse(&SecretString::from(wrong)).err(), Some(EnvelopeKeyError), "{wrong:?}");
+        for wrong in [
+            "",
+            &KEY[1..],
+            &format!("{KEY}="),
+            &format!("{KEY}A"),
+            &KEY.replace('j', "-"),
+            &KEY.replace('j', "微"),
+        ] {
+            assert_eq!(
+                EnvelopeKey::parse(&SecretString::from(wrong)).err(),
+                Some(EnvelopeKeyError),
+                "{wrong:?}"
+            );
         }
         let shown = format!("{:?} {EnvelopeKeyError} {EnvelopeError}", key(KEY));
-        assert!(!shown.contains(&KEY[..4]) && !shown.contains("8d69") && !shown.contains("141"), "{shown}");
+        assert!(
+            !shown.contains(&KEY[..4]) && !shown.contains("8d69") && !shown.contains("141"),
+            "{shown}"
+        );
     }
 
     /// Encrypts `bytes` unchanged; the test supplies header, appid and padding.
@@ -280,16 +342,29 @@ mod tests {
 
     /// A plain block with this length field, message and padding.
     fn block(length: u32, message: &[u8], padding: &[u8]) -> Vec<u8> {
-        [&RANDOM[..], &length.to_be_bytes(), message, app().as_str().as_bytes(), padding].concat()
+        [
+            &RANDOM[..],
+            &length.to_be_bytes(),
+            message,
+            app().as_str().as_bytes(),
+            padding,
+        ]
+        .concat()
     }
 
     #[test]
     fn a_length_or_padding_that_does_not_fit_is_refused_with_the_one_error() {
         // 20 + 7 + 18 = 45, so 19 bytes of padding make 64.
         let open = |bytes| key(KEY).decrypt(&app(), &raw(bytes));
-        assert_eq!(open(block(7, b"success", &[19; 19])).as_deref(), Ok(&b"success"[..]));
+        assert_eq!(
+            open(block(7, b"success", &[19; 19])).as_deref(),
+            Ok(&b"success"[..])
+        );
         // Padded to 16 only, by a library's own PKCS#7: it still says where the message ends.
-        assert_eq!(open(block(7, b"success", &[3; 3])).as_deref(), Ok(&b"success"[..]));
+        assert_eq!(
+            open(block(7, b"success", &[3; 3])).as_deref(),
+            Ok(&b"success"[..])
+        );
         let mut stained = [19; 19];
         stained[3] = 18;
         for wrong in [
@@ -317,7 +392,11 @@ mod tests {
             "not base64!",
             "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXp pbi6Xb5CJDNdGLzlBP6xcQ==",
         ] {
-            assert_eq!(key(KEY).decrypt(&app(), wrong), Err(EnvelopeError), "{wrong:?}");
+            assert_eq!(
+                key(KEY).decrypt(&app(), wrong),
+                Err(EnvelopeError),
+                "{wrong:?}"
+            );
         }
     }
 
@@ -338,8 +417,9 @@ mod tests {
             prop_assert_eq!(matches, forged == encrypt);
         }
 
-        /// CBC lets a message be changed, which is why the signature is checked first; but nothing changes unseen, nothing is cut
-        /// off or added, and neither the appid nor the padding can be changed at all.
+        /// CBC lets a message be changed, which is why the signature is checked first; but nothing
+        /// changes unseen, nothing is cut off or added, and neither the appid nor the padding can
+        /// be changed at all.
         #[test]
         fn a_changed_byte_is_refused_or_shows_in_a_message_of_the_same_length(
             plain in prop::collection::vec(any::<u8>(), 0..120), at: prop::sample::Index, flip in 1u8..,
@@ -350,7 +430,8 @@ mod tests {
             if let Ok(other) = key(KEY).decrypt(&app(), &STANDARD.encode(&bytes)) {
                 prop_assert_eq!(other.len(), plain.len());
                 prop_assert_ne!(&other, &plain);
-                // The changed block comes out as noise, so it was none of those that hold only appid and padding.
+                // The changed block comes out as noise, so it was none of those that hold only
+                // appid and padding.
                 prop_assert!(at / 16 * 16 < HEAD + plain.len());
             }
         }

@@ -47,16 +47,18 @@ impl Errcode {
             // On the token endpoints 40001 refers to the secret, elsewhere to the token.
             (40001, Call::Token) => Kind::Permanent,
             (40001 | 40014 | 42001, Call::WithToken) => Kind::StaleToken,
-            (40003 | 40029 | 40030 | 40163 | 41003 | 41008 | 42002 | 42003 | 42007, _) => Kind::Visitor,
+            (40003 | 40029 | 40030 | 40163 | 41003 | 41008 | 42002 | 42003 | 42007, _) => {
+                Kind::Visitor
+            }
             // A user-level token belongs to one visitor; its failure does not affect the account's
             // token.
             (40001 | 40014 | 42001, Call::Visitor) => Kind::Visitor,
             // -1 means busy; 45011 is the per-minute limit.
             (-1 | 45011, _) => Kind::Temporary,
             (
-                40002 | 40013 | 40014 | 40066 | 40097 | 40125 | 40164 | 40243 | 41001 | 41002 | 41004 | 42001 | 43002 | 43003
-                | 44002 | 45009 | 47001 | 48001 | 48004 | 48006 | 50002 | 50004 | 50007 | 60020 | 61004 | 61024 | 89501 | 89503
-                | 89506 | 89507,
+                40002 | 40013 | 40014 | 40066 | 40097 | 40125 | 40164 | 40243 | 41001 | 41002
+                | 41004 | 42001 | 43002 | 43003 | 44002 | 45009 | 47001 | 48001 | 48004 | 48006
+                | 50002 | 50004 | 50007 | 60020 | 61004 | 61024 | 89501 | 89503 | 89506 | 89507,
                 _,
             ) => Kind::Permanent,
             // Undocumented code: assume that immediate retries do not help, but that it may pass.
@@ -71,16 +73,30 @@ impl Errcode {
                 "the AppSecret is wrong or belongs to another account: compare it with the console"
             }
             (40013, _) => "the appid is wrong: look for a typo or a letter of the wrong case",
-            (40164 | 61004, _) => "add this server's outgoing address to the account's IP whitelist in the console",
-            (60020, _) => "add this server's outgoing address to the application's trusted IPs (企业可信IP) in WeCom's console",
-            (40243, _) => "the AppSecret is frozen: unfreeze it in the console and wait ten minutes",
-            (45009, _) => "the account's quota for the day is spent: wait for the next day or clear it in the console",
+            (40164 | 61004, _) => {
+                "add this server's outgoing address to the account's IP whitelist in the console"
+            }
+            (60020, _) => {
+                "add this server's outgoing address to the application's trusted IPs (企业可信IP) in WeCom's console"
+            }
+            (40243, _) => {
+                "the AppSecret is frozen: unfreeze it in the console and wait ten minutes"
+            }
+            (45009, _) => {
+                "the account's quota for the day is spent: wait for the next day or clear it in the console"
+            }
             (45011, _) => "too many calls in this minute: it passes by itself",
-            (40003, _) => "the openid is not one of this account's: look for a typo, or for an openid of another account",
+            (40003, _) => {
+                "the openid is not one of this account's: look for a typo, or for an openid of another account"
+            }
             (48001, _) => "this type of account may not use the call, or it is not verified",
             (50002 | 50007, _) => "WeChat has limited or frozen this account",
-            (89501 | 89503, _) => "the account's administrator must confirm this server's address in WeChat",
-            (89506 | 89507, _) => "the administrator refused this server's address: wait out the ban, then ask again",
+            (89501 | 89503, _) => {
+                "the account's administrator must confirm this server's address in WeChat"
+            }
+            (89506 | 89507, _) => {
+                "the administrator refused this server's address: wait out the ban, then ask again"
+            }
             _ => return None,
         })
     }
@@ -102,7 +118,11 @@ mod tests {
             assert_eq!(Errcode(code).kind(Call::WithToken), Kind::Visitor, "{code}");
         }
         for code in [40001, 40014, 42001] {
-            assert_eq!(Errcode(code).kind(Call::Visitor), Kind::Visitor, "{code}: a user-level token");
+            assert_eq!(
+                Errcode(code).kind(Call::Visitor),
+                Kind::Visitor,
+                "{code}: a user-level token"
+            );
         }
     }
 

@@ -90,18 +90,30 @@ impl WechatError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Refused { call, code, .. } => code.kind(*call),
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => Kind::Temporary,
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreadable { .. } => Kind::Temporary,
         }
     }
 
     /// True if WeChat may have executed the call and only the answer was lost.
     pub fn may_have_been_granted(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Broken { .. })
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Broken { .. }
+        )
     }
 
     /// True if a daily or per-minute quota is exhausted.
     pub fn is_quota(&self) -> bool {
-        matches!(self, Self::Refused { code: Errcode(45009 | 45011), .. })
+        matches!(
+            self,
+            Self::Refused {
+                code: Errcode(45009 | 45011),
+                ..
+            }
+        )
     }
 
     /// Advice for the operator, if known.
@@ -136,7 +148,10 @@ impl WechatClient {
     /// Creates a client that tries `hosts` in order on connection failures. `timeout` bounds each
     /// call over all hosts.
     pub fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
-        Ok(Self::over(Arc::new(HttpWire::new(hosts, timeout)?), timeout))
+        Ok(Self::over(
+            Arc::new(HttpWire::new(hosts, timeout)?),
+            timeout,
+        ))
     }
 
     /// Creates a client whose calls use `wire`, each bounded by `timeout`.
@@ -156,21 +171,36 @@ impl WechatClient {
         let (app_id, secret) = (account.app_id.as_str(), account.secret.expose_secret());
         let (status, body) = match account.token_api {
             TokenApi::Basic => {
-                let query = [("grant_type", "client_credential"), ("appid", app_id), ("secret", secret)];
+                let query = [
+                    ("grant_type", "client_credential"),
+                    ("appid", app_id),
+                    ("secret", secret),
+                ];
                 self.send("/cgi-bin/token", &query, None).await?
             }
             TokenApi::Stable => {
                 let body = serde_json::json!({
                     "grant_type": "client_credential", "appid": app_id, "secret": secret, "force_refresh": force,
                 });
-                self.send("/cgi-bin/stable_token", &[], Some(body.to_string())).await?
+                self.send("/cgi-bin/stable_token", &[], Some(body.to_string()))
+                    .await?
             }
         };
-        reply::grant(Call::Token, status, &body, "access_token", &[&account.secret])
+        reply::grant(
+            Call::Token,
+            status,
+            &body,
+            "access_token",
+            &[&account.secret],
+        )
     }
 
     /// Fetches the ticket of `kind` with the app-level `token`; `None` if `kind` is not a ticket.
-    pub async fn ticket(&self, token: &SecretString, kind: CredentialKind) -> Option<Result<Grant, WechatError>> {
+    pub async fn ticket(
+        &self,
+        token: &SecretString,
+        kind: CredentialKind,
+    ) -> Option<Result<Grant, WechatError>> {
         let kind = match kind {
             CredentialKind::AccessToken => return None,
             CredentialKind::JsapiTicket => "jsapi",
@@ -178,12 +208,23 @@ impl WechatClient {
         };
         let query = [("access_token", token.expose_secret()), ("type", kind)];
         let answer = self.send("/cgi-bin/ticket/getticket", &query, None).await;
-        Some(answer.and_then(|(status, body)| reply::grant(Call::WithToken, status, &body, "ticket", &[token])))
+        Some(answer.and_then(|(status, body)| {
+            reply::grant(Call::WithToken, status, &body, "ticket", &[token])
+        }))
     }
 
     /// Sends one call and returns the answer's HTTP status and body, uninterpreted.
-    async fn send(&self, path: &str, query: &[(&str, &str)], json: Option<String>) -> Result<(u16, Vec<u8>), WechatError> {
+    async fn send(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        json: Option<String>,
+    ) -> Result<(u16, Vec<u8>), WechatError> {
         let sent = self.wire.send(Request { path, query, json });
-        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(WechatError::TimedOut { after: self.timeout }))
+        tokio::time::timeout(self.timeout, sent)
+            .await
+            .unwrap_or(Err(WechatError::TimedOut {
+                after: self.timeout,
+            }))
     }
 }

@@ -7,8 +7,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// The JS-SDK signature of `wx.config`: lower-case hex sha1 of
-/// `jsapi_ticket=…&noncestr=…&timestamp=…&url=…`, all values raw, `timestamp` in seconds, `url` without its `#…`.
-/// Source: WeChat, JS-SDK 使用权限签名算法.
+/// `jsapi_ticket=…&noncestr=…&timestamp=…&url=…`, all values raw, `timestamp` in seconds, `url`
+/// without its `#…`. Source: WeChat, JS-SDK 使用权限签名算法.
 pub fn jsapi(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> Hex<20> {
     let mut sha1 = Sha1::new();
     for part in ["jsapi_ticket=", ticket, "&noncestr=", nonce, "&timestamp="] {
@@ -49,7 +49,10 @@ pub fn realm_v2(secret: &str, method: &str, path: &str, query: &str, body: &[u8]
 /// True if `claimed` is the `HS256` signature of `message`: HMAC-SHA256 under `secret`, compared in
 /// constant time. Source: RFC 7518, 3.2.
 pub fn hs256_matches(secret: &[u8], message: &[u8], claimed: &[u8]) -> bool {
-    keyed(secret).chain_update(message).verify_slice(claimed).is_ok()
+    keyed(secret)
+        .chain_update(message)
+        .verify_slice(claimed)
+        .is_ok()
 }
 
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {
@@ -57,18 +60,25 @@ fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     <Hmac<Sha256>>::new_from_slice(secret).expect("an HMAC takes a key of any length")
 }
 
-/// The decoded pairs of a query as version 2 signs them: `sign` left out, names and values encoded again with only
-/// `A-Za-z0-9-._~` bare, sorted as encoded by name then value, `k=v` joined by `&`. No value can be cut into two.
+/// The decoded pairs of a query as version 2 signs them: `sign` left out, names and values encoded
+/// again with only `A-Za-z0-9-._~` bare, sorted as encoded by name then value, `k=v` joined by `&`.
+/// No value can be cut into two.
 pub fn canonical_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut encoded: Vec<(String, String)> =
-        pairs.into_iter().filter(|(name, _)| *name != "sign").map(|(name, value)| (encode(name), encode(value))).collect();
+    let mut encoded: Vec<(String, String)> = pairs
+        .into_iter()
+        .filter(|(name, _)| *name != "sign")
+        .map(|(name, value)| (encode(name), encode(value)))
+        .collect();
     encoded.sort();
-    let joined: Vec<String> = encoded.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let joined: Vec<String> = encoded
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     joined.join("&")
 }
 
-/// The signature of WeChat's server check: sha1 of token, timestamp and nonce, sorted as byte strings and joined.
-/// Source: WeChat, 接入指南 (验证消息的确来自微信服务器).
+/// The signature of WeChat's server check: sha1 of token, timestamp and nonce, sorted as byte
+/// strings and joined. Source: WeChat, 接入指南 (验证消息的确来自微信服务器).
 pub fn push(token: &str, timestamp: &str, nonce: &str) -> Hex<20> {
     sorted([token, timestamp, nonce])
 }
@@ -95,7 +105,10 @@ pub fn random_id() -> String {
 
 /// True if `text` has the format of [`random_id`].
 pub fn is_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A digest of `N` bytes, displayed as lower-case hex.
@@ -119,8 +132,13 @@ impl<const N: usize> Hex<N> {
     /// True if `claimed` is this digest in hex, in either case. Compares in constant time.
     pub fn matches(&self, claimed: &str) -> bool {
         let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
-        let Ok(claimed) = <[[u8; 2]; N]>::try_from(claimed) else { return false };
-        let (ours, theirs) = (self.0.map(hex_digits), claimed.map(|pair| pair.map(|digit| digit.to_ascii_lowercase())));
+        let Ok(claimed) = <[[u8; 2]; N]>::try_from(claimed) else {
+            return false;
+        };
+        let (ours, theirs) = (
+            self.0.map(hex_digits),
+            claimed.map(|pair| pair.map(|digit| digit.to_ascii_lowercase())),
+        );
         rest.is_empty() && bool::from(ours.as_flattened().ct_eq(theirs.as_flattened()))
     }
 }
@@ -128,7 +146,10 @@ impl<const N: usize> Hex<N> {
 /// One byte in lower-case hex.
 fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+    [
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]
 }
 
 impl<const N: usize> From<[u8; N]> for Hex<N> {
@@ -163,7 +184,11 @@ impl Decimal {
 
 fn encode(text: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const BARE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const BARE: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
     utf8_percent_encode(text, BARE).to_string()
 }
 
@@ -172,12 +197,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TICKET: &str = "sM4AOVdWfPE4DxkXGEs8VMCPGGVi4C3VM0P37wVUCFvkVAy_90u5h9nbSlYy3-Sl-HhTdfl2fzFy1AOcHKP7qg";
+    const TICKET: &str =
+        "sM4AOVdWfPE4DxkXGEs8VMCPGGVi4C3VM0P37wVUCFvkVAy_90u5h9nbSlYy3-Sl-HhTdfl2fzFy1AOcHKP7qg";
     const NONCE: &str = "Wm3WZYTPz0wzccnW";
 
     #[test]
     fn wechats_own_js_sdk_examples_come_out() {
-        let now = jsapi(TICKET, NONCE, 1_414_587_457, "http://mp.weixin.qq.com?params=value");
+        let now = jsapi(
+            TICKET,
+            NONCE,
+            1_414_587_457,
+            "http://mp.weixin.qq.com?params=value",
+        );
         assert_eq!(now.text(), "0f9de62fce790f9a083d5c99e95740ceb90c27ed");
         let older = jsapi(TICKET, NONCE, 1_414_587_457, "http://mp.weixin.qq.com");
         assert_eq!(older.text(), "f4d90daf4b3bca3078ab155816175ba34c443a7b");
@@ -194,13 +225,25 @@ mod tests {
 
     #[test]
     fn the_server_check_of_wechats_crypto_example_comes_out() {
-        assert_eq!(push("AAAAA", "1714112445", "415670741").text(), "6c5c811b55cc85e0e1b54100749188c20beb3f5d");
+        assert_eq!(
+            push("AAAAA", "1714112445", "415670741").text(),
+            "6c5c811b55cc85e0e1b54100749188c20beb3f5d"
+        );
     }
 
     #[test]
     fn a_query_is_signed_sorted_encoded_and_without_its_sign() {
-        let pairs = [("ts", "1"), ("sign", "x"), ("nonce", "a&b=c"), ("realm", "R 1"), ("nonce", "A")];
-        assert_eq!(canonical_query(pairs), "nonce=A&nonce=a%26b%3Dc&realm=R%201&ts=1");
+        let pairs = [
+            ("ts", "1"),
+            ("sign", "x"),
+            ("nonce", "a&b=c"),
+            ("realm", "R 1"),
+            ("nonce", "A"),
+        ];
+        assert_eq!(
+            canonical_query(pairs),
+            "nonce=A&nonce=a%26b%3Dc&realm=R%201&ts=1"
+        );
     }
 
     proptest! {

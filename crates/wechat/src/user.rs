@@ -17,7 +17,11 @@ pub enum Language {
 }
 
 impl Language {
-    const NAMES: [(&'static str, Self); 3] = [("zh_CN", Self::Simplified), ("zh_TW", Self::Traditional), ("en", Self::English)];
+    const NAMES: [(&'static str, Self); 3] = [
+        ("zh_CN", Self::Simplified),
+        ("zh_TW", Self::Traditional),
+        ("en", Self::English),
+    ];
 
     /// Returns WeChat's name for the language.
     pub fn name(self) -> &'static str {
@@ -26,7 +30,10 @@ impl Language {
 
     /// Returns the language of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, language)| *language)
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, language)| *language)
     }
 }
 
@@ -34,8 +41,17 @@ impl WechatClient {
     /// Fetches WeChat's JSON object about `openid`, unchanged, with the account's app-level
     /// `token`. For a non-follower it is little more than `{"subscribe": 0, "openid": …}`. Source:
     /// 获取用户基本信息.
-    pub async fn user_info(&self, token: &SecretString, openid: &str, language: Language) -> Result<String, WechatError> {
-        let query = [("access_token", token.expose_secret()), ("openid", openid), ("lang", language.name())];
+    pub async fn user_info(
+        &self,
+        token: &SecretString,
+        openid: &str,
+        language: Language,
+    ) -> Result<String, WechatError> {
+        let query = [
+            ("access_token", token.expose_secret()),
+            ("openid", openid),
+            ("lang", language.name()),
+        ];
         let (status, body) = self.send("/cgi-bin/user/info", &query, None).await?;
         let object = reply::success(Call::WithToken, status, &body, &[token])?;
         // Passed through unchanged unless a strict parser would reject it.

@@ -27,7 +27,9 @@ pub struct Request<'a> {
 /// Prints the path only: everything else may be secret.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -35,7 +37,10 @@ impl fmt::Debug for Request<'_> {
 pub trait Wire: fmt::Debug + Send + Sync + 'static {
     /// Sends `request` and returns the answer's HTTP status and body. Does not retry a call that
     /// may have arrived, because it may have issued a token.
-    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>>;
+    fn send<'a>(
+        &'a self,
+        request: Request<'a>,
+    ) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>>;
 }
 
 /// HTTP to WeChat's hosts.
@@ -56,7 +61,9 @@ impl HttpWire {
     /// Creates a client that tries `hosts` in order on connection failures. `timeout` covers all of
     /// them together.
     pub(super) fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
-        let shares = u32::try_from(hosts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let shares = u32::try_from(hosts.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         let mut http = Client::builder()
             .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
             // A redirect would send a secret to a host that is not configured.
@@ -69,11 +76,19 @@ impl HttpWire {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| ClientError::of(&error))?;
-        Ok(Self { http, hosts, timeout, preferred: AtomicUsize::new(0), calls: AtomicUsize::new(0) })
+        Ok(Self {
+            http,
+            hosts,
+            timeout,
+            preferred: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+        })
     }
 
     async fn carry(&self, request: Request<'_>) -> Result<(u16, Vec<u8>), WechatError> {
-        let mut last = WechatError::Unreachable { cause: "no host is configured".to_owned() };
+        let mut last = WechatError::Unreachable {
+            cause: "no host is configured".to_owned(),
+        };
         let first = self.first_host();
         for turn in 0..self.hosts.len() {
             let host = (first + turn) % self.hosts.len();
@@ -82,16 +97,32 @@ impl HttpWire {
                     self.preferred.store(host, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error) if error.is_connect() => last = WechatError::Unreachable { cause: chain(&error.without_url()) },
-                Err(error) if error.is_timeout() => return Err(WechatError::TimedOut { after: self.timeout }),
-                Err(error) => return Err(WechatError::Broken { cause: chain(&error.without_url()) }),
+                Err(error) if error.is_connect() => {
+                    last = WechatError::Unreachable {
+                        cause: chain(&error.without_url()),
+                    }
+                }
+                Err(error) if error.is_timeout() => {
+                    return Err(WechatError::TimedOut {
+                        after: self.timeout,
+                    });
+                }
+                Err(error) => {
+                    return Err(WechatError::Broken {
+                        cause: chain(&error.without_url()),
+                    });
+                }
             }
         }
         Err(last)
     }
 
     fn first_host(&self) -> usize {
-        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(HOMESICK_AFTER) {
+        if self
+            .calls
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(HOMESICK_AFTER)
+        {
             self.preferred.store(0, Ordering::Relaxed);
         }
         self.preferred.load(Ordering::Relaxed)
@@ -99,19 +130,30 @@ impl HttpWire {
 
     fn request(&self, host: &Url, request: &Request<'_>) -> RequestBuilder {
         let mut url = host.clone();
-        url.set_path(&format!("{}{}", host.path().trim_end_matches('/'), request.path));
+        url.set_path(&format!(
+            "{}{}",
+            host.path().trim_end_matches('/'),
+            request.path
+        ));
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(request.query);
         }
         match &request.json {
             None => self.http.get(url),
-            Some(body) => self.http.post(url).header("content-type", "application/json").body(body.clone()),
+            Some(body) => self
+                .http
+                .post(url)
+                .header("content-type", "application/json")
+                .body(body.clone()),
         }
     }
 }
 
 impl Wire for HttpWire {
-    fn send<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
+    fn send<'a>(
+        &'a self,
+        request: Request<'a>,
+    ) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
         self.carry(request).boxed()
     }
 }

@@ -1,5 +1,6 @@
-//! Who calls `POST /login`: a page, by its origin, or a back end. Pages may begin a login from our own origin, from private addresses and
-//! from the origins in the settings, because whoever shows a QR code learns who scanned it.
+//! Who calls `POST /login`: a page, by its origin, or a back end. Pages may begin a login from our
+//! own origin, from private addresses and from the origins in the settings, because whoever shows a
+//! QR code learns who scanned it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -28,7 +29,8 @@ enum Shown<'a> {
     Nameless,
 }
 
-/// Who begins a login by this request; `base` is this server's address. An error if it is a page that may not.
+/// Who begins a login by this request; `base` is this server's address. An error if it is a page
+/// that may not.
 pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Beginner, ApiError> {
     let page = match shown(req.headers()) {
         Shown::Nothing => return Ok(Beginner::BackEnd(host_of(base))),
@@ -46,8 +48,11 @@ pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Begi
 
 /// Whether pages of `origin` may call the login's routes although `cors` does not list it.
 pub(in crate::http) fn may_call(req: &HttpRequest, state: &AppState, origin: &HeaderValue) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    state.access().login.sites.contains(origin) || public_address::base(req, state).is_ok_and(|base| is_own(origin, &base))
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    state.access().login.sites.contains(origin)
+        || public_address::base(req, state).is_ok_and(|base| is_own(origin, &base))
 }
 
 fn shown(headers: &HeaderMap) -> Shown<'_> {
@@ -61,7 +66,9 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
     }
     // Current browsers send an Origin with a POST; older ones and some extensions send only these.
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
-    let referer = headers.get(header::REFERER).and_then(|referer| origin_of(referer.to_str().ok()?));
+    let referer = headers
+        .get(header::REFERER)
+        .and_then(|referer| origin_of(referer.to_str().ok()?));
     match (site, referer) {
         (Some(b"same-origin" | b"none"), _) => Shown::Same,
         (_, Some(origin)) => Shown::Origin(origin),
@@ -72,22 +79,30 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 
 /// The scheme, host and port of an http address.
 fn origin_of(address: &str) -> Option<&str> {
-    let host = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"))?;
+    let host = address
+        .strip_prefix("https://")
+        .or_else(|| address.strip_prefix("http://"))?;
     let end = address.len() - host.len() + host.find(['/', '?', '#']).unwrap_or(host.len());
     Some(&address[..end])
 }
 
-/// Whether `origin` is this server's. An https origin counts as ours, too, if a proxy does not report https.
+/// Whether `origin` is this server's. An https origin counts as ours, too, if a proxy does not
+/// report https.
 fn is_own(origin: &str, base: &Url) -> bool {
-    let Ok(page) = Url::parse(origin) else { return false };
-    let is_silent_proxy = page.scheme() == "https" && base.scheme() == "http" && page.port().or(base.port()).is_none();
+    let Ok(page) = Url::parse(origin) else {
+        return false;
+    };
+    let is_silent_proxy = page.scheme() == "https"
+        && base.scheme() == "http"
+        && page.port().or(base.port()).is_none();
     page.origin() == base.origin() || (is_silent_proxy && page.host() == base.host())
 }
 
 /// This server's host and port, as the site's name for a back end that sends none.
 fn host_of(base: &Url) -> String {
     let host = base.host_str().unwrap_or_default();
-    base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    base.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -97,7 +112,12 @@ mod tests {
     #[track_caller]
     fn check(headers: &[(&'static str, &'static str)], expected: &Shown<'_>) {
         let mut map = HeaderMap::new();
-        headers.iter().for_each(|&(name, value)| map.append(HeaderName::from_static(name), HeaderValue::from_static(value)));
+        headers.iter().for_each(|&(name, value)| {
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
         assert_eq!(&shown(&map), expected, "{headers:?}");
     }
 
@@ -105,13 +125,34 @@ mod tests {
     fn a_page_is_detected_by_origin_or_older_headers() {
         let evil = Shown::Origin("https://evil.org");
         check(&[("origin", "https://evil.org")], &evil);
-        check(&[("origin", "https://evil.org"), ("sec-fetch-site", "same-origin")], &evil);
-        check(&[("referer", "https://evil.org/page?x=https://shop.example.com/")], &evil);
-        check(&[("referer", "https://evil.org"), ("sec-fetch-site", "cross-site")], &evil);
+        check(
+            &[
+                ("origin", "https://evil.org"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            &evil,
+        );
+        check(
+            &[(
+                "referer",
+                "https://evil.org/page?x=https://shop.example.com/",
+            )],
+            &evil,
+        );
+        check(
+            &[
+                ("referer", "https://evil.org"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            &evil,
+        );
         for nameless in [
             &[("origin", "null")][..],
             &[("origin", "")],
-            &[("origin", "https://a.example"), ("origin", "https://b.example")],
+            &[
+                ("origin", "https://a.example"),
+                ("origin", "https://b.example"),
+            ],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
             &[("sec-fetch-site", "cross-site"), ("referer", "about:blank")],
@@ -127,7 +168,11 @@ mod tests {
             &[][..],
             &[("user-agent", "curl/8.5.0"), ("accept", "*/*")],
             // Node's fetch.
-            &[("sec-fetch-mode", "cors"), ("user-agent", "node"), ("accept-language", "*")],
+            &[
+                ("sec-fetch-mode", "cors"),
+                ("user-agent", "node"),
+                ("accept-language", "*"),
+            ],
             &[("referer", "")],
         ] {
             check(headers, &Shown::Nothing);
@@ -137,8 +182,14 @@ mod tests {
     #[test]
     fn an_origin_is_ours_by_scheme_host_and_port() {
         let is = |origin: &str, base: &str| is_own(origin, &base.parse().expect("an address"));
-        assert!(is("https://wx.example.com", "https://wx.example.com/prefix/") && is("http://a:3030", "http://a:3030/"));
-        assert!(is("https://wx.example.com", "http://wx.example.com/"), "a proxy that says nothing of https");
+        assert!(
+            is("https://wx.example.com", "https://wx.example.com/prefix/")
+                && is("http://a:3030", "http://a:3030/")
+        );
+        assert!(
+            is("https://wx.example.com", "http://wx.example.com/"),
+            "a proxy that says nothing of https"
+        );
         for other in [
             "http://wx.example.com",
             "https://wx.example.com:8443",

@@ -1,5 +1,6 @@
-//! Login by scanning, with the routes of haowang1013/wechat-server: a desktop begins a login (`open`; `beginner` checks that it may) and
-//! polls it (`poll`), and the phone that scanned comes back from WeChat (`scanned`).
+//! Login by scanning, with the routes of haowang1013/wechat-server: a desktop begins a login
+//! (`open`; `beginner` checks that it may) and polls it (`poll`), and the phone that scanned comes
+//! back from WeChat (`scanned`).
 
 use super::route::Route;
 

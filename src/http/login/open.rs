@@ -13,28 +13,45 @@ use crate::http::public_address;
 use crate::http::route::{Call, Pages, Route};
 use crate::login::Opened;
 
-pub(super) const ROUTE: Route = Route::post("/login", |call| Box::pin(post(call))).pages(Pages::LoginSites);
+pub(super) const ROUTE: Route =
+    Route::post("/login", |call| Box::pin(post(call))).pages(Pages::LoginSites);
 
 async fn post(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let params = Params::of(req);
     let app_id = match params.one("appid")? {
         Some(named) => named.to_owned(),
-        None => state.access().first_app.as_ref().ok_or(ApiError::UnknownApp)?.to_string(),
+        None => state
+            .access()
+            .first_app
+            .as_ref()
+            .ok_or(ApiError::UnknownApp)?
+            .to_string(),
     };
     let credentials = state.account_for(req.head(), &app_id).await?;
     let base = public_address::base(req, state)?;
     let beginner = beginner::of(req, state, &base)?;
     let _permit = state.permit_for(req.head(), &credentials)?;
-    let Opened { uuid, picture } = state.logins.open_scan(&app_id, beginner, state.client_ip(req.head())).await?;
+    let Opened { uuid, picture } = state
+        .logins
+        .open_scan(&app_id, beginner, state.client_ip(req.head()))
+        .await?;
     // Encoded twice and marked so, as the original does, because proxies decode the path once.
-    let text = byte_serialize(at_wechat(state, &base, &app_id, &picture).as_bytes()).collect::<String>().replace('%', "%25");
+    let text = byte_serialize(at_wechat(state, &base, &app_id, &picture).as_bytes())
+        .collect::<String>()
+        .replace('%', "%25");
     let answer = serde_json::json!({
         "uuid": uuid,
         "app_id": app_id,
         "query_url": format!("{base}login/{uuid}"),
         "qrcode_url": format!("{base}qrcode/{text}?unescape=true"),
     });
-    let headers = ((header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE));
-    Ok(HttpResponse::Created().insert_header(headers.0).insert_header(headers.1).body(answer.to_string()))
+    let headers = (
+        (header::CONTENT_TYPE, JSON),
+        (header::CACHE_CONTROL, NO_STORE),
+    );
+    Ok(HttpResponse::Created()
+        .insert_header(headers.0)
+        .insert_header(headers.1)
+        .body(answer.to_string()))
 }

@@ -15,5 +15,11 @@ pub(super) const LOGINS: &str = "login";
 /// The address in the QR code, where WeChat asks the person who scans.
 pub(super) fn at_wechat(state: &AppState, base: &Url, app_id: &str, picture: &str) -> String {
     let callback = format!("{base}{}", CALLBACK.trim_start_matches('/'));
-    authorize_url(&state.options.open, app_id, &callback, Scope::UserInfo.name(), picture)
+    authorize_url(
+        &state.options.open,
+        app_id,
+        &callback,
+        Scope::UserInfo.name(),
+        picture,
+    )
 }

@@ -1,6 +1,7 @@
-//! Who may call the neighbours whose protocol has no authentication: programs in a network that the settings allow. If the settings name a
-//! realm, the request must also be signed by it. Web pages are refused whatever `cors` says, because any page that a person on such a
-//! network opens could call with that person's address.
+//! Who may call the neighbours whose protocol has no authentication: programs in a network that the
+//! settings allow. If the settings name a realm, the request must also be signed by it. Web pages
+//! are refused whatever `cors` says, because any page that a person on such a network opens could
+//! call with that person's address.
 
 use actix_web::HttpRequest;
 
@@ -66,8 +67,14 @@ impl Refusal {
     }
 }
 
-/// Checks that a program in the networks of `policy` calls. [`check_signature`] checks the signature, if one is required.
-pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, effect: Effect) -> Result<(), Refusal> {
+/// Checks that a program in the networks of `policy` calls. [`check_signature`] checks the
+/// signature, if one is required.
+pub(super) fn check(
+    req: &HttpRequest,
+    state: &AppState,
+    policy: &CallerPolicy,
+    effect: Effect,
+) -> Result<(), Refusal> {
     if browser::is_page(req.headers()) {
         return Err(Refusal::Page);
     }
@@ -84,14 +91,16 @@ pub(super) fn check(req: &HttpRequest, state: &AppState, policy: &CallerPolicy, 
     }
 }
 
-/// What a signed request is about: the account must be on the realm's list, and the credential among its keys.
+/// What a signed request is about: the account must be on the realm's list, and the credential
+/// among its keys.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) app: Option<&'a str>,
     pub(super) kind: Option<CredentialKind>,
 }
 
-/// Checks that the realm of `policy` signed the request with version 2; without a realm every request passes.
+/// Checks that the realm of `policy` signed the request with version 2; without a realm every
+/// request passes.
 pub(super) fn check_signature(
     req: &HttpRequest,
     body: &[u8],
@@ -100,10 +109,19 @@ pub(super) fn check_signature(
     asked: Asked<'_>,
     state: &AppState,
 ) -> Result<(), Refusal> {
-    let Some(wanted) = &policy.realm else { return Ok(()) };
-    let request = SignedRequest { method: req.method().as_str(), path: req.uri().path(), raw_query: req.query_string(), body };
+    let Some(wanted) = &policy.realm else {
+        return Ok(());
+    };
+    let request = SignedRequest {
+        method: req.method().as_str(),
+        path: req.uri().path(),
+        raw_query: req.query_string(),
+        body,
+    };
     let from = || client_ip::named(req.head(), &state.options.trusted_proxies).ok();
-    let (realm, _) = realms.signed(&request, from, state.clock().wall(), Accept::V2Only).map_err(Refusal::Signature)?;
+    let (realm, _) = realms
+        .signed(&request, from, state.clock().wall(), Accept::V2Only)
+        .map_err(Refusal::Signature)?;
     if realm.key != *wanted {
         return Err(Refusal::OtherRealm);
     }

@@ -1,5 +1,6 @@
-//! Routes of other servers, so that their clients work with this one: each a thin adapter over the credentials or the sources, with
-//! answers and errors in that server's own form. A new neighbour is one file and one line in [`ALL`].
+//! Routes of other servers, so that their clients work with this one: each a thin adapter over the
+//! credentials or the sources, with answers and errors in that server's own form. A new neighbour
+//! is one file and one line in [`ALL`].
 
 use std::sync::Arc;
 
@@ -21,10 +22,14 @@ pub(super) const ALL: [Neighbour; 3] = [hub::NEIGHBOUR, tokenboy::NEIGHBOUR, wet
 
 /// What the neighbours' routes need of the settings.
 pub(super) fn settings(config: &Config) -> Vec<Arc<dyn NeighbourSettings>> {
-    ALL.iter().filter_map(|neighbour| (neighbour.settings)(config)).collect()
+    ALL.iter()
+        .filter_map(|neighbour| (neighbour.settings)(config))
+        .collect()
 }
 
 /// The routes that a network alone opens, for the log.
 pub fn openings(state: &AppState) -> Vec<Opening> {
-    ALL.iter().filter_map(|neighbour| (neighbour.opening)(state)).collect()
+    ALL.iter()
+        .filter_map(|neighbour| (neighbour.opening)(state))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! `GET /oauth/{appid}/callback`: a visitor comes back from WeChat and goes on to the site, or sees why not.
+//! `GET /oauth/{appid}/callback`: a visitor comes back from WeChat and goes on to the site, or sees
+//! why not.
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,7 +15,8 @@ use crate::http::route::{Call, Route};
 use crate::login::{Arrived, Stop};
 use wechat::account::Account;
 
-pub(super) const ROUTE: Route = Route::get("/oauth/{appid}/callback", |call| Box::pin(get(call))).words_only();
+pub(super) const ROUTE: Route =
+    Route::get("/oauth/{appid}/callback", |call| Box::pin(get(call))).words_only();
 
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
@@ -24,28 +26,55 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let credentials = match state.account_for(req.head(), call.app_id()).await {
         Ok(credentials) => credentials,
         // Removed from the settings meanwhile: the visitor still gets a page.
-        Err(ApiError::UnknownApp) => return Ok(page::visitor(req, Page::Expired(WayOn { host, ..WayOn::default() }))),
+        Err(ApiError::UnknownApp) => {
+            return Ok(page::visitor(
+                req,
+                Page::Expired(WayOn {
+                    host,
+                    ..WayOn::default()
+                }),
+            ));
+        }
         Err(_) => return Ok(page::overloaded(req, again.as_deref())),
     };
     let account = Account::clone(&credentials.account);
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(req);
     let site = policy.only_site();
-    let lost = WayOn { again: None, site: site.as_ref(), host };
+    let lost = WayOn {
+        again: None,
+        site: site.as_ref(),
+        host,
+    };
     let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(req, Page::Expired(lost)));
     };
     let (trip, code) = (trip.to_owned(), code.map(str::to_owned));
     let from = state.client_ip(req.head());
-    let stop = Stop { account, policy, state: trip, code, browser: browser(req, &base), from };
-    if let Some(refused) = state.logins.refused_arrival(&stop).filter(|_| *req.method() == Method::GET) {
+    let stop = Stop {
+        account,
+        policy,
+        state: trip,
+        code,
+        browser: browser(req, &base),
+        from,
+    };
+    if let Some(refused) = state
+        .logins
+        .refused_arrival(&stop)
+        .filter(|_| *req.method() == Method::GET)
+    {
         return Ok(answer(req, &base, &refused, lost));
     }
-    let Ok(_permit) = state.permit_for(req.head(), &credentials) else { return Ok(page::overloaded(req, again.as_deref())) };
+    let Ok(_permit) = state.permit_for(req.head(), &credentials) else {
+        return Ok(page::overloaded(req, again.as_deref()));
+    };
     if *req.method() == Method::HEAD {
         // HEAD does not use the state up.
         return match state.logins.is_expected(stop).await {
-            Ok(true) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, NO_STORE)).finish()),
+            Ok(true) => Ok(HttpResponse::Ok()
+                .insert_header((header::CACHE_CONTROL, NO_STORE))
+                .finish()),
             Ok(false) => Ok(page::visitor(req, Page::Expired(lost))),
             Err(error) => Ok(page::trouble_here(req, state, &error, again.as_deref())),
         };
@@ -64,8 +93,16 @@ fn answer(req: &HttpRequest, base: &Url, arrived: &Arrived, lost: WayOn<'_>) -> 
             .insert_header((header::CACHE_CONTROL, NO_STORE))
             .finish(),
         Arrived::Unknown(departure) => {
-            let again = departure.as_ref().and_then(|departure| beginning(base, departure));
-            page::visitor(req, Page::Expired(WayOn { again: again.as_deref(), ..lost }))
+            let again = departure
+                .as_ref()
+                .and_then(|departure| beginning(base, departure));
+            page::visitor(
+                req,
+                Page::Expired(WayOn {
+                    again: again.as_deref(),
+                    ..lost
+                }),
+            )
         }
         Arrived::Failed(failure, departure) => {
             let again = beginning(base, departure);

@@ -1,4 +1,5 @@
-//! A visitor's trip to WeChat and back: the cookie that binds it to the browser, and the address where it begins.
+//! A visitor's trip to WeChat and back: the cookie that binds it to the browser, and the address
+//! where it begins.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
@@ -13,10 +14,14 @@ use wechat::signature::{is_id, random_id};
 pub(super) const MODES: [(&str, Mode); 2] = [("login", Mode::Login), ("relay", Mode::Relay)];
 
 fn name_of(mode: Mode) -> &'static str {
-    MODES.iter().find(|(_, known)| *known == mode).map_or("login", |(word, _)| word)
+    MODES
+        .iter()
+        .find(|(_, known)| *known == mode)
+        .map_or("login", |(word, _)| word)
 }
 
-/// On https the prefix `__Host-` stops other subdomains from setting a cookie of this name. Source: RFC 6265bis.
+/// On https the prefix `__Host-` stops other subdomains from setting a cookie of this name. Source:
+/// RFC 6265bis.
 const COOKIE_NAME: &str = "jsdkd";
 const SECURE_COOKIE_NAME: &str = "__Host-jsdkd";
 
@@ -29,7 +34,8 @@ pub(super) fn browser(req: &HttpRequest, base: &Url) -> Option<String> {
     Some(cookie.value().to_owned()).filter(|value| is_id(value))
 }
 
-/// The cookie that binds a trip to this browser. An existing value is kept, so that two tabs do not disturb each other.
+/// The cookie that binds a trip to this browser. An existing value is kept, so that two tabs do not
+/// disturb each other.
 pub(super) fn binding(req: &HttpRequest, base: &Url) -> Cookie<'static> {
     let value = browser(req, base).unwrap_or_else(random_id);
     Cookie::build(cookie_name(base), value)
@@ -42,7 +48,11 @@ pub(super) fn binding(req: &HttpRequest, base: &Url) -> Cookie<'static> {
 }
 
 fn cookie_name(base: &Url) -> &'static str {
-    if is_https(base) { SECURE_COOKIE_NAME } else { COOKIE_NAME }
+    if is_https(base) {
+        SECURE_COOKIE_NAME
+    } else {
+        COOKIE_NAME
+    }
 }
 
 fn is_https(base: &Url) -> bool {
@@ -59,7 +69,10 @@ pub(super) fn beginning(base: &Url, departure: &Departure) -> Option<String> {
     let mut url = base.join(&format!("oauth/{}", departure.app_id)).ok()?;
     let redirect = departure.redirect.to_string();
     let mode = name_of(departure.mode);
-    url.query_pairs_mut().append_pair("redirect", &redirect).append_pair("scope", departure.scope.name()).append_pair("mode", mode);
+    url.query_pairs_mut()
+        .append_pair("redirect", &redirect)
+        .append_pair("scope", departure.scope.name())
+        .append_pair("mode", mode);
     if let Some(state) = &departure.state {
         url.query_pairs_mut().append_pair("state", state);
     }

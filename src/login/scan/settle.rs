@@ -31,7 +31,11 @@ impl Logins {
                 (Ok(visitor), Some(person)) if visitor.openid == person.openid => Outcome::Theirs,
                 (Ok(_), Some(_)) => Outcome::Another,
                 (Ok(visitor), None) => {
-                    scan.phase = if confirm.unwrap_or(scan.by_page) { Phase::Asking } else { Phase::Done };
+                    scan.phase = if confirm.unwrap_or(scan.by_page) {
+                        Phase::Asking
+                    } else {
+                        Phase::Done
+                    };
                     scan.person = Some(Person::new(visitor.clone()));
                     Outcome::Theirs
                 }
@@ -39,7 +43,9 @@ impl Logins {
             scan.exchanges.conclude(&print, outcome);
             (outcome, true)
         };
-        let Some((scan, outcome)) = self.change_scan(id, conclude).await? else { return Ok(Scanned::Unknown) };
+        let Some((scan, outcome)) = self.change_scan(id, conclude).await? else {
+            return Ok(Scanned::Unknown);
+        };
         if outcome == Outcome::Theirs {
             self.0.limits.mark_used(Key::Scan(Key::number(id)));
             self.0.waiting.ring(id);
@@ -61,8 +67,13 @@ impl Logins {
         let (clock, mut is_counted) = (&self.0.clock, false);
         let give_up = clock.steady().plus(self.exchange_patience());
         loop {
-            let found = self.scan(id).await?.filter(|found| found.record.app == account.app_id.as_str());
-            let Some(found) = found else { return Ok(Some(Scanned::Unknown)) };
+            let found = self
+                .scan(id)
+                .await?
+                .filter(|found| found.record.app == account.app_id.as_str());
+            let Some(found) = found else {
+                return Ok(Some(Scanned::Unknown));
+            };
             let scan = &found.record;
             return Ok(Some(match scan.exchanges.about(code, clock.wall()) {
                 Known::New => {
@@ -72,7 +83,12 @@ impl Logins {
                     }
                     let mut begun = scan.clone();
                     begun.exchanges.begin(code, clock.wall());
-                    if self.0.records.replace(&scan_key(id), &found, &begun).await? {
+                    if self
+                        .0
+                        .records
+                        .replace(&scan_key(id), &found, &begun)
+                        .await?
+                    {
                         return Ok(None);
                     }
                     continue;
@@ -105,9 +121,14 @@ impl Scan {
     /// Returns what to show the user whose code has this `outcome`.
     fn after(&self, outcome: Outcome) -> Scanned {
         match outcome {
-            Outcome::Failed(failure) => Scanned::Failed { failure, app_id: self.app.clone() },
+            Outcome::Failed(failure) => Scanned::Failed {
+                failure,
+                app_id: self.app.clone(),
+            },
             Outcome::Theirs => self.seen(),
-            Outcome::Another => Scanned::Taken { site: self.site.clone() },
+            Outcome::Another => Scanned::Taken {
+                site: self.site.clone(),
+            },
         }
     }
 }

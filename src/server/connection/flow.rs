@@ -1,8 +1,10 @@
-//! How much of a connection's bytes the HTTP dispatcher may have, and when. It counts and decides; it does no I/O.
+//! How much of a connection's bytes the HTTP dispatcher may have, and when. It counts and decides;
+//! it does no I/O.
 //!
-//! actix-http decodes every request in its 128 KiB buffer at once, some 6 KB of memory each, however many answers already wait. So it is
-//! given its bytes in rounds, one for each time that it is polled. The bytes of one round complete at most one request head, and there
-//! is no further round while an answer is unsent, unless the current request's body is being waited for.
+//! actix-http decodes every request in its 128 KiB buffer at once, some 6 KB of memory each,
+//! however many answers already wait. So it is given its bytes in rounds, one for each time that it
+//! is polled. The bytes of one round complete at most one request head, and there is no further
+//! round while an answer is unsent, unless the current request's body is being waited for.
 
 use super::request_line::RequestLine;
 
@@ -12,10 +14,12 @@ pub(super) const HEAD_LIMIT: usize = 16 * 1024;
 /// Bytes in one round.
 const ROUND_BYTES: usize = 16 * 1024;
 
-/// Lines in one round: the dispatcher keeps 32 bytes for each chunk of a body, and a chunk takes two lines.
+/// Lines in one round: the dispatcher keeps 32 bytes for each chunk of a body, and a chunk takes
+/// two lines.
 const ROUND_LINES: usize = 128;
 
-/// The shortest request head, `A / HTTP/1.0` and two line feeds. Two empty lines that are closer than this cannot both end a head.
+/// The shortest request head, `A / HTTP/1.0` and two line feeds. Two empty lines that are closer
+/// than this cannot both end a head.
 const SHORTEST_HEAD: usize = 14;
 
 /// What is known of a request's body when the request reaches the app.
@@ -46,7 +50,8 @@ pub(super) struct Flow {
     body_left: u64,
     /// Bytes handed over that belong to a head that is not complete.
     head: usize,
-    /// Bytes handed over after the last empty line. A few empty lines may be ambiguous; these are the fewest and the most.
+    /// Bytes handed over after the last empty line. A few empty lines may be ambiguous; these are
+    /// the fewest and the most.
     after_line: (usize, usize),
     line_end: LineEnd,
     round: Round,
@@ -85,8 +90,12 @@ impl LineEnd {
 impl Flow {
     /// True if the dispatcher may have bytes now.
     pub(super) fn is_open(&self) -> bool {
-        let has_room = self.round.bytes < ROUND_BYTES && self.round.lines < ROUND_LINES && !self.round.empty_line;
-        let may_read = !self.answering || (self.wanted && !self.closing) || (self.round.bytes > 0 && !self.closing);
+        let has_room = self.round.bytes < ROUND_BYTES
+            && self.round.lines < ROUND_LINES
+            && !self.round.empty_line;
+        let may_read = !self.answering
+            || (self.wanted && !self.closing)
+            || (self.round.bytes > 0 && !self.closing);
         !self.stuck && has_room && may_read
     }
 
@@ -105,13 +114,14 @@ impl Flow {
         self.head > 0 && !self.answering && !self.closing
     }
 
-    /// True if the next byte is the first of a request head. Of pipelined heads this is seldom known.
+    /// True if the next byte is the first of a request head. Of pipelined heads this is seldom
+    /// known.
     pub(super) fn begins_head(&self) -> bool {
         !self.answering && !self.closing && self.head == 0 && self.body_left == 0
     }
 
-    /// How many of `bytes`, which are not empty, are handed over now; `None` if the head that they belong to is too long. Call it only
-    /// while [`Flow::is_open`].
+    /// How many of `bytes`, which are not empty, are handed over now; `None` if the head that they
+    /// belong to is too long. Call it only while [`Flow::is_open`].
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let bytes = &bytes[..bytes.len().min(ROUND_BYTES - self.round.bytes)];
         self.wanted = false;
@@ -120,19 +130,28 @@ impl Flow {
             return Some(bytes.len());
         }
         // No head ends inside a body of known length, so its bytes are not looked at.
-        let of_body = usize::try_from(self.body_left).unwrap_or(usize::MAX).min(bytes.len());
+        let of_body = usize::try_from(self.body_left)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         self.body_left -= of_body as u64;
         let (body, rest) = bytes.split_at(of_body);
-        self.line_end = body[of_body.saturating_sub(2)..].iter().fold(self.line_end, |end, byte| end.then(*byte));
+        self.line_end = body[of_body.saturating_sub(2)..]
+            .iter()
+            .fold(self.line_end, |end, byte| end.then(*byte));
         let piece = self.piece(rest);
         if piece.length == 0 && of_body == 0 {
             return None;
         }
         let taken = &rest[..piece.length];
-        self.line_end = taken[taken.len().saturating_sub(2)..].iter().fold(self.line_end, |end, byte| end.then(*byte));
+        self.line_end = taken[taken.len().saturating_sub(2)..]
+            .iter()
+            .fold(self.line_end, |end, byte| end.then(*byte));
         self.after_line = match piece.empty_lines {
             Some((first, last)) => (taken.len() - last, taken.len() - first),
-            None => (self.after_line.0 + of_body + taken.len(), self.after_line.1 + of_body + taken.len()),
+            None => (
+                self.after_line.0 + of_body + taken.len(),
+                self.after_line.1 + of_body + taken.len(),
+            ),
         };
         if !self.unmeasured {
             self.head += taken.len();
@@ -145,13 +164,25 @@ impl Flow {
 
     /// The part of `bytes` that completes at most one head.
     fn piece(&self, bytes: &[u8]) -> Piece {
-        let mut piece = Piece { length: bytes.len(), empty_lines: None, lines: 0 };
-        let left = if self.answering { usize::MAX } else { HEAD_LIMIT.saturating_sub(self.head) };
+        let mut piece = Piece {
+            length: bytes.len(),
+            empty_lines: None,
+            lines: 0,
+        };
+        let left = if self.answering {
+            usize::MAX
+        } else {
+            HEAD_LIMIT.saturating_sub(self.head)
+        };
         for at in memchr::memchr_iter(b'\n', bytes) {
             let is_empty = match at.checked_sub(1).map(|before| bytes[before]) {
                 None => self.line_end != LineEnd::Text,
                 Some(b'\n') => true,
-                Some(b'\r') => at.checked_sub(2).map_or(self.line_end == LineEnd::Feed, |before| bytes[before] == b'\n'),
+                Some(b'\r') => at
+                    .checked_sub(2)
+                    .map_or(self.line_end == LineEnd::Feed, |before| {
+                        bytes[before] == b'\n'
+                    }),
                 Some(_) => false,
             };
             let end = at + 1;
@@ -206,7 +237,11 @@ impl Flow {
         };
         let is_whole = known <= fewest as u64;
         self.head = usize::try_from(known).map_or(0, |known| fewest.saturating_sub(known));
-        self.body_left = if is_whole { 0 } else { known.saturating_sub(most as u64) };
+        self.body_left = if is_whole {
+            0
+        } else {
+            known.saturating_sub(most as u64)
+        };
         is_whole
     }
 
@@ -215,7 +250,8 @@ impl Flow {
         self.wanted = true;
     }
 
-    /// The current request is answered without its whole body having been read, so that the connection ends with this answer.
+    /// The current request is answered without its whole body having been read, so that the
+    /// connection ends with this answer.
     pub(super) fn close(&mut self) {
         self.closing = true;
     }
@@ -248,7 +284,9 @@ mod tests {
     fn round(flow: &mut Flow, bytes: &str) -> usize {
         let mut taken = 0;
         while flow.is_open() && taken < bytes.len() {
-            taken += flow.take(&bytes.as_bytes()[taken..]).expect("no head is too long");
+            taken += flow
+                .take(&bytes.as_bytes()[taken..])
+                .expect("no head is too long");
         }
         flow.end_round();
         taken
@@ -258,7 +296,11 @@ mod tests {
     fn one_round_completes_one_head() {
         let mut flow = Flow::default();
         let two = GET.repeat(2);
-        assert_eq!(round(&mut flow, &two), two.len() - 1, "all but the line feed that completes the second");
+        assert_eq!(
+            round(&mut flow, &two),
+            two.len() - 1,
+            "all but the line feed that completes the second"
+        );
         assert!(flow.begin(BodyLength::None));
         assert!(!flow.is_open(), "not while the first is being answered");
         flow.end();
@@ -293,7 +335,11 @@ mod tests {
         assert_eq!(round(&mut flow, &body), SHORTEST_HEAD + 1);
         flow.begin(BodyLength::Known(100_000));
         flow.want();
-        assert_eq!(round(&mut flow, &body), body.len(), "a body of known length is not looked at");
+        assert_eq!(
+            round(&mut flow, &body),
+            body.len(),
+            "a body of known length is not looked at"
+        );
     }
 
     #[test]
@@ -342,7 +388,11 @@ mod tests {
             let mut flow = Flow::default();
             if !before.is_empty() {
                 read(&mut flow, before).expect("it is short");
-                flow.begin(if before == GET { BodyLength::None } else { BodyLength::Known(5) });
+                flow.begin(if before == GET {
+                    BodyLength::None
+                } else {
+                    BodyLength::Known(5)
+                });
                 flow.end();
             }
             assert_eq!(read(&mut flow, &long(HEAD_LIMIT)), Some(()), "{before:?}");
@@ -355,7 +405,10 @@ mod tests {
             flow.end_round();
             taken += more;
         }
-        assert!(taken < HEAD_LIMIT + SHORTEST_HEAD, "empty lines before a head count: {taken}");
+        assert!(
+            taken < HEAD_LIMIT + SHORTEST_HEAD,
+            "empty lines before a head count: {taken}"
+        );
     }
 
     #[test]
@@ -365,7 +418,10 @@ mod tests {
         round(&mut flow, post);
         flow.begin(BodyLength::Known(100_000));
         flow.close();
-        assert!(!flow.is_open() && !flow.is_discarding(), "the answer comes first");
+        assert!(
+            !flow.is_open() && !flow.is_discarding(),
+            "the answer comes first"
+        );
         flow.end();
         assert!(flow.is_open() && flow.is_discarding());
         let rest = GET.repeat(100);

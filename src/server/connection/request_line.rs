@@ -1,5 +1,6 @@
-//! Bytes outside ASCII in a request line. actix's URI type refuses them, but WeChat's SDKs send them in queries, and the gateway passes a
-//! query on byte for byte. So the dispatcher is given a stand-in of one byte for each of them, and the request gets the query as it came.
+//! Bytes outside ASCII in a request line. actix's URI type refuses them, but WeChat's SDKs send
+//! them in queries, and the gateway passes a query on byte for byte. So the dispatcher is given a
+//! stand-in of one byte for each of them, and the request gets the query as it came.
 
 /// What the dispatcher sees in place of a byte outside ASCII.
 const STAND_IN: u8 = b'~';
@@ -15,7 +16,8 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Replaces the bytes outside ASCII in the request line, of which `piece` is a part if a head begins with it or has begun before.
+    /// Replaces the bytes outside ASCII in the request line, of which `piece` is a part if a head
+    /// begins with it or has begun before.
     pub(super) fn pass(&mut self, begins_head: bool, piece: &mut [u8]) {
         if begins_head {
             (self.is_reading, self.raw) = (true, None);
@@ -38,7 +40,9 @@ impl RequestLine {
             return;
         }
         self.line.extend_from_slice(line);
-        line.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = STAND_IN);
+        line.iter_mut()
+            .filter(|byte| !byte.is_ascii())
+            .for_each(|byte| *byte = STAND_IN);
         if is_whole {
             let line = std::mem::take(&mut self.line);
             self.is_reading = line.trim_ascii().is_empty();
@@ -46,14 +50,19 @@ impl RequestLine {
         }
     }
 
-    /// The query of the line, if the line has bytes outside ASCII. The inner `None`: it is not the line of the request whose query was
-    /// decoded as `seen`, or is no UTF-8.
+    /// The query of the line, if the line has bytes outside ASCII. The inner `None`: it is not the
+    /// line of the request whose query was decoded as `seen`, or is no UTF-8.
     pub(super) fn take_query(&mut self, seen: &str) -> Option<Option<String>> {
         let line = self.raw.take()?;
         let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        let query = target.iter().position(|byte| *byte == b'?').map_or(&[][..], |at| &target[at + 1..]);
+        let query = target
+            .iter()
+            .position(|byte| *byte == b'?')
+            .map_or(&[][..], |at| &target[at + 1..]);
         let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
-        let masked = query.iter().map(|byte| if byte.is_ascii() { *byte } else { STAND_IN });
+        let masked = query
+            .iter()
+            .map(|byte| if byte.is_ascii() { *byte } else { STAND_IN });
         let is_same = masked.eq(seen.bytes());
         Some(String::from_utf8(query.to_vec()).ok().filter(|_| is_same))
     }
@@ -73,8 +82,15 @@ mod tests {
             let (first, second) = head.split_at_mut(cut);
             line.pass(true, first);
             line.pass(cut == 0, second);
-            assert!(head.starts_with(b"GET /a?b=~~~&c=~ HTTP/1.1\r\nhost: a\xe4"), "{cut}");
-            assert_eq!(line.take_query(SEEN), Some(Some("b=\u{4e2d}&c=~".to_owned())), "{cut}");
+            assert!(
+                head.starts_with(b"GET /a?b=~~~&c=~ HTTP/1.1\r\nhost: a\xe4"),
+                "{cut}"
+            );
+            assert_eq!(
+                line.take_query(SEEN),
+                Some(Some("b=\u{4e2d}&c=~".to_owned())),
+                "{cut}"
+            );
             assert_eq!(line.take_query(SEEN), None);
         }
     }
@@ -88,7 +104,10 @@ mod tests {
 
     #[test]
     fn what_is_not_this_requests_query_is_not_used() {
-        for head in [&b"GET /?b=\xff HTTP/1.1\r\n"[..], "GET /?b=\u{e9}&c HTTP/1.1\r\n".as_bytes()] {
+        for head in [
+            &b"GET /?b=\xff HTTP/1.1\r\n"[..],
+            "GET /?b=\u{e9}&c HTTP/1.1\r\n".as_bytes(),
+        ] {
             let mut line = RequestLine::default();
             line.pass(true, &mut head.to_vec());
             assert_eq!(line.take_query("b=~"), Some(None));

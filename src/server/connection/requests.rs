@@ -1,4 +1,5 @@
-//! The layer outside the app that tells a connection's [`Flow`] when a request begins, wants more of its body, and is answered.
+//! The layer outside the app that tells a connection's [`Flow`] when a request begins, wants more
+//! of its body, and is answered.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -20,7 +21,8 @@ use pin_project_lite::pin_project;
 use super::flow::{BodyLength, Flow};
 use crate::http::RawQuery;
 
-/// A larger piece of an answer is given to the dispatcher in pieces, because it copies each of them into its buffer.
+/// A larger piece of an answer is given to the dispatcher in pieces, because it copies each of them
+/// into its buffer.
 const PIECE: usize = 16 * 1024;
 
 /// Where a request finds its connection's flow.
@@ -64,13 +66,18 @@ where
     fn call(&self, mut request: Request) -> Self::Future {
         let flow = request.conn_data::<SharedFlow>().map(Rc::clone);
         if let Some(flow) = &flow {
-            let query = flow.borrow_mut().line.take_query(request.uri().query().unwrap_or_default());
+            let query = flow
+                .borrow_mut()
+                .line
+                .take_query(request.uri().query().unwrap_or_default());
             if let Some(query) = query {
                 request.extensions_mut().insert(RawQuery(query));
             }
         }
         let length = length(&mut request);
-        let is_whole = flow.as_ref().is_none_or(|flow| flow.borrow_mut().begin(length));
+        let is_whole = flow
+            .as_ref()
+            .is_none_or(|flow| flow.borrow_mut().begin(length));
         let current = flow.map(Current);
         let body = match &current {
             Some(Current(flow)) if !is_whole => Some(Rc::new(Body {
@@ -81,10 +88,18 @@ where
             _ => None,
         };
         if let Some(body) = &body {
-            *request.payload() = Payload::Stream { payload: Box::pin(BodyReader(Rc::clone(body))) };
+            *request.payload() = Payload::Stream {
+                payload: Box::pin(BodyReader(Rc::clone(body))),
+            };
         }
         let has_body = length != BodyLength::None;
-        TrackedAnswer { app: self.0.call(request), current, body, has_body, is_first: true }
+        TrackedAnswer {
+            app: self.0.call(request),
+            current,
+            body,
+            has_body,
+            is_first: true,
+        }
     }
 }
 
@@ -93,7 +108,10 @@ fn length(request: &mut Request) -> BodyLength {
     if matches!(request.payload(), Payload::None) {
         return BodyLength::None;
     }
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.trim().parse().ok());
     if request.headers().contains_key(header::UPGRADE) {
         // Such a body lasts until the connection ends.
         return BodyLength::Unknown;
@@ -110,8 +128,8 @@ impl Drop for Current {
     }
 }
 
-/// A body that was not whole when its request began. It is kept until the answer has been given, because the dispatcher would read a
-/// dropped body to its end without a bound.
+/// A body that was not whole when its request began. It is kept until the answer has been given,
+/// because the dispatcher would read a dropped body to its end without a bound.
 struct Body {
     payload: RefCell<Payload>,
     is_read: Cell<bool>,
@@ -173,17 +191,25 @@ where
             Ok(response) => response.into(),
             Err(error) => return Poll::Ready(Err(error.into())),
         };
-        // The dispatcher closes behind such an answer as well, but for a body in chunks, which it would read to its end.
+        // The dispatcher closes behind such an answer as well, but for a body in chunks, which it
+        // would read to its end.
         let is_unread = match &*this.body {
             Some(body) => !body.discard(context),
             None => *this.has_body && is_first,
         };
         if let (Some(Current(flow)), true) = (&*this.current, is_unread) {
             flow.borrow_mut().close();
-            response.head_mut().set_connection_type(ConnectionType::Close);
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
         }
         let (current, request_body) = (this.current.take(), this.body.take());
-        Poll::Ready(Ok(response.map_body(|_, body| TrackedBody { body, rest: Bytes::new(), request_body, current })))
+        Poll::Ready(Ok(response.map_body(|_, body| TrackedBody {
+            body,
+            rest: Bytes::new(),
+            request_body,
+            current,
+        })))
     }
 }
 
@@ -206,7 +232,10 @@ impl<B: MessageBody> MessageBody for TrackedBody<B> {
         self.body.size()
     }
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         if this.rest.is_empty() {
             match ready!(this.body.poll_next(context)) {

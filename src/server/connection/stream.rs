@@ -1,5 +1,5 @@
-//! The stream between a socket and the HTTP dispatcher. It hands over what [`Flow`] allows, leaves the rest in the system's buffers,
-//! and refuses a head that is too long or comes too slowly.
+//! The stream between a socket and the HTTP dispatcher. It hands over what [`Flow`] allows, leaves
+//! the rest in the system's buffers, and refuses a head that is too long or comes too slowly.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,14 +19,16 @@ use crate::http::HangUp;
 /// Bytes read ahead to see whether a client that waits for its answer is still there.
 const AHEAD: usize = 4 * 1024;
 
-/// How long a refused client's bytes are read and thrown away, so that the refusal is not lost in a connection reset.
+/// How long a refused client's bytes are read and thrown away, so that the refusal is not lost in a
+/// connection reset.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// At most this many pieces of `AHEAD` bytes are thrown away at one poll.
 const DISCARDS: usize = 16;
 
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// A connection as the dispatcher sees it.
 pub(super) struct BoundedStream {
@@ -102,7 +104,11 @@ impl BoundedStream {
     }
 
     /// Hands over as much as is allowed of what is there; `false` if the head is too long.
-    fn poll_open(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+    fn poll_open(
+        &mut self,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
         if self.ahead.is_empty() {
             let before = out.filled().len();
             ready!(Pin::new(&mut self.socket).poll_read(context, out))?;
@@ -118,7 +124,10 @@ impl BoundedStream {
                 (self.ahead, self.handed) = (read[length..].to_vec(), 0);
                 out.set_filled(before + length);
             }
-            self.flow.borrow_mut().line.pass(begins_head, &mut out.filled_mut()[before..]);
+            self.flow
+                .borrow_mut()
+                .line
+                .pass(begins_head, &mut out.filled_mut()[before..]);
             return Poll::Ready(Ok(taken.is_some()));
         }
         let rest = &self.ahead[self.handed..];
@@ -128,7 +137,10 @@ impl BoundedStream {
         let length = taken.unwrap_or_default();
         let before = out.filled().len();
         out.put_slice(&rest[..length]);
-        self.flow.borrow_mut().line.pass(begins_head, &mut out.filled_mut()[before..]);
+        self.flow
+            .borrow_mut()
+            .line
+            .pass(begins_head, &mut out.filled_mut()[before..]);
         self.handed += length;
         if self.handed == self.ahead.len() {
             self.ahead = Vec::new();
@@ -136,7 +148,8 @@ impl BoundedStream {
         Poll::Ready(Ok(taken.is_some()))
     }
 
-    /// Answers in the dispatcher's place. All earlier answers have been sent, or nothing would have been read.
+    /// Answers in the dispatcher's place. All earlier answers have been sent, or nothing would have
+    /// been read.
     fn refuse(&mut self, answer: &[u8]) {
         // A client that takes no answer gets none.
         self.socket.try_write(answer).ok();
@@ -145,7 +158,9 @@ impl BoundedStream {
 
     /// True if a head has been incomplete for too long.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        self.head_timeout.as_mut().is_some_and(|timeout| timeout.as_mut().poll(context).is_ready())
+        self.head_timeout
+            .as_mut()
+            .is_some_and(|timeout| timeout.as_mut().poll(context).is_ready())
     }
 
     /// Starts and ends the time that a head has.
@@ -154,13 +169,16 @@ impl BoundedStream {
             self.head_timeout = None;
             return;
         }
-        let timeout = self.head_timeout.get_or_insert_with(|| Box::pin(sleep(HEADERS_WITHIN)));
+        let timeout = self
+            .head_timeout
+            .get_or_insert_with(|| Box::pin(sleep(HEADERS_WITHIN)));
         if timeout.as_mut().poll(context).is_ready() {
             context.waker().wake_by_ref();
         }
     }
 
-    /// Throws away what the client still sends: what is there, and of a refused client whatever comes within [`LINGER`].
+    /// Throws away what the client still sends: what is there, and of a refused client whatever
+    /// comes within [`LINGER`].
     fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; AHEAD];
         for _ in 0..DISCARDS {
@@ -183,12 +201,19 @@ impl BoundedStream {
         if !self.refused {
             return Poll::Ready(());
         }
-        self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(context)
+        self.lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)))
+            .as_mut()
+            .poll(context)
     }
 }
 
 impl AsyncRead for BoundedStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.refused {
             return Poll::Ready(Ok(()));
@@ -208,7 +233,11 @@ impl AsyncRead for BoundedStream {
 }
 
 impl AsyncWrite for BoundedStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(context, bytes);
         if written.is_pending() {
@@ -217,7 +246,8 @@ impl AsyncWrite for BoundedStream {
         written
     }
 
-    /// The dispatcher calls this at the end of each of its polls, unless something is left to write.
+    /// The dispatcher calls this at the end of each of its polls, unless something is left to
+    /// write.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.flow.borrow_mut().end_round();

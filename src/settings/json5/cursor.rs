@@ -1,4 +1,5 @@
-//! A cursor on a JSON5 text: counts lines and columns, skips white space and comments, and words the errors.
+//! A cursor on a JSON5 text: counts lines and columns, skips white space and comments, and words
+//! the errors.
 
 use std::fmt;
 
@@ -13,7 +14,10 @@ impl Position {
     /// Reads what `Display` writes; `None` for anything else, such as the name of a variable.
     pub(in crate::settings) fn parse(text: &str) -> Option<Self> {
         let (line, column) = text.split_once(':')?;
-        Some(Self { line: line.parse().ok()?, column: column.parse().ok()? })
+        Some(Self {
+            line: line.parse().ok()?,
+            column: column.parse().ok()?,
+        })
     }
 }
 
@@ -34,7 +38,11 @@ pub(in crate::settings) struct SyntaxError {
 
 impl SyntaxError {
     pub(super) fn new(position: Position, message: impl Into<String>) -> Self {
-        Self { position, setting: String::new(), message: message.into() }
+        Self {
+            position,
+            setting: String::new(),
+            message: message.into(),
+        }
     }
 }
 
@@ -50,7 +58,11 @@ impl<'t> Cursor<'t> {
     /// The start of `text`, after a byte order mark.
     pub(super) fn new(text: &'t str) -> Self {
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { rest, position: Position { line: 1, column: 1 }, open: Vec::new() }
+        Self {
+            rest,
+            position: Position { line: 1, column: 1 },
+            open: Vec::new(),
+        }
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -85,7 +97,10 @@ impl<'t> Cursor<'t> {
                 self.skip(self.rest.find(is_line_end).unwrap_or(self.rest.len()));
             } else if self.rest.starts_with("/*") {
                 let Some(end) = self.rest[2..].find("*/") else {
-                    return Err(SyntaxError::new(self.position, "this comment is never closed; expected */"));
+                    return Err(SyntaxError::new(
+                        self.position,
+                        "this comment is never closed; expected */",
+                    ));
                 };
                 self.skip(end + 4);
             } else if self.peek().is_some_and(is_space) {
@@ -96,11 +111,14 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The error for what stands here instead of `expected`. It shows one character, since more could be a secret.
+    /// The error for what stands here instead of `expected`. It shows one character, since more
+    /// could be a secret.
     pub(super) fn unexpected(&self, expected: &str) -> SyntaxError {
         let message = match self.peek() {
             None => return self.unclosed(),
-            Some(c @ ('“' | '”' | '‘' | '’')) => format!("found {c:?}, a typographic quotation mark; expected \" or '"),
+            Some(c @ ('“' | '”' | '‘' | '’')) => {
+                format!("found {c:?}, a typographic quotation mark; expected \" or '")
+            }
             Some(c @ ('：' | '，' | '｛' | '｝' | '［' | '］' | '＂' | '＇')) => {
                 format!("found {c:?}, a full-width sign; expected the ASCII one")
             }
@@ -113,10 +131,15 @@ impl<'t> Cursor<'t> {
     fn unclosed(&self) -> SyntaxError {
         match self.open.last() {
             Some((position, bracket)) => {
-                let message = format!("the {bracket:?} here is never closed; is a bracket or a quotation mark missing?");
+                let message = format!(
+                    "the {bracket:?} here is never closed; is a bracket or a quotation mark missing?"
+                );
                 SyntaxError::new(*position, message)
             }
-            None => SyntaxError::new(self.position, "the text ends too early; expected one object: { apps: […], … }"),
+            None => SyntaxError::new(
+                self.position,
+                "the text ends too early; expected one object: { apps: […], … }",
+            ),
         }
     }
 }

@@ -5,7 +5,8 @@ use config::ValueKind;
 use super::cursor::{Cursor, SyntaxError, is_line_end};
 
 const UNFINISHED_TEXT: &str = "a text ends with its line; is a quotation mark missing?";
-const UNCLOSED_TEXT: &str = "the text that begins here is never closed; is a quotation mark missing?";
+const UNCLOSED_TEXT: &str =
+    "the text that begins here is never closed; is a quotation mark missing?";
 const BAD_ESCAPE: &str = "this escape is not valid; write \\\\ for a backslash";
 const LEADING_ZERO: &str = "this number begins with a 0; leave the 0 out";
 const NO_NUMBER: &str = "this is not a number";
@@ -21,13 +22,17 @@ impl<'t> Cursor<'t> {
                 None => return Err(SyntaxError::new(start, UNCLOSED_TEXT)),
                 c if c == quote => return Ok(text),
                 Some('\n' | '\r') => return Err(SyntaxError::new(at, UNFINISHED_TEXT)),
-                Some('\\') => text.extend(self.escape().ok_or_else(|| SyntaxError::new(at, BAD_ESCAPE))?),
+                Some('\\') => text.extend(
+                    self.escape()
+                        .ok_or_else(|| SyntaxError::new(at, BAD_ESCAPE))?,
+                ),
                 Some(c) => text.push(c),
             }
         }
     }
 
-    /// The character that an escape stands for, after its backslash. A line break stands for none. `None` is an error.
+    /// The character that an escape stands for, after its backslash. A line break stands for none.
+    /// `None` is an error.
     fn escape(&mut self) -> Option<Option<char>> {
         let c = match self.next()? {
             '\r' if self.rest.starts_with('\n') => {
@@ -57,11 +62,17 @@ impl<'t> Cursor<'t> {
             return Some(c);
         }
         self.rest.starts_with("\\u").then(|| self.skip(2))?;
-        String::from_utf16(&[first, self.hex(4)?]).ok()?.chars().next()
+        String::from_utf16(&[first, self.hex(4)?])
+            .ok()?
+            .chars()
+            .next()
     }
 
     fn hex(&mut self, length: usize) -> Option<u16> {
-        let digits = self.rest.get(..length).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let digits = self
+            .rest
+            .get(..length)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
         self.skip(length);
         u16::from_str_radix(digits, 16).ok()
     }
@@ -76,11 +87,14 @@ impl<'t> Cursor<'t> {
                 c => c,
             };
             match c {
-                Some(c) if is_name_start(c) || (!name.is_empty() && is_name_part(c)) => name.push(c),
+                Some(c) if is_name_start(c) || (!name.is_empty() && is_name_part(c)) => {
+                    name.push(c)
+                }
                 _ => {
                     (self.rest, self.position) = (rest, position);
                     if name.is_empty() || rest.starts_with('\\') {
-                        return Err(self.unexpected("a name; names with dots or dashes need quotation marks"));
+                        return Err(self
+                            .unexpected("a name; names with dots or dashes need quotation marks"));
                     }
                     return Ok(name);
                 }
@@ -88,7 +102,8 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// A value without quotation marks. An error shows its first character at most, because it may be a secret.
+    /// A value without quotation marks. An error shows its first character at most, because it may
+    /// be a secret.
     pub(super) fn word(&mut self) -> Result<ValueKind, SyntaxError> {
         let word = self.leading(is_name_part);
         let kind = match word {
@@ -115,19 +130,26 @@ impl<'t> Cursor<'t> {
         if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
             self.skip(2);
             let digits = self.leading(|c| c.is_ascii_hexdigit());
-            let number = u128::from_str_radix(digits, 16).map_err(|_| SyntaxError::new(start, NO_NUMBER))?;
+            let number =
+                u128::from_str_radix(digits, 16).map_err(|_| SyntaxError::new(start, NO_NUMBER))?;
             self.skip(digits.len());
             return Ok(integer(number, is_negative));
         }
-        let digits = self.leading(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
-        if digits.strip_prefix('0').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        let digits =
+            self.leading(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+        if digits
+            .strip_prefix('0')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        {
             return Err(SyntaxError::new(start, LEADING_ZERO));
         }
         let kind = match (digits.parse::<u128>(), digits.parse::<f64>()) {
             // Rust takes a second sign for a part of the number.
             _ if digits.starts_with(['+', '-']) => None,
             (Ok(number), _) => Some(integer(number, is_negative)),
-            (_, number) => number.ok().map(|number| signed(ValueKind::Float(number), is_negative)),
+            (_, number) => number
+                .ok()
+                .map(|number| signed(ValueKind::Float(number), is_negative)),
         };
         self.skip(digits.len());
         kind.ok_or_else(|| SyntaxError::new(start, NO_NUMBER))
@@ -141,7 +163,9 @@ impl<'t> Cursor<'t> {
 
 /// An integer that `i64` cannot hold becomes a float.
 fn integer(number: u128, is_negative: bool) -> ValueKind {
-    let exact = i128::try_from(number).ok().map(|number| if is_negative { -number } else { number });
+    let exact = i128::try_from(number)
+        .ok()
+        .map(|number| if is_negative { -number } else { number });
     match exact.and_then(|number| i64::try_from(number).ok()) {
         Some(number) => ValueKind::I64(number),
         None => signed(ValueKind::Float(number as f64), is_negative),

@@ -8,7 +8,9 @@ use super::{Position, parse};
 /// The text's value, or the position and message of its error.
 fn read(text: &str) -> Result<Value, (usize, usize, String)> {
     let document = parse(text, |position| Some(position.to_string()));
-    document.map(|document| document.root).map_err(|error| (error.position.line, error.position.column, error.message))
+    document
+        .map(|document| document.root)
+        .map_err(|error| (error.position.line, error.position.column, error.message))
 }
 
 /// A value as text, by which the two parsers are compared; `NaN` equals itself there.
@@ -20,9 +22,14 @@ fn shown(value: &Value) -> String {
         ValueKind::Float(number) if number.is_nan() => "NaN".to_owned(),
         ValueKind::Float(number) => format!("{number:?}"),
         ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(",")),
+        ValueKind::Array(items) => format!(
+            "[{}]",
+            items.iter().map(shown).collect::<Vec<_>>().join(",")
+        ),
         ValueKind::Table(members) => {
-            let members = members.iter().map(|(name, value)| format!("{name:?}:{}", shown(value)));
+            let members = members
+                .iter()
+                .map(|(name, value)| format!("{name:?}:{}", shown(value)));
             format!("{{{}}}", members.collect::<Vec<_>>().join(","))
         }
         other => panic!("the parser makes no {other:?}"),
@@ -58,7 +65,9 @@ impl<'de> serde::de::Visitor<'de> for Theirs {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self, E> {
-        Ok(Self(i64::try_from(number).map_or_else(|_| (number as f64).into(), Value::from)))
+        Ok(Self(
+            i64::try_from(number).map_or_else(|_| (number as f64).into(), Value::from),
+        ))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self, E> {
@@ -89,7 +98,9 @@ impl<'de> serde::de::Visitor<'de> for Theirs {
 #[track_caller]
 fn check_same(text: &str) {
     let ours = read(text).map(|value| shown(&value)).ok();
-    let theirs = ::json5::from_str::<Theirs>(text).map(|Theirs(value)| shown(&value)).ok();
+    let theirs = ::json5::from_str::<Theirs>(text)
+        .map(|Theirs(value)| shown(&value))
+        .ok();
     assert_eq!(ours, theirs, "{text:?}");
 }
 
@@ -191,21 +202,42 @@ fn what_is_not_json5_is_refused() {
 fn an_origin_is_the_line_and_column_of_the_key_or_item() {
     let text = "\u{feff}{\r\n\t名字: 'x', \"b\": [\r 1,\n {'c\\u0064': 2}], // 注\u{2028} e: {} }";
     let root = read(text).expect("JSON5");
-    let ValueKind::Table(members) = &root.kind else { panic!("an object") };
-    let origin = |value: &Value| Position::parse(value.origin().expect("an origin")).map(|at| (at.line, at.column));
+    let ValueKind::Table(members) = &root.kind else {
+        panic!("an object")
+    };
+    let origin = |value: &Value| {
+        Position::parse(value.origin().expect("an origin")).map(|at| (at.line, at.column))
+    };
     assert_eq!(origin(&root), Some((1, 1)));
-    assert_eq!((origin(&members["名字"]), origin(&members["b"])), (Some((2, 2)), Some((2, 11))));
-    let ValueKind::Array(items) = &members["b"].kind else { panic!("a list") };
-    assert_eq!((origin(&items[0]), origin(&items[1])), (Some((3, 2)), Some((4, 2))));
-    let ValueKind::Table(inner) = &items[1].kind else { panic!("an object") };
-    assert_eq!((origin(&inner["cd"]), origin(&members["e"])), (Some((4, 3)), Some((5, 2))));
+    assert_eq!(
+        (origin(&members["名字"]), origin(&members["b"])),
+        (Some((2, 2)), Some((2, 11)))
+    );
+    let ValueKind::Array(items) = &members["b"].kind else {
+        panic!("a list")
+    };
+    assert_eq!(
+        (origin(&items[0]), origin(&items[1])),
+        (Some((3, 2)), Some((4, 2)))
+    );
+    let ValueKind::Table(inner) = &items[1].kind else {
+        panic!("an object")
+    };
+    assert_eq!(
+        (origin(&inner["cd"]), origin(&members["e"])),
+        (Some((4, 3)), Some((5, 2)))
+    );
     assert_eq!(Position::parse("SERVER_PORT"), None);
 }
 
 #[test]
 fn a_repeated_key_is_reported_where_it_is_repeated() {
     let document = parse("{a: 1, b: {a: 1},\n a: 2, 'a': 3}", |_| None).expect("JSON5");
-    let repeated: Vec<String> = document.repeated.iter().map(|(at, key)| format!("{at} {key}")).collect();
+    let repeated: Vec<String> = document
+        .repeated
+        .iter()
+        .map(|(at, key)| format!("{at} {key}"))
+        .collect();
     assert_eq!(repeated, ["2:2 a", "2:8 a"]);
     assert_eq!(shown(&document.root), r#"{"a":3,"b":{"a":1}}"#);
 }
@@ -224,17 +256,29 @@ fn an_error_names_its_cause_and_at_most_one_character() {
         ("{a: 'C:\\users'}", 1, 8, "escape"),
         ("{a: 0755}", 1, 5, "leave the 0 out"),
         ("{a: 1-2}", 1, 5, "not a number"),
-        ("{apps: {\n {key: 1}}}", 2, 2, "expected a list: apps: [{…}]"),
+        (
+            "{apps: {\n {key: 1}}}",
+            2,
+            2,
+            "expected a list: apps: [{…}]",
+        ),
     ] {
         let (at_line, at_column, message) = read(text).expect_err(text);
         assert_eq!((at_line, at_column), (line, column), "{text}: {message}");
-        assert!(message.contains(part) && !message.contains("topsecret"), "{text}: {message}");
+        assert!(
+            message.contains(part) && !message.contains("topsecret"),
+            "{text}: {message}"
+        );
     }
 }
 
 #[test]
 fn a_megabyte_of_nesting_is_refused_at_once() {
-    for (text, column) in [("[".repeat(1 << 20), 49), ("{a:".repeat(1 << 18), 145), ("[{a:".repeat(1 << 18), 97)] {
+    for (text, column) in [
+        ("[".repeat(1 << 20), 49),
+        ("{a:".repeat(1 << 18), 145),
+        ("[{a:".repeat(1 << 18), 97),
+    ] {
         let (line, found, message) = read(&text).expect_err("too deep");
         assert_eq!((line, found), (1, column), "{message}");
         assert!(message.contains("nested deeper"), "{message}");

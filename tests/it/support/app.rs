@@ -29,7 +29,8 @@ pub(crate) struct TestApp {
     _running: sandbox::RunningSandbox,
 }
 
-/// What a test server starts with: settings laid over the usual ones, clocks, and a sandbox's options.
+/// What a test server starts with: settings laid over the usual ones, clocks, and a sandbox's
+/// options.
 pub(crate) struct Builder {
     settings: Value,
     clock: Clock,
@@ -49,12 +50,22 @@ impl TestApp {
 
     pub(crate) fn build(settings: Value) -> Builder {
         let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
-        Builder { settings, clock: Clock::system(), sandbox: SandboxOptions { accounts, ..SandboxOptions::default() } }
+        Builder {
+            settings,
+            clock: Clock::system(),
+            sandbox: SandboxOptions {
+                accounts,
+                ..SandboxOptions::default()
+            },
+        }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.url.trim_start_matches("http://").parse().expect("our own address")
+        self.url
+            .trim_start_matches("http://")
+            .parse()
+            .expect("our own address")
     }
 
     /// `GET path`.
@@ -70,7 +81,12 @@ impl TestApp {
     /// The same with any text for a body.
     pub(crate) async fn config_text(&self, body: &str) -> Response {
         let request = self.request(Method::POST, &format!("/jsapi/{APP}/config"));
-        self.send(request.header("content-type", "application/json").body(body.to_owned())).await
+        self.send(
+            request
+                .header("content-type", "application/json")
+                .body(body.to_owned()),
+        )
+        .await
     }
 
     /// A realm query of version 2 for `key`.
@@ -80,14 +96,20 @@ impl TestApp {
 
     /// "WeChat refused this value."
     pub(crate) async fn rotate(&self, key: &str, refused: &str) -> Response {
-        self.get(&signed_v2("GET", APP, &[("key", key), ("rotate", refused)])).await
+        self.get(&signed_v2("GET", APP, &[("key", key), ("rotate", refused)]))
+            .await
     }
 
     /// The value of a credential.
     #[track_caller]
     pub(crate) fn value(&self, key: &str) -> impl Future<Output = String> {
         let answer = self.query(key);
-        async { answer.await.json()["value"].as_str().expect("a value").to_owned() }
+        async {
+            answer.await.json()["value"]
+                .as_str()
+                .expect("a value")
+                .to_owned()
+        }
     }
 
     /// A request to this server, to be finished and given to [`TestApp::send`].
@@ -101,8 +123,15 @@ impl TestApp {
 
     /// Stops the server as SIGTERM would, and waits for its end.
     pub(crate) async fn stop(mut self) {
-        self.stop.take().expect("it is stopped once").send(()).expect("the server still runs");
-        (&mut self.ended).await.expect("the server's task ends").expect("the server ends well");
+        self.stop
+            .take()
+            .expect("it is stopped once")
+            .send(())
+            .expect("the server still runs");
+        (&mut self.ended)
+            .await
+            .expect("the server's task ends")
+            .expect("the server ends well");
     }
 }
 
@@ -118,16 +147,35 @@ impl Builder {
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), self.sandbox).await.expect("a free port");
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let (sandbox, running) = Sandbox::start(([127, 0, 0, 1], 0).into(), self.sandbox)
+            .await
+            .expect("a free port");
         let config = config_of(&sandbox, self.settings);
-        let server = Server::bind_with(config, self.clock, None).await.expect("the server starts");
+        let server = Server::bind_with(config, self.clock, None)
+            .await
+            .expect("the server starts");
         let (stop, stopped) = oneshot::channel::<()>();
         let (url, reloader) = (format!("http://{}", server.address()), server.reloader());
         let ended = tokio::spawn(server.run_until(async { drop(stopped.await) }));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy();
-        let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        TestApp { sandbox, url, reloader, client, stop: Some(stop), ended, _running: running }
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .no_proxy();
+        let client = client
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
+        TestApp {
+            sandbox,
+            url,
+            reloader,
+            client,
+            stop: Some(stop),
+            ended,
+            _running: running,
+        }
     }
 }
 
@@ -140,7 +188,12 @@ pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
         "wechat": { "api": [sandbox.url()], "open": sandbox.url(), "timeout": "2s" },
     });
     lay(&mut settings, over);
-    settings::load(&Source::text("test settings", settings.to_string()), &Environment::default()).expect("good settings").config
+    settings::load(
+        &Source::text("test settings", settings.to_string()),
+        &Environment::default(),
+    )
+    .expect("good settings")
+    .config
 }
 
 /// Lays `over` over `under`; `null` takes a member away.
@@ -193,12 +246,18 @@ pub(crate) struct Response {
 impl Response {
     pub(crate) async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: response.text().await.expect("a whole body") }
+        Self {
+            status,
+            headers,
+            body: response.text().await.expect("a whole body"),
+        }
     }
 
     /// A header's value; empty when there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a plain header"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("a plain header"))
     }
 
     pub(crate) fn headers(&self) -> &reqwest::header::HeaderMap {
@@ -215,10 +274,25 @@ impl Response {
     /// The body of a problem with this status and code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
-        let problem: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no problem+json: {self:?}"));
-        assert_eq!((self.status.as_u16(), problem["code"].as_str()), (status, Some(code)), "{}", self.body);
-        assert_eq!((problem["status"].as_u64(), self.header("content-type")), (Some(status.into()), "application/problem+json"));
-        assert!(problem["title"].is_string() && problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
+        let problem: Value = serde_json::from_str(&self.body)
+            .unwrap_or_else(|_| panic!("no problem+json: {self:?}"));
+        assert_eq!(
+            (self.status.as_u16(), problem["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
+        assert_eq!(
+            (problem["status"].as_u64(), self.header("content-type")),
+            (Some(status.into()), "application/problem+json")
+        );
+        assert!(
+            problem["title"].is_string()
+                && problem["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.len() > 10),
+            "{problem}"
+        );
         problem
     }
 }

@@ -42,15 +42,38 @@ impl Backend {
     /// Answers `body` at once until told otherwise.
     pub(crate) fn answering(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}/hook?own=1", listener.local_addr().expect("a bound socket"));
-        let orders = Orders { after: Duration::ZERO, status: 200, body: body.to_owned() };
-        let shared = Data::from(Arc::new(Shared { received: Mutex::default(), orders: Mutex::new(orders) }));
+        let url = format!(
+            "http://{}/hook?own=1",
+            listener.local_addr().expect("a bound socket")
+        );
+        let orders = Orders {
+            after: Duration::ZERO,
+            status: 200,
+            body: body.to_owned(),
+        };
+        let shared = Data::from(Arc::new(Shared {
+            received: Mutex::default(),
+            orders: Mutex::new(orders),
+        }));
         let data = shared.clone();
-        let server = HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(answer)));
-        let server = server.workers(1).disable_signals().listen(listener).expect("a listening socket").run();
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .default_service(web::to(answer))
+        });
+        let server = server
+            .workers(1)
+            .disable_signals()
+            .listen(listener)
+            .expect("a listening socket")
+            .run();
         let serving = Serving(server.handle());
         tokio::spawn(server);
-        Self { url, shared, _serving: serving }
+        Self {
+            url,
+            shared,
+            _serving: serving,
+        }
     }
 
     /// Changes what is answered from now on.
@@ -60,15 +83,32 @@ impl Backend {
 
     /// Everything received so far.
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.shared.received.lock().expect("no test panics here").clone()
+        self.shared
+            .received
+            .lock()
+            .expect("no test panics here")
+            .clone()
     }
 }
 
 async fn answer(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
-    let content_type = request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let content_type = request
+        .headers()
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let body = String::from_utf8(body.to_vec()).expect("a back end is handed text");
-    let received = Received { query: request.query_string().to_owned(), content_type, body };
-    shared.received.lock().expect("no test panics here").push(received);
+    let received = Received {
+        query: request.query_string().to_owned(),
+        content_type,
+        body,
+    };
+    shared
+        .received
+        .lock()
+        .expect("no test panics here")
+        .push(received);
     let orders = shared.orders.lock().expect("no test panics here").clone();
     tokio::time::sleep(orders.after).await;
     HttpResponse::build(StatusCode::from_u16(orders.status).expect("a status")).body(orders.body)

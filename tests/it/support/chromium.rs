@@ -1,4 +1,5 @@
-//! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the page does.
+//! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the
+//! page does.
 
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,7 +10,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 const PROGRAM: &str = "/usr/bin/chromium";
 
-/// One browser at a time: a small machine starts several of them more slowly than one after another.
+/// One browser at a time: a small machine starts several of them more slowly than one after
+/// another.
 static TURN: Semaphore = Semaphore::const_new(1);
 
 /// A running browser.
@@ -20,8 +22,8 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// Opens `url`, with every host name leading to this machine so that a page can have any origin. `None`, said aloud, where
-    /// there is no Chromium; with `CI` set that is a failure.
+    /// Opens `url`, with every host name leading to this machine so that a page can have any
+    /// origin. `None`, said aloud, where there is no Chromium; with `CI` set that is a failure.
     pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
         let (turn, profile) = prepare().await?;
         let child = dressed(&mut Command::new(PROGRAM), profile.path())
@@ -30,30 +32,54 @@ impl Chromium {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
-        Some(Self { child: child.expect("chromium starts"), profile, _turn: turn })
+        Some(Self {
+            child: child.expect("chromium starts"),
+            profile,
+            _turn: turn,
+        })
     }
 
-    /// A browser that takes the orders of its DevTools protocol from one pipe and answers through the other.
+    /// A browser that takes the orders of its DevTools protocol from one pipe and answers through
+    /// the other.
     pub(crate) async fn driven() -> Option<(Self, ChildStdin, ChildStdout)> {
         let (turn, profile) = prepare().await?;
         // Chromium wants them as descriptors 3 and 4, which std alone cannot give to a child.
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#, PROGRAM]);
+        shell.args([
+            "-c",
+            r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#,
+            PROGRAM,
+        ]);
         let mut child = dressed(&mut shell, profile.path())
             .arg("--remote-debugging-pipe")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromium starts");
-        let pipes = child.stdin.take().zip(child.stdout.take()).expect("two pipes");
-        Some((Self { child, profile, _turn: turn }, pipes.0, pipes.1))
+        let pipes = child
+            .stdin
+            .take()
+            .zip(child.stdout.take())
+            .expect("two pipes");
+        Some((
+            Self {
+                child,
+                profile,
+                _turn: turn,
+            },
+            pipes.0,
+            pipes.1,
+        ))
     }
 }
 
 /// Our turn and an empty profile, where there is a Chromium.
 async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
     if !Path::new(PROGRAM).exists() {
-        assert!(std::env::var_os("CI").is_none(), "{PROGRAM} is missing: install Debian's chromium");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{PROGRAM} is missing: install Debian's chromium"
+        );
         eprintln!("SKIPPED: {PROGRAM} is missing, the browser tests need Debian's chromium");
         return None;
     }
@@ -64,8 +90,19 @@ async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
 /// `command` with what every browser of ours is started with.
 fn dressed<'a>(command: &'a mut Command, profile: &Path) -> &'a mut Command {
     command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"])
-        .args(["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+        ])
+        .args([
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
         .arg("--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable")
         .arg("--host-resolver-rules=MAP * 127.0.0.1")
         .arg(format!("--user-data-dir={}", profile.display()))
@@ -78,10 +115,13 @@ impl Drop for Chromium {
         // Both fail only when it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Its children end a moment later and write until then, so one removal is not always enough.
+        // Its children end a moment later and write until then, so one removal is not always
+        // enough.
         for _ in 0..40 {
             match std::fs::remove_dir_all(self.profile.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(50)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    std::thread::sleep(Duration::from_millis(50))
+                }
                 _ => break,
             }
         }

@@ -1,6 +1,7 @@
-//! Real MariaDB and PostgreSQL servers for the tests. One of each is shared by all tests that only need a database of their own; a test
-//! that kills its server starts one for itself. Their time zone is never ours. Each runs beside a shell that ends it and removes its
-//! data when its value is dropped, or when this process ends, however it ends.
+//! Real MariaDB and PostgreSQL servers for the tests. One of each is shared by all tests that only
+//! need a database of their own; a test that kills its server starts one for itself. Their time
+//! zone is never ours. Each runs beside a shell that ends it and removes its data when its value is
+//! dropped, or when this process ends, however it ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::chown;
@@ -19,8 +20,8 @@ use super::redis::{free_port, make_certificates};
 /// The password of the user `jsdkd`, who may do everything.
 pub(crate) const PASSWORD: &str = "sql-password-marker-77b0";
 
-/// Runs the server, and ends it and its children as `kill -9` does when standard input closes. Unless it was stopped on purpose this process is gone,
-/// and the data is nobody's.
+/// Runs the server, and ends it and its children as `kill -9` does when standard input closes.
+/// Unless it was stopped on purpose this process is gone, and the data is nobody's.
 const KEEPER: &str = r#"set -m
 "$@" </dev/null >server.log 2>&1 &
 echo $! >server.pid
@@ -54,13 +55,23 @@ pub(crate) struct Database<'s> {
 /// A new database on the MariaDB that all share; `None`, said aloud, where there is none.
 pub(crate) fn mariadb() -> Option<Database<'static>> {
     static SHARED: OnceLock<Option<DatabaseServer>> = OnceLock::new();
-    Some(SHARED.get_or_init(DatabaseServer::mariadb).as_ref()?.database())
+    Some(
+        SHARED
+            .get_or_init(DatabaseServer::mariadb)
+            .as_ref()?
+            .database(),
+    )
 }
 
 /// A new database on the PostgreSQL that all share; `None`, said aloud, where there is none.
 pub(crate) fn postgres() -> Option<Database<'static>> {
     static SHARED: OnceLock<Option<DatabaseServer>> = OnceLock::new();
-    Some(SHARED.get_or_init(DatabaseServer::postgres).as_ref()?.database())
+    Some(
+        SHARED
+            .get_or_init(DatabaseServer::postgres)
+            .as_ref()?
+            .database(),
+    )
 }
 
 impl DatabaseServer {
@@ -69,12 +80,16 @@ impl DatabaseServer {
         Self::mariadb_with(|_| Vec::new())
     }
 
-    /// A MariaDB that also speaks TLS, with a certificate for `localhost` and `127.0.0.1` by [`DatabaseServer::ca`].
+    /// A MariaDB that also speaks TLS, with a certificate for `localhost` and `127.0.0.1` by
+    /// [`DatabaseServer::ca`].
     pub(crate) fn mariadb_with_tls() -> Option<Self> {
         Self::mariadb_with(|dir| {
             make_certificates(dir);
             let file = |name: &str| dir.join(name).display().to_string();
-            vec![format!("--ssl-cert={}", file("redis.crt")), format!("--ssl-key={}", file("redis.key"))]
+            vec![
+                format!("--ssl-cert={}", file("redis.crt")),
+                format!("--ssl-key={}", file("redis.key")),
+            ]
         })
     }
 
@@ -85,29 +100,60 @@ impl DatabaseServer {
 
     fn mariadb_with(more: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let program = programs::require("mariadbd")?;
-        let mut server = Self::prepare(Kind::MariaDb, program.parent().expect("a folder").to_owned());
+        let mut server = Self::prepare(
+            Kind::MariaDb,
+            program.parent().expect("a folder").to_owned(),
+        );
         server.more = more(server.dir.path());
-        finish(Command::new("cp").arg("-r").arg(empty_data()?).arg(server.data()));
+        finish(
+            Command::new("cp")
+                .arg("-r")
+                .arg(empty_data()?)
+                .arg(server.data()),
+        );
         server.restart();
-        let grant = format!("CREATE USER jsdkd@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO jsdkd@'%'");
+        let grant = format!(
+            "CREATE USER jsdkd@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO jsdkd@'%'"
+        );
         finish(server.client("mysql").arg(grant));
         Some(server)
     }
 
     /// A PostgreSQL of one's own.
     pub(crate) fn postgres() -> Option<Self> {
-        let mut versions: Vec<PathBuf> =
-            std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path()).collect();
+        let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|version| version.path())
+            .collect();
         versions.sort();
-        let folder = versions.into_iter().rev().map(|version| version.join("bin")).find(|bin| bin.join("postgres").is_file());
-        let folder = folder.or_else(|| Some(programs::require("postgres")?.parent()?.to_owned()))?;
+        let folder = versions
+            .into_iter()
+            .rev()
+            .map(|version| version.join("bin"))
+            .find(|bin| bin.join("postgres").is_file());
+        let folder =
+            folder.or_else(|| Some(programs::require("postgres")?.parent()?.to_owned()))?;
         let mut server = Self::prepare(Kind::Postgres, folder);
         std::fs::write(server.dir.path().join("password"), PASSWORD).unwrap();
         server.give_away();
         let data = server.data().display().to_string();
         let password = format!("--pwfile={}", server.dir.path().join("password").display());
         let mut install = server.command("initdb");
-        install.args(["--no-sync", "-D", &data, "-U", "jsdkd", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", &password]);
+        install.args([
+            "--no-sync",
+            "-D",
+            &data,
+            "-U",
+            "jsdkd",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            &password,
+        ]);
         finish(&mut install);
         server.restart();
         Some(server)
@@ -115,15 +161,29 @@ impl DatabaseServer {
 
     fn prepare(kind: Kind, programs: PathBuf) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { kind, programs, dir, port: free_port(), more: Vec::new(), process: None }
+        Self {
+            kind,
+            programs,
+            dir,
+            port: free_port(),
+            more: Vec::new(),
+            process: None,
+        }
     }
 
     /// PostgreSQL refuses to run as root.
     fn give_away(&self) {
         if is_root() {
             let id = |flag: &str| {
-                let output = Command::new("id").args([flag, "postgres"]).output().unwrap();
-                String::from_utf8(output.stdout).unwrap().trim().parse().expect("Debian's package made the user postgres")
+                let output = Command::new("id")
+                    .args([flag, "postgres"])
+                    .output()
+                    .unwrap();
+                String::from_utf8(output.stdout)
+                    .unwrap()
+                    .trim()
+                    .parse()
+                    .expect("Debian's package made the user postgres")
             };
             let (user, group) = (id("-u"), id("-g"));
             chown(self.dir.path(), Some(user), Some(group)).unwrap();
@@ -134,9 +194,15 @@ impl DatabaseServer {
     /// One of PostgreSQL's programs, run by somebody who may.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
-        let mut command = Command::new(if is_root() { Path::new("setpriv") } else { &program });
+        let mut command = Command::new(if is_root() {
+            Path::new("setpriv")
+        } else {
+            &program
+        });
         if is_root() {
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+                .arg(program);
         }
         command.current_dir(self.dir.path());
         command
@@ -149,12 +215,25 @@ impl DatabaseServer {
     /// Starts it again, on the same port and with the same data, and waits until it answers.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        let (data, here, port) = (self.data().display().to_string(), self.dir.path().display().to_string(), self.port.to_string());
+        let (data, here, port) = (
+            self.data().display().to_string(),
+            self.dir.path().display().to_string(),
+            self.port.to_string(),
+        );
         let server = match self.kind {
             Kind::MariaDb => {
                 let mut server = Command::new(self.programs.join("mariadbd"));
-                server.args(["--no-defaults", "--skip-log-bin", "--bind-address=127.0.0.1", "--default-time-zone=+08:00"]);
-                server.args(["--innodb-buffer-pool-size=24M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=2"]);
+                server.args([
+                    "--no-defaults",
+                    "--skip-log-bin",
+                    "--bind-address=127.0.0.1",
+                    "--default-time-zone=+08:00",
+                ]);
+                server.args([
+                    "--innodb-buffer-pool-size=24M",
+                    "--innodb-log-file-size=8M",
+                    "--innodb-flush-log-at-trx-commit=2",
+                ]);
                 server.args([
                     format!("--datadir={data}"),
                     format!("--tmpdir={here}"),
@@ -169,7 +248,18 @@ impl DatabaseServer {
             }
             Kind::Postgres => {
                 let mut server = self.command("postgres");
-                server.args(["-D", &data, "-p", &port, "-k", &here, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+                server.args([
+                    "-D",
+                    &data,
+                    "-p",
+                    &port,
+                    "-k",
+                    &here,
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "fsync=off",
+                ]);
                 server.args(["-c", "timezone=Asia/Shanghai"]);
                 // Left by one that was killed; its number may be another process's by now.
                 std::fs::remove_file(self.data().join("postmaster.pid")).ok();
@@ -178,12 +268,35 @@ impl DatabaseServer {
         };
         let mut keeper = Command::new("bash");
         std::fs::remove_file(self.dir.path().join("stopped")).ok();
-        keeper.args(["-c", KEEPER, "keeper"]).arg(server.get_program()).args(server.get_args()).current_dir(self.dir.path());
-        self.process = Some(keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell"));
+        keeper
+            .args(["-c", KEEPER, "keeper"])
+            .arg(server.get_program())
+            .args(server.get_args())
+            .current_dir(self.dir.path());
+        self.process = Some(
+            keeper
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("a shell"),
+        );
         let end = Instant::now() + Duration::from_secs(30);
-        while !self.client("").arg("SELECT 1").output().expect("the client is installed").status.success() {
-            let log = || std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default();
-            assert!(Instant::now() < end, "the server does not answer: {}", log());
+        while !self
+            .client("")
+            .arg("SELECT 1")
+            .output()
+            .expect("the client is installed")
+            .status
+            .success()
+        {
+            let log =
+                || std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default();
+            assert!(
+                Instant::now() < end,
+                "the server does not answer: {}",
+                log()
+            );
             sleep(Duration::from_millis(50));
         }
     }
@@ -197,7 +310,8 @@ impl DatabaseServer {
         }
     }
 
-    /// Lets it hang: connections are accepted by the system and never answered. Only MariaDB is one process.
+    /// Lets it hang: connections are accepted by the system and never answered. Only MariaDB is one
+    /// process.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
@@ -209,7 +323,14 @@ impl DatabaseServer {
 
     fn signal(&self, signal: &str) {
         let id = std::fs::read_to_string(self.dir.path().join("server.pid")).expect("it runs");
-        assert!(Command::new("bash").arg("-c").arg(format!("kill -s {signal} {id}")).status().unwrap().success());
+        assert!(
+            Command::new("bash")
+                .arg("-c")
+                .arg(format!("kill -s {signal} {id}"))
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// A client that runs the statement it is given as its last argument.
@@ -217,14 +338,38 @@ impl DatabaseServer {
         match self.kind {
             Kind::MariaDb => {
                 let mut client = Command::new("mariadb");
-                client.args(["--no-defaults", "-N", "-B", "-r", "-u", "root", "--default-character-set=utf8mb4", "-S"]);
-                client.arg(self.dir.path().join("socket")).arg(format!("--database={database}")).arg("-e");
+                client.args([
+                    "--no-defaults",
+                    "-N",
+                    "-B",
+                    "-r",
+                    "-u",
+                    "root",
+                    "--default-character-set=utf8mb4",
+                    "-S",
+                ]);
+                client
+                    .arg(self.dir.path().join("socket"))
+                    .arg(format!("--database={database}"))
+                    .arg("-e");
                 client
             }
             Kind::Postgres => {
                 let mut client = Command::new("psql");
-                let database = if database.is_empty() { "postgres" } else { database };
-                client.env("PGPASSWORD", PASSWORD).args(["-h", "127.0.0.1", "-U", "jsdkd", "-At", "-v", "ON_ERROR_STOP=1"]);
+                let database = if database.is_empty() {
+                    "postgres"
+                } else {
+                    database
+                };
+                client.env("PGPASSWORD", PASSWORD).args([
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "jsdkd",
+                    "-At",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                ]);
                 client.args(["-p", &self.port.to_string(), "-d", database, "-c"]);
                 client
             }
@@ -260,26 +405,52 @@ impl Drop for DatabaseServer {
 impl Database<'_> {
     /// As `cache.sql` takes it.
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.server.kind == Kind::MariaDb { "mysql" } else { "postgres" };
-        format!("{scheme}://jsdkd:{PASSWORD}@127.0.0.1:{}/{}", self.server.port, self.name)
+        let scheme = if self.server.kind == Kind::MariaDb {
+            "mysql"
+        } else {
+            "postgres"
+        };
+        format!(
+            "{scheme}://jsdkd:{PASSWORD}@127.0.0.1:{}/{}",
+            self.server.port, self.name
+        )
     }
 
     /// Runs statements in a session that knows nothing of ours, and returns what they print.
     #[track_caller]
     pub(crate) fn sql(&self, statements: &str) -> String {
-        finish(self.server.client(&self.name).arg(statements)).trim_end().to_owned()
+        finish(self.server.client(&self.name).arg(statements))
+            .trim_end()
+            .to_owned()
     }
 
-    /// Runs statements, of which one prints a line, and keeps what they lock until the session is dropped. Only MariaDB's client can.
+    /// Runs statements, of which one prints a line, and keeps what they lock until the session is
+    /// dropped. Only MariaDB's client can.
     pub(crate) fn session(&self, statements: &str) -> OpenSession {
         let mut client = Command::new("mariadb");
-        client.args(["--no-defaults", "-N", "-B", "-u", "root", "--unbuffered", "-S"]).arg(self.server.dir.path().join("socket"));
-        let mut client =
-            client.arg(&self.name).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client is installed");
+        client
+            .args([
+                "--no-defaults",
+                "-N",
+                "-B",
+                "-u",
+                "root",
+                "--unbuffered",
+                "-S",
+            ])
+            .arg(self.server.dir.path().join("socket"));
+        let mut client = client
+            .arg(&self.name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the client is installed");
         let mut input = client.stdin.as_ref().expect("a pipe");
         writeln!(input, "{statements}").expect("the client reads");
         let mut line = String::new();
-        BufReader::new(client.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("the client prints");
+        BufReader::new(client.stdout.as_mut().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the client prints");
         assert!(!line.is_empty(), "it locked nothing: {statements}");
         OpenSession(client)
     }
@@ -297,8 +468,16 @@ fn empty_data() -> Option<PathBuf> {
         }
         let option = |name: &str, folder: &Path| format!("--{name}={}", folder.display());
         let mut install = Command::new(installer);
-        install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=8M"]);
-        install.args([option("datadir", &unfinished.path().join("data")), option("tmpdir", unfinished.path())]);
+        install.args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--innodb-log-file-size=8M",
+        ]);
+        install.args([
+            option("datadir", &unfinished.path().join("data")),
+            option("tmpdir", unfinished.path()),
+        ]);
         if is_root() {
             install.arg("--user=root");
         }
@@ -313,12 +492,21 @@ fn empty_data() -> Option<PathBuf> {
 
 fn is_root() -> bool {
     static ROOT: OnceLock<bool> = OnceLock::new();
-    *ROOT.get_or_init(|| Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n"))
+    *ROOT.get_or_init(|| {
+        Command::new("id")
+            .arg("-u")
+            .output()
+            .is_ok_and(|output| output.stdout == b"0\n")
+    })
 }
 
 #[track_caller]
 fn finish(command: &mut Command) -> String {
     let output = command.output().expect("the program is installed");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }

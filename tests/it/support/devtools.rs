@@ -1,5 +1,5 @@
-//! A Chromium under a test's hand, by the Chrome DevTools protocol: tabs with profiles of their own, scripts in them, presses of a
-//! mouse, pictures of what is shown. It knows no page of ours.
+//! A Chromium under a test's hand, by the Chrome DevTools protocol: tabs with profiles of their
+//! own, scripts in them, presses of a mouse, pictures of what is shown. It knows no page of ours.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -37,17 +37,40 @@ impl Devtools {
     /// `None`, said aloud, where there is no Chromium.
     pub(crate) async fn start() -> Option<Self> {
         let (browser, orders, answers) = Chromium::driven().await?;
-        let wire = Wire { orders, messages: follow(answers), sent: 0 };
-        Some(Self { wire: Mutex::new(wire), _browser: browser })
+        let wire = Wire {
+            orders,
+            messages: follow(answers),
+            sent: 0,
+        };
+        Some(Self {
+            wire: Mutex::new(wire),
+            _browser: browser,
+        })
     }
 
     pub(crate) async fn tab(&self) -> Tab<'_> {
-        let text = |answer: Value, name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
-        let profile = text(self.order("Target.createBrowserContext", json!({})).await, "browserContextId");
+        let text = |answer: Value, name: &str| {
+            answer[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name} in {answer}"))
+                .to_owned()
+        };
+        let profile = text(
+            self.order("Target.createBrowserContext", json!({})).await,
+            "browserContextId",
+        );
         let page = json!({ "url": "about:blank", "browserContextId": profile });
         let page = text(self.order("Target.createTarget", page).await, "targetId");
-        let attached = self.order("Target.attachToTarget", json!({ "targetId": page, "flatten": true })).await;
-        Tab { browser: self, session: text(attached, "sessionId") }
+        let attached = self
+            .order(
+                "Target.attachToTarget",
+                json!({ "targetId": page, "flatten": true }),
+            )
+            .await;
+        Tab {
+            browser: self,
+            session: text(attached, "sessionId"),
+        }
     }
 
     async fn order(&self, method: &str, parameters: Value) -> Value {
@@ -62,31 +85,46 @@ impl Tab<'_> {
         self.order("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// The value of a script's last expression once it is neither `undefined`, `null`, `false` nor empty. The page may change meanwhile.
+    /// The value of a script's last expression once it is neither `undefined`, `null`, `false` nor
+    /// empty. The page may change meanwhile.
     pub(crate) async fn until(&self, script: &str) -> Value {
         let begun = Instant::now();
         loop {
             let seen = self.try_value(script).await;
             match &seen {
-                Ok(value) if ![Value::Null, json!(false), json!("")].contains(value) => return value.clone(),
-                _ if begun.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(20)).await,
-                _ => panic!("{script}: {seen:?} at {:?}", self.try_value("location.href + ' ' + document.body.innerText").await),
+                Ok(value) if ![Value::Null, json!(false), json!("")].contains(value) => {
+                    return value.clone();
+                }
+                _ if begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await
+                }
+                _ => panic!(
+                    "{script}: {seen:?} at {:?}",
+                    self.try_value("location.href + ' ' + document.body.innerText")
+                        .await
+                ),
             }
         }
     }
 
     /// The value of a script's last expression, now.
     pub(crate) async fn value(&self, script: &str) -> Value {
-        self.try_value(script).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.try_value(script)
+            .await
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// Presses the mouse where `selector` is, as soon as it is there.
     pub(crate) async fn press(&self, selector: &str) {
         let place = self.place(selector).await;
-        let middle = |from: &str, side: &str| place[from].as_f64().zip(place[side].as_f64()).map(|(from, side)| from + side / 2.0);
+        let middle = |from: &str, side: &str| {
+            place[from]
+                .as_f64()
+                .zip(place[side].as_f64())
+                .map(|(from, side)| from + side / 2.0)
+        };
         for kind in ["mousePressed", "mouseReleased"] {
-            let press =
-                json!({ "type": kind, "x": middle("x", "width"), "y": middle("y", "height"), "button": "left", "clickCount": 1 });
+            let press = json!({ "type": kind, "x": middle("x", "width"), "y": middle("y", "height"), "button": "left", "clickCount": 1 });
             self.order("Input.dispatchMouseEvent", press).await;
         }
     }
@@ -95,15 +133,23 @@ impl Tab<'_> {
     pub(crate) async fn picture(&self, selector: &str) -> Vec<u8> {
         let mut clip = self.place(selector).await;
         clip["scale"] = json!(1);
-        let shot = self.order("Page.captureScreenshot", json!({ "format": "png", "clip": clip })).await;
+        let shot = self
+            .order(
+                "Page.captureScreenshot",
+                json!({ "format": "png", "clip": clip }),
+            )
+            .await;
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
     /// A picture of the whole window, which is made `width` by `height` pixels large: a PNG.
     pub(crate) async fn window_picture(&self, width: u32, height: u32) -> Vec<u8> {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.order("Emulation.setDeviceMetricsOverride", size).await;
-        let shot = self.order("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let shot = self
+            .order("Page.captureScreenshot", json!({ "format": "png" }))
+            .await;
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
@@ -119,30 +165,59 @@ impl Tab<'_> {
 
     async fn try_value(&self, script: &str) -> Result<Value, String> {
         let parameters = json!({ "expression": script, "returnByValue": true });
-        let answer = self.browser.wire.lock().await.call(Some(&self.session), "Runtime.evaluate", parameters).await?;
-        if answer.get("exceptionDetails").is_some() { Err(answer.to_string()) } else { Ok(answer["result"]["value"].clone()) }
+        let answer = self
+            .browser
+            .wire
+            .lock()
+            .await
+            .call(Some(&self.session), "Runtime.evaluate", parameters)
+            .await?;
+        if answer.get("exceptionDetails").is_some() {
+            Err(answer.to_string())
+        } else {
+            Ok(answer["result"]["value"].clone())
+        }
     }
 
     async fn order(&self, method: &str, parameters: Value) -> Value {
-        let answer = self.browser.wire.lock().await.call(Some(&self.session), method, parameters).await;
+        let answer = self
+            .browser
+            .wire
+            .lock()
+            .await
+            .call(Some(&self.session), method, parameters)
+            .await;
         answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 }
 
 impl Wire {
-    /// The result of an order, or the browser's complaint. What the browser tells unasked is not of interest.
-    async fn call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Result<Value, String> {
+    /// The result of an order, or the browser's complaint. What the browser tells unasked is not of
+    /// interest.
+    async fn call(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        parameters: Value,
+    ) -> Result<Value, String> {
         self.sent += 1;
         let mut order = json!({ "id": self.sent, "method": method, "params": parameters });
         if let Some(session) = session {
             order["sessionId"] = json!(session);
         }
-        self.orders.write_all(format!("{order}\0").as_bytes()).expect("chromium listens");
+        self.orders
+            .write_all(format!("{order}\0").as_bytes())
+            .expect("chromium listens");
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.messages.recv()).await.expect("chromium answers in time");
+            let message = tokio::time::timeout(PATIENCE, self.messages.recv())
+                .await
+                .expect("chromium answers in time");
             let message = message.expect("chromium runs");
             if message["id"] == self.sent {
-                return message.get("error").map_or_else(|| Ok(message["result"].clone()), |error| Err(error.to_string()));
+                return message.get("error").map_or_else(
+                    || Ok(message["result"].clone()),
+                    |error| Err(error.to_string()),
+                );
             }
         }
     }
@@ -165,7 +240,10 @@ fn follow(pipe: ChildStdout) -> UnboundedReceiver<Value> {
 fn from_base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
-    for digit in text.bytes().filter_map(|byte| ALPHABET.iter().position(|&known| known == byte)) {
+    for digit in text
+        .bytes()
+        .filter_map(|byte| ALPHABET.iter().position(|&known| known == byte))
+    {
         bits = (bits << 6 | u32::try_from(digit).expect("below 64")) & 0xffff;
         held += 6;
         if held >= 8 {

@@ -1,12 +1,14 @@
-//! A process's own wall clock, which can be set while it runs: Debian's libfaketime, preloaded. Its steady clock is left alone, as an operator
-//! or NTP would leave it.
+//! A process's own wall clock, which can be set while it runs: Debian's libfaketime, preloaded. Its
+//! steady clock is left alone, as an operator or NTP would leave it.
 
 use std::path::{Path, PathBuf};
 
 /// The library that stands between a process and the kernel's clock.
 fn library() -> PathBuf {
     let places = std::fs::read_dir("/usr/lib").expect("a Linux").flatten();
-    let found = places.map(|place| place.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
+    let found = places
+        .map(|place| place.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.exists());
     found.expect("libfaketime is installed; scripts/check does it (Debian: faketime)")
 }
 
@@ -21,7 +23,11 @@ impl WallClock {
     pub(crate) fn in_folder(folder: &Path) -> Self {
         let file = folder.join("wall-clock");
         let (library, path) = (library().display().to_string(), file.display().to_string());
-        let clock = Self { file, library, path };
+        let clock = Self {
+            file,
+            library,
+            path,
+        };
         clock.set(0);
         clock
     }

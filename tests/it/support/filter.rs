@@ -1,10 +1,12 @@
-//! A proxy in front of a real Redis that refuses commands, as those that clouds sell do. It understands requests and answers, and passes
-//! one after the other.
+//! A proxy in front of a real Redis that refuses commands, as those that clouds sell do. It
+//! understands requests and answers, and passes one after the other.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,11 +37,16 @@ impl Filter {
     pub(crate) async fn to(port: u16, rule: Rule) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (rule, seen) = (watch::Sender::new(rule), Arc::<Mutex<Vec<String>>>::default());
+        let (rule, seen) = (
+            watch::Sender::new(rule),
+            Arc::<Mutex<Vec<String>>>::default(),
+        );
         let (rules, noted) = (rule.subscribe(), Arc::clone(&seen));
         let accepting = tokio::spawn(async move {
             loop {
-                let Ok((near, _)) = listener.accept().await else { continue };
+                let Ok((near, _)) = listener.accept().await else {
+                    continue;
+                };
                 let (rules, noted) = (rules.clone(), Arc::clone(&noted));
                 tokio::spawn(async move {
                     let mut changed = rules.clone();
@@ -51,7 +58,12 @@ impl Filter {
                 });
             }
         });
-        Self { address, rule, seen, accepting }
+        Self {
+            address,
+            rule,
+            seen,
+            accepting,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -65,7 +77,12 @@ impl Filter {
 
     /// How often this command was sent, whatever became of it.
     pub(crate) fn count(&self, command: &str) -> usize {
-        self.seen.lock().unwrap().iter().filter(|seen| *seen == command).count()
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|seen| *seen == command)
+            .count()
     }
 }
 
@@ -75,7 +92,12 @@ impl Drop for Filter {
     }
 }
 
-async fn serve(near: TcpStream, port: u16, rules: &watch::Receiver<Rule>, seen: &Mutex<Vec<String>>) -> Option<()> {
+async fn serve(
+    near: TcpStream,
+    port: u16,
+    rules: &watch::Receiver<Rule>,
+    seen: &Mutex<Vec<String>>,
+) -> Option<()> {
     let far = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     near.set_nodelay(true).and(far.set_nodelay(true)).ok()?;
     let (mut near, mut far) = (BufReader::new(near), BufReader::new(far));
@@ -85,7 +107,10 @@ async fn serve(near: TcpStream, port: u16, rules: &watch::Receiver<Rule>, seen: 
         let treatment = rules.borrow()(&words);
         match treatment {
             Treatment::Close => return None,
-            Treatment::Say(error) => near.write_all(format!("-{error}\r\n").as_bytes()).await.ok()?,
+            Treatment::Say(error) => near
+                .write_all(format!("-{error}\r\n").as_bytes())
+                .await
+                .ok()?,
             Treatment::Pass => {
                 far.write_all(&raw).await.ok()?;
                 let mut answer = Vec::new();
@@ -102,12 +127,21 @@ async fn serve(near: TcpStream, port: u16, rules: &watch::Receiver<Rule>, seen: 
 /// A request, as it came and in words.
 async fn request(from: &mut (impl AsyncBufRead + Unpin)) -> Option<(Vec<u8>, Vec<String>)> {
     let (mut raw, mut words) = (Vec::new(), Vec::new());
-    let count = line(from, &mut raw).await?.strip_prefix('*')?.parse::<usize>().ok()?;
+    let count = line(from, &mut raw)
+        .await?
+        .strip_prefix('*')?
+        .parse::<usize>()
+        .ok()?;
     for _ in 0..count {
         let begun = raw.len();
         reply(from, &mut raw).await?;
         let text = String::from_utf8_lossy(&raw[begun..]).into_owned();
-        words.push(text.split_once("\r\n")?.1.trim_end_matches("\r\n").to_owned());
+        words.push(
+            text.split_once("\r\n")?
+                .1
+                .trim_end_matches("\r\n")
+                .to_owned(),
+        );
     }
     words.first_mut()?.make_ascii_uppercase();
     Some((raw, words))

@@ -1,5 +1,6 @@
-//! Three real processes on one store, against one sandbox: what the scenes of chaos are played on. They are stopped, killed and
-//! started again, and asked how soon they are well; what to expect is for the scenes to say.
+//! Three real processes on one store, against one sandbox: what the scenes of chaos are played on.
+//! They are stopped, killed and started again, and asked how soon they are well; what to expect is
+//! for the scenes to say.
 
 use std::time::{Duration, Instant};
 
@@ -69,24 +70,50 @@ impl Fleet {
 
     /// The same, each by its own way to that store.
     pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
-        Self::fitted(caches, Fitting { lifetime: SandboxOptions::default().lifetime, reserve: None, has_clocks: false }).await
+        Self::fitted(
+            caches,
+            Fitting {
+                lifetime: SandboxOptions::default().lifetime,
+                reserve: None,
+                has_clocks: false,
+            },
+        )
+        .await
     }
 
     /// Three processes whose wall clocks can be set, and tokens that live so long.
     pub(crate) async fn with_clocks(cache: Value, lifetime: Duration) -> Self {
-        let fleet =
-            Self::fitted([cache.clone(), cache.clone(), cache], Fitting { lifetime, reserve: None, has_clocks: true }).await;
+        let fleet = Self::fitted(
+            [cache.clone(), cache.clone(), cache],
+            Fitting {
+                lifetime,
+                reserve: None,
+                has_clocks: true,
+            },
+        )
+        .await;
         // Longer than a near copy may be old, as in life.
-        fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
+        fleet.sandbox.tune(Tuning {
+            overlap: Some(2),
+            ..Tuning::default()
+        });
         fleet
     }
 
-    /// Three processes with tokens that are valid for `lifetime`, and renewed a second before their end.
+    /// Three processes with tokens that are valid for `lifetime`, and renewed a second before their
+    /// end.
     pub(crate) async fn with_short_lifetime(cache: Value, lifetime: Duration) -> Self {
-        let fitting = Fitting { lifetime, reserve: Some("1s"), has_clocks: false };
+        let fitting = Fitting {
+            lifetime,
+            reserve: Some("1s"),
+            has_clocks: false,
+        };
         let fleet = Self::fitted([cache.clone(), cache.clone(), cache], fitting).await;
         // Longer than a cached copy may be old, as at WeChat.
-        fleet.sandbox.tune(Tuning { overlap: Some(2), ..Tuning::default() });
+        fleet.sandbox.tune(Tuning {
+            overlap: Some(2),
+            ..Tuning::default()
+        });
         fleet
     }
 
@@ -104,10 +131,21 @@ impl Fleet {
 
     async fn started(caches: [Value; PROCESSES], fitting: Fitting) -> Self {
         let colds = (0..COLD).map(|number| (cold(number), APP_SECRET.to_owned()));
-        let accounts: Vec<_> = std::iter::once((APP.to_owned(), APP_SECRET.to_owned())).chain(colds).collect();
-        let apps: Vec<Value> = accounts.iter().map(|(key, secret)| json!({ "key": key, "secret": secret })).collect();
-        let options = SandboxOptions { accounts, lifetime: fitting.lifetime, ..SandboxOptions::default() };
-        let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options).await.expect("a free port");
+        let accounts: Vec<_> = std::iter::once((APP.to_owned(), APP_SECRET.to_owned()))
+            .chain(colds)
+            .collect();
+        let apps: Vec<Value> = accounts
+            .iter()
+            .map(|(key, secret)| json!({ "key": key, "secret": secret }))
+            .collect();
+        let options = SandboxOptions {
+            accounts,
+            lifetime: fitting.lifetime,
+            ..SandboxOptions::default()
+        };
+        let (sandbox, _running) = Sandbox::start(([127, 0, 0, 1], 0).into(), options)
+            .await
+            .expect("a free port");
         let members = caches.into_iter().map(async |cache| {
             let over = json!({ "apps": apps, "cache": cache, "wechat": { "timeout": format!("{}ms", TIMEOUT.as_millis()) } });
             let mut settings = settings(&sandbox.url(), over);
@@ -122,8 +160,19 @@ impl Fleet {
             Member { folder, clock, process }
         });
         let members = join_all(members).await;
-        let asker = Asker::new(&sandbox, members.iter().map(|member| member.process.url.clone()).collect());
-        Self { sandbox, members, asker, _running }
+        let asker = Asker::new(
+            &sandbox,
+            members
+                .iter()
+                .map(|member| member.process.url.clone())
+                .collect(),
+        );
+        Self {
+            sandbox,
+            members,
+            asker,
+            _running,
+        }
     }
 
     pub(crate) fn process(&self, member: usize) -> &Process {
@@ -138,13 +187,19 @@ impl Fleet {
     /// Starts one of them again, in its old folder.
     pub(crate) async fn restart(&mut self, member: usize) {
         let place = &mut self.members[member];
-        place.process = Process::start(place.folder.path(), &[], &[]).listening().await;
+        place.process = Process::start(place.folder.path(), &[], &[])
+            .listening()
+            .await;
         self.asker.moved(member, &place.process.url);
     }
 
     /// Sets a process's wall clock to so many seconds from the true time.
     pub(crate) fn set_clock(&self, member: usize, seconds: i64) {
-        self.members[member].clock.as_ref().expect("this fleet has clocks").set(seconds);
+        self.members[member]
+            .clock
+            .as_ref()
+            .expect("this fleet has clocks")
+            .set(seconds);
     }
 
     /// How often WeChat was asked for a token of that account.
@@ -157,9 +212,12 @@ impl Fleet {
         self.asker.ask(member, query(app)).await
     }
 
-    /// One process's answer for another kind of credential; whether it is alive is judged for tokens only.
+    /// One process's answer for another kind of credential; whether it is alive is judged for
+    /// tokens only.
     pub(crate) async fn ask_for(&self, member: usize, app: &str, kind: &str) -> Answer {
-        self.asker.ask(member, signed_v2("GET", app, &[("key", kind)])).await
+        self.asker
+            .ask(member, signed_v2("GET", app, &[("key", kind)]))
+            .await
     }
 
     /// [`Fleet::ask`] in a task of its own.
@@ -181,11 +239,17 @@ impl Fleet {
 
     /// "WeChat refused this value", said to one process.
     pub(crate) async fn rotate(&self, member: usize, app: &str, refused: &str) -> Answer {
-        self.asker.ask(member, signed_v2("GET", app, &[("key", "token"), ("rotate", refused)])).await
+        self.asker
+            .ask(
+                member,
+                signed_v2("GET", app, &[("key", "token"), ("rotate", refused)]),
+            )
+            .await
     }
 
-    /// From now on, how long each process takes to hand out a token of that account, which all of them must agree on in the end. Until
-    /// then every refusal must be of one of these statuses and codes.
+    /// From now on, how long each process takes to hand out a token of that account, which all of
+    /// them must agree on in the end. Until then every refusal must be of one of these statuses and
+    /// codes.
     pub(crate) async fn healing(&self, app: &str, refusals: &[(u16, &str)]) -> Healing {
         let begun = Instant::now();
         let each = (0..PROCESSES).map(async |member| {
@@ -194,8 +258,14 @@ impl Fleet {
                 if answer.is_good() {
                     return begun.elapsed();
                 }
-                assert!(refusals.contains(&(answer.status, answer.code.as_str())), "{member}: {answer:?}");
-                assert!(begun.elapsed() < Duration::from_secs(30), "{member} does not heal: {answer:?}");
+                assert!(
+                    refusals.contains(&(answer.status, answer.code.as_str())),
+                    "{member}: {answer:?}"
+                );
+                assert!(
+                    begun.elapsed() < Duration::from_secs(30),
+                    "{member} does not heal: {answer:?}"
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -207,7 +277,10 @@ impl Fleet {
         let begun = Instant::now();
         let each = (0..PROCESSES).map(async |member| {
             while self.token(member, app).await != token {
-                assert!(begun.elapsed() < Duration::from_secs(30), "{member} still hands out another token");
+                assert!(
+                    begun.elapsed() < Duration::from_secs(30),
+                    "{member} still hands out another token"
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             begun.elapsed()
@@ -215,14 +288,22 @@ impl Fleet {
         Healing(join_all(each).await)
     }
 
-    /// All processes hand out one token of that account, and it outlives the time that WeChat leaves to one that was replaced.
+    /// All processes hand out one token of that account, and it outlives the time that WeChat
+    /// leaves to one that was replaced.
     pub(crate) async fn agree_on_a_living(&self, app: &str) {
         let token = self.token(0, app).await;
         for member in 1..PROCESSES {
-            assert_eq!(self.token(member, app).await, token, "process {member} has another one than process 0");
+            assert_eq!(
+                self.token(member, app).await,
+                token,
+                "process {member} has another one than process 0"
+            );
         }
         self.sandbox.advance(OVERLAP);
-        assert!(self.sandbox.accepts(&token), "everybody is handed a token that WeChat has replaced");
+        assert!(
+            self.sandbox.accepts(&token),
+            "everybody is handed a token that WeChat has replaced"
+        );
     }
 
     /// Thirty requests a second over all processes, until it is stopped.

@@ -21,5 +21,8 @@ pub(crate) fn settings(realm: Value, over: Value) -> Value {
 pub(crate) async fn token(app: &TestApp) -> String {
     let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
     let answer = app.send(app.request(Method::GET, &path)).await.json();
-    answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+    answer["access_token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no token: {answer}"))
+        .to_owned()
 }

@@ -1,4 +1,5 @@
-//! A keeper over any store, without HTTP, so that a test can be several instances, move the clock by days, or break the store.
+//! A keeper over any store, without HTTP, so that a test can be several instances, move the clock
+//! by days, or break the store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,20 +38,43 @@ impl World {
     }
 
     pub(crate) async fn at(address: std::net::SocketAddr, clock: Clock) -> Self {
-        Self::of(address, SandboxOptions { clock, ..SandboxOptions::default() }).await
+        Self::of(
+            address,
+            SandboxOptions {
+                clock,
+                ..SandboxOptions::default()
+            },
+        )
+        .await
     }
 
     /// Where what WeChat grants lives so long.
     pub(crate) async fn with_lives_of(lifetime: Duration) -> Self {
-        Self::of(([127, 0, 0, 1], 0).into(), SandboxOptions { lifetime, ..SandboxOptions::default() }).await
+        Self::of(
+            ([127, 0, 0, 1], 0).into(),
+            SandboxOptions {
+                lifetime,
+                ..SandboxOptions::default()
+            },
+        )
+        .await
     }
 
     async fn of(address: std::net::SocketAddr, options: SandboxOptions) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let clock = options.clock.clone();
-        let options = SandboxOptions { accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())], ..options };
+        let options = SandboxOptions {
+            accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
+            ..options
+        };
         let (sandbox, _running) = Sandbox::start(address, options).await.expect("a free port");
-        Self { sandbox, clock, _running }
+        Self {
+            sandbox,
+            clock,
+            _running,
+        }
     }
 
     /// An instance with the usual account.
@@ -58,7 +82,12 @@ impl World {
         self.instance_of(store, account(token_api), Keep::Active)
     }
 
-    pub(crate) fn instance_of(&self, store: Arc<dyn Store>, account: Account, keep: Keep) -> Instance {
+    pub(crate) fn instance_of(
+        &self,
+        store: Arc<dyn Store>,
+        account: Account,
+        keep: Keep,
+    ) -> Instance {
         let wechat = client(&[&self.sandbox.url()]);
         let keeper = Keeper::new(vec![account], store, wechat, self.clock.clone(), keep);
         let (_stop, stopped) = watch::channel(false);
@@ -83,7 +112,11 @@ impl Instance {
 
     pub(crate) async fn value(&self, kind: CredentialKind) -> Result<String, KeeperError> {
         let credentials = self.keeper.credentials(APP).expect("the usual account");
-        credentials.credential(kind).get().await.map(|cached| cached.value().expose_secret().to_owned())
+        credentials
+            .credential(kind)
+            .get()
+            .await
+            .map(|cached| cached.value().expose_secret().to_owned())
     }
 
     /// "WeChat refused this token."
@@ -91,9 +124,16 @@ impl Instance {
         self.rotate_kind(CredentialKind::AccessToken, refused).await
     }
 
-    pub(crate) async fn rotate_kind(&self, kind: CredentialKind, refused: &str) -> Result<String, KeeperError> {
+    pub(crate) async fn rotate_kind(
+        &self,
+        kind: CredentialKind,
+        refused: &str,
+    ) -> Result<String, KeeperError> {
         let credentials = self.keeper.credentials(APP).expect("the usual account");
-        let cached = credentials.credential(kind).rotate(SecretString::from(refused)).await?;
+        let cached = credentials
+            .credential(kind)
+            .rotate(SecretString::from(refused))
+            .await?;
         Ok(cached.value().expose_secret().to_owned())
     }
 }
@@ -117,8 +157,13 @@ pub(crate) fn account(token_api: TokenApi) -> Account {
 
 /// A client of these addresses.
 pub(crate) fn client(hosts: &[&str]) -> WechatClient {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let hosts = hosts.iter().map(|host| host.parse().expect("an address")).collect();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let hosts = hosts
+        .iter()
+        .map(|host| host.parse().expect("an address"))
+        .collect();
     WechatClient::new(hosts, TIMEOUT).expect("a client")
 }
 
@@ -135,7 +180,10 @@ pub(crate) fn eventually(what: &str, holds: impl AsyncFn() -> bool) -> impl Futu
     async move {
         let begun = Instant::now();
         while !holds().await {
-            assert!(begun.elapsed() < Duration::from_secs(15), "{place}: never came true: {what}");
+            assert!(
+                begun.elapsed() < Duration::from_secs(15),
+                "{place}: never came true: {what}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,5 +1,6 @@
-//! A load on three processes, and each single question to them: every answer is written down, and judged as it arrives by whether
-//! WeChat would take what was handed out. What to expect is for the scenes to say.
+//! A load on three processes, and each single question to them: every answer is written down, and
+//! judged as it arrives by whether WeChat would take what was handed out. What to expect is for the
+//! scenes to say.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Thirty requests a second over all processes, for tokens and for signed configurations, until it is stopped.
+    /// Thirty requests a second over all processes, for tokens and for signed configurations, until
+    /// it is stopped.
     pub(crate) fn start(asker: &Asker) -> Self {
         let (asker, seen) = (asker.clone(), watch::Sender::new(Vec::new()));
         let (stop, mut stopped) = watch::channel(());
@@ -41,7 +43,11 @@ impl Load {
                     _ = stopped.changed() => break,
                 }
                 let (asker, kept) = (asker.clone(), kept.clone());
-                let path = if (number / PROCESSES).is_multiple_of(2) { query(APP) } else { config() };
+                let path = if (number / PROCESSES).is_multiple_of(2) {
+                    query(APP)
+                } else {
+                    config()
+                };
                 asks.spawn(async move {
                     let answer = asker.ask(number % PROCESSES, path).await;
                     kept.send_modify(|seen| seen.push(answer));
@@ -49,14 +55,20 @@ impl Load {
             }
             asks.join_all().await;
         });
-        Self { seen, stop, running }
+        Self {
+            seen,
+            stop,
+            running,
+        }
     }
 
     /// Waits until it has been answered so often from now on.
     pub(crate) async fn more(&self, answers: usize) {
         let mut seen = self.seen.subscribe();
         let wanted = seen.borrow().len() + answers;
-        seen.wait_for(|seen| seen.len() >= wanted).await.expect("the load runs");
+        seen.wait_for(|seen| seen.len() >= wanted)
+            .await
+            .expect("the load runs");
     }
 
     /// Ends it, and returns what was answered once the last answer is there.
@@ -77,11 +89,29 @@ impl Seen {
     pub(crate) fn all_good(&self) -> (usize, Duration) {
         let mut bad = BTreeMap::<_, usize>::new();
         for answer in self.0.iter().filter(|answer| !answer.is_good()) {
-            *bad.entry((answer.member, answer.status, answer.code.clone(), answer.is_alive)).or_default() += 1;
+            *bad.entry((
+                answer.member,
+                answer.status,
+                answer.code.clone(),
+                answer.is_alive,
+            ))
+            .or_default() += 1;
         }
-        assert!(bad.is_empty(), "of {} answers, by process, status, code and whether it was alive: {bad:?}", self.0.len());
-        let slowest = self.0.iter().map(|answer| answer.took).max().expect("there was a load");
-        assert!(slowest < TIMEOUT + AIR, "nothing hangs past WeChat's timeout, but this took {slowest:?}");
+        assert!(
+            bad.is_empty(),
+            "of {} answers, by process, status, code and whether it was alive: {bad:?}",
+            self.0.len()
+        );
+        let slowest = self
+            .0
+            .iter()
+            .map(|answer| answer.took)
+            .max()
+            .expect("there was a load");
+        assert!(
+            slowest < TIMEOUT + AIR,
+            "nothing hangs past WeChat's timeout, but this took {slowest:?}"
+        );
         (self.0.len(), slowest)
     }
 
@@ -115,7 +145,11 @@ impl Answer {
     /// A refusal because the store is down: told at once, and when to come back.
     #[track_caller]
     pub(crate) fn is_refused_for_the_store(&self, within: Duration) {
-        assert_eq!((self.status, self.code.as_str(), self.retry_after), (503, "store_unavailable", true), "{self:?}");
+        assert_eq!(
+            (self.status, self.code.as_str(), self.retry_after),
+            (503, "store_unavailable", true),
+            "{self:?}"
+        );
         assert!(self.took < within + AIR, "{self:?}");
     }
 }
@@ -131,8 +165,16 @@ pub(crate) struct Asker {
 impl Asker {
     /// Of the processes at these addresses, which have their credentials from that sandbox.
     pub(crate) fn new(sandbox: &Sandbox, urls: Vec<String>) -> Self {
-        let client = reqwest::Client::builder().timeout(HUNG).no_proxy().build().expect("a client");
-        Self { sandbox: sandbox.clone(), client, urls: Arc::new(Mutex::new(urls)) }
+        let client = reqwest::Client::builder()
+            .timeout(HUNG)
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Self {
+            sandbox: sandbox.clone(),
+            client,
+            urls: Arc::new(Mutex::new(urls)),
+        }
     }
 
     /// One of them has another address from now on.
@@ -142,10 +184,16 @@ impl Asker {
 
     /// Asks one of them for `path`.
     pub(crate) async fn ask(&self, member: usize, path: String) -> Answer {
-        let (url, asked) = (format!("{}{path}", locked(&self.urls)[member]), Instant::now());
+        let (url, asked) = (
+            format!("{}{path}", locked(&self.urls)[member]),
+            Instant::now(),
+        );
         let heard = async {
             let response = self.client.get(url).send().await.ok()?;
-            let (status, retry_after) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
+            let (status, retry_after) = (
+                response.status().as_u16(),
+                response.headers().contains_key("retry-after"),
+            );
             Some((status, retry_after, response.text().await.ok()?))
         };
         let (status, retry_after, body) = heard.await.unwrap_or_default();
@@ -153,15 +201,27 @@ impl Asker {
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let value = text("value").or_else(|| text("signature"));
-        let is_alive = value.as_ref().is_some_and(|value| match body["nonceStr"].as_str() {
-            None => self.sandbox.accepts(value),
-            Some(nonce) => {
-                let (ticket, at) =
-                    (self.sandbox.current_ticket(APP).unwrap_or_default(), body["timestamp"].as_u64().unwrap_or_default());
-                signature::jsapi(&ticket, nonce, at, PAGE).text() == *value
-            }
-        });
-        Answer { member, status, code: text("code").unwrap_or_default(), retry_after, value, is_alive, took }
+        let is_alive = value
+            .as_ref()
+            .is_some_and(|value| match body["nonceStr"].as_str() {
+                None => self.sandbox.accepts(value),
+                Some(nonce) => {
+                    let (ticket, at) = (
+                        self.sandbox.current_ticket(APP).unwrap_or_default(),
+                        body["timestamp"].as_u64().unwrap_or_default(),
+                    );
+                    signature::jsapi(&ticket, nonce, at, PAGE).text() == *value
+                }
+            });
+        Answer {
+            member,
+            status,
+            code: text("code").unwrap_or_default(),
+            retry_after,
+            value,
+            is_alive,
+            took,
+        }
     }
 }
 

@@ -33,13 +33,20 @@ impl Nginx {
         panic!("nginx did not start in five attempts; its words are above");
     }
 
-    /// Starts nginx with nothing but a `proxy_pass` to `upstream` and `directives`, on its port for http; `None` where it is not installed.
+    /// Starts nginx with nothing but a `proxy_pass` to `upstream` and `directives`, on its port for
+    /// http; `None` where it is not installed.
     pub(crate) async fn bare(upstream: SocketAddr, directives: &str) -> Option<Self> {
         let nginx = programs::require("nginx")?;
         for _ in 0..5 {
             let (folder, http) = (tempfile::tempdir().unwrap(), free_port());
-            let server = format!("server {{ listen {http}; location / {{ proxy_pass http://{upstream}; {directives} }} }}\n");
-            fs::write(folder.path().join("jsdkd.conf"), format!("access_log off;\n{server}")).unwrap();
+            let server = format!(
+                "server {{ listen {http}; location / {{ proxy_pass http://{upstream}; {directives} }} }}\n"
+            );
+            fs::write(
+                folder.path().join("jsdkd.conf"),
+                format!("access_log off;\n{server}"),
+            )
+            .unwrap();
             if let Some(running) = Self::run(&nginx, folder, http, http).await {
                 return Some(running);
             }
@@ -51,11 +58,20 @@ impl Nginx {
         let folder = tempfile::tempdir().unwrap();
         let (http, https) = (free_port(), free_port());
         certify(openssl, folder.path());
-        fs::write(folder.path().join("jsdkd.conf"), adapted(folder.path(), upstream, http, https)).unwrap();
+        fs::write(
+            folder.path().join("jsdkd.conf"),
+            adapted(folder.path(), upstream, http, https),
+        )
+        .unwrap();
         Self::run(nginx, folder, http, https).await
     }
 
-    async fn run(nginx: &Path, folder: tempfile::TempDir, http: SocketAddr, https: SocketAddr) -> Option<Self> {
+    async fn run(
+        nginx: &Path,
+        folder: tempfile::TempDir,
+        http: SocketAddr,
+        https: SocketAddr,
+    ) -> Option<Self> {
         fs::write(folder.path().join("nginx.conf"), frame(folder.path())).unwrap();
         let mut child = Command::new(nginx)
             .arg("-p")
@@ -69,7 +85,12 @@ impl Nginx {
                 return None;
             }
             if TcpStream::connect(http).is_ok() && TcpStream::connect(https).is_ok() {
-                return Some(Self { child, folder, http, https });
+                return Some(Self {
+                    child,
+                    folder,
+                    http,
+                    https,
+                });
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -79,7 +100,9 @@ impl Nginx {
 
     /// Both logs, one after the other.
     pub(crate) fn logs(&self) -> String {
-        ["jsdkd.access.log", "jsdkd.error.log"].map(|name| fs::read_to_string(self.folder.path().join(name)).unwrap()).concat()
+        ["jsdkd.access.log", "jsdkd.error.log"]
+            .map(|name| fs::read_to_string(self.folder.path().join(name)).unwrap())
+            .concat()
     }
 }
 
@@ -105,7 +128,8 @@ fn adapted(folder: &Path, upstream: SocketAddr, http: SocketAddr, https: SocketA
     SAMPLE.lines().map(|line| adapt(line) + "\n").collect()
 }
 
-/// What Debian's own nginx.conf is around a file in `conf.d`, without a second process that would outlive a kill.
+/// What Debian's own nginx.conf is around a file in `conf.d`, without a second process that would
+/// outlive a kill.
 fn frame(folder: &Path) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("    {what}_temp_path {}/{what};\n", folder.display()))
@@ -118,15 +142,37 @@ fn frame(folder: &Path) -> String {
 
 fn certify(openssl: &Path, folder: &Path) {
     let made = Command::new(openssl)
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=example.com",
+            "-addext",
+            "subjectAltName=DNS:example.com",
+        ])
         .args(["-keyout", "privkey.pem", "-out", "fullchain.pem"])
         .current_dir(folder)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
 }
 
 fn free_port() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

@@ -1,4 +1,5 @@
-//! Packages of Node, fetched once by npm into a folder below `target/`: other people's programs that call WeChat.
+//! Packages of Node, fetched once by npm into a folder below `target/`: other people's programs
+//! that call WeChat.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,21 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The packages of the `package.json` at `description`, in a folder called `name`. `None`, said aloud, where that cannot be done.
+    /// The packages of the `package.json` at `description`, in a folder called `name`. `None`, said
+    /// aloud, where that cannot be done.
     pub(crate) fn with(name: &str, description: &str) -> Option<Self> {
         let (program, npm) = (programs::find("node")?, programs::find("npm")?);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let wanted = fs::read_to_string(format!("{}/tests/it/{description}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let wanted = fs::read_to_string(format!(
+            "{}/tests/it/{description}",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .unwrap();
         let (written, done) = (folder.join("package.json"), folder.join("installed"));
-        let this = Self { program, packages: folder.join("node_modules") };
+        let this = Self {
+            program,
+            packages: folder.join("node_modules"),
+        };
         // What an earlier run has left is used, unless it was cut short or is for another list.
         if done.is_file() && fs::read_to_string(&written).is_ok_and(|text| text == wanted) {
             return Some(this);
@@ -28,8 +37,19 @@ impl Node {
         fs::create_dir_all(&folder).unwrap();
         fs::write(&written, &wanted).unwrap();
         // No package's own script is run.
-        let arguments = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-timeout=20000"];
-        let installed = Command::new(npm).args(arguments).current_dir(&folder).output().unwrap();
+        let arguments = [
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--loglevel=error",
+            "--fetch-timeout=20000",
+        ];
+        let installed = Command::new(npm)
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
         if installed.status.success() {
             fs::write(&done, "").unwrap();
             return Some(this);
@@ -41,11 +61,22 @@ impl Node {
     /// Node, to run `script` below `tests/it/` in `folder`.
     pub(crate) fn run(&self, script: &str, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(format!("{}/tests/it/{script}", env!("CARGO_MANIFEST_DIR"))).current_dir(folder);
-        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        command
+            .arg(format!("{}/tests/it/{script}", env!("CARGO_MANIFEST_DIR")))
+            .current_dir(folder);
+        for proxy in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+        ] {
             command.env_remove(proxy);
         }
-        command.env("NODE_PATH", &self.packages).env("NODE_NO_WARNINGS", "1");
+        command
+            .env("NODE_PATH", &self.packages)
+            .env("NODE_NO_WARNINGS", "1");
         command
     }
 }

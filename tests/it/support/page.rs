@@ -1,5 +1,5 @@
-//! A web page of our own origin that runs a script beside the helper and reports what came of it. It knows no jsdkd server but
-//! the address it is given.
+//! A web page of our own origin that runs a script beside the helper and reports what came of it.
+//! It knows no jsdkd server but the address it is given.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::chromium::Chromium;
 /// The helper as it is served.
 pub(crate) const HELPER: &str = include_str!("../../../static/jsdkd.js");
 
-/// What a page needs beside the helper: a `wx` that behaves like WeChat's script (ready fires at once when any config was ever
-/// answered, and also after a refusal), and a way to report.
+/// What a page needs beside the helper: a `wx` that behaves like WeChat's script (ready fires at
+/// once when any config was ever answered, and also after a refusal), and a way to report.
 const STUB: &str = r"
 var seen = [], refusal = null;
 var wx = (function () {
@@ -65,15 +65,22 @@ impl Visit<'_> {
     pub(crate) async fn report(&self) -> Option<Value> {
         let (reports, mut reported) = mpsc::unbounded_channel();
         let (port, _serving) = serve(document(self.helper, self.script), reports);
-        let _browser = Chromium::open(&format!("http://{}:{port}{}", self.host, self.path), self.user_agent).await?;
+        let _browser = Chromium::open(
+            &format!("http://{}:{port}{}", self.host, self.path),
+            self.user_agent,
+        )
+        .await?;
         let report = tokio::time::timeout(Duration::from_secs(60), reported.recv()).await;
-        let report = report.expect("the page reports within a minute").expect("the page's server holds the sender");
+        let report = report
+            .expect("the page reports within a minute")
+            .expect("the page's server holds the sender");
         assert_eq!(report.get("thrown"), None, "the page's script failed");
         Some(report)
     }
 }
 
-/// Serves a page that loads `helper` and runs `script`, for as long as the guard lives; its port, for which any host is good.
+/// Serves a page that loads `helper` and runs `script`, for as long as the guard lives; its port,
+/// for which any host is good.
 pub(crate) fn site(helper: &str, script: &str) -> (u16, Serving) {
     serve(document(helper, script), mpsc::unbounded_channel().0)
 }
@@ -98,15 +105,25 @@ fn serve(page: String, reports: mpsc::UnboundedSender<Value>) -> (u16, Serving) 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("a bound socket").port();
     let (page, reports) = (Data::new(page), Data::new(reports));
-    let app = move || App::new().app_data(page.clone()).app_data(reports.clone()).default_service(web::to(answer));
-    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("a listening socket").run();
+    let app = move || {
+        App::new()
+            .app_data(page.clone())
+            .app_data(reports.clone())
+            .default_service(web::to(answer))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .disable_signals()
+        .listen(listener)
+        .expect("a listening socket")
+        .run();
     let serving = Serving(server.handle());
     tokio::spawn(server);
     (port, serving)
 }
 
-/// The page; the helper below any path; a config service below any path, which hangs below `/silent/`; a redirect to whatever stands
-/// behind `/moved-to`.
+/// The page; the helper below any path; a config service below any path, which hangs below
+/// `/silent/`; a redirect to whatever stands behind `/moved-to`.
 async fn answer(
     request: HttpRequest,
     body: Bytes,
@@ -118,15 +135,25 @@ async fn answer(
         let _ = reports.send(serde_json::from_slice(&body).expect("the page reports JSON"));
         return HttpResponse::Ok().finish();
     }
-    if let Some(moved) = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix("/moved-to")) {
-        return HttpResponse::Found().insert_header(("location", moved)).finish();
+    if let Some(moved) = request
+        .uri()
+        .path_and_query()
+        .and_then(|path| path.as_str().strip_prefix("/moved-to"))
+    {
+        return HttpResponse::Found()
+            .insert_header(("location", moved))
+            .finish();
     }
     if path.starts_with("/silent/") && request.method() == Method::POST {
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     match *request.method() {
         Method::POST => HttpResponse::Ok().json(json!({ "signature": "s", "path": path })),
-        _ if path.ends_with("/jsdkd.js") => HttpResponse::Ok().content_type("text/javascript").body(HELPER),
-        _ => HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.to_string()),
+        _ if path.ends_with("/jsdkd.js") => HttpResponse::Ok()
+            .content_type("text/javascript")
+            .body(HELPER),
+        _ => HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .body(page.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! Packages of Python, fetched once by pip into a folder below `target/`: other people's programs to be compared with.
+//! Packages of Python, fetched once by pip into a folder below `target/`: other people's programs
+//! to be compared with.
 
 use std::fs;
 use std::io::Write;
@@ -16,18 +17,36 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// `packages`, pinned, in a folder called `name`; they are there once `import` works. `None`, said aloud, where that cannot be
-    /// done.
+    /// `packages`, pinned, in a folder called `name`; they are there once `import` works. `None`,
+    /// said aloud, where that cannot be done.
     pub(crate) fn with(name: &str, packages: &[&str], import: &str) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let this = Self { program: programs::require("python3")?, packages: folder };
+        let this = Self {
+            program: programs::require("python3")?,
+            packages: folder,
+        };
         // What an earlier run has left is used, unless it was cut short or made by another Python.
         if this.works(import) {
             return Some(this);
         }
         fs::remove_dir_all(&this.packages).ok();
-        let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--timeout", "20", "--target"];
-        let pip = Command::new(&this.program).args(pip).arg(&this.packages).args(packages).output().unwrap();
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--timeout",
+            "20",
+            "--target",
+        ];
+        let pip = Command::new(&this.program)
+            .args(pip)
+            .arg(&this.packages)
+            .args(packages)
+            .output()
+            .unwrap();
         if this.works(import) {
             return Some(this);
         }
@@ -42,17 +61,35 @@ impl Python {
     /// Python, to be run with `arguments`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).env("PYTHONPATH", &self.packages).env("PYTHONIOENCODING", "utf-8");
+        command
+            .args(arguments)
+            .env("PYTHONPATH", &self.packages)
+            .env("PYTHONIOENCODING", "utf-8");
         command
     }
 
     /// What `script` answers to `questions`, all by one process: both are JSON lists of one length.
     pub(crate) fn answers(&self, script: &str, questions: &[Value]) -> Vec<Value> {
         let script = format!("{}/tests/it/{script}", env!("CARGO_MANIFEST_DIR"));
-        let mut child = self.run(&[&script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(json!(questions).to_string().as_bytes()).unwrap();
+        let mut child = self
+            .run(&[&script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(json!(questions).to_string().as_bytes())
+            .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answers.len(), questions.len());
         answers

@@ -1,5 +1,6 @@
-//! The real program as a process of its own: started in a folder of its own with no variables but those given, its lines kept, its
-//! end awaited, killed when dropped. It knows how jsdkd announces itself, and nothing of what it then answers.
+//! The real program as a process of its own: started in a folder of its own with no variables but
+//! those given, its lines kept, its end awaited, killed when dropped. It knows how jsdkd announces
+//! itself, and nothing of what it then answers.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -39,22 +40,43 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts `jsdkd args` in `folder`, with `variables` and nothing else in its environment.
     pub(crate) fn start(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        Self::spawn(Command::new(env!("CARGO_BIN_EXE_jsdkd")).args(args), folder, variables)
+        Self::spawn(
+            Command::new(env!("CARGO_BIN_EXE_jsdkd")).args(args),
+            folder,
+            variables,
+        )
     }
 
-    /// Serves in `folder` as the last step of `wrapper`, a command that becomes the one it is given: `prlimit`, `unshare`, a shell's `exec`.
-    pub(crate) fn start_within(wrapper: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Self {
-        Self::spawn(Command::new(wrapper[0]).args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_jsdkd")), folder, variables)
+    /// Serves in `folder` as the last step of `wrapper`, a command that becomes the one it is
+    /// given: `prlimit`, `unshare`, a shell's `exec`.
+    pub(crate) fn start_within(
+        wrapper: &[&str],
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::spawn(
+            Command::new(wrapper[0])
+                .args(&wrapper[1..])
+                .arg(env!("CARGO_BIN_EXE_jsdkd")),
+            folder,
+            variables,
+        )
     }
 
     /// Serves in `folder` as a process that may never have more than `files` open.
     pub(crate) fn start_with_files(folder: &Path, files: u32) -> Self {
         let shell = format!("ulimit -n {files} && exec \"$0\"");
-        Self::spawn(Command::new("/bin/sh").args(["-c", &shell, env!("CARGO_BIN_EXE_jsdkd")]), folder, &[])
+        Self::spawn(
+            Command::new("/bin/sh").args(["-c", &shell, env!("CARGO_BIN_EXE_jsdkd")]),
+            folder,
+            &[],
+        )
     }
 
     fn spawn(command: &mut Command, folder: &Path, variables: &[(&str, &str)]) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let mut child = command
             .current_dir(folder)
             .env_clear()
@@ -67,8 +89,17 @@ impl Process {
         let out = Lines::follow(child.stdout.take().expect("a pipe"));
         let err = Lines::follow(child.stderr.take().expect("a pipe"));
         let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy();
-        let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Self { child, out, err, client, url: String::new() }
+        let client = client
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
+        Self {
+            child,
+            out,
+            err,
+            client,
+            url: String::new(),
+        }
     }
 
     /// Writes `settings` to `jsdkd.json` in `folder` and serves with them.
@@ -86,13 +117,28 @@ impl Process {
 
     /// The first log line with this message; waits for it.
     pub(crate) async fn logged(&self, message: &str) -> Value {
-        let found = until(|| self.log().into_iter().find(|line| line["message"] == message)).await;
-        found.unwrap_or_else(|| panic!("no log line {message:?}: {:?} {:?}", self.out.text(), self.err.text()))
+        let found = until(|| {
+            self.log()
+                .into_iter()
+                .find(|line| line["message"] == message)
+        })
+        .await;
+        found.unwrap_or_else(|| {
+            panic!(
+                "no log line {message:?}: {:?} {:?}",
+                self.out.text(),
+                self.err.text()
+            )
+        })
     }
 
     /// Every log line so far.
     pub(crate) fn log(&self) -> Vec<Value> {
-        self.out.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.out
+            .all()
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Everything on standard output so far.
@@ -103,13 +149,25 @@ impl Process {
     /// A line of standard output that has `part` in it; waits for it.
     pub(crate) async fn said(&self, part: &str) -> String {
         let found = until(|| self.out.all().into_iter().find(|line| line.contains(part))).await;
-        found.unwrap_or_else(|| panic!("no line with {part:?}: {:?} {:?}", self.out.text(), self.err.text()))
+        found.unwrap_or_else(|| {
+            panic!(
+                "no line with {part:?}: {:?} {:?}",
+                self.out.text(),
+                self.err.text()
+            )
+        })
     }
 
     /// Sends a signal by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("/bin/sh").arg("-c").arg(format!("kill -s {name} {}", self.child.id())).status();
-        assert!(sent.expect("a shell").success(), "there is no process to signal");
+        let sent = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(format!("kill -s {name} {}", self.child.id()))
+            .status();
+        assert!(
+            sent.expect("a shell").success(),
+            "there is no process to signal"
+        );
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -120,30 +178,48 @@ impl Process {
     #[cfg(target_os = "linux")]
     pub(crate) fn catches_signals(&self) -> bool {
         const HUP_INT_TERM: u64 = 1 | 1 << 1 | 1 << 14;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+        let caught = caught
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or_default();
         caught & HUP_INT_TERM != 0
     }
 
     /// Processor time used so far, in hundredths of a second.
     #[cfg(target_os = "linux")]
     pub(crate) fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("our own child");
-        stat.split(' ').skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .expect("our own child");
+        stat.split(' ')
+            .skip(13)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum()
     }
 
     /// Resident memory in KiB.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("our own child");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a running process");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("our own child");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a running process");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
-        self.url.trim_start_matches("http://").parse().expect("an address")
+        self.url
+            .trim_start_matches("http://")
+            .parse()
+            .expect("an address")
     }
 
     /// Ends it as a power cut would.
@@ -154,15 +230,34 @@ impl Process {
 
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Ended {
-        let status: Option<ExitStatus> = until(|| self.child.try_wait().expect("our own child")).await;
-        let status = status.unwrap_or_else(|| panic!("it does not end: {:?} {:?}", self.out.text(), self.err.text()));
-        until(|| (self.out.is_whole() && self.err.is_whole()).then_some(())).await.expect("its pipes end with it");
-        Ended { code: status.code(), out: self.out.text(), err: self.err.text() }
+        let status: Option<ExitStatus> =
+            until(|| self.child.try_wait().expect("our own child")).await;
+        let status = status.unwrap_or_else(|| {
+            panic!(
+                "it does not end: {:?} {:?}",
+                self.out.text(),
+                self.err.text()
+            )
+        });
+        until(|| (self.out.is_whole() && self.err.is_whole()).then_some(()))
+            .await
+            .expect("its pipes end with it");
+        Ended {
+            code: status.code(),
+            out: self.out.text(),
+            err: self.err.text(),
+        }
     }
 
     /// `GET path`.
     pub(crate) async fn get(&self, path: &str) -> Response {
-        Response::of(self.request(Method::GET, path).send().await.expect("the server answers")).await
+        Response::of(
+            self.request(Method::GET, path)
+                .send()
+                .await
+                .expect("the server answers"),
+        )
+        .await
     }
 
     /// A request to it.
@@ -236,7 +331,9 @@ impl Lines {
     }
 
     fn locked(&self) -> MutexGuard<'_, (Vec<String>, bool)> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<String> {

@@ -24,11 +24,15 @@ pub(crate) fn message(inside: &str) -> String {
 
 /// A text with a number of its own.
 pub(crate) fn text(content: &str, id: u64) -> String {
-    message(&format!("<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{content}]]></Content><MsgId>{id}</MsgId>"))
+    message(&format!(
+        "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{content}]]></Content><MsgId>{id}</MsgId>"
+    ))
 }
 
 pub(crate) fn event(name: &str, key: &str) -> String {
-    message(&format!("<MsgType>event</MsgType><Event>{name}</Event><EventKey>{key}</EventKey>"))
+    message(&format!(
+        "<MsgType>event</MsgType><Event>{name}</Event><EventKey>{key}</EventKey>"
+    ))
 }
 
 /// The query of a plain delivery sent `ago` seconds before now.
@@ -54,13 +58,19 @@ pub(crate) fn app_id(text: &str) -> AppId {
 /// An encrypted delivery of `xml`: its query and its body.
 pub(crate) fn sealed(xml: &str, app: &str, nonce: &str) -> (String, String) {
     let (query, encrypt) = encrypted(xml, app, nonce);
-    (query, format!("<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>"))
+    (
+        query,
+        format!("<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>"),
+    )
 }
 
 /// The same as an account whose console says JSON sends it.
 pub(crate) fn sealed_json(json: &str, app: &str, nonce: &str) -> (String, String) {
     let (query, encrypt) = encrypted(json, app, nonce);
-    (query, json!({ "ToUserName": "gh_1", "Encrypt": encrypt }).to_string())
+    (
+        query,
+        json!({ "ToUserName": "gh_1", "Encrypt": encrypt }).to_string(),
+    )
 }
 
 fn encrypted(text: &str, app: &str, nonce: &str) -> (String, String) {
@@ -68,13 +78,17 @@ fn encrypted(text: &str, app: &str, nonce: &str) -> (String, String) {
     let timestamp = timestamp(0);
     let signature = signature::push(TOKEN, &timestamp, nonce).text();
     let msg_signature = crypt::signature(TOKEN, &timestamp, nonce, &encrypt).text();
-    let query = format!("signature={signature}&timestamp={timestamp}&nonce={nonce}&encrypt_type=aes&msg_signature={msg_signature}");
+    let query = format!(
+        "signature={signature}&timestamp={timestamp}&nonce={nonce}&encrypt_type=aes&msg_signature={msg_signature}"
+    );
     (query, encrypt)
 }
 
 /// Sends a delivery to `path`.
 pub(crate) async fn deliver(app: &TestApp, path: &str, query: &str, body: &str) -> Response {
-    let request = app.request(Method::POST, &format!("{path}?{query}")).header("content-type", "text/xml");
+    let request = app
+        .request(Method::POST, &format!("{path}?{query}"))
+        .header("content-type", "text/xml");
     app.send(request.body(body.to_owned())).await
 }
 
@@ -86,15 +100,28 @@ pub(crate) async fn push(app: &TestApp, xml: &str) -> Response {
 /// The text of a reply in the clear.
 #[track_caller]
 pub(crate) fn said(response: &Response) -> String {
-    assert_eq!((response.status.as_u16(), response.header("content-type")), (200, "text/xml; charset=utf-8"), "{}", response.body);
+    assert_eq!(
+        (response.status.as_u16(), response.header("content-type")),
+        (200, "text/xml; charset=utf-8"),
+        "{}",
+        response.body
+    );
     content(&response.body)
 }
 
 #[track_caller]
 pub(crate) fn content(xml: &str) -> String {
     let reply = Message::parse(xml.as_bytes()).unwrap_or_else(|error| panic!("{error}: {xml}"));
-    assert_eq!((reply.to.as_str(), reply.from.as_str()), ("oUser", "gh_1"), "a reply goes back");
-    reply.fields.text("Content").unwrap_or_else(|| panic!("no text: {xml}")).to_owned()
+    assert_eq!(
+        (reply.to.as_str(), reply.from.as_str()),
+        ("oUser", "gh_1"),
+        "a reply goes back"
+    );
+    reply
+        .fields
+        .text("Content")
+        .unwrap_or_else(|| panic!("no text: {xml}"))
+        .to_owned()
 }
 
 /// The reply inside an encrypted answer, whose signature is checked.
@@ -102,29 +129,64 @@ pub(crate) fn content(xml: &str) -> String {
 pub(crate) fn opened(response: &Response, app: &str) -> String {
     assert_eq!(response.status, 200, "{}", response.body);
     let fields = |name: &str| {
-        let inner = response.body.split(&format!("<{name}>")).nth(1).and_then(|rest| rest.split(&format!("</{name}>")).next());
-        inner.unwrap_or_else(|| panic!("{name} in {}", response.body)).replace("<![CDATA[", "").replace("]]>", "")
+        let inner = response
+            .body
+            .split(&format!("<{name}>"))
+            .nth(1)
+            .and_then(|rest| rest.split(&format!("</{name}>")).next());
+        inner
+            .unwrap_or_else(|| panic!("{name} in {}", response.body))
+            .replace("<![CDATA[", "")
+            .replace("]]>", "")
     };
     let envelope = Envelope::parse(response.body.as_bytes()).expect("an envelope");
-    let signature = crypt::signature(TOKEN, &fields("TimeStamp"), &fields("Nonce"), &envelope.encrypt);
+    let signature = crypt::signature(
+        TOKEN,
+        &fields("TimeStamp"),
+        &fields("Nonce"),
+        &envelope.encrypt,
+    );
     assert!(signature.matches(&fields("MsgSignature")));
-    String::from_utf8(key().decrypt(&app_id(app), &envelope.encrypt).expect("our key opens it")).expect("text")
+    String::from_utf8(
+        key()
+            .decrypt(&app_id(app), &envelope.encrypt)
+            .expect("our key opens it"),
+    )
+    .expect("text")
 }
 
 /// The reply in the clear to a delivery in JSON.
 #[track_caller]
 pub(crate) fn json_reply(response: &Response) -> Value {
-    assert_eq!((response.status.as_u16(), response.header("content-type")), (200, "application/json"), "{}", response.body);
-    serde_json::from_str(&response.body).unwrap_or_else(|error| panic!("{error}: {}", response.body))
+    assert_eq!(
+        (response.status.as_u16(), response.header("content-type")),
+        (200, "application/json"),
+        "{}",
+        response.body
+    );
+    serde_json::from_str(&response.body)
+        .unwrap_or_else(|error| panic!("{error}: {}", response.body))
 }
 
 /// The reply inside an encrypted JSON answer, whose signature is checked.
 #[track_caller]
 pub(crate) fn opened_json(response: &Response, app: &str) -> Value {
     let envelope = json_reply(response);
-    let of = |name: &str| envelope[name].as_str().unwrap_or_else(|| panic!("no {name}: {envelope}"));
-    let timestamp = envelope["TimeStamp"].as_u64().expect("a number").to_string();
-    assert!(crypt::signature(TOKEN, &timestamp, of("Nonce"), of("Encrypt")).matches(of("MsgSignature")), "{envelope}");
-    let clear = key().decrypt(&app_id(app), of("Encrypt")).expect("our key opens it");
+    let of = |name: &str| {
+        envelope[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name}: {envelope}"))
+    };
+    let timestamp = envelope["TimeStamp"]
+        .as_u64()
+        .expect("a number")
+        .to_string();
+    assert!(
+        crypt::signature(TOKEN, &timestamp, of("Nonce"), of("Encrypt")).matches(of("MsgSignature")),
+        "{envelope}"
+    );
+    let clear = key()
+        .decrypt(&app_id(app), of("Encrypt"))
+        .expect("our key opens it");
     serde_json::from_slice(&clear).expect("JSON inside")
 }

@@ -19,7 +19,9 @@ impl Raw {
     /// A header's value; empty when there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+        lines
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map_or("", |(_, value)| value)
     }
 
     /// The `code` of a problem; empty when it is none.
@@ -38,16 +40,32 @@ pub(crate) async fn send(server: SocketAddr, line: &str, headers: &str, body: &[
 /// Writes `bytes` and reads until the server closes.
 pub(crate) async fn exchange(server: SocketAddr, bytes: &[u8]) -> Raw {
     let talk = async {
-        let (mut read, mut write) = TcpStream::connect(server).await.expect("the server listens").into_split();
+        let (mut read, mut write) = TcpStream::connect(server)
+            .await
+            .expect("the server listens")
+            .into_split();
         let mut answer = Vec::new();
-        // Both ways at once: a refusal may come before the last byte is taken, and then the rest cannot be written.
+        // Both ways at once: a refusal may come before the last byte is taken, and then the rest
+        // cannot be written.
         let (_, reading) = tokio::join!(write.write_all(bytes), read.read_to_end(&mut answer));
         reading.expect("the answer arrives whole");
         answer
     };
-    let answer = tokio::time::timeout(Duration::from_secs(20), talk).await.expect("the server answers and closes");
+    let answer = tokio::time::timeout(Duration::from_secs(20), talk)
+        .await
+        .expect("the server answers and closes");
     let answer = String::from_utf8(answer).expect("our answers are text");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {answer:?}"));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    Raw { status, head: head.to_owned(), body: body.to_owned() }
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no whole answer: {answer:?}"));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    Raw {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
 }

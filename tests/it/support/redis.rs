@@ -1,4 +1,5 @@
-//! Real Redis servers for the tests: alone, with sentinels, as a cluster. Each lives in a temporary directory and dies with its value.
+//! Real Redis servers for the tests: alone, with sentinels, as a cluster. Each lives in a temporary
+//! directory and dies with its value.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +11,9 @@ use tempfile::TempDir;
 /// Where a server keeps what it must not forget, in its folder.
 const JOURNAL: &str = "appendonlydir";
 
-/// A port that was free a moment ago. Below the range from which the system gives outgoing connections theirs, and below 55536, so
-/// that a cluster's second port (ten thousand higher) is a port too.
+/// A port that was free a moment ago. Below the range from which the system gives outgoing
+/// connections theirs, and below 55536, so that a cluster's second port (ten thousand higher) is a
+/// port too.
 pub(crate) fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -59,7 +61,8 @@ impl RedisServer {
         Self::with(&["--unixsocket", "{dir}/redis.sock"])
     }
 
-    /// A server that speaks only TLS, with a certificate for `localhost` and `127.0.0.1` by [`RedisServer::ca`].
+    /// A server that speaks only TLS, with a certificate for `localhost` and `127.0.0.1` by
+    /// [`RedisServer::ca`].
     pub(crate) fn with_tls() -> Self {
         Self::with_tls_for(OUR_NAMES, false)
     }
@@ -69,7 +72,12 @@ impl RedisServer {
         let mut server = Self::prepare(&[], false);
         make_certificates_for(server.dir.path(), names);
         let file = |name: &str| server.dir.path().join(name).display().to_string();
-        let (port, ca, cert, key) = (server.port.to_string(), file("ca.crt"), file("redis.crt"), file("redis.key"));
+        let (port, ca, cert, key) = (
+            server.port.to_string(),
+            file("ca.crt"),
+            file("redis.crt"),
+            file("redis.key"),
+        );
         let tls = [
             "--port",
             "0",
@@ -83,13 +91,29 @@ impl RedisServer {
             if strict { "yes" } else { "no" },
         ];
         let more = ["--tls-ca-cert-file", &ca];
-        let tool = ["--tls", "--insecure", "--cacert", &ca, "--cert", &cert, "--key", &key].map(str::to_owned).to_vec();
-        server.args = tls.iter().chain(&more).map(|arg| (*arg).to_owned()).collect();
+        let tool = [
+            "--tls",
+            "--insecure",
+            "--cacert",
+            &ca,
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        server.args = tls
+            .iter()
+            .chain(&more)
+            .map(|arg| (*arg).to_owned())
+            .collect();
         server.tool = tool;
         server.started()
     }
 
-    /// A sentinel that watches the master at `port` under the name `mymaster`, alone in its judgement and quick in it.
+    /// A sentinel that watches the master at `port` under the name `mymaster`, alone in its
+    /// judgement and quick in it.
     pub(crate) fn sentinel_of(port: u16) -> Self {
         Self::sentinel_with(port, None, None)
     }
@@ -127,8 +151,18 @@ impl RedisServer {
         let port = free_port();
         let here = dir.path().display().to_string();
         let own = ["--port".to_owned(), port.to_string()];
-        let args = own.into_iter().chain(args.iter().map(|arg| arg.replace("{dir}", &here))).collect();
-        Self { dir, port, sentinel, args, tool: Vec::new(), process: None }
+        let args = own
+            .into_iter()
+            .chain(args.iter().map(|arg| arg.replace("{dir}", &here)))
+            .collect();
+        Self {
+            dir,
+            port,
+            sentinel,
+            args,
+            tool: Vec::new(),
+            process: None,
+        }
     }
 
     fn started(mut self) -> Self {
@@ -151,7 +185,8 @@ impl RedisServer {
                 "",
                 "--appendonly",
                 "yes",
-                // Else a write that was answered waits in memory while the disk is synced, and `kill` loses it.
+                // Else a write that was answered waits in memory while the disk is synced, and
+                // `kill` loses it.
                 "--appendfsync",
                 "always",
                 "--repl-diskless-sync-delay",
@@ -159,7 +194,13 @@ impl RedisServer {
             ]);
         }
         command.args(["--dir", &here.display().to_string(), "--daemonize", "no"]);
-        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed"));
+        self.process = Some(
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed"),
+        );
         self.await_answer(&["PING"], "PONG");
     }
 
@@ -200,19 +241,36 @@ impl RedisServer {
 
     fn signal(&self, signal: &str) {
         let id = self.process.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Runs one command with `redis-cli` and returns what it printed.
     #[track_caller]
     pub(crate) fn cli(&self, args: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(&self.tool).args(args).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(&self.tool)
+            .args(args)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// The keys that it holds and that fit the pattern.
     pub(crate) fn names_like(&self, pattern: &str) -> Vec<String> {
-        self.cli(&["--scan", "--pattern", pattern]).lines().map(str::to_owned).collect()
+        self.cli(&["--scan", "--pattern", pattern])
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits until the command's answer contains `wanted`.
@@ -220,7 +278,11 @@ impl RedisServer {
     pub(crate) fn await_answer(&self, args: &[&str], wanted: &str) {
         let end = Instant::now() + Duration::from_secs(8);
         while !self.cli(args).contains(wanted) {
-            assert!(Instant::now() < end, "{args:?} never answered {wanted}, but {}", self.cli(args));
+            assert!(
+                Instant::now() < end,
+                "{args:?} never answered {wanted}, but {}",
+                self.cli(args)
+            );
             sleep(Duration::from_millis(20));
         }
     }
@@ -239,7 +301,10 @@ impl RedisServer {
 
     /// The certificate and key of a server with TLS, which its authority signed.
     pub(crate) fn pair(&self) -> (PathBuf, PathBuf) {
-        (self.dir.path().join("redis.crt"), self.dir.path().join("redis.key"))
+        (
+            self.dir.path().join("redis.crt"),
+            self.dir.path().join("redis.key"),
+        )
     }
 
     /// The authority's certificate of a server with TLS.
@@ -255,7 +320,9 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 fn tool_password(password: &str) -> Vec<String> {
-    ["-a", password, "--no-auth-warning"].map(str::to_owned).to_vec()
+    ["-a", password, "--no-auth-warning"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 impl Drop for RedisServer {
@@ -264,8 +331,14 @@ impl Drop for RedisServer {
     }
 }
 
-const CLUSTERED: [&str; 6] =
-    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+const CLUSTERED: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "1000",
+    "--cluster-require-full-coverage",
+    "no",
+];
 
 /// Three masters that share the keys.
 pub(crate) struct RedisCluster {
@@ -276,9 +349,15 @@ impl RedisCluster {
     pub(crate) fn start() -> Self {
         let nodes: Vec<RedisServer> = (0..3).map(|_| RedisServer::with(&CLUSTERED)).collect();
         let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]).args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
+        create
+            .args(["--cluster", "create"])
+            .args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
         let output = create.arg("--cluster-yes").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         for node in &nodes {
             node.await_answer(&["CLUSTER", "INFO"], "cluster_state:ok");
             node.await_answer(&["CLUSTER", "INFO"], "cluster_slots_ok:16384");
@@ -287,14 +366,24 @@ impl RedisCluster {
     }
 
     pub(crate) fn url(&self) -> String {
-        let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let hosts: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.port))
+            .collect();
         format!("redis://{}", hosts.join(","))
     }
 
-    /// A replica of that node, which the others will make a master when the node is silent for a second.
+    /// A replica of that node, which the others will make a master when the node is silent for a
+    /// second.
     pub(crate) fn add_replica_of(&self, node: usize) -> RedisServer {
         let replica = RedisServer::with(&CLUSTERED);
-        replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[node].port.to_string()]);
+        replica.cli(&[
+            "CLUSTER",
+            "MEET",
+            "127.0.0.1",
+            &self.nodes[node].port.to_string(),
+        ]);
         let id = self.nodes[node].cli(&["CLUSTER", "MYID"]);
         replica.await_answer(&["CLUSTER", "NODES"], &id);
         replica.await_answer(&["CLUSTER", "REPLICATE", &id], "OK");
@@ -320,9 +409,19 @@ impl RedisCluster {
         let id = |node: usize| self.nodes[node].cli(&["CLUSTER", "MYID"]);
         self.nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(from)]);
         self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)]);
-        self.nodes[from].cli(&["MIGRATE", "127.0.0.1", &self.nodes[to].port.to_string(), key, "0", "1000"]);
+        self.nodes[from].cli(&[
+            "MIGRATE",
+            "127.0.0.1",
+            &self.nodes[to].port.to_string(),
+            key,
+            "0",
+            "1000",
+        ]);
         for node in [to, from] {
-            assert_eq!(self.nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]), "OK");
+            assert_eq!(
+                self.nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(to)]),
+                "OK"
+            );
         }
         to
     }
@@ -343,7 +442,15 @@ fn make_certificates_for(dir: &Path, names: &str) {
         "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out redis.crt -days 2 -extfile names",
     ];
     for step in steps {
-        let output = Command::new("openssl").args(step.split(' ')).current_dir(dir).output().expect("openssl is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("openssl")
+            .args(step.split(' '))
+            .current_dir(dir)
+            .output()
+            .expect("openssl is installed");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Any service that grants expiring credentials: it notes what it is asked and answers as the test tells it.
+//! Any service that grants expiring credentials: it notes what it is asked and answers as the test
+//! tells it.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,28 +42,58 @@ struct Shared {
 
 impl Service {
     /// Answers with `answer`, which is given the request and its number from 1.
-    pub(crate) fn start(answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(
+        answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
-        let (answer, after) = (Mutex::new(Arc::new(answer) as Arc<Answer>), Mutex::default());
-        let shared = Data::new(Shared { asked: Mutex::default(), count: AtomicU64::new(0), answer, after });
+        let (answer, after) = (
+            Mutex::new(Arc::new(answer) as Arc<Answer>),
+            Mutex::default(),
+        );
+        let shared = Data::new(Shared {
+            asked: Mutex::default(),
+            count: AtomicU64::new(0),
+            answer,
+            after,
+        });
         let data = shared.clone();
-        let server = HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(reply)));
-        let server = server.workers(1).disable_signals().listen(listener).expect("a listening socket").run();
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .default_service(web::to(reply))
+        });
+        let server = server
+            .workers(1)
+            .disable_signals()
+            .listen(listener)
+            .expect("a listening socket")
+            .run();
         let serving = Serving(server.handle());
         tokio::spawn(server);
-        Self { url, shared, _serving: serving }
+        Self {
+            url,
+            shared,
+            _serving: serving,
+        }
     }
 
     /// Grants `token-N`, which lives `lifetime` seconds, at its N-th call.
     pub(crate) fn granting(lifetime: u64) -> Self {
         Self::start(move |_, number| {
-            (200, json!({ "access_token": format!("token-{number}"), "expires_in": lifetime }).to_string())
+            (
+                200,
+                json!({ "access_token": format!("token-{number}"), "expires_in": lifetime })
+                    .to_string(),
+            )
         })
     }
 
     /// Answers otherwise from now on.
-    pub(crate) fn order(&self, answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static) {
+    pub(crate) fn order(
+        &self,
+        answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static,
+    ) {
         *self.shared.answer.lock().expect("no test panics here") = Arc::new(answer);
     }
 
@@ -73,27 +104,46 @@ impl Service {
 
     /// Everything it was asked.
     pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.shared.asked.lock().expect("no test panics here").clone()
+        self.shared
+            .asked
+            .lock()
+            .expect("no test panics here")
+            .clone()
     }
 
     /// How often `path` was asked.
     pub(crate) fn calls(&self, path: &str) -> usize {
-        self.asked().iter().filter(|asked| asked.path == path).count()
+        self.asked()
+            .iter()
+            .filter(|asked| asked.path == path)
+            .count()
     }
 }
 
 /// The value of `name` in a query or a form.
 pub(crate) fn pair(text: &str, name: &str) -> Option<String> {
-    url::form_urlencoded::parse(text.as_bytes()).find(|(pair, _)| pair == name).map(|(_, value)| value.into_owned())
+    url::form_urlencoded::parse(text.as_bytes())
+        .find(|(pair, _)| pair == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// A refusal as WeChat words it.
 pub(crate) fn errcode(code: i64, message: &str) -> (u16, String) {
-    (200, Value::to_string(&json!({ "errcode": code, "errmsg": message })))
+    (
+        200,
+        Value::to_string(&json!({ "errcode": code, "errmsg": message })),
+    )
 }
 
 async fn reply(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let asked = Asked {
         method: request.method().to_string(),
         path: request.path().to_owned(),
@@ -102,7 +152,11 @@ async fn reply(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpR
         authorization: header("authorization"),
         body: String::from_utf8(body.to_vec()).expect("a service is sent text"),
     };
-    shared.asked.lock().expect("no test panics here").push(asked.clone());
+    shared
+        .asked
+        .lock()
+        .expect("no test panics here")
+        .push(asked.clone());
     let number = shared.count.fetch_add(1, Ordering::SeqCst) + 1;
     let (answer, after) = {
         let answer = Arc::clone(&shared.answer.lock().expect("no test panics here"));

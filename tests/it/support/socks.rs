@@ -1,4 +1,5 @@
-//! A little SOCKS proxy, versions 4, 4a and 5, that leads to one place wherever its clients want to go, and remembers where that was.
+//! A little SOCKS proxy, versions 4, 4a and 5, that leads to one place wherever its clients want to
+//! go, and remembers where that was.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -15,9 +16,12 @@ pub(crate) struct Socks {
 }
 
 impl Socks {
-    /// A proxy that leads to `target`, for those who know `login` (`user:password`) if there is one.
+    /// A proxy that leads to `target`, for those who know `login` (`user:password`) if there is
+    /// one.
     pub(crate) async fn leading_to(target: SocketAddr, login: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("an address");
         let wanted = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&wanted);
@@ -28,13 +32,19 @@ impl Socks {
                     // A client that breaks off is refused by that alone.
                     if let Ok(Some(destination)) = greet(&mut client, login).await {
                         seen.lock().expect("nobody panics").push(destination);
-                        let mut there = TcpStream::connect(target).await.expect("the target listens");
+                        let mut there = TcpStream::connect(target)
+                            .await
+                            .expect("the target listens");
                         drop(copy_bidirectional(&mut client, &mut there).await);
                     }
                 });
             }
         });
-        Self { address, wanted, running }
+        Self {
+            address,
+            wanted,
+            running,
+        }
     }
 
     /// Where clients wanted to go.
@@ -62,7 +72,11 @@ async fn version_4(client: &mut TcpStream) -> std::io::Result<String> {
     assert_eq!(client.read_u8().await?, 1, "CONNECT");
     let (port, address) = (client.read_u16().await?, client.read_u32().await?);
     until_zero(client).await?;
-    let host = if address < 256 { until_zero(client).await? } else { Ipv4Addr::from(address).to_string() };
+    let host = if address < 256 {
+        until_zero(client).await?
+    } else {
+        Ipv4Addr::from(address).to_string()
+    };
     client.write_all(&[0, 90, 0, 0, 0, 0, 0, 0]).await?;
     Ok(format!("{host}:{port}"))
 }

@@ -20,7 +20,9 @@ pub(crate) fn serve(route: fn() -> Route) -> (SocketAddr, Guard) {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || App::new().default_service(route())).workers(1).disable_signals();
+            let server = HttpServer::new(move || App::new().default_service(route()))
+                .workers(1)
+                .disable_signals();
             let server = server.bind(("127.0.0.1", 0)).unwrap();
             let address = server.addrs()[0];
             let running = server.run();

@@ -1,5 +1,6 @@
-//! One link between a process and a server, with a small TCP proxy in its middle that passes, delays, cuts or swallows what goes over
-//! it, switched while it runs. It knows nothing of what is said.
+//! One link between a process and a server, with a small TCP proxy in its middle that passes,
+//! delays, cuts or swallows what goes over it, switched while it runs. It knows nothing of what is
+//! said.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,7 +23,8 @@ pub(crate) enum Mood {
     Delay(Duration),
     /// Every connection is closed, and each new one as soon as it is made.
     Cut,
-    /// Connections stay open, new ones are accepted, and nothing comes through: the peer has vanished without a word.
+    /// Connections stay open, new ones are accepted, and nothing comes through: the peer has
+    /// vanished without a word.
     HalfOpen,
     /// The same once so many more bytes have been asked.
     SwallowAfter(u64),
@@ -44,21 +46,41 @@ impl Link {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (mood, left, carried) = (watch::Sender::new(Mood::Pass), Arc::new(AtomicU64::new(0)), watch::Sender::new(0));
-        let road = Road { moods: mood.subscribe(), left: Arc::clone(&left), carried: carried.clone() };
+        let (mood, left, carried) = (
+            watch::Sender::new(Mood::Pass),
+            Arc::new(AtomicU64::new(0)),
+            watch::Sender::new(0),
+        );
+        let road = Road {
+            moods: mood.subscribe(),
+            left: Arc::clone(&left),
+            carried: carried.clone(),
+        };
         let accepting = tokio::spawn(async move {
             loop {
-                let Ok((near, _)) = listener.accept().await else { continue };
+                let Ok((near, _)) = listener.accept().await else {
+                    continue;
+                };
                 // Ends with its connection, or with the sender of moods.
                 tokio::spawn(carry(near, port, road.clone()));
             }
         });
-        Self { address, mood, left, carried, accepting }
+        Self {
+            address,
+            mood,
+            left,
+            carried,
+            accepting,
+        }
     }
 
     /// One for each of three processes.
     pub(crate) async fn three_to(port: u16) -> [Self; 3] {
-        [Self::to(port).await, Self::to(port).await, Self::to(port).await]
+        [
+            Self::to(port).await,
+            Self::to(port).await,
+            Self::to(port).await,
+        ]
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -74,7 +96,11 @@ impl Link {
 
     /// Waits until everything that is late has arrived.
     pub(crate) async fn arrived(&self) {
-        self.carried.subscribe().wait_for(|carried| *carried == 0).await.expect("the link is there");
+        self.carried
+            .subscribe()
+            .wait_for(|carried| *carried == 0)
+            .await
+            .expect("the link is there");
     }
 }
 
@@ -100,14 +126,22 @@ async fn carry(near: TcpStream, port: u16, road: Road) {
         drop(until_cut.wait_for(|mood| *mood == Mood::Cut).await);
     });
     let talk = pin!(async move {
-        let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-        near.set_nodelay(true).and(far.set_nodelay(true)).expect("a live socket");
+        let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else {
+            return;
+        };
+        near.set_nodelay(true)
+            .and(far.set_nodelay(true))
+            .expect("a live socket");
         let ((asks, answers), (replies, requests)) = (near.into_split(), far.into_split());
-        let (there, back) = (pin!(pump(asks, requests, road.clone(), true)), pin!(pump(replies, answers, road, false)));
+        let (there, back) = (
+            pin!(pump(asks, requests, road.clone(), true)),
+            pin!(pump(replies, answers, road, false)),
+        );
         // Whichever end closes takes the other one with it, as the death of a process does.
         futures_util::future::select(there, back).await;
     });
-    // The cut first: a connection that is made while the link is cut sees nothing of the other side.
+    // The cut first: a connection that is made while the link is cut sees nothing of the other
+    // side.
     tokio::select! {
         biased;
         () = cut => {}
@@ -115,7 +149,8 @@ async fn carry(near: TcpStream, port: u16, road: Road) {
     }
 }
 
-/// One way of a connection. What a silent moment has swallowed leaves a hole, so nothing passes after it: the connection is lost.
+/// One way of a connection. What a silent moment has swallowed leaves a hole, so nothing passes
+/// after it: the connection is lost.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_asking: bool) {
     let (queue, mut queued) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let carried = road.carried.clone();
@@ -128,8 +163,12 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_as
                 (Mood::HalfOpen, _) => passed = 0,
                 (Mood::SwallowAfter(_), true) => {
                     let take = |left: u64| Some(left.saturating_sub(read as u64));
-                    let before = road.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).expect("it always takes");
-                    passed = read.min(usize::try_from(before).expect("tests count in small numbers"));
+                    let before = road
+                        .left
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+                        .expect("it always takes");
+                    passed =
+                        read.min(usize::try_from(before).expect("tests count in small numbers"));
                 }
                 _ => {}
             }

@@ -1,4 +1,5 @@
-//! A visitor with a browser of their own: it keeps the cookie that it is given, and WeChat is played by the sandbox.
+//! A visitor with a browser of their own: it keeps the cookie that it is given, and WeChat is
+//! played by the sandbox.
 
 use std::sync::Mutex;
 
@@ -17,12 +18,18 @@ pub(crate) struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     pub(crate) fn new(app: &'a TestApp) -> Self {
-        Self { app, cookie: Mutex::default() }
+        Self {
+            app,
+            cookie: Mutex::default(),
+        }
     }
 
     /// The same browser at another instance behind the same name.
     pub(crate) fn at(&self, app: &'a TestApp) -> Self {
-        Self { app, cookie: Mutex::new(self.cookie()) }
+        Self {
+            app,
+            cookie: Mutex::new(self.cookie()),
+        }
     }
 
     pub(crate) fn cookie(&self) -> Option<String> {
@@ -39,26 +46,50 @@ impl<'a> Browser<'a> {
             Ok(url) => address[url.origin().ascii_serialization().len()..].to_owned(),
             Err(_) => address.to_owned(),
         };
-        let mut request = self.app.request(method, &path).header("accept-language", "en");
+        let mut request = self
+            .app
+            .request(method, &path)
+            .header("accept-language", "en");
         if let Some(cookie) = self.cookie() {
             request = request.header("cookie", cookie);
         }
         let response = self.app.send(request).await;
-        if let Some(given) = response.header("set-cookie").split(';').next().filter(|given| !given.is_empty()) {
+        if let Some(given) = response
+            .header("set-cookie")
+            .split(';')
+            .next()
+            .filter(|given| !given.is_empty())
+        {
             *self.cookie.lock().expect("no test panics here") = Some(given.to_owned());
         }
         response
     }
 
-    /// Sets out with `query` and answers WeChat's question as `visitor`; returns where WeChat sends the browser.
-    pub(crate) async fn at_wechat(&self, app_id: &str, query: &str, visitor: &str, answer: Answer) -> String {
+    /// Sets out with `query` and answers WeChat's question as `visitor`; returns where WeChat sends
+    /// the browser.
+    pub(crate) async fn at_wechat(
+        &self,
+        app_id: &str,
+        query: &str,
+        visitor: &str,
+        answer: Answer,
+    ) -> String {
         let begun = self.open(&format!("/oauth/{app_id}?{query}")).await;
         assert_eq!(begun.status, 302, "{}", begun.body);
-        self.app.sandbox.visit(begun.header("location"), visitor, answer).expect("WeChat takes the address")
+        self.app
+            .sandbox
+            .visit(begun.header("location"), visitor, answer)
+            .expect("WeChat takes the address")
     }
 
     /// A whole trip; returns the answer to the callback.
-    pub(crate) async fn trip(&self, app_id: &str, query: &str, visitor: &str, answer: Answer) -> Response {
+    pub(crate) async fn trip(
+        &self,
+        app_id: &str,
+        query: &str,
+        visitor: &str,
+        answer: Answer,
+    ) -> Response {
         let callback = self.at_wechat(app_id, query, visitor, answer).await;
         self.open(&callback).await
     }
@@ -74,8 +105,12 @@ pub(crate) fn returned(response: &Response, name: &str) -> Option<String> {
 /// What `name` is in the query of `address`.
 #[track_caller]
 pub(crate) fn parameter(address: &str, name: &str) -> Option<String> {
-    let url: Url = address.parse().unwrap_or_else(|_| panic!("{address:?} is an address"));
-    url.query_pairs().find(|(pair, _)| pair == name).map(|(_, value)| value.into_owned())
+    let url: Url = address
+        .parse()
+        .unwrap_or_else(|_| panic!("{address:?} is an address"));
+    url.query_pairs()
+        .find(|(pair, _)| pair == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// `path` with `pairs`, signed with version 2 by the tests' realm.

@@ -1,4 +1,5 @@
-//! WeChat's API as a bare TCP server: it notes every byte of a request and answers bytes that the test gives it.
+//! WeChat's API as a bare TCP server: it notes every byte of a request and answers bytes that the
+//! test gives it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// The real token that it hands out.
-pub(crate) const REAL_TOKEN: &str =
-    "90_REALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtoken";
+pub(crate) const REAL_TOKEN: &str = "90_REALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtoken";
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -29,7 +29,9 @@ impl Seen {
     /// A header's value; `None` when there is none.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -50,18 +52,27 @@ impl Drop for Wire {
 
 impl Wire {
     /// Answers every call but those for tokens with what `answer` returns, and closes.
-    pub(crate) async fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn answering(
+        answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (seen, answer): (Arc<Mutex<Vec<Seen>>>, Arc<Answer>) = (Arc::default(), Arc::new(answer));
+        let (seen, answer): (Arc<Mutex<Vec<Seen>>>, Arc<Answer>) =
+            (Arc::default(), Arc::new(answer));
         let kept = Arc::clone(&seen);
         let serving = tokio::spawn(async move {
             loop {
-                let Ok((socket, _)) = listener.accept().await else { continue };
+                let Ok((socket, _)) = listener.accept().await else {
+                    continue;
+                };
                 tokio::spawn(talk(socket, Arc::clone(&kept), Arc::clone(&answer)));
             }
         });
-        Self { address, seen, serving }
+        Self {
+            address,
+            seen,
+            serving,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -71,7 +82,9 @@ impl Wire {
     /// All calls but those for tokens.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock().expect("no test panics here").clone();
-        seen.into_iter().filter(|seen| !is_for_token(seen)).collect()
+        seen.into_iter()
+            .filter(|seen| !is_for_token(seen))
+            .collect()
     }
 }
 
@@ -80,10 +93,14 @@ fn is_for_token(seen: &Seen) -> bool {
 }
 
 async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<Answer>) {
-    let Some(seen) = read(&mut socket).await else { return };
+    let Some(seen) = read(&mut socket).await else {
+        return;
+    };
     kept.lock().expect("no test panics here").push(seen.clone());
     let bytes = match is_for_token(&seen) {
-        true => json(&format!(r#"{{"access_token":"{REAL_TOKEN}","expires_in":7200}}"#)),
+        true => json(&format!(
+            r#"{{"access_token":"{REAL_TOKEN}","expires_in":7200}}"#
+        )),
         false => answer(&seen),
     };
     socket.write_all(&bytes).await.ok();
@@ -104,8 +121,15 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut seen = Seen { head, body: bytes.split_off(end), whole: false };
-    let length = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0_usize);
+    let mut seen = Seen {
+        head,
+        body: bytes.split_off(end),
+        whole: false,
+    };
+    let length = seen
+        .header("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0_usize);
     let is_chunked = seen.header("transfer-encoding").is_some();
     loop {
         seen.whole = match is_chunked {
@@ -120,11 +144,18 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
 
 /// A good answer with this body.
 pub(crate) fn json(body: &str) -> Vec<u8> {
-    answer("200 OK", "Content-Type: application/json; encoding=utf-8\r\n", body.as_bytes())
+    answer(
+        "200 OK",
+        "Content-Type: application/json; encoding=utf-8\r\n",
+        body.as_bytes(),
+    )
 }
 
 /// An answer with a length.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }

@@ -18,8 +18,14 @@ pub(crate) struct Agenda<K> {
 
 impl<K> Default for Agenda<K> {
     fn default() -> Self {
-        let entries = Entries { by_time: BTreeSet::new(), by_key: HashMap::new() };
-        Self { entries: Mutex::new(entries), earlier: Notify::new() }
+        let entries = Entries {
+            by_time: BTreeSet::new(),
+            by_key: HashMap::new(),
+        };
+        Self {
+            entries: Mutex::new(entries),
+            earlier: Notify::new(),
+        }
     }
 }
 
@@ -51,7 +57,10 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         if let Some(before) = entries.by_key.insert(key.clone(), due) {
             entries.by_time.remove(&(before, key.clone()));
         }
-        let is_earliest = entries.by_time.first().is_none_or(|(first, _)| due < *first);
+        let is_earliest = entries
+            .by_time
+            .first()
+            .is_none_or(|(first, _)| due < *first);
         entries.by_time.insert((due, key));
         drop(entries);
         if is_earliest {
@@ -63,7 +72,8 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         self.entries().by_time.first().map(|(due, _)| *due)
     }
 
-    /// Returns once another entry has become the earliest, also if that happened since the last call of [`Agenda::earliest`].
+    /// Returns once another entry has become the earliest, also if that happened since the last
+    /// call of [`Agenda::earliest`].
     pub(crate) async fn earlier(&self) {
         self.earlier.notified().await;
     }

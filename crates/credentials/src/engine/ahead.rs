@@ -1,4 +1,5 @@
-//! Renewal before anybody asks. Each credential has one entry on the agenda, and one task sleeps until the earliest.
+//! Renewal before anybody asks. Each credential has one entry on the agenda, and one task sleeps
+//! until the earliest.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::store::Changed;
 use clock::SteadyMillis;
 use wechat::account::Keep;
 
-/// How many credentials are attended to at once, so that ten thousand that are due together do not flood the service.
+/// How many credentials are attended to at once, so that ten thousand that are due together do not
+/// flood the service.
 const AT_ONCE: usize = 32;
 
 /// Retry delay after a failure of the store or a lost task.
@@ -34,13 +36,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 type Notice = Result<Changed, broadcast::error::RecvError>;
 
 impl<S: Subject> Engine<S> {
-    /// Attends to whatever is due until `stop` changes or is dropped. Renewals in flight then continue; [`Engine::close`] waits for them.
+    /// Attends to whatever is due until `stop` changes or is dropped. Renewals in flight then
+    /// continue; [`Engine::close`] waits for them.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let (at_once, mut visits) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
         let mut changes = self.store.changes();
         loop {
             for key in self.agenda.take_due(self.clock.steady()) {
-                let Some(credential) = self.find(&key) else { continue };
+                let Some(credential) = self.find(&key) else {
+                    continue;
+                };
                 let at_once = Arc::clone(&at_once);
                 visits.spawn(async move {
                     // The semaphore is never closed, so there always is a permit.
@@ -48,7 +53,12 @@ impl<S: Subject> Engine<S> {
                     credential.attend().await;
                 });
             }
-            let pause = self.agenda.earliest().map_or(Duration::from_secs(3600), |due| self.clock.steady().until(due));
+            let pause = self
+                .agenda
+                .earliest()
+                .map_or(Duration::from_secs(3600), |due| {
+                    self.clock.steady().until(due)
+                });
             tokio::select! {
                 // In this order, so that a run with the same seed is the same run.
                 biased;
@@ -61,7 +71,8 @@ impl<S: Subject> Engine<S> {
         }
     }
 
-    /// Another process changed something. A missed notice costs nothing: the copy is read again when it is a second old.
+    /// Another process changed something. A missed notice costs nothing: the copy is read again
+    /// when it is a second old.
     fn on_notice(&self, notice: Notice) {
         let key = match notice {
             Ok(Changed::Key(key)) => key,
@@ -71,7 +82,10 @@ impl<S: Subject> Engine<S> {
         };
         self.waiters.wake(&key);
         // A credential without a cached copy is read when somebody asks for it.
-        if let Some(credential) = S::key_of(&key).and_then(|key| self.find(&key)).filter(|found| found.cached.load().is_some()) {
+        if let Some(credential) = S::key_of(&key)
+            .and_then(|key| self.find(&key))
+            .filter(|found| found.cached.load().is_some())
+        {
             drop(credential.begin_reading());
         }
     }
@@ -79,22 +93,41 @@ impl<S: Subject> Engine<S> {
     /// `keep: always`: schedules every credential, spread over a few seconds.
     pub(crate) fn schedule_all(&self, credentials: &[Arc<Credential<S>>]) {
         let now = self.clock.steady();
-        let spread = Duration::from_millis(3).saturating_mul(u32::try_from(credentials.len()).unwrap_or(u32::MAX));
+        let spread = Duration::from_millis(3)
+            .saturating_mul(u32::try_from(credentials.len()).unwrap_or(u32::MAX));
         for credential in credentials {
             if !credential.is_scheduled.swap(true, Relaxed) {
-                self.agenda.set(credential.key.clone(), now.plus(spread.mul_f64(self.jitter())));
+                self.agenda.set(
+                    credential.key.clone(),
+                    now.plus(spread.mul_f64(self.jitter())),
+                );
             }
         }
     }
 
-    /// Forgets every failure and retries at once what was backing off: an operator who reloads has corrected something.
+    /// Forgets every failure and retries at once what was backing off: an operator who reloads has
+    /// corrected something.
     pub(crate) fn forget_failures(&self) {
         let (now, all) = (self.clock.steady(), self.all());
-        let failed: BTreeSet<_> = all.iter().filter(|one| one.set_failure(None).is_some()).map(|one| one.key.clone()).collect();
+        let failed: BTreeSet<_> = all
+            .iter()
+            .filter(|one| one.set_failure(None).is_some())
+            .map(|one| one.key.clone())
+            .collect();
         // A credential may wait for the back-off of one that it needs.
-        let waits =
-            |one: &Credential<S>| failed.contains(&one.key) || one.subject.load().needs().iter().any(|key| failed.contains(key));
-        for credential in all.iter().filter(|one| one.is_scheduled.load(Relaxed) && waits(one)) {
+        let waits = |one: &Credential<S>| {
+            failed.contains(&one.key)
+                || one
+                    .subject
+                    .load()
+                    .needs()
+                    .iter()
+                    .any(|key| failed.contains(key))
+        };
+        for credential in all
+            .iter()
+            .filter(|one| one.is_scheduled.load(Relaxed) && waits(one))
+        {
             credential.attend_no_later(now);
         }
     }
@@ -102,7 +135,10 @@ impl<S: Subject> Engine<S> {
     /// Waits for the renewals in flight, at most `grace`, and writes what the store lacks.
     pub(crate) async fn close(&self, grace: Duration) {
         let mut renewing = self.renewing.subscribe();
-        if tokio::time::timeout(grace, renewing.wait_for(|renewing| *renewing == 0)).await.is_err() {
+        if tokio::time::timeout(grace, renewing.wait_for(|renewing| *renewing == 0))
+            .await
+            .is_err()
+        {
             tracing::warn!("stopped before every renewal had ended");
         }
         for credential in self.all() {
@@ -113,7 +149,9 @@ impl<S: Subject> Engine<S> {
 
 /// The next notice; pending for ever once the store sends no more.
 async fn next(changes: &mut Option<broadcast::Receiver<Changed>>) -> Notice {
-    let Some(receiver) = changes else { return std::future::pending().await };
+    let Some(receiver) = changes else {
+        return std::future::pending().await;
+    };
     let notice = receiver.recv().await;
     if matches!(notice, Err(broadcast::error::RecvError::Closed)) {
         *changes = None;
@@ -136,13 +174,19 @@ impl<S: Subject> Credential<S> {
         }
         let next = match cached {
             Some(cached) if cached.is_suspect() => self.resolve(&cached).await,
-            Some(cached) if cached.freshness(&engine.clock) == Freshness::Fresh => cached.renewal_due(engine.jitter()),
+            Some(cached) if cached.freshness(&engine.clock) == Freshness::Fresh => {
+                cached.renewal_due(engine.jitter())
+            }
             _ => match self.renew(Reason::Ahead).await {
                 Ok((cached, _)) => cached.after_renewal(&engine.clock, engine.jitter()),
                 Err(error) => self.after_failure(&error),
             },
         };
-        let next = if is_unsure || self.is_unsaved() { next.min(engine.clock.steady().plus(self.store_pause())) } else { next };
+        let next = if is_unsure || self.is_unsaved() {
+            next.min(engine.clock.steady().plus(self.store_pause()))
+        } else {
+            next
+        };
         self.attend_no_later(next);
     }
 
@@ -150,9 +194,13 @@ impl<S: Subject> Credential<S> {
         let now = self.engine.clock.steady();
         match error {
             RenewalError::CoolingDown { retry_after, .. } => now.plus(*retry_after),
-            // The failure may be that of a credential which this one needs; then its back-off counts.
+            // The failure may be that of a credential which this one needs; then its back-off
+            // counts.
             RenewalError::Upstream { key, .. } => {
-                let pause = self.engine.find(key).and_then(|failed| failed.failed_until());
+                let pause = self
+                    .engine
+                    .find(key)
+                    .and_then(|failed| failed.failed_until());
                 pause.unwrap_or(now.plus(NO_HURRY))
             }
             RenewalError::Store(_) => now.plus(self.store_pause()),
@@ -160,17 +208,21 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Retry delay while the store is down. It grows with the outage, so that ten thousand credentials do not flood a store that
-    /// recovers. Requests do not wait for it.
+    /// Retry delay while the store is down. It grows with the outage, so that ten thousand
+    /// credentials do not flood a store that recovers. Requests do not wait for it.
     pub(super) fn store_pause(&self) -> Duration {
         let down_for = self.engine.outage.lasts(self.engine.clock.steady());
-        (down_for / 8).clamp(SOON, LONGEST_PAUSE).mul_f64(1.0 + 0.5 * self.engine.jitter())
+        (down_for / 8)
+            .clamp(SOON, LONGEST_PAUSE)
+            .mul_f64(1.0 + 0.5 * self.engine.jitter())
     }
 
     /// Schedules the renewal, unless something is scheduled.
     pub(super) fn schedule(&self, cached: &Cached) {
         if !self.is_scheduled.swap(true, Relaxed) {
-            self.engine.agenda.set(self.key.clone(), cached.renewal_due(self.engine.jitter()));
+            self.engine
+                .agenda
+                .set(self.key.clone(), cached.renewal_due(self.engine.jitter()));
         }
     }
 
@@ -179,7 +231,9 @@ impl<S: Subject> Credential<S> {
         self.is_scheduled.store(true, Relaxed);
         let due = cached.renewal_due(self.engine.jitter());
         // After an unanswered call the new value may be void by then.
-        let due = self.unanswered_until().map_or(due, |doubted| doubted.min(due));
+        let due = self
+            .unanswered_until()
+            .map_or(due, |doubted| doubted.min(due));
         self.engine.agenda.set(self.key.clone(), due);
     }
 

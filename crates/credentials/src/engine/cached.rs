@@ -1,4 +1,5 @@
-//! A credential as this process last saw it. It lets a request skip the network, and it answers while the store is down.
+//! A credential as this process last saw it. It lets a request skip the network, and it answers
+//! while the store is down.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use crate::engine::freshness::{Freshness, freshness};
 use crate::store::{NewCredential, StoredCredential, Version};
 use clock::{Clock, SteadyMillis, UnixMillis};
 
-/// Two ends this close together are the same end: stores and services round to whole seconds, each of them once.
+/// Two ends this close together are the same end: stores and services round to whole seconds, each
+/// of them once.
 pub(crate) const SAME_END: Duration = Duration::from_secs(3);
 
 /// The shortest retry delay when the service returned the same value again.
@@ -107,14 +109,19 @@ impl Cached {
         self.value.expose_secret() == value.expose_secret()
     }
 
-    /// When the renewal is due: inside the window by up to a tenth of it, chosen by `jitter` in 0..1, so that credentials which were
-    /// fetched together are not renewed together.
+    /// When the renewal is due: inside the window by up to a tenth of it, chosen by `jitter` in
+    /// 0..1, so that credentials which were fetched together are not renewed together.
     pub(super) fn renewal_due(&self, jitter: f64) -> SteadyMillis {
         let early = self.window.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0));
-        SteadyMillis(self.ends.0.saturating_sub(u64::try_from(early.as_millis()).unwrap_or(u64::MAX)))
+        SteadyMillis(
+            self.ends
+                .0
+                .saturating_sub(u64::try_from(early.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
-    /// When to renew next. If the service returned a value that is still due, it is retried; sooner, the less time is left.
+    /// When to renew next. If the service returned a value that is still due, it is retried;
+    /// sooner, the less time is left.
     pub(super) fn after_renewal(&self, clock: &Clock, jitter: f64) -> SteadyMillis {
         if self.freshness(clock) == Freshness::Fresh {
             return self.renewal_due(jitter);
@@ -179,14 +186,27 @@ impl Cached {
         }
     }
 
-    /// The copy after the same value was read again, or `None` if nothing relevant changed. An expiry never moves later.
-    pub(super) fn merged(&self, stored: &StoredCredential, clock: &Clock, faults: u64) -> Option<Self> {
+    /// The copy after the same value was read again, or `None` if nothing relevant changed. An
+    /// expiry never moves later.
+    pub(super) fn merged(
+        &self,
+        stored: &StoredCredential,
+        clock: &Clock,
+        faults: u64,
+    ) -> Option<Self> {
         let ends = self.ends.min(stored.ends);
         // The wall clock was moved since.
-        let drift = clock.wall().plus(clock.steady().until(ends)).0.abs_diff(self.expires_at.0);
+        let drift = clock
+            .wall()
+            .plus(clock.steady().until(ends))
+            .0
+            .abs_diff(self.expires_at.0);
         let (ours, theirs) = (self.version, stored.version);
-        let is_known_better = !theirs.is_foreign && (ours.is_foreign || theirs.generation > ours.generation);
-        let is_same = ends.plus(SAME_END) >= self.ends && u128::from(drift) <= SAME_END.as_millis() && !is_known_better;
+        let is_known_better =
+            !theirs.is_foreign && (ours.is_foreign || theirs.generation > ours.generation);
+        let is_same = ends.plus(SAME_END) >= self.ends
+            && u128::from(drift) <= SAME_END.as_millis()
+            && !is_known_better;
         if is_same {
             return None;
         }
@@ -216,6 +236,11 @@ impl Cached {
 
     /// The record to write to the store.
     pub(super) fn to_store(&self, generation: u64) -> NewCredential<'_> {
-        NewCredential { value: &self.value, ends: self.ends, generation, lifetime: self.lifetime }
+        NewCredential {
+            value: &self.value,
+            ends: self.ends,
+            generation,
+            lifetime: self.lifetime,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The handle on one credential, and what a request gets from it: the cached copy, else the store's value, else a new one.
+//! The handle on one credential, and what a request gets from it: the cached copy, else the store's
+//! value, else a new one.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -22,10 +23,12 @@ use wechat::credential::FULL_LIFETIME;
 /// At this age a copy is not handed out before the shared store has confirmed it.
 const OLD: Duration = Duration::from_secs(1);
 
-/// At this age a copy is handed out and confirmed in the background, so that callers of a busy credential never wait.
+/// At this age a copy is handed out and confirmed in the background, so that callers of a busy
+/// credential never wait.
 const AGING: Duration = Duration::from_millis(500);
 
-/// A caller waits this much longer than a call may take, so that it receives the call's own timeout.
+/// A caller waits this much longer than a call may take, so that it receives the call's own
+/// timeout.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The result of a renewal, with the reason that started it.
@@ -37,7 +40,8 @@ pub(super) type Error<S> = RenewalError<<S as Subject>::Key, <S as Subject>::Ref
 pub struct Credential<S: Subject> {
     /// What was last read from the store or written to it.
     pub(super) cached: ArcSwapOption<Cached>,
-    /// When a caller last asked, plus one; zero = never. `keep: active` renews only credentials that are asked for.
+    /// When a caller last asked, plus one; zero = never. `keep: active` renews only credentials
+    /// that are asked for.
     asked_at: AtomicU64,
     /// Whether it is on the agenda.
     pub(super) is_scheduled: AtomicBool,
@@ -71,8 +75,8 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// The cached copy, if it can be handed out without waiting: it is there, young enough and has not expired. A copy that is due is handed
-    /// out too; its renewal runs in the background.
+    /// The cached copy, if it can be handed out without waiting: it is there, young enough and has
+    /// not expired. A copy that is due is handed out too; its renewal runs in the background.
     pub fn at_hand(self: &Arc<Self>) -> Option<Arc<Cached>> {
         let now = self.engine.clock.steady();
         self.note_asked(now);
@@ -98,8 +102,8 @@ impl<S: Subject> Credential<S> {
         Some(Arc::clone(cached))
     }
 
-    /// The credential, from the cached copy, the store or the service. Returns within the bound on calls; a renewal that takes longer
-    /// continues without its caller.
+    /// The credential, from the cached copy, the store or the service. Returns within the bound on
+    /// calls; a renewal that takes longer continues without its caller.
     pub async fn get(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
         match self.at_hand() {
             Some(cached) => Ok(cached),
@@ -116,8 +120,9 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// "The service refused this value": renews the credential if `refused` is still the current one, else returns the current one. There is
-    /// one renewal however many ask. Past the limit on forced renewals the current value is returned unchanged, and checked again later.
+    /// "The service refused this value": renews the credential if `refused` is still the current
+    /// one, else returns the current one. There is one renewal however many ask. Past the limit on
+    /// forced renewals the current value is returned unchanged, and checked again later.
     pub async fn rotate(self: &Arc<Self>, refused: SecretString) -> Result<Arc<Cached>, Error<S>> {
         self.note_asked(self.engine.clock.steady());
         let rotated = self.with_timeout(async {
@@ -135,8 +140,8 @@ impl<S: Subject> Credential<S> {
         rotated
     }
 
-    /// The value in the store, or the cached one while the store fails. Never asks the service, and does not count as a request for
-    /// `keep: active`.
+    /// The value in the store, or the cached one while the store fails. Never asks the service, and
+    /// does not count as a request for `keep: active`.
     pub async fn stored(self: &Arc<Self>) -> Result<Option<Arc<Cached>>, Error<S>> {
         self.with_timeout(async {
             match self.read().await {
@@ -147,22 +152,34 @@ impl<S: Subject> Credential<S> {
         .await
     }
 
-    /// The credential, renewed first if it is due, within the limit on forced renewals. Past the limit, and when the renewal fails, the current
-    /// value for as long as it is valid.
+    /// The credential, renewed first if it is due, within the limit on forced renewals. Past the
+    /// limit, and when the renewal fails, the current value for as long as it is valid.
     pub async fn refresh(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
         let current = self.get().await?;
         if current.freshness(&self.engine.clock) == Freshness::Fresh {
             return Ok(current);
         }
         let renewed = self.rotate(current.value().clone()).await;
-        if renewed.is_err() && !current.is_over(&self.engine.clock) { Ok(current) } else { renewed }
+        if renewed.is_err() && !current.is_over(&self.engine.clock) {
+            Ok(current)
+        } else {
+            renewed
+        }
     }
 
     /// Bounds `work` as every caller's wait is bounded.
-    pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, Error<S>>>) -> Result<T, Error<S>> {
+    pub(crate) async fn with_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error<S>>>,
+    ) -> Result<T, Error<S>> {
         let after = self.engine.timeout;
-        let late = || RenewalError::TooSlow { key: self.key.clone(), after };
-        tokio::time::timeout(after + GRACE, work).await.unwrap_or_else(|_| Err(late()))
+        let late = || RenewalError::TooSlow {
+            key: self.key.clone(),
+            after,
+        };
+        tokio::time::timeout(after + GRACE, work)
+            .await
+            .unwrap_or_else(|_| Err(late()))
     }
 
     async fn read_or_renew(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
@@ -188,11 +205,15 @@ impl<S: Subject> Credential<S> {
 
     /// The cached copy that has not expired.
     pub(super) fn living(&self) -> Option<Arc<Cached>> {
-        self.cached.load_full().filter(|cached| !cached.is_over(&self.engine.clock))
+        self.cached
+            .load_full()
+            .filter(|cached| !cached.is_over(&self.engine.clock))
     }
 
     pub(super) fn is_same(&self, one: &SecretString, other: &SecretString) -> bool {
-        self.subject.load().is_same(one.expose_secret(), other.expose_secret())
+        self.subject
+            .load()
+            .is_same(one.expose_secret(), other.expose_secret())
     }
 
     fn note_asked(&self, now: SteadyMillis) {
@@ -201,7 +222,11 @@ impl<S: Subject> Credential<S> {
 
     /// Whether somebody asked within one lifetime.
     pub(super) fn is_wanted(&self) -> bool {
-        let lifetime = self.cached.load().as_ref().map_or(FULL_LIFETIME, |cached| cached.lifetime);
+        let lifetime = self
+            .cached
+            .load()
+            .as_ref()
+            .map_or(FULL_LIFETIME, |cached| cached.lifetime);
         match self.asked_at.load(Relaxed) {
             0 => false,
             at => SteadyMillis(at - 1).plus(lifetime) >= self.engine.clock.steady(),

@@ -1,5 +1,6 @@
-//! What all credentials of an engine share: the store, the clock, the agenda, and the list of credentials. The engine holds weak
-//! references; the caller of [`Engine::set`] owns the credentials.
+//! What all credentials of an engine share: the store, the clock, the agenda, and the list of
+//! credentials. The engine holds weak references; the caller of [`Engine::set`] owns the
+//! credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -51,8 +52,8 @@ pub struct Parts {
     pub(crate) rng: Rng,
     /// The bound on a call to the service.
     pub(crate) timeout: Duration,
-    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too expensive for credentials that are
-    /// requested a hundred thousand times a second.
+    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
+    /// expensive for credentials that are requested a hundred thousand times a second.
     pub(crate) wakes_when_due: bool,
     /// Appended to log lines that name no credential.
     pub(crate) whose: &'static str,
@@ -79,8 +80,12 @@ impl<S: Subject> Engine<S> {
         })
     }
 
-    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its cached copy and gets the new subject.
-    pub(crate) fn set(self: &Arc<Self>, subjects: impl IntoIterator<Item = S>) -> HashMap<S::Key, Arc<Credential<S>>> {
+    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its
+    /// cached copy and gets the new subject.
+    pub(crate) fn set(
+        self: &Arc<Self>,
+        subjects: impl IntoIterator<Item = S>,
+    ) -> HashMap<S::Key, Arc<Credential<S>>> {
         let before = self.members.load();
         let credentials: HashMap<_, _> = subjects
             .into_iter()
@@ -96,7 +101,10 @@ impl<S: Subject> Engine<S> {
                 (key, credential)
             })
             .collect();
-        let members = credentials.iter().map(|(key, credential)| (key.clone(), Arc::downgrade(credential))).collect();
+        let members = credentials
+            .iter()
+            .map(|(key, credential)| (key.clone(), Arc::downgrade(credential)))
+            .collect();
         self.members.store(Arc::new(members));
         credentials
     }
@@ -108,7 +116,12 @@ impl<S: Subject> Engine<S> {
 
     /// All credentials in the order of their keys, so that runs with the same seed are equal.
     pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
-        let mut all: Vec<_> = self.members.load().values().filter_map(Weak::upgrade).collect();
+        let mut all: Vec<_> = self
+            .members
+            .load()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         all
     }

@@ -69,7 +69,11 @@ pub enum StoreFault {
 impl StoreFault {
     /// The store's name, if it was the store that failed.
     pub fn backend(&self) -> Option<&'static str> {
-        if let Self::Failed(error) = self { Some(error.backend) } else { None }
+        if let Self::Failed(error) = self {
+            Some(error.backend)
+        } else {
+            None
+        }
     }
 }
 
@@ -90,8 +94,8 @@ impl<K: Debug + Display, R: std::error::Error + 'static> RenewalError<K, R> {
     }
 }
 
-/// Whether another instance would meet the same failure: it is temporary, or lies in a value that all share. What an operator must
-/// correct may already be correct in another instance's settings.
+/// Whether another instance would meet the same failure: it is temporary, or lies in a value that
+/// all share. What an operator must correct may already be correct in another instance's settings.
 pub(super) fn is_shared<R: Refusal>(refusal: &R) -> bool {
     matches!(refusal.kind(), Kind::Temporary | Kind::StaleToken)
 }

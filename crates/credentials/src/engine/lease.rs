@@ -1,4 +1,5 @@
-//! The lease: the right to renew one credential, across all instances. It is not used when too little of it is left for a call.
+//! The lease: the right to renew one credential, across all instances. It is not used when too
+//! little of it is left for a call.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,7 +45,8 @@ impl Right {
 }
 
 impl<S: Subject> Credential<S> {
-    /// Takes the lease, and checks whether the renewal is still needed. While another instance holds the lease, waits for its result.
+    /// Takes the lease, and checks whether the renewal is still needed. While another instance
+    /// holds the lease, waits for its result.
     pub(super) async fn acquire(self: &Arc<Self>, reason: &Reason) -> Result<Answer, Error<S>> {
         let (engine, lasts) = (&self.engine, self.engine.timeout + SLACK);
         let give_up = engine.clock.steady().plus(lasts);
@@ -53,11 +55,18 @@ impl<S: Subject> Credential<S> {
             let (asked_at, held) = (engine.clock.steady(), self.cached.load_full());
             let acquired = match self.ask_store(&key, lasts, reason, held.as_ref()).await {
                 Ok(acquired) => acquired,
-                Err(fault) => return self.without_lease(reason, fault, asked_at).map(Answer::Right),
+                Err(fault) => {
+                    return self
+                        .without_lease(reason, fault, asked_at)
+                        .map(Answer::Right);
+                }
             };
             engine.outage.answered(engine.clock.steady());
             let current = self.apply(held, acquired.current);
-            if let Some(current) = current.as_ref().filter(|current| self.is_met(reason, current)) {
+            if let Some(current) = current
+                .as_ref()
+                .filter(|current| self.is_met(reason, current))
+            {
                 if let Some(lease) = &acquired.lease {
                     self.release(lease, None).await;
                 }
@@ -70,10 +79,17 @@ impl<S: Subject> Credential<S> {
                     self.unless_backing_off()?;
                     continue;
                 }
-                return Ok(Answer::Right(Right { lease: Some(lease), asked_at, current }));
+                return Ok(Answer::Right(Right {
+                    lease: Some(lease),
+                    asked_at,
+                    current,
+                }));
             }
             if engine.clock.steady() >= give_up {
-                return Err(RenewalError::TooSlow { key: self.key.clone(), after: lasts });
+                return Err(RenewalError::TooSlow {
+                    key: self.key.clone(),
+                    after: lasts,
+                });
             }
             engine.waiters.wait(&key, LOOK_EVERY).await;
         }
@@ -95,23 +111,36 @@ impl<S: Subject> Credential<S> {
         let after = self.store_timeout();
         match tokio::time::timeout(after, asking).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreFault::Silent { operation: "grant a lease", after }),
+            Err(_) => Err(StoreFault::Silent {
+                operation: "grant a lease",
+                after,
+            }),
         }
     }
 
-    /// The store is down. A service whose plain fetch voids nothing is asked without a lease; any other call could void another
-    /// instance's value.
-    fn without_lease(&self, reason: &Reason, fault: StoreFault, asked_at: SteadyMillis) -> Result<Right, Error<S>> {
-        self.engine.outage.failed(&fault, self.engine.clock.steady());
+    /// The store is down. A service whose plain fetch voids nothing is asked without a lease; any
+    /// other call could void another instance's value.
+    fn without_lease(
+        &self,
+        reason: &Reason,
+        fault: StoreFault,
+        asked_at: SteadyMillis,
+    ) -> Result<Right, Error<S>> {
+        self.engine
+            .outage
+            .failed(&fault, self.engine.clock.steady());
         match reason {
-            Reason::Missing | Reason::Ahead if self.subject.load().can_ask_freely() => {
-                Ok(Right { lease: None, asked_at, current: self.living() })
-            }
+            Reason::Missing | Reason::Ahead if self.subject.load().can_ask_freely() => Ok(Right {
+                lease: None,
+                asked_at,
+                current: self.living(),
+            }),
             _ => Err(fault.into()),
         }
     }
 
-    /// The owner name for leases. It changes after each unanswered release, which may arrive late and must not release a newer lease.
+    /// The owner name for leases. It changes after each unanswered release, which may arrive late
+    /// and must not release a newer lease.
     pub(super) fn owner(&self) -> String {
         format!("{}.{}", self.engine.owner, self.lost_releases.load(Relaxed))
     }

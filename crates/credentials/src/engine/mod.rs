@@ -1,14 +1,16 @@
-//! The renewal engine: keeps every expiring credential fresh, whichever service issues it. It runs one renewal at a time per
-//! credential across all instances, before the expiry, with back-off after failures. What differs per service is a [`Subject`].
+//! The renewal engine: keeps every expiring credential fresh, whichever service issues it. It runs
+//! one renewal at a time per credential across all instances, before the expiry, with back-off
+//! after failures. What differs per service is a [`Subject`].
 //!
-//! Reading order: `subject` (what differs), `credential` (the handle, and what a request gets), `cached` (the copy in this process),
-//! `reconcile` (which of copy and stored value is kept), `read` (applies that decision), `lease` (the right to renew), `renew` (one
-//! renewal from lease to call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the store lacks),
-//! `ahead` (renewal before anybody asks), `engine` (what all credentials share). Small parts: `single_flight`, `agenda`, `backoff`,
-//! `outage`, `waiters`.
+//! Reading order: `subject` (what differs), `credential` (the handle, and what a request gets),
+//! `cached` (the copy in this process), `reconcile` (which of copy and stored value is kept),
+//! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
+//! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
+//! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
+//! Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
 //!
-//! What happens when the store shows an older value than the cached one? [`reconcile::reconcile`] decides, by its table; `apply` in
-//! `read.rs` carries the decision out.
+//! What happens when the store shows an older value than the cached one? [`reconcile::reconcile`]
+//! decides, by its table; `apply` in `read.rs` carries the decision out.
 
 mod agenda;
 #[cfg(test)]
@@ -17,7 +19,10 @@ mod ahead;
 mod backoff;
 mod cached;
 mod credential;
-#[allow(clippy::module_inception, reason = "the file is named as what is in it")]
+#[allow(
+    clippy::module_inception,
+    reason = "the file is named as what is in it"
+)]
 mod engine;
 mod error;
 pub mod freshness;

@@ -1,5 +1,5 @@
-//! Whether the store answers. Logs once when the store starts failing and once when it has recovered, and counts faults, so that a cached copy
-//! knows whether the store may have lost it.
+//! Whether the store answers. Logs once when the store starts failing and once when it has
+//! recovered, and counts faults, so that a cached copy knows whether the store may have lost it.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clock::SteadyMillis;
 
-/// The store counts as recovered after this long without a fault. It may serve one key and not another, or reads and not writes;
-/// within this time every key in use has been read again.
+/// The store counts as recovered after this long without a fault. It may serve one key and not
+/// another, or reads and not writes; within this time every key in use has been read again.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
 /// Faults of the store and since when it has not answered.
@@ -17,7 +17,8 @@ pub(crate) const QUIET: Duration = Duration::from_secs(30);
 pub(crate) struct Outage {
     /// Inserted into log lines: whose credentials are meant.
     whose: &'static str,
-    /// How often the store has failed: a copy confirmed before the last fault may be all that is left of a value.
+    /// How often the store has failed: a copy confirmed before the last fault may be all that is
+    /// left of a value.
     faults: AtomicU64,
     /// When it was last seen to stop answering, by the steady clock; zero = it answers.
     since: AtomicU64,
@@ -26,14 +27,18 @@ pub(crate) struct Outage {
 
 impl Outage {
     pub(crate) fn of(whose: &'static str) -> Self {
-        Self { whose, ..Self::default() }
+        Self {
+            whose,
+            ..Self::default()
+        }
     }
 
     /// A call to the store succeeded.
     pub(crate) fn answered(&self, now: SteadyMillis) {
         self.since.store(0, Ordering::Relaxed);
         if let Some(lasted) = self.trouble.answered(now) {
-            let (failed_for_ms, quiet_for) = (lasted.as_millis() as u64, humantime::format_duration(QUIET));
+            let (failed_for_ms, quiet_for) =
+                (lasted.as_millis() as u64, humantime::format_duration(QUIET));
             tracing::info!(failed_for_ms, %quiet_for, "the store answers again{}", self.whose);
         }
     }
@@ -41,7 +46,9 @@ impl Outage {
     /// A call to the store failed.
     pub(crate) fn failed(&self, error: &dyn Display, now: SteadyMillis) {
         self.suspect();
-        self.since.compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed).ok();
+        self.since
+            .compare_exchange(0, now.0.max(1), Ordering::Relaxed, Ordering::Relaxed)
+            .ok();
         if self.trouble.failed(now) {
             tracing::warn!(%error, "the store fails; cached credentials{} are still served", self.whose);
         }
@@ -93,14 +100,27 @@ mod tests {
 
     #[test]
     fn a_store_that_serves_some_keys_logs_one_outage() {
-        let (trouble, at) = (Trouble::default(), |seconds: u64| SteadyMillis(seconds * 1000));
+        let (trouble, at) = (Trouble::default(), |seconds: u64| {
+            SteadyMillis(seconds * 1000)
+        });
         assert_eq!(trouble.answered(at(0)), None, "no fault so far");
         for second in 0..100 {
-            assert_eq!((trouble.failed(at(second)), trouble.answered(at(second))), (second == 0, None));
+            assert_eq!(
+                (trouble.failed(at(second)), trouble.answered(at(second))),
+                (second == 0, None)
+            );
         }
-        assert_eq!(trouble.answered(at(128)), None, "the key that failed may not have been read again");
+        assert_eq!(
+            trouble.answered(at(128)),
+            None,
+            "the key that failed may not have been read again"
+        );
         assert_eq!(trouble.answered(at(129)), Some(Duration::from_secs(99)));
-        assert_eq!(trouble.answered(at(200)), None, "the recovery is logged once");
+        assert_eq!(
+            trouble.answered(at(200)),
+            None,
+            "the recovery is logged once"
+        );
         assert!(trouble.failed(at(300)), "another outage");
     }
 }

@@ -1,6 +1,7 @@
-//! Which of two values is kept: the one that this process holds or the one that the store shows. One pure function, without clock or
-//! store. For instance: the store shows an older value (a lower generation) than we hold, because it lost a write or was restored from
-//! a backup. Then ours is written back.
+//! Which of two values is kept: the one that this process holds or the one that the store shows.
+//! One pure function, without clock or store. For instance: the store shows an older value (a lower
+//! generation) than we hold, because it lost a write or was restored from a backup. Then ours is
+//! written back.
 //!
 //! | held | stored | decision |
 //! | --- | --- | --- |
@@ -64,7 +65,11 @@ pub(crate) fn reconcile(held: Option<Held<'_>>, stored: Option<&StoredCredential
     };
     if held.value.expose_secret() == stored.value.expose_secret() {
         let is_kept_too_long = held.is_first_hand && held.ends.plus(SAME_END) < stored.ends;
-        return if is_kept_too_long { Decision::WriteBack } else { Decision::Keep };
+        return if is_kept_too_long {
+            Decision::WriteBack
+        } else {
+            Decision::Keep
+        };
     }
     let (ours, theirs) = (held.version, stored.version);
     let are_both_ours = !ours.is_foreign && !theirs.is_foreign;
@@ -72,9 +77,15 @@ pub(crate) fn reconcile(held: Option<Held<'_>>, stored: Option<&StoredCredential
         return Decision::WriteBack;
     }
     if are_both_ours && ours.generation > 0 && theirs.generation > ours.generation {
-        // A lease is granted once the one before has ended, so its value is later, whether or not ours was ever stored.
+        // A lease is granted once the one before has ended, so its value is later, whether or not
+        // ours was ever stored.
         return Decision::Replace;
     }
-    let is_later = theirs.generation > ours.generation || theirs.generation == ours.generation && theirs.is_foreign;
-    if is_later && !held.is_unsaved { Decision::Replace } else { Decision::Suspect }
+    let is_later = theirs.generation > ours.generation
+        || theirs.generation == ours.generation && theirs.is_foreign;
+    if is_later && !held.is_unsaved {
+        Decision::Replace
+    } else {
+        Decision::Suspect
+    }
 }

@@ -25,15 +25,32 @@ struct Copy {
 
 fn ours(value: &str, generation: u64) -> Copy {
     let version = Version::ours(generation);
-    Copy { value: value.to_owned(), version, ends: HOUR, is_confirmed: true, is_unsaved: false, is_first_hand: false }
+    Copy {
+        value: value.to_owned(),
+        version,
+        ends: HOUR,
+        is_confirmed: true,
+        is_unsaved: false,
+        is_first_hand: false,
+    }
 }
 
 fn foreign(value: &str, generation: u64) -> Copy {
-    Copy { version: Version { generation, is_foreign: true }, ..ours(value, 0) }
+    Copy {
+        version: Version {
+            generation,
+            is_foreign: true,
+        },
+        ..ours(value, 0)
+    }
 }
 
 fn unsaved(copy: Copy) -> Copy {
-    Copy { is_confirmed: false, is_unsaved: true, ..copy }
+    Copy {
+        is_confirmed: false,
+        is_unsaved: true,
+        ..copy
+    }
 }
 
 fn decide(held: Option<&Copy>, stored: Option<&Copy>) -> Decision {
@@ -50,39 +67,156 @@ fn decide(held: Option<&Copy>, stored: Option<&Copy>) -> Decision {
 }
 
 fn stored_as(copy: &Copy) -> StoredCredential {
-    StoredCredential { value: copy.value.as_str().into(), ends: SteadyMillis(copy.ends), version: copy.version, lifetime: None }
+    StoredCredential {
+        value: copy.value.as_str().into(),
+        ends: SteadyMillis(copy.ends),
+        version: copy.version,
+        lifetime: None,
+    }
 }
 
 #[test]
 fn every_row_of_the_table_holds() {
-    let longer = Copy { ends: 2 * HOUR, ..ours("a", 5) };
-    let first_hand = Copy { is_first_hand: true, ..ours("a", 5) };
-    let doubted_store = Copy { is_confirmed: false, ..ours("a", 5) };
+    let longer = Copy {
+        ends: 2 * HOUR,
+        ..ours("a", 5)
+    };
+    let first_hand = Copy {
+        is_first_hand: true,
+        ..ours("a", 5)
+    };
+    let doubted_store = Copy {
+        is_confirmed: false,
+        ..ours("a", 5)
+    };
     let rows = [
         ("nothing anywhere", None, None, Keep),
         ("a first value", None, Some(ours("a", 5)), Replace),
         ("deleted on purpose", Some(ours("a", 5)), None, Replace),
-        ("lost by a store that failed", Some(doubted_store), None, WriteBack),
+        (
+            "lost by a store that failed",
+            Some(doubted_store),
+            None,
+            WriteBack,
+        ),
         ("never stored", Some(unsaved(ours("a", 5))), None, WriteBack),
-        ("the same value", Some(ours("a", 5)), Some(ours("a", 5)), Keep),
-        ("the same value without its companion", Some(ours("a", 5)), Some(foreign("a", 0)), Keep),
-        ("the same value, kept too long", Some(first_hand.clone()), Some(longer.clone()), WriteBack),
-        ("the same value, read by us with another end", Some(ours("a", 5)), Some(longer), Keep),
-        ("the same value, kept shorter", Some(first_hand), Some(Copy { ends: HOUR / 2, ..ours("a", 5) }), Keep),
-        ("an older value of ours", Some(ours("b", 6)), Some(ours("a", 5)), WriteBack),
-        ("an older value of ours, ours unsaved", Some(unsaved(ours("b", 6))), Some(ours("a", 5)), WriteBack),
-        ("a later value of ours", Some(ours("a", 5)), Some(ours("b", 6)), Replace),
-        ("a later value, ours never confirmed", Some(unsaved(ours("a", 5))), Some(ours("b", 6)), Replace),
-        ("another value at the same generation", Some(ours("a", 5)), Some(ours("b", 5)), Suspect),
-        ("a foreign value over ours", Some(ours("a", 5)), Some(foreign("x", 5)), Replace),
-        ("a foreign value over ours, unsaved", Some(unsaved(ours("a", 5))), Some(foreign("x", 5)), Suspect),
-        ("a foreign value in an older store", Some(ours("a", 5)), Some(foreign("x", 3)), Suspect),
-        ("a foreign value without any companion", Some(ours("a", 5)), Some(foreign("x", 0)), Suspect),
-        ("a foreign value over a foreign value", Some(foreign("x", 5)), Some(foreign("y", 5)), Replace),
-        ("our renewal of a foreign value", Some(foreign("x", 5)), Some(ours("b", 6)), Replace),
-        ("what was there before a foreign value", Some(foreign("x", 5)), Some(ours("a", 5)), Suspect),
-        ("a foreign value in a store that was set back", Some(foreign("x", 5)), Some(foreign("y", 3)), Suspect),
-        ("fetched without a lease, another is there", Some(unsaved(ours("a", 0))), Some(ours("b", 6)), Suspect),
+        (
+            "the same value",
+            Some(ours("a", 5)),
+            Some(ours("a", 5)),
+            Keep,
+        ),
+        (
+            "the same value without its companion",
+            Some(ours("a", 5)),
+            Some(foreign("a", 0)),
+            Keep,
+        ),
+        (
+            "the same value, kept too long",
+            Some(first_hand.clone()),
+            Some(longer.clone()),
+            WriteBack,
+        ),
+        (
+            "the same value, read by us with another end",
+            Some(ours("a", 5)),
+            Some(longer),
+            Keep,
+        ),
+        (
+            "the same value, kept shorter",
+            Some(first_hand),
+            Some(Copy {
+                ends: HOUR / 2,
+                ..ours("a", 5)
+            }),
+            Keep,
+        ),
+        (
+            "an older value of ours",
+            Some(ours("b", 6)),
+            Some(ours("a", 5)),
+            WriteBack,
+        ),
+        (
+            "an older value of ours, ours unsaved",
+            Some(unsaved(ours("b", 6))),
+            Some(ours("a", 5)),
+            WriteBack,
+        ),
+        (
+            "a later value of ours",
+            Some(ours("a", 5)),
+            Some(ours("b", 6)),
+            Replace,
+        ),
+        (
+            "a later value, ours never confirmed",
+            Some(unsaved(ours("a", 5))),
+            Some(ours("b", 6)),
+            Replace,
+        ),
+        (
+            "another value at the same generation",
+            Some(ours("a", 5)),
+            Some(ours("b", 5)),
+            Suspect,
+        ),
+        (
+            "a foreign value over ours",
+            Some(ours("a", 5)),
+            Some(foreign("x", 5)),
+            Replace,
+        ),
+        (
+            "a foreign value over ours, unsaved",
+            Some(unsaved(ours("a", 5))),
+            Some(foreign("x", 5)),
+            Suspect,
+        ),
+        (
+            "a foreign value in an older store",
+            Some(ours("a", 5)),
+            Some(foreign("x", 3)),
+            Suspect,
+        ),
+        (
+            "a foreign value without any companion",
+            Some(ours("a", 5)),
+            Some(foreign("x", 0)),
+            Suspect,
+        ),
+        (
+            "a foreign value over a foreign value",
+            Some(foreign("x", 5)),
+            Some(foreign("y", 5)),
+            Replace,
+        ),
+        (
+            "our renewal of a foreign value",
+            Some(foreign("x", 5)),
+            Some(ours("b", 6)),
+            Replace,
+        ),
+        (
+            "what was there before a foreign value",
+            Some(foreign("x", 5)),
+            Some(ours("a", 5)),
+            Suspect,
+        ),
+        (
+            "a foreign value in a store that was set back",
+            Some(foreign("x", 5)),
+            Some(foreign("y", 3)),
+            Suspect,
+        ),
+        (
+            "fetched without a lease, another is there",
+            Some(unsaved(ours("a", 0))),
+            Some(ours("b", 6)),
+            Suspect,
+        ),
     ];
     for (what, held, stored, decision) in rows {
         assert_eq!(decide(held.as_ref(), stored.as_ref()), decision, "{what}");
@@ -93,9 +227,17 @@ fn any_copy() -> impl Strategy<Value = Copy> {
     let flags = (any::<bool>(), any::<bool>());
     (0..4_u8, 0..5_u64, flags).prop_map(|(value, generation, (is_foreign, is_unsaved))| {
         let name = char::from(b'a' + value).to_string();
-        let copy = if is_foreign { foreign(&name, generation) } else { ours(&name, generation) };
+        let copy = if is_foreign {
+            foreign(&name, generation)
+        } else {
+            ours(&name, generation)
+        };
         // A foreign value comes from a store, so the store has had it.
-        if is_unsaved && !is_foreign { unsaved(copy) } else { copy }
+        if is_unsaved && !is_foreign {
+            unsaved(copy)
+        } else {
+            copy
+        }
     })
 }
 
@@ -104,7 +246,10 @@ fn look(held: &mut Option<Copy>, stored: &mut Option<Copy>) {
     match decide(held.as_ref(), stored.as_ref()) {
         Decision::Keep => {
             if let (Some(held), Some(stored)) = (held.as_mut(), stored.as_ref()) {
-                if !stored.version.is_foreign && (held.version.is_foreign || stored.version.generation > held.version.generation) {
+                if !stored.version.is_foreign
+                    && (held.version.is_foreign
+                        || stored.version.generation > held.version.generation)
+                {
                     held.version = stored.version;
                 }
                 (held.is_confirmed, held.is_unsaved) = (true, false);
@@ -154,5 +299,7 @@ proptest! {
 #[test]
 fn a_secret_is_compared_and_never_shown() {
     let held = stored_as(&ours("secret", 1));
-    assert!(!format!("{held:?}").contains("secret-value") && held.value.expose_secret() == "secret");
+    assert!(
+        !format!("{held:?}").contains("secret-value") && held.value.expose_secret() == "secret"
+    );
 }

@@ -47,13 +47,22 @@ impl<S: Subject> Credential<S> {
     /// Joins the renewal in flight or starts one.
     pub(super) async fn renew(self: &Arc<Self>, reason: Reason) -> Renewed<S> {
         let credential = Arc::clone(self);
-        let begun = self.renewal.join(&self.engine.runtime, || credential.run(reason));
-        begun.result().await.unwrap_or_else(|_| Err(RenewalError::Lost { key: self.key.clone() }))
+        let begun = self
+            .renewal
+            .join(&self.engine.runtime, || credential.run(reason));
+        begun.result().await.unwrap_or_else(|_| {
+            Err(RenewalError::Lost {
+                key: self.key.clone(),
+            })
+        })
     }
 
-    /// Renews because a value is void, or may be. A renewal that started for another reason may return that very value; then there is a
-    /// second one.
-    pub(super) async fn renew_over(self: &Arc<Self>, reason: Reason) -> Result<Arc<Cached>, Error<S>> {
+    /// Renews because a value is void, or may be. A renewal that started for another reason may
+    /// return that very value; then there is a second one.
+    pub(super) async fn renew_over(
+        self: &Arc<Self>,
+        reason: Reason,
+    ) -> Result<Arc<Cached>, Error<S>> {
         let (cached, begun_for) = self.renew(reason.clone()).await?;
         if self.is_met(&reason, &cached) || self.satisfies(&begun_for, &reason) {
             return Ok(cached);
@@ -70,7 +79,8 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Whether a renewal for `one` did all that can be done for `other`: the same value, and an equal or stronger reason.
+    /// Whether a renewal for `one` did all that can be done for `other`: the same value, and an
+    /// equal or stronger reason.
     fn satisfies(&self, one: &Reason, other: &Reason) -> bool {
         match (one, other) {
             (Reason::Refused(ours), Reason::Refused(theirs) | Reason::Doubted(theirs))
@@ -110,15 +120,28 @@ impl<S: Subject> Credential<S> {
                     // Taking the lease again extends it, and shows what happened in between.
                     continue;
                 }
-                let slow = RenewalError::TooSlow { key: self.key.clone(), after: self.engine.timeout };
+                let slow = RenewalError::TooSlow {
+                    key: self.key.clone(),
+                    after: self.engine.timeout,
+                };
                 return self.end(&right, Err(slow)).await;
             }
-            match self.call(&needed, force.unwrap_or(false), reason, &right).await {
+            match self
+                .call(&needed, force.unwrap_or(false), reason, &right)
+                .await
+            {
                 Settled::Granted(cached) => return self.end(&right, Ok(cached)).await,
-                Settled::Refused(refusal) if refusal.kind() == Kind::StaleToken && !needed.is_empty() && !has_renewed_needed => {
-                    // The lease is kept meanwhile, so that no other instance asks with the value that was just refused.
+                Settled::Refused(refusal)
+                    if refusal.kind() == Kind::StaleToken
+                        && !needed.is_empty()
+                        && !has_renewed_needed =>
+                {
+                    // The lease is kept meanwhile, so that no other instance asks with the value
+                    // that was just refused.
                     match self.renew_needed(&needed).await {
-                        Ok(Some(renewed)) => (needed, has_renewed_needed, turns) = (renewed, true, 0),
+                        Ok(Some(renewed)) => {
+                            (needed, has_renewed_needed, turns) = (renewed, true, 0)
+                        }
                         Ok(None) => return self.fail(&right, refusal).await,
                         Err(error) => return self.end(&right, Err(error)).await,
                     }
@@ -129,7 +152,11 @@ impl<S: Subject> Credential<S> {
     }
 
     /// Releases the lease.
-    async fn end(&self, right: &Right, result: Result<Arc<Cached>, Error<S>>) -> Result<Arc<Cached>, Error<S>> {
+    async fn end(
+        &self,
+        right: &Right,
+        result: Result<Arc<Cached>, Error<S>>,
+    ) -> Result<Arc<Cached>, Error<S>> {
         if let Some(lease) = &right.lease {
             self.release(lease, None).await;
         }
@@ -140,9 +167,13 @@ impl<S: Subject> Credential<S> {
     async fn fail(&self, right: &Right, refusal: S::Refusal) -> Result<Arc<Cached>, Error<S>> {
         let backoff = self.remember(&refusal);
         if let Some(lease) = &right.lease {
-            self.release(lease, backoff.as_ref().filter(|_| self.engine.is_shared)).await;
+            self.release(lease, backoff.as_ref().filter(|_| self.engine.is_shared))
+                .await;
         }
-        Err(RenewalError::Upstream { key: self.key.clone(), source: refusal })
+        Err(RenewalError::Upstream {
+            key: self.key.clone(),
+            source: refusal,
+        })
     }
 
     /// Fetches the values that the call needs.
@@ -150,18 +181,25 @@ impl<S: Subject> Credential<S> {
         let mut needed = Needed::<S>::new();
         for key in self.subject.load_full().needs() {
             // A reload may have removed it; the call then fails with what it lacks.
-            let Some(credential) = self.engine.find(&key) else { continue };
+            let Some(credential) = self.engine.find(&key) else {
+                continue;
+            };
             needed.insert(key, credential.get_in_time().await?);
         }
         Ok(needed)
     }
 
-    /// The service refused what the call needed as stale: renews that by comparison, once. `None`: the values are still the same.
+    /// The service refused what the call needed as stale: renews that by comparison, once. `None`:
+    /// the values are still the same.
     async fn renew_needed(&self, needed: &Needed<S>) -> Result<Option<Needed<S>>, Error<S>> {
         let (mut renewed, mut is_changed) = (needed.clone(), false);
         for (key, dead) in needed {
-            let Some(credential) = self.engine.find(key) else { continue };
-            let successor = credential.renew_over(Reason::Refused(dead.value().clone())).await?;
+            let Some(credential) = self.engine.find(key) else {
+                continue;
+            };
+            let successor = credential
+                .renew_over(Reason::Refused(dead.value().clone()))
+                .await?;
             is_changed |= !credential.is_same(successor.value(), dead.value());
             renewed.insert(key.clone(), successor);
         }

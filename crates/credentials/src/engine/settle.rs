@@ -1,4 +1,5 @@
-//! The call, and what follows from its answer: a grant is written to the store and to the cached copy, a refusal is remembered.
+//! The call, and what follows from its answer: a grant is written to the store and to the cached
+//! copy, a refusal is remembered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,13 @@ pub(super) enum Settled<S: Subject> {
 
 impl<S: Subject> Credential<S> {
     /// Asks the service, and settles a grant.
-    pub(super) async fn call(self: &Arc<Self>, needed: &Needed<S>, force: bool, reason: &Reason, right: &Right) -> Settled<S> {
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        needed: &Needed<S>,
+        force: bool,
+        reason: &Reason,
+        right: &Right,
+    ) -> Settled<S> {
         let (engine, subject) = (&self.engine, self.subject.load_full());
         let asked_at = engine.clock.steady();
         let answer = subject.fetch(needed, force).await;
@@ -53,8 +60,14 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Writes a grant to the store and to the cached copy. Its expiry is measured from when the request was sent.
-    async fn settle(self: &Arc<Self>, granted: Granted, asked_at: SteadyMillis, right: &Right) -> Arc<Cached> {
+    /// Writes a grant to the store and to the cached copy. Its expiry is measured from when the
+    /// request was sent.
+    async fn settle(
+        self: &Arc<Self>,
+        granted: Granted,
+        asked_at: SteadyMillis,
+        right: &Right,
+    ) -> Arc<Cached> {
         self.set_failure(None);
         // By the steady clock: the wall clock may be moved while the store is written to.
         let ends = asked_at.plus(granted.expires_in);
@@ -66,8 +79,16 @@ impl<S: Subject> Credential<S> {
         let (mut generation, mut is_saved) = (0, false);
         if let Some(lease) = &right.lease {
             generation = lease.generation;
-            let new = NewCredential { value: &granted.value, ends, generation, lifetime: granted.lifetime };
-            match self.save(|new| self.engine.store.commit(lease, new), new).await {
+            let new = NewCredential {
+                value: &granted.value,
+                ends,
+                generation,
+                lifetime: granted.lifetime,
+            };
+            match self
+                .save(|new| self.engine.store.commit(lease, new), new)
+                .await
+            {
                 Ok(Committed::Stored) => is_saved = true,
                 Ok(Committed::Superseded(theirs)) => {
                     tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value is kept");
@@ -79,10 +100,19 @@ impl<S: Subject> Credential<S> {
                         return theirs;
                     }
                 }
-                Err(error) => self.engine.outage.failed(&error, self.engine.clock.steady()),
+                Err(error) => self
+                    .engine
+                    .outage
+                    .failed(&error, self.engine.clock.steady()),
             }
         }
-        let cached = self.copy(granted.value, Version::ours(generation), ends, granted.lifetime, true);
+        let cached = self.copy(
+            granted.value,
+            Version::ours(generation),
+            ends,
+            granted.lifetime,
+            true,
+        );
         let cached = Arc::new(cached);
         if !is_saved {
             cached.set_unsaved(self.engine.clock.steady());
@@ -97,15 +127,26 @@ impl<S: Subject> Credential<S> {
         cached
     }
 
-    /// The current copy, if the service returned the same value again: no progress, and nothing to write.
-    fn unchanged(&self, granted: &Granted, ends: SteadyMillis, right: &Right) -> Option<Arc<Cached>> {
-        let current = right.current.clone().filter(|current| !current.is_over(&self.engine.clock))?;
+    /// The current copy, if the service returned the same value again: no progress, and nothing to
+    /// write.
+    fn unchanged(
+        &self,
+        granted: &Granted,
+        ends: SteadyMillis,
+        right: &Right,
+    ) -> Option<Arc<Cached>> {
+        let current = right
+            .current
+            .clone()
+            .filter(|current| !current.is_over(&self.engine.clock))?;
         let is_same_end = current.ends.0.abs_diff(ends.0) <= SAME_END.as_millis() as u64;
-        let is_no_progress = is_same_end || self.subject.load().repeats_lifetime() && ends > current.ends;
+        let is_no_progress =
+            is_same_end || self.subject.load().repeats_lifetime() && ends > current.ends;
         (self.is_same(current.value(), &granted.value) && is_no_progress).then_some(current)
     }
 
-    /// Calls `write`, and repeats it if it took so long that the store would keep the value beyond its expiry.
+    /// Calls `write`, and repeats it if it took so long that the store would keep the value beyond
+    /// its expiry.
     pub(super) async fn save<'n, F>(
         &self,
         write: impl Fn(NewCredential<'n>) -> F,

@@ -1,5 +1,5 @@
-//! Single flight: callers that arrive while the work runs wait for the same result. The work runs in its own task, so it survives the
-//! caller that started it.
+//! Single flight: callers that arrive while the work runs wait for the same result. The work runs
+//! in its own task, so it survives the caller that started it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -42,7 +42,9 @@ pub(crate) struct SingleFlight<T: Clone> {
 
 impl<T: Clone> Default for SingleFlight<T> {
     fn default() -> Self {
-        Self { current: Arc::default() }
+        Self {
+            current: Arc::default(),
+        }
     }
 }
 
@@ -53,7 +55,10 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let under_way = current.as_ref().filter(|pending| pending.is_under_way()).cloned();
+        let under_way = current
+            .as_ref()
+            .filter(|pending| pending.is_under_way())
+            .cloned();
         under_way.unwrap_or_else(|| {
             let ((sender, receiver), alive) = (oneshot::channel(), Arc::new(()));
             let pending = Pending { result: receiver.shared(), work: Arc::downgrade(&alive) };
@@ -61,7 +66,8 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
             runtime.spawn(async move {
                 let _alive = alive;
                 let result = work.catch_unwind().await;
-                // Cleared before the result is sent: later callers start new work instead of getting an old result.
+                // Cleared before the result is sent: later callers start new work instead of
+                // getting an old result.
                 cleared.lock().unwrap_or_else(PoisonError::into_inner).take();
                 match result {
                     // All waiters may have gone.

@@ -18,7 +18,10 @@ async fn a_thousand_callers_share_one_piece_of_work() {
             })
         })
         .collect();
-    assert_eq!(futures_util::future::join_all(waits.into_iter().map(Pending::result)).await, vec![Ok(1); 1000]);
+    assert_eq!(
+        futures_util::future::join_all(waits.into_iter().map(Pending::result)).await,
+        vec![Ok(1); 1000]
+    );
     assert_eq!(begun.load(Ordering::SeqCst), 1);
 }
 
@@ -30,12 +33,30 @@ async fn the_work_survives_the_caller_who_began_it() {
         "landed"
     };
     drop(flight.join(&Handle::current(), slow));
-    assert_eq!(flight.join(&Handle::current(), || async { "another" }).result().await, Ok("landed"));
+    assert_eq!(
+        flight
+            .join(&Handle::current(), || async { "another" })
+            .result()
+            .await,
+        Ok("landed")
+    );
 }
 
 #[tokio::test]
 async fn a_panic_is_told_to_its_callers_and_forgotten() {
     let flight = SingleFlight::<u8>::default();
-    assert_eq!(flight.join(&Handle::current(), || async { panic!("on purpose") }).result().await, Err(Lost));
-    assert_eq!(flight.join(&Handle::current(), || async { 7 }).result().await, Ok(7));
+    assert_eq!(
+        flight
+            .join(&Handle::current(), || async { panic!("on purpose") })
+            .result()
+            .await,
+        Err(Lost)
+    );
+    assert_eq!(
+        flight
+            .join(&Handle::current(), || async { 7 })
+            .result()
+            .await,
+        Ok(7)
+    );
 }

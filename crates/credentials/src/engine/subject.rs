@@ -1,5 +1,5 @@
-//! What differs between kinds of credential: how to fetch one, what the service's refusals mean, and what a renewal does to the previous
-//! value. A subject has no task, no lock and no clock.
+//! What differs between kinds of credential: how to fetch one, what the service's refusals mean,
+//! and what a renewal does to the previous value. A subject has no task, no lock and no clock.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -25,7 +25,8 @@ pub struct Granted {
     pub value: SecretString,
     /// How long it is valid from now.
     pub expires_in: Duration,
-    /// Its whole lifetime, which is longer when the service returned a value that it had granted before.
+    /// Its whole lifetime, which is longer when the service returned a value that it had granted
+    /// before.
     pub lifetime: Duration,
 }
 
@@ -61,7 +62,11 @@ pub trait Subject: Send + Sync + Sized + 'static {
     }
 
     /// Asks the service. `force` demands another value than the current one.
-    fn fetch<'a>(&'a self, needed: &'a Needed<Self>, force: bool) -> BoxFuture<'a, Result<Granted, Self::Refusal>>;
+    fn fetch<'a>(
+        &'a self,
+        needed: &'a Needed<Self>,
+        force: bool,
+    ) -> BoxFuture<'a, Result<Granted, Self::Refusal>>;
 
     /// What a renewal does to the previous value.
     fn effect(&self) -> Effect;
@@ -71,12 +76,14 @@ pub trait Subject: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Whether a plain fetch returns the current value and voids nothing, so that it needs no lease.
+    /// Whether a plain fetch returns the current value and voids nothing, so that it needs no
+    /// lease.
     fn can_ask_freely(&self) -> bool {
         false
     }
 
-    /// Whether the service returns the whole lifetime with an unchanged value, so that a later expiry is ignored.
+    /// Whether the service returns the whole lifetime with an unchanged value, so that a later
+    /// expiry is ignored.
     fn repeats_lifetime(&self) -> bool {
         false
     }
@@ -113,7 +120,9 @@ pub enum Effect {
 }
 
 /// Why a service granted nothing.
-pub trait Refusal: Clone + std::error::Error + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Refusal:
+    Clone + std::error::Error + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// What to do about it.
     fn kind(&self) -> Kind;
 

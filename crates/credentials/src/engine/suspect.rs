@@ -1,5 +1,5 @@
-//! Values that may be void although they have not expired. They are handed out, because there is nothing better, and renewed in the
-//! background, within the limit on forced renewals.
+//! Values that may be void although they have not expired. They are handed out, because there is
+//! nothing better, and renewed in the background, within the limit on forced renewals.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +18,8 @@ use clock::SteadyMillis;
 /// After this long, a call that was not answered has either been carried out or never arrived.
 const CARRIED_OUT: Duration = Duration::from_secs(10);
 
-/// WeChat spaces forced renewals of stable tokens by this much; every forced renewal is spaced so. Source: 获取稳定版接口调用凭据.
+/// WeChat spaces forced renewals of stable tokens by this much; every forced renewal is spaced so.
+/// Source: 获取稳定版接口调用凭据.
 const FORCED_SPACING: Duration = Duration::from_secs(30);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -38,7 +39,8 @@ enum Permit {
 }
 
 impl<S: Subject> Credential<S> {
-    /// Decides whether the call forces a new value. `Some`: no call is made, and this value is returned.
+    /// Decides whether the call forces a new value. `Some`: no call is made, and this value is
+    /// returned.
     pub(super) async fn permit(
         self: &Arc<Self>,
         reason: &Reason,
@@ -53,7 +55,9 @@ impl<S: Subject> Credential<S> {
             Reason::Refused(_) | Reason::Doubted(_) => {}
         }
         // Without a value there is nothing to fall back on, and nothing that force would void.
-        let (None, Some(current)) = (*force, &right.current) else { return Ok(None) };
+        let (None, Some(current)) = (*force, &right.current) else {
+            return Ok(None);
+        };
         let permit = self.take_forced_permit(&*subject).await?;
         match permit {
             Permit::Force => *force = Some(true),
@@ -69,35 +73,47 @@ impl<S: Subject> Credential<S> {
         Ok(None)
     }
 
-    /// Takes a permit for a forced renewal: a daily quota, and never two within 30 s. The counts are in the store, so all instances
-    /// share them.
+    /// Takes a permit for a forced renewal: a daily quota, and never two within 30 s. The counts
+    /// are in the store, so all instances share them.
     async fn take_forced_permit(&self, subject: &S) -> Result<Permit, Error<S>> {
         let (store, key) = (&self.engine.store, subject.store_key());
         if !store.take_permit(&spacing(&key), 1, FORCED_SPACING).await? {
             return Ok(Permit::TooSoon);
         }
-        let Some(daily) = subject.forced_per_day() else { return Ok(Permit::Force) };
+        let Some(daily) = subject.forced_per_day() else {
+            return Ok(Permit::Force);
+        };
         // WeChat counts by the day of China, where no clock is ever changed.
         let day = self.engine.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
-        Ok(match store.take_permit(&format!("{key}.rotations.{day}"), daily, DAY).await? {
-            true => Permit::Force,
-            // Another forced renewal may have voided our value; the current one can be requested without force.
-            false if subject.can_ask_freely() && subject.effect() == Effect::Supersedes => Permit::OnlyAsk,
-            false => Permit::Spent,
-        })
+        Ok(
+            match store
+                .take_permit(&format!("{key}.rotations.{day}"), daily, DAY)
+                .await?
+            {
+                true => Permit::Force,
+                // Another forced renewal may have voided our value; the current one can be
+                // requested without force.
+                false if subject.can_ask_freely() && subject.effect() == Effect::Supersedes => {
+                    Permit::OnlyAsk
+                }
+                false => Permit::Spent,
+            },
+        )
     }
 
-    /// The service granted nothing, so the 30 s do not start. The daily count stays, so that a service that refuses is not asked
-    /// without limit.
+    /// The service granted nothing, so the 30 s do not start. The daily count stays, so that a
+    /// service that refuses is not asked without limit.
     pub(super) async fn return_forced_permit(&self) {
         let key = self.subject.load().store_key();
         if let Err(error) = self.engine.store.return_permit(&spacing(&key)).await {
-            self.engine.outage.failed(&error, self.engine.clock.steady());
+            self.engine
+                .outage
+                .failed(&error, self.engine.clock.steady());
         }
     }
 
-    /// A call that may have voided the value was not answered. The value that is current once the call must have been carried out is
-    /// doubted: it may have been granted before.
+    /// A call that may have voided the value was not answered. The value that is current once the
+    /// call must have been carried out is doubted: it may have been granted before.
     pub(super) fn note_unanswered(self: &Arc<Self>) {
         let until = self.engine.clock.steady().plus(CARRIED_OUT);
         self.unanswered_until.store(until.0, Relaxed);
@@ -111,7 +127,9 @@ impl<S: Subject> Credential<S> {
 
     /// Doubts the current value if a call was left unanswered long enough ago.
     pub(super) fn doubt_after_unanswered(&self, cached: Option<&Arc<Cached>>) {
-        let (Some(cached), Some(until)) = (cached, self.unanswered_until()) else { return };
+        let (Some(cached), Some(until)) = (cached, self.unanswered_until()) else {
+            return;
+        };
         if until <= self.engine.clock.steady() {
             self.unanswered_until.store(0, Relaxed);
             cached.set_doubtful(true);
@@ -124,18 +142,24 @@ impl<S: Subject> Credential<S> {
         self.attend_no_later(self.engine.clock.steady().plus(SOON));
     }
 
-    /// A caller reported a value as refused, and it could not be renewed. If it is the cached one, it is renewed in the background.
+    /// A caller reported a value as refused, and it could not be renewed. If it is the cached one,
+    /// it is renewed in the background.
     pub(super) fn note_refused(self: &Arc<Self>, value: &SecretString) {
-        if let Some(cached) = self.cached.load_full().filter(|cached| self.is_same(cached.value(), value)) {
+        if let Some(cached) = self
+            .cached
+            .load_full()
+            .filter(|cached| self.is_same(cached.value(), value))
+        {
             cached.set_refused();
             self.attend_no_later(self.engine.clock.steady().plus(SOON));
         }
     }
 
-    /// A caller reported a value as refused less than 30 s after a forced renewal. The answer of that renewal may have been lost with the
-    /// process that asked, so the value is rechecked when the 30 s are over; where a plain fetch voids nothing, by a plain fetch. On
-    /// `basic` a token stays valid for five minutes after the next grant (获取接口调用凭据), so a report about a new token is ignored:
-    /// WeChat's servers need a moment to accept it.
+    /// A caller reported a value as refused less than 30 s after a forced renewal. The answer of
+    /// that renewal may have been lost with the process that asked, so the value is rechecked when
+    /// the 30 s are over; where a plain fetch voids nothing, by a plain fetch. On `basic` a token
+    /// stays valid for five minutes after the next grant (获取接口调用凭据), so a report about a new token
+    /// is ignored: WeChat's servers need a moment to accept it.
     fn note_refused_too_soon(self: &Arc<Self>, cached: &Cached) {
         if self.subject.load().can_ask_freely() {
             cached.set_doubtful(true);
@@ -150,7 +174,11 @@ impl<S: Subject> Credential<S> {
     /// Renews a value that may be void. Returns when it is due next.
     pub(super) async fn resolve(self: &Arc<Self>, suspect: &Cached) -> SteadyMillis {
         let value = suspect.value().clone();
-        let reason = if suspect.is_refused() { Reason::Refused(value) } else { Reason::Doubted(value) };
+        let reason = if suspect.is_refused() {
+            Reason::Refused(value)
+        } else {
+            Reason::Doubted(value)
+        };
         match self.renew_over(reason).await {
             Ok(cached) if cached.is_suspect() => self.engine.clock.steady().plus(FORCED_SPACING),
             Ok(cached) => cached.after_renewal(&self.engine.clock, self.engine.jitter()),

@@ -1,4 +1,5 @@
-//! Renewals that wait for another instance's result. A notice of the store wakes them; without one they poll.
+//! Renewals that wait for another instance's result. A notice of the store wakes them; without one
+//! they poll.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Gives the store back what it lacks: a value that could not be written, or that the store has lost since.
+//! Gives the store back what it lacks: a value that could not be written, or that the store has
+//! lost since.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +20,31 @@ impl<S: Subject> Credential<S> {
 
     /// Writes a value that the store lacks, unless the store has a later one.
     pub(super) async fn write_back(self: &Arc<Self>) {
-        let Some(unsaved) = self.living().filter(|cached| cached.is_unsaved()) else { return };
+        let Some(unsaved) = self.living().filter(|cached| cached.is_unsaved()) else {
+            return;
+        };
         let engine = &self.engine;
-        let Version { generation, is_foreign } = unsaved.version;
+        let Version {
+            generation,
+            is_foreign,
+        } = unsaved.version;
         let written = if generation == 0 || is_foreign {
             self.write_back_first(&unsaved).await
         } else {
             let key = self.subject.load().store_key();
             let new = unsaved.to_store(generation);
-            self.save(|new| engine.store.restore(&key, new), new).await.map(|written| (written, generation))
+            self.save(|new| engine.store.restore(&key, new), new)
+                .await
+                .map(|written| (written, generation))
         };
         match written {
             Ok((Committed::Stored, generation)) => {
                 engine.outage.answered(engine.clock.steady());
-                let saved = Arc::new(unsaved.with_version(Version::ours(generation), &engine.clock, engine.outage.faults()));
+                let saved = Arc::new(unsaved.with_version(
+                    Version::ours(generation),
+                    &engine.clock,
+                    engine.outage.faults(),
+                ));
                 self.swap(&Some(unsaved), Some(saved));
                 tracing::info!(credential = %self.key, "written back to the store");
             }
@@ -43,16 +55,29 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// Writes back a value that has no generation of ours: it was fetched without a lease, or another program wrote it.
+    /// Writes back a value that has no generation of ours: it was fetched without a lease, or
+    /// another program wrote it.
     async fn write_back_first(&self, unsaved: &Cached) -> Result<(Committed, u64), StoreError> {
         let (store, key) = (&self.engine.store, self.subject.load().store_key());
-        // Another owner than a renewal's, which may run at the same time: neither may use or release the other's lease.
+        // Another owner than a renewal's, which may run at the same time: neither may use or
+        // release the other's lease.
         let owner = format!("{}.w", self.owner());
         let acquired = store.acquire(&key, &owner, self.engine.timeout, 0).await?;
-        let Some(lease) = acquired.lease else { return Ok((Committed::Superseded(acquired.current), 0)) };
-        let is_free = acquired.current.as_ref().is_none_or(|current| unsaved.is_value(&current.value));
+        let Some(lease) = acquired.lease else {
+            return Ok((Committed::Superseded(acquired.current), 0));
+        };
+        let is_free = acquired
+            .current
+            .as_ref()
+            .is_none_or(|current| unsaved.is_value(&current.value));
         let written = match is_free {
-            true => self.save(|new| store.commit(&lease, new), unsaved.to_store(lease.generation)).await,
+            true => {
+                self.save(
+                    |new| store.commit(&lease, new),
+                    unsaved.to_store(lease.generation),
+                )
+                .await
+            }
             false => Ok(Committed::Superseded(acquired.current)),
         };
         self.release(&lease, None).await;

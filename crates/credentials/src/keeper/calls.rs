@@ -1,4 +1,5 @@
-//! Calls that need an account's access_token. If WeChat refuses the token as stale, it is renewed and the call is repeated once.
+//! Calls that need an account's access_token. If WeChat refuses the token as stale, it is renewed
+//! and the call is repeated once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,8 +26,13 @@ impl Keeper {
         self.with_current_token(credentials, ask).await
     }
 
-    /// Sends one customer-service message, a JSON object with `touser` and `msgtype`. Ends within WeChat's timeout.
-    pub async fn custom_send(&self, credentials: &Arc<AccountCredentials>, message: &str) -> Result<(), KeeperError> {
+    /// Sends one customer-service message, a JSON object with `touser` and `msgtype`. Ends within
+    /// WeChat's timeout.
+    pub async fn custom_send(
+        &self,
+        credentials: &Arc<AccountCredentials>,
+        message: &str,
+    ) -> Result<(), KeeperError> {
         let message = message.to_owned();
         let send = move |wechat: WechatClient, token: SecretString| {
             let message = message.clone();
@@ -35,8 +41,13 @@ impl Keeper {
         self.with_current_token(credentials, send).await
     }
 
-    /// Sends one template message, a JSON object with `touser`, `template_id` and `data`. Ends within WeChat's timeout.
-    pub async fn template_send(&self, credentials: &Arc<AccountCredentials>, message: &str) -> Result<(), KeeperError> {
+    /// Sends one template message, a JSON object with `touser`, `template_id` and `data`. Ends
+    /// within WeChat's timeout.
+    pub async fn template_send(
+        &self,
+        credentials: &Arc<AccountCredentials>,
+        message: &str,
+    ) -> Result<(), KeeperError> {
         let message = message.to_owned();
         let send = move |wechat: WechatClient, token: SecretString| {
             let message = message.clone();
@@ -45,7 +56,8 @@ impl Keeper {
         self.with_current_token(credentials, send).await
     }
 
-    /// Runs on the keeper's runtime: the worker that answers the request must not own the connection.
+    /// Runs on the keeper's runtime: the worker that answers the request must not own the
+    /// connection.
     async fn with_current_token<T, F>(
         &self,
         credentials: &Arc<AccountCredentials>,
@@ -56,10 +68,18 @@ impl Keeper {
         F: Future<Output = Result<T, WechatError>> + Send,
     {
         let (keeper, held) = (self.clone(), Arc::clone(credentials));
-        let calling = self.0.engine.runtime.spawn(async move { keeper.with_token(&held, call).await });
-        let lost = || KeeperError::Lost { key: token_of(credentials) };
+        let calling = self
+            .0
+            .engine
+            .runtime
+            .spawn(async move { keeper.with_token(&held, call).await });
+        let lost = || KeeperError::Lost {
+            key: token_of(credentials),
+        };
         let token = credentials.credential(CredentialKind::AccessToken);
-        token.with_timeout(async { calling.await.unwrap_or_else(|_| Err(lost())) }).await
+        token
+            .with_timeout(async { calling.await.unwrap_or_else(|_| Err(lost())) })
+            .await
     }
 
     async fn with_token<T, F>(
@@ -71,7 +91,10 @@ impl Keeper {
         F: Future<Output = Result<T, WechatError>>,
     {
         let credential = credentials.credential(CredentialKind::AccessToken);
-        let failed = |source| KeeperError::Upstream { key: token_of(credentials), source };
+        let failed = |source| KeeperError::Upstream {
+            key: token_of(credentials),
+            source,
+        };
         let token = credential.get().await?.value().clone();
         let stale = match call(self.0.wechat.clone(), token.clone()).await {
             Err(error) if error.kind() == Kind::StaleToken => error,
@@ -87,5 +110,8 @@ impl Keeper {
 }
 
 fn token_of(credentials: &AccountCredentials) -> CredentialKey {
-    CredentialKey { app_id: credentials.account.app_id.clone(), kind: CredentialKind::AccessToken }
+    CredentialKey {
+        app_id: credentials.account.app_id.clone(),
+        kind: CredentialKind::AccessToken,
+    }
 }

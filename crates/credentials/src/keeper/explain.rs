@@ -25,18 +25,32 @@ pub fn code(error: &KeeperError) -> &'static str {
     }
 }
 
-/// What failed and what to do. The store's own words can name hosts and paths, so they stay in the log.
+/// What failed and what to do. The store's own words can name hosts and paths, so they stay in the
+/// log.
 pub fn detail(error: &KeeperError) -> String {
     match error {
         KeeperError::Store(fault) => {
-            let backend = fault.backend().map(|backend| format!("{backend} ")).unwrap_or_default();
-            format!("the {backend}store does not answer, and what was asked for is not held here; ask again in a moment")
+            let backend = fault
+                .backend()
+                .map(|backend| format!("{backend} "))
+                .unwrap_or_default();
+            format!(
+                "the {backend}store does not answer, and what was asked for is not held here; ask again in a moment"
+            )
         }
-        KeeperError::Upstream { source, .. } => format!("{source}; {}", source.advice().unwrap_or("ask again in a moment")),
-        KeeperError::CoolingDown { retry_after, cause, .. } => format!(
+        KeeperError::Upstream { source, .. } => format!(
+            "{source}; {}",
+            source.advice().unwrap_or("ask again in a moment")
+        ),
+        KeeperError::CoolingDown {
+            retry_after, cause, ..
+        } => format!(
             "WeChat is not asked again for {} s, because: {cause}{}",
             retry_after.as_secs().max(1),
-            cause.advice().map(|advice| format!("; {advice}")).unwrap_or_default()
+            cause
+                .advice()
+                .map(|advice| format!("; {advice}"))
+                .unwrap_or_default()
         ),
         other => other.to_string(),
     }

@@ -1,5 +1,6 @@
-//! WeChat's credentials: a token and tickets for each account, renewed by the engine in `credentials/`. Here are the accounts, what
-//! WeChat's endpoints do (`subject`), and calls that need a token (`calls`). The engine decides when something is fetched.
+//! WeChat's credentials: a token and tickets for each account, renewed by the engine in
+//! `credentials/`. Here are the accounts, what WeChat's endpoints do (`subject`), and calls that
+//! need a token (`calls`). The engine decides when something is fetched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,8 +61,15 @@ impl AccountCredentials {
 }
 
 impl Keeper {
-    /// A keeper of `accounts`. Must be called on the runtime that is to do its work; [`Keeper::run`] must run for anything to be renewed ahead.
-    pub fn new(accounts: Vec<Account>, store: Arc<dyn Store>, wechat: WechatClient, clock: Clock, keep: Keep) -> Self {
+    /// A keeper of `accounts`. Must be called on the runtime that is to do its work;
+    /// [`Keeper::run`] must run for anything to be renewed ahead.
+    pub fn new(
+        accounts: Vec<Account>,
+        store: Arc<dyn Store>,
+        wechat: WechatClient,
+        clock: Clock,
+        keep: Keep,
+    ) -> Self {
         Self::with_rng(accounts, store, wechat, clock, keep, Rng::system())
     }
 
@@ -75,9 +83,22 @@ impl Keeper {
         rng: Rng,
     ) -> Self {
         let shared = Arc::clone(&store);
-        let engine =
-            Engine::new(Parts { store: shared, clock, keep, rng, timeout: wechat.timeout(), wakes_when_due: false, whose: "" });
-        let keeper = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, store, wechat, keep }));
+        let engine = Engine::new(Parts {
+            store: shared,
+            clock,
+            keep,
+            rng,
+            timeout: wechat.timeout(),
+            wakes_when_due: false,
+            whose: "",
+        });
+        let keeper = Self(Arc::new(Inner {
+            directory: ArcSwap::default(),
+            engine,
+            store,
+            wechat,
+            keep,
+        }));
         keeper.set_accounts(accounts);
         keeper
     }
@@ -85,13 +106,26 @@ impl Keeper {
     /// Replaces the accounts. What is cached for those that stay is kept.
     pub fn set_accounts(&self, accounts: Vec<Account>) {
         let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
-        let subjects = accounts.iter().flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
+        let subjects = accounts
+            .iter()
+            .flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
         let mut credentials = self.0.engine.set(subjects);
         let directory = accounts.into_iter().filter_map(|account| {
-            let mut credential = |kind| credentials.remove(&CredentialKey { app_id: account.app_id.clone(), kind });
+            let mut credential = |kind| {
+                credentials.remove(&CredentialKey {
+                    app_id: account.app_id.clone(),
+                    kind,
+                })
+            };
             let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
             let credentials = [token?, ticket?, card_ticket?];
-            Some((account.app_id.clone(), Arc::new(AccountCredentials { account, credentials })))
+            Some((
+                account.app_id.clone(),
+                Arc::new(AccountCredentials {
+                    account,
+                    credentials,
+                }),
+            ))
         });
         self.0.directory.store(Arc::new(directory.collect()));
         if self.0.keep == Keep::Always {
@@ -105,7 +139,9 @@ impl Keeper {
         let mut accounts: Vec<_> = directory.values().collect();
         accounts.sort_unstable_by_key(|one| &one.account.app_id);
         let kinds = [CredentialKind::AccessToken, CredentialKind::JsapiTicket];
-        let kept = accounts.iter().flat_map(|one| kinds.map(|kind| Arc::clone(one.credential(kind))));
+        let kept = accounts
+            .iter()
+            .flat_map(|one| kinds.map(|kind| Arc::clone(one.credential(kind))));
         self.0.engine.schedule_all(&kept.collect::<Vec<_>>());
     }
 
@@ -135,7 +171,8 @@ impl Keeper {
         self.0.engine.forget_failures();
     }
 
-    /// Waits for the renewals in flight, at most `grace`, writes what the store lacks, and closes the store.
+    /// Waits for the renewals in flight, at most `grace`, writes what the store lacks, and closes
+    /// the store.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
         if let Err(error) = self.0.store.close().await {

@@ -1,4 +1,5 @@
-//! An account's token and tickets as subjects of the engine: which endpoint grants them, and what a grant does to the value before.
+//! An account's token and tickets as subjects of the engine: which endpoint grants them, and what a
+//! grant does to the value before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use wechat::account::{Account, AppId, TokenApi};
 use wechat::credential::{CredentialKey, CredentialKind, FULL_LIFETIME};
 use wechat::{Grant, Kind, WechatClient, WechatError};
 
-/// On the stable endpoint `expires_in` is the rest of a lifetime, and never below this on WeChat's own servers.
+/// On the stable endpoint `expires_in` is the rest of a lifetime, and never below this on WeChat's
+/// own servers.
 const SHORTEST_STABLE_REST: Duration = Duration::from_secs(300);
 
 /// One credential of an account.
@@ -24,14 +26,19 @@ pub struct WechatSubject {
 impl WechatSubject {
     /// The three credentials of `account`.
     pub(super) fn all_of(account: &Arc<Account>, wechat: &WechatClient) -> [Self; 3] {
-        CredentialKind::ALL.map(|kind| Self { account: Arc::clone(account), kind, wechat: wechat.clone() })
+        CredentialKind::ALL.map(|kind| Self {
+            account: Arc::clone(account),
+            kind,
+            wechat: wechat.clone(),
+        })
     }
 
     fn is_stable(&self) -> bool {
         self.account.token_api == TokenApi::Stable
     }
 
-    /// Fetches the token. If the quota of forced refreshes is exhausted, requests the current token without force.
+    /// Fetches the token. If the quota of forced refreshes is exhausted, requests the current token
+    /// without force.
     async fn token(&self, force: bool) -> Result<Grant, WechatError> {
         match self.wechat.access_token(&self.account, force).await {
             Err(error) if force && self.is_stable() && error.is_quota() => {
@@ -48,7 +55,10 @@ impl Subject for WechatSubject {
     type Refusal = WechatError;
 
     fn key(&self) -> CredentialKey {
-        CredentialKey { app_id: self.account.app_id.clone(), kind: self.kind }
+        CredentialKey {
+            app_id: self.account.app_id.clone(),
+            kind: self.kind,
+        }
     }
 
     fn store_key(&self) -> String {
@@ -57,11 +67,18 @@ impl Subject for WechatSubject {
 
     fn key_of(store_key: &str) -> Option<CredentialKey> {
         let (app_id, kind) = store_key.split_once('.')?;
-        Some(CredentialKey { app_id: AppId::parse(app_id).ok()?, kind: CredentialKind::from_name(kind)? })
+        Some(CredentialKey {
+            app_id: AppId::parse(app_id).ok()?,
+            kind: CredentialKind::from_name(kind)?,
+        })
     }
 
     fn log_names(&self) -> LogNames<'_> {
-        LogNames { account: Some(self.account.app_id.as_str()), kind: Some(self.kind.name()), source: None }
+        LogNames {
+            account: Some(self.account.app_id.as_str()),
+            kind: Some(self.kind.name()),
+            source: None,
+        }
     }
 
     fn reserve(&self) -> Duration {
@@ -79,12 +96,19 @@ impl Subject for WechatSubject {
         match self.kind {
             CredentialKind::AccessToken => Vec::new(),
             CredentialKind::JsapiTicket | CredentialKind::CardTicket => {
-                vec![CredentialKey { kind: CredentialKind::AccessToken, ..self.key() }]
+                vec![CredentialKey {
+                    kind: CredentialKind::AccessToken,
+                    ..self.key()
+                }]
             }
         }
     }
 
-    fn fetch<'a>(&'a self, needed: &'a Needed<Self>, force: bool) -> BoxFuture<'a, Result<Granted, WechatError>> {
+    fn fetch<'a>(
+        &'a self,
+        needed: &'a Needed<Self>,
+        force: bool,
+    ) -> BoxFuture<'a, Result<Granted, WechatError>> {
         async move {
             let token = needed.values().next().map(|token| token.value());
             let ticket = match token {
@@ -97,7 +121,11 @@ impl Subject for WechatSubject {
             };
             let is_token = self.kind == CredentialKind::AccessToken;
             let is_a_rest = is_token && self.is_stable() && expires_in >= SHORTEST_STABLE_REST;
-            Ok(Granted { value, expires_in, lifetime: if is_a_rest { FULL_LIFETIME } else { expires_in } })
+            Ok(Granted {
+                value,
+                expires_in,
+                lifetime: if is_a_rest { FULL_LIFETIME } else { expires_in },
+            })
         }
         .boxed()
     }

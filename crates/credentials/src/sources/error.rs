@@ -1,5 +1,5 @@
-//! Errors of a source. Cloneable, because every waiter receives them. They hold neither the address nor what was sent, because both
-//! may be secret.
+//! Errors of a source. Cloneable, because every waiter receives them. They hold neither the address
+//! nor what was sent, because both may be secret.
 
 use std::time::Duration;
 
@@ -67,7 +67,9 @@ impl UpstreamError {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::Unfilled { .. } | Self::Unsendable { .. } => Kind::Permanent,
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => Kind::Temporary,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => {
+                Kind::Temporary
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Any expiring credential of any service, by its settings: where it is fetched and how the answer is read. A source may read what other
-//! sources answered. Kept by the engine in `credentials/`. This room knows nothing of accounts, of settings files or of HTTP routes.
+//! Any expiring credential of any service, by its settings: where it is fetched and how the answer
+//! is read. A source may read what other sources answered. Kept by the engine in `credentials/`.
+//! This room knows nothing of accounts, of settings files or of HTTP routes.
 //!
-//! Reading order: `source` (what is configured) and `template`, this file (what a request gets), `subject` (what the engine must know), `wire`
-//! and `reply` (one call), `object` (the JSON).
+//! Reading order: `source` (what is configured) and `template`, this file (what a request gets),
+//! `subject` (what the engine must know), `wire` and `reply` (one call), `object` (the JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,32 +66,68 @@ struct Answer {
 }
 
 impl Sources {
-    /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is to do the work; [`Sources::run`] must
-    /// run for anything to be renewed ahead.
-    pub fn new(set: SourceSet, store: Arc<dyn Store>, clock: Clock, keep: Keep, timeout: Duration) -> Result<Self, ClientError> {
+    /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is
+    /// to do the work; [`Sources::run`] must run for anything to be renewed ahead.
+    pub fn new(
+        set: SourceSet,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        keep: Keep,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let rng = Rng::system();
-        let engine = Engine::new(Parts { store, clock, keep, rng, timeout, wakes_when_due: true, whose: " of the sources" });
+        let engine = Engine::new(Parts {
+            store,
+            clock,
+            keep,
+            rng,
+            timeout,
+            wakes_when_due: true,
+            whose: " of the sources",
+        });
         let wire = Arc::new(Wire::new(timeout)?);
-        let sources = Self(Arc::new(Inner { directory: ArcSwap::default(), engine, wire, keep }));
+        let sources = Self(Arc::new(Inner {
+            directory: ArcSwap::default(),
+            engine,
+            wire,
+            keep,
+        }));
         sources.set(set);
         Ok(sources)
     }
 
-    /// Replaces the sources, as a reload of the settings does. What is cached for names that stay is kept; past failures are forgotten,
-    /// because an operator who reloads has corrected something.
+    /// Replaces the sources, as a reload of the settings does. What is cached for names that stay
+    /// is kept; past failures are forgotten, because an operator who reloads has corrected
+    /// something.
     pub fn set(&self, set: SourceSet) {
-        let sources: Vec<_> = set.into_iter().map(|(_, source)| Arc::new(source)).collect();
-        let subject = |source: &Arc<Source>| SourceSubject { source: Arc::clone(source), wire: Arc::clone(&self.0.wire) };
+        let sources: Vec<_> = set
+            .into_iter()
+            .map(|(_, source)| Arc::new(source))
+            .collect();
+        let subject = |source: &Arc<Source>| SourceSubject {
+            source: Arc::clone(source),
+            wire: Arc::clone(&self.0.wire),
+        };
         let mut credentials = self.0.engine.set(sources.iter().map(subject));
         let directory = sources.into_iter().filter_map(|source| {
             let credential = credentials.remove(&source.name)?;
-            Some((source.name.clone(), Arc::new(Kept { source, credential, answer: ArcSwapOption::empty() })))
+            Some((
+                source.name.clone(),
+                Arc::new(Kept {
+                    source,
+                    credential,
+                    answer: ArcSwapOption::empty(),
+                }),
+            ))
         });
         let directory: Arc<BTreeMap<_, _>> = Arc::new(directory.collect());
         self.0.directory.store(Arc::clone(&directory));
         self.0.engine.forget_failures();
         if self.0.keep == Keep::Always {
-            let all: Vec<_> = directory.values().map(|kept| Arc::clone(&kept.credential)).collect();
+            let all: Vec<_> = directory
+                .values()
+                .map(|kept| Arc::clone(&kept.credential))
+                .collect();
             self.0.engine.schedule_all(&all);
         }
     }
@@ -100,11 +137,17 @@ impl Sources {
         self.0.directory.load().is_empty()
     }
 
-    /// The JSON object of the source called `name`, as its service sent it but with its time left counted down; `None` when no
-    /// source is called so. Returns within the bound on calls; a renewal that takes longer continues without its caller.
+    /// The JSON object of the source called `name`, as its service sent it but with its time left
+    /// counted down; `None` when no source is called so. Returns within the bound on calls; a
+    /// renewal that takes longer continues without its caller.
     pub async fn object(&self, name: &str) -> Option<Result<SecretString, SourceError>> {
         let kept = self.0.directory.load().get(name).cloned()?;
-        Some(kept.credential.get().await.map(|cached| kept.answer(cached, &self.0.engine.clock)))
+        Some(
+            kept.credential
+                .get()
+                .await
+                .map(|cached| kept.answer(cached, &self.0.engine.clock)),
+        )
     }
 
     /// The credential of the source called `name`: its value is the whole answer of its service.
@@ -117,7 +160,8 @@ impl Sources {
         Arc::clone(&self.0.engine).run(stop).await;
     }
 
-    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. The store's owner closes it.
+    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. The
+    /// store's owner closes it.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
     }
@@ -128,14 +172,21 @@ impl Kept {
     fn answer(&self, cached: Arc<Cached>, clock: &Clock) -> SecretString {
         let left = cached.left(clock).as_secs();
         let last = self.answer.load();
-        if let Some(last) = last.as_ref().filter(|last| last.left == left && Arc::ptr_eq(&last.cached, &cached)) {
+        if let Some(last) = last
+            .as_ref()
+            .filter(|last| last.left == left && Arc::ptr_eq(&last.cached, &cached))
+        {
             return last.object.clone();
         }
         let object = match self.source.expires_field() {
             Some(path) => object::with_number(cached.value().expose_secret(), &path, left).into(),
             None => cached.value().clone(),
         };
-        self.answer.store(Some(Arc::new(Answer { cached, left, object: object.clone() })));
+        self.answer.store(Some(Arc::new(Answer {
+            cached,
+            left,
+            object: object.clone(),
+        })));
         object
     }
 }

@@ -1,4 +1,5 @@
-//! A JSON object as a service sent it: its members keep their order and their spelling. Pure; it knows nothing of sources.
+//! A JSON object as a service sent it: its members keep their order and their spelling. Pure; it
+//! knows nothing of sources.
 
 use std::fmt;
 
@@ -31,8 +32,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The text of `body` if it is an object. Stray control characters and invalid UTF-8 are seen in the wild, so they are replaced where a
-/// strict reading fails.
+/// The text of `body` if it is an object. Stray control characters and invalid UTF-8 are seen in
+/// the wild, so they are replaced where a strict reading fails.
 pub(super) fn text(body: &[u8]) -> Option<String> {
     let is_object = |text: &str| serde_json::from_str::<Members<'_>>(text).is_ok();
     let text = String::from_utf8_lossy(body);
@@ -47,7 +48,9 @@ pub(super) fn text(body: &[u8]) -> Option<String> {
 /// The value at `path`.
 pub(super) fn field<S: AsRef<str>>(text: &str, path: &[S]) -> Option<Value> {
     let object: Value = serde_json::from_str(text).ok()?;
-    path.iter().try_fold(&object, |value, step| value.get(step.as_ref())).cloned()
+    path.iter()
+        .try_fold(&object, |value, step| value.get(step.as_ref()))
+        .cloned()
 }
 
 /// A value as a template takes it: a text as it is, a number as it is written.
@@ -70,12 +73,19 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     (seconds >= 1.0).then_some(seconds.min(1e12) as u64)
 }
 
-/// The object with `number` at `path` instead of what stands there; a text stays one. Everything else stays as it came.
+/// The object with `number` at `path` instead of what stands there; a text stays one. Everything
+/// else stays as it came.
 pub(super) fn with_number(text: &str, path: &[&str], number: u64) -> String {
     let Some((first, rest)) = path.split_first() else {
-        return if text.starts_with('"') { format!("\"{number}\"") } else { number.to_string() };
+        return if text.starts_with('"') {
+            format!("\"{number}\"")
+        } else {
+            number.to_string()
+        };
     };
-    let Ok(Members(members)) = serde_json::from_str(text) else { return text.to_owned() };
+    let Ok(Members(members)) = serde_json::from_str(text) else {
+        return text.to_owned();
+    };
     let mut written = String::with_capacity(text.len());
     for (name, value) in members {
         written.push(if written.is_empty() { '{' } else { ',' });
@@ -101,10 +111,15 @@ mod tests {
     #[test]
     fn only_the_number_at_the_path_changes() {
         let sent = r#"{ "z": 1.0, "a": {"b":[1, 2]}, "expires_in": 7200, "long": 12345678901234567890, "é": "\u00e9" }"#;
-        let here = r#"{"z":1.0,"a":{"b":[1, 2]},"expires_in":7,"long":12345678901234567890,"é":"\u00e9"}"#;
+        let here =
+            r#"{"z":1.0,"a":{"b":[1, 2]},"expires_in":7,"long":12345678901234567890,"é":"\u00e9"}"#;
         assert_eq!(with_number(sent, &["expires_in"], 7), here);
         assert_eq!(
-            with_number(r#"{"data":{"expire":"60","t":1},"n":2}"#, &["data", "expire"], 9),
+            with_number(
+                r#"{"data":{"expire":"60","t":1},"n":2}"#,
+                &["data", "expire"],
+                9
+            ),
             r#"{"data":{"expire":"9","t":1},"n":2}"#
         );
         assert_eq!(with_number(r#"{"a":1}"#, &["b"], 9), r#"{"a":1}"#);
@@ -113,7 +128,10 @@ mod tests {
 
     #[test]
     fn only_an_object_is_one_and_a_stray_character_does_not_matter() {
-        assert_eq!(text("\u{feff}{\"a\":\"b\u{1}c\"}".as_bytes()).as_deref(), Some("{\"a\":\"b c\"}"));
+        assert_eq!(
+            text("\u{feff}{\"a\":\"b\u{1}c\"}".as_bytes()).as_deref(),
+            Some("{\"a\":\"b c\"}")
+        );
         for body in ["", "[]", "7", "\"a\"", "{", "<html>", "{} {}"] {
             assert_eq!(text(body.as_bytes()), None, "{body}");
         }
@@ -122,7 +140,13 @@ mod tests {
     #[test]
     fn seconds_are_read_in_every_spelling_but_never_below_one() {
         let read = |json: &str| seconds(&serde_json::from_str(json).expect("JSON"));
-        assert_eq!(["7200", "\"7200\"", "7200.9", "1e30"].map(read), [Some(7200), Some(7200), Some(7200), Some(1_000_000_000_000)]);
-        assert_eq!(["0", "-1", "null", "\"soon\"", "[]", "\"NaN\""].map(read), [None; 6]);
+        assert_eq!(
+            ["7200", "\"7200\"", "7200.9", "1e30"].map(read),
+            [Some(7200), Some(7200), Some(7200), Some(1_000_000_000_000)]
+        );
+        assert_eq!(
+            ["0", "-1", "null", "\"soon\"", "[]", "\"NaN\""].map(read),
+            [None; 6]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a service answers, by the rules of its source: a grant with a lifetime, a refusal, or unreadable; never two of them. Pure.
+//! What a service answers, by the rules of its source: a grant with a lifetime, a refusal, or
+//! unreadable; never two of them. Pure.
 
 use std::time::Duration;
 
@@ -24,21 +25,46 @@ const LONGEST_MESSAGE: usize = 300;
 const SHORTEST_SECRET: usize = 4;
 
 /// Fields with a service's error message, the most specific first.
-const MESSAGES: [&str; 6] = ["errmsg", "error_description", "error", "message", "msg", "errorMessage"];
+const MESSAGES: [&str; 6] = [
+    "errmsg",
+    "error_description",
+    "error",
+    "message",
+    "msg",
+    "errorMessage",
+];
 
 /// Reads `body`. `sent` is removed from the service's messages, in case it echoes what it was sent.
-pub(super) fn read(source: &Source, status: u16, body: &[u8], sent: &[SecretString]) -> Result<Granted, UpstreamError> {
-    let unreadable = |cause: &str| UpstreamError::Unreadable { status, cause: cause.to_owned() };
+pub(super) fn read(
+    source: &Source,
+    status: u16,
+    body: &[u8],
+    sent: &[SecretString],
+) -> Result<Granted, UpstreamError> {
+    let unreadable = |cause: &str| UpstreamError::Unreadable {
+        status,
+        cause: cause.to_owned(),
+    };
     let good = (200..300).contains(&status);
     let Some(text) = object::text(body) else {
         // A refusal need not be JSON; its status is enough.
-        let refused =
-            || UpstreamError::Refused { code: status.to_string(), message: String::new(), kind: kind(source, None, status) };
-        return Err(if (400..500).contains(&status) { refused() } else { unreadable("the body is not a JSON object") });
+        let refused = || UpstreamError::Refused {
+            code: status.to_string(),
+            message: String::new(),
+            kind: kind(source, None, status),
+        };
+        return Err(if (400..500).contains(&status) {
+            refused()
+        } else {
+            unreadable("the body is not a JSON object")
+        });
     };
     let (granted, code) = match &source.ok {
         Success::Zero(path) => match object::field(&text, path) {
-            None => (good && object::field(&text, &["error"]).is_none_or(|error| error.is_null()), None),
+            None => (
+                good && object::field(&text, &["error"]).is_none_or(|error| error.is_null()),
+                None,
+            ),
             // Zero is success whatever the status; so it is with WeChat.
             Some(value) if is_zero(&value) => (true, None),
             Some(value) => (false, Some(value)),
@@ -50,12 +76,22 @@ pub(super) fn read(source: &Source, status: u16, body: &[u8], sent: &[SecretStri
     };
     if !granted {
         let number = code.as_ref().and_then(integer);
-        let shown = code.and_then(object::as_text).unwrap_or_else(|| status.to_string());
+        let shown = code
+            .and_then(object::as_text)
+            .unwrap_or_else(|| status.to_string());
         let kind = kind(source, number, status);
-        return Err(UpstreamError::Refused { code: without(&shown, sent), message: message(&text, sent), kind });
+        return Err(UpstreamError::Refused {
+            code: without(&shown, sent),
+            message: message(&text, sent),
+            kind,
+        });
     }
     let lifetime = lifetime(source, &text).map_err(|cause| unreadable(&cause))?;
-    Ok(Granted { value: text.into(), expires_in: lifetime, lifetime })
+    Ok(Granted {
+        value: text.into(),
+        expires_in: lifetime,
+        lifetime,
+    })
 }
 
 fn lifetime(source: &Source, text: &str) -> Result<Duration, String> {
@@ -65,7 +101,10 @@ fn lifetime(source: &Source, text: &str) -> Result<Duration, String> {
         (Expires::Fixed(span), _) => Ok(*span),
         (_, Some(Some(seconds))) => Ok(Duration::from_secs(seconds).min(LONGEST_LIFE)),
         (Expires::Usual, None) => Ok(WITHOUT_AN_END),
-        _ => Err(format!("it has no {} above zero", field.unwrap_or_default().join("."))),
+        _ => Err(format!(
+            "it has no {} above zero",
+            field.unwrap_or_default().join(".")
+        )),
     }
 }
 
@@ -84,7 +123,9 @@ fn kind(source: &Source, code: Option<i64>, status: u16) -> Kind {
 }
 
 fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    value
+        .as_i64()
+        .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn is_zero(value: &Value) -> bool {
@@ -92,18 +133,28 @@ fn is_zero(value: &Value) -> bool {
 }
 
 fn message(text: &str, sent: &[SecretString]) -> String {
-    let said = MESSAGES.iter().find_map(|name| object::field(text, &[name])?.as_str().map(str::to_owned)).unwrap_or_default();
+    let said = MESSAGES
+        .iter()
+        .find_map(|name| object::field(text, &[name])?.as_str().map(str::to_owned))
+        .unwrap_or_default();
     without(&said, sent)
 }
 
 /// `text` without what was sent, plain or percent-encoded.
 fn without(text: &str, sent: &[SecretString]) -> String {
     let mut text = text.to_owned();
-    for secret in sent.iter().map(SecretString::expose_secret).filter(|secret| secret.len() >= SHORTEST_SECRET) {
+    for secret in sent
+        .iter()
+        .map(SecretString::expose_secret)
+        .filter(|secret| secret.len() >= SHORTEST_SECRET)
+    {
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         text = text.replace(secret, "***").replace(&encoded, "***");
     }
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST_MESSAGE)
+        .collect()
 }
 
 #[cfg(test)]
@@ -129,53 +180,100 @@ mod tests {
     fn ask(source: &Source, status: u16, body: &str) -> Result<u64, String> {
         let sent = [SecretString::from("s3cr/t"), SecretString::from("a")];
         let answer = read(source, status, body.as_bytes(), &sent);
-        answer.map(|granted| granted.lifetime.as_secs()).map_err(|error| format!("{:?}: {error}", error.kind()))
+        answer
+            .map(|granted| granted.lifetime.as_secs())
+            .map_err(|error| format!("{:?}: {error}", error.kind()))
     }
 
     #[test]
     fn an_errcode_decides_and_an_end_that_is_not_told_is_tokenboys() {
         let usual = source();
-        assert_eq!(ask(&usual, 200, r#"{"access_token":"T","expires_in":7200}"#), Ok(7200));
-        assert_eq!(ask(&usual, 500, r#"{"errcode":0,"t":"T","expires_in":"60"}"#), Ok(60));
+        assert_eq!(
+            ask(&usual, 200, r#"{"access_token":"T","expires_in":7200}"#),
+            Ok(7200)
+        );
+        assert_eq!(
+            ask(&usual, 500, r#"{"errcode":0,"t":"T","expires_in":"60"}"#),
+            Ok(60)
+        );
         assert_eq!(ask(&usual, 200, r#"{"t":"T"}"#), Ok(7000));
-        assert_eq!(ask(&usual, 200, r#"{"expires_in":1e300}"#), Ok(LONGEST_LIFE.as_secs()));
+        assert_eq!(
+            ask(&usual, 200, r#"{"expires_in":1e300}"#),
+            Ok(LONGEST_LIFE.as_secs())
+        );
         let refused = |body| ask(&usual, 200, body).expect_err(body);
-        assert_eq!(refused(r#"{"errcode":40013,"errmsg":"invalid appid"}"#), "Permanent: it refused: 40013 invalid appid");
-        assert_eq!(refused(r#"{"errcode":"40001","errmsg":"dead"}"#), "StaleToken: it refused: 40001 dead");
+        assert_eq!(
+            refused(r#"{"errcode":40013,"errmsg":"invalid appid"}"#),
+            "Permanent: it refused: 40013 invalid appid"
+        );
+        assert_eq!(
+            refused(r#"{"errcode":"40001","errmsg":"dead"}"#),
+            "StaleToken: it refused: 40001 dead"
+        );
         assert_eq!(refused(r#"{"errcode":-1}"#), "Temporary: it refused: -1 ");
-        assert_eq!(refused(r#"{"error":"nope"}"#), "Temporary: it refused: 200 nope");
+        assert_eq!(
+            refused(r#"{"error":"nope"}"#),
+            "Temporary: it refused: 200 nope"
+        );
         assert_eq!(
             refused(r#"{"expires_in":0}"#),
             "Temporary: its answer (HTTP 200) cannot be read: it has no expires_in above zero"
         );
-        assert_eq!(refused("<html>"), "Temporary: its answer (HTTP 200) cannot be read: the body is not a JSON object");
+        assert_eq!(
+            refused("<html>"),
+            "Temporary: its answer (HTTP 200) cannot be read: the body is not a JSON object"
+        );
     }
 
     #[test]
     fn without_a_code_the_status_decides() {
         let usual = source();
         let refused = |status, body| ask(&usual, status, body).expect_err(body);
-        assert_eq!(refused(400, r#"{"error":"invalid_client"}"#), "Permanent: it refused: 400 invalid_client");
+        assert_eq!(
+            refused(400, r#"{"error":"invalid_client"}"#),
+            "Permanent: it refused: 400 invalid_client"
+        );
         assert_eq!(refused(401, "no"), "StaleToken: it refused: 401 ");
         assert_eq!(refused(429, "slow"), "Temporary: it refused: 429 ");
-        assert_eq!(refused(503, r#"{"message":"busy"}"#), "Temporary: it refused: 503 busy");
+        assert_eq!(
+            refused(503, r#"{"message":"busy"}"#),
+            "Temporary: it refused: 503 busy"
+        );
     }
 
     #[test]
     fn a_value_may_stand_for_success_and_the_end_may_lie_deeper() {
         let ok = Success::Equals(vec!["code".to_owned()], Value::from("OK"));
         let expires = Expires::Field(vec!["data".to_owned(), "ttl".to_owned()]);
-        let deep = Source { ok, expires, ..source() };
+        let deep = Source {
+            ok,
+            expires,
+            ..source()
+        };
         assert_eq!(ask(&deep, 200, r#"{"code":"OK","data":{"ttl":9}}"#), Ok(9));
-        assert_eq!(ask(&deep, 200, r#"{"code":"NO","msg":"x"}"#), Err("Temporary: it refused: NO x".to_owned()));
-        assert!(ask(&deep, 200, r#"{"data":{"ttl":9}}"#).is_err() && ask(&deep, 200, r#"{"code":"OK"}"#).is_err());
-        let fixed = Source { expires: Expires::Fixed(Duration::from_secs(5)), ..source() };
+        assert_eq!(
+            ask(&deep, 200, r#"{"code":"NO","msg":"x"}"#),
+            Err("Temporary: it refused: NO x".to_owned())
+        );
+        assert!(
+            ask(&deep, 200, r#"{"data":{"ttl":9}}"#).is_err()
+                && ask(&deep, 200, r#"{"code":"OK"}"#).is_err()
+        );
+        let fixed = Source {
+            expires: Expires::Fixed(Duration::from_secs(5)),
+            ..source()
+        };
         assert_eq!(ask(&fixed, 200, r#"{"expires_in":7200}"#), Ok(5));
     }
 
     #[test]
     fn what_was_sent_is_never_repeated() {
-        let said = ask(&source(), 200, r#"{"errcode":1,"errmsg":"bad s3cr/t in ?k=s3cr%2Ft, a"}"#).expect_err("refused");
+        let said = ask(
+            &source(),
+            200,
+            r#"{"errcode":1,"errmsg":"bad s3cr/t in ?k=s3cr%2Ft, a"}"#,
+        )
+        .expect_err("refused");
         assert_eq!(said, "Temporary: it refused: 1 bad *** in ?k=***, a");
     }
 }

@@ -1,5 +1,5 @@
-//! What a source is: where its credential is fetched and with what, and how the answer is read. Plain data, proven by `settings/`; it
-//! knows nothing of files or of the network.
+//! What a source is: where its credential is fetched and with what, and how the answer is read.
+//! Plain data, proven by `settings/`; it knows nothing of files or of the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub struct Source {
     pub expires: Expires,
     /// How to recognize a grant.
     pub ok: Success,
-    /// Codes that mean "the credential you sent is stale": the sources that this one reads are then renewed.
+    /// Codes that mean "the credential you sent is stale": the sources that this one reads are then
+    /// renewed.
     pub stale: Vec<i64>,
     /// Renewal starts this long before the expiry; an outage of that length is survived.
     pub reserve: Duration,
@@ -45,7 +46,8 @@ pub enum Payload {
     Form(Vec<(String, Template)>),
     /// A JSON value.
     Json(JsonTemplate),
-    /// A text, sent as it is. It is a form unless the headers say otherwise, and then what fills its places is encoded for one.
+    /// A text, sent as it is. It is a form unless the headers say otherwise, and then what fills
+    /// its places is encoded for one.
     Text(Template),
 }
 
@@ -65,7 +67,8 @@ pub enum JsonTemplate {
 /// How long an answer is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expires {
-    /// For `expires_in` seconds; without that field for 7000, after which TokenBoy fetches everything again.
+    /// For `expires_in` seconds; without that field for 7000, after which TokenBoy fetches
+    /// everything again.
     Usual,
     /// For this field's number of seconds; an answer without it is unreadable.
     Field(Vec<String>),
@@ -86,7 +89,14 @@ impl Source {
     /// The other sources that this one reads, each once.
     pub fn needs(&self) -> BTreeSet<&str> {
         let mut needs = BTreeSet::new();
-        let lists = [Some(&self.query), if let Payload::Form(form) = &self.body { Some(form) } else { None }];
+        let lists = [
+            Some(&self.query),
+            if let Payload::Form(form) = &self.body {
+                Some(form)
+            } else {
+                None
+            },
+        ];
         for (_, template) in lists.into_iter().flatten().flatten() {
             needs.extend(template.sources());
         }
@@ -116,13 +126,16 @@ impl JsonTemplate {
         match self {
             Self::Text(template) => needs.extend(template.sources()),
             Self::List(items) => items.iter().for_each(|item| item.note_needs(needs)),
-            Self::Table(members) => members.iter().for_each(|(_, member)| member.note_needs(needs)),
+            Self::Table(members) => members
+                .iter()
+                .for_each(|(_, member)| member.note_needs(needs)),
             Self::Plain(_) => {}
         }
     }
 }
 
-/// Sources that can all be fetched: none of them needs itself, directly or through others, or one that is not there.
+/// Sources that can all be fetched: none of them needs itself, directly or through others, or one
+/// that is not there.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSet(BTreeMap<String, Source>);
 
@@ -145,13 +158,25 @@ pub enum Tangle {
 impl SourceSet {
     /// Proves `sources`; of two with one name the later counts.
     pub fn new(sources: Vec<Source>) -> Result<Self, Vec<Tangle>> {
-        let set: BTreeMap<String, Source> = sources.into_iter().map(|source| (source.name.clone(), source)).collect();
-        let mut search = Search { set: &set, way: Vec::new(), done: BTreeSet::new(), tangles: Vec::new() };
+        let set: BTreeMap<String, Source> = sources
+            .into_iter()
+            .map(|source| (source.name.clone(), source))
+            .collect();
+        let mut search = Search {
+            set: &set,
+            way: Vec::new(),
+            done: BTreeSet::new(),
+            tangles: Vec::new(),
+        };
         for name in set.keys() {
             search.visit(name);
         }
         let tangles = search.tangles;
-        if tangles.is_empty() { Ok(Self(set)) } else { Err(tangles) }
+        if tangles.is_empty() {
+            Ok(Self(set))
+        } else {
+            Err(tangles)
+        }
     }
 
     /// Whether there is none.
@@ -185,7 +210,10 @@ struct Search<'s> {
 impl<'s> Search<'s> {
     fn visit(&mut self, name: &'s str) {
         if let Some(at) = self.way.iter().position(|before| *before == name) {
-            let round = self.way[at..].iter().chain([&name]).map(|name| (*name).to_owned());
+            let round = self.way[at..]
+                .iter()
+                .chain([&name])
+                .map(|name| (*name).to_owned());
             return self.tangles.push(Tangle::Cycle(round.collect()));
         }
         if self.done.contains(name) {
@@ -197,7 +225,10 @@ impl<'s> Search<'s> {
             if set.contains_key(needed) {
                 self.visit(needed);
             } else {
-                self.tangles.push(Tangle::Unknown { name: name.to_owned(), needed: needed.to_owned() });
+                self.tangles.push(Tangle::Unknown {
+                    name: name.to_owned(),
+                    needed: needed.to_owned(),
+                });
             }
         }
         self.way.pop();
@@ -210,8 +241,12 @@ mod tests {
     use super::*;
 
     fn source(name: &str, reads: &[&str]) -> Source {
-        let query =
-            reads.iter().map(|read| ("q".to_owned(), Template::parse(&format!("{{{{results.{read}.t}}}}")).expect("a template")));
+        let query = reads.iter().map(|read| {
+            (
+                "q".to_owned(),
+                Template::parse(&format!("{{{{results.{read}.t}}}}")).expect("a template"),
+            )
+        });
         Source {
             name: name.to_owned(),
             method: Method::GET,
@@ -228,16 +263,35 @@ mod tests {
 
     #[test]
     fn sources_may_read_each_other_but_not_in_a_round() {
-        let chain = vec![source("a", &["b", "c"]), source("b", &["c"]), source("c", &[])];
+        let chain = vec![
+            source("a", &["b", "c"]),
+            source("b", &["c"]),
+            source("c", &[]),
+        ];
         assert_eq!(SourceSet::new(chain).expect("no round").len(), 3);
-        let round = vec![source("a", &["b"]), source("b", &["c"]), source("c", &["b"]), source("d", &["d"])];
-        let names = |names: &[&str]| Tangle::Cycle(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(SourceSet::new(round).expect_err("two rounds"), [names(&["b", "c", "b"]), names(&["d", "d"])]);
+        let round = vec![
+            source("a", &["b"]),
+            source("b", &["c"]),
+            source("c", &["b"]),
+            source("d", &["d"]),
+        ];
+        let names =
+            |names: &[&str]| Tangle::Cycle(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(
+            SourceSet::new(round).expect_err("two rounds"),
+            [names(&["b", "c", "b"]), names(&["d", "d"])]
+        );
     }
 
     #[test]
     fn a_source_that_is_not_there_is_named() {
         let tangles = SourceSet::new(vec![source("a", &["b"])]).expect_err("b is nowhere");
-        assert_eq!(tangles, [Tangle::Unknown { name: "a".to_owned(), needed: "b".to_owned() }]);
+        assert_eq!(
+            tangles,
+            [Tangle::Unknown {
+                name: "a".to_owned(),
+                needed: "b".to_owned()
+            }]
+        );
     }
 }

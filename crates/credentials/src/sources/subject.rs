@@ -38,7 +38,10 @@ impl Subject for SourceSubject {
     }
 
     fn log_names(&self) -> LogNames<'_> {
-        LogNames { source: Some(&self.source.name), ..LogNames::default() }
+        LogNames {
+            source: Some(&self.source.name),
+            ..LogNames::default()
+        }
     }
 
     fn reserve(&self) -> Duration {
@@ -53,7 +56,11 @@ impl Subject for SourceSubject {
         self.source.needs().into_iter().map(str::to_owned).collect()
     }
 
-    fn fetch<'a>(&'a self, needed: &'a Needed<Self>, _force: bool) -> BoxFuture<'a, Result<Granted, UpstreamError>> {
+    fn fetch<'a>(
+        &'a self,
+        needed: &'a Needed<Self>,
+        _force: bool,
+    ) -> BoxFuture<'a, Result<Granted, UpstreamError>> {
         self.wire.fetch(&self.source, needed).boxed()
     }
 

@@ -1,4 +1,5 @@
-//! Texts with places in them that another source's answer fills: `{{results.weixin.access_token}}`. All of it may be secret.
+//! Texts with places in them that another source's answer fills: `{{results.weixin.access_token}}`.
+//! All of it may be secret.
 
 use secrecy::SecretString;
 use url::form_urlencoded::byte_serialize;
@@ -43,7 +44,10 @@ impl Template {
 
     /// A field of what the source called `source` answered, whatever characters either name has.
     pub fn field(source: &str, name: &str) -> Self {
-        Self(vec![Piece::Field { source: source.to_owned(), path: vec![name.to_owned()] }])
+        Self(vec![Piece::Field {
+            source: source.to_owned(),
+            path: vec![name.to_owned()],
+        }])
     }
 
     /// Reads `text`.
@@ -54,7 +58,12 @@ impl Template {
                 pieces.push(Piece::Text(before.into()));
             }
             let (place, after) = inside.split_once("}}").ok_or(TemplateError::Open)?;
-            let mut path = place.trim().strip_prefix("results.").ok_or(TemplateError::NoResult)?.split('.').map(str::to_owned);
+            let mut path = place
+                .trim()
+                .strip_prefix("results.")
+                .ok_or(TemplateError::NoResult)?
+                .split('.')
+                .map(str::to_owned);
             let source = path.next().unwrap_or_default();
             let path: Vec<String> = path.collect();
             if source.is_empty() || path.is_empty() || path.iter().any(String::is_empty) {
@@ -77,19 +86,31 @@ impl Template {
         })
     }
 
-    /// As [`Template::fill`], for a form: what fills a place is encoded, the text around it is as it stands.
-    pub(super) fn fill_form(&self, field: impl Fn(&str, &[String]) -> Option<String>) -> Result<Vec<SecretString>, Unfilled> {
+    /// As [`Template::fill`], for a form: what fills a place is encoded, the text around it is as
+    /// it stands.
+    pub(super) fn fill_form(
+        &self,
+        field: impl Fn(&str, &[String]) -> Option<String>,
+    ) -> Result<Vec<SecretString>, Unfilled> {
         self.fill(|source, path| Some(byte_serialize(field(source, path)?.as_bytes()).collect()))
     }
 
-    /// The parts of the text, its places filled by `field`, which is given a source and a path. They come one by one, because each
-    /// may be a secret of its own, as what follows `Bearer ` is.
-    pub(super) fn fill(&self, field: impl Fn(&str, &[String]) -> Option<String>) -> Result<Vec<SecretString>, Unfilled> {
+    /// The parts of the text, its places filled by `field`, which is given a source and a path.
+    /// They come one by one, because each may be a secret of its own, as what follows `Bearer ` is.
+    pub(super) fn fill(
+        &self,
+        field: impl Fn(&str, &[String]) -> Option<String>,
+    ) -> Result<Vec<SecretString>, Unfilled> {
         let fill = |piece: &Piece| match piece {
             Piece::Text(plain) => Ok(plain.clone()),
             Piece::Field { source, path } => {
-                let unfilled = || Unfilled { source: source.clone(), path: path.join(".") };
-                field(source, path).map(SecretString::from).ok_or_else(unfilled)
+                let unfilled = || Unfilled {
+                    source: source.clone(),
+                    path: path.join("."),
+                };
+                field(source, path)
+                    .map(SecretString::from)
+                    .ok_or_else(unfilled)
             }
         };
         self.0.iter().map(fill).collect()
@@ -109,19 +130,42 @@ mod tests {
 
     #[test]
     fn places_are_filled_wherever_they_stand() {
-        assert_eq!(fill("{{results.weixin.access_token}}").as_deref(), Ok("access_token"));
-        assert_eq!(fill("Bearer {{ results.weixin.data.token }}!").as_deref(), Ok("Bearer data/token!"));
+        assert_eq!(
+            fill("{{results.weixin.access_token}}").as_deref(),
+            Ok("access_token")
+        );
+        assert_eq!(
+            fill("Bearer {{ results.weixin.data.token }}!").as_deref(),
+            Ok("Bearer data/token!")
+        );
         assert_eq!(fill("jsapi } {").as_deref(), Ok("jsapi } {"));
         assert_eq!(fill("").as_deref(), Ok(""));
-        let missing = Unfilled { source: "other".to_owned(), path: "a.b".to_owned() };
+        let missing = Unfilled {
+            source: "other".to_owned(),
+            path: "a.b".to_owned(),
+        };
         assert_eq!(fill("{{results.other.a.b}}"), Err(missing));
     }
 
     #[test]
     fn a_place_of_another_form_is_refused_without_being_shown() {
-        assert_eq!(Template::parse("{{results.a.b").err(), Some(TemplateError::Open));
-        for text in ["{{}}", "{{weixin.a}}", "{{results.}}", "{{results.a}}", "{{results..a}}", "{{results.a.}}"] {
-            assert_eq!(Template::parse(text).err(), Some(TemplateError::NoResult), "{text}");
+        assert_eq!(
+            Template::parse("{{results.a.b").err(),
+            Some(TemplateError::Open)
+        );
+        for text in [
+            "{{}}",
+            "{{weixin.a}}",
+            "{{results.}}",
+            "{{results.a}}",
+            "{{results..a}}",
+            "{{results.a.}}",
+        ] {
+            assert_eq!(
+                Template::parse(text).err(),
+                Some(TemplateError::NoResult),
+                "{text}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Apps that rest in the store beside the credentials: those that were made while the server ran, so that every instance serves them
-//! and a restart keeps them. What an app is good for is not known here.
+//! Apps that rest in the store beside the credentials: those that were made while the server ran,
+//! so that every instance serves them and a restart keeps them. What an app is good for is not
+//! known here.
 
 use std::borrow::Cow;
 
@@ -45,18 +46,33 @@ pub trait Apps: Send + Sync {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>>;
 
     /// The one of that appid.
-    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
-        async move { Ok(self.apps().await?.into_iter().find(|app| app.app_id == app_id)) }.boxed()
+    fn find_app<'a>(
+        &'a self,
+        app_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+        async move {
+            Ok(self
+                .apps()
+                .await?
+                .into_iter()
+                .find(|app| app.app_id == app_id))
+        }
+        .boxed()
     }
 
-    /// Writes `app` over whatever there was under its appid. A database keeps the payment fields that `app` does not have.
+    /// Writes `app` over whatever there was under its appid. A database keeps the payment fields
+    /// that `app` does not have.
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// The followers of apps, which only some databases know.
 pub trait Users: Send + Sync {
     /// The openid of the app's follower of that name.
-    fn find_user<'a>(&'a self, app_id: &'a str, user_name: &'a str) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+    fn find_user<'a>(
+        &'a self,
+        app_id: &'a str,
+        user_name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 }
 
 /// An app as the file and Redis hold it, its appid aside.
@@ -83,7 +99,11 @@ struct Written<'a> {
 
 /// The app as JSON; it holds the secrets.
 pub(super) fn to_json(app: &StoredApp) -> serde_json::Result<String> {
-    let shown = |secret: &'_ Option<SecretString>| secret.as_ref().map(|secret| secret.expose_secret().to_owned().into());
+    let shown = |secret: &'_ Option<SecretString>| {
+        secret
+            .as_ref()
+            .map(|secret| secret.expose_secret().to_owned().into())
+    };
     serde_json::to_string(&Written {
         secret: app.secret.expose_secret().into(),
         token: shown(&app.token),
@@ -99,7 +119,10 @@ pub(super) fn to_json(app: &StoredApp) -> serde_json::Result<String> {
 /// The app that `text` describes; `None` when it describes none.
 pub(super) fn from_json(app_id: &str, text: &str) -> Option<StoredApp> {
     let Ok(app) = serde_json::from_str::<Written<'_>>(text) else {
-        tracing::warn!(account.id = app_id, "an app in the store cannot be read; it counts as absent");
+        tracing::warn!(
+            account.id = app_id,
+            "an app in the store cannot be read; it counts as absent"
+        );
         return None;
     };
     Some(StoredApp {

@@ -1,5 +1,6 @@
-//! Notices of what other processes write, over a connection that is re-established when it is lost. How to listen differs per store.
-//! Nothing depends on notices: without them, readers see a change within a second.
+//! Notices of what other processes write, over a connection that is re-established when it is lost.
+//! How to listen differs per store. Nothing depends on notices: without them, readers see a change
+//! within a second.
 
 use std::time::Duration;
 
@@ -25,14 +26,17 @@ pub(super) struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// Re-runs `listen` after each disconnect, ignoring the notices of `own`. `listen` returns whether it was connected. Must be called
-    /// on a tokio runtime.
+    /// Re-runs `listen` after each disconnect, ignoring the notices of `own`. `listen` returns
+    /// whether it was connected. Must be called on a tokio runtime.
     pub(super) fn start<F>(own: &str, listen: impl Fn(Subscriber) -> F + Send + 'static) -> Self
     where
         F: Future<Output = bool> + Send,
     {
         let (sender, _) = broadcast::channel(BACKLOG);
-        let subscriber = Subscriber { sender: sender.clone(), own: own.to_owned() };
+        let subscriber = Subscriber {
+            sender: sender.clone(),
+            own: own.to_owned(),
+        };
         let run = async move {
             let mut pause = PAUSES.0;
             loop {
@@ -45,7 +49,10 @@ impl ChangeFeed {
                 pause = pause.saturating_mul(2).min(PAUSES.1);
             }
         };
-        Self { sender, task: tokio::spawn(run).abort_handle() }
+        Self {
+            sender,
+            task: tokio::spawn(run).abort_handle(),
+        }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Changed> {
@@ -99,8 +106,15 @@ mod tests {
     #[tokio::test]
     async fn own_notices_and_other_texts_are_not_forwarded() {
         let (sender, mut heard) = broadcast::channel(9);
-        let subscriber = Subscriber { sender, own: "me".to_owned() };
-        for text in [&notice("me", "wx1.token"), &notice("you", "wx2.token"), "nonsense"] {
+        let subscriber = Subscriber {
+            sender,
+            own: "me".to_owned(),
+        };
+        for text in [
+            &notice("me", "wx1.token"),
+            &notice("you", "wx2.token"),
+            "nonsense",
+        ] {
             subscriber.forward(text);
         }
         let passed_on: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
@@ -114,6 +128,9 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(told.recv().await, Ok(Changed::Unknown));
         }
-        assert_eq!(begun.elapsed(), Duration::from_millis(200 + 400 + 800 + 1600 + 3200 + 6400) + 3 * PAUSES.1);
+        assert_eq!(
+            begun.elapsed(),
+            Duration::from_millis(200 + 400 + 800 + 1600 + 3200 + 6400) + 3 * PAUSES.1
+        );
     }
 }

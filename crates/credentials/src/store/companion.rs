@@ -1,7 +1,9 @@
-//! The companion record of a credential: generation and lifetime of its value, and the back-off that all instances keep. Pure.
+//! The companion record of a credential: generation and lifetime of its value, and the back-off
+//! that all instances keep. Pure.
 //!
-//! A fingerprint ties it to the value. A value that matches no entry was written by another program. The previous value has an entry
-//! too: the companion is written first, so a reader may see the new companion with the previous value.
+//! A fingerprint ties it to the value. A value that matches no entry was written by another
+//! program. The previous value has an entry too: the companion is written first, so a reader may
+//! see the new companion with the previous value.
 
 use std::time::Duration;
 
@@ -44,7 +46,8 @@ pub(super) struct Pause {
 impl Companion {
     /// The companion that `text` holds. An unreadable one counts as absent.
     pub(super) fn read(text: Option<&str>) -> Self {
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
     }
 
     pub(super) fn text(&self) -> String {
@@ -54,20 +57,35 @@ impl Companion {
 
     /// The highest generation that was committed.
     pub(super) fn highest(&self) -> u64 {
-        self.versions.iter().map(|entry| entry.generation).max().unwrap_or(0)
+        self.versions
+            .iter()
+            .map(|entry| entry.generation)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The version of `value`, and its lifetime if it is ours.
     pub(super) fn version_of(&self, value: &SecretString) -> (Version, Option<Duration>) {
         match self.entry_of(value) {
-            Some(entry) => (Version::ours(entry.generation), Some(Duration::from_millis(entry.lifetime_ms))),
-            None => (Version { generation: self.highest(), is_foreign: true }, None),
+            Some(entry) => (
+                Version::ours(entry.generation),
+                Some(Duration::from_millis(entry.lifetime_ms)),
+            ),
+            None => (
+                Version {
+                    generation: self.highest(),
+                    is_foreign: true,
+                },
+                None,
+            ),
         }
     }
 
     fn entry_of(&self, value: &SecretString) -> Option<&Entry> {
         let fingerprint = Fingerprint::of(value.expose_secret()).to_string();
-        self.versions.iter().find(|entry| entry.fingerprint == fingerprint)
+        self.versions
+            .iter()
+            .find(|entry| entry.fingerprint == fingerprint)
     }
 
     /// The companion after `new` has replaced `before`. A success ends the pause.
@@ -77,19 +95,31 @@ impl Companion {
             fingerprint: Fingerprint::of(new.value.expose_secret()).to_string(),
             lifetime_ms: u64::try_from(new.lifetime.as_millis()).unwrap_or(u64::MAX),
         };
-        let before = before.and_then(|before| self.entry_of(before)).filter(|before| before.fingerprint != entry.fingerprint);
-        Self { versions: std::iter::once(entry).chain(before.cloned()).collect(), pause: None }
+        let before = before
+            .and_then(|before| self.entry_of(before))
+            .filter(|before| before.fingerprint != entry.fingerprint);
+        Self {
+            versions: std::iter::once(entry).chain(before.cloned()).collect(),
+            pause: None,
+        }
     }
 
     pub(super) fn paused(&self, pause: Pause) -> Self {
-        Self { pause: Some(pause), ..self.clone() }
+        Self {
+            pause: Some(pause),
+            ..self.clone()
+        }
     }
 
     /// The rest of the pause at `now`.
     pub(super) fn backoff(&self, now: UnixMillis) -> Option<Backoff> {
         let pause = self.pause.as_ref()?;
         let left = now.until(UnixMillis(pause.until));
-        (!left.is_zero()).then(|| Backoff { left, attempts: pause.attempts, cause: pause.cause.clone() })
+        (!left.is_zero()).then(|| Backoff {
+            left,
+            attempts: pause.attempts,
+            cause: pause.cause.clone(),
+        })
     }
 }
 
@@ -102,24 +132,68 @@ mod tests {
     fn a_value_is_known_by_its_fingerprint() {
         let value = |text: &str| SecretString::from(text);
         let lifetime = Duration::from_secs(7200);
-        let new = |value, generation| NewCredential { value, ends: SteadyMillis(0), generation, lifetime };
+        let new = |value, generation| NewCredential {
+            value,
+            ends: SteadyMillis(0),
+            generation,
+            lifetime,
+        };
         let (first, second) = (value("a"), value("b"));
         let companion = Companion::default().committed(None, &new(&first, 7));
-        let companion = Companion::read(Some(&companion.text())).committed(Some(&first), &new(&second, 9));
-        assert_eq!(companion.version_of(&first), (Version::ours(7), Some(lifetime)), "a reader may still see the value before");
-        assert_eq!(companion.version_of(&second), (Version::ours(9), Some(lifetime)));
-        assert_eq!(companion.version_of(&value("c")), (Version { generation: 9, is_foreign: true }, None));
-        assert_eq!(Companion::read(Some("not ours")).version_of(&first).0, Version { generation: 0, is_foreign: true });
+        let companion =
+            Companion::read(Some(&companion.text())).committed(Some(&first), &new(&second, 9));
+        assert_eq!(
+            companion.version_of(&first),
+            (Version::ours(7), Some(lifetime)),
+            "a reader may still see the value before"
+        );
+        assert_eq!(
+            companion.version_of(&second),
+            (Version::ours(9), Some(lifetime))
+        );
+        assert_eq!(
+            companion.version_of(&value("c")),
+            (
+                Version {
+                    generation: 9,
+                    is_foreign: true
+                },
+                None
+            )
+        );
+        assert_eq!(
+            Companion::read(Some("not ours")).version_of(&first).0,
+            Version {
+                generation: 0,
+                is_foreign: true
+            }
+        );
     }
 
     #[test]
     fn a_pause_ends_by_the_stores_clock_or_with_a_success() {
-        let pause = Pause { until: 5_000, attempts: 3, cause: "busy".to_owned() };
+        let pause = Pause {
+            until: 5_000,
+            attempts: 3,
+            cause: "busy".to_owned(),
+        };
         let companion = Companion::default().paused(pause);
-        let left = |now| companion.backoff(UnixMillis(now)).map(|backoff| (backoff.left.as_secs(), backoff.attempts));
+        let left = |now| {
+            companion
+                .backoff(UnixMillis(now))
+                .map(|backoff| (backoff.left.as_secs(), backoff.attempts))
+        };
         assert_eq!([left(3_000), left(5_000)], [Some((2, 3)), None]);
         let value = SecretString::from("a");
-        let new = NewCredential { value: &value, ends: SteadyMillis(0), generation: 1, lifetime: Duration::ZERO };
-        assert_eq!(companion.committed(None, &new).backoff(UnixMillis(3_000)), None);
+        let new = NewCredential {
+            value: &value,
+            ends: SteadyMillis(0),
+            generation: 1,
+            lifetime: Duration::ZERO,
+        };
+        assert_eq!(
+            companion.committed(None, &new).backoff(UnixMillis(3_000)),
+            None
+        );
     }
 }

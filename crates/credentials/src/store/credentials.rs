@@ -1,6 +1,8 @@
-//! The store's contract for credentials: a lease to renew, a generation for each value, conditional writes, and a shared back-off.
+//! The store's contract for credentials: a lease to renew, a generation for each value, conditional
+//! writes, and a shared back-off.
 //!
-//! A backend implements the few primitives of `versioned.rs`, which provides [`CredentialStore`] on top of them.
+//! A backend implements the few primitives of `versioned.rs`, which provides [`CredentialStore`] on
+//! top of them.
 
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use clock::{SteadyMillis, UnixMillis};
 /// Which of two values of a credential is the later one. A higher generation is a later value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// The lease's number under which the value was written. For a foreign value: the highest number that the store held beside it.
+    /// The lease's number under which the value was written. For a foreign value: the highest
+    /// number that the store held beside it.
     pub generation: u64,
     /// Whether another program wrote the value: no companion matches it.
     pub is_foreign: bool,
@@ -23,7 +26,10 @@ pub struct Version {
 impl Version {
     /// A value that we fetched under a lease with this number.
     pub fn ours(generation: u64) -> Self {
-        Self { generation, is_foreign: false }
+        Self {
+            generation,
+            is_foreign: false,
+        }
     }
 }
 
@@ -32,7 +38,8 @@ impl Version {
 pub struct StoredCredential {
     /// The value, as the original writes it.
     pub value: SecretString,
-    /// When it expires. Measured from when the store was asked, so that a slow answer makes it earlier, never later.
+    /// When it expires. Measured from when the store was asked, so that a slow answer makes it
+    /// earlier, never later.
     pub ends: SteadyMillis,
     /// Its generation.
     pub version: Version,
@@ -104,10 +111,14 @@ pub enum Committed {
 /// Credentials in a store, shared by all instances.
 pub trait CredentialStore: Send + Sync {
     /// Reads value, expiry and generation together.
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>>;
+    fn load<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>>;
 
-    /// Asks for the lease on `key` for `ttl`. It comes with the number `max(stored + 1, at_least + 1, the store's clock in ms)`. An owner
-    /// that asks again keeps its lease. A store that is not shared grants every lease, because one process renews one at a time.
+    /// Asks for the lease on `key` for `ttl`. It comes with the number `max(stored + 1, at_least +
+    /// 1, the store's clock in ms)`. An owner that asks again keeps its lease. A store that is not
+    /// shared grants every lease, because one process renews one at a time.
     fn acquire<'a>(
         &'a self,
         key: &'a str,
@@ -116,13 +127,26 @@ pub trait CredentialStore: Send + Sync {
         at_least: u64,
     ) -> BoxFuture<'a, Result<Acquired, StoreError>>;
 
-    /// Writes what was fetched under `lease`: only over a lower generation, and only over the value that was there when the lease was granted.
-    /// A write whose answer was lost may be repeated.
-    fn commit<'a>(&'a self, lease: &'a Lease, new: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    /// Writes what was fetched under `lease`: only over a lower generation, and only over the value
+    /// that was there when the lease was granted. A write whose answer was lost may be repeated.
+    fn commit<'a>(
+        &'a self,
+        lease: &'a Lease,
+        new: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>>;
 
-    /// Writes back, without a lease, what the store has lost: only over a lower generation of ours, never over a foreign value.
-    fn restore<'a>(&'a self, key: &'a str, lost: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    /// Writes back, without a lease, what the store has lost: only over a lower generation of ours,
+    /// never over a foreign value.
+    fn restore<'a>(
+        &'a self,
+        key: &'a str,
+        lost: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>>;
 
     /// Gives the lease back and leaves `backoff` for all instances, if there is one.
-    fn release<'a>(&'a self, lease: &'a Lease, backoff: Option<&'a Backoff>) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn release<'a>(
+        &'a self,
+        lease: &'a Lease,
+        backoff: Option<&'a Backoff>,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }

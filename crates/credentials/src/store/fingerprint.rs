@@ -4,14 +4,20 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Eight bytes of a value's SHA-256. They cannot be reversed, because tokens and tickets are long and random.
+/// Eight bytes of a value's SHA-256. They cannot be reversed, because tokens and tickets are long
+/// and random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// The fingerprint of `value`.
     pub(super) fn of(value: &str) -> Self {
-        Self(Sha256::digest(value.as_bytes()).iter().take(8).fold(0, |print, byte| print << 8 | u64::from(*byte)))
+        Self(
+            Sha256::digest(value.as_bytes())
+                .iter()
+                .take(8)
+                .fold(0, |print, byte| print << 8 | u64::from(*byte)),
+        )
     }
 }
 

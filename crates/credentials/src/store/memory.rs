@@ -1,4 +1,5 @@
-//! Records in this process: a map behind a std mutex that is never held across an await. The file store's logins use the same map.
+//! Records in this process: a map behind a std mutex that is never held across an await. The file
+//! store's logins use the same map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -9,7 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
 use super::permits::Permits;
-use super::{Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords, gives_way};
+use super::{
+    Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords,
+    gives_way,
+};
 use clock::{Clock, SteadyMillis, UnixMillis};
 
 /// Keeps records until they expire or the process ends.
@@ -30,7 +34,12 @@ impl MemoryStore {
             records.by_key.insert(key, record);
         }
         let records = Mutex::new(records);
-        Self { records, apps: Mutex::default(), permits: Permits::new(clock.clone()), clock }
+        Self {
+            records,
+            apps: Mutex::default(),
+            permits: Permits::new(clock.clone()),
+            clock,
+        }
     }
 
     fn records(&self) -> MutexGuard<'_, RecordMap> {
@@ -48,7 +57,9 @@ pub(super) struct RecordMap {
 impl RecordMap {
     /// The record under `key`, if it has not ended.
     pub(super) fn get(&self, key: &str, now: UnixMillis) -> Option<&Record> {
-        self.by_key.get(key).filter(|record| record.expires_at > now)
+        self.by_key
+            .get(key)
+            .filter(|record| record.expires_at > now)
     }
 
     /// Writes over whatever was under `key`.
@@ -66,7 +77,11 @@ impl RecordMap {
     /// Drops what has ended.
     pub(super) fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.ends.passed(now) {
-            if self.by_key.get(&key).is_some_and(|record| record.expires_at == end) {
+            if self
+                .by_key
+                .get(&key)
+                .is_some_and(|record| record.expires_at == end)
+            {
                 self.by_key.remove(&key);
             }
         }
@@ -87,11 +102,15 @@ impl Ends {
         self.0.insert((end, key.to_owned()));
     }
 
-    /// Removes and returns the keys that expired [`FORGET_AFTER`] ago. A key that was written again since has another expiry, so the caller
-    /// compares.
+    /// Removes and returns the keys that expired [`FORGET_AFTER`] ago. A key that was written again
+    /// since has another expiry, so the caller compares.
     pub(super) fn passed(&mut self, now: UnixMillis) -> Vec<(UnixMillis, String)> {
         let mut passed = Vec::new();
-        while self.0.first().is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now) {
+        while self
+            .0
+            .first()
+            .is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now)
+        {
             passed.extend(self.0.pop_first());
         }
         passed
@@ -114,9 +133,20 @@ impl Store for MemoryStore {
 impl VersionedRecords for MemoryStore {
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         let (records, wall, steady) = (self.records(), self.clock.wall(), self.clock.steady());
-        let living = |key: &str| records.by_key.get(key).filter(|record| record.expires_at > wall);
-        let value = living(key).map(|record| (record.value.clone(), steady.plus(wall.until(record.expires_at))));
-        let companion = living(&format!("{key}{SUFFIX}")).map(|record| record.value.expose_secret().to_owned());
+        let living = |key: &str| {
+            records
+                .by_key
+                .get(key)
+                .filter(|record| record.expires_at > wall)
+        };
+        let value = living(key).map(|record| {
+            (
+                record.value.clone(),
+                steady.plus(wall.until(record.expires_at)),
+            )
+        });
+        let companion =
+            living(&format!("{key}{SUFFIX}")).map(|record| record.value.expose_secret().to_owned());
         ready(Ok(Pair { value, companion })).boxed()
     }
 
@@ -129,24 +159,55 @@ impl VersionedRecords for MemoryStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (mut records, now) = (self.records(), self.clock.wall());
-        let found = records.by_key.get(key).filter(|found| found.expires_at > now);
-        let is_free = found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
+        let found = records
+            .by_key
+            .get(key)
+            .filter(|found| found.expires_at > now);
+        let is_free =
+            found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
         if is_free {
             let expires_at = now.plus(self.clock.steady().until(new.ends));
-            records.write(key, &Record { value: new.value.clone(), expires_at }, now);
-            let beside = Record { value: companion.into(), expires_at: expires_at.plus(kept) };
+            records.write(
+                key,
+                &Record {
+                    value: new.value.clone(),
+                    expires_at,
+                },
+                now,
+            );
+            let beside = Record {
+                value: companion.into(),
+                expires_at: expires_at.plus(kept),
+            };
             records.write(&format!("{key}{SUFFIX}"), &beside, now);
         }
         ready(Ok(is_free)).boxed()
     }
 
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let now = self.clock.wall();
-        self.records().write(&format!("{key}{SUFFIX}"), &Record { value: companion.into(), expires_at: now.plus(ttl) }, now);
+        self.records().write(
+            &format!("{key}{SUFFIX}"),
+            &Record {
+                value: companion.into(),
+                expires_at: now.plus(ttl),
+            },
+            now,
+        );
         ready(Ok(())).boxed()
     }
 
-    fn take_lease<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    fn take_lease<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         ready(Ok(Some(self.clock.wall()))).boxed()
     }
 
@@ -165,7 +226,11 @@ impl Records for MemoryStore {
         ready(Ok(self.records().get(key, now).cloned())).boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.records().write(key, record, self.clock.wall());
         ready(Ok(())).boxed()
     }
@@ -177,7 +242,9 @@ impl Records for MemoryStore {
         record: &'a Record,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (now, mut records) = (self.clock.wall(), self.records());
-        let may = records.get(key, now).is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+        let may = records
+            .get(key, now)
+            .is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
         if may {
             records.write(key, record, now);
         }
@@ -186,10 +253,19 @@ impl Records for MemoryStore {
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let now = self.clock.wall();
-        ready(Ok(self.records().remove(key).filter(|record| record.expires_at > now))).boxed()
+        ready(Ok(self
+            .records()
+            .remove(key)
+            .filter(|record| record.expires_at > now)))
+        .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 
@@ -212,5 +288,7 @@ impl Apps for MemoryStore {
 
 /// Locks a mutex and ignores poisoning, because no holder leaves the data half-changed.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
-//! Storage for credentials, small records and apps: three contracts, one file or folder per backend. Only this folder does storage
-//! I/O. It does not depend on WeChat or HTTP; its callers decide what a miss or a fault means.
+//! Storage for credentials, small records and apps: three contracts, one file or folder per
+//! backend. Only this folder does storage I/O. It does not depend on WeChat or HTTP; its callers
+//! decide what a miss or a fault means.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +27,9 @@ pub mod sql;
 mod versioned;
 
 pub use apps::{Apps, Payment, StoredApp, Users};
-pub use credentials::{Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential, Version};
+pub use credentials::{
+    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential, Version,
+};
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
@@ -43,12 +46,14 @@ pub struct Record {
     pub expires_at: UnixMillis,
 }
 
-/// A store: credentials, small records and apps in one place. Every call ends within a time that the store itself bounds.
+/// A store: credentials, small records and apps in one place. Every call ends within a time that
+/// the store itself bounds.
 pub trait Store: CredentialStore + Records + Apps + 'static {
     /// Whether other processes may write here too, so that a cached copy can become stale.
     fn is_shared(&self) -> bool;
 
-    /// Notices of what other processes write from now on, if this store sends any. Some may be lost.
+    /// Notices of what other processes write from now on, if this store sends any. Some may be
+    /// lost.
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         None
     }
@@ -62,17 +67,21 @@ pub trait Store: CredentialStore + Records + Apps + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
-/// Small records with an end: logins, messages, permits. A miss is `Ok(None)`, never an error, and an error is never a miss: a dead store
-/// must not look empty. A credential's value can be read and written here too, as a program that knows no generations does.
+/// Small records with an end: logins, messages, permits. A miss is `Ok(None)`, never an error, and
+/// an error is never a miss: a dead store must not look empty. A credential's value can be read and
+/// written here too, as a program that knows no generations does.
 pub trait Records: Send + Sync {
     /// The record under `key` that has not ended, if there is one.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
-    /// Writes `record` under `key`, over whatever was there. When this returns the record would survive a crash of ours.
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Writes `record` under `key`, over whatever was there. When this returns the record would
+    /// survive a crash of ours.
+    fn put<'a>(&'a self, key: &'a str, record: &'a Record)
+    -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// As [`Records::put`], unless something else has come there since the caller looked: `before` is the value that it saw, `None` = none.
-    /// `false`: a record with another value is there, and stays. A write whose answer was lost may be repeated.
+    /// As [`Records::put`], unless something else has come there since the caller looked: `before`
+    /// is the value that it saw, `None` = none. `false`: a record with another value is there, and
+    /// stays. A write whose answer was lost may be repeated.
     fn replace<'a>(
         &'a self,
         key: &'a str,
@@ -83,12 +92,17 @@ pub trait Records: Send + Sync {
     /// Reads and deletes at once: of two callers at most one gets the record.
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
-    /// Takes one of `limit` permits named `key`, which come back `window` after the first of them was taken. `false`: all are
-    /// taken. All instances draw on one count.
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Takes one of `limit` permits named `key`, which come back `window` after the first of them
+    /// was taken. `false`: all are taken. All instances draw on one count.
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Gives back what [`Records::take_permit`] took last, because it came to nothing. The window of the last one given back ends
-    /// with it.
+    /// Gives back what [`Records::take_permit`] took last, because it came to nothing. The window
+    /// of the last one given back ends with it.
     fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
@@ -136,7 +150,10 @@ pub enum OpenError {
 
 /// The store that the settings name, validated.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "sql"), allow(clippy::large_enum_variant, reason = "there is one of it"))]
+#[cfg_attr(
+    not(feature = "sql"),
+    allow(clippy::large_enum_variant, reason = "there is one of it")
+)]
 pub enum StoreConfig {
     /// In this process, beginning with these records.
     Memory(BTreeMap<String, Record>),
@@ -205,7 +222,8 @@ pub enum RedisTopology {
     Cluster(Vec<(String, u16)>),
 }
 
-/// Opens the store that `config` names. Reading the clock is the store's only way to know what has ended.
+/// Opens the store that `config` names. Reading the clock is the store's only way to know what has
+/// ended.
 pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match config {
         StoreConfig::Memory(initial) => Arc::new(MemoryStore::new(initial.clone(), clock.clone())),
@@ -213,7 +231,9 @@ pub async fn open(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>,
             let (path, clock) = (path.clone(), clock.clone());
             // The file system may hang; a blocking task lets the caller be cancelled.
             let opened = tokio::task::spawn_blocking(move || FileStore::open(&path, clock)).await;
-            Arc::new(opened.map_err(|lost| OpenError::Misconfigured(format!("cache.file was not opened: {lost}")))??)
+            Arc::new(opened.map_err(|lost| {
+                OpenError::Misconfigured(format!("cache.file was not opened: {lost}"))
+            })??)
         }
         StoreConfig::Redis(config) => Arc::new(RedisStore::open(config, clock)?),
         #[cfg(feature = "sql")]

@@ -23,7 +23,10 @@ struct Taken {
 
 impl Permits {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { taken: Mutex::default(), clock }
+        Self {
+            taken: Mutex::default(),
+            clock,
+        }
     }
 
     /// See [`Records::take_permit`].
@@ -35,7 +38,10 @@ impl Permits {
             // Amortised O(1): the next sweep comes when the map has doubled.
             taken.sweep_at = (2 * taken.by_key.len()).max(64);
         }
-        let (count, ends) = taken.by_key.entry(key.to_owned()).or_insert((0, now.plus(window)));
+        let (count, ends) = taken
+            .by_key
+            .entry(key.to_owned())
+            .or_insert((0, now.plus(window)));
         if *ends <= now {
             (*count, *ends) = (0, now.plus(window));
         }

@@ -1,6 +1,7 @@
 //! The credentials' contract on top of a backend's primitives, written once for all backends.
 //!
-//! The value keeps the format of the original and of its neighbours. Everything of ours is in the companion record (`companion.rs`).
+//! The value keeps the format of the original and of its neighbours. Everything of ours is in the
+//! companion record (`companion.rs`).
 
 use std::time::Duration;
 
@@ -9,10 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
 use super::companion::{Companion, Pause};
-use super::credentials::{Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential};
+use super::credentials::{
+    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential,
+};
 use clock::{SteadyMillis, UnixMillis};
 
-/// How long a companion outlives its value, so that a value that has just expired is still recognized.
+/// How long a companion outlives its value, so that a value that has just expired is still
+/// recognized.
 const KEPT_LONGER: Duration = Duration::from_secs(3600);
 
 /// How often a conditional write is retried because another write came in between.
@@ -27,14 +31,14 @@ pub struct Pair {
     pub companion: Option<String>,
 }
 
-/// What a backend provides. Key and companion are read and written together where the backend can; where it cannot, the value is read
-/// first and the companion is written first.
+/// What a backend provides. Key and companion are read and written together where the backend can;
+/// where it cannot, the value is read first and the companion is written first.
 pub trait VersionedRecords: Send + Sync {
     /// Reads both.
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>>;
 
-    /// Writes both if the value is absent, is `over` or is the new one already. `false`: another value is there. The companion is kept for
-    /// `kept` longer than the value.
+    /// Writes both if the value is absent, is `over` or is the new one already. `false`: another
+    /// value is there. The companion is kept for `kept` longer than the value.
     fn write_pair<'a>(
         &'a self,
         key: &'a str,
@@ -45,7 +49,12 @@ pub trait VersionedRecords: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Writes the companion alone, for `ttl`.
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Takes the lease. `None`: another owner has it. Else the store's clock.
     fn take_lease<'a>(
@@ -56,14 +65,21 @@ pub trait VersionedRecords: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>>;
 
     /// Gives the lease back. Does nothing when `owner` no longer has it.
-    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn return_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// The current time of the backend's clock.
     fn steady(&self) -> SteadyMillis;
 }
 
 impl<T: VersionedRecords + ?Sized> CredentialStore for T {
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>> {
         async move { Ok(current(&self.read_pair(key).await?).0) }.boxed()
     }
 
@@ -79,7 +95,13 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
             let received_at = self.steady();
             let seen = self.read_pair(key).await?;
             let (current, companion) = current(&seen);
-            let Some(granted_at) = granted_at else { return Ok(Acquired { lease: None, current, backoff: None }) };
+            let Some(granted_at) = granted_at else {
+                return Ok(Acquired {
+                    lease: None,
+                    current,
+                    backoff: None,
+                });
+            };
             let lease = Lease {
                 key: key.to_owned(),
                 owner: owner.to_owned(),
@@ -88,39 +110,75 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
                 received_at,
                 seen,
             };
-            Ok(Acquired { backoff: companion.backoff(granted_at), lease: Some(lease), current })
+            Ok(Acquired {
+                backoff: companion.backoff(granted_at),
+                lease: Some(lease),
+                current,
+            })
         }
         .boxed()
     }
 
-    fn commit<'a>(&'a self, lease: &'a Lease, new: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    fn commit<'a>(
+        &'a self,
+        lease: &'a Lease,
+        new: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
         async move {
             let (seen, companion) = current(&lease.seen);
             let seen = seen.map(|seen| seen.value);
             let text = companion.committed(seen.as_ref(), &new).text();
             // Nearly always the store still holds what was there when the lease was granted.
-            if self.write_pair(&lease.key, seen.as_ref(), new, &text, KEPT_LONGER).await? {
+            if self
+                .write_pair(&lease.key, seen.as_ref(), new, &text, KEPT_LONGER)
+                .await?
+            {
                 return Ok(Committed::Stored);
             }
-            let was_seen = |found: &StoredCredential| seen.as_ref().is_some_and(|seen| is_same(seen, &found.value));
+            let was_seen = |found: &StoredCredential| {
+                seen.as_ref()
+                    .is_some_and(|seen| is_same(seen, &found.value))
+            };
             write(self, &lease.key, new, was_seen).await
         }
         .boxed()
     }
 
-    fn restore<'a>(&'a self, key: &'a str, lost: NewCredential<'a>) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    fn restore<'a>(
+        &'a self,
+        key: &'a str,
+        lost: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
         write(self, key, lost, |found| !found.version.is_foreign).boxed()
     }
 
-    fn release<'a>(&'a self, lease: &'a Lease, backoff: Option<&'a Backoff>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn release<'a>(
+        &'a self,
+        lease: &'a Lease,
+        backoff: Option<&'a Backoff>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             if let Some(backoff) = backoff {
                 let pair = self.read_pair(&lease.key).await?;
-                let now = lease.granted_at.plus(lease.received_at.until(self.steady()));
-                let pause = Pause { until: now.plus(backoff.left).0, attempts: backoff.attempts, cause: backoff.cause.clone() };
-                let left = pair.value.as_ref().map_or(Duration::ZERO, |(_, ends)| self.steady().until(*ends));
+                let now = lease
+                    .granted_at
+                    .plus(lease.received_at.until(self.steady()));
+                let pause = Pause {
+                    until: now.plus(backoff.left).0,
+                    attempts: backoff.attempts,
+                    cause: backoff.cause.clone(),
+                };
+                let left = pair
+                    .value
+                    .as_ref()
+                    .map_or(Duration::ZERO, |(_, ends)| self.steady().until(*ends));
                 let companion = Companion::read(pair.companion.as_deref()).paused(pause);
-                self.write_companion(&lease.key, &companion.text(), left.max(backoff.left) + KEPT_LONGER).await?;
+                self.write_companion(
+                    &lease.key,
+                    &companion.text(),
+                    left.max(backoff.left) + KEPT_LONGER,
+                )
+                .await?;
             }
             self.return_lease(&lease.key, &lease.owner).await
         }
@@ -138,7 +196,8 @@ async fn write<T: VersionedRecords + ?Sized>(
     for _ in 0..ATTEMPTS {
         let (current, companion) = current(&store.read_pair(key).await?);
         let over = match current {
-            // Ours already, perhaps with another end: a write whose answer was lost, or that took long.
+            // Ours already, perhaps with another end: a write whose answer was lost, or that took
+            // long.
             Some(found) if is_same(&found.value, new.value) => {
                 if !found.version.is_foreign && found.version.generation > new.generation {
                     return Ok(Committed::Stored);
@@ -155,7 +214,10 @@ async fn write<T: VersionedRecords + ?Sized>(
             None => None,
         };
         let text = companion.committed(over.as_ref(), &new).text();
-        if store.write_pair(key, over.as_ref(), new, &text, KEPT_LONGER).await? {
+        if store
+            .write_pair(key, over.as_ref(), new, &text, KEPT_LONGER)
+            .await?
+        {
             return Ok(Committed::Stored);
         }
     }
@@ -171,7 +233,12 @@ fn current(pair: &Pair) -> (Option<StoredCredential>, Companion) {
     let companion = Companion::read(pair.companion.as_deref());
     let stored = pair.value.as_ref().map(|(value, ends)| {
         let (version, lifetime) = companion.version_of(value);
-        StoredCredential { value: value.clone(), ends: *ends, version, lifetime }
+        StoredCredential {
+            value: value.clone(),
+            ends: *ends,
+            version,
+            lifetime,
+        }
     });
     (stored, companion)
 }

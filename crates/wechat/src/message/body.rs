@@ -106,25 +106,45 @@ impl Body {
     /// `InfoType` decide.
     pub(super) fn read(msg_type: &str, fields: &Fields) -> Self {
         let string = |name| fields.string(name);
-        let named = |name| fields.text(name).is_some_and(|text| !text.trim().is_empty());
+        let named = |name| {
+            fields
+                .text(name)
+                .is_some_and(|text| !text.trim().is_empty())
+        };
         match msg_type.to_ascii_lowercase().as_str() {
-            "text" => Self::Text { content: string("Content"), menu_id: fields.optional("bizmsgmenuid") },
-            "image" => Self::Image { pic_url: string("PicUrl"), media_id: string("MediaId") },
+            "text" => Self::Text {
+                content: string("Content"),
+                menu_id: fields.optional("bizmsgmenuid"),
+            },
+            "image" => Self::Image {
+                pic_url: string("PicUrl"),
+                media_id: string("MediaId"),
+            },
             "voice" => Self::Voice {
                 media_id: string("MediaId"),
                 format: string("Format"),
                 media_id_16k: fields.optional("MediaId16K"),
                 recognition: fields.optional("Recognition"),
             },
-            "video" => Self::Video { media_id: string("MediaId"), thumb_media_id: string("ThumbMediaId") },
-            "shortvideo" => Self::ShortVideo { media_id: string("MediaId"), thumb_media_id: string("ThumbMediaId") },
+            "video" => Self::Video {
+                media_id: string("MediaId"),
+                thumb_media_id: string("ThumbMediaId"),
+            },
+            "shortvideo" => Self::ShortVideo {
+                media_id: string("MediaId"),
+                thumb_media_id: string("ThumbMediaId"),
+            },
             "location" => Self::Location {
                 // WeChat's X is the latitude, unlike the usual convention.
                 point: Point::read(fields, "Location_X", "Location_Y"),
                 scale: fields.number("Scale"),
                 label: string("Label"),
             },
-            "link" => Self::Link { title: string("Title"), description: string("Description"), url: string("Url") },
+            "link" => Self::Link {
+                title: string("Title"),
+                description: string("Description"),
+                url: string("Url"),
+            },
             "miniprogrampage" => Self::MiniProgramPage {
                 app_id: string("AppId"),
                 title: string("Title"),
@@ -134,15 +154,26 @@ impl Body {
             },
             "event" => Self::Event(Event::read(fields)),
             "" if named("Event") => Self::Event(Event::read(fields)),
-            "" if named("InfoType") => Self::Info { name: string("InfoType").trim().to_owned() },
-            _ => Self::Unknown { msg_type: msg_type.to_owned() },
+            "" if named("InfoType") => Self::Info {
+                name: string("InfoType").trim().to_owned(),
+            },
+            _ => Self::Unknown {
+                msg_type: msg_type.to_owned(),
+            },
         }
     }
 }
 
 impl Point {
     pub(super) fn read(fields: &Fields, latitude: &str, longitude: &str) -> Option<Self> {
-        let degrees = |name| fields.number::<f64>(name).filter(|degrees| degrees.is_finite());
-        Some(Self { latitude: degrees(latitude)?, longitude: degrees(longitude)? })
+        let degrees = |name| {
+            fields
+                .number::<f64>(name)
+                .filter(|degrees| degrees.is_finite())
+        };
+        Some(Self {
+            latitude: degrees(latitude)?,
+            longitude: degrees(longitude)?,
+        })
     }
 }

@@ -57,9 +57,16 @@ impl Envelope {
     /// Parses the body of a push whose `encrypt_type` is `aes`.
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
         let Document { fields, form, .. } = document(body)?;
-        let encrypt = fields.text("Encrypt").map(str::trim).filter(|encrypt| !encrypt.is_empty());
+        let encrypt = fields
+            .text("Encrypt")
+            .map(str::trim)
+            .filter(|encrypt| !encrypt.is_empty());
         let encrypt = encrypt.ok_or(MessageError::Missing("Encrypt"))?.to_owned();
-        Ok(Self { to: fields.optional("ToUserName"), encrypt, form })
+        Ok(Self {
+            to: fields.optional("ToUserName"),
+            encrypt,
+            form,
+        })
     }
 }
 
@@ -71,7 +78,10 @@ pub fn sealed_reply(token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -
     let nonce = legal(nonce);
     let mut xml = Xml::new();
     xml.text("Encrypt", encrypt);
-    xml.text("MsgSignature", &crypt::signature(token, &now.to_string(), &nonce, encrypt).text());
+    xml.text(
+        "MsgSignature",
+        &crypt::signature(token, &now.to_string(), &nonce, encrypt).text(),
+    );
     xml.number("TimeStamp", now);
     xml.text("Nonce", &nonce);
     xml.finish()
@@ -79,7 +89,13 @@ pub fn sealed_reply(token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -
 
 /// Returns an encrypted reply in this form. Source: WeChat, 消息加解密说明; it uses these names in JSON,
 /// too.
-pub fn sealed_reply_as(form: Form, token: &str, encrypt: &str, now: UnixSeconds, nonce: &str) -> String {
+pub fn sealed_reply_as(
+    form: Form,
+    token: &str,
+    encrypt: &str,
+    now: UnixSeconds,
+    nonce: &str,
+) -> String {
     match form {
         Form::Xml => sealed_reply(token, encrypt, now, nonce),
         Form::Json => {
@@ -98,9 +114,18 @@ mod tests {
         let safe = "<xml>\n  <ToUserName><![CDATA[gh_1]]></ToUserName>\n  <Encrypt>\n<![CDATA[abc+/=]]>\n</Encrypt>\n</xml>";
         let compatible = "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>\
                           <MsgType>text</MsgType><Content>x</Content><Encrypt> abc+/= </Encrypt></xml>";
-        let json = " {\"ToUserName\": \"gh_1\", \"FromUserName\": \"o1\", \"Encrypt\": \"abc+\\/=\"}\n";
-        for (body, form) in [(safe, Form::Xml), (compatible, Form::Xml), (json, Form::Json)] {
-            let meant = Envelope { to: Some("gh_1".to_owned()), encrypt: "abc+/=".to_owned(), form };
+        let json =
+            " {\"ToUserName\": \"gh_1\", \"FromUserName\": \"o1\", \"Encrypt\": \"abc+\\/=\"}\n";
+        for (body, form) in [
+            (safe, Form::Xml),
+            (compatible, Form::Xml),
+            (json, Form::Json),
+        ] {
+            let meant = Envelope {
+                to: Some("gh_1".to_owned()),
+                encrypt: "abc+/=".to_owned(),
+                form,
+            };
             assert_eq!(Envelope::parse(body.as_bytes()), Ok(meant), "{body}");
         }
     }
@@ -108,13 +133,31 @@ mod tests {
     #[test]
     fn an_envelope_without_or_with_two_contents_is_none() {
         for (xml, error) in [
-            ("<xml><ToUserName>gh_1</ToUserName></xml>", MessageError::Missing("Encrypt")),
-            ("<xml><Encrypt> </Encrypt></xml>", MessageError::Missing("Encrypt")),
-            ("<xml><Encrypt><a>1</a></Encrypt></xml>", MessageError::Missing("Encrypt")),
-            ("<xml><Encrypt>a</Encrypt><Encrypt>b</Encrypt></xml>", MessageError::Repeated("Encrypt")),
-            ("{\"ToUserName\":\"gh_1\"}", MessageError::Missing("Encrypt")),
+            (
+                "<xml><ToUserName>gh_1</ToUserName></xml>",
+                MessageError::Missing("Encrypt"),
+            ),
+            (
+                "<xml><Encrypt> </Encrypt></xml>",
+                MessageError::Missing("Encrypt"),
+            ),
+            (
+                "<xml><Encrypt><a>1</a></Encrypt></xml>",
+                MessageError::Missing("Encrypt"),
+            ),
+            (
+                "<xml><Encrypt>a</Encrypt><Encrypt>b</Encrypt></xml>",
+                MessageError::Repeated("Encrypt"),
+            ),
+            (
+                "{\"ToUserName\":\"gh_1\"}",
+                MessageError::Missing("Encrypt"),
+            ),
             ("{\"Encrypt\":{\"a\":1}}", MessageError::Missing("Encrypt")),
-            ("{\"Encrypt\":[\"a\",\"b\"]}", MessageError::Repeated("Encrypt")),
+            (
+                "{\"Encrypt\":[\"a\",\"b\"]}",
+                MessageError::Repeated("Encrypt"),
+            ),
             (
                 "<xml><ToUserName>a</ToUserName><ToUserName>b</ToUserName><Encrypt>b</Encrypt></xml>",
                 MessageError::Repeated("ToUserName"),
@@ -132,11 +175,27 @@ mod tests {
              <MsgSignature><![CDATA[1b9339964ed2e271e7c7b6ff2b0ef902fc94dea1]]></MsgSignature>\
              <TimeStamp>1713424427</TimeStamp><Nonce><![CDATA[415670741]]></Nonce></xml>"
         );
-        assert_eq!(sealed_reply("AAAAA", encrypt, UnixSeconds(1_713_424_427), "415670741"), meant);
-        assert_eq!(sealed_reply("AAAAA", encrypt, UnixSeconds(1_713_424_427), "4156\u{0}70741"), meant);
-        let json: serde_json::Value =
-            serde_json::from_str(&sealed_reply_as(Form::Json, "AAAAA", encrypt, UnixSeconds(1_713_424_427), "415670741"))
-                .expect("JSON");
+        assert_eq!(
+            sealed_reply("AAAAA", encrypt, UnixSeconds(1_713_424_427), "415670741"),
+            meant
+        );
+        assert_eq!(
+            sealed_reply(
+                "AAAAA",
+                encrypt,
+                UnixSeconds(1_713_424_427),
+                "4156\u{0}70741"
+            ),
+            meant
+        );
+        let json: serde_json::Value = serde_json::from_str(&sealed_reply_as(
+            Form::Json,
+            "AAAAA",
+            encrypt,
+            UnixSeconds(1_713_424_427),
+            "415670741",
+        ))
+        .expect("JSON");
         let signature = "1b9339964ed2e271e7c7b6ff2b0ef902fc94dea1";
         let meant = json!({ "Encrypt": encrypt, "MsgSignature": signature, "TimeStamp": 1_713_424_427, "Nonce": "415670741" });
         assert_eq!(json, meant);

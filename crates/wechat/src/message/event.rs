@@ -12,12 +12,14 @@ use super::report::{MassSendReport, PublishReport, SubscribeMessage, TemplateOut
 pub enum Event {
     /// `subscribe`: somebody follows the account.
     Subscribe {
-        /// What the account put into the QR code, where one was scanned; without the `qrscene_` that WeChat puts before it.
+        /// What the account put into the QR code, where one was scanned; without the `qrscene_`
+        /// that WeChat puts before it.
         scene: Option<String>,
         /// That QR code's ticket.
         ticket: Option<String>,
     },
-    /// `unsubscribe`: somebody follows no longer. No answer reaches them, and their data are to be deleted.
+    /// `unsubscribe`: somebody follows no longer. No answer reaches them, and their data are to be
+    /// deleted.
     Unsubscribe,
     /// `SCAN`: a follower has scanned a QR code of the account.
     Scan {
@@ -88,7 +90,8 @@ pub enum Event {
     PublishJobFinish(Box<PublishReport>),
     /// `subscribe_msg_popup_event`: somebody was asked which messages they want.
     SubscribeMsgPopup(Vec<SubscribeMessage>),
-    /// `subscribe_msg_change_event`: somebody has changed in their settings which messages they want.
+    /// `subscribe_msg_change_event`: somebody has changed in their settings which messages they
+    /// want.
     SubscribeMsgChange(Vec<SubscribeMessage>),
     /// `subscribe_msg_sent_event`: such a message was sent.
     SubscribeMsgSent(Vec<SubscribeMessage>),
@@ -129,18 +132,37 @@ impl Event {
         let (ticket, menu_id) = (|| fields.optional("Ticket"), || fields.optional("MenuId"));
         match name.to_ascii_lowercase().as_str() {
             "subscribe" => {
-                let scene = fields.text("EventKey").and_then(|key| key.strip_prefix("qrscene_"));
-                Self::Subscribe { scene: scene.map(str::to_owned), ticket: ticket() }
+                let scene = fields
+                    .text("EventKey")
+                    .and_then(|key| key.strip_prefix("qrscene_"));
+                Self::Subscribe {
+                    scene: scene.map(str::to_owned),
+                    ticket: ticket(),
+                }
             }
             "unsubscribe" => Self::Unsubscribe,
-            "scan" => Self::Scan { scene: key(), ticket: ticket() },
+            "scan" => Self::Scan {
+                scene: key(),
+                ticket: ticket(),
+            },
             "location" => {
-                let precision = fields.number::<f64>("Precision").filter(|metres| metres.is_finite());
-                Self::Location { point: Point::read(fields, "Latitude", "Longitude"), precision }
+                let precision = fields
+                    .number::<f64>("Precision")
+                    .filter(|metres| metres.is_finite());
+                Self::Location {
+                    point: Point::read(fields, "Latitude", "Longitude"),
+                    precision,
+                }
             }
             "click" => Self::Click { key: key() },
-            "view" => Self::View { url: key(), menu_id: menu_id() },
-            "view_miniprogram" => Self::ViewMiniProgram { path: key(), menu_id: menu_id() },
+            "view" => Self::View {
+                url: key(),
+                menu_id: menu_id(),
+            },
+            "view_miniprogram" => Self::ViewMiniProgram {
+                path: key(),
+                menu_id: menu_id(),
+            },
             "scancode_push" => Self::ScanCodePush(ScanCode::read(fields)),
             "scancode_waitmsg" => Self::ScanCodeWaitMsg(ScanCode::read(fields)),
             "pic_sysphoto" => Self::PicSysPhoto(Pictures::read(fields)),
@@ -149,14 +171,27 @@ impl Event {
             "location_select" => location_select(key(), fields.inner("SendLocationInfo")),
             "templatesendjobfinish" => {
                 let outcome = TemplateOutcome::read(fields.text("Status").unwrap_or_default());
-                Self::TemplateSendJobFinish { msg_id: fields.string("MsgID"), outcome }
+                Self::TemplateSendJobFinish {
+                    msg_id: fields.string("MsgID"),
+                    outcome,
+                }
             }
             "masssendjobfinish" => Self::MassSendJobFinish(Box::new(MassSendReport::read(fields))),
-            "publishjobfinish" => Self::PublishJobFinish(Box::new(PublishReport::read(fields.inner("PublishEventInfo")))),
-            "subscribe_msg_popup_event" => Self::SubscribeMsgPopup(SubscribeMessage::list(fields, "SubscribeMsgPopupEvent")),
-            "subscribe_msg_change_event" => Self::SubscribeMsgChange(SubscribeMessage::list(fields, "SubscribeMsgChangeEvent")),
-            "subscribe_msg_sent_event" => Self::SubscribeMsgSent(SubscribeMessage::list(fields, "SubscribeMsgSentEvent")),
-            _ => Self::Unknown { name: name.to_owned() },
+            "publishjobfinish" => Self::PublishJobFinish(Box::new(PublishReport::read(
+                fields.inner("PublishEventInfo"),
+            ))),
+            "subscribe_msg_popup_event" => {
+                Self::SubscribeMsgPopup(SubscribeMessage::list(fields, "SubscribeMsgPopupEvent"))
+            }
+            "subscribe_msg_change_event" => {
+                Self::SubscribeMsgChange(SubscribeMessage::list(fields, "SubscribeMsgChangeEvent"))
+            }
+            "subscribe_msg_sent_event" => {
+                Self::SubscribeMsgSent(SubscribeMessage::list(fields, "SubscribeMsgSentEvent"))
+            }
+            _ => Self::Unknown {
+                name: name.to_owned(),
+            },
         }
     }
 }
@@ -174,7 +209,11 @@ fn location_select(key: String, info: &Fields) -> Event {
 impl ScanCode {
     fn read(fields: &Fields) -> Self {
         let info = fields.inner("ScanCodeInfo");
-        Self { key: fields.string("EventKey"), scan_type: info.string("ScanType"), result: info.string("ScanResult") }
+        Self {
+            key: fields.string("EventKey"),
+            scan_type: info.string("ScanType"),
+            result: info.string("ScanResult"),
+        }
     }
 }
 
@@ -183,6 +222,10 @@ impl Pictures {
         let info = fields.inner("SendPicsInfo");
         let items = info.entries("PicList", "item").into_iter();
         let md5 = items.filter_map(|item| item.get("PicMd5Sum").and_then(Value::as_text));
-        Self { key: fields.string("EventKey"), count: info.number("Count"), md5: md5.map(str::to_owned).collect() }
+        Self {
+            key: fields.string("EventKey"),
+            count: info.number("Count"),
+            md5: md5.map(str::to_owned).collect(),
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The elements of a message as they came: names, texts and what is nested in what, in the order of the document. It knows neither
-//! XML nor JSON nor which names WeChat uses.
+//! The elements of a message as they came: names, texts and what is nested in what, in the order of
+//! the document. It knows neither XML nor JSON nor which names WeChat uses.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 /// The elements inside one element.
 ///
-/// A name that stands there several times is a list, as in WeChat's own messages; looking a name up gives the first of them.
+/// A name that stands there several times is a list, as in WeChat's own messages; looking a name up
+/// gives the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, Value)>);
 
@@ -37,7 +38,9 @@ impl Fields {
 
     /// Every element called `name`.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Value> {
-        self.iter().filter(move |(own, _)| *own == name).map(|(_, value)| value)
+        self.iter()
+            .filter(move |(own, _)| *own == name)
+            .map(|(_, value)| value)
     }
 
     /// Every element with its name, in the order of the document.
@@ -58,8 +61,9 @@ impl Fields {
         groups
     }
 
-    /// The same as JSON, in the order of the document. Every text is a string, because XML has no numbers and a `MsgId` has more
-    /// digits than a number of JavaScript's; a name that stands there several times becomes an array.
+    /// The same as JSON, in the order of the document. Every text is a string, because XML has no
+    /// numbers and a `MsgId` has more digits than a number of JavaScript's; a name that stands
+    /// there several times becomes an array.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, arrays and string keys are JSON")
     }
@@ -86,7 +90,9 @@ impl Fields {
 
     /// The text called `name` when it is not empty.
     pub(super) fn optional(&self, name: &str) -> Option<String> {
-        self.text(name).filter(|text| !text.is_empty()).map(str::to_owned)
+        self.text(name)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
     }
 
     /// The text called `name` as a number, also with white space around it.
@@ -104,7 +110,8 @@ impl Fields {
         self.all(name).filter_map(Value::as_fields)
     }
 
-    /// The entries of the list called `name`: `entry` elements inside it as XML writes them, or the items of a JSON list.
+    /// The entries of the list called `name`: `entry` elements inside it as XML writes them, or the
+    /// items of a JSON list.
     pub(super) fn entries<'a>(&'a self, name: &str, entry: &str) -> Vec<&'a Self> {
         let inside = self.inners(name).flat_map(|list| match list.get(entry) {
             Some(_) => list.inners(entry).collect(),
@@ -160,13 +167,16 @@ mod tests {
     use crate::message::parse;
 
     fn fields(inside: &str) -> Fields {
-        parse::fields(&format!("<xml>{inside}</xml>")).expect("a message").0
+        parse::fields(&format!("<xml>{inside}</xml>"))
+            .expect("a message")
+            .0
     }
 
     #[test]
     fn json_has_the_order_of_the_document_and_arrays_where_a_name_repeats() {
-        let fields =
-            fields("<Z>1</Z><List><B>x</B></List><A/><List><B>\"y\"</B><C>&#1234;</C></List><D><E>12345678901234567890</E></D>");
+        let fields = fields(
+            "<Z>1</Z><List><B>x</B></List><A/><List><B>\"y\"</B><C>&#1234;</C></List><D><E>12345678901234567890</E></D>",
+        );
         let json = r#"{"Z":"1","List":[{"B":"x"},{"B":"\"y\"","C":"Ӓ"}],"A":"","D":{"E":"12345678901234567890"}}"#;
         assert_eq!(fields.to_json(), json);
     }

@@ -50,7 +50,11 @@ impl Document {
             Form::Json => json::fields(bare)?,
         };
         let not_utf8 = matches!(text, Cow::Owned(_)).then_some(MessageError::NotUtf8);
-        Ok(Self { fields, form, repaired: not_utf8.or(mended) })
+        Ok(Self {
+            fields,
+            form,
+            repaired: not_utf8.or(mended),
+        })
     }
 }
 
@@ -59,7 +63,15 @@ pub(super) fn replaced(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_xml_char) {
         return Cow::Borrowed(text);
     }
-    text.chars().map(|c| if is_xml_char(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+    text.chars()
+        .map(|c| {
+            if is_xml_char(c) {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,7 +83,15 @@ mod tests {
         for json in ["{}", " \r\n\t{", "\u{feff}{", "\u{feff} {\"a\":1}", "[1]"] {
             assert_eq!(Form::of(json.as_bytes()), Form::Json, "{json:?}");
         }
-        for xml in ["", " ", "<xml>", "\u{feff}<xml>", "\"success\"", "success", "x{"] {
+        for xml in [
+            "",
+            " ",
+            "<xml>",
+            "\u{feff}<xml>",
+            "\"success\"",
+            "success",
+            "x{",
+        ] {
             assert_eq!(Form::of(xml.as_bytes()), Form::Xml, "{xml:?}");
         }
     }
@@ -89,9 +109,15 @@ mod tests {
             assert_eq!(document.fields.text("A"), Some("a\u{fffd}b"), "{bytes:?}");
             assert_eq!(document.repaired, Some(MessageError::NotUtf8));
         }
-        // A character that is cut off at the end of its section does not take the section's end with it.
+        // A character that is cut off at the end of its section does not take the section's end
+        // with it.
         let cut = Document::read(b"<xml><A><![CDATA[a\xe4\xbd]]></A></xml>").expect("a document");
         assert_eq!(cut.fields.text("A"), Some("a\u{fffd}"));
-        assert_eq!(Document::read(b"<xml><A>a</A></xml>").expect("a document").repaired, None);
+        assert_eq!(
+            Document::read(b"<xml><A>a</A></xml>")
+                .expect("a document")
+                .repaired,
+            None
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! From the text of a JSON push to its fields: numbers with all their digits, lists as names that repeat, and bounds on depth and
-//! number. It knows no names.
+//! From the text of a JSON push to its fields: numbers with all their digits, lists as names that
+//! repeat, and bounds on depth and number. It knows no names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,8 +18,12 @@ const ITEM: &str = "item";
 /// The members of the object in `text`, and what had to be replaced to read it.
 pub(super) fn fields(text: &str) -> Result<(Fields, Option<MessageError>), MessageError> {
     let escaped = with_escaped_controls(text);
-    let mut reader = Reader { elements: 0, repaired: matches!(escaped, Cow::Owned(_)) };
-    let root: &RawValue = serde_json::from_str(&escaped).map_err(|_| MessageError::MalformedJson)?;
+    let mut reader = Reader {
+        elements: 0,
+        repaired: matches!(escaped, Cow::Owned(_)),
+    };
+    let root: &RawValue =
+        serde_json::from_str(&escaped).map_err(|_| MessageError::MalformedJson)?;
     if !root.get().starts_with('{') {
         return Err(MessageError::NotAMessage);
     }
@@ -44,7 +48,11 @@ fn with_escaped_controls(text: &str) -> Cow<'_, str> {
         }
         quotes.pass(c);
     }
-    if escaped.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(escaped) }
+    if escaped.len() == text.len() {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(escaped)
+    }
 }
 
 /// Whether a place in a JSON text is inside a string.
@@ -72,7 +80,8 @@ struct Reader {
 
 impl Reader {
     fn object(&mut self, raw: &RawValue, depth: usize) -> Result<Fields, MessageError> {
-        let Members(members) = serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
+        let Members(members) =
+            serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
         let mut fields = Fields::default();
         for (name, value) in members {
             let name = self.text(&name);
@@ -82,7 +91,13 @@ impl Reader {
     }
 
     /// Adds `raw` to `fields`, once for each item if it is a list.
-    fn read_into(&mut self, fields: &mut Fields, name: &str, raw: &RawValue, depth: usize) -> Result<(), MessageError> {
+    fn read_into(
+        &mut self,
+        fields: &mut Fields,
+        name: &str,
+        raw: &RawValue,
+        depth: usize,
+    ) -> Result<(), MessageError> {
         if depth >= MAX_DEPTH {
             return Err(MessageError::TooDeep);
         }
@@ -93,7 +108,8 @@ impl Reader {
         let value = match raw.get().as_bytes().first() {
             Some(b'{') => self.object(raw, depth + 1).map(value_of)?,
             Some(b'[') => {
-                let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
+                let items: Vec<&RawValue> =
+                    serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
                 if items.is_empty() {
                     fields.push(name.to_owned(), value_of(Fields::default()));
                 }
@@ -109,7 +125,8 @@ impl Reader {
                 return Ok(());
             }
             Some(b'"') => {
-                let bytes: Bytes = serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
+                let bytes: Bytes =
+                    serde_json::from_str(raw.get()).map_err(|_| MessageError::MalformedJson)?;
                 Value::Text(self.text(&bytes))
             }
             Some(b'n') => Value::Text(String::new()),
@@ -119,7 +136,8 @@ impl Reader {
         fields.push(name.to_owned(), value);
         Ok(())
     }
-    /// The text of a string, with U+FFFD for what XML cannot carry and for each half of a surrogate pair that stands alone.
+    /// The text of a string, with U+FFFD for what XML cannot carry and for each half of a surrogate
+    /// pair that stands alone.
     fn text(&mut self, bytes: &Bytes) -> String {
         let text = match std::str::from_utf8(&bytes.0) {
             Ok(text) => Cow::Borrowed(text),
@@ -131,7 +149,8 @@ impl Reader {
     }
 }
 
-/// serde_json encodes half a surrogate pair in three bytes, which are never the beginning of a character in UTF-8.
+/// serde_json encodes half a surrogate pair in three bytes, which are never the beginning of a
+/// character in UTF-8.
 fn without_surrogates(bytes: &[u8]) -> String {
     let (mut rest, mut whole) = (bytes, Vec::with_capacity(bytes.len()));
     while let Some((&byte, after)) = rest.split_first() {
@@ -151,7 +170,11 @@ fn without_surrogates(bytes: &[u8]) -> String {
 
 /// An empty object says as much as an empty element.
 fn value_of(fields: Fields) -> Value {
-    if fields.is_empty() { Value::Text(String::new()) } else { Value::Fields(fields) }
+    if fields.is_empty() {
+        Value::Text(String::new())
+    } else {
+        Value::Fields(fields)
+    }
 }
 
 /// The members of an object in their order, also those whose name repeats.
@@ -181,7 +204,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// The bytes of a string. Asked for text, serde_json would refuse an escaped half of a surrogate pair.
+/// The bytes of a string. Asked for text, serde_json would refuse an escaped half of a surrogate
+/// pair.
 struct Bytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Bytes {
@@ -214,7 +238,9 @@ mod tests {
 
     #[track_caller]
     fn read(text: &str) -> Fields {
-        fields(text).unwrap_or_else(|error| panic!("{error}: {text}")).0
+        fields(text)
+            .unwrap_or_else(|error| panic!("{error}: {text}"))
+            .0
     }
 
     #[test]
@@ -237,13 +263,18 @@ mod tests {
             ("[]", ""),
             (r#"["only"]"#, "only"),
         ] {
-            assert_eq!(read(&format!("{{\"A\" : {written} }}")).text("A"), Some(meant), "{written}");
+            assert_eq!(
+                read(&format!("{{\"A\" : {written} }}")).text("A"),
+                Some(meant),
+                "{written}"
+            );
         }
     }
 
     #[test]
     fn lists_are_names_that_repeat_and_order_is_kept() {
-        let fields = read(r#"{"Z":1,"List":[{"B":"x"},{"B":"y"}],"A":{"C":[1,2]},"D":[[1,2],[3]],"Z":2}"#);
+        let fields =
+            read(r#"{"Z":1,"List":[{"B":"x"},{"B":"y"}],"A":{"C":[1,2]},"D":[[1,2],[3]],"Z":2}"#);
         let json = r#"{"Z":["1","2"],"List":[{"B":"x"},{"B":"y"}],"A":{"C":["1","2"]},"D":[{"item":["1","2"]},{"item":"3"}]}"#;
         assert_eq!(fields.to_json(), json);
     }
@@ -271,15 +302,23 @@ mod tests {
     #[test]
     fn depth_and_number_are_bounded_wherever_they_grow() {
         for (open, close) in [("{\"a\":", "}"), ("[", "]")] {
-            let nested = |depth: usize| format!("{{\"a\":{}1{}}}", open.repeat(depth), close.repeat(depth));
+            let nested =
+                |depth: usize| format!("{{\"a\":{}1{}}}", open.repeat(depth), close.repeat(depth));
             assert!(fields(&nested(MAX_DEPTH - 3)).is_ok(), "{open}");
             for depth in [MAX_DEPTH, 100, 50_000] {
-                assert_eq!(fields(&nested(depth)).err(), Some(MessageError::TooDeep), "{open} {depth}");
+                assert_eq!(
+                    fields(&nested(depth)).err(),
+                    Some(MessageError::TooDeep),
+                    "{open} {depth}"
+                );
             }
         }
         let listed = |number: usize| format!("{{\"a\":[{}1]}}", "1,".repeat(number - 2));
         assert!(fields(&listed(MAX_ELEMENTS)).is_ok());
-        assert_eq!(fields(&listed(MAX_ELEMENTS + 1)).err(), Some(MessageError::TooManyElements));
+        assert_eq!(
+            fields(&listed(MAX_ELEMENTS + 1)).err(),
+            Some(MessageError::TooManyElements)
+        );
     }
 
     #[test]

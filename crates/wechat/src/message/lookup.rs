@@ -23,7 +23,9 @@ impl Fields {
         if let Some(found) = first.as_fields().and_then(|fields| fields.find(rest)) {
             return Some(found);
         }
-        let (index, rest) = rest.split_once('.').map_or((rest, None), |(index, rest)| (index, Some(rest)));
+        let (index, rest) = rest
+            .split_once('.')
+            .map_or((rest, None), |(index, rest)| (index, Some(rest)));
         let item = self.any_case(name).nth(index.parse().ok()?)?;
         match rest {
             Some(rest) => item.as_fields()?.find(rest),
@@ -41,7 +43,9 @@ impl Fields {
             let wanted = bare(name);
             own().find(|own| !wanted.is_empty() && bare(own) == wanted)
         });
-        self.iter().filter(move |(own, _)| Some(*own) == spelled).map(|(_, value)| value)
+        self.iter()
+            .filter(move |(own, _)| Some(*own) == spelled)
+            .map(|(_, value)| value)
     }
 }
 
@@ -60,8 +64,17 @@ mod tests {
             "<xml><Content>a</Content><ScanCodeInfo><ScanResult>b</ScanResult></ScanCodeInfo><Content>c</Content>\
              <debug_str>d</debug_str><order_info><order_id>e</order_id></order_info></xml>",
         );
-        assert_eq!((fields.text("Content"), fields.text("content")), (Some("a"), None));
-        assert_eq!(fields.all("Content").filter_map(Value::as_text).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(
+            (fields.text("Content"), fields.text("content")),
+            (Some("a"), None)
+        );
+        assert_eq!(
+            fields
+                .all("Content")
+                .filter_map(Value::as_text)
+                .collect::<Vec<_>>(),
+            ["a", "c"]
+        );
         for (path, text) in [
             ("content", "a"),
             ("scancodeinfo.SCANRESULT", "b"),
@@ -74,7 +87,17 @@ mod tests {
         ] {
             assert_eq!(fields.lookup(path), Some(text), "{path}");
         }
-        let nowhere = ["", ".", "_", "ScanCodeInfo", "Content.x", "Content.2", "ScanCodeInfo.", "ScanCodeInfo.Other", ".Content"];
+        let nowhere = [
+            "",
+            ".",
+            "_",
+            "ScanCodeInfo",
+            "Content.x",
+            "Content.2",
+            "ScanCodeInfo.",
+            "ScanCodeInfo.Other",
+            ".Content",
+        ];
         for nowhere in nowhere {
             assert_eq!(fields.lookup(nowhere), None, "{nowhere:?}");
         }
@@ -82,15 +105,23 @@ mod tests {
 
     #[test]
     fn the_own_spelling_wins_over_others() {
-        let fields = fields(r#"{"EventKey":"a","event_key":"b","eventkey":"c","x":{"0":"own"},"y.z":"dotted"}"#);
-        let found = ["event_key", "EventKey", "eventkey", "EVENT_KEY"].map(|name| fields.lookup(name));
+        let fields = fields(
+            r#"{"EventKey":"a","event_key":"b","eventkey":"c","x":{"0":"own"},"y.z":"dotted"}"#,
+        );
+        let found =
+            ["event_key", "EventKey", "eventkey", "EVENT_KEY"].map(|name| fields.lookup(name));
         assert_eq!(found, [Some("b"), Some("a"), Some("c"), Some("b")]);
-        assert_eq!((fields.lookup("x.0"), fields.lookup("y.z")), (Some("own"), Some("dotted")));
+        assert_eq!(
+            (fields.lookup("x.0"), fields.lookup("y.z")),
+            (Some("own"), Some("dotted"))
+        );
     }
 
     #[test]
     fn a_number_picks_an_item_of_a_list() {
-        let fields = fields(r#"{"List":[{"Id":"A"},{"Id":"B","Tags":["x","y"]}],"matrix":[[1,2],[3]],"one":["z"]}"#);
+        let fields = fields(
+            r#"{"List":[{"Id":"A"},{"Id":"B","Tags":["x","y"]}],"matrix":[[1,2],[3]],"one":["z"]}"#,
+        );
         for (path, text) in [
             ("List.Id", Some("A")),
             ("List.0.Id", Some("A")),

@@ -1,5 +1,6 @@
-//! What WeChat pushes to an account's message server, and what may be answered: XML or JSON on one side, typed values on the other.
-//! It knows no HTTP, decides nothing about an answer, and leaves encryption to [`crypt`](super::crypt).
+//! What WeChat pushes to an account's message server, and what may be answered: XML or JSON on one
+//! side, typed values on the other. It knows no HTTP, decides nothing about an answer, and leaves
+//! encryption to [`crypt`](super::crypt).
 //!
 //! A message in the clear is parsed and answered:
 //!
@@ -48,7 +49,9 @@ pub use form::Document;
 pub use form::Form;
 pub use read_reply::ReceivedReply;
 pub use reply::{Article, Music, Reply, ReplyError};
-pub use report::{ArticleUrl, CopyrightCheck, MassSendReport, PublishReport, SubscribeMessage, TemplateOutcome};
+pub use report::{
+    ArticleUrl, CopyrightCheck, MassSendReport, PublishReport, SubscribeMessage, TemplateOutcome,
+};
 
 /// A push from WeChat: a user's message or an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +117,9 @@ pub enum MessageError {
     #[error("the message has more than {MAX_ELEMENTS} elements")]
     TooManyElements,
     /// Well-formed, but not an `<xml>` element with children or an object with members.
-    #[error("the message is neither an <xml> element with others inside nor a JSON object with members")]
+    #[error(
+        "the message is neither an <xml> element with others inside nor a JSON object with members"
+    )]
     NotAMessage,
     /// A required element is missing.
     #[error("the message has no {0}, or one that cannot be read")]
@@ -133,8 +138,18 @@ const MAX_ELEMENTS: usize = 4096;
 
 /// Names that must be unique. A clear-text body is unsigned, so two parsers could pick different
 /// duplicates. Other names may repeat, as in WeChat's lists.
-const ONCE: [&str; 10] =
-    ["ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgID", "Event", "EventKey", "InfoType", "Encrypt"];
+const ONCE: [&str; 10] = [
+    "ToUserName",
+    "FromUserName",
+    "CreateTime",
+    "MsgType",
+    "MsgId",
+    "MsgID",
+    "Event",
+    "EventKey",
+    "InfoType",
+    "Encrypt",
+];
 
 impl Message {
     /// Parses a clear-text push, or the decrypted content of an encrypted one.
@@ -142,15 +157,43 @@ impl Message {
     /// An unknown type is not an error, nor is a missing sender, recipient or type: WeChat expects
     /// `success` for those too.
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
-        let Document { fields, form, repaired } = document(body)?;
-        let trimmed = |name| fields.text(name).map(str::trim).unwrap_or_default().to_owned();
+        let Document {
+            fields,
+            form,
+            repaired,
+        } = document(body)?;
+        let trimmed = |name| {
+            fields
+                .text(name)
+                .map(str::trim)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (to, from) = (trimmed("ToUserName"), trimmed("FromUserName"));
-        let created = fields.text("CreateTime").and_then(seconds).unwrap_or_default();
+        let created = fields
+            .text("CreateTime")
+            .and_then(seconds)
+            .unwrap_or_default();
         let content = Body::read(&trimmed("MsgType"), &fields);
-        let id = Some(trimmed("MsgId")).filter(|id| !id.is_empty()).map(MsgId);
-        let article = fields.optional("MsgDataId").map(|data_id| FromArticle { data_id, index: fields.number("Idx") });
+        let id = Some(trimmed("MsgId"))
+            .filter(|id| !id.is_empty())
+            .map(MsgId);
+        let article = fields.optional("MsgDataId").map(|data_id| FromArticle {
+            data_id,
+            index: fields.number("Idx"),
+        });
         let created = UnixSeconds(created);
-        Ok(Self { to, from, created, id, body: content, article, fields, form, is_repaired: repaired.is_some() })
+        Ok(Self {
+            to,
+            from,
+            created,
+            id,
+            body: content,
+            article,
+            fields,
+            form,
+            is_repaired: repaired.is_some(),
+        })
     }
 
     /// True if sender and recipient are present, so that a reply is possible.
@@ -174,7 +217,10 @@ impl MsgId {
 /// Parses `body` and rejects duplicates of unique names.
 pub fn document(body: &[u8]) -> Result<Document, MessageError> {
     let document = Document::read(body)?;
-    match ONCE.iter().find(|name| document.fields.all(name).nth(1).is_some()) {
+    match ONCE
+        .iter()
+        .find(|name| document.fields.all(name).nth(1).is_some())
+    {
         Some(name) => Err(MessageError::Repeated(name)),
         None => Ok(document),
     }
@@ -183,7 +229,12 @@ pub fn document(body: &[u8]) -> Result<Document, MessageError> {
 /// Parses whole seconds. Some senders write a fraction, and JSON may use `1.7e9`.
 fn seconds(text: &str) -> Option<u64> {
     let text = text.trim();
-    let fraction = || text.parse::<f64>().ok().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
+    let fraction = || {
+        text.parse::<f64>()
+            .ok()
+            .filter(|seconds| (0.0..1e15).contains(seconds))
+            .map(|seconds| seconds as u64)
+    };
     text.parse().ok().or_else(fraction)
 }
 

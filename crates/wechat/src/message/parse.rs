@@ -71,7 +71,10 @@ impl Tree {
         let name = tag.name().0.to_owned();
         // WeChat uses no attributes. Valid ones are ignored; checking for duplicates would take
         // quadratic time.
-        let has_bad_attribute = tag.attributes().with_checks(false).any(|attribute| attribute.is_err());
+        let has_bad_attribute = tag
+            .attributes()
+            .with_checks(false)
+            .any(|attribute| attribute.is_err());
         if has_bad_attribute || !is_name(&name) || self.root.is_some() {
             return Err(MessageError::Malformed);
         }
@@ -85,7 +88,12 @@ impl Tree {
         if self.elements > MAX_ELEMENTS {
             return Err(MessageError::TooManyElements);
         }
-        self.open.push(Element { name, text: String::new(), cdata_end: None, fields: Fields::default() });
+        self.open.push(Element {
+            name,
+            text: String::new(),
+            cdata_end: None,
+            fields: Fields::default(),
+        });
         Ok(())
     }
 
@@ -111,7 +119,10 @@ impl Tree {
 
     fn close(&mut self) -> Result<(), MessageError> {
         let mut element = self.open.pop().ok_or(MessageError::Malformed)?;
-        if let Some(end) = element.cdata_end.filter(|end| is_blank(&element.text[*end..])) {
+        if let Some(end) = element
+            .cdata_end
+            .filter(|end| is_blank(&element.text[*end..]))
+        {
             element.text.truncate(end);
         }
         let value = if element.fields.is_empty() {
@@ -156,17 +167,24 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
 /// Returns the replacement of an invalid reference: U+FFFD for a number, the literal text for a
 /// name such as `&nbsp;`.
 fn instead_of(reference: &BytesRef<'_>) -> String {
-    if reference.starts_with('#') { "\u{fffd}".to_owned() } else { format!("&{};", &**reference) }
+    if reference.starts_with('#') {
+        "\u{fffd}".to_owned()
+    } else {
+        format!("&{};", &**reference)
+    }
 }
 
 /// White space as XML defines it.
 fn is_blank(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+    text.bytes()
+        .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
+        && name
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':'))
 }
 
 #[cfg(test)]
@@ -175,7 +193,8 @@ mod tests {
 
     #[track_caller]
     fn content(inside: &str) -> String {
-        let (fields, _) = fields(&format!("<xml><Content>{inside}</Content></xml>")).expect("a message");
+        let (fields, _) =
+            fields(&format!("<xml><Content>{inside}</Content></xml>")).expect("a message");
         fields.text("Content").expect("a text").to_owned()
     }
 
@@ -197,7 +216,10 @@ mod tests {
             ("a<!-- c -->b", "ab"),
             ("<![CDATA[a\u{8}b]]>", "a\u{fffd}b"),
             ("a\u{0}b\u{1f}\u{ffff}", "a\u{fffd}b\u{fffd}\u{fffd}"),
-            ("a&#0;b&#1;&#xd800;&#x110000;&#;&#x;", "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            (
+                "a&#0;b&#1;&#xd800;&#x110000;&#;&#x;",
+                "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            ),
             ("a&nbsp;b &copy;", "a&nbsp;b &copy;"),
             ("?a=1&b=2", "?a=1&b=2"),
             ("a & b&", "a & b&"),
@@ -215,7 +237,11 @@ mod tests {
             "<!-- a --><xml ><A>1</A ><?b c?><B><C /></B></xml><!-- d -->",
         ] {
             let (fields, repaired) = fields(document).expect("a message");
-            assert_eq!((fields.to_json().as_str(), repaired), (r#"{"A":"1","B":{"C":""}}"#, None), "{document}");
+            assert_eq!(
+                (fields.to_json().as_str(), repaired),
+                (r#"{"A":"1","B":{"C":""}}"#, None),
+                "{document}"
+            );
         }
     }
 
@@ -230,7 +256,10 @@ mod tests {
             ("<html><A>1</A></html>", NotAMessage),
             ("<XML><A>1</A></XML>", NotAMessage),
             ("<!DOCTYPE xml><xml><A>1</A></xml>", TypeDefinition),
-            ("<!doctype xml [<!ENTITY a \"b\">]><xml><A>&a;</A></xml>", TypeDefinition),
+            (
+                "<!doctype xml [<!ENTITY a \"b\">]><xml><A>&a;</A></xml>",
+                TypeDefinition,
+            ),
             ("<xml><!DOCTYPE a><A>1</A></xml>", TypeDefinition),
             ("<!ENTITY a \"b\"><xml><A>1</A></xml>", Malformed),
             ("<xml><A>1</B></xml>", Malformed),
@@ -254,16 +283,32 @@ mod tests {
 
     #[test]
     fn depth_and_number_are_bounded_wherever_they_grow() {
-        let nested = |depth: usize| format!("<xml>{}{}</xml>", "<a>".repeat(depth - 1), "</a>".repeat(depth - 1));
+        let nested = |depth: usize| {
+            format!(
+                "<xml>{}{}</xml>",
+                "<a>".repeat(depth - 1),
+                "</a>".repeat(depth - 1)
+            )
+        };
         assert!(fields(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(fields(&nested(MAX_DEPTH + 1)).err(), Some(MessageError::TooDeep));
+        assert_eq!(
+            fields(&nested(MAX_DEPTH + 1)).err(),
+            Some(MessageError::TooDeep)
+        );
         let listed = |number: usize| format!("<xml>{}</xml>", "<a/>".repeat(number - 1));
         assert!(fields(&listed(MAX_ELEMENTS)).is_ok());
-        assert_eq!(fields(&listed(MAX_ELEMENTS + 1)).err(), Some(MessageError::TooManyElements));
+        assert_eq!(
+            fields(&listed(MAX_ELEMENTS + 1)).err(),
+            Some(MessageError::TooManyElements)
+        );
     }
     #[test]
     fn what_had_to_be_replaced_is_told() {
-        let repaired = |inside: &str| fields(&format!("<xml><A>{inside}</A></xml>")).expect("a message").1;
+        let repaired = |inside: &str| {
+            fields(&format!("<xml><A>{inside}</A></xml>"))
+                .expect("a message")
+                .1
+        };
         for clean in ["a", "&lt;&#22909;", "<![CDATA[a & b]]>", ""] {
             assert_eq!(repaired(clean), None, "{clean}");
         }

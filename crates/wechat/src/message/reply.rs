@@ -1,5 +1,5 @@
-//! What may be answered to a message. It checks what WeChat would otherwise punish by telling the user that the account is out of
-//! order.
+//! What may be answered to a message. It checks what WeChat would otherwise punish by telling the
+//! user that the account is out of order.
 
 use super::write::{self, legal};
 use super::{Fields, Form, Message, Value};
@@ -115,15 +115,18 @@ pub enum ReplyError {
 }
 
 impl Reply {
-    /// The answer to `message`, dated `now`, in the form that the message came in: it goes where that came from. Articles that
-    /// WeChat would not show are left out, and so are characters that XML cannot have.
+    /// The answer to `message`, dated `now`, in the form that the message came in: it goes where
+    /// that came from. Articles that WeChat would not show are left out, and so are characters that
+    /// XML cannot have.
     pub fn write(&self, message: &Message, now: UnixSeconds) -> Result<String, ReplyError> {
-        self.fields(message, now).map(|fields| write::document(&fields, message.form))
+        self.fields(message, now)
+            .map(|fields| write::document(&fields, message.form))
     }
 
     /// The same as XML, whatever the message came in.
     pub fn to_xml(&self, message: &Message, now: UnixSeconds) -> Result<String, ReplyError> {
-        self.fields(message, now).map(|fields| write::document(&fields, Form::Xml))
+        self.fields(message, now)
+            .map(|fields| write::document(&fields, Form::Xml))
     }
 
     fn fields(&self, message: &Message, now: UnixSeconds) -> Result<Fields, ReplyError> {
@@ -140,8 +143,16 @@ impl Reply {
             Self::Text { content } => fields.push_text("Content", legal(content)),
             Self::Image { media_id } => nest(&mut fields, "Image", &[("MediaId", Some(media_id))]),
             Self::Voice { media_id } => nest(&mut fields, "Voice", &[("MediaId", Some(media_id))]),
-            Self::Video { media_id, title, description } => {
-                let parts = [("MediaId", Some(media_id)), ("Title", title.as_ref()), ("Description", description.as_ref())];
+            Self::Video {
+                media_id,
+                title,
+                description,
+            } => {
+                let parts = [
+                    ("MediaId", Some(media_id)),
+                    ("Title", title.as_ref()),
+                    ("Description", description.as_ref()),
+                ];
                 nest(&mut fields, "Video", &parts);
             }
             Self::Music(music) => nest(&mut fields, "Music", &music.parts()),
@@ -149,11 +160,15 @@ impl Reply {
                 let shown = &articles[..articles.len().min(most_articles(message))];
                 fields.push_text("ArticleCount", shown.len().to_string());
                 let mut items = Fields::default();
-                shown.iter().for_each(|article| nest(&mut items, "item", &article.parts()));
+                shown
+                    .iter()
+                    .for_each(|article| nest(&mut items, "item", &article.parts()));
                 fields.push("Articles".to_owned(), Value::Fields(items));
             }
             Self::TransferCustomerService { account: None } => {}
-            Self::TransferCustomerService { account } => nest(&mut fields, "TransInfo", &[("KfAccount", account.as_ref())]),
+            Self::TransferCustomerService { account } => {
+                nest(&mut fields, "TransInfo", &[("KfAccount", account.as_ref())])
+            }
         }
         Ok(fields)
     }
@@ -179,14 +194,23 @@ impl Reply {
     pub(super) fn check(&self) -> Result<(), ReplyError> {
         let (name, is_empty) = match self {
             Self::Text { content } => ("Content", is_empty(content)),
-            Self::Image { media_id } | Self::Voice { media_id } | Self::Video { media_id, .. } => ("MediaId", is_empty(media_id)),
+            Self::Image { media_id } | Self::Voice { media_id } | Self::Video { media_id, .. } => {
+                ("MediaId", is_empty(media_id))
+            }
             Self::Music(music) => ("ThumbMediaId", is_empty(&music.thumb_media_id)),
-            Self::News(articles) => ("Articles", articles.is_empty() || articles.iter().any(Article::is_empty)),
-            Self::TransferCustomerService { account } => ("KfAccount", account.as_deref().is_some_and(is_empty)),
+            Self::News(articles) => (
+                "Articles",
+                articles.is_empty() || articles.iter().any(Article::is_empty),
+            ),
+            Self::TransferCustomerService { account } => {
+                ("KfAccount", account.as_deref().is_some_and(is_empty))
+            }
         };
         match self {
             _ if is_empty => Err(ReplyError::Empty(name)),
-            Self::Text { content } if legal(content).len() > LONGEST_TEXT => Err(ReplyError::TooLong(legal(content).len())),
+            Self::Text { content } if legal(content).len() > LONGEST_TEXT => {
+                Err(ReplyError::TooLong(legal(content).len()))
+            }
             _ => Ok(()),
         }
     }
@@ -194,7 +218,11 @@ impl Reply {
 
 /// How many articles WeChat shows in answer to `message`.
 fn most_articles(message: &Message) -> usize {
-    if message.is_event() { ARTICLES_FOR_AN_EVENT } else { ARTICLES_FOR_A_MESSAGE }
+    if message.is_event() {
+        ARTICLES_FOR_AN_EVENT
+    } else {
+        ARTICLES_FOR_A_MESSAGE
+    }
 }
 
 /// Whether nothing of `text` would be seen.
@@ -227,12 +255,24 @@ impl Music {
 
 impl Article {
     fn parts(&self) -> [(&str, Option<&String>); 4] {
-        let Self { title, description, pic_url, url } = self;
-        [("Title", Some(title)), ("Description", Some(description)), ("PicUrl", Some(pic_url)), ("Url", Some(url))]
+        let Self {
+            title,
+            description,
+            pic_url,
+            url,
+        } = self;
+        [
+            ("Title", Some(title)),
+            ("Description", Some(description)),
+            ("PicUrl", Some(pic_url)),
+            ("Url", Some(url)),
+        ]
     }
 
     fn is_empty(&self) -> bool {
-        self.parts().iter().all(|(_, text)| text.is_none_or(|text| is_empty(text)))
+        self.parts()
+            .iter()
+            .all(|(_, text)| text.is_none_or(|text| is_empty(text)))
     }
 }
 
@@ -264,7 +304,9 @@ mod tests {
              <CreateTime>1409659814</CreateTime><MsgType><![CDATA[{}]]></MsgType>",
             reply.msg_type()
         );
-        let body = xml.strip_prefix(&head).and_then(|rest| rest.strip_suffix("</xml>"));
+        let body = xml
+            .strip_prefix(&head)
+            .and_then(|rest| rest.strip_suffix("</xml>"));
         body.unwrap_or_else(|| panic!("{xml}")).to_owned()
     }
 
@@ -274,7 +316,11 @@ mod tests {
 
     #[test]
     fn every_kind_is_written_as_wechat_documents_it() {
-        let video = Reply::Video { media_id: id(), title: Some("T".to_owned()), description: Some("D".to_owned()) };
+        let video = Reply::Video {
+            media_id: id(),
+            title: Some("T".to_owned()),
+            description: Some("D".to_owned()),
+        };
         let full = Music {
             title: Some("T".to_owned()),
             description: Some("D".to_owned()),
@@ -282,26 +328,52 @@ mod tests {
             hq_url: Some("H".to_owned()),
             thumb_media_id: id(),
         };
-        let bare = Music { thumb_media_id: id(), ..Music::default() };
+        let bare = Music {
+            thumb_media_id: id(),
+            ..Music::default()
+        };
         for (reply, expected) in [
-            (Reply::Text { content: "a\nb & <c>".to_owned() }, "<Content><![CDATA[a\nb & <c>]]></Content>"),
-            (Reply::Image { media_id: id() }, "<Image><MediaId><![CDATA[M1]]></MediaId></Image>"),
-            (Reply::Voice { media_id: id() }, "<Voice><MediaId><![CDATA[M1]]></MediaId></Voice>"),
+            (
+                Reply::Text {
+                    content: "a\nb & <c>".to_owned(),
+                },
+                "<Content><![CDATA[a\nb & <c>]]></Content>",
+            ),
+            (
+                Reply::Image { media_id: id() },
+                "<Image><MediaId><![CDATA[M1]]></MediaId></Image>",
+            ),
+            (
+                Reply::Voice { media_id: id() },
+                "<Voice><MediaId><![CDATA[M1]]></MediaId></Voice>",
+            ),
             (
                 video,
                 "<Video><MediaId><![CDATA[M1]]></MediaId><Title><![CDATA[T]]></Title>\
                  <Description><![CDATA[D]]></Description></Video>",
             ),
-            (Reply::Video { media_id: id(), title: None, description: None }, "<Video><MediaId><![CDATA[M1]]></MediaId></Video>"),
+            (
+                Reply::Video {
+                    media_id: id(),
+                    title: None,
+                    description: None,
+                },
+                "<Video><MediaId><![CDATA[M1]]></MediaId></Video>",
+            ),
             (
                 Reply::Music(full),
                 "<Music><Title><![CDATA[T]]></Title><Description><![CDATA[D]]></Description><MusicUrl><![CDATA[U]]></MusicUrl>\
                  <HQMusicUrl><![CDATA[H]]></HQMusicUrl><ThumbMediaId><![CDATA[M1]]></ThumbMediaId></Music>",
             ),
-            (Reply::Music(bare), "<Music><ThumbMediaId><![CDATA[M1]]></ThumbMediaId></Music>"),
+            (
+                Reply::Music(bare),
+                "<Music><ThumbMediaId><![CDATA[M1]]></ThumbMediaId></Music>",
+            ),
             (Reply::TransferCustomerService { account: None }, ""),
             (
-                Reply::TransferCustomerService { account: Some("a@b".to_owned()) },
+                Reply::TransferCustomerService {
+                    account: Some("a@b".to_owned()),
+                },
                 "<TransInfo><KfAccount><![CDATA[a@b]]></KfAccount></TransInfo>",
             ),
         ] {
@@ -311,13 +383,23 @@ mod tests {
 
     #[test]
     fn as_many_articles_are_sent_as_wechat_shows() {
-        let article = |number: usize| Article { title: number.to_string(), ..Article::default() };
+        let article = |number: usize| Article {
+            title: number.to_string(),
+            ..Article::default()
+        };
         let news = Reply::News((1..=10).map(article).collect());
         let one = "<ArticleCount>1</ArticleCount><Articles><item><Title><![CDATA[1]]></Title>\
                    <Description><![CDATA[]]></Description><PicUrl><![CDATA[]]></PicUrl><Url><![CDATA[]]></Url></item></Articles>";
         assert_eq!(body(&news, &text()), one);
-        let eight = body(&news, &message("<MsgType>event</MsgType><Event>CLICK</Event>"));
-        assert!(eight.starts_with("<ArticleCount>8</ArticleCount>") && eight.matches("<item>").count() == 8, "{eight}");
+        let eight = body(
+            &news,
+            &message("<MsgType>event</MsgType><Event>CLICK</Event>"),
+        );
+        assert!(
+            eight.starts_with("<ArticleCount>8</ArticleCount>")
+                && eight.matches("<item>").count() == 8,
+            "{eight}"
+        );
         assert!(eight.contains("[8]") && !eight.contains("[9]"), "{eight}");
     }
 
@@ -326,50 +408,112 @@ mod tests {
         let empty = String::new;
         for (reply, name) in [
             (Reply::Text { content: empty() }, "Content"),
-            (Reply::Text { content: "\u{1}\u{ffff}".to_owned() }, "Content"),
-            (Reply::Text { content: " \n\u{3000}".to_owned() }, "Content"),
+            (
+                Reply::Text {
+                    content: "\u{1}\u{ffff}".to_owned(),
+                },
+                "Content",
+            ),
+            (
+                Reply::Text {
+                    content: " \n\u{3000}".to_owned(),
+                },
+                "Content",
+            ),
             (Reply::Image { media_id: empty() }, "MediaId"),
             (Reply::Voice { media_id: empty() }, "MediaId"),
-            (Reply::Video { media_id: empty(), title: None, description: None }, "MediaId"),
+            (
+                Reply::Video {
+                    media_id: empty(),
+                    title: None,
+                    description: None,
+                },
+                "MediaId",
+            ),
             (Reply::Music(Music::default()), "ThumbMediaId"),
             (Reply::News(Vec::new()), "Articles"),
             (Reply::News(vec![Article::default()]), "Articles"),
-            (Reply::TransferCustomerService { account: Some(empty()) }, "KfAccount"),
+            (
+                Reply::TransferCustomerService {
+                    account: Some(empty()),
+                },
+                "KfAccount",
+            ),
         ] {
             assert_eq!(reply.to_xml(&text(), NOW), Err(ReplyError::Empty(name)));
         }
-        let text_of = |length: usize| Reply::Text { content: "x".repeat(length) };
+        let text_of = |length: usize| Reply::Text {
+            content: "x".repeat(length),
+        };
         assert!(text_of(2048).to_xml(&text(), NOW).is_ok());
-        assert_eq!(text_of(2049).to_xml(&text(), NOW), Err(ReplyError::TooLong(2049)));
-        let nobody = Message::parse(br#"{"InfoType":"component_verify_ticket"}"#).expect("a message");
+        assert_eq!(
+            text_of(2049).to_xml(&text(), NOW),
+            Err(ReplyError::TooLong(2049))
+        );
+        let nobody =
+            Message::parse(br#"{"InfoType":"component_verify_ticket"}"#).expect("a message");
         assert_eq!(text_of(1).write(&nobody, NOW), Err(ReplyError::NoRecipient));
     }
 
     #[test]
     fn a_message_in_json_is_answered_in_json() {
-        let asked = r#"{"ToUserName":"gh_1","FromUserName":"o1","MsgType":"event","Event":"CLICK"}"#;
+        let asked =
+            r#"{"ToUserName":"gh_1","FromUserName":"o1","MsgType":"event","Event":"CLICK"}"#;
         let asked = Message::parse(asked.as_bytes()).expect("a message");
-        let article = |title: &str| Article { title: title.to_owned(), ..Article::default() };
+        let article = |title: &str| Article {
+            title: title.to_owned(),
+            ..Article::default()
+        };
         for (reply, rest) in [
-            (Reply::Text { content: "a\"]]>\n你".to_owned() }, r#""text","Content":"a\"]]>\n你"}"#),
-            (Reply::Image { media_id: "1".to_owned() }, r#""image","Image":{"MediaId":"1"}}"#),
+            (
+                Reply::Text {
+                    content: "a\"]]>\n你".to_owned(),
+                },
+                r#""text","Content":"a\"]]>\n你"}"#,
+            ),
+            (
+                Reply::Image {
+                    media_id: "1".to_owned(),
+                },
+                r#""image","Image":{"MediaId":"1"}}"#,
+            ),
             (
                 Reply::News(vec![article("T")]),
                 r#""news","ArticleCount":1,"Articles":{"item":[{"Title":"T","Description":"","PicUrl":"","Url":""}]}}"#,
             ),
-            (Reply::TransferCustomerService { account: None }, r#""transfer_customer_service"}"#),
+            (
+                Reply::TransferCustomerService { account: None },
+                r#""transfer_customer_service"}"#,
+            ),
         ] {
-            let head = r#"{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1409659814,"MsgType":"#;
-            assert_eq!(reply.write(&asked, NOW).as_deref(), Ok(format!("{head}{rest}").as_str()));
+            let head =
+                r#"{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":1409659814,"MsgType":"#;
+            assert_eq!(
+                reply.write(&asked, NOW).as_deref(),
+                Ok(format!("{head}{rest}").as_str())
+            );
         }
     }
 
     #[test]
     fn the_end_of_a_cdata_section_is_split_and_control_characters_are_dropped() {
-        let written = |content: &str| body(&Reply::Text { content: content.to_owned() }, &text());
-        assert_eq!(written("a]]>b"), "<Content><![CDATA[a]]]]><![CDATA[>b]]></Content>");
+        let written = |content: &str| {
+            body(
+                &Reply::Text {
+                    content: content.to_owned(),
+                },
+                &text(),
+            )
+        };
+        assert_eq!(
+            written("a]]>b"),
+            "<Content><![CDATA[a]]]]><![CDATA[>b]]></Content>"
+        );
         assert_eq!(written("a]\u{1}]\u{0}>b"), written("a]]>b"));
-        assert_eq!(written("\u{b}a\tb\u{1f}\u{fffe}😀"), "<Content><![CDATA[a\tb😀]]></Content>");
+        assert_eq!(
+            written("\u{b}a\tb\u{1f}\u{fffe}😀"),
+            "<Content><![CDATA[a\tb😀]]></Content>"
+        );
     }
 
     proptest! {

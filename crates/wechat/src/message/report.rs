@@ -100,8 +100,13 @@ impl TemplateOutcome {
 
 impl MassSendReport {
     pub(super) fn read(fields: &Fields) -> Self {
-        let copyright = fields.get("CopyrightCheckResult").and_then(Value::as_fields);
-        let articles = fields.inner("ArticleUrlResult").entries("ResultList", "item").into_iter();
+        let copyright = fields
+            .get("CopyrightCheckResult")
+            .and_then(Value::as_fields);
+        let articles = fields
+            .inner("ArticleUrlResult")
+            .entries("ResultList", "item")
+            .into_iter();
         Self {
             msg_id: fields.string("MsgID"),
             status: fields.string("Status"),
@@ -111,28 +116,42 @@ impl MassSendReport {
             failed: fields.number("ErrorCount"),
             copyright: copyright.map(|check| CopyrightCheck {
                 state: check.number("CheckState"),
-                items: check.entries("ResultList", "item").into_iter().cloned().collect(),
+                items: check
+                    .entries("ResultList", "item")
+                    .into_iter()
+                    .cloned()
+                    .collect(),
             }),
-            articles: articles.map(|item| ArticleUrl::read(item, "ArticleIdx", "ArticleUrl")).collect(),
+            articles: articles
+                .map(|item| ArticleUrl::read(item, "ArticleIdx", "ArticleUrl"))
+                .collect(),
         }
     }
 }
 
 impl ArticleUrl {
     fn read(item: &Fields, index: &str, url: &str) -> Self {
-        Self { index: item.number(index), url: item.string(url) }
+        Self {
+            index: item.number(index),
+            url: item.string(url),
+        }
     }
 }
 
 impl PublishReport {
     pub(super) fn read(info: &Fields) -> Self {
         let articles = info.inner("article_detail").inners("item");
-        let failed = info.all("fail_idx").filter_map(Value::as_text).filter_map(|index| index.trim().parse().ok());
+        let failed = info
+            .all("fail_idx")
+            .filter_map(Value::as_text)
+            .filter_map(|index| index.trim().parse().ok());
         Self {
             publish_id: info.string("publish_id"),
             status: info.number("publish_status"),
             article_id: info.optional("article_id"),
-            articles: articles.map(|item| ArticleUrl::read(item, "idx", "article_url")).collect(),
+            articles: articles
+                .map(|item| ArticleUrl::read(item, "idx", "article_url"))
+                .collect(),
             failed: failed.collect(),
         }
     }
@@ -150,7 +169,11 @@ impl SubscribeMessage {
             error_status: entry.optional("ErrorStatus"),
         };
         let inside = event.entries(container, "List");
-        let entries = if inside.is_empty() { event.inners("List").collect() } else { inside };
+        let entries = if inside.is_empty() {
+            event.inners("List").collect()
+        } else {
+            inside
+        };
         entries.into_iter().map(read).collect()
     }
 }

@@ -43,7 +43,8 @@ pub fn document(fields: &Fields, form: Form) -> String {
             write(&mut xml, fields);
             xml.finish()
         }
-        Form::Json => serde_json::to_string(&Object(fields)).expect("strings, numbers, arrays and string keys are JSON"),
+        Form::Json => serde_json::to_string(&Object(fields))
+            .expect("strings, numbers, arrays and string keys are JSON"),
     }
 }
 
@@ -65,13 +66,21 @@ fn element_name(name: &str) -> Cow<'_, str> {
     if name.starts_with(may_begin) && name.chars().all(may_stand) {
         return Cow::Borrowed(name);
     }
-    let safe: String = name.chars().map(|c| if may_stand(c) { c } else { '_' }).collect();
-    Cow::Owned(if safe.starts_with(may_begin) { safe } else { format!("_{safe}") })
+    let safe: String = name
+        .chars()
+        .map(|c| if may_stand(c) { c } else { '_' })
+        .collect();
+    Cow::Owned(if safe.starts_with(may_begin) {
+        safe
+    } else {
+        format!("_{safe}")
+    })
 }
 
 /// Returns `text` as a JSON number if `name` is numeric.
 fn number<'a>(name: &str, text: &'a str) -> Option<&'a RawValue> {
-    let looks_like_one = NUMBERS.contains(&name) && text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let looks_like_one =
+        NUMBERS.contains(&name) && text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     // A number with surrounding blanks is a string.
     let raw: &RawValue = looks_like_one.then(|| serde_json::from_str(text).ok())??;
     (raw.get().len() == text.len()).then_some(raw)
@@ -86,7 +95,10 @@ impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (name, values) in self.0.grouped() {
-            let members: Vec<Member<'_>> = values.into_iter().map(|value| Member(name, value)).collect();
+            let members: Vec<Member<'_>> = values
+                .into_iter()
+                .map(|value| Member(name, value))
+                .collect();
             match members.as_slice() {
                 [member] if name != ITEM => map.serialize_entry(name, member)?,
                 members => map.serialize_entry(name, members)?,
@@ -165,8 +177,12 @@ impl Xml {
     }
 }
 
-/// `text` without the control characters that XML 1.0 cannot have in any way of writing: with one of them the whole answer would
-/// not be XML.
+/// `text` without the control characters that XML 1.0 cannot have in any way of writing: with one
+/// of them the whole answer would not be XML.
 pub(super) fn legal(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_xml_char) { Cow::Borrowed(text) } else { text.chars().filter(|c| is_xml_char(*c)).collect() }
+    if text.chars().all(is_xml_char) {
+        Cow::Borrowed(text)
+    } else {
+        text.chars().filter(|c| is_xml_char(*c)).collect()
+    }
 }

@@ -1,5 +1,6 @@
-//! waynecraig/wechat-token-hub's contract: `/access-token` and `/ticket` are a credential as plain text, for callers with a JWT that one of
-//! the hub's keys signed. Without keys in the settings the routes do not exist.
+//! waynecraig/wechat-token-hub's contract: `/access-token` and `/ticket` are a credential as plain
+//! text, for callers with a JWT that one of the hub's keys signed. Without keys in the settings the
+//! routes do not exist.
 
 use std::sync::Arc;
 
@@ -29,17 +30,30 @@ mod jwt_cache;
 pub(super) const NEIGHBOUR: Neighbour = Neighbour {
     // The original's page says `/access-token`, its program `/access_token`.
     routes: &[
-        route("/access-token", |call| Box::pin(answer(call, Wanted::Token))),
-        route("/access_token", |call| Box::pin(answer(call, Wanted::Token))),
+        route("/access-token", |call| {
+            Box::pin(answer(call, Wanted::Token))
+        }),
+        route("/access_token", |call| {
+            Box::pin(answer(call, Wanted::Token))
+        }),
         route("/ticket", |call| Box::pin(answer(call, Wanted::Ticket))),
-        route("/hub/{appid}/access-token", |call| Box::pin(answer(call, Wanted::Token))),
-        route("/hub/{appid}/access_token", |call| Box::pin(answer(call, Wanted::Token))),
-        route("/hub/{appid}/ticket", |call| Box::pin(answer(call, Wanted::Ticket))),
+        route("/hub/{appid}/access-token", |call| {
+            Box::pin(answer(call, Wanted::Token))
+        }),
+        route("/hub/{appid}/access_token", |call| {
+            Box::pin(answer(call, Wanted::Token))
+        }),
+        route("/hub/{appid}/ticket", |call| {
+            Box::pin(answer(call, Wanted::Ticket))
+        }),
     ],
     settings: |config| {
         let config = config.hub.clone()?;
         bearer::install();
-        Some(Arc::new(Hub { config, proven: JwtCache::default() }))
+        Some(Arc::new(Hub {
+            config,
+            proven: JwtCache::default(),
+        }))
     },
     // Every caller has a token.
     opening: |_| None,
@@ -79,7 +93,11 @@ async fn answer(call: Call<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError
     // The guard of the settings is dropped here, before any wait.
     let own_app = authenticate(call.state, call.req)?;
     let named = call.app_id();
-    let app_id = if named.is_empty() { own_app.as_str() } else { named };
+    let app_id = if named.is_empty() {
+        own_app.as_str()
+    } else {
+        named
+    };
     let credentials = call.state.account(app_id).await?;
     let params = Params::of(call.req);
     let (kind, rotate) = match wanted {
@@ -87,7 +105,15 @@ async fn answer(call: Call<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError
         Wanted::Ticket => (ticket(&params)?, "rotate_ticket"),
     };
     let rotate = params.one(rotate)?.map(SecretString::from);
-    write(CredentialQuery { credentials, kind, rotate }, call.state).await
+    write(
+        CredentialQuery {
+            credentials,
+            kind,
+            rotate,
+        },
+        call.state,
+    )
+    .await
 }
 
 /// Refuses callers without a valid token. Returns the app for paths that name none.
@@ -95,16 +121,26 @@ fn authenticate(state: &AppState, req: &HttpRequest) -> Result<AppId, ApiError> 
     let access = state.access();
     let Hub { config, proven } = access.neighbour().ok_or(ApiError::NotFound)?;
     let token = bearer::token(req.headers()).ok_or(ApiError::Unauthorized)?;
-    if !bearer::is_valid(token, |kid| config.keys.get(kid), proven, state.clock().wall()) {
+    if !bearer::is_valid(
+        token,
+        |kid| config.keys.get(kid),
+        proven,
+        state.clock().wall(),
+    ) {
         return Err(ApiError::Unauthorized);
     }
     Ok(config.app.clone())
 }
 
 fn ticket(params: &Params<'_>) -> Result<CredentialKind, ApiError> {
-    const TYPES: [(&str, CredentialKind); 2] = [("jsapi", CredentialKind::JsapiTicket), ("wx_card", CredentialKind::CardTicket)];
+    const TYPES: [(&str, CredentialKind); 2] = [
+        ("jsapi", CredentialKind::JsapiTicket),
+        ("wx_card", CredentialKind::CardTicket),
+    ];
     let kind = params.word("type", &TYPES)?;
-    kind.ok_or_else(|| ApiError::MalformedQuery("type is missing; it must be jsapi or wx_card".to_owned()))
+    kind.ok_or_else(|| {
+        ApiError::MalformedQuery("type is missing; it must be jsapi or wx_card".to_owned())
+    })
 }
 
 async fn write(query: CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
@@ -118,28 +154,40 @@ async fn write(query: CredentialQuery, state: &AppState) -> Result<HttpResponse,
     Ok(response.body(credential.value().expose_secret().to_owned()))
 }
 
-/// An error in the hub's form: a line of text, and 500 for every failure of a credential. The original has no concurrency limit, so that
-/// refusal keeps our status, which proxies understand.
+/// An error in the hub's form: a line of text, and 500 for every failure of a credential. The
+/// original has no concurrency limit, so that refusal keeps our status, which proxies understand.
 fn error_response(error: &ApiError) -> HttpResponse {
     let mut response = HttpResponse::build(status(error));
-    response.insert_header((header::CONTENT_TYPE, TEXT)).insert_header((header::CACHE_CONTROL, NO_STORE));
+    response
+        .insert_header((header::CONTENT_TYPE, TEXT))
+        .insert_header((header::CACHE_CONTROL, NO_STORE));
     if let Some(pause) = error.retry_after_seconds() {
         response.insert_header((header::RETRY_AFTER, pause));
     }
     match error {
-        ApiError::MethodNotAllowed { allow } => drop(response.insert_header((header::ALLOW, *allow))),
-        ApiError::Unauthorized => drop(response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))),
+        ApiError::MethodNotAllowed { allow } => {
+            response.insert_header((header::ALLOW, *allow));
+        }
+        ApiError::Unauthorized => drop(
+            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+        ),
         _ => {}
     }
     let mut response = response.body(text(error));
-    response.extensions_mut().insert(Shaped { error: Some(error.code()) });
+    response.extensions_mut().insert(Shaped {
+        error: Some(error.code()),
+    });
     response
 }
 
 fn status(error: &ApiError) -> StatusCode {
     let (_, ours) = error.code();
     let is_overloaded = matches!(error, ApiError::Overloaded);
-    if ours.is_server_error() && !is_overloaded { StatusCode::INTERNAL_SERVER_ERROR } else { ours }
+    if ours.is_server_error() && !is_overloaded {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        ours
+    }
 }
 
 fn text(error: &ApiError) -> String {

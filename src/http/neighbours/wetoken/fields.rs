@@ -1,4 +1,5 @@
-//! The caller's parameters: those of the query, of a form and the members of a JSON object count alike, each at most once.
+//! The caller's parameters: those of the query, of a form and the members of a JSON object count
+//! alike, each at most once.
 
 use std::fmt;
 
@@ -39,7 +40,10 @@ impl Fields {
     }
 
     fn add(&mut self, pairs: &[u8]) {
-        self.0.extend(url::form_urlencoded::parse(pairs).map(|(name, value)| (name.into_owned(), value.into_owned())));
+        self.0.extend(
+            url::form_urlencoded::parse(pairs)
+                .map(|(name, value)| (name.into_owned(), value.into_owned())),
+        );
     }
 
     fn add_members(&mut self, body: &[u8]) -> Result<(), Refused> {
@@ -59,7 +63,11 @@ impl Fields {
 
     /// The value of `name`; an empty one counts as missing.
     pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Refused> {
-        let mut values = self.0.iter().filter(|(pair, _)| pair == name).map(|(_, value)| value.as_str());
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(pair, _)| pair == name)
+            .map(|(_, value)| value.as_str());
         let value = values.next();
         if values.next().is_some() {
             return Err(Refused::Repeated(name));
@@ -73,12 +81,23 @@ impl Fields {
 }
 
 fn kind(req: &HttpRequest) -> Option<Kind> {
-    let content_type = req.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let content_type = req
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match essence.as_str() {
         "application/x-www-form-urlencoded" => Some(Kind::Form),
         "application/json" | "text/json" => Some(Kind::Json),
-        other => (other.starts_with("application/") && other.ends_with("+json")).then_some(Kind::Json),
+        other => {
+            (other.starts_with("application/") && other.ends_with("+json")).then_some(Kind::Json)
+        }
     }
 }
 
@@ -113,7 +132,9 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn fields(content_type: &str, body: &str) -> Result<Fields, String> {
-        let request = TestRequest::with_uri("/x?q=1").insert_header((header::CONTENT_TYPE, content_type)).to_http_request();
+        let request = TestRequest::with_uri("/x?q=1")
+            .insert_header((header::CONTENT_TYPE, content_type))
+            .to_http_request();
         Fields::of(&request, body.as_bytes()).map_err(|refused| refused.to_string())
     }
 
@@ -122,12 +143,28 @@ mod tests {
         let form = "application/x-www-form-urlencoded; charset=utf-8";
         for (content_type, body) in [
             (form, "appid=wx1&code=0815&n=12"),
-            ("application/json", r#"{"appid":"wx1","code":"0815","n":12}"#),
-            ("Application/JSON;charset=UTF-8", r#" { "appid" : "wx1", "code": "0815", "n": 12, "none": null } "#),
-            ("application/vnd.x+json", r#"{"appid":"wx1","code":"0815","n":12}"#),
+            (
+                "application/json",
+                r#"{"appid":"wx1","code":"0815","n":12}"#,
+            ),
+            (
+                "Application/JSON;charset=UTF-8",
+                r#" { "appid" : "wx1", "code": "0815", "n": 12, "none": null } "#,
+            ),
+            (
+                "application/vnd.x+json",
+                r#"{"appid":"wx1","code":"0815","n":12}"#,
+            ),
         ] {
             let fields = fields(content_type, body).unwrap_or_else(|error| panic!("{error}"));
-            let one = |name| fields.one(name).ok().flatten().unwrap_or_default().to_owned();
+            let one = |name| {
+                fields
+                    .one(name)
+                    .ok()
+                    .flatten()
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             assert_eq!(
                 [one("q"), one("appid"), one("code"), one("n"), one("none")],
                 ["1", "wx1", "0815", "12", ""],
@@ -140,12 +177,18 @@ mod tests {
     fn a_body_that_is_not_a_flat_object_is_refused() {
         let refused = |body: &str| fields("application/json", body).err().unwrap_or_default();
         for body in ["[]", "1", "\"x\"", "{", "{\"a\":1}x", "appid=wx1"] {
-            assert!(refused(body).starts_with("the body is no JSON object"), "{body}");
+            assert!(
+                refused(body).starts_with("the body is no JSON object"),
+                "{body}"
+            );
         }
         assert_eq!(refused(r#"{"secret":{"a":1}}"#), "secret must be a text");
         assert!(fields("application/json", "").is_ok());
         let twice = fields("application/json", r#"{"q":"2"}"#).unwrap_or_default();
-        assert!(matches!(twice.one("q"), Err(Refused::Repeated("q"))), "once in the query and once in the body");
+        assert!(
+            matches!(twice.one("q"), Err(Refused::Repeated("q"))),
+            "once in the query and once in the body"
+        );
         let twice = fields("application/json", r#"{"a":"1","a":"2"}"#).unwrap_or_default();
         assert!(matches!(twice.one("a"), Err(Refused::Repeated("a"))));
     }

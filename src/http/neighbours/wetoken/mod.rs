@@ -1,6 +1,7 @@
-//! micro-plat/wetoken's contract: an account's token or ticket with its expiry, a new account, a code to a follower, for programs in the
-//! networks of `wetoken.allow`. Every answer to every method has status 200 and an `errcode`, as it has there. Without the section in the
-//! settings the routes do not exist.
+//! micro-plat/wetoken's contract: an account's token or ticket with its expiry, a new account, a
+//! code to a follower, for programs in the networks of `wetoken.allow`. Every answer to every
+//! method has status 200 and an `errcode`, as it has there. Without the section in the settings the
+//! routes do not exist.
 
 use std::sync::Arc;
 
@@ -35,25 +36,56 @@ use Wanted::{Create, Get, Query, Refresh, Send};
 pub(super) const NEIGHBOUR: Neighbour = Neighbour {
     // Those of its library and of its server; first the four that are busy.
     routes: &[
-        route("/{appid}/wechat/token/get", |call| Box::pin(answer(call, Get(AccessToken)))),
-        route("/{appid}/wechat/ticket/get", |call| Box::pin(answer(call, Get(JsapiTicket)))),
-        route("/wx/{appid}/token/get", |call| Box::pin(answer(call, Get(AccessToken)))),
-        route("/wx/{appid}/ticket/get", |call| Box::pin(answer(call, Get(JsapiTicket)))),
-        route("/{appid}/wechat/token/refresh", |call| Box::pin(answer(call, Refresh(AccessToken)))),
-        route("/{appid}/wechat/ticket/refresh", |call| Box::pin(answer(call, Refresh(JsapiTicket)))),
-        route("/wx/{appid}/token/query", |call| Box::pin(answer(call, Query(AccessToken)))),
-        route("/wx/{appid}/token/refresh", |call| Box::pin(answer(call, Refresh(AccessToken)))),
-        route("/wx/{appid}/ticket/query", |call| Box::pin(answer(call, Query(JsapiTicket)))),
-        route("/wx/{appid}/ticket/refresh", |call| Box::pin(answer(call, Refresh(JsapiTicket)))),
-        route("/wx/{appid}/wxcode/send", |call| Box::pin(answer(call, Send))),
-        route("/token/query", |call| Box::pin(answer(call, Query(AccessToken)))),
+        route("/{appid}/wechat/token/get", |call| {
+            Box::pin(answer(call, Get(AccessToken)))
+        }),
+        route("/{appid}/wechat/ticket/get", |call| {
+            Box::pin(answer(call, Get(JsapiTicket)))
+        }),
+        route("/wx/{appid}/token/get", |call| {
+            Box::pin(answer(call, Get(AccessToken)))
+        }),
+        route("/wx/{appid}/ticket/get", |call| {
+            Box::pin(answer(call, Get(JsapiTicket)))
+        }),
+        route("/{appid}/wechat/token/refresh", |call| {
+            Box::pin(answer(call, Refresh(AccessToken)))
+        }),
+        route("/{appid}/wechat/ticket/refresh", |call| {
+            Box::pin(answer(call, Refresh(JsapiTicket)))
+        }),
+        route("/wx/{appid}/token/query", |call| {
+            Box::pin(answer(call, Query(AccessToken)))
+        }),
+        route("/wx/{appid}/token/refresh", |call| {
+            Box::pin(answer(call, Refresh(AccessToken)))
+        }),
+        route("/wx/{appid}/ticket/query", |call| {
+            Box::pin(answer(call, Query(JsapiTicket)))
+        }),
+        route("/wx/{appid}/ticket/refresh", |call| {
+            Box::pin(answer(call, Refresh(JsapiTicket)))
+        }),
+        route("/wx/{appid}/wxcode/send", |call| {
+            Box::pin(answer(call, Send))
+        }),
+        route("/token/query", |call| {
+            Box::pin(answer(call, Query(AccessToken)))
+        }),
         route("/wechat/app/create", |call| Box::pin(answer(call, Create))),
     ],
     settings: |config| Some(Arc::new(Wetoken(config.wetoken.clone()?))),
     opening: |state| {
-        let policy = state.access().neighbour().map(|Wetoken(policy)| policy.clone())?;
+        let policy = state
+            .access()
+            .neighbour()
+            .map(|Wetoken(policy)| policy.clone())?;
         let routes = "/{appid}/wechat/…, /wx/{appid}/…, /token/query, /wechat/app/create";
-        Some(Opening { routes, section: "wetoken", policy })
+        Some(Opening {
+            routes,
+            section: "wetoken",
+            policy,
+        })
     },
 };
 
@@ -88,10 +120,18 @@ enum Wanted {
 async fn answer(call: Call<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError> {
     let answered = match authorize(&call, wanted) {
         Ok(Authorized::OnlyOptions) => {
-            return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, GET_AND_POST)).finish());
+            return Ok(HttpResponse::NoContent()
+                .insert_header((header::ALLOW, GET_AND_POST))
+                .finish());
         }
-        Ok(Authorized::Unsigned) if let Get(kind) = wanted => credential(call.state, call.app_id(), kind).await,
-        Ok(authorized) => wanted.answer(call, authorized == Authorized::MustSign).await,
+        Ok(Authorized::Unsigned) if let Get(kind) = wanted => {
+            credential(call.state, call.app_id(), kind).await
+        }
+        Ok(authorized) => {
+            wanted
+                .answer(call, authorized == Authorized::MustSign)
+                .await
+        }
         Err(refused) => Err(refused),
     };
     answered.or_else(|refused| Ok(refused.into_response()))
@@ -114,7 +154,11 @@ fn authorize(call: &Call<'_>, wanted: Wanted) -> Result<Authorized, Refused> {
         return Ok(Authorized::OnlyOptions);
     }
     caller_check::check(call.req, call.state, policy, wanted.effect()).map_err(Refused::Caller)?;
-    Ok(if policy.realm.is_some() { Authorized::MustSign } else { Authorized::Unsigned })
+    Ok(if policy.realm.is_some() {
+        Authorized::MustSign
+    } else {
+        Authorized::Unsigned
+    })
 }
 
 impl Wanted {
@@ -139,13 +183,36 @@ impl Wanted {
         let is_head = *req.method() == Method::HEAD;
         let has_fields = matches!(self, Create | Send) || app_id.is_empty();
         let reads_body = must_sign || (has_fields && !is_head && Fields::are_in_body(req));
-        let body = if reads_body { body::raw(&mut call).await? } else { Bytes::new() };
-        let fields = if has_fields { Fields::of(req, &body) } else { Ok(Fields::default()) };
-        let named = fields.as_ref().ok().and_then(|fields| fields.one("appid").ok().flatten());
-        let app_id = if app_id.is_empty() { named.unwrap_or_default().to_owned() } else { app_id.to_owned() };
+        let body = if reads_body {
+            body::raw(&mut call).await?
+        } else {
+            Bytes::new()
+        };
+        let fields = if has_fields {
+            Fields::of(req, &body)
+        } else {
+            Ok(Fields::default())
+        };
+        let named = fields
+            .as_ref()
+            .ok()
+            .and_then(|fields| fields.one("appid").ok().flatten());
+        let app_id = if app_id.is_empty() {
+            named.unwrap_or_default().to_owned()
+        } else {
+            app_id.to_owned()
+        };
         if must_sign {
             let app = Some(app_id.as_str()).filter(|app_id| !app_id.is_empty());
-            check_signature(state, req, &body, Asked { app, kind: self.kind() })?;
+            check_signature(
+                state,
+                req,
+                &body,
+                Asked {
+                    app,
+                    kind: self.kind(),
+                },
+            )?;
         }
         let fields = fields?;
         match self {
@@ -156,14 +223,26 @@ impl Wanted {
                 }
                 let credentials = state.account(&app_id).await?;
                 let _permit = state.permit(&credentials)?;
-                let found = credentials.credential(kind).stored().await.map_err(ApiError::from)?;
+                let found = credentials
+                    .credential(kind)
+                    .stored()
+                    .await
+                    .map_err(ApiError::from)?;
                 write(state, kind, &*found.ok_or(Refused::NothingStored)?)
             }
             Refresh(kind) if is_head => credential(state, &app_id, kind).await,
             Refresh(kind) => {
                 let credentials = state.account(&app_id).await?;
                 let _permit = state.permit(&credentials)?;
-                write(state, kind, &*credentials.credential(kind).refresh().await.map_err(ApiError::from)?)
+                write(
+                    state,
+                    kind,
+                    &*credentials
+                        .credential(kind)
+                        .refresh()
+                        .await
+                        .map_err(ApiError::from)?,
+                )
             }
             // HEAD must change nothing.
             Create | Send if is_head => Err(Refused::Head),
@@ -174,13 +253,23 @@ impl Wanted {
 }
 
 /// Checks that the realm in the settings signed the request and may ask for this.
-fn check_signature(state: &AppState, req: &HttpRequest, body: &[u8], asked: Asked<'_>) -> Result<(), Refused> {
+fn check_signature(
+    state: &AppState,
+    req: &HttpRequest,
+    body: &[u8],
+    asked: Asked<'_>,
+) -> Result<(), Refused> {
     let access = state.access();
     let Wetoken(policy) = access.neighbour().ok_or(ApiError::NotFound)?;
-    caller_check::check_signature(req, body, policy, &access.realms, asked, state).map_err(Refused::Caller)
+    caller_check::check_signature(req, body, policy, &access.realms, asked, state)
+        .map_err(Refused::Caller)
 }
 
-async fn credential(state: &AppState, app_id: &str, kind: CredentialKind) -> Result<HttpResponse, Refused> {
+async fn credential(
+    state: &AppState,
+    app_id: &str,
+    kind: CredentialKind,
+) -> Result<HttpResponse, Refused> {
     let credentials = state.account(app_id).await?;
     write(state, kind, &*state.credential(&credentials, kind).await?)
 }
@@ -208,8 +297,13 @@ async fn create(state: &AppState, fields: &Fields) -> Result<HttpResponse, Refus
 }
 
 async fn send(state: &AppState, fields: &Fields, app_id: &str) -> Result<HttpResponse, Refused> {
-    let [user_name, system_name, code] = ["user_name", "system_name", "code"].map(|name| fields.need(name).map(str::to_owned));
-    let code = Code { user_name: user_name?, system_name: system_name?, code: code? };
+    let [user_name, system_name, code] =
+        ["user_name", "system_name", "code"].map(|name| fields.need(name).map(str::to_owned));
+    let code = Code {
+        user_name: user_name?,
+        system_name: system_name?,
+        code: code?,
+    };
     let credentials = state.account(app_id).await?;
     let _permit = state.permit(&credentials)?;
     state.registry.send_code(&credentials, code).await?;
@@ -233,7 +327,11 @@ struct Answer<'a> {
     expires_date: String,
 }
 
-fn write(state: &AppState, kind: CredentialKind, credential: &Cached) -> Result<HttpResponse, Refused> {
+fn write(
+    state: &AppState,
+    kind: CredentialKind,
+    credential: &Cached,
+) -> Result<HttpResponse, Refused> {
     let value = credential.value().expose_secret();
     let answer = Answer {
         errcode: 0,
@@ -243,5 +341,7 @@ fn write(state: &AppState, kind: CredentialKind, credential: &Cached) -> Result<
         expires_in: credential.left(state.clock()).as_secs(),
         expires_date: LocalDate::of(credential.expires_at()).digits(),
     };
-    Ok(json(serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?))
+    Ok(json(
+        serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?,
+    ))
 }

@@ -1,4 +1,5 @@
-//! Errors in wetoken's form: status 200, and as `errcode` 403 for a caller that is refused, else 400.
+//! Errors in wetoken's form: status 200, and as `errcode` 403 for a caller that is refused, else
+//! 400.
 
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
@@ -52,17 +53,28 @@ impl Refused {
             Self::Create(CreateError::Store(_)) | Self::Code(CodeError::Store(_)) => {
                 ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }
-            Self::Create(CreateError::Lost) | Self::Code(CodeError::Lost) => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Create(CreateError::Lost) | Self::Code(CodeError::Lost) => {
+                ("internal_error", StatusCode::INTERNAL_SERVER_ERROR)
+            }
             _ => ("malformed_query", StatusCode::BAD_REQUEST),
         }
     }
 
     pub(super) fn into_response(self) -> HttpResponse {
-        let errcode = if matches!(self, Self::Caller(_)) { 403 } else { 400 };
+        let errcode = if matches!(self, Self::Caller(_)) {
+            403
+        } else {
+            400
+        };
         // Assembled by hand for the order of its members.
-        let body = format!(r#"{{"errcode":{errcode},"errmsg":{}}}"#, serde_json::Value::from(self.to_string()));
+        let body = format!(
+            r#"{{"errcode":{errcode},"errmsg":{}}}"#,
+            serde_json::Value::from(self.to_string())
+        );
         let mut response = json(body);
-        response.extensions_mut().insert(Shaped { error: Some(self.code()) });
+        response.extensions_mut().insert(Shaped {
+            error: Some(self.code()),
+        });
         if let Self::Api(error) = self
             && let Some(Ok(pause)) = error.retry_after_seconds().map(|pause| pause.parse())
         {
@@ -75,5 +87,8 @@ impl Refused {
 /// A JSON answer with status 200.
 pub(super) fn json(body: String) -> HttpResponse {
     let mut response = HttpResponse::Ok();
-    response.insert_header((header::CONTENT_TYPE, JSON)).insert_header((header::CACHE_CONTROL, NO_STORE)).body(body)
+    response
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .body(body)
 }

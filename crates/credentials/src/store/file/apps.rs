@@ -1,4 +1,5 @@
-//! Apps in the cache file: one entry beside the records, an object by appid, which has no end and so never goes.
+//! Apps in the cache file: one entry beside the records, an object by appid, which has no end and
+//! so never goes.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +17,25 @@ const ENTRY: &str = "jsdkd.apps";
 impl Apps for FileStore {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
         let written = written(&locked(&self.shared.state).entries);
-        let apps = written.map(|all| all.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text.get())).collect());
+        let apps = written.map(|all| {
+            all.iter()
+                .filter_map(|(app_id, text)| apps::from_json(app_id, text.get()))
+                .collect()
+        });
         ready(apps.map_err(failed("read"))).boxed()
     }
 
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let text = apps::to_json(app).and_then(RawValue::from_string).map_err(failed("write"))?;
+            let text = apps::to_json(app)
+                .and_then(RawValue::from_string)
+                .map_err(failed("write"))?;
             let change = self.change("write", |state| {
                 let mut all = written(&state.entries)?;
                 all.insert(app.app_id.clone(), text);
-                state.entries.insert(ENTRY.to_owned(), serde_json::value::to_raw_value(&all)?);
+                state
+                    .entries
+                    .insert(ENTRY.to_owned(), serde_json::value::to_raw_value(&all)?);
                 Ok(())
             });
             change.await?.map_err(failed("write"))
@@ -35,12 +44,20 @@ impl Apps for FileStore {
     }
 }
 
-/// An entry that is no object is a fault: nothing else of ours is called so, and it must not be overwritten.
+/// An entry that is no object is a fault: nothing else of ours is called so, and it must not be
+/// overwritten.
 fn written(entries: &Entries) -> serde_json::Result<BTreeMap<String, Box<RawValue>>> {
-    entries.get(ENTRY).map_or_else(|| Ok(BTreeMap::new()), |text| serde_json::from_str(text.get()))
+    entries.get(ENTRY).map_or_else(
+        || Ok(BTreeMap::new()),
+        |text| serde_json::from_str(text.get()),
+    )
 }
 
 /// The parser's own words would quote what it found.
 fn failed(operation: &'static str) -> impl FnOnce(serde_json::Error) -> StoreError {
-    move |_| StoreError { backend: "file", operation, cause: format!("the entry {ENTRY} is not an object of apps") }
+    move |_| StoreError {
+        backend: "file",
+        operation,
+        cause: format!("the entry {ENTRY} is not an object of apps"),
+    }
 }

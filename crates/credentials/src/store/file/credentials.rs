@@ -1,5 +1,5 @@
-//! Credentials in the cache file: the value in the original's form, and its companion as an entry of the same form beside it. Both change
-//! in one rewrite of the file.
+//! Credentials in the cache file: the value in the original's form, and its companion as an entry
+//! of the same form beside it. Both change in one rewrite of the file.
 
 use std::time::Duration;
 
@@ -14,15 +14,24 @@ use clock::{SteadyMillis, UnixMillis};
 
 impl FileStore {
     fn found(&self, state: &State, key: &str) -> Option<Record> {
-        state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()))
+        state
+            .entries
+            .get(key)
+            .and_then(|text| self.living(text, state.ends.get(key).copied()))
     }
 }
 
 impl VersionedRecords for FileStore {
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         let state = locked(&self.shared.state);
-        let ends = |record: &Record| self.clock.steady().plus(self.clock.wall().until(record.expires_at));
-        let value = self.found(&state, key).map(|record| (record.value.clone(), ends(&record)));
+        let ends = |record: &Record| {
+            self.clock
+                .steady()
+                .plus(self.clock.wall().until(record.expires_at))
+        };
+        let value = self
+            .found(&state, key)
+            .map(|record| (record.value.clone(), ends(&record)));
         let companion = self.found(&state, &format!("{key}{SUFFIX}"));
         let companion = companion.map(|record| record.value.expose_secret().to_owned());
         ready(Ok(Pair { value, companion })).boxed()
@@ -38,11 +47,18 @@ impl VersionedRecords for FileStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let end = self.clock.wall().plus(self.clock.steady().until(new.ends));
-            let text = written(&Record { value: new.value.clone(), expires_at: end })?;
-            let beside = written(&Record { value: companion.into(), expires_at: end.plus(kept) })?;
+            let text = written(&Record {
+                value: new.value.clone(),
+                expires_at: end,
+            })?;
+            let beside = written(&Record {
+                value: companion.into(),
+                expires_at: end.plus(kept),
+            })?;
             self.change("write", |state| {
                 let found = self.found(state, key);
-                let is_free = found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
+                let is_free = found
+                    .is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
                 if is_free {
                     state.write(key, text, end);
                     state.write(&format!("{key}{SUFFIX}"), beside, end.plus(kept));
@@ -54,16 +70,32 @@ impl VersionedRecords for FileStore {
         .boxed()
     }
 
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let end = self.clock.wall().plus(ttl);
-            let text = written(&Record { value: companion.into(), expires_at: end })?;
-            self.change("write", |state| state.write(&format!("{key}{SUFFIX}"), text, end)).await
+            let text = written(&Record {
+                value: companion.into(),
+                expires_at: end,
+            })?;
+            self.change("write", |state| {
+                state.write(&format!("{key}{SUFFIX}"), text, end)
+            })
+            .await
         }
         .boxed()
     }
 
-    fn take_lease<'a>(&'a self, _: &'a str, _: &'a str, _: Duration) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    fn take_lease<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         ready(Ok(Some(self.clock.wall()))).boxed()
     }
 

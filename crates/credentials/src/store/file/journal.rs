@@ -1,7 +1,8 @@
-//! Records of logins, in a journal beside the cache file: every change is one line appended to it, so what a login writes does not depend
-//! on how many there are. Once the journal has doubled it is replaced by one with the living records alone, which costs each line at most
-//! two more. An append is not synced: it survives a crash of ours, and a power cut may cost the last logins, which begin again. A record
-//! of a credential never lies here.
+//! Records of logins, in a journal beside the cache file: every change is one line appended to it,
+//! so what a login writes does not depend on how many there are. Once the journal has doubled it is
+//! replaced by one with the living records alone, which costs each line at most two more. An append
+//! is not synced: it survives a crash of ours, and a power cut may cost the last logins, which
+//! begin again. A record of a credential never lies here.
 
 use std::fmt;
 use std::io;
@@ -57,7 +58,10 @@ struct State {
 /// The lines hold the values.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("pending", &self.pending.len()).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("pending", &self.pending.len())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,37 +74,71 @@ impl State {
 }
 
 impl Journal {
-    /// Opens the journal of the cache file at `cache`, whose lock is held. `moved` are records that lay in the cache file until now. Must be
-    /// called on a tokio runtime.
-    pub(super) fn open(cache: &Path, moved: Vec<(String, Record)>, lock: &Arc<Lock>, clock: Clock) -> Result<Self, OpenError> {
+    /// Opens the journal of the cache file at `cache`, whose lock is held. `moved` are records that
+    /// lay in the cache file until now. Must be called on a tokio runtime.
+    pub(super) fn open(
+        cache: &Path,
+        moved: Vec<(String, Record)>,
+        lock: &Arc<Lock>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let path = path_of(cache);
-        let mut state = State { records: lines::read(&path, &clock)?, ..State::default() };
+        let mut state = State {
+            records: lines::read(&path, &clock)?,
+            ..State::default()
+        };
         for (key, record) in moved {
             state.records.write(&key, &record, clock.wall());
             state.version = 1;
         }
         let must_write = state.version > 0;
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), written: watch::Sender::default() });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            written: watch::Sender::default(),
+        });
         if must_write {
             shared.changed.notify_one();
         }
-        let writer = tokio::spawn(write_changes(Arc::clone(&shared), path, Arc::downgrade(lock), clock.clone()));
-        Ok(Self { shared, clock, writer })
+        let writer = tokio::spawn(write_changes(
+            Arc::clone(&shared),
+            path,
+            Arc::downgrade(lock),
+            clock.clone(),
+        ));
+        Ok(Self {
+            shared,
+            clock,
+            writer,
+        })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Record> {
-        locked(&self.shared.state).records.get(key, self.clock.wall()).cloned()
+        locked(&self.shared.state)
+            .records
+            .get(key, self.clock.wall())
+            .cloned()
     }
 
     pub(super) async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
-        self.change("write", |state| (state.write(key, record, &self.clock), true)).await?
+        self.change("write", |state| {
+            (state.write(key, record, &self.clock), true)
+        })
+        .await?
     }
 
     /// See [`crate::store::Store::replace`].
-    pub(super) async fn replace(&self, key: &str, before: Option<&SecretString>, record: &Record) -> Result<bool, StoreError> {
+    pub(super) async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         let replace = |state: &mut State| {
             let found = state.records.get(key, self.clock.wall());
-            if found.is_some_and(|found| !gives_way(found.value.expose_secret(), before, &record.value)) {
+            if found
+                .is_some_and(|found| !gives_way(found.value.expose_secret(), before, &record.value))
+            {
                 return (Ok(false), false);
             }
             (state.write(key, record, &self.clock).map(|()| true), true)
@@ -110,9 +148,14 @@ impl Journal {
 
     pub(super) async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let take = |state: &mut State| {
-            let Some(taken) = state.records.remove(key) else { return (Ok(None), false) };
+            let Some(taken) = state.records.remove(key) else {
+                return (Ok(None), false);
+            };
             let noted = lines::taken(&mut state.pending, key).map_err(failed("take"));
-            (noted.map(|()| Some(taken).filter(|taken| taken.expires_at > self.clock.wall())), true)
+            (
+                noted.map(|()| Some(taken).filter(|taken| taken.expires_at > self.clock.wall())),
+                true,
+            )
         };
         self.change("take", take).await?
     }
@@ -126,8 +169,13 @@ impl Journal {
         self.change("write", |_| ((), true)).await
     }
 
-    /// Applies `change`, which says whether there is anything to write, then waits until it is on disk.
-    async fn change<T>(&self, operation: &'static str, change: impl FnOnce(&mut State) -> (T, bool)) -> Result<T, StoreError> {
+    /// Applies `change`, which says whether there is anything to write, then waits until it is on
+    /// disk.
+    async fn change<T>(
+        &self,
+        operation: &'static str,
+        change: impl FnOnce(&mut State) -> (T, bool),
+    ) -> Result<T, StoreError> {
         let mut written = self.shared.written.subscribe();
         let (result, version) = {
             let mut state = locked(&self.shared.state);
@@ -139,8 +187,16 @@ impl Journal {
             (result, state.version)
         };
         self.shared.changed.notify_one();
-        let stopped = |_| StoreError { backend: "file", operation, cause: "the store is closed".to_owned() };
-        let outcome = written.wait_for(|written| written.version >= version).await.map_err(stopped)?.clone();
+        let stopped = |_| StoreError {
+            backend: "file",
+            operation,
+            cause: "the store is closed".to_owned(),
+        };
+        let outcome = written
+            .wait_for(|written| written.version >= version)
+            .await
+            .map_err(stopped)?
+            .clone();
         match outcome.fault {
             None => Ok(result),
             Some(fault) => Err(StoreError { operation, ..fault }),
@@ -154,14 +210,16 @@ impl Drop for Journal {
     }
 }
 
-/// Appends what has changed, as much as has come together while the last append ran, and says how it went. What could not be written is
-/// tried again until it can. Ends with its store.
+/// Appends what has changed, as much as has come together while the last append ran, and says how
+/// it went. What could not be written is tried again until it can. Ends with its store.
 async fn write_changes(shared: Arc<Shared>, path: PathBuf, lock: Weak<Lock>, clock: Clock) {
     let mut tail = Tail::new(path.clone());
     loop {
         let failed = shared.written.borrow().fault.is_some();
         if failed {
-            tokio::time::timeout(RETRY, shared.changed.notified()).await.ok();
+            tokio::time::timeout(RETRY, shared.changed.notified())
+                .await
+                .ok();
         } else {
             shared.changed.notified().await;
         }
@@ -172,14 +230,22 @@ async fn write_changes(shared: Arc<Shared>, path: PathBuf, lock: Weak<Lock>, clo
             }
             let pending = std::mem::take(&mut state.pending);
             let is_whole = !tail.takes(pending.len());
-            let bytes = if is_whole { lines::all(&mut state.records, clock.wall()) } else { Ok(pending) };
+            let bytes = if is_whole {
+                lines::all(&mut state.records, clock.wall())
+            } else {
+                Ok(pending)
+            };
             (bytes, is_whole, state.version)
         };
         let Some(lock) = lock.upgrade() else { return };
         let write = move || {
             let written = lock.keep().and_then(|()| {
                 let bytes = bytes?;
-                if is_whole { tail.replace(&bytes).map(|()| Appended::Yes) } else { tail.append(&bytes) }
+                if is_whole {
+                    tail.replace(&bytes).map(|()| Appended::Yes)
+                } else {
+                    tail.append(&bytes)
+                }
             });
             (tail, written)
         };
@@ -196,10 +262,20 @@ async fn write_changes(shared: Arc<Shared>, path: PathBuf, lock: Weak<Lock>, clo
         match written {
             // Somebody removed or replaced the file: the next round writes it whole.
             Ok(Appended::FileIsGone) => shared.changed.notify_one(),
-            Ok(Appended::Yes) => drop(shared.written.send_replace(Written { version, fault: None })),
+            Ok(Appended::Yes) => drop(shared.written.send_replace(Written {
+                version,
+                fault: None,
+            })),
             Err(error) => {
-                let fault = StoreError { backend: "file", operation: "write", cause: error.to_string() };
-                shared.written.send_replace(Written { version, fault: Some(fault) });
+                let fault = StoreError {
+                    backend: "file",
+                    operation: "write",
+                    cause: error.to_string(),
+                };
+                shared.written.send_replace(Written {
+                    version,
+                    fault: Some(fault),
+                });
                 // The next try writes the whole journal, which not every caller may ask for.
                 tokio::time::sleep(GATHER).await;
             }
@@ -213,5 +289,9 @@ fn path_of(cache: &Path) -> PathBuf {
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(serde_json::Error) -> StoreError {
-    move |error| StoreError { backend: "file", operation, cause: error.to_string() }
+    move |error| StoreError {
+        backend: "file",
+        operation,
+        cause: error.to_string(),
+    }
 }

@@ -1,4 +1,5 @@
-//! The lock that gives the cache file to one process. It lies on a file beside it, because the file itself is replaced at every write.
+//! The lock that gives the cache file to one process. It lies on a file beside it, because the file
+//! itself is replaced at every write.
 
 use std::fs::{self, File};
 use std::io;
@@ -22,7 +23,10 @@ impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let beside = sibling(path, ".lock");
         match try_take(&beside) {
-            Ok(held) => Ok(Self { beside, held: Mutex::new(held) }),
+            Ok(held) => Ok(Self {
+                beside,
+                held: Mutex::new(held),
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
                 "another process uses the cache file {}: stop it, give this one a file of its own, or share a Redis instead",
                 path.display()
@@ -34,8 +38,8 @@ impl Lock {
         }
     }
 
-    /// Asked before each write: a lock file that somebody has removed locks nobody out. It is made anew, unless another process has come
-    /// meanwhile; then the cache file is that one's.
+    /// Asked before each write: a lock file that somebody has removed locks nobody out. It is made
+    /// anew, unless another process has come meanwhile; then the cache file is that one's.
     pub(super) fn keep(&self) -> io::Result<()> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = || {
@@ -47,7 +51,11 @@ impl Lock {
         match fs::metadata(&self.beside) {
             Ok(there) => {
                 let ours = held.metadata()?;
-                if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) { Ok(()) } else { Err(lost()) }
+                if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) {
+                    Ok(())
+                } else {
+                    Err(lost())
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *held = try_take(&self.beside).map_err(|error| match error {
@@ -62,7 +70,8 @@ impl Lock {
     }
 }
 
-/// Closing the file would not do: a child that this process has begun to start holds a copy of it until its program runs.
+/// Closing the file would not do: a child that this process has begun to start holds a copy of it
+/// until its program runs.
 impl Drop for Lock {
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +84,11 @@ impl Drop for Lock {
 fn try_take(beside: &Path) -> Result<File, fs::TryLockError> {
     // A FIFO of that name would be waited for.
     let mut options = File::options();
-    options.create(true).truncate(false).write(true).custom_flags(files::non_blocking());
+    options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .custom_flags(files::non_blocking());
     let file = options.open(beside).map_err(fs::TryLockError::Error)?;
     file.try_lock()?;
     Ok(file)

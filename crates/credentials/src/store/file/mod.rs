@@ -1,7 +1,9 @@
-//! Records in one JSON file, in the original's own form: `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not
-//! ours are kept as they stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at any moment
-//! leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many records change. Records of logins, which strangers
-//! can have us write, lie in a journal of their own.
+//! Records in one JSON file, in the original's own form:
+//! `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not ours are kept as they
+//! stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at
+//! any moment leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many
+//! records change. Records of logins, which strangers can have us write, lie in a journal of their
+//! own.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -43,7 +45,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens the file at `path`, which need not exist; its directory must. Must be called on a tokio runtime.
+    /// Opens the file at `path`, which need not exist; its directory must. Must be called on a
+    /// tokio runtime.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
         let path = disk::resolve(path)?;
         let lock = Arc::new(Lock::take(&path)?);
@@ -54,25 +57,55 @@ impl FileStore {
         let logins = Journal::open(&path, moved, &lock, clock.clone())?;
         let mut order = Ends::default();
         for (key, text) in &entries {
-            written_end(text).into_iter().for_each(|end| order.note(key, end));
+            written_end(text)
+                .into_iter()
+                .for_each(|end| order.note(key, end));
         }
-        let state = Mutex::new(State { entries, order, version: u64::from(must_write), ..State::default() });
-        let shared = Arc::new(Shared { path, state, changed: Notify::new(), written: watch::Sender::default() });
+        let state = Mutex::new(State {
+            entries,
+            order,
+            version: u64::from(must_write),
+            ..State::default()
+        });
+        let shared = Arc::new(Shared {
+            path,
+            state,
+            changed: Notify::new(),
+            written: watch::Sender::default(),
+        });
         if must_write {
             shared.changed.notify_one();
         }
-        let writer = tokio::spawn(write_changes(Arc::clone(&shared), Arc::downgrade(&lock), clock.clone()));
-        Ok(Self { shared, logins, permits: Permits::new(clock.clone()), clock, writer, _lock: lock })
+        let writer = tokio::spawn(write_changes(
+            Arc::clone(&shared),
+            Arc::downgrade(&lock),
+            clock.clone(),
+        ));
+        Ok(Self {
+            shared,
+            logins,
+            permits: Permits::new(clock.clone()),
+            clock,
+            writer,
+            _lock: lock,
+        })
     }
 
     fn living(&self, text: &RawValue, exact_end: Option<UnixMillis>) -> Option<Record> {
         let entry: Entry<'_> = serde_json::from_str(text.get()).ok()?;
         let expires_at = exact_end.unwrap_or(UnixSeconds(entry.__expires).millis());
-        (expires_at > self.clock.wall()).then(|| Record { value: SecretString::from(entry.value.as_ref()), expires_at })
+        (expires_at > self.clock.wall()).then(|| Record {
+            value: SecretString::from(entry.value.as_ref()),
+            expires_at,
+        })
     }
 
     /// Applies `change`, then waits until a file that has it is on disk.
-    async fn change<T>(&self, operation: &'static str, change: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+    async fn change<T>(
+        &self,
+        operation: &'static str,
+        change: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, StoreError> {
         let mut written = self.shared.written.subscribe();
         let (result, version) = {
             let mut state = locked(&self.shared.state);
@@ -80,8 +113,16 @@ impl FileStore {
             (change(&mut state), state.version)
         };
         self.shared.changed.notify_one();
-        let stopped = |_| StoreError { backend: "file", operation, cause: "the store is closed".to_owned() };
-        let outcome = written.wait_for(|written| written.version >= version).await.map_err(stopped)?.clone();
+        let stopped = |_| StoreError {
+            backend: "file",
+            operation,
+            cause: "the store is closed".to_owned(),
+        };
+        let outcome = written
+            .wait_for(|written| written.version >= version)
+            .await
+            .map_err(stopped)?
+            .clone();
         match outcome.fault {
             None => Ok(result),
             Some(fault) => Err(StoreError { operation, ..fault }),
@@ -120,17 +161,25 @@ impl Records for FileStore {
             return ready(Ok(self.logins.get(key))).boxed();
         }
         let state = locked(&self.shared.state);
-        let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
+        let found = state
+            .entries
+            .get(key)
+            .and_then(|text| self.living(text, state.ends.get(key).copied()));
         ready(Ok(found)).boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         if journal::holds(key) {
             return self.logins.put(key, record).boxed();
         }
         async move {
             let text = written(record)?;
-            self.change("write", |state| state.write(key, text, record.expires_at)).await
+            self.change("write", |state| state.write(key, text, record.expires_at))
+                .await
         }
         .boxed()
     }
@@ -147,8 +196,13 @@ impl Records for FileStore {
         async move {
             let text = written(record)?;
             self.change("write", |state| {
-                let found = state.entries.get(key).and_then(|text| self.living(text, state.ends.get(key).copied()));
-                let may = found.is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+                let found = state
+                    .entries
+                    .get(key)
+                    .and_then(|text| self.living(text, state.ends.get(key).copied()));
+                let may = found.is_none_or(|found| {
+                    gives_way(found.value.expose_secret(), before, &record.value)
+                });
                 if may {
                     state.write(key, text, record.expires_at);
                 }
@@ -167,13 +221,22 @@ impl Records for FileStore {
             if !locked(&self.shared.state).entries.contains_key(key) {
                 return Ok(None);
             }
-            let (text, end) = self.change("take", |state| (state.entries.remove(key), state.ends.remove(key))).await?;
+            let (text, end) = self
+                .change("take", |state| {
+                    (state.entries.remove(key), state.ends.remove(key))
+                })
+                .await?;
             Ok(text.and_then(|text| self.living(&text, end)))
         }
         .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
     }
 

@@ -51,7 +51,11 @@ impl State {
     /// Drops expired records. An entry that is not a record has no expiry and stays.
     fn forget(&mut self, now: UnixMillis) {
         for (end, key) in self.order.passed(now) {
-            let written = self.ends.get(&key).copied().or_else(|| written_end(self.entries.get(&key)?));
+            let written = self
+                .ends
+                .get(&key)
+                .copied()
+                .or_else(|| written_end(self.entries.get(&key)?));
             if written == Some(end) {
                 self.entries.remove(&key);
                 self.ends.remove(&key);
@@ -63,7 +67,10 @@ impl State {
 /// The entries' texts hold the values.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("entries", &self.entries.len()).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("entries", &self.entries.len())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,18 +81,22 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Whether `version` is on disk. One write may cover several notifications; writing again would keep a closed store's lock longer.
+    /// Whether `version` is on disk. One write may cover several notifications; writing again would
+    /// keep a closed store's lock longer.
     pub(super) fn has(&self, version: u64) -> bool {
         self.fault.is_none() && self.version >= version
     }
 }
 
-/// Writes the entries whenever they have changed, and publishes the result. A failed write is retried. Ends with its store.
+/// Writes the entries whenever they have changed, and publishes the result. A failed write is
+/// retried. Ends with its store.
 pub(super) async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {
     loop {
         let failed = shared.written.borrow().fault.is_some();
         if failed {
-            tokio::time::timeout(RETRY, shared.changed.notified()).await.ok();
+            tokio::time::timeout(RETRY, shared.changed.notified())
+                .await
+                .ok();
         } else {
             shared.changed.notified().await;
         }
@@ -109,7 +120,11 @@ pub(super) async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: 
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
-        let fault = fault.map(|cause| StoreError { backend: "file", operation: "write", cause });
+        let fault = fault.map(|cause| StoreError {
+            backend: "file",
+            operation: "write",
+            cause,
+        });
         shared.written.send_replace(Written { version, fault });
         tokio::time::sleep(GATHER).await;
     }

@@ -1,4 +1,5 @@
-//! Apps in Redis: one hash beside the records, an object by appid, which has no end and so never goes.
+//! Apps in Redis: one hash beside the records, an object by appid, which has no end and so never
+//! goes.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +15,30 @@ impl Apps for RedisStore {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
         async move {
             let key = self.names.apps();
-            let found = self.link.run(true, |connection| read_apps(connection, &key)).await.map_err(failed("read"))?;
-            Ok(found.iter().filter_map(|(app_id, text)| apps::from_json(app_id, text)).collect())
+            let found = self
+                .link
+                .run(true, |connection| read_apps(connection, &key))
+                .await
+                .map_err(failed("read"))?;
+            Ok(found
+                .iter()
+                .filter_map(|(app_id, text)| apps::from_json(app_id, text))
+                .collect())
         }
         .boxed()
     }
 
-    fn find_app<'a>(&'a self, app_id: &'a str) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+    fn find_app<'a>(
+        &'a self,
+        app_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
         async move {
             let key = self.names.apps();
-            let found = self.link.run(true, |connection| read_app(connection, &key, app_id)).await.map_err(failed("read"))?;
+            let found = self
+                .link
+                .run(true, |connection| read_app(connection, &key, app_id))
+                .await
+                .map_err(failed("read"))?;
             Ok(found.and_then(|text| apps::from_json(app_id, &text)))
         }
         .boxed()
@@ -32,21 +47,40 @@ impl Apps for RedisStore {
     fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let key = self.names.apps();
-            self.link.run(true, |connection| write_app(connection, &key, app)).await.map_err(failed("write"))
+            self.link
+                .run(true, |connection| write_app(connection, &key, app))
+                .await
+                .map_err(failed("write"))
         }
         .boxed()
     }
 }
 
 async fn read_apps(mut connection: Connection, key: &str) -> RedisResult<BTreeMap<String, String>> {
-    redis::cmd("HGETALL").arg(key).query_async(&mut connection).await
+    redis::cmd("HGETALL")
+        .arg(key)
+        .query_async(&mut connection)
+        .await
 }
 
-async fn read_app(mut connection: Connection, key: &str, app_id: &str) -> RedisResult<Option<String>> {
-    redis::cmd("HGET").arg(key).arg(app_id).query_async(&mut connection).await
+async fn read_app(
+    mut connection: Connection,
+    key: &str,
+    app_id: &str,
+) -> RedisResult<Option<String>> {
+    redis::cmd("HGET")
+        .arg(key)
+        .arg(app_id)
+        .query_async(&mut connection)
+        .await
 }
 
 async fn write_app(mut connection: Connection, key: &str, app: &StoredApp) -> RedisResult<()> {
     let text = apps::to_json(app).map_err(|_| unwritable())?;
-    redis::cmd("HSET").arg(key).arg(&app.app_id).arg(text).query_async(&mut connection).await
+    redis::cmd("HSET")
+        .arg(key)
+        .arg(&app.app_id)
+        .arg(text)
+        .query_async(&mut connection)
+        .await
 }

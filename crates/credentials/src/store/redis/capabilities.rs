@@ -1,5 +1,6 @@
-//! What this server does not support, detected by using it. Proxies and restricted users refuse scripts, `PUBLISH` or `SUBSCRIBE`. Each
-//! refusal is logged once, with the server's words and what it costs. It is retried on a new connection and every ten minutes.
+//! What this server does not support, detected by using it. Proxies and restricted users refuse
+//! scripts, `PUBLISH` or `SUBSCRIBE`. Each refusal is logged once, with the server's words and what
+//! it costs. It is retried on a new connection and every ten minutes.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use clock::{Clock, SteadyMillis};
 /// How long an answered refusal counts on the connection that it came over.
 const RETRY: Duration = Duration::from_secs(600);
 
-/// The same for a connection that ended instead of an answer, which may have other causes: doubled each time, up to [`RETRY`].
+/// The same for a connection that ended instead of an answer, which may have other causes: doubled
+/// each time, up to [`RETRY`].
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// What a server may lack.
@@ -64,21 +66,32 @@ impl Feature {
             Self::Publish => {
                 "other instances are not notified of what this one writes: they see it when they next read, within a second"
             }
-            Self::Subscribe => "this instance is not notified of what others write: it sees it when it next reads, within a second",
+            Self::Subscribe => {
+                "this instance is not notified of what others write: it sees it when it next reads, within a second"
+            }
         }
     }
 }
 
 impl Capabilities {
     pub(super) fn new(place: String, clock: Clock) -> Self {
-        Self { place, clock, states: Mutex::default() }
+        Self {
+            place,
+            clock,
+            states: Mutex::default(),
+        }
     }
 
     /// Whether to try it on this connection.
     pub(super) fn allows(&self, feature: Feature, connection: u64) -> bool {
         let states = locked(&self.states);
-        let Some(refusal) = &states[feature as usize].refusal else { return true };
-        refusal.connection.is_some_and(|refused| refused != connection) || self.clock.steady() >= refusal.until
+        let Some(refusal) = &states[feature as usize].refusal else {
+            return true;
+        };
+        refusal
+            .connection
+            .is_some_and(|refused| refused != connection)
+            || self.clock.steady() >= refusal.until
     }
 
     /// Whether it has worked, and has not been refused since.
@@ -92,21 +105,41 @@ impl Capabilities {
         let mut states = locked(&self.states);
         let state = &mut states[feature as usize];
         if std::mem::take(&mut state.is_reported) {
-            tracing::info!(store.place = self.place, "redis supports {} again", feature.name());
+            tracing::info!(
+                store.place = self.place,
+                "redis supports {} again",
+                feature.name()
+            );
         }
-        *state = State { has_worked: true, ..State::default() };
+        *state = State {
+            has_worked: true,
+            ..State::default()
+        };
     }
 
-    /// Notes an error that may mean a lack. For a script, call it only after plain commands have done the same.
+    /// Notes an error that may mean a lack. For a script, call it only after plain commands have
+    /// done the same.
     pub(super) fn failed(&self, feature: Feature, connection: u64, error: &RedisError) {
         let mut states = locked(&self.states);
         let (state, now) = (&mut states[feature as usize], self.clock.steady());
         if fault::is_refusal(error) {
-            state.refusal = Some(Refusal { connection: Some(connection), until: now.plus(RETRY) });
+            state.refusal = Some(Refusal {
+                connection: Some(connection),
+                until: now.plus(RETRY),
+            });
             self.report(feature, state, &fault::said(error));
-        } else if fault::is_lost(error) && !state.has_worked && state.refusal.as_ref().is_none_or(|refusal| refusal.until <= now) {
+        } else if fault::is_lost(error)
+            && !state.has_worked
+            && state
+                .refusal
+                .as_ref()
+                .is_none_or(|refusal| refusal.until <= now)
+        {
             let pause = DOUBT.saturating_mul(1 << state.lost.min(8)).min(RETRY);
-            state.refusal = Some(Refusal { connection: None, until: now.plus(pause) });
+            state.refusal = Some(Refusal {
+                connection: None,
+                until: now.plus(pause),
+            });
             state.lost += 1;
             // For scripts, `confirm` reports it.
             if feature != Feature::Scripts {
@@ -127,7 +160,11 @@ impl Capabilities {
     fn report(&self, feature: Feature, state: &mut State, said: &str) {
         if !std::mem::replace(&mut state.is_reported, true) {
             let (name, cost) = (feature.name(), feature.cost());
-            tracing::warn!(store.place = self.place, said, "redis refuses {name}: {cost}");
+            tracing::warn!(
+                store.place = self.place,
+                said,
+                "redis refuses {name}: {cost}"
+            );
         }
     }
 }
@@ -156,7 +193,9 @@ mod tests {
     fn a_refusal_counts_for_its_connection_and_ten_minutes() {
         let (capabilities, clock) = subject();
         capabilities.failed(Feature::Publish, 1, &refusal());
-        assert!(!capabilities.allows(Feature::Publish, 1) && capabilities.allows(Feature::Publish, 2));
+        assert!(
+            !capabilities.allows(Feature::Publish, 1) && capabilities.allows(Feature::Publish, 2)
+        );
         assert!(capabilities.allows(Feature::Scripts, 1), "each for itself");
         clock.advance(RETRY);
         assert!(capabilities.allows(Feature::Publish, 1));
@@ -167,7 +206,10 @@ mod tests {
         let (capabilities, clock) = subject();
         for pause in [30, 60, 120, 240, 480, 600, 600] {
             capabilities.failed(Feature::Scripts, 1, &closed());
-            assert!(!capabilities.allows(Feature::Scripts, 2), "on any connection");
+            assert!(
+                !capabilities.allows(Feature::Scripts, 2),
+                "on any connection"
+            );
             clock.advance(Duration::from_secs(pause) - Duration::from_millis(1));
             assert!(!capabilities.allows(Feature::Scripts, 2), "{pause}");
             clock.advance(Duration::from_millis(1));

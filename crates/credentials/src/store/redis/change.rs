@@ -1,5 +1,5 @@
-//! A change that depends on what is there. A script does it in one step; on a server that refuses scripts the same is done with plain
-//! commands, as safely as those allow.
+//! A change that depends on what is there. A script does it in one step; on a server that refuses
+//! scripts the same is done with plain commands, as safely as those allow.
 
 use redis::{FromRedisValue, RedisResult};
 
@@ -7,7 +7,8 @@ use super::capabilities::{Capabilities, Feature};
 use super::connection::Connection;
 use super::fault;
 
-/// A change of one key, in both of its forms. They leave the same behind, so that instances with and without scripts may share a Redis.
+/// A change of one key, in both of its forms. They leave the same behind, so that instances with
+/// and without scripts may share a Redis.
 pub(super) trait Change: Sync {
     type Outcome: FromRedisValue + Send;
 
@@ -18,7 +19,11 @@ pub(super) trait Change: Sync {
     fn arguments(&self) -> Vec<String>;
 
     /// The same with plain commands.
-    fn plain(&self, connection: Connection, key: &str) -> impl Future<Output = RedisResult<Self::Outcome>> + Send;
+    fn plain(
+        &self,
+        connection: Connection,
+        key: &str,
+    ) -> impl Future<Output = RedisResult<Self::Outcome>> + Send;
 }
 
 /// Carries out `change` on `key`.
@@ -45,13 +50,26 @@ pub(super) async fn apply<C: Change>(
         capabilities.failed(Feature::Scripts, number, &error);
         return Err(error);
     }
-    // An error of a script can have many causes. It is a refusal of scripts if the same change succeeds without.
+    // An error of a script can have many causes. It is a refusal of scripts if the same change
+    // succeeds without.
     let outcome = change.plain(connection, key).await?;
     capabilities.failed(Feature::Scripts, number, &error);
     Ok(outcome)
 }
 
-/// Sends the script's text each time: these calls are rare, and a restarted or promoted server has forgotten what it was taught.
-async fn eval<T: FromRedisValue>(mut connection: Connection, code: &str, key: &str, args: &[String]) -> RedisResult<T> {
-    redis::cmd("EVAL").arg(code).arg(1).arg(key).arg(args).query_async(&mut connection).await
+/// Sends the script's text each time: these calls are rare, and a restarted or promoted server has
+/// forgotten what it was taught.
+async fn eval<T: FromRedisValue>(
+    mut connection: Connection,
+    code: &str,
+    key: &str,
+    args: &[String],
+) -> RedisResult<T> {
+    redis::cmd("EVAL")
+        .arg(code)
+        .arg(1)
+        .arg(key)
+        .arg(args)
+        .query_async(&mut connection)
+        .await
 }

@@ -1,5 +1,5 @@
-//! The changes that the store makes, each as a script and with plain commands. A script touches one key and publishes nothing: many
-//! proxies refuse a script that does.
+//! The changes that the store makes, each as a script and with plain commands. A script touches one
+//! key and publishes nothing: many proxies refuse a script that does.
 
 use std::time::Duration;
 
@@ -19,8 +19,7 @@ pub(super) struct Take;
 impl Change for Take {
     type Outcome = Left;
 
-    const SCRIPT: &'static str =
-        "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
+    const SCRIPT: &'static str = "local found = { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1]) } redis.call('DEL', KEYS[1]) return found";
 
     fn arguments(&self) -> Vec<String> {
         Vec::new()
@@ -32,12 +31,16 @@ impl Change for Take {
         if found.1.is_none() {
             return Ok(found);
         }
-        let deleted: i64 = redis::cmd("DEL").arg(key).query_async(&mut connection).await?;
+        let deleted: i64 = redis::cmd("DEL")
+            .arg(key)
+            .query_async(&mut connection)
+            .await?;
         Ok(if deleted == 1 { found } else { (-2, None) })
     }
 }
 
-/// Writes unless an unexpired value other than `before` (which the caller saw) and `new` is there. Anything but a string is overwritten.
+/// Writes unless an unexpired value other than `before` (which the caller saw) and `new` is there.
+/// Anything but a string is overwritten.
 pub(super) struct Replace<'a> {
     pub(super) before: String,
     pub(super) new: String,
@@ -54,24 +57,41 @@ impl Change for Replace<'_> {
         redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1";
 
     fn arguments(&self) -> Vec<String> {
-        vec![self.before.clone(), self.new.clone(), self.span.0.to_owned(), self.span.1.to_string()]
+        vec![
+            self.before.clone(),
+            self.new.clone(),
+            self.span.0.to_owned(),
+            self.span.1.to_string(),
+        ]
     }
 
     /// Under a lock that all who write this way take, between reading and writing.
     async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
         loop {
             let mut held = self.lock.take(&mut connection).await?;
-            let found = match redis::cmd("GET").arg(key).query_async::<Option<Vec<u8>>>(&mut connection).await {
+            let found = match redis::cmd("GET")
+                .arg(key)
+                .query_async::<Option<Vec<u8>>>(&mut connection)
+                .await
+            {
                 Err(error) if is_wrong_type(&error) => None,
                 found => found?,
             };
-            let gives_way = found.is_none_or(|found| found == self.before.as_bytes() || found == self.new.as_bytes());
+            let gives_way = found.is_none_or(|found| {
+                found == self.before.as_bytes() || found == self.new.as_bytes()
+            });
             if gives_way && !held.is_sure() {
                 continue;
             }
             if gives_way {
                 let (unit, amount) = self.span;
-                redis::cmd("SET").arg(key).arg(&self.new).arg(unit).arg(amount).query_async::<()>(&mut connection).await?;
+                redis::cmd("SET")
+                    .arg(key)
+                    .arg(&self.new)
+                    .arg(unit)
+                    .arg(amount)
+                    .query_async::<()>(&mut connection)
+                    .await?;
             }
             held.release(&mut connection).await;
             return Ok(gives_way);
@@ -79,8 +99,9 @@ impl Change for Replace<'_> {
     }
 }
 
-/// Takes a lease. An owner that asks again, because the first answer was lost, still has it. A lease with an expiry far too late, because
-/// the server's clock was set back or it was made by hand, is shortened.
+/// Takes a lease. An owner that asks again, because the first answer was lost, still has it. A
+/// lease with an expiry far too late, because the server's clock was set back or it was made by
+/// hand, is shortened.
 pub(super) struct TakeLease<'a> {
     pub(super) owner: &'a str,
     pub(super) millis: u64,
@@ -107,18 +128,32 @@ impl Change for TakeLease<'_> {
             }
             let (left, found) = match read(&mut connection, key).await {
                 Err(error) if is_wrong_type(&error) => {
-                    redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+                    redis::cmd("DEL")
+                        .arg(key)
+                        .query_async::<()>(&mut connection)
+                        .await?;
                     continue;
                 }
                 found => found?,
             };
             let Some(found) = found else { continue };
             let is_ours = found == self.owner.as_bytes();
-            if is_ours || left < 0 || u64::try_from(left).is_ok_and(|left| left > self.millis.saturating_mul(4)) {
+            if is_ours
+                || left < 0
+                || u64::try_from(left).is_ok_and(|left| left > self.millis.saturating_mul(4))
+            {
                 let mut prolong = redis::pipe();
-                prolong.cmd("PEXPIRE").arg(key).arg(self.millis).ignore().cmd("GET").arg(key);
+                prolong
+                    .cmd("PEXPIRE")
+                    .arg(key)
+                    .arg(self.millis)
+                    .ignore()
+                    .cmd("GET")
+                    .arg(key);
                 // Read again: it may have ended and become another's in between.
-                let (found,) = prolong.query_async::<(Option<Vec<u8>>,)>(&mut connection).await?;
+                let (found,) = prolong
+                    .query_async::<(Option<Vec<u8>>,)>(&mut connection)
+                    .await?;
                 return Ok(is_ours && found.is_some_and(|found| found == self.owner.as_bytes()));
             }
             return Ok(false);
@@ -149,11 +184,15 @@ impl Change for ReleaseLease<'_> {
             Err(error) if is_wrong_type(&error) => return Ok(false),
             found => found?,
         };
-        let is_safe = u64::try_from(left).is_ok_and(|left| Duration::from_millis(left) > self.margin);
+        let is_safe =
+            u64::try_from(left).is_ok_and(|left| Duration::from_millis(left) > self.margin);
         if !is_safe || found.is_none_or(|found| found != self.owner.as_bytes()) {
             return Ok(false);
         }
-        redis::cmd("DEL").arg(key).query_async(&mut connection).await
+        redis::cmd("DEL")
+            .arg(key)
+            .query_async(&mut connection)
+            .await
     }
 }
 
@@ -165,10 +204,18 @@ async fn read(connection: &mut Connection, key: &str) -> RedisResult<Left> {
 }
 
 /// Writes what ends after so many milliseconds, if nothing is there.
-pub(super) async fn set_absent(connection: &mut Connection, key: &str, text: &str, millis: u64) -> RedisResult<bool> {
+pub(super) async fn set_absent(
+    connection: &mut Connection,
+    key: &str,
+    text: &str,
+    millis: u64,
+) -> RedisResult<bool> {
     let mut set = redis::cmd("SET");
     set.arg(key).arg(text).arg("NX").arg("PX").arg(millis);
-    Ok(set.query_async::<Option<String>>(connection).await?.is_some())
+    Ok(set
+        .query_async::<Option<String>>(connection)
+        .await?
+        .is_some())
 }
 
 pub(super) fn is_wrong_type(error: &redis::RedisError) -> bool {

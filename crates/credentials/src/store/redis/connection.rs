@@ -28,7 +28,8 @@ impl Connection {
         matches!(self.wire, Wire::Cluster(_))
     }
 
-    /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead node costs some notices, not all.
+    /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead
+    /// node costs some notices, not all.
     pub(super) async fn publish(&mut self, channel: &str, text: &str) -> RedisResult<()> {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channel).arg(text);
@@ -50,7 +51,12 @@ impl ConnectionLike for Connection {
         }
     }
 
-    fn req_packed_commands<'a>(&'a mut self, pipeline: &'a Pipeline, offset: usize, count: usize) -> RedisFuture<'a, Vec<Value>> {
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
         match &mut self.wire {
             Wire::Single(one) => one.req_packed_commands(pipeline, offset, count),
             Wire::Cluster(many) => many.req_packed_commands(pipeline, offset, count),

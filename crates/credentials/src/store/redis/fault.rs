@@ -1,5 +1,6 @@
-//! What a fault of Redis means: in words that say what to do, and for the connection it came over. The words quote what the server
-//! said, without the arguments that it quotes itself, and never hold a password.
+//! What a fault of Redis means: in words that say what to do, and for the connection it came over.
+//! The words quote what the server said, without the arguments that it quotes itself, and never
+//! hold a password.
 
 use redis::{ErrorKind, RedisError};
 
@@ -25,7 +26,11 @@ pub(super) enum Verdict {
 
 /// The word that Redis begins an error with, also for the first error of a pipeline.
 pub(super) fn code(error: &RedisError) -> Option<String> {
-    error.clone().into_server_errors()?.first().map(|(_, error)| error.code().to_owned())
+    error
+        .clone()
+        .into_server_errors()?
+        .first()
+        .map(|(_, error)| error.code().to_owned())
 }
 
 /// Whether a server says so that has no password at all.
@@ -63,7 +68,8 @@ const NO_REFUSALS: [&str; 16] = [
     "EXECABORT",
 ];
 
-/// Whether the server answered that it does not take this command, in whichever words: proxies have many.
+/// Whether the server answered that it does not take this command, in whichever words: proxies have
+/// many.
 pub(super) fn is_refusal(error: &RedisError) -> bool {
     code(error).is_some_and(|code| !NO_REFUSALS.contains(&code.as_str()))
 }
@@ -73,20 +79,36 @@ pub(super) fn is_lost(error: &RedisError) -> bool {
     code(error).is_none() && error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-/// What the server said, in one short line. What may be one of our arguments is left out: what Redis lists as such, and whatever is as
-/// long as a token.
+/// What the server said, in one short line. What may be one of our arguments is left out: what
+/// Redis lists as such, and whatever is as long as a token.
 pub(super) fn said(error: &RedisError) -> String {
-    let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, error)| error.clone()));
-    let Some(first) = first else { return error.category().to_owned() };
+    let first = error
+        .clone()
+        .into_server_errors()
+        .and_then(|errors| errors.first().map(|(_, error)| error.clone()));
+    let Some(first) = first else {
+        return error.category().to_owned();
+    };
     if !first.code().chars().all(|c| c.is_ascii_alphabetic()) {
         return "an error of its own".to_owned();
     }
     let detail = first.details().unwrap_or_default();
-    let detail = ARGUMENTS.iter().filter_map(|words| detail.find(words)).min().map_or(detail, |at| &detail[..at]);
+    let detail = ARGUMENTS
+        .iter()
+        .filter_map(|words| detail.find(words))
+        .min()
+        .map_or(detail, |at| &detail[..at]);
     let is_short = |word: &&str| word.len() <= LONGEST_WORD;
-    let words = detail.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let words: Vec<&str> = words.map(|word| Some(word).filter(is_short).unwrap_or("…")).take(MOST_WORDS).collect();
-    format!("{} {}", first.code(), words.join(" ")).trim_end_matches([' ', ',']).to_owned()
+    let words = detail
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty());
+    let words: Vec<&str> = words
+        .map(|word| Some(word).filter(is_short).unwrap_or("…"))
+        .take(MOST_WORDS)
+        .collect();
+    format!("{} {}", first.code(), words.join(" "))
+        .trim_end_matches([' ', ','])
+        .to_owned()
 }
 
 /// How Redis begins the list of the arguments that it was given.
@@ -107,12 +129,16 @@ pub(super) fn of_password() -> RedisError {
     RedisError::from((ErrorKind::AuthenticationFailed, "the password was refused"))
 }
 
-/// The error of a `SELECT`. A server with fewer databases keeps its own error; one that knows no `SELECT` gets a plain one.
+/// The error of a `SELECT`. A server with fewer databases keeps its own error; one that knows no
+/// `SELECT` gets a plain one.
 pub(super) fn of_select(error: RedisError, db: i64) -> RedisError {
     if !is_refusal(&error) || says(&error, "DB index") {
         return error;
     }
-    let words = format!("it has no database {db} (it said: {}): take `db` out, or use `prefix` to keep sites apart", said(&error));
+    let words = format!(
+        "it has no database {db} (it said: {}): take `db` out, or use `prefix` to keep sites apart",
+        said(&error)
+    );
     RedisError::from((ErrorKind::InvalidClientConfig, "no such database", words))
 }
 
@@ -124,78 +150,122 @@ fn says(error: &RedisError, words: &str) -> bool {
 pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
     let code = code(error);
     let (connection, words) = match (code.as_deref(), error.kind()) {
-        (Some("NOAUTH"), _) => {
-            (Verdict::Astray, format!("{place} wants a password: set `password` or write redis://:PASSWORD@host"))
-        }
+        (Some("NOAUTH"), _) => (
+            Verdict::Astray,
+            format!("{place} wants a password: set `password` or write redis://:PASSWORD@host"),
+        ),
         (Some("WRONGPASS"), _) => (Verdict::Astray, refused_password(place)),
         (_, ErrorKind::AuthenticationFailed) => (Verdict::Astray, refused_password(place)),
-        (Some("ERR"), _) if says(error, "DB index") => {
-            (Verdict::Astray, format!("{place} has no database of that number: correct `db`"))
-        }
+        (Some("ERR"), _) if says(error, "DB index") => (
+            Verdict::Astray,
+            format!("{place} has no database of that number: correct `db`"),
+        ),
         (Some("NOPERM"), _) => (
             Verdict::Sound,
             format!(
                 "the user at {place} may not do this: allow it the prefix's keys and +get +set +del +incr +decr +pttl +pexpire +eval +hset +hget +hgetall +publish"
             ),
         ),
-        (Some("READONLY"), _) => {
-            (Verdict::Astray, format!("{place} is a read-only replica: point to the master, or to the sentinels that know it"))
-        }
-        (Some("MASTERDOWN"), _) => (Verdict::Astray, format!("{place} is a replica that lost its master")),
+        (Some("READONLY"), _) => (
+            Verdict::Astray,
+            format!(
+                "{place} is a read-only replica: point to the master, or to the sentinels that know it"
+            ),
+        ),
+        (Some("MASTERDOWN"), _) => (
+            Verdict::Astray,
+            format!("{place} is a replica that lost its master"),
+        ),
         (Some("OOM"), _) => (
             Verdict::Sound,
-            format!("{place} is out of memory: raise its `maxmemory` or set a `maxmemory-policy` that evicts volatile keys"),
+            format!(
+                "{place} is out of memory: raise its `maxmemory` or set a `maxmemory-policy` that evicts volatile keys"
+            ),
         ),
-        (Some("MISCONF"), _) => {
-            (Verdict::Sound, format!("{place} takes no writes because it cannot save to its disk: see its own log"))
-        }
+        (Some("MISCONF"), _) => (
+            Verdict::Sound,
+            format!("{place} takes no writes because it cannot save to its disk: see its own log"),
+        ),
         (Some("LOADING"), _) => (Verdict::Sound, format!("{place} is still loading its data")),
-        (Some("MOVED" | "ASK"), _) => {
-            (Verdict::Astray, format!("{place} belongs to a cluster: name its nodes, or write redis+cluster://host"))
-        }
-        (Some("CLUSTERDOWN" | "TRYAGAIN"), _) => {
-            (Verdict::Astray, format!("{place} has no master for a part of the keys just now"))
-        }
+        (Some("MOVED" | "ASK"), _) => (
+            Verdict::Astray,
+            format!("{place} belongs to a cluster: name its nodes, or write redis+cluster://host"),
+        ),
+        (Some("CLUSTERDOWN" | "TRYAGAIN"), _) => (
+            Verdict::Astray,
+            format!("{place} has no master for a part of the keys just now"),
+        ),
         (Some(_), _) => (Verdict::Sound, format!("{place} answered: {}", said(error))),
-        (None, ErrorKind::MasterNameNotFoundBySentinel) => (Verdict::Astray, format!("no sentinel knows that master ({place})")),
-        (None, _) if error.is_connection_refusal() => {
-            (Verdict::Lost, format!("nothing listens at {place}: start Redis there or correct the address"))
+        (None, ErrorKind::MasterNameNotFoundBySentinel) => (
+            Verdict::Astray,
+            format!("no sentinel knows that master ({place})"),
+        ),
+        (None, _) if error.is_connection_refusal() => (
+            Verdict::Lost,
+            format!("nothing listens at {place}: start Redis there or correct the address"),
+        ),
+        (None, _) if error.is_timeout() => {
+            (Verdict::Lost, format!("{place} did not answer in time"))
         }
-        (None, _) if error.is_timeout() => (Verdict::Lost, format!("{place} did not answer in time")),
-        (None, ErrorKind::Io) if error.is_connection_dropped() => (Verdict::Lost, format!("the connection to {place} broke off")),
+        (None, ErrorKind::Io) if error.is_connection_dropped() => (
+            Verdict::Lost,
+            format!("the connection to {place} broke off"),
+        ),
         (None, ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) => {
             (Verdict::Lost, format!("{place} cannot be reached: {error}"))
         }
-        (None, ErrorKind::InvalidClientConfig) if error.detail().is_some() => {
-            (Verdict::Astray, format!("{place}: {}", error.detail().unwrap_or_default()))
-        }
+        (None, ErrorKind::InvalidClientConfig) if error.detail().is_some() => (
+            Verdict::Astray,
+            format!("{place}: {}", error.detail().unwrap_or_default()),
+        ),
         // Ours, found before anything was sent, or between two commands.
-        (None, ErrorKind::Client) => (Verdict::Sound, error.detail().map_or_else(|| error.to_string(), str::to_owned)),
-        (None, ErrorKind::UnexpectedReturnType) => (Verdict::Sound, format!("{place} answered in an unexpected form")),
-        (None, _) => (Verdict::Lost, format!("{place} failed: {}", error.category())),
+        (None, ErrorKind::Client) => (
+            Verdict::Sound,
+            error
+                .detail()
+                .map_or_else(|| error.to_string(), str::to_owned),
+        ),
+        (None, ErrorKind::UnexpectedReturnType) => (
+            Verdict::Sound,
+            format!("{place} answered in an unexpected form"),
+        ),
+        (None, _) => (
+            Verdict::Lost,
+            format!("{place} failed: {}", error.category()),
+        ),
     };
     Fault { words, connection }
 }
 
-/// As [`judge`], for what came over a connection to a cluster: it goes on serving the other nodes' keys when one is dead, and the others point
-/// to the dead one.
+/// As [`judge`], for what came over a connection to a cluster: it goes on serving the other nodes'
+/// keys when one is dead, and the others point to the dead one.
 pub(super) fn judge_in_cluster(error: &RedisError, place: &str) -> Fault {
     let fault = judge(error, place);
-    let is_of_a_node = matches!(code(error).as_deref(), None | Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN"));
+    let is_of_a_node = matches!(
+        code(error).as_deref(),
+        None | Some("MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN")
+    );
     if !is_of_a_node || fault.connection == Verdict::Sound {
         return fault;
     }
-    let words = format!("a node of the {place} cannot be reached, or has no successor yet: a part of the keys is not served");
+    let words = format!(
+        "a node of the {place} cannot be reached, or has no successor yet: a part of the keys is not served"
+    );
     Fault { words, ..fault }
 }
 
 /// The words for an end of patience.
 pub(super) fn silence(place: &str, timeout: std::time::Duration) -> String {
-    format!("{place} did not answer within {}", humantime::format_duration(timeout))
+    format!(
+        "{place} did not answer within {}",
+        humantime::format_duration(timeout)
+    )
 }
 
 fn refused_password(place: &str) -> String {
-    format!("{place} refused the password: correct `password` (and `user`), or take them out if it has none")
+    format!(
+        "{place} refused the password: correct `password` (and `user`), or take them out if it has none"
+    )
 }
 
 #[cfg(test)]
@@ -205,7 +275,10 @@ mod tests {
     #[test]
     fn what_redis_quotes_of_our_arguments_stays_out_of_the_words() {
         for error in [
-            redis::make_extension_error("ERR".into(), Some("unknown command 'SETT', with args beginning with: 'SECRET'".into())),
+            redis::make_extension_error(
+                "ERR".into(),
+                Some("unknown command 'SETT', with args beginning with: 'SECRET'".into()),
+            ),
             redis::make_extension_error("SECRET-ish".into(), Some("SECRET".into())),
         ] {
             let fault = judge(&error, "redis");
@@ -215,17 +288,34 @@ mod tests {
 
     #[test]
     fn a_read_only_server_is_astray_and_a_full_one_is_sound() {
-        let of = |code: &str| judge(&redis::make_extension_error(code.into(), None), "redis").connection;
-        assert_eq!((of("READONLY"), of("OOM"), of("NOAUTH")), (Verdict::Astray, Verdict::Sound, Verdict::Astray));
+        let of =
+            |code: &str| judge(&redis::make_extension_error(code.into(), None), "redis").connection;
+        assert_eq!(
+            (of("READONLY"), of("OOM"), of("NOAUTH")),
+            (Verdict::Astray, Verdict::Sound, Verdict::Astray)
+        );
     }
 
     #[test]
     fn a_cluster_is_not_told_to_be_a_cluster_when_a_node_of_it_is_dead() {
-        let of = |code: &str| judge_in_cluster(&redis::make_extension_error(code.into(), None), "redis cluster at h:1");
+        let of = |code: &str| {
+            judge_in_cluster(
+                &redis::make_extension_error(code.into(), None),
+                "redis cluster at h:1",
+            )
+        };
         for code in ["MOVED", "CLUSTERDOWN"] {
-            assert!(of(code).words.starts_with("a node of the redis cluster at h:1 cannot be reached"), "{:?}", of(code));
+            assert!(
+                of(code)
+                    .words
+                    .starts_with("a node of the redis cluster at h:1 cannot be reached"),
+                "{:?}",
+                of(code)
+            );
             assert_eq!(of(code).connection, Verdict::Astray);
         }
-        assert!(of("OOM").words.contains("out of memory") && of("NOAUTH").words.contains("password"));
+        assert!(
+            of("OOM").words.contains("out of memory") && of("NOAUTH").words.contains("password")
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! Options of other Redis clients that have no effect here, and why. They are named in a warning and do no harm.
+//! Options of other Redis clients that have no effect here, and why. They are named in a warning
+//! and do no harm.
 
-const CONNECTING: &str = "jsdkd connects when it needs to, tries again by itself, and gives up after `timeout`";
+const CONNECTING: &str =
+    "jsdkd connects when it needs to, tries again by itself, and gives up after `timeout`";
 const SOCKET: &str = "jsdkd sets up its sockets itself";
 const ANSWERS: &str = "it is about how that client's commands and answers are written";
 const TOPOLOGY: &str = "jsdkd finds the servers of a cluster or of sentinels itself";
@@ -122,11 +124,34 @@ const IDLE: [(&str, &[&str]); 6] = [
             "defaults",
         ],
     ),
-    (TTL, &["ttl", "defaultTtl", "max", "refreshThreshold", "isCacheable", "isCacheableValue", "store"]),
-    (NAME, &["connectionName", "clientName", "client_name", "clientInfoTag", "disableClientInfo", "setinfo"]),
+    (
+        TTL,
+        &[
+            "ttl",
+            "defaultTtl",
+            "max",
+            "refreshThreshold",
+            "isCacheable",
+            "isCacheableValue",
+            "store",
+        ],
+    ),
+    (
+        NAME,
+        &[
+            "connectionName",
+            "clientName",
+            "client_name",
+            "clientInfoTag",
+            "disableClientInfo",
+            "setinfo",
+        ],
+    ),
 ];
 
 /// Why the option of that name has no effect; `None`: it has one, or is unknown.
 pub(super) fn reason(key: &str) -> Option<&'static str> {
-    IDLE.iter().find(|(_, names)| names.contains(&key)).map(|(why, _)| *why)
+    IDLE.iter()
+        .find(|(_, names)| names.contains(&key))
+        .map(|(why, _)| *why)
 }

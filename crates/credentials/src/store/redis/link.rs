@@ -1,6 +1,7 @@
-//! The one connection to Redis: made when first needed, dropped when it fails, made again with a pause (`reconnect.rs`). Every
-//! request ends within the configured timeout, connecting included; while Redis is down the remembered cause is returned at once.
-//! Nothing here depends on keys and values.
+//! The one connection to Redis: made when first needed, dropped when it fails, made again with a
+//! pause (`reconnect.rs`). Every request ends within the configured timeout, connecting included;
+//! while Redis is down the remembered cause is returned at once. Nothing here depends on keys and
+//! values.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,12 +22,24 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(dialer: Arc<Dialer>) -> Self {
         let (place, timeout) = (dialer.place(), dialer.timeout());
-        Self { core: Arc::new(Core { dialer, place, timeout, state: Mutex::default() }) }
+        Self {
+            core: Arc::new(Core {
+                dialer,
+                place,
+                timeout,
+                state: Mutex::default(),
+            }),
+        }
     }
 
-    /// Runs `request`. Repeats it once on a new connection if it reached the wrong server, or if the connection was lost and the request
-    /// is `repeatable`, so that a server's restart or idle timeout costs the caller nothing. The error is the cause in words.
-    pub(super) async fn run<T, F>(&self, repeatable: bool, request: impl Fn(Connection) -> F) -> Result<T, String>
+    /// Runs `request`. Repeats it once on a new connection if it reached the wrong server, or if
+    /// the connection was lost and the request is `repeatable`, so that a server's restart or idle
+    /// timeout costs the caller nothing. The error is the cause in words.
+    pub(super) async fn run<T, F>(
+        &self,
+        repeatable: bool,
+        request: impl Fn(Connection) -> F,
+    ) -> Result<T, String>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -37,7 +50,11 @@ impl Link {
             loop {
                 let (number, connection) = core.connection().await?;
                 in_use = Some(number);
-                let judge = if connection.is_cluster() { judge_in_cluster } else { judge };
+                let judge = if connection.is_cluster() {
+                    judge_in_cluster
+                } else {
+                    judge
+                };
                 let error = match request(connection).await {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,

@@ -1,7 +1,8 @@
-//! A short lock in Redis for a change that takes several plain commands. It ends by itself, so a process that dies holds up nobody for long.
+//! A short lock in Redis for a change that takes several plain commands. It ends by itself, so a
+//! process that dies holds up nobody for long.
 //!
-//! It is as good as a lock with an end can be: if the holder's last command is on its way for longer than the lock lasts, another one
-//! may have come in between.
+//! It is as good as a lock with an end can be: if the holder's last command is on its way for
+//! longer than the lock lasts, another one may have come in between.
 
 use std::time::Duration;
 
@@ -30,12 +31,21 @@ pub(super) struct Held<'a> {
 
 impl Lock<'_> {
     pub(super) async fn take(&self, connection: &mut Connection) -> RedisResult<Held<'_>> {
-        let (begun, owner) = (self.clock.steady(), format!("{:016x}", rand::random::<u64>()));
-        let millis = u64::try_from(self.lasts.as_millis()).unwrap_or(u64::MAX).max(2);
+        let (begun, owner) = (
+            self.clock.steady(),
+            format!("{:016x}", rand::random::<u64>()),
+        );
+        let millis = u64::try_from(self.lasts.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(2);
         loop {
             let since = self.clock.steady();
             if set_absent(connection, &self.key, &owner, millis).await? {
-                return Ok(Held { lock: self, since, owner });
+                return Ok(Held {
+                    lock: self,
+                    since,
+                    owner,
+                });
             }
             if begun.until(self.clock.steady()) >= self.lasts * 2 {
                 return Err(RedisError::from((
@@ -44,7 +54,10 @@ impl Lock<'_> {
                     "other instances are writing the same record".to_owned(),
                 )));
             }
-            sleep(Duration::from_millis(3 + u64::from(rand::random::<u8>() % 8))).await;
+            sleep(Duration::from_millis(
+                3 + u64::from(rand::random::<u8>() % 8),
+            ))
+            .await;
         }
     }
 }
@@ -55,13 +68,22 @@ impl Held<'_> {
         self.since.until(self.lock.clock.steady()) < self.lock.lasts / 2
     }
 
-    /// Gives it back. It may be another's by now, and does not matter if it fails: it ends by itself.
+    /// Gives it back. It may be another's by now, and does not matter if it fails: it ends by
+    /// itself.
     pub(super) async fn release(mut self, connection: &mut Connection) {
         if !self.is_sure() {
             return;
         }
-        if let Err(error) = redis::cmd("DEL").arg(&self.lock.key).query_async::<()>(connection).await {
-            tracing::debug!(lock = self.owner, cause = error.category(), "a lock in redis is left to end");
+        if let Err(error) = redis::cmd("DEL")
+            .arg(&self.lock.key)
+            .query_async::<()>(connection)
+            .await
+        {
+            tracing::debug!(
+                lock = self.owner,
+                cause = error.category(),
+                "a lock in redis is left to end"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Records in Redis, in the original client's format, so that both can run on one Redis during a move. Here are keys, values and
-//! changes; `link` connects and reconnects, `url` parses addresses.
+//! Records in Redis, in the original client's format, so that both can run on one Redis during a
+//! move. Here are keys, values and changes; `link` connects and reconnects, `url` parses addresses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -63,14 +63,18 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Validates the configuration without connecting. A Redis that is down is not an error; the link connects when it is back.
+    /// Validates the configuration without connecting. A Redis that is down is not an error; the
+    /// link connects when it is back.
     pub fn open(config: &RedisConfig, clock: &Clock) -> Result<Self, OpenError> {
         let dialer = Arc::new(Dialer::new(config)?);
         let capabilities = Arc::new(Capabilities::new(dialer.place(), clock.clone()));
         Ok(Self {
             link: Link::new(Arc::clone(&dialer)),
             dialer,
-            names: Names::new(&config.prefix, matches!(config.topology, RedisTopology::Cluster(_))),
+            names: Names::new(
+                &config.prefix,
+                matches!(config.topology, RedisTopology::Cluster(_)),
+            ),
             clock: clock.clone(),
             name: own_name(),
             capabilities,
@@ -80,11 +84,21 @@ impl RedisStore {
 
     async fn read(&self, operation: &'static str, key: &str) -> Result<Option<Record>, StoreError> {
         let (key, asked_at) = (self.names.record(key), self.clock.steady());
-        let found = self.link.run(true, |connection| record::read(connection, &key)).await;
-        Ok(found.map_err(failed(operation))?.record(&key, asked_at, &self.clock))
+        let found = self
+            .link
+            .run(true, |connection| record::read(connection, &key))
+            .await;
+        Ok(found
+            .map_err(failed(operation))?
+            .record(&key, asked_at, &self.clock))
     }
 
-    async fn change<C: Change>(&self, operation: &'static str, name: &str, change: C) -> Result<C::Outcome, StoreError> {
+    async fn change<C: Change>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        change: C,
+    ) -> Result<C::Outcome, StoreError> {
         self.apply(true, operation, name, &change).await
     }
 
@@ -96,7 +110,10 @@ impl RedisStore {
         change: &C,
     ) -> Result<C::Outcome, StoreError> {
         let apply = |connection| change::apply(&self.capabilities, connection, name, change);
-        self.link.run(repeatable, apply).await.map_err(failed(operation))
+        self.link
+            .run(repeatable, apply)
+            .await
+            .map_err(failed(operation))
     }
 
     /// Writes `value` for `left` unless a living value other than `before` and itself is there.
@@ -113,20 +130,32 @@ impl RedisStore {
             before: before.map_or(Ok(String::new()), words)?,
             new: words(value)?,
             span: span(left.min(LONGEST)),
-            lock: Lock { key: self.names.lock(key), lasts: self.dialer.timeout() / 4, clock: &self.clock },
+            lock: Lock {
+                key: self.names.lock(key),
+                lasts: self.dialer.timeout() / 4,
+                clock: &self.clock,
+            },
         };
         self.change("write", &self.names.record(key), replace).await
     }
 
-    /// Notifies the other instances of a finished write. Nothing depends on it, so its timeout is short and its failure is ignored.
+    /// Notifies the other instances of a finished write. Nothing depends on it, so its timeout is
+    /// short and its failure is ignored.
     async fn announce(&self, key: &str) {
-        let Some(mut connection) = self.link.current() else { return };
+        let Some(mut connection) = self.link.current() else {
+            return;
+        };
         let number = connection.number;
         if !self.capabilities.allows(Feature::Publish, number) {
             return;
         }
         let (channel, text) = (self.names.channel(), notice(&self.name, key));
-        match timeout(self.dialer.timeout() / 4, connection.publish(&channel, &text)).await {
+        match timeout(
+            self.dialer.timeout() / 4,
+            connection.publish(&channel, &text),
+        )
+        .await
+        {
             Ok(Ok(())) => self.capabilities.worked(Feature::Publish),
             Ok(Err(error)) => self.capabilities.failed(Feature::Publish, number, &error),
             Err(_) => {}
@@ -141,7 +170,14 @@ impl Store for RedisStore {
 
     fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
         let mut feed = locked(&self.feed);
-        let begin = || change_feed::listen(&self.dialer, &self.capabilities, self.names.channel(), &self.name);
+        let begin = || {
+            change_feed::listen(
+                &self.dialer,
+                &self.capabilities,
+                self.names.channel(),
+                &self.name,
+            )
+        };
         Some(feed.get_or_insert_with(begin).subscribe())
     }
 
@@ -157,13 +193,23 @@ impl Records for RedisStore {
         self.read("read", key).boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let left = self.clock.wall().until(record.expires_at).min(LONGEST);
             let place = self.names.record(key);
             let write = async |mut connection| {
                 let (text, (unit, amount)) = (record::text(&record.value)?, span(left));
-                redis::cmd("SET").arg(&place).arg(text).arg(unit).arg(amount).query_async::<()>(&mut connection).await
+                redis::cmd("SET")
+                    .arg(&place)
+                    .arg(text)
+                    .arg(unit)
+                    .arg(amount)
+                    .query_async::<()>(&mut connection)
+                    .await
             };
             self.link.run(true, write).await.map_err(failed("write"))?;
             self.announce(key).await;
@@ -195,8 +241,8 @@ impl Records for RedisStore {
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         async move {
-            // Taking must not be repeated when its answer is lost. A read, which can be repeated, comes first and detects a connection
-            // that died while it was idle.
+            // Taking must not be repeated when its answer is lost. A read, which can be repeated,
+            // comes first and detects a connection that died while it was idle.
             if self.read("take", key).await?.is_none() {
                 return Ok(None);
             }
@@ -207,16 +253,40 @@ impl Records for RedisStore {
         .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move { self.change("take a permit", &self.names.permits(key), TakePermit { limit, millis: millis(window) }).await }
-            .boxed()
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        async move {
+            self.change(
+                "take a permit",
+                &self.names.permits(key),
+                TakePermit {
+                    limit,
+                    millis: millis(window),
+                },
+            )
+            .await
+        }
+        .boxed()
     }
 
     fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { self.change("return a permit", &self.names.permits(key), ReturnPermit).await.map(drop) }.boxed()
+        async move {
+            self.change("return a permit", &self.names.permits(key), ReturnPermit)
+                .await
+                .map(drop)
+        }
+        .boxed()
     }
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(String) -> StoreError {
-    move |cause| StoreError { backend: "redis", operation, cause }
+    move |cause| StoreError {
+        backend: "redis",
+        operation,
+        cause,
+    }
 }

@@ -1,5 +1,6 @@
-//! Keys in Redis. In a cluster everything that belongs to a record is stored at the record's node, so that a dead node affects only its own
-//! records: there the part in braces selects the node. Records keep the original's keys.
+//! Keys in Redis. In a cluster everything that belongs to a record is stored at the record's node,
+//! so that a dead node affects only its own records: there the part in braces selects the node.
+//! Records keep the original's keys.
 
 use wechat::account::AppId;
 use wechat::credential::CredentialKind;
@@ -18,7 +19,10 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(prefix: &str, is_cluster: bool) -> Self {
-        Self { prefix: prefix.to_owned(), is_cluster }
+        Self {
+            prefix: prefix.to_owned(),
+            is_cluster,
+        }
     }
 
     /// The key of a record.
@@ -55,19 +59,28 @@ impl Names {
     fn ours(&self, what: &str, key: &str) -> String {
         let prefix = &self.prefix;
         match split(key) {
-            (record, more) if self.is_cluster => format!("{prefix}jsdkd:{what}{{{prefix}{record}}}{more}"),
+            (record, more) if self.is_cluster => {
+                format!("{prefix}jsdkd:{what}{{{prefix}{record}}}{more}")
+            }
             _ => format!("{prefix}jsdkd:{what}{key}"),
         }
     }
 }
 
-/// The record that `key` belongs to, and the rest: `APPID.token` and `.version`. Any other key stands for itself.
+/// The record that `key` belongs to, and the rest: `APPID.token` and `.version`. Any other key
+/// stands for itself.
 fn split(key: &str) -> (&str, &str) {
     let mut words = key.splitn(3, '.');
-    let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else { return (key, "") };
+    let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else {
+        return (key, "");
+    };
     // No appid is a word that another kind of key begins with, as `oauth.ticket.APPID.ID` does.
     let is_credential = CredentialKind::from_name(which).is_some() && AppId::parse(whose).is_ok();
-    if is_credential || whose == "source" { key.split_at(key.len() - more.len() - 1) } else { (key, "") }
+    if is_credential || whose == "source" {
+        key.split_at(key.len() - more.len() - 1)
+    } else {
+        (key, "")
+    }
 }
 
 #[cfg(test)]
@@ -78,18 +91,41 @@ mod tests {
     fn keys_of_a_record_share_its_slot() {
         let names = Names::new("site:", true);
         assert_eq!(names.record("wx1.token"), "site:wx1.token");
-        assert_eq!(names.record("wx1.token.version"), "site:jsdkd:{site:wx1.token}.version");
-        assert_eq!(names.lease("wx1.token"), "site:jsdkd:lease:{site:wx1.token}");
+        assert_eq!(
+            names.record("wx1.token.version"),
+            "site:jsdkd:{site:wx1.token}.version"
+        );
+        assert_eq!(
+            names.lease("wx1.token"),
+            "site:jsdkd:lease:{site:wx1.token}"
+        );
         assert_eq!(names.lock("wx1.token"), "site:jsdkd:lock:{site:wx1.token}");
-        assert_eq!(names.permits("wx1.card_ticket.rotations.20000"), "site:jsdkd:spent:{site:wx1.card_ticket}.rotations.20000");
-        assert_eq!(names.permits("source.work.forced"), "site:jsdkd:spent:{site:source.work}.forced");
+        assert_eq!(
+            names.permits("wx1.card_ticket.rotations.20000"),
+            "site:jsdkd:spent:{site:wx1.card_ticket}.rotations.20000"
+        );
+        assert_eq!(
+            names.permits("source.work.forced"),
+            "site:jsdkd:spent:{site:source.work}.forced"
+        );
     }
 
     #[test]
     fn other_keys_have_their_own_slot() {
         let names = Names::new("", true);
-        for key in ["login.scan.1", "login.code.ticket", "oauth.ticket.wx1.1", "message.wx1.a.b", "source.work", "wx1", ""] {
-            assert_eq!((names.record(key), names.permits(key)), (key.to_owned(), format!("jsdkd:spent:{{{key}}}")));
+        for key in [
+            "login.scan.1",
+            "login.code.ticket",
+            "oauth.ticket.wx1.1",
+            "message.wx1.a.b",
+            "source.work",
+            "wx1",
+            "",
+        ] {
+            assert_eq!(
+                (names.record(key), names.permits(key)),
+                (key.to_owned(), format!("jsdkd:spent:{{{key}}}"))
+            );
         }
     }
 
@@ -97,8 +133,16 @@ mod tests {
     fn outside_a_cluster_nothing_is_in_braces() {
         let names = Names::new("", false);
         assert_eq!(
-            [names.record("wx1.token.version"), names.permits("wx1.token.rotation"), names.lease("wx1.token")],
-            ["wx1.token.version", "jsdkd:spent:wx1.token.rotation", "jsdkd:lease:wx1.token"]
+            [
+                names.record("wx1.token.version"),
+                names.permits("wx1.token.rotation"),
+                names.lease("wx1.token")
+            ],
+            [
+                "wx1.token.version",
+                "jsdkd:spent:wx1.token.rotation",
+                "jsdkd:lease:wx1.token"
+            ]
         );
     }
 }

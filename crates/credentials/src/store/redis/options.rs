@@ -1,5 +1,6 @@
-//! The options objects of node_redis and ioredis, and the same names in an address's query. An option that has no effect here is noted,
-//! one that would be dangerous to leave out is a fault. It opens no connection.
+//! The options objects of node_redis and ioredis, and the same names in an address's query. An
+//! option that has no effect here is noted, one that would be dangerous to leave out is a fault. It
+//! opens no connection.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::url::{checked, defaults, from_url, host, list, port};
 /// Why an option that nobody knows has no effect.
 pub const UNKNOWN_OPTION: &str = "it is no option of a Redis client that we know";
 
-/// Where the server is: read last and in this order, so that a socket's path wins over a host, as in the original's client.
+/// Where the server is: read last and in this order, so that a socket's path wins over a host, as
+/// in the original's client.
 const PLACE: [&str; 5] = ["host", "port", "path", "sentinels", "name"];
 
 const MEANT: [&str; 17] = [
@@ -52,7 +54,9 @@ pub fn from_options(options: &Map<String, Value>) -> Result<RedisConfig, Vec<(St
             defaults()
         }
     };
-    let choices = options.iter().filter(|(key, _)| *key != "url" && !PLACE.contains(&key.as_str()));
+    let choices = options
+        .iter()
+        .filter(|(key, _)| *key != "url" && !PLACE.contains(&key.as_str()));
     // Ours goes before theirs.
     let (ours, choices): (Vec<_>, Vec<_>) = choices.partition(|(key, _)| *key == "timeout");
     let place = PLACE.iter().filter_map(|key| options.get_key_value(*key));
@@ -74,14 +78,24 @@ pub fn from_options(options: &Map<String, Value>) -> Result<RedisConfig, Vec<(St
 
 /// Whether the name may be repeated in a message.
 pub(super) fn is_known(key: &str) -> bool {
-    PLACE.contains(&key) || MEANT.contains(&key) || idle::reason(key).is_some() || tls_options::is_check(key)
+    PLACE.contains(&key)
+        || MEANT.contains(&key)
+        || idle::reason(key).is_some()
+        || tls_options::is_check(key)
 }
 
 /// Applies one option; the fault does not repeat its value.
 pub(super) fn set(config: &mut RedisConfig, key: &str, value: &Value) -> Result<(), String> {
     // What is empty is not set: templates and compose files pass on what is absent.
-    if value.is_null() || value.as_str() == Some("") || (value == &Value::Bool(false) && key.contains("pass")) {
-        return if is_known(key) { Ok(()) } else { unknown(config, key) };
+    if value.is_null()
+        || value.as_str() == Some("")
+        || (value == &Value::Bool(false) && key.contains("pass"))
+    {
+        return if is_known(key) {
+            Ok(())
+        } else {
+            unknown(config, key)
+        };
     }
     match key {
         "host" => {
@@ -106,14 +120,21 @@ pub(super) fn set(config: &mut RedisConfig, key: &str, value: &Value) -> Result<
         "password" | "auth_pass" => config.password = Some(SecretString::from(text(value)?)),
         "sentinelPassword" => config.sentinel_password = Some(SecretString::from(text(value)?)),
         "db" | "database" => {
-            let db = text(value)?.trim().parse::<u32>().map_err(|_| "expected the number of a database, 0 or more")?;
+            let db = text(value)?
+                .trim()
+                .parse::<u32>()
+                .map_err(|_| "expected the number of a database, 0 or more")?;
             config.db = db.into();
         }
         "prefix" | "keyPrefix" => config.prefix = text(value)?,
         "tls" | "ssl" => {
             let (tls, notes) = tls_options::tls(value)?;
             config.tls = tls;
-            config.notes.extend(notes.into_iter().map(|(option, why)| (format!("{key}.{option}"), why)));
+            config.notes.extend(
+                notes
+                    .into_iter()
+                    .map(|(option, why)| (format!("{key}.{option}"), why)),
+            );
         }
         "socket" => socket(config, value)?,
         "timeout" | "commandTimeout" => config.timeout = duration(value)?,
@@ -130,10 +151,15 @@ fn note(config: &mut RedisConfig, key: &str, why: &'static str) {
     config.notes.push((key.to_owned(), why));
 }
 
-/// A word that is nearly one of ours was probably meant to be it, and the server would be asked in another way than its owner wants.
+/// A word that is nearly one of ours was probably meant to be it, and the server would be asked in
+/// another way than its owner wants.
 fn unknown(config: &mut RedisConfig, key: &str) -> Result<(), String> {
     let names = PLACE.iter().chain(&MEANT).copied();
-    let near = names.filter(|name| strsim::damerau_levenshtein(&key.to_lowercase(), &name.to_lowercase()) <= name.len() / 4).min();
+    let near = names
+        .filter(|name| {
+            strsim::damerau_levenshtein(&key.to_lowercase(), &name.to_lowercase()) <= name.len() / 4
+        })
+        .min();
     match near {
         Some(name) => Err(format!("unknown option; did you mean `{name}`?")),
         None => {
@@ -152,29 +178,58 @@ fn standalone(config: &mut RedisConfig) -> Result<(&mut String, &mut u16), Strin
 
 /// node_redis 4 has the address and TLS in an object of their own.
 fn socket(config: &mut RedisConfig, value: &Value) -> Result<(), String> {
-    let options = value.as_object().ok_or("expected an object like { host: \"…\", port: 6379, tls: true }")?;
-    let (tls, place): (Vec<_>, Vec<_>) = options.iter().partition(|(key, _)| tls_options::is_known(key) || *key == "tls");
+    let options = value
+        .as_object()
+        .ok_or("expected an object like { host: \"…\", port: 6379, tls: true }")?;
+    let (tls, place): (Vec<_>, Vec<_>) = options
+        .iter()
+        .partition(|(key, _)| tls_options::is_known(key) || *key == "tls");
     let inside = |key: &str, fault: String| format!("`{key}`: {fault}");
     // `path` after `host`, as in the object itself; what is unknown is noted.
     let ordered = PLACE.iter().filter_map(|key| options.get_key_value(*key));
-    let others = place.iter().filter(|(key, _)| !PLACE.contains(&key.as_str())).copied();
+    let others = place
+        .iter()
+        .filter(|(key, _)| !PLACE.contains(&key.as_str()))
+        .copied();
     for (key, value) in others.chain(ordered) {
         match key.as_str() {
-            "host" | "port" | "path" => set(config, key, value).map_err(|fault| inside(key, fault))?,
-            _ if tls_options::is_check(key) => tls_options::keep_checking(key, value).map_err(|fault| inside(key, fault))?,
-            _ => note(config, &format!("socket.{key}"), idle::reason(key).unwrap_or(UNKNOWN_OPTION)),
+            "host" | "port" | "path" => {
+                set(config, key, value).map_err(|fault| inside(key, fault))?
+            }
+            _ if tls_options::is_check(key) => {
+                tls_options::keep_checking(key, value).map_err(|fault| inside(key, fault))?
+            }
+            _ => note(
+                config,
+                &format!("socket.{key}"),
+                idle::reason(key).unwrap_or(UNKNOWN_OPTION),
+            ),
         }
     }
-    let is_on = options.get("tls").is_some_and(|tls| !matches!(tls, Value::Null | Value::Bool(false)));
+    let is_on = options
+        .get("tls")
+        .is_some_and(|tls| !matches!(tls, Value::Null | Value::Bool(false)));
     for (key, value) in &tls {
         tls_options::keep_checking(key, value).map_err(|fault| inside(key, fault))?;
     }
     if is_on {
-        let mut merged = options.get("tls").and_then(Value::as_object).cloned().unwrap_or_default();
-        merged.extend(tls.into_iter().filter(|(key, _)| *key != "tls").map(|(key, value)| (key.clone(), value.clone())));
+        let mut merged = options
+            .get("tls")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        merged.extend(
+            tls.into_iter()
+                .filter(|(key, _)| *key != "tls")
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
         let (tls, notes) = tls_options::tls(&Value::Object(merged))?;
         config.tls = tls;
-        config.notes.extend(notes.into_iter().map(|(option, why)| (format!("socket.{option}"), why)));
+        config.notes.extend(
+            notes
+                .into_iter()
+                .map(|(option, why)| (format!("socket.{option}"), why)),
+        );
     }
     Ok(())
 }
@@ -183,13 +238,22 @@ fn socket(config: &mut RedisConfig, value: &Value) -> Result<(), String> {
 fn sentinels(value: &Value) -> Result<Vec<(String, u16)>, String> {
     const EXPECTED: &str = "expected a list like [{ host: \"…\", port: 26379 }]";
     const PORT: u16 = 26379;
-    let items = value.as_array().filter(|items| !items.is_empty()).ok_or(EXPECTED)?;
+    let items = value
+        .as_array()
+        .filter(|items| !items.is_empty())
+        .ok_or(EXPECTED)?;
     let node = |item: &Value| match item {
         Value::String(text) => list(text, PORT).map(|mut nodes| nodes.remove(0)),
         Value::Object(node) => {
-            let name = node.get("host").ok_or(EXPECTED).and_then(|host| host.as_str().ok_or(EXPECTED))?;
+            let name = node
+                .get("host")
+                .ok_or(EXPECTED)
+                .and_then(|host| host.as_str().ok_or(EXPECTED))?;
             let number = node.get("port").filter(|port| !port.is_null());
-            Ok((host(name, 0)?.0, number.map_or(Ok(PORT), |number| port(&text(number)?))?))
+            Ok((
+                host(name, 0)?.0,
+                number.map_or(Ok(PORT), |number| port(&text(number)?))?,
+            ))
         }
         _ => Err(EXPECTED.to_owned()),
     };
@@ -202,7 +266,9 @@ fn duration(value: &Value) -> Result<Duration, String> {
         Value::String(text) => humantime::parse_duration(text).ok(),
         _ => None,
     };
-    duration.filter(|span| !span.is_zero()).ok_or_else(|| "expected a time like \"2s\" or \"500ms\"".to_owned())
+    duration
+        .filter(|span| !span.is_zero())
+        .ok_or_else(|| "expected a time like \"2s\" or \"500ms\"".to_owned())
 }
 
 /// A string, or a number that someone wrote without quotes.

@@ -7,7 +7,8 @@ use super::changes::{is_wrong_type, set_absent};
 use super::connection::Connection;
 use super::fault;
 
-/// Counts up to the limit; the window starts with the first permit. A value that is not a count, or has no expiry, is reset.
+/// Counts up to the limit; the window starts with the first permit. A value that is not a count, or
+/// has no expiry, is reset.
 pub(super) struct TakePermit {
     pub(super) limit: u32,
     pub(super) millis: u64,
@@ -32,25 +33,44 @@ impl Change for TakePermit {
         if self.limit == 0 {
             return Ok(false);
         }
-        // Created with an expiry, so that a process that dies in between leaves no count without one.
+        // Created with an expiry, so that a process that dies in between leaves no count without
+        // one.
         let count = async |connection: &mut Connection| {
             set_absent(connection, key, "0", self.millis).await?;
-            redis::cmd("INCR").arg(key).query_async::<i64>(connection).await
+            redis::cmd("INCR")
+                .arg(key)
+                .query_async::<i64>(connection)
+                .await
         };
         let number = match count(&mut connection).await {
             Err(error) if is_wrong_type(&error) || fault::is_no_number(&error) => {
-                redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+                redis::cmd("DEL")
+                    .arg(key)
+                    .query_async::<()>(&mut connection)
+                    .await?;
                 count(&mut connection).await?
             }
             number => number?,
         };
         if number > i64::from(self.limit) {
-            redis::cmd("DECR").arg(key).query_async::<()>(&mut connection).await?;
+            redis::cmd("DECR")
+                .arg(key)
+                .query_async::<()>(&mut connection)
+                .await?;
             return Ok(false);
         }
-        let is_endless = number > 1 && redis::cmd("PTTL").arg(key).query_async::<i64>(&mut connection).await? < 0;
+        let is_endless = number > 1
+            && redis::cmd("PTTL")
+                .arg(key)
+                .query_async::<i64>(&mut connection)
+                .await?
+                < 0;
         if number <= 1 || is_endless {
-            redis::cmd("PEXPIRE").arg(key).arg(self.millis).query_async::<()>(&mut connection).await?;
+            redis::cmd("PEXPIRE")
+                .arg(key)
+                .arg(self.millis)
+                .query_async::<()>(&mut connection)
+                .await?;
         }
         Ok(true)
     }
@@ -71,7 +91,10 @@ impl Change for ReturnPermit {
     }
 
     async fn plain(&self, mut connection: Connection, key: &str) -> RedisResult<bool> {
-        let found = redis::cmd("GET").arg(key).query_async::<Option<String>>(&mut connection).await;
+        let found = redis::cmd("GET")
+            .arg(key)
+            .query_async::<Option<String>>(&mut connection)
+            .await;
         let count = match found {
             Ok(None) => return Ok(true),
             Ok(Some(text)) => text.parse::<i64>().unwrap_or(-1),
@@ -80,11 +103,19 @@ impl Change for ReturnPermit {
         };
         let left = match count {
             0 => return Ok(true),
-            1.. => redis::cmd("DECR").arg(key).query_async::<i64>(&mut connection).await?,
+            1.. => {
+                redis::cmd("DECR")
+                    .arg(key)
+                    .query_async::<i64>(&mut connection)
+                    .await?
+            }
             _ => -1,
         };
         if left < 0 {
-            redis::cmd("DEL").arg(key).query_async::<()>(&mut connection).await?;
+            redis::cmd("DEL")
+                .arg(key)
+                .query_async::<()>(&mut connection)
+                .await?;
         }
         Ok(true)
     }

@@ -1,4 +1,5 @@
-//! The state of the one connection: idle, connecting, connected or closed; when to try again, and what callers get meanwhile.
+//! The state of the one connection: idle, connecting, connected or closed; when to try again, and
+//! what callers get meanwhile.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -17,10 +18,12 @@ use crate::store::memory::locked;
 /// The shortest time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How many reconnects may follow without a pause: a proxy may close the connection for each kind of command that it refuses.
+/// How many reconnects may follow without a pause: a proxy may close the connection for each kind
+/// of command that it refuses.
 const QUICK_RETRIES: u32 = 3;
 
-/// How long a caller waits for an attempt if the previous one failed: long enough for a healthy server, short enough for a user.
+/// How long a caller waits for an attempt if the previous one failed: long enough for a healthy
+/// server, short enough for a user.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(250);
 
 pub(super) struct Core {
@@ -34,7 +37,8 @@ pub(super) struct Core {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Counts the attempts. A connection has its attempt's number, so that a late fault of an old one does not end a new one.
+    /// Counts the attempts. A connection has its attempt's number, so that a late fault of an old
+    /// one does not end a new one.
     number: u64,
     /// The pause after the last attempt is not over.
     pausing: bool,
@@ -101,8 +105,12 @@ impl Core {
 
     async fn dial(self: Arc<Self>, number: u64, tell: oneshot::Sender<Result<Connection, String>>) {
         let rest = sleep(PAUSE);
-        // Each step of dialling is bounded by the timeout; this bounds their sum. A panic must not leave everyone waiting.
-        let attempt = timeout(self.timeout.saturating_mul(3), AssertUnwindSafe(self.dialer.dial()).catch_unwind());
+        // Each step of dialling is bounded by the timeout; this bounds their sum. A panic must not
+        // leave everyone waiting.
+        let attempt = timeout(
+            self.timeout.saturating_mul(3),
+            AssertUnwindSafe(self.dialer.dial()).catch_unwind(),
+        );
         let outcome = match attempt.await {
             Ok(Ok(Ok(wire))) => Ok(Connection::new(number, wire)),
             Ok(Ok(Err(error))) => Err(judge(&error, &self.place).words),
@@ -138,8 +146,9 @@ impl Core {
         }
     }
 
-    /// Replaces the connection with that number. `is_hopeful`: a new one will probably work, so callers wait for it with the full timeout. A
-    /// single server's connection is dropped at once; a cluster's (`true`) serves the healthy nodes until the new one is ready.
+    /// Replaces the connection with that number. `is_hopeful`: a new one will probably work, so
+    /// callers wait for it with the full timeout. A single server's connection is dropped at once;
+    /// a cluster's (`true`) serves the healthy nodes until the new one is ready.
     pub(super) fn replace(self: &Arc<Self>, number: u64, cause: &str, is_hopeful: bool) -> bool {
         let mut state = locked(&self.state);
         let cluster = match &state.phase {

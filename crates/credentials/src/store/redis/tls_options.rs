@@ -1,5 +1,5 @@
-//! The options of a TLS connection to Redis, by the names that Node has for them. Certificates are always checked: whatever would weaken
-//! that is a fault.
+//! The options of a TLS connection to Redis, by the names that Node has for them. Certificates are
+//! always checked: whatever would weaken that is a fault.
 
 use std::path::Path;
 
@@ -11,7 +11,15 @@ use super::options::UNKNOWN_OPTION;
 use crate::files::{self, FileError};
 
 /// Those with an effect, which may also stand in the `socket` of node_redis 4.
-const MEANT: [&str; 7] = ["ca", "cert", "key", "servername", "serverName", "rejectUnauthorized", "checkServerIdentity"];
+const MEANT: [&str; 7] = [
+    "ca",
+    "cert",
+    "key",
+    "servername",
+    "serverName",
+    "rejectUnauthorized",
+    "checkServerIdentity",
+];
 
 /// They turn the check on. Only that is possible.
 const CHECKS: [&str; 9] = [
@@ -72,7 +80,9 @@ pub(super) fn is_check(key: &str) -> bool {
 pub(super) fn keep_checking(key: &str, value: &Value) -> Result<(), String> {
     let word = value.as_str().map(str::to_ascii_lowercase);
     let word = word.as_deref();
-    let is_on = value == &Value::Bool(true) || matches!(word, Some("true" | "1" | "required" | "cert_required")) || value == 1;
+    let is_on = value == &Value::Bool(true)
+        || matches!(word, Some("true" | "1" | "required" | "cert_required"))
+        || value == 1;
     let is_off = value == &Value::Bool(false) || matches!(word, Some("false" | "0")) || value == 0;
     let is_strict = match key {
         _ if value.is_null() => true,
@@ -113,8 +123,12 @@ pub(super) fn tls(value: &Value) -> Result<(Option<RedisTls>, Notes), String> {
             ("ca", value) => tls.ca = Some(pem(name, value)?),
             ("cert", value) => cert = Some(pem(name, value)?),
             ("key", value) => key = Some(pem(name, value)?),
-            ("servername" | "serverName", Value::String(text)) => tls.server_name = Some(server_name(text)?),
-            ("servername" | "serverName", _) => return Err("expected `servername` to be a host name".to_owned()),
+            ("servername" | "serverName", Value::String(text)) => {
+                tls.server_name = Some(server_name(text)?)
+            }
+            ("servername" | "serverName", _) => {
+                return Err("expected `servername` to be a host name".to_owned());
+            }
             ("pfx" | "passphrase", _) => {
                 return Err(format!(
                     "`{name}` cannot be read: give the certificate and its unencrypted key as PEM, `cert` and `key`"
@@ -122,7 +136,10 @@ pub(super) fn tls(value: &Value) -> Result<(Option<RedisTls>, Notes), String> {
             }
             (name, _) if is_check(name) => {}
             (name, _) if TUNING.contains(&name) => {
-                notes.push((name.to_owned(), "TLS 1.2 and 1.3 are spoken, with the ciphers that are safe today"));
+                notes.push((
+                    name.to_owned(),
+                    "TLS 1.2 and 1.3 are spoken, with the ciphers that are safe today",
+                ));
             }
             (name, _) => notes.push((name.to_owned(), UNKNOWN_OPTION)),
         }
@@ -130,8 +147,12 @@ pub(super) fn tls(value: &Value) -> Result<(Option<RedisTls>, Notes), String> {
     tls.client = match (cert, key) {
         (Some(cert), Some(key)) => Some((cert, SecretString::from(key))),
         (None, None) => None,
-        (Some(_), None) => return Err("`cert` needs `key`, the private key of the certificate".to_owned()),
-        (None, Some(_)) => return Err("`key` needs `cert`, the certificate that the key belongs to".to_owned()),
+        (Some(_), None) => {
+            return Err("`cert` needs `key`, the private key of the certificate".to_owned());
+        }
+        (None, Some(_)) => {
+            return Err("`key` needs `cert`, the certificate that the key belongs to".to_owned());
+        }
     };
     Ok((Some(tls), notes))
 }
@@ -153,7 +174,11 @@ fn pem(name: &str, value: &Value) -> Result<String, String> {
         Value::Array(several) => {
             let all: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
             let all = all.ok_or_else(expected)?;
-            Ok(all.into_iter().map(|given| pem_text(name, given)).collect::<Result<Vec<_>, _>>()?.join("\n"))
+            Ok(all
+                .into_iter()
+                .map(|given| pem_text(name, given))
+                .collect::<Result<Vec<_>, _>>()?
+                .join("\n"))
         }
         _ => Err(expected()),
     }
@@ -165,7 +190,10 @@ pub(super) fn pem_text(name: &str, given: &str) -> Result<String, String> {
         return Ok(given.to_owned());
     }
     files::read_text(Path::new(given), files::SMALL).map_err(|error| match error {
-        FileError::Io(error) => format!("`{name}` is neither PEM text nor a readable file: {}", error.kind()),
+        FileError::Io(error) => format!(
+            "`{name}` is neither PEM text nor a readable file: {}",
+            error.kind()
+        ),
         error => format!("the file of `{name}` {error}"),
     })
 }

@@ -1,5 +1,6 @@
-//! What an address of Redis means: one server, a socket, sentinels or a cluster, with the choices that its query holds. It opens no
-//! connection. A fault never quotes the address, which may hold a password.
+//! What an address of Redis means: one server, a socket, sentinels or a cluster, with the choices
+//! that its query holds. It opens no connection. A fault never quotes the address, which may hold a
+//! password.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -26,31 +27,48 @@ enum Kind {
     Socket,
 }
 
-/// Reads `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://` and their kin, and what the original's client takes besides: a
-/// socket's path and a bare port.
+/// Reads `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://` and their kin, and what the
+/// original's client takes besides: a socket's path and a bare port.
 pub fn from_url(text: &str) -> Result<RedisConfig, String> {
     let text = text.trim();
     if text.starts_with('/') && !text.starts_with("//") {
-        return Ok(RedisConfig { topology: RedisTopology::Unix(PathBuf::from(text)), ..defaults() });
+        return Ok(RedisConfig {
+            topology: RedisTopology::Unix(PathBuf::from(text)),
+            ..defaults()
+        });
     }
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
-        return Ok(RedisConfig { topology: RedisTopology::Standalone(LOCALHOST.to_owned(), port(text)?), ..defaults() });
+        return Ok(RedisConfig {
+            topology: RedisTopology::Standalone(LOCALHOST.to_owned(), port(text)?),
+            ..defaults()
+        });
     }
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
-        None => ("redis", text.strip_prefix("//").ok_or("expected an address like redis://:PASSWORD@host:6379/0")?),
+        None => (
+            "redis",
+            text.strip_prefix("//")
+                .ok_or("expected an address like redis://:PASSWORD@host:6379/0")?,
+        ),
     };
     let (kind, tls) = kind(scheme)?;
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = before.find('/').map_or((before, ""), |at| before.split_at(at));
+    let (authority, path) = before
+        .find('/')
+        .map_or((before, ""), |at| before.split_at(at));
     if kind != Kind::Socket && !authority.contains('@') && rest.contains('@') {
         return Err("the characters / ? # @ : in a user or password must be percent-encoded (%2F %3F %23 %40 %3A)".to_owned());
     }
     let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let mut config = RedisConfig { tls: tls.then(RedisTls::default), ..defaults() };
+    let mut config = RedisConfig {
+        tls: tls.then(RedisTls::default),
+        ..defaults()
+    };
     identify(&mut config, userinfo)?;
 
-    let mut pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let mut pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
     config.topology = match kind {
         Kind::Servers if !hosts.contains(',') => {
             let (host, port) = host(if hosts.is_empty() { LOCALHOST } else { hosts }, REDIS_PORT)?;
@@ -58,20 +76,30 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
         }
         Kind::Servers | Kind::Cluster => RedisTopology::Cluster(list(hosts, REDIS_PORT)?),
         Kind::Sentinels => RedisTopology::Sentinel(list(hosts, SENTINEL_PORT)?, String::new()),
-        Kind::Socket if hosts.is_empty() && path.len() > 1 => RedisTopology::Unix(PathBuf::from(decoded(path)?)),
-        Kind::Socket => return Err("expected a socket's path, as in redis+unix:///run/redis.sock".to_owned()),
+        Kind::Socket if hosts.is_empty() && path.len() > 1 => {
+            RedisTopology::Unix(PathBuf::from(decoded(path)?))
+        }
+        Kind::Socket => {
+            return Err("expected a socket's path, as in redis+unix:///run/redis.sock".to_owned());
+        }
     };
     let mut steps = path.split('/').filter(|step| !step.is_empty());
     if let RedisTopology::Sentinel(_, master) = &mut config.topology {
-        let named = pairs.iter().position(|(key, _)| key == "master").map(|at| pairs.remove(at).1);
+        let named = pairs
+            .iter()
+            .position(|(key, _)| key == "master")
+            .map(|at| pairs.remove(at).1);
         *master = match named {
             Some(name) => name,
-            None => decoded(steps.next().ok_or("expected the master's name, as in redis-sentinel://host:26379/mymaster")?)?,
+            None => decoded(steps.next().ok_or(
+                "expected the master's name, as in redis-sentinel://host:26379/mymaster",
+            )?)?,
         };
     }
     if kind != Kind::Socket {
         if let Some(db) = steps.next() {
-            options::set(&mut config, "db", &Value::from(db)).map_err(|fault| format!("the database after the host: {fault}"))?;
+            options::set(&mut config, "db", &Value::from(db))
+                .map_err(|fault| format!("the database after the host: {fault}"))?;
         }
         if steps.next().is_some() {
             return Err("expected nothing after the database's number".to_owned());
@@ -83,20 +111,34 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
                 return Err(format!("`{key}` belongs before the question mark"));
             }
             "ca" | "cert" | "key" | "servername" => {
-                let choices = config.tls.as_mut().ok_or_else(|| format!("`{key}` has a meaning with rediss:// only"))?;
+                let choices = config
+                    .tls
+                    .as_mut()
+                    .ok_or_else(|| format!("`{key}` has a meaning with rediss:// only"))?;
                 match key.as_str() {
-                    "servername" => choices.server_name = tls_options::server_name(&value).map(Some)?,
+                    "servername" => {
+                        choices.server_name = tls_options::server_name(&value).map(Some)?
+                    }
                     "ca" => choices.ca = Some(tls_options::pem_text(&key, &value)?),
-                    _ => return Err(format!("`{key}` goes into an object: {{ url: \"…\", tls: {{ cert: \"…\", key: \"…\" }} }}")),
+                    _ => {
+                        return Err(format!(
+                            "`{key}` goes into an object: {{ url: \"…\", tls: {{ cert: \"…\", key: \"…\" }} }}"
+                        ));
+                    }
                 }
             }
             _ => {
                 // An unknown key might be a piece of a password that was not encoded.
-                let known = if options::is_known(&key) { key.as_str() } else { "an option after the question mark" };
+                let known = if options::is_known(&key) {
+                    key.as_str()
+                } else {
+                    "an option after the question mark"
+                };
                 if !options::is_known(&key) {
                     return Err(format!("{known} is unknown"));
                 }
-                options::set(&mut config, &key, &Value::from(value)).map_err(|fault| format!("{known}: {fault}"))?;
+                options::set(&mut config, &key, &Value::from(value))
+                    .map_err(|fault| format!("{known}: {fault}"))?;
             }
         }
     }
@@ -106,7 +148,8 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
 /// Reads several addresses, which together are a cluster.
 pub fn from_nodes(urls: Vec<&str>) -> Result<RedisConfig, String> {
     let read = urls.into_iter().enumerate();
-    let configs = read.map(|(index, url)| from_url(url).map_err(|fault| format!("node {}: {fault}", index + 1)));
+    let configs = read
+        .map(|(index, url)| from_url(url).map_err(|fault| format!("node {}: {fault}", index + 1)));
     together(configs.collect::<Result<_, _>>()?)
 }
 
@@ -118,34 +161,54 @@ pub fn together(configs: Vec<RedisConfig>) -> Result<RedisConfig, String> {
         match std::mem::replace(&mut config.topology, RedisTopology::Cluster(Vec::new())) {
             RedisTopology::Standalone(host, port) => nodes.push((host, port)),
             RedisTopology::Cluster(several) => nodes.extend(several),
-            _ => return Err(format!("node {}: expected redis:// or rediss://", index + 1)),
+            _ => {
+                return Err(format!(
+                    "node {}: expected redis:// or rediss://",
+                    index + 1
+                ));
+            }
         }
         match &cluster {
             Some(first) if !alike(first, &config) => {
-                return Err(format!("node {}: all nodes of a cluster have the same user, password, prefix and TLS", index + 1));
+                return Err(format!(
+                    "node {}: all nodes of a cluster have the same user, password, prefix and TLS",
+                    index + 1
+                ));
             }
             Some(_) => {}
             None => cluster = Some(config),
         }
     }
     let first = cluster.ok_or("expected at least one address")?;
-    checked(RedisConfig { topology: RedisTopology::Cluster(nodes), ..first })
+    checked(RedisConfig {
+        topology: RedisTopology::Cluster(nodes),
+        ..first
+    })
 }
 
-/// Reads a bare `host:port` or `host`, as `REDIS_SERVER_ADDRESS` has it; `:6379` is this machine. An URL does as well.
+/// Reads a bare `host:port` or `host`, as `REDIS_SERVER_ADDRESS` has it; `:6379` is this machine.
+/// An URL does as well.
 pub fn from_address(address: &str) -> Result<RedisConfig, String> {
     let address = address.trim();
     if address.contains("://") || address.starts_with('/') {
         return from_url(address);
     }
     if address.contains('@') {
-        return Err("expected host:port; a password needs an URL: redis://:PASSWORD@host:6379".to_owned());
+        return Err(
+            "expected host:port; a password needs an URL: redis://:PASSWORD@host:6379".to_owned(),
+        );
     }
     let topology = match list(address, REDIS_PORT)? {
         nodes if nodes.len() > 1 => RedisTopology::Cluster(nodes),
-        mut one => one.pop().map(|(host, port)| RedisTopology::Standalone(host, port)).ok_or("expected host:port")?,
+        mut one => one
+            .pop()
+            .map(|(host, port)| RedisTopology::Standalone(host, port))
+            .ok_or("expected host:port")?,
     };
-    Ok(RedisConfig { topology, ..defaults() })
+    Ok(RedisConfig {
+        topology,
+        ..defaults()
+    })
 }
 
 pub(super) fn defaults() -> RedisConfig {
@@ -187,18 +250,33 @@ pub(super) fn host(text: &str, default: u16) -> Result<(String, u16), String> {
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("an IPv6 address ends with ]")?;
-        host.parse::<Ipv6Addr>().map_err(|_| "expected an IPv6 address in the brackets")?;
+        host.parse::<Ipv6Addr>()
+            .map_err(|_| "expected an IPv6 address in the brackets")?;
         return match rest {
             "" => Ok((host.to_owned(), default)),
-            rest => Ok((host.to_owned(), port(rest.strip_prefix(':').ok_or("expected :PORT after the bracket")?)?)),
+            rest => Ok((
+                host.to_owned(),
+                port(
+                    rest.strip_prefix(':')
+                        .ok_or("expected :PORT after the bracket")?,
+                )?,
+            )),
         };
     }
     let (host, port) = match text.split_once(':') {
         Some((host, number)) => (host, port(number)?),
         None => (text, default),
     };
-    let host = if host.is_empty() && !text.is_empty() { LOCALHOST } else { host };
-    if host.is_empty() || !host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+    let host = if host.is_empty() && !text.is_empty() {
+        LOCALHOST
+    } else {
+        host
+    };
+    if host.is_empty()
+        || !host
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    {
         return Err("expected a host name or an IP address".to_owned());
     }
     Ok((host.to_owned(), port))
@@ -206,7 +284,10 @@ pub(super) fn host(text: &str, default: u16) -> Result<(String, u16), String> {
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     let digits = text.chars().all(|c| c.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| "expected a port from 1 to 65535".to_owned())
+    text.parse()
+        .ok()
+        .filter(|port| digits && *port != 0)
+        .ok_or_else(|| "expected a port from 1 to 65535".to_owned())
 }
 
 fn kind(scheme: &str) -> Result<(Kind, bool), String> {
@@ -230,22 +311,44 @@ fn identify(config: &mut RedisConfig, userinfo: &str) -> Result<(), String> {
     let (user, password) = userinfo.split_once(':').unwrap_or(("", userinfo));
     let (user, password) = (decoded(user)?, decoded(password)?);
     config.username = Some(user).filter(|user| !user.is_empty());
-    config.password = Some(password).filter(|password| !password.is_empty()).map(SecretString::from);
+    config.password = Some(password)
+        .filter(|password| !password.is_empty())
+        .map(SecretString::from);
     Ok(())
 }
 
 pub(super) fn list(hosts: &str, default: u16) -> Result<Vec<(String, u16)>, String> {
-    hosts.split(',').map(|one| host(one.trim(), default)).collect()
+    hosts
+        .split(',')
+        .map(|one| host(one.trim(), default))
+        .collect()
 }
 
 fn decoded(text: &str) -> Result<String, String> {
-    percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| "the percent-encoding is not UTF-8".to_owned())
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| "the percent-encoding is not UTF-8".to_owned())
 }
 
 fn alike(a: &RedisConfig, b: &RedisConfig) -> bool {
-    let password = |config: &RedisConfig| config.password.as_ref().map(|password| password.expose_secret().to_owned());
-    let ca = |config: &RedisConfig| config.tls.as_ref().map(|tls| (tls.ca.clone(), tls.server_name.clone()));
-    a.username == b.username && password(a) == password(b) && a.prefix == b.prefix && a.timeout == b.timeout && ca(a) == ca(b)
+    let password = |config: &RedisConfig| {
+        config
+            .password
+            .as_ref()
+            .map(|password| password.expose_secret().to_owned())
+    };
+    let ca = |config: &RedisConfig| {
+        config
+            .tls
+            .as_ref()
+            .map(|tls| (tls.ca.clone(), tls.server_name.clone()))
+    };
+    a.username == b.username
+        && password(a) == password(b)
+        && a.prefix == b.prefix
+        && a.timeout == b.timeout
+        && ca(a) == ca(b)
 }
 
 #[cfg(test)]

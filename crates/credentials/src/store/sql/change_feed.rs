@@ -1,4 +1,5 @@
-//! Notices of other processes over PostgreSQL's `LISTEN`, on a connection of its own. MySQL and SQLite have no such thing.
+//! Notices of other processes over PostgreSQL's `LISTEN`, on a connection of its own. MySQL and
+//! SQLite have no such thing.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,10 +18,12 @@ use wechat::credential::CredentialKind;
 /// The channel for notices.
 pub(super) const CHANNEL: &str = "jsdkd_changed";
 
-/// Whether a change of `key` is announced: only changes of credentials, which are rare. `NOTIFY` serializes all writers of a server,
-/// and anybody who can connect receives it, while the name of a login gives access to it.
+/// Whether a change of `key` is announced: only changes of credentials, which are rare. `NOTIFY`
+/// serializes all writers of a server, and anybody who can connect receives it, while the name of a
+/// login gives access to it.
 pub(super) fn is_announced(key: &str) -> bool {
-    key.split_once('.').is_some_and(|(_, kind)| CredentialKind::from_name(kind).is_some())
+    key.split_once('.')
+        .is_some_and(|(_, kind)| CredentialKind::from_name(kind).is_some())
 }
 
 /// Notices of a PostgreSQL database.
@@ -36,14 +39,27 @@ pub(super) struct PostgresFeed {
 impl PostgresFeed {
     /// `own` is the name in our own notices. `None` for a database without notices.
     pub(super) fn of(config: &SqlConfig, own: &Arc<str>) -> Option<Self> {
-        let Server::Postgres(options) = &config.server else { return None };
-        let options = options.clone().application_name("jsdkd").disable_statement_logging();
+        let Server::Postgres(options) = &config.server else {
+            return None;
+        };
+        let options = options
+            .clone()
+            .application_name("jsdkd")
+            .disable_statement_logging();
         let (timeout, place) = (config.timeout, config.place().into());
-        Some(Self { options, timeout, place, own: Arc::clone(own), feed: Mutex::default() })
+        Some(Self {
+            options,
+            timeout,
+            place,
+            own: Arc::clone(own),
+            feed: Mutex::default(),
+        })
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Changed> {
-        locked(&self.feed).get_or_insert_with(|| self.listen()).subscribe()
+        locked(&self.feed)
+            .get_or_insert_with(|| self.listen())
+            .subscribe()
     }
 
     pub(super) fn close(&self) {
@@ -52,22 +68,40 @@ impl PostgresFeed {
 
     fn listen(&self) -> ChangeFeed {
         let (options, bound, place) = (self.options.clone(), self.timeout, Arc::clone(&self.place));
-        ChangeFeed::start(&self.own, move |subscriber| listen_once(options.clone(), bound, Arc::clone(&place), subscriber))
+        ChangeFeed::start(&self.own, move |subscriber| {
+            listen_once(options.clone(), bound, Arc::clone(&place), subscriber)
+        })
     }
 }
 
-async fn listen_once(options: PgConnectOptions, bound: Duration, place: Arc<str>, subscriber: Subscriber) -> bool {
-    let Ok(Ok(listener)) = timeout(bound, connect(options, bound)).await else { return false };
-    tracing::debug!(store.place = &*place, "subscribed to the notices of other instances");
+async fn listen_once(
+    options: PgConnectOptions,
+    bound: Duration,
+    place: Arc<str>,
+    subscriber: Subscriber,
+) -> bool {
+    let Ok(Ok(listener)) = timeout(bound, connect(options, bound)).await else {
+        return false;
+    };
+    tracing::debug!(
+        store.place = &*place,
+        "subscribed to the notices of other instances"
+    );
     forward_all(listener, bound, &subscriber).await;
     true
 }
 
 async fn connect(options: PgConnectOptions, bound: Duration) -> sqlx::Result<PgListener> {
-    // The driver listens only on a pool's connection; this pool has one, which ends with the listener.
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(bound).idle_timeout(None).max_lifetime(None);
+    // The driver listens only on a pool's connection; this pool has one, which ends with the
+    // listener.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(bound)
+        .idle_timeout(None)
+        .max_lifetime(None);
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
-    // Missed notices must be reported before the next one, so each connection has a listener of its own.
+    // Missed notices must be reported before the next one, so each connection has a listener of its
+    // own.
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     Ok(listener)
@@ -93,8 +127,19 @@ mod tests {
 
     #[test]
     fn credentials_are_told_and_logins_are_not() {
-        assert!(["wx1.token", "wx1.ticket", "wx1.card_ticket"].iter().all(|key| is_announced(key)));
-        let others = ["login.scan.1", "oauth.ticket.wx1.1", "wx1.token.pause", "message.wx1.token", "source.a", "token"];
+        assert!(
+            ["wx1.token", "wx1.ticket", "wx1.card_ticket"]
+                .iter()
+                .all(|key| is_announced(key))
+        );
+        let others = [
+            "login.scan.1",
+            "oauth.ticket.wx1.1",
+            "wx1.token.pause",
+            "message.wx1.token",
+            "source.a",
+            "token",
+        ];
         assert!(!others.iter().any(|key| is_announced(key)));
     }
 }

@@ -1,5 +1,6 @@
-//! Credentials in a database: a token or ticket is a row of wetoken's, any other value a record of our own, and its companion is a record
-//! beside it. No database writes both tables in one statement, so the companion is written first.
+//! Credentials in a database: a token or ticket is a row of wetoken's, any other value a record of
+//! our own, and its companion is a record beside it. No database writes both tables in one
+//! statement, so the companion is written first.
 
 use std::time::Duration;
 
@@ -24,11 +25,15 @@ impl VersionedRecords for SqlStore {
         async move {
             let asked_at = self.clock.steady();
             let (value, companion) = self.run("read", read).await?;
-            let ends = |left| asked_at.plus(Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+            let ends =
+                |left| asked_at.plus(Duration::from_millis(u64::try_from(left).unwrap_or(0)));
             let value = value.map(|Found { value, left }| (value, ends(left)));
             // A slow answer may arrive after the end.
             let value = value.filter(|(_, ends)| *ends > self.clock.steady());
-            Ok(Pair { value, companion: companion.map(|found| found.value.expose_secret().to_owned()) })
+            Ok(Pair {
+                value,
+                companion: companion.map(|found| found.value.expose_secret().to_owned()),
+            })
         }
         .boxed()
     }
@@ -51,10 +56,19 @@ impl VersionedRecords for SqlStore {
                 return Ok((false, session));
             }
             let left = || self.clock.steady().until(new.ends);
-            records::write(&mut session, &format!("{key}{SUFFIX}"), companion, millis(left() + kept)).await?;
+            records::write(
+                &mut session,
+                &format!("{key}{SUFFIX}"),
+                companion,
+                millis(left() + kept),
+            )
+            .await?;
             let value = new.value.expose_secret();
             let written = match wetoken::row_of(key) {
-                Some(row) => row.replace(&mut session, may, value, millis(left())).await?,
+                Some(row) => {
+                    row.replace(&mut session, may, value, millis(left()))
+                        .await?
+                }
                 None => records::replace(&mut session, key, may, value, millis(left())).await?,
             };
             self.sweep(&mut session).await;
@@ -63,9 +77,20 @@ impl VersionedRecords for SqlStore {
         self.run("write", write).boxed()
     }
 
-    fn write_companion<'a>(&'a self, key: &'a str, companion: &'a str, ttl: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn write_companion<'a>(
+        &'a self,
+        key: &'a str,
+        companion: &'a str,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let write = move |mut session| async move {
-            records::write(&mut session, &format!("{key}{SUFFIX}"), companion, millis(ttl)).await?;
+            records::write(
+                &mut session,
+                &format!("{key}{SUFFIX}"),
+                companion,
+                millis(ttl),
+            )
+            .await?;
             Ok(((), session))
         };
         self.run("write", write).boxed()
@@ -79,15 +104,28 @@ impl VersionedRecords for SqlStore {
     ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
         let take = move |mut session| async move {
             let is_granted = records::take_lease(&mut session, key, owner, millis(ttl)).await?;
-            let now = if is_granted { Some(UnixMillis(records::now(&mut session).await?)) } else { None };
+            let now = if is_granted {
+                Some(UnixMillis(records::now(&mut session).await?))
+            } else {
+                None
+            };
             self.sweep(&mut session).await;
             Ok((now, session))
         };
         self.run("grant a lease", take).boxed()
     }
 
-    fn return_lease<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let release = move |mut session| async move { Ok((records::return_lease(&mut session, key, owner).await?, session)) };
+    fn return_lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let release = move |mut session| async move {
+            Ok((
+                records::return_lease(&mut session, key, owner).await?,
+                session,
+            ))
+        };
         self.run("release a lease", release).boxed()
     }
 

@@ -1,4 +1,5 @@
-//! One statement on one connection, the same way for each of the three databases. It knows no statement and no table.
+//! One statement on one connection, the same way for each of the three databases. It knows no
+//! statement and no table.
 
 use secrecy::SecretString;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -29,11 +30,19 @@ pub(super) enum Cell {
 
 impl Cell {
     pub(super) fn number(self) -> Option<i64> {
-        if let Self::Number(number) = self { Some(number) } else { None }
+        if let Self::Number(number) = self {
+            Some(number)
+        } else {
+            None
+        }
     }
 
     pub(super) fn text(self) -> Option<String> {
-        if let Self::Text(text) = self { Some(text) } else { None }
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     pub(super) fn secret(self) -> Option<SecretString> {
@@ -43,37 +52,60 @@ impl Cell {
 
 /// A connection that runs statements.
 pub(super) trait Driver: Connection + 'static {
-    /// Runs it and tells how many rows it touched; an update counts those it found, also when they held the same before.
-    fn execute(&mut self, statement: String, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<u64>> + Send;
+    /// Runs it and tells how many rows it touched; an update counts those it found, also when they
+    /// held the same before.
+    fn execute(
+        &mut self,
+        statement: String,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// Runs it and returns the rows.
-    fn rows(&mut self, statement: String, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<Vec<Vec<Cell>>>> + Send;
+    fn rows(
+        &mut self,
+        statement: String,
+        args: &[Arg<'_>],
+    ) -> impl Future<Output = sqlx::Result<Vec<Vec<Cell>>>> + Send;
 }
 
 /// The statement's text is ours; whatever comes from outside is an argument.
 macro_rules! query {
     ($database:ty, $statement:expr, $args:expr) => {
-        $args.iter().fold(sqlx::query::<$database>(AssertSqlSafe($statement)), |query, arg| match arg {
-            Arg::Text(text) => query.bind((*text).to_owned()),
-            Arg::Number(number) => query.bind(*number),
-            Arg::Nothing => query.bind(None::<String>),
-        })
+        $args.iter().fold(
+            sqlx::query::<$database>(AssertSqlSafe($statement)),
+            |query, arg| match arg {
+                Arg::Text(text) => query.bind((*text).to_owned()),
+                Arg::Number(number) => query.bind(*number),
+                Arg::Nothing => query.bind(None::<String>),
+            },
+        )
     };
 }
 macro_rules! driver {
     ($connection:ty, $database:ty, $row:ty) => {
         impl Driver for $connection {
             async fn execute(&mut self, statement: String, args: &[Arg<'_>]) -> sqlx::Result<u64> {
-                Ok(query!($database, statement, args).execute(self).await?.rows_affected())
+                Ok(query!($database, statement, args)
+                    .execute(self)
+                    .await?
+                    .rows_affected())
             }
 
-            async fn rows(&mut self, statement: String, args: &[Arg<'_>]) -> sqlx::Result<Vec<Vec<Cell>>> {
+            async fn rows(
+                &mut self,
+                statement: String,
+                args: &[Arg<'_>],
+            ) -> sqlx::Result<Vec<Vec<Cell>>> {
                 let rows: Vec<$row> = query!($database, statement, args).fetch_all(self).await?;
                 let cell = |row: &$row, index: usize| match row.try_get::<Option<i64>, _>(index) {
                     Ok(number) => Ok(number.map_or(Cell::Nothing, Cell::Number)),
-                    Err(_) => Ok(row.try_get::<Option<String>, _>(index)?.map_or(Cell::Nothing, Cell::Text)),
+                    Err(_) => Ok(row
+                        .try_get::<Option<String>, _>(index)?
+                        .map_or(Cell::Nothing, Cell::Text)),
                 };
-                rows.iter().map(|row| (0..row.len()).map(|index| cell(row, index)).collect()).collect()
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|index| cell(row, index)).collect())
+                    .collect()
             }
         }
     };

@@ -1,8 +1,10 @@
-//! Records in a database: MySQL or MariaDB with the tables of micro-plat/wetoken as they are, PostgreSQL and SQLite with the same
-//! tables. This file bounds every call and says what a fault means; what is said to the database stands in `wetoken` and `records`.
+//! Records in a database: MySQL or MariaDB with the tables of micro-plat/wetoken as they are,
+//! PostgreSQL and SQLite with the same tables. This file bounds every call and says what a fault
+//! means; what is said to the database stands in `wetoken` and `records`.
 //!
-//! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says differently), `session` and `pool`
-//! (connections), `change_feed` (notices of other processes), `schema` and `install` (the tables themselves).
+//! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says
+//! differently), `session` and `pool` (connections), `change_feed` (notices of other processes),
+//! `schema` and `install` (the tables themselves).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -68,12 +70,16 @@ impl Found {
     /// `None` for what has ended.
     fn new(value: Cell, left: Cell) -> Option<Self> {
         let left = left.number().filter(|left| *left > 0)?;
-        Some(Self { value: value.secret()?, left })
+        Some(Self {
+            value: value.secret()?,
+            left,
+        })
     }
 }
 
 impl SqlStore {
-    /// Does not connect: a database that is down is not an error. Must be called on a tokio runtime.
+    /// Does not connect: a database that is down is not an error. Must be called on a tokio
+    /// runtime.
     pub fn open(config: &SqlConfig, clock: &Clock) -> Self {
         let database = Database::new(config, clock);
         Self {
@@ -87,9 +93,13 @@ impl SqlStore {
         }
     }
 
-    /// Runs `work` on a connection, within the timeout, and retries it after a collision with another transaction. A session that `work`
-    /// does not return is closed.
-    async fn run<T, F>(&self, operation: &'static str, work: impl Fn(Session) -> F) -> Result<T, StoreError>
+    /// Runs `work` on a connection, within the timeout, and retries it after a collision with
+    /// another transaction. A session that `work` does not return is closed.
+    async fn run<T, F>(
+        &self,
+        operation: &'static str,
+        work: impl Fn(Session) -> F,
+    ) -> Result<T, StoreError>
     where
         F: Future<Output = sqlx::Result<(T, Session)>>,
     {
@@ -112,29 +122,45 @@ impl SqlStore {
             Err(_) => fault::silence(&self.place, self.timeout),
         };
         self.note(Some(&outcome));
-        Err(StoreError { backend: self.database.dialect().name(), operation, cause: outcome })
+        Err(StoreError {
+            backend: self.database.dialect().name(),
+            operation,
+            cause: outcome,
+        })
     }
 
     /// Logs the start and the end of an outage, not every failed request.
     fn note(&self, trouble: Option<&str>) {
         let was_down = self.is_down.swap(trouble.is_some(), Ordering::Relaxed);
         match trouble {
-            Some(cause) if !was_down => tracing::warn!(store.place = self.place, cause, "the database fails"),
+            Some(cause) if !was_down => {
+                tracing::warn!(store.place = self.place, cause, "the database fails")
+            }
             None if was_down => tracing::info!(store.place = self.place, "the database is back"),
             _ => {}
         }
     }
 
-    /// The row as a record. Its time to live is measured from when the request was sent, because the answer may have been slow.
+    /// The row as a record. Its time to live is measured from when the request was sent, because
+    /// the answer may have been slow.
     fn record(&self, found: Option<Found>, asked_at: SteadyMillis) -> Option<Record> {
         let Found { value, left } = found?;
-        let left = Duration::from_millis(u64::try_from(left).ok()?).saturating_sub(asked_at.until(self.clock.steady()));
-        Some(Record { value, expires_at: self.clock.wall().plus(left) })
+        let left = Duration::from_millis(u64::try_from(left).ok()?)
+            .saturating_sub(asked_at.until(self.clock.steady()));
+        Some(Record {
+            value,
+            expires_at: self.clock.wall().plus(left),
+        })
     }
 
-    /// Sometimes deletes expired rows. The write before has succeeded, so a failure here is ignored.
+    /// Sometimes deletes expired rows. The write before has succeeded, so a failure here is
+    /// ignored.
     async fn sweep(&self, session: &mut Session) {
-        if self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
+        if self
+            .writes
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(SWEEP_EVERY)
+        {
             timeout(SWEEP_WITHIN, records::sweep(session)).await.ok();
         }
     }
@@ -180,7 +206,11 @@ impl Records for SqlStore {
         .boxed()
     }
 
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let value = record.value.expose_secret();
         let write = move |mut session| async move {
             let left = millis(self.clock.wall().until(record.expires_at));
@@ -229,7 +259,12 @@ impl Records for SqlStore {
         .boxed()
     }
 
-    fn take_permit<'a>(&'a self, key: &'a str, limit: u32, window: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let take = move |mut session| async move {
             let granted = records::take_permit(&mut session, key, limit, millis(window)).await?;
             self.sweep(&mut session).await;
@@ -239,10 +274,9 @@ impl Records for SqlStore {
     }
 
     fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.run(
-            "return a permit",
-            move |mut session| async move { Ok((records::return_permit(&mut session, key).await?, session)) },
-        )
+        self.run("return a permit", move |mut session| async move {
+            Ok((records::return_permit(&mut session, key).await?, session))
+        })
         .boxed()
     }
 }

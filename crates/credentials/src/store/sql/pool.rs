@@ -1,5 +1,6 @@
-//! A few connections that take turns. One that failed or was abandoned in the middle is closed, never used again; a server that is down
-//! is told at once and tried anew by the next caller, so that it is back as soon as it is back.
+//! A few connections that take turns. One that failed or was abandoned in the middle is closed,
+//! never used again; a server that is down is told at once and tried anew by the next caller, so
+//! that it is back as soon as it is back.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,16 +27,34 @@ pub(super) struct Pool<O: ConnectOptions<Connection: Driver + Sized>> {
 
 impl<O: ConnectOptions<Connection: Driver + Sized>> Pool<O> {
     /// At most `size` connections, each made when it is first needed.
-    pub(super) fn new(options: O, greeting: Option<&'static str>, size: usize, clock: &Clock) -> Arc<Self> {
+    pub(super) fn new(
+        options: O,
+        greeting: Option<&'static str>,
+        size: usize,
+        clock: &Clock,
+    ) -> Arc<Self> {
         let seats = Arc::new(Semaphore::new(size));
-        Arc::new(Self { options, greeting, seats, resting: Mutex::default(), clock: clock.clone() })
+        Arc::new(Self {
+            options,
+            greeting,
+            seats,
+            resting: Mutex::default(),
+            clock: clock.clone(),
+        })
     }
 
     /// A connection that answers; the caller bounds the wait.
     pub(super) async fn lend(self: &Arc<Self>) -> Result<Loan<O>, Error> {
-        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(|_| Error::PoolClosed)?;
+        let seat = Arc::clone(&self.seats)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::PoolClosed)?;
         let connection = self.connection().await?;
-        Ok(Loan { connection, pool: Arc::clone(self), _seat: seat })
+        Ok(Loan {
+            connection,
+            pool: Arc::clone(self),
+            _seat: seat,
+        })
     }
 
     async fn connection(&self) -> Result<O::Connection, Error> {
@@ -67,7 +86,8 @@ impl<O: ConnectOptions<Connection: Driver + Sized>> Pool<O> {
     }
 }
 
-/// A connection in use. Dropped without [`Loan::keep`] it is closed: an answer may still be on its way to it.
+/// A connection in use. Dropped without [`Loan::keep`] it is closed: an answer may still be on its
+/// way to it.
 pub(super) struct Loan<O: ConnectOptions<Connection: Driver + Sized>> {
     pub(super) connection: O::Connection,
     pool: Arc<Pool<O>>,

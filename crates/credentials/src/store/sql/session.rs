@@ -1,4 +1,5 @@
-//! The database, whichever it is, and a connection to it in use. It knows how to reach a server and nothing of what is said there.
+//! The database, whichever it is, and a connection to it in use. It knows how to reach a server and
+//! nothing of what is said there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use clock::Clock;
 /// The most connections of one process.
 const CONNECTIONS: usize = 10;
 
-/// A value that does not fit must be an error: without a strict mode MySQL cuts it short and says nothing. The other modes are
-/// left out, so that no server's own choice changes what our statements mean.
+/// A value that does not fit must be an error: without a strict mode MySQL cuts it short and says
+/// nothing. The other modes are left out, so that no server's own choice changes what our
+/// statements mean.
 const STRICT: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
 
 /// A database of one of the three kinds.
@@ -38,15 +40,36 @@ impl Database {
         match &config.server {
             // The session keeps the server's own time zone, in which wetoken's rows are written.
             Server::MySql(options) => {
-                let options = options.clone().timezone(None).pipes_as_concat(false).no_engine_substitution(false);
-                Self::MySql(Pool::new(options.disable_statement_logging(), Some(STRICT), CONNECTIONS, clock))
+                let options = options
+                    .clone()
+                    .timezone(None)
+                    .pipes_as_concat(false)
+                    .no_engine_substitution(false);
+                Self::MySql(Pool::new(
+                    options.disable_statement_logging(),
+                    Some(STRICT),
+                    CONNECTIONS,
+                    clock,
+                ))
             }
             Server::Postgres(options) => {
-                let options = options.clone().application_name("jsdkd").disable_statement_logging();
-                Self::Postgres(Pool::new(options, None, CONNECTIONS, clock), own_name().into())
+                let options = options
+                    .clone()
+                    .application_name("jsdkd")
+                    .disable_statement_logging();
+                Self::Postgres(
+                    Pool::new(options, None, CONNECTIONS, clock),
+                    own_name().into(),
+                )
             }
-            // A file has one writer at a time, and one connection queues better than many that try again.
-            Server::Sqlite(path) => Self::Sqlite(Pool::new(sqlite(config.timeout).filename(path), None, 1, clock)),
+            // A file has one writer at a time, and one connection queues better than many that try
+            // again.
+            Server::Sqlite(path) => Self::Sqlite(Pool::new(
+                sqlite(config.timeout).filename(path),
+                None,
+                1,
+                clock,
+            )),
         }
     }
 
@@ -69,7 +92,11 @@ impl Database {
 
     /// The name by which this process tells of what it writes, if the database can tell.
     pub(super) fn own(&self) -> Option<&Arc<str>> {
-        if let Self::Postgres(_, own) = self { Some(own) } else { None }
+        if let Self::Postgres(_, own) = self {
+            Some(own)
+        } else {
+            None
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -103,21 +130,36 @@ impl Session {
         self.execute_said(self.dialect().say(neutral), args).await
     }
 
-    /// As [`Session::execute`] for what changes the record under `key` or its lease. Other processes are notified when the statement ends, so
-    /// that whoever is notified finds the change.
-    pub(super) async fn execute_telling(&mut self, key: &str, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
-        let Self::Postgres(loan, own) = self else { return self.execute(neutral, args).await };
+    /// As [`Session::execute`] for what changes the record under `key` or its lease. Other
+    /// processes are notified when the statement ends, so that whoever is notified finds the
+    /// change.
+    pub(super) async fn execute_telling(
+        &mut self,
+        key: &str,
+        neutral: &str,
+        args: &[Arg<'_>],
+    ) -> Result<u64, Error> {
+        let Self::Postgres(loan, own) = self else {
+            return self.execute(neutral, args).await;
+        };
         if !is_announced(key) {
             return self.execute(neutral, args).await;
         }
         let notice = notice(own, key);
-        let telling = format!("WITH written AS ({neutral} RETURNING 1) SELECT pg_notify(?, ?) FROM written");
+        let telling =
+            format!("WITH written AS ({neutral} RETURNING 1) SELECT pg_notify(?, ?) FROM written");
         let args = [args, &[Text(CHANNEL), Text(&notice)]].concat();
-        loan.connection.execute(Dialect::Postgres.say(&telling), &args).await
+        loan.connection
+            .execute(Dialect::Postgres.say(&telling), &args)
+            .await
     }
 
     /// Runs a statement that is in the dialect already.
-    pub(super) async fn execute_said(&mut self, statement: String, args: &[Arg<'_>]) -> Result<u64, Error> {
+    pub(super) async fn execute_said(
+        &mut self,
+        statement: String,
+        args: &[Arg<'_>],
+    ) -> Result<u64, Error> {
         match self {
             Self::MySql(loan) => loan.connection.execute(statement, args).await,
             Self::Postgres(loan, _) => loan.connection.execute(statement, args).await,
@@ -126,7 +168,11 @@ impl Session {
     }
 
     /// Runs a question written neutrally and returns the rows.
-    pub(super) async fn rows(&mut self, neutral: &str, args: &[Arg<'_>]) -> Result<Vec<Vec<Cell>>, Error> {
+    pub(super) async fn rows(
+        &mut self,
+        neutral: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Vec<Cell>>, Error> {
         let statement = self.dialect().say(neutral);
         match self {
             Self::MySql(loan) => loan.connection.rows(statement, args).await,
@@ -136,7 +182,11 @@ impl Session {
     }
 
     /// As [`Session::rows`] for at most one row of `N` columns.
-    pub(super) async fn row<const N: usize>(&mut self, neutral: &str, args: &[Arg<'_>]) -> Result<Option<[Cell; N]>, Error> {
+    pub(super) async fn row<const N: usize>(
+        &mut self,
+        neutral: &str,
+        args: &[Arg<'_>],
+    ) -> Result<Option<[Cell; N]>, Error> {
         let first = self.rows(neutral, args).await?.into_iter().next();
         Ok(first.and_then(|cells| <[Cell; N]>::try_from(cells).ok()))
     }

@@ -1,5 +1,6 @@
-//! What an address of a database means: `mysql://`, `postgres://` or `sqlite://`, with the choices that its query holds. It opens no
-//! connection. A fault never quotes the address, which may hold a password.
+//! What an address of a database means: `mysql://`, `postgres://` or `sqlite://`, with the choices
+//! that its query holds. It opens no connection. A fault never quotes the address, which may hold a
+//! password.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,12 +16,22 @@ use url::Url;
 
 use crate::files::{self, FileError};
 
-const EXPECTED: &str =
-    "expected mysql://USER:PASSWORD@host/DATABASE, postgres://USER:PASSWORD@host/DATABASE or sqlite:///path/of/a/file.db";
+const EXPECTED: &str = "expected mysql://USER:PASSWORD@host/DATABASE, postgres://USER:PASSWORD@host/DATABASE or sqlite:///path/of/a/file.db";
 
-/// What a query may hold, beside `timeout`; the drivers' other choices are ours or would be taken in silence.
-const MYSQL: [&str; 10] =
-    ["ssl-mode", "sslmode", "ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "socket", "statement-cache-capacity"];
+/// What a query may hold, beside `timeout`; the drivers' other choices are ours or would be taken
+/// in silence.
+const MYSQL: [&str; 10] = [
+    "ssl-mode",
+    "sslmode",
+    "ssl-ca",
+    "sslca",
+    "ssl-cert",
+    "sslcert",
+    "ssl-key",
+    "sslkey",
+    "socket",
+    "statement-cache-capacity",
+];
 const POSTGRES: [&str; 12] = [
     "sslmode",
     "ssl-mode",
@@ -57,7 +68,9 @@ impl SqlConfig {
     pub fn with_password(self, password: &SecretString) -> Self {
         let server = match self.server {
             Server::MySql(options) => Server::MySql(options.password(password.expose_secret())),
-            Server::Postgres(options) => Server::Postgres(options.password(password.expose_secret())),
+            Server::Postgres(options) => {
+                Server::Postgres(options.password(password.expose_secret()))
+            }
             file @ Server::Sqlite(_) => file,
         };
         Self { server, ..self }
@@ -82,7 +95,10 @@ impl SqlConfig {
 /// The drivers' options would show the password.
 impl fmt::Debug for SqlConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlConfig").field("place", &self.place()).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("SqlConfig")
+            .field("place", &self.place())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +108,9 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     if let Some(rest) = text.strip_prefix("sqlite:") {
         return file(rest.strip_prefix("//").unwrap_or(rest));
     }
-    let mut url: Url = text.parse().map_err(|_| format!("{EXPECTED}; other characters in a password are percent-encoded"))?;
+    let mut url: Url = text
+        .parse()
+        .map_err(|_| format!("{EXPECTED}; other characters in a password are percent-encoded"))?;
     let is_mysql = match url.scheme() {
         "mysql" | "mariadb" => true,
         "postgres" | "postgresql" => false,
@@ -107,10 +125,16 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     let timeout = take_timeout(&mut url)?;
     check_query(&url, if is_mysql { &MYSQL } else { &POSTGRES })?;
     check_files(&url)?;
-    if !url.query_pairs().any(|(key, _)| key == "socket" || key == "host") && url.host_str().is_none_or(str::is_empty) {
+    if !url
+        .query_pairs()
+        .any(|(key, _)| key == "socket" || key == "host")
+        && url.host_str().is_none_or(str::is_empty)
+    {
         return Err("expected a host before the name of the database".to_owned());
     }
-    let wrong = |_| "an option after the question mark, or the percent-encoding, is not understood".to_owned();
+    let wrong = |_| {
+        "an option after the question mark, or the percent-encoding, is not understood".to_owned()
+    };
     let server = if is_mysql {
         Server::MySql(MySqlConnectOptions::from_url(&url).map_err(wrong)?)
     } else {
@@ -119,10 +143,23 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     Ok(SqlConfig { server, timeout })
 }
 
-/// The drivers would wait for a FIFO and read a device to its end. A file that is not there yet is for them to report.
+/// The drivers would wait for a FIFO and read a device to its end. A file that is not there yet is
+/// for them to report.
 fn check_files(url: &Url) -> Result<(), String> {
-    const FILES: [&str; 8] = ["ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "sslrootcert", "ssl-root-cert"];
-    for (key, value) in url.query_pairs().filter(|(key, _)| FILES.contains(&key.as_ref())) {
+    const FILES: [&str; 8] = [
+        "ssl-ca",
+        "sslca",
+        "ssl-cert",
+        "sslcert",
+        "ssl-key",
+        "sslkey",
+        "sslrootcert",
+        "ssl-root-cert",
+    ];
+    for (key, value) in url
+        .query_pairs()
+        .filter(|(key, _)| FILES.contains(&key.as_ref()))
+    {
         match files::read(Path::new(value.as_ref()), files::SMALL) {
             Ok(_) | Err(FileError::Io(_)) => {}
             Err(error) => return Err(format!("the file of `{key}` {error}")),
@@ -136,7 +173,9 @@ pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Dura
 
 /// The bound, as an address has it.
 fn timeout(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).ok().filter(|span| TIMEOUTS.contains(span));
+    let span = humantime::parse_duration(text)
+        .ok()
+        .filter(|span| TIMEOUTS.contains(span));
     span.ok_or_else(|| "timeout: expected a time from 100ms to 1m, such as \"5s\"".to_owned())
 }
 
@@ -145,7 +184,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A path, relative or from the root, and at most a `timeout`.
 fn file(rest: &str) -> Result<SqlConfig, String> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| "the percent-encoding is not UTF-8".to_owned())?;
+    let path = percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| "the percent-encoding is not UTF-8".to_owned())?;
     if path.is_empty() || path.ends_with('/') {
         return Err("expected a file, as in sqlite:///var/lib/jsdkd/jsdkd.db".to_owned());
     }
@@ -158,17 +199,28 @@ fn file(rest: &str) -> Result<SqlConfig, String> {
             ("timeout", text) => bound = timeout(text)?,
             // Other programs write it so; here `jsdkd install` makes the file.
             ("mode", "rw" | "rwc") => {}
-            _ => return Err("an option after the question mark is unknown; known is timeout".to_owned()),
+            _ => {
+                return Err(
+                    "an option after the question mark is unknown; known is timeout".to_owned(),
+                );
+            }
         }
     }
-    Ok(SqlConfig { server: Server::Sqlite(PathBuf::from(path.as_ref())), timeout: bound })
+    Ok(SqlConfig {
+        server: Server::Sqlite(PathBuf::from(path.as_ref())),
+        timeout: bound,
+    })
 }
 
 fn take_timeout(url: &mut Url) -> Result<Duration, String> {
     let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let Some((_, text)) = pairs.iter().find(|(key, _)| key == "timeout") else { return Ok(TIMEOUT) };
+    let Some((_, text)) = pairs.iter().find(|(key, _)| key == "timeout") else {
+        return Ok(TIMEOUT);
+    };
     let bound = timeout(text)?;
-    url.query_pairs_mut().clear().extend_pairs(pairs.iter().filter(|(key, _)| key != "timeout"));
+    url.query_pairs_mut()
+        .clear()
+        .extend_pairs(pairs.iter().filter(|(key, _)| key != "timeout"));
     Ok(bound)
 }
 
@@ -178,7 +230,10 @@ fn check_query(url: &Url, known: &[&str]) -> Result<(), String> {
     if url.query_pairs().all(|(key, _)| is_known(&key)) {
         return Ok(());
     }
-    Err(format!("an option after the question mark is unknown; known are timeout, {}", known.join(", ")))
+    Err(format!(
+        "an option after the question mark is unknown; known are timeout, {}",
+        known.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -193,11 +248,26 @@ mod tests {
 
     #[test]
     fn each_kind_of_address_is_understood() {
-        assert_eq!(place("mysql://u:p@db.example.com/wetoken"), "mysql at db.example.com:3306");
-        assert_eq!(place("mariadb://u:p@[::1]:3307/wetoken?ssl-mode=VERIFY_IDENTITY"), "mysql at [::1]:3307");
-        assert_eq!(place("mysql://u@localhost/wetoken?socket=/run/mysqld.sock"), "mysql at /run/mysqld.sock");
-        assert_eq!(place("postgresql://u:p%40ss@10.0.0.1/wx?sslmode=verify-full"), "postgres at 10.0.0.1:5432");
-        assert_eq!(place("sqlite:///var/lib/jsdkd.db"), "sqlite at /var/lib/jsdkd.db");
+        assert_eq!(
+            place("mysql://u:p@db.example.com/wetoken"),
+            "mysql at db.example.com:3306"
+        );
+        assert_eq!(
+            place("mariadb://u:p@[::1]:3307/wetoken?ssl-mode=VERIFY_IDENTITY"),
+            "mysql at [::1]:3307"
+        );
+        assert_eq!(
+            place("mysql://u@localhost/wetoken?socket=/run/mysqld.sock"),
+            "mysql at /run/mysqld.sock"
+        );
+        assert_eq!(
+            place("postgresql://u:p%40ss@10.0.0.1/wx?sslmode=verify-full"),
+            "postgres at 10.0.0.1:5432"
+        );
+        assert_eq!(
+            place("sqlite:///var/lib/jsdkd.db"),
+            "sqlite at /var/lib/jsdkd.db"
+        );
         assert_eq!(place("sqlite:a%20b.db?mode=rwc"), "sqlite at a b.db");
     }
 
@@ -205,9 +275,15 @@ mod tests {
     fn the_bound_on_calls_can_be_set() {
         let bound = |url| from_url(url).map(|config| config.timeout);
         assert_eq!(bound("mysql://u@h/d"), Ok(Duration::from_secs(5)));
-        assert_eq!(bound("mysql://u@h/d?timeout=800ms&ssl-mode=DISABLED"), Ok(Duration::from_millis(800)));
+        assert_eq!(
+            bound("mysql://u@h/d?timeout=800ms&ssl-mode=DISABLED"),
+            Ok(Duration::from_millis(800))
+        );
         assert_eq!(bound("sqlite:a.db?timeout=2s"), Ok(Duration::from_secs(2)));
-        assert!(bound("postgres://u@h/d?timeout=2h").is_err() && bound("sqlite:a.db?timeout=2").is_err());
+        assert!(
+            bound("postgres://u@h/d?timeout=2h").is_err()
+                && bound("sqlite:a.db?timeout=2").is_err()
+        );
     }
 
     #[test]
@@ -229,7 +305,10 @@ mod tests {
             "sqlite:a.db?MARKER=1",
         ] {
             let fault = from_url(bad).expect_err(bad);
-            assert!(!fault.contains("MARKER") && fault.len() > 10, "{bad}: {fault}");
+            assert!(
+                !fault.contains("MARKER") && fault.len() > 10,
+                "{bad}: {fault}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! The journal's text: a first line that says what it is, then one line of JSON for each change,
-//! `{"key":"oauth.trip.…","value":"…","ends":<unix ms>}`, without `value` and `ends` when the record was taken.
+//! `{"key":"oauth.trip.…","value":"…","ends":<unix ms>}`, without `value` and `ends` when the
+//! record was taken.
 
 use std::borrow::Cow;
 use std::io;
@@ -28,13 +29,30 @@ struct Line<'a> {
 
 /// Appends the line of a record that was written.
 pub(super) fn put(to: &mut Vec<u8>, key: &str, record: &Record) -> serde_json::Result<()> {
-    let (value, ends) = (Some(record.value.expose_secret().into()), Some(record.expires_at.0));
-    append(to, &Line { key: key.into(), value, ends })
+    let (value, ends) = (
+        Some(record.value.expose_secret().into()),
+        Some(record.expires_at.0),
+    );
+    append(
+        to,
+        &Line {
+            key: key.into(),
+            value,
+            ends,
+        },
+    )
 }
 
 /// Appends the line of a record that was taken.
 pub(super) fn taken(to: &mut Vec<u8>, key: &str) -> serde_json::Result<()> {
-    append(to, &Line { key: key.into(), value: None, ends: None })
+    append(
+        to,
+        &Line {
+            key: key.into(),
+            value: None,
+            ends: None,
+        },
+    )
 }
 
 /// A whole journal of those `records` that have not ended.
@@ -53,8 +71,8 @@ fn append(to: &mut Vec<u8>, line: &Line<'_>) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// Reads the journal at `path`. An absent or empty one has no records, and half a line at its end was never answered for. Anything else that
-/// cannot be read is moved aside, never overwritten.
+/// Reads the journal at `path`. An absent or empty one has no records, and half a line at its end
+/// was never answered for. Anything else that cannot be read is moved aside, never overwritten.
 pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
     let bytes = disk::contents(path)?;
     if bytes.is_empty() {
@@ -77,7 +95,10 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
 fn parsed(bytes: &[u8], now: UnixMillis) -> Result<RecordMap, usize> {
     let mut records = RecordMap::default();
     // What follows the last line break is half a line, or nothing.
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').ok_or(1_usize)?;
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .ok_or(1_usize)?;
     for (at, line) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
         if at == 0 {
             if line != FIRST.as_bytes() {
@@ -88,7 +109,14 @@ fn parsed(bytes: &[u8], now: UnixMillis) -> Result<RecordMap, usize> {
         let line: Line<'_> = serde_json::from_slice(line).map_err(|_| at + 1)?;
         match (line.value, line.ends.map(UnixMillis)) {
             (Some(value), Some(expires_at)) => {
-                records.write(&line.key, &Record { value: SecretString::from(value.as_ref()), expires_at }, now);
+                records.write(
+                    &line.key,
+                    &Record {
+                        value: SecretString::from(value.as_ref()),
+                        expires_at,
+                    },
+                    now,
+                );
             }
             (None, None) => drop(records.remove(&line.key)),
             _ => return Err(at + 1),

@@ -1,4 +1,5 @@
-//! The end of the journal on disk: where lines are appended, and when the file has to be written whole instead.
+//! The end of the journal on disk: where lines are appended, and when the file has to be written
+//! whole instead.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -31,7 +32,12 @@ pub(super) enum Appended {
 impl Tail {
     /// A tail that writes the file at `path` whole before it appends anything.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, length: 0, most: 0 }
+        Self {
+            path,
+            file: None,
+            length: 0,
+            most: 0,
+        }
     }
 
     /// Whether `more` bytes can be appended, or the file is to be written whole.
@@ -39,7 +45,8 @@ impl Tail {
         self.file.is_some() && self.length + more as u64 <= self.most
     }
 
-    /// Writes the file anew. Amortised over the appends before it, this at most doubles what each of them costs.
+    /// Writes the file anew. Amortised over the appends before it, this at most doubles what each
+    /// of them costs.
     pub(super) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
         self.file = None;
         self.file = Some(disk::replace(&self.path, text)?);
@@ -48,9 +55,12 @@ impl Tail {
         Ok(())
     }
 
-    /// Appends `lines`. After a failure it is unknown how much of them is there, so that the file is to be written whole.
+    /// Appends `lines`. After a failure it is unknown how much of them is there, so that the file
+    /// is to be written whole.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<Appended> {
-        let Some(mut file) = self.file.take() else { return Ok(Appended::FileIsGone) };
+        let Some(mut file) = self.file.take() else {
+            return Ok(Appended::FileIsGone);
+        };
         let (ours, there) = (file.metadata()?, fs::metadata(&self.path));
         if !there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
             return Ok(Appended::FileIsGone);
