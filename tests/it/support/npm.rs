@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use super::programs;
+
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Node, and the folder in which it finds what was installed for it.
 pub(crate) struct Node {
@@ -29,6 +32,8 @@ impl Node {
             program,
             packages: folder.join("node_modules"),
         };
+        // Tests run side by side, and one folder takes one npm at a time.
+        let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
         // What an earlier run has left is used, unless it was cut short or is for another list.
         if done.is_file() && fs::read_to_string(&written).is_ok_and(|text| text == wanted) {
             return Some(this);
