@@ -9,8 +9,8 @@
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
 //! Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
 //!
-//! What happens when the store shows an older value than the cached one? [`reconcile::reconcile`]
-//! decides, by its table; `apply` in `read.rs` carries the decision out.
+//! What happens when the store shows an older value than the cached one? `reconcile` in
+//! `reconcile.rs` decides, by its table; `apply` in `read.rs` carries the decision out.
 
 mod agenda;
 #[cfg(test)]
