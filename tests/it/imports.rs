@@ -11,11 +11,7 @@ use std::path::Path;
 use crate::tidy::{FOLDERS, collect, without_comment};
 
 /// Circles that are still there, each by its files below the folder of sources.
-const KNOWN: [(&str, &[&str]); 12] = [
-    (
-        "crates/credentials/src",
-        &["engine/cached", "engine/reconcile"],
-    ),
+const KNOWN: [(&str, &[&str]); 8] = [
     // A credential and its renewal are one state machine in several files.
     (
         "crates/credentials/src",
@@ -31,15 +27,6 @@ const KNOWN: [(&str, &[&str]); 12] = [
     (
         "crates/credentials/src",
         &["sources/subject", "sources/wire"],
-    ),
-    (
-        "crates/credentials/src",
-        &["store/companion", "store/credentials", "store/versioned"],
-    ),
-    ("crates/credentials/src", &["store/memory", "store/permits"]),
-    (
-        "crates/credentials/src",
-        &["store/redis/changes", "store/redis/lock"],
     ),
     (
         "crates/credentials/src",

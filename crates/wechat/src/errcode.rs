@@ -85,7 +85,7 @@ impl Errcode {
             (45009, _) => {
                 "the account's quota for the day is spent: wait for the next day or clear it in the console"
             }
-            (45011, _) => "too many calls in this minute: it passes by itself",
+            (45011, _) => "too many calls in this minute: wait a minute",
             (40003, _) => {
                 "the openid is not one of this account's: look for a typo, or for an openid of another account"
             }

@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::reconcile::Held;
+use super::reconcile::{Held, SAME_END};
 use crate::engine::freshness::{Freshness, freshness};
 use crate::store::{NewCredential, StoredCredential, Version};
 use clock::{Clock, SteadyMillis, UnixMillis};
-
-/// Two ends this close together are the same end: stores and services round to whole seconds, each
-/// of them once.
-pub(crate) const SAME_END: Duration = Duration::from_secs(3);
 
 /// The shortest retry delay when the service returned the same value again.
 const NOT_YET: Duration = Duration::from_millis(200);

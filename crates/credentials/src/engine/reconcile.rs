@@ -21,11 +21,16 @@
 //! | a foreign value | a value of ours that is not known to be later | suspect |
 //! | a value | a foreign value, seen at a lower generation | suspect: the store was set back |
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 
-use super::cached::SAME_END;
 use crate::store::{StoredCredential, Version};
 use clock::SteadyMillis;
+
+/// Two ends this close together are the same end: stores and services round to whole seconds, each
+/// of them once.
+pub(crate) const SAME_END: Duration = Duration::from_secs(3);
 
 /// What to do about the cached copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cached::{Cached, SAME_END};
+use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
+use super::reconcile::SAME_END;
 use super::renew::Reason;
 use super::subject::{Effect, Granted, Needed, Refusal, Subject};
 use crate::store::{Committed, NewCredential, StoreError, Version};

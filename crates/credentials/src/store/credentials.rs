@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
 use super::StoreError;
-use super::versioned::Pair;
 use clock::{SteadyMillis, UnixMillis};
 
 /// Which of two values of a credential is the later one. A higher generation is a later value.
@@ -58,6 +57,15 @@ pub struct NewCredential<'a> {
     pub generation: u64,
     /// Its whole lifetime.
     pub lifetime: Duration,
+}
+
+/// A value and its companion, as a backend reads them.
+#[derive(Clone, Debug, Default)]
+pub struct Pair {
+    /// The value that has not expired, and when it expires.
+    pub value: Option<(SecretString, SteadyMillis)>,
+    /// The companion's text.
+    pub companion: Option<String>,
 }
 
 /// The right to renew one credential, and the fencing number that comes with it.

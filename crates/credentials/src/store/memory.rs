@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
+use super::mutex::locked;
 use super::permits::Permits;
 use super::{
     Apps, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp, VersionedRecords,
@@ -284,11 +285,4 @@ impl Apps for MemoryStore {
         locked(&self.apps).insert(app.app_id.clone(), app.clone());
         ready(Ok(())).boxed()
     }
-}
-
-/// Locks a mutex and ignores poisoning, because no holder leaves the data half-changed.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

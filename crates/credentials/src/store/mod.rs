@@ -20,6 +20,7 @@ mod credentials;
 mod file;
 mod fingerprint;
 mod memory;
+mod mutex;
 mod permits;
 pub mod redis;
 #[cfg(feature = "sql")]
@@ -28,14 +29,15 @@ mod versioned;
 
 pub use apps::{Apps, Payment, StoredApp, Users};
 pub use credentials::{
-    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential, Version,
+    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, Pair, StoredCredential,
+    Version,
 };
 pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
 #[cfg(feature = "sql")]
 pub use sql::{SqlConfig, SqlStore};
-pub use versioned::{Pair, VersionedRecords};
+pub use versioned::VersionedRecords;
 
 /// One stored value and when it ends.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::memory::locked;
+use super::mutex::locked;
 use clock::{Clock, SteadyMillis};
 
 /// Permits, counted in this process.

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::StoreError;
 use super::companion::{Companion, Pause};
 use super::credentials::{
-    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, StoredCredential,
+    Acquired, Backoff, Committed, CredentialStore, Lease, NewCredential, Pair, StoredCredential,
 };
 use clock::{SteadyMillis, UnixMillis};
 
@@ -21,15 +21,6 @@ const KEPT_LONGER: Duration = Duration::from_secs(3600);
 
 /// How often a conditional write is retried because another write came in between.
 const ATTEMPTS: u32 = 4;
-
-/// A value and its companion, as a backend reads them.
-#[derive(Clone, Debug, Default)]
-pub struct Pair {
-    /// The value that has not expired, and when it expires.
-    pub value: Option<(SecretString, SteadyMillis)>,
-    /// The companion's text.
-    pub companion: Option<String>,
-}
 
 /// What a backend provides. Key and companion are read and written together where the backend can;
 /// where it cannot, the value is read first and the companion is written first.

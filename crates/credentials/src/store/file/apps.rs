@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use serde_json::value::RawValue;
 
 use super::super::apps::{self, Apps, StoredApp};
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::entry::Entries;
 use super::{FileStore, StoreError};
 

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::super::{NewCredential, Pair, Record, StoreError, VersionedRecords, gives_way};
 use super::{FileStore, State, written};
 use clock::{SteadyMillis, UnixMillis};

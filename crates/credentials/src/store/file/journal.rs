@@ -14,7 +14,8 @@ use tokio::sync::{Notify, watch};
 
 use super::lock::Lock;
 use super::{GATHER, RETRY, Written, disk};
-use crate::store::memory::{RecordMap, locked};
+use crate::store::memory::RecordMap;
+use crate::store::mutex::locked;
 use crate::store::{OpenError, Record, StoreError, gives_way};
 use clock::Clock;
 

@@ -14,7 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
-use super::memory::{Ends, locked};
+use super::memory::Ends;
+use super::mutex::locked;
 use super::permits::Permits;
 use super::{OpenError, Record, Records, Store, StoreError, gives_way};
 use clock::{Clock, UnixMillis, UnixSeconds};

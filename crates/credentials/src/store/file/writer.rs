@@ -13,7 +13,8 @@ use super::disk;
 use super::entry::{Entries, written_end};
 use super::lock::Lock;
 use crate::store::StoreError;
-use crate::store::memory::{Ends, locked};
+use crate::store::memory::Ends;
+use crate::store::mutex::locked;
 use clock::{Clock, UnixMillis};
 
 /// The shortest time between two rewrites of the file.

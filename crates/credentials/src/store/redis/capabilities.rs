@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::RedisError;
 
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::fault;
 use clock::{Clock, SteadyMillis};
 

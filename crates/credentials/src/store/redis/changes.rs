@@ -8,7 +8,7 @@ use redis::RedisResult;
 use super::change::Change;
 use super::connection::Connection;
 use super::fault;
-use super::lock::Lock;
+use super::lock::{Lock, set_absent};
 
 /// A key's time to live in ms (-1: for ever, -2: there is no key) and its value.
 type Left = (i64, Option<Vec<u8>>);
@@ -201,21 +201,6 @@ async fn read(connection: &mut Connection, key: &str) -> RedisResult<Left> {
     let mut both = redis::pipe();
     both.cmd("PTTL").arg(key).cmd("GET").arg(key);
     both.query_async(connection).await
-}
-
-/// Writes what ends after so many milliseconds, if nothing is there.
-pub(super) async fn set_absent(
-    connection: &mut Connection,
-    key: &str,
-    text: &str,
-    millis: u64,
-) -> RedisResult<bool> {
-    let mut set = redis::cmd("SET");
-    set.arg(key).arg(text).arg("NX").arg("PX").arg(millis);
-    Ok(set
-        .query_async::<Option<String>>(connection)
-        .await?
-        .is_some())
 }
 
 pub(super) fn is_wrong_type(error: &redis::RedisError) -> bool {

@@ -1,8 +1,7 @@
 //! Options of other Redis clients that have no effect here, and why. They are named in a warning
 //! and do no harm.
 
-const CONNECTING: &str =
-    "jsdkd connects when it needs to, tries again by itself, and gives up after `timeout`";
+const CONNECTING: &str = "jsdkd connects when it needs to, retries, and gives up after `timeout`";
 const SOCKET: &str = "jsdkd sets up its sockets itself";
 const ANSWERS: &str = "it is about how that client's commands and answers are written";
 const TOPOLOGY: &str = "jsdkd finds the servers of a cluster or of sentinels itself";

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use redis::RedisResult;
 use tokio::time::timeout;
 
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::connection::Connection;
 use super::dial::Dialer;
 use super::fault::{Verdict, judge, judge_in_cluster, silence};

@@ -1,15 +1,14 @@
-//! A short lock in Redis for a change that takes several plain commands. It ends by itself, so a
-//! process that dies holds up nobody for long.
+//! A short lock in Redis for a change that takes several plain commands. It expires, so a process
+//! that dies does not block others for long.
 //!
-//! It is as good as a lock with an end can be: if the holder's last command is on its way for
-//! longer than the lock lasts, another one may have come in between.
+//! The lock has the usual limit of an expiring lock: if the holder's last command is delayed for
+//! longer than the lock lasts, another process may write in between.
 
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::sleep;
 
-use super::changes::set_absent;
 use super::connection::Connection;
 use clock::{Clock, SteadyMillis};
 
@@ -86,4 +85,19 @@ impl Held<'_> {
             );
         }
     }
+}
+
+/// Writes `text` with an expiry in milliseconds, unless the key exists. Returns whether it wrote.
+pub(super) async fn set_absent(
+    connection: &mut Connection,
+    key: &str,
+    text: &str,
+    millis: u64,
+) -> RedisResult<bool> {
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(text).arg("NX").arg("PX").arg(millis);
+    Ok(set
+        .query_async::<Option<String>>(connection)
+        .await?
+        .is_some())
 }

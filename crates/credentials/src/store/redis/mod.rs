@@ -19,7 +19,7 @@ use self::names::Names;
 use self::permits::{ReturnPermit, TakePermit};
 use self::record::{Found, LONGEST, millis, span};
 use super::change_feed::{ChangeFeed, notice, own_name};
-use super::memory::locked;
+use super::mutex::locked;
 use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use clock::Clock;
 

@@ -3,9 +3,10 @@
 use redis::RedisResult;
 
 use super::change::Change;
-use super::changes::{is_wrong_type, set_absent};
+use super::changes::is_wrong_type;
 use super::connection::Connection;
 use super::fault;
+use super::lock::set_absent;
 
 /// Counts up to the limit; the window starts with the first permit. A value that is not a count, or
 /// has no expiry, is reset.

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::Connection;
 use super::dial::Dialer;
 use super::fault::{judge, silence};
-use crate::store::memory::locked;
+use crate::store::mutex::locked;
 
 /// The shortest time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Executor};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::url::{Server, SqlConfig};
 use crate::store::Changed;
 use crate::store::change_feed::{ChangeFeed, QUIET, Subscriber};

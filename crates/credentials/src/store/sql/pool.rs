@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::super::memory::locked;
+use super::super::mutex::locked;
 use super::driver::Driver;
 use clock::{Clock, SteadyMillis};
 
