@@ -114,9 +114,29 @@ impl Tab<'_> {
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Presses the mouse where `selector` is, as soon as it is there.
+    /// Presses the mouse where `selector` is, as soon as it is there. A page that is still being
+    /// laid out may move it between the look and the press, so a press that went elsewhere is
+    /// repeated.
     pub(crate) async fn press(&self, selector: &str) {
-        let place = self.place(selector).await;
+        let begun = Instant::now();
+        loop {
+            let place = self.place(selector).await;
+            self.value(&format!(
+                "window.unpressed = true; document.querySelector({selector:?})?.addEventListener(
+                   'click', function () {{ window.unpressed = false; }}, {{ capture: true, once: true }})"
+            ))
+            .await;
+            self.click(&place).await;
+            // A press that led to another page took the variable with it.
+            if self.try_value("window.unpressed === true").await != Ok(json!(true)) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{selector} is covered");
+        }
+    }
+
+    /// A press of the mouse in the middle of `place`.
+    async fn click(&self, place: &Value) {
         let middle = |from: &str, side: &str| {
             place[from]
                 .as_f64()
