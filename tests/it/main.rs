@@ -50,6 +50,7 @@ mod gateway_settings;
 mod gateway_streams;
 mod hanging_files;
 mod headers;
+mod helm_chart;
 mod hub;
 mod imports;
 mod jsapi_body;
