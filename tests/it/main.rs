@@ -127,3 +127,4 @@ mod wetoken_apps;
 mod wetoken_code;
 mod wetoken_lookup;
 mod wetoken_settings;
+mod workflows;
