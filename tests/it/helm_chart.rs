@@ -1,4 +1,5 @@
-//! deploy/helm/jsdkd, rendered by Helm's own library and validated against Kubernetes' schemas.
+//! deploy/helm/jsdkd, rendered by Helm's own library and validated against the schemas of Kubernetes
+//! and of the Prometheus operator.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::support::npm::Node;
 use crate::support::pip::Python;
 
 /// What pip installs, once for each target folder.
@@ -202,6 +204,34 @@ fn helm_and_kubernetes_find_no_fault_in_the_chart() {
             "ServiceAccount",
             "ServiceMonitor"
         ]
+    );
+}
+
+#[test]
+fn the_prometheus_operator_takes_its_documents() {
+    let Some(outcomes) = outcomes() else { return };
+    let Some(node) = Node::with("operator", "deployment/package.json") else {
+        return;
+    };
+    let outcome = &outcomes["everything"];
+    let monitor = document(outcome, "servicemonitor.yaml", "demo-jsdkd");
+    let rule = document(outcome, "prometheusrule.yaml", "demo-jsdkd");
+    let mut faulty = monitor.clone();
+    faulty["spec"]["endpoints"][0]["port"] = json!(3031);
+    let folder = tempfile::tempdir().unwrap();
+    let faults = |documents: Value| {
+        let file = folder.path().join("documents.json");
+        fs::write(&file, documents.to_string()).unwrap();
+        let mut command = node.run("deployment/operator.js", folder.path());
+        let output = command.arg(&file).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Vec<String>>(&output.stdout).unwrap()
+    };
+    assert_eq!(faults(json!([monitor, rule])), [""; 0]);
+    // It does find faults.
+    assert_eq!(
+        faults(json!([faulty])),
+        ["ServiceMonitor: data/spec/endpoints/0/port must be string"]
     );
 }
 
