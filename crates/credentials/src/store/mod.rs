@@ -21,6 +21,7 @@ mod file;
 mod fingerprint;
 mod memory;
 mod mutex;
+mod observed;
 mod permits;
 pub mod redis;
 #[cfg(feature = "sql")]
@@ -35,6 +36,7 @@ pub use credentials::{
 pub use file::FileStore;
 pub(crate) use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
+pub use observed::{OPERATIONS, observed};
 pub use redis::RedisStore;
 #[cfg(feature = "sql")]
 pub use sql::{SqlConfig, SqlStore};
