@@ -24,7 +24,7 @@ pub enum AppIdError {
 
 /// Reserved words: routes or stored keys use them in place of an appid, now or later. An account of
 /// that name would be unreachable.
-const RESERVED: [&str; 28] = [
+const RESERVED: [&str; 29] = [
     "access-token",
     "access_token",
     "admin",
@@ -42,6 +42,7 @@ const RESERVED: [&str; 28] = [
     "proxy",
     "qrcode",
     "query",
+    "ready",
     "sns",
     "source",
     "static",

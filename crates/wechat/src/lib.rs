@@ -20,17 +20,21 @@ mod custom;
 mod errcode;
 pub mod message;
 mod oauth;
+mod observe;
 mod reply;
 pub mod signature;
 mod template;
 mod user;
 mod wire;
 
+use clock::Clock;
+use observe::Watch;
 use wire::HttpWire;
 pub use wire::{chain, exchange, is_loopback};
 
 pub use errcode::{Call, Errcode, Kind};
 pub use oauth::{VisitorGrant, authorize_url};
+pub use observe::{CallObserver, CallOutcome, CallReport, date};
 pub use user::Language;
 pub use wire::{Request, Wire};
 
@@ -152,6 +156,17 @@ impl WechatClient {
             Arc::new(HttpWire::new(hosts, timeout)?),
             timeout,
         ))
+    }
+
+    /// As [`WechatClient::new`], with every call timed by `clock` and reported to `observer`.
+    pub fn observed(
+        hosts: Vec<Url>,
+        timeout: Duration,
+        observer: Arc<dyn CallObserver>,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let wire = HttpWire::new(hosts, timeout)?.watched(Watch { observer, clock });
+        Ok(Self::over(Arc::new(wire), timeout))
     }
 
     /// Creates a client whose calls use `wire`, each bounded by `timeout`.

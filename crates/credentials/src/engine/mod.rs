@@ -7,7 +7,8 @@
 //! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
 //! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
-//! Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
+//! `state` shows a credential to metrics and the status page. Small parts: `single_flight`, `agenda`,
+//! `backoff`, `outage`, `waiters`.
 //!
 //! What happens when the store shows an older value than the cached one? `reconcile` in
 //! `reconcile.rs` decides, by its table; `apply` in `read.rs` carries the decision out.
@@ -37,6 +38,7 @@ mod settle;
 mod single_flight;
 #[cfg(test)]
 mod single_flight_tests;
+mod state;
 mod subject;
 mod suspect;
 mod sync;
@@ -47,4 +49,5 @@ pub use cached::Cached;
 pub use credential::Credential;
 pub use engine::{Engine, Parts};
 pub use error::{RenewalError, StoreFault};
+pub use state::{CredentialState, FailureState};
 pub use subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};

@@ -129,6 +129,11 @@ pub trait Refusal:
     /// Whether the service may have granted a value, and only the answer was lost.
     fn may_have_been_granted(&self) -> bool;
 
+    /// The service's error code, if it refused.
+    fn code(&self) -> Option<i64> {
+        None
+    }
+
     /// What an operator could do about it.
     fn advice(&self) -> Option<&'static str> {
         None

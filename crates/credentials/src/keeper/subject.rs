@@ -155,6 +155,13 @@ impl Refusal for WechatError {
         self.may_have_been_granted()
     }
 
+    fn code(&self) -> Option<i64> {
+        match self {
+            Self::Refused { code, .. } => Some(code.0),
+            _ => None,
+        }
+    }
+
     fn advice(&self) -> Option<&'static str> {
         self.advice()
     }

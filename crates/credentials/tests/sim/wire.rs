@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SteadyMillis, UnixMillis};
-use credentials::store::{
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use jsdkd_credentials::store::{
     Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp,
     VersionedRecords,
 };
-use futures_util::future::{BoxFuture, FutureExt, ready};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, oneshot};

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clock::{Clock, UnixMillis};
-use credentials::keeper::Keeper;
-use credentials::rng::Rng;
+use jsdkd_credentials::keeper::Keeper;
+use jsdkd_credentials::rng::Rng;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
