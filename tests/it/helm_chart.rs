@@ -353,6 +353,8 @@ fn the_settings_arrive_as_they_were_written() {
     let checked = Command::new(env!("CARGO_BIN_EXE_jsdkd"))
         .arg("check")
         .arg(&path)
+        .env("JSDKD__SERVER__ADMIN", "0.0.0.0:3031")
+        .env("JSDKD__CACHE__FILE", folder.path().join("cache.json"))
         .output()
         .unwrap();
     assert!(checked.status.success(), "{checked:?}");

@@ -1,5 +1,6 @@
 //! The alerts and the dashboard: promtool reads every rule and expression, each alert has its test
-//! and its runbook, and no expression names a metric that the server does not have.
+//! and its runbook, no expression names a metric that the server does not have, and a real
+//! Prometheus finds a healthy server healthy and a refused account refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,54 +9,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::app::{APP, TestApp};
 use crate::support::programs;
-
-/// The metrics and their labels. To be replaced by what a running server's `/metrics` shows.
-const METRICS: [(&str, &[&str]); 31] = [
-    ("jsdkd_build_info", &["version"]),
-    (
-        "jsdkd_credential_expiry_timestamp_seconds",
-        &["appid", "kind"],
-    ),
-    (
-        "jsdkd_credential_renewal_timestamp_seconds",
-        &["appid", "kind"],
-    ),
-    ("jsdkd_credential_ready", &["appid", "kind"]),
-    ("jsdkd_renewals_total", &["appid", "kind", "why", "result"]),
-    ("jsdkd_failure_errcode", &["appid", "kind", "errcode"]),
-    ("jsdkd_foreign_refreshes_total", &["appid"]),
-    ("jsdkd_budget_used", &["appid", "budget"]),
-    ("jsdkd_budget_limit", &["appid", "budget"]),
-    ("jsdkd_reserve_seconds", &[]),
-    (
-        "jsdkd_upstream_requests_total",
-        &["host", "call", "outcome"],
-    ),
-    ("jsdkd_upstream_request_duration_seconds", &[]),
-    ("jsdkd_store_up", &[]),
-    ("jsdkd_store_operation_duration_seconds", &["operation"]),
-    ("jsdkd_http_requests_total", &["route", "status"]),
-    ("jsdkd_http_request_duration_seconds", &["route"]),
-    ("jsdkd_waiting", &[]),
-    ("jsdkd_overloads_total", &[]),
-    (
-        "jsdkd_gateway_requests_total",
-        &["realm", "appid", "area", "outcome"],
-    ),
-    ("jsdkd_gateway_bytes_total", &["realm", "direction"]),
-    ("jsdkd_push_messages_total", &["appid", "outcome"]),
-    ("jsdkd_forward_failures_total", &["appid"]),
-    ("jsdkd_clock_offset_seconds", &[]),
-    ("jsdkd_log_lines_lost_total", &[]),
-    ("process_cpu_seconds_total", &[]),
-    ("process_resident_memory_bytes", &[]),
-    ("process_virtual_memory_bytes", &[]),
-    ("process_open_fds", &[]),
-    ("process_max_fds", &[]),
-    ("process_threads", &[]),
-    ("process_start_time_seconds", &[]),
-];
+use crate::support::prometheus::Prometheus;
+use jsdkd::status::NAMES;
+use sandbox::Fault;
 
 fn root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
@@ -289,7 +247,8 @@ fn metrics_in(query: &str) -> Vec<(String, String)> {
 
 #[test]
 fn alerts_and_dashboard_name_only_metrics_that_exist() {
-    let mut known: BTreeMap<&str, &[&str]> = METRICS.into_iter().collect();
+    let own = NAMES.iter().map(|metric| (metric.name, metric.labels));
+    let mut known: BTreeMap<&str, &[&str]> = own.collect();
     // Prometheus' own.
     known.insert("up", &[]);
     let queries = alerts()
@@ -325,12 +284,104 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
         }
     }
     // What is counted is shown.
-    for (name, _) in METRICS
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("jsdkd_"))
-    {
-        assert!(used.contains(name), "{name} is neither shown nor watched");
+    for name in NAMES.iter().map(|metric| metric.name) {
+        let is_idle = name.starts_with("jsdkd_") && !used.contains(name);
+        assert!(!is_idle, "{name} is neither shown nor watched");
     }
+}
+
+/// The alerts whose expressions give something now, each with its labels.
+async fn raised(prometheus: &Prometheus) -> BTreeMap<String, Value> {
+    let mut raised = BTreeMap::new();
+    for alert in alerts() {
+        let found = prometheus.query(alert["expr"].as_str().unwrap()).await;
+        if let Some(first) = found.first() {
+            let name = alert["alert"].as_str().unwrap().to_owned();
+            let severity = alert["labels"]["severity"].as_str().unwrap();
+            raised.insert(format!("{name} {severity}"), first["metric"].clone());
+        }
+    }
+    raised
+}
+
+/// An application whose admin listener a real Prometheus scrapes.
+async fn watched() -> Option<(TestApp, Prometheus)> {
+    let app = TestApp::with(json!({ "server": { "admin": "127.0.0.1:0" } })).await;
+    let prometheus = Prometheus::start(&app.admin).await?;
+    prometheus.query_until_found("jsdkd_build_info").await;
+    Some((app, prometheus))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_server_raises_no_alert_and_fills_the_dashboard() {
+    let Some((app, prometheus)) = watched().await else {
+        return;
+    };
+    let body = json!({ "url": "https://shop.example.com/" });
+    assert_eq!(app.config(body).await.status, 200);
+    assert_eq!(app.query("token").await.status, 200);
+    // Two scrapes after the requests, so that there is a rate.
+    let requests = r#"sum(rate(jsdkd_http_requests_total{route=~"/jsapi.*"}[1m])) >= 0"#;
+    prometheus.query_until_found(requests).await;
+    prometheus
+        .query_until_found("jsdkd_credential_ready == 1")
+        .await;
+    let raised = raised(&prometheus).await;
+    assert!(raised.is_empty(), "{raised:?}");
+    let mut empty = Vec::new();
+    for query in shown() {
+        let query = ["job", "instance", "appid", "realm"]
+            .iter()
+            .fold(query, |query, name| {
+                query.replace(&format!("\"${name}\""), "\".*\"")
+            });
+        if prometheus.query(&query).await.is_empty() {
+            empty.push(query);
+        }
+    }
+    // Nothing was refused, nobody used the gateway, and no alert fired.
+    let quiet = [
+        "jsdkd_failure_errcode",
+        "status=~\"[45].*\"",
+        "jsdkd_gateway_",
+        "jsdkd_budget_",
+        "ALERTS",
+    ];
+    empty.retain(|query| !quiet.iter().any(|name| query.contains(name)));
+    assert!(empty.is_empty(), "panels without data: {empty:#?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_account_raises_the_alerts_that_name_it() {
+    let Some((app, prometheus)) = watched().await else {
+        return;
+    };
+    let refusal = "invalid ip 203.0.113.7, not in whitelist";
+    app.sandbox.fault(Fault::errcode(40164, refusal));
+    app.query("token").await.problem(502, "upstream_refused");
+    prometheus.query_until_found("jsdkd_failure_errcode").await;
+    let raised = raised(&prometheus).await;
+    // Whether the failed request is a rate already depends on the moment of the scrapes.
+    let names = raised
+        .keys()
+        .filter(|name| *name != "JsdkdRequestsFailing page");
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "JsdkdCredentialExpiring page",
+            "JsdkdCredentialRefused page",
+            "JsdkdReserveLow page",
+        ]
+    );
+    let refused = &raised["JsdkdCredentialRefused page"];
+    assert_eq!(
+        (&refused["appid"], &refused["errcode"]),
+        (&json!(APP), &json!("40164"))
+    );
+    assert_eq!(raised["JsdkdCredentialExpiring page"]["appid"], APP);
+    app.stop().await;
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) mod page;
 pub(crate) mod pip;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod prometheus;
 pub(crate) mod pushing;
 pub(crate) mod raw;
 pub(crate) mod redis;
