@@ -2,7 +2,6 @@
 //! test.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -64,7 +63,9 @@ impl Prometheus {
             if running.child.try_wait().unwrap().is_some() {
                 return None;
             }
-            if TcpStream::connect(&address).is_ok() {
+            // It listens before it answers queries.
+            let ready = reqwest::get(format!("{}/-/ready", running.url)).await;
+            if ready.is_ok_and(|answer| answer.status().is_success()) {
                 return Some(running);
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
