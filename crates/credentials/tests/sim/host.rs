@@ -169,6 +169,7 @@ fn accounts() -> Vec<Account> {
         }),
         ticket_reserve: Duration::from_secs(600),
         rotations_per_day: ROTATIONS[token_api as usize],
+        tokens_per_day: wechat::account::TOKENS_PER_DAY,
     };
     APPS.into_iter()
         .zip([TokenApi::Basic, TokenApi::Stable])
