@@ -2,6 +2,7 @@
 //! the end, the more proof a forced renewal needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cached::Cached;
 use super::credential::Credential;
@@ -16,6 +17,10 @@ const SCARCE: u64 = 80;
 
 /// From this share on, in percent, only what ends is renewed.
 const ALMOST_SPENT: u64 = 95;
+
+/// How long the service may take to say whether a value is void. The caller waits meanwhile, and
+/// the renewal comes after it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<S: Subject> Credential<S> {
     /// Whether `current`, which somebody calls void, is renewed by force. Asks the service about it
@@ -45,7 +50,9 @@ impl<S: Subject> Credential<S> {
         if !is_scarce && !is_unexplained {
             return true;
         }
-        let probe = subject.probe(current.value()).await;
+        let probe = subject.probe(current.value());
+        let probe = tokio::time::timeout(PROBE_TIMEOUT, probe).await;
+        let probe = probe.unwrap_or(Probe::Unclear);
         if is_unexplained && probe == Probe::Dead {
             self.note_foreign(current).await;
         }

@@ -1,16 +1,11 @@
 //! What all instances count together about one credential: the calls of a day, and the signs that
-//! another program fetches it. One small record beside the credential, `KEY.ledger`, which is
-//! changed by compare-and-swap. The record is an account of things, never a lock: when the store
-//! fails, the renewal goes on without it.
+//! another program fetches it. Pure; `bookkeeping.rs` reads and writes it.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::credential::Credential;
-use super::subject::Subject;
-use crate::store::{Record, StoreError};
 use clock::UnixMillis;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -18,14 +13,8 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How far the clocks of China are ahead of UTC.
 const CHINA: Duration = Duration::from_secs(8 * 3600);
 
-/// A ledger without changes is kept this long.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-
 /// The most foreign refreshes that are kept, the most recent ones.
 const MOST_FOREIGN: usize = 10;
-
-/// How often a change is tried when another instance changes the ledger at the same time.
-const ATTEMPTS: u32 = 5;
 
 /// The number of the day by which WeChat counts: that of China, where no clock is ever changed.
 pub(super) fn day_of(now: UnixMillis) -> u64 {
@@ -102,67 +91,8 @@ impl Ledger {
     }
 
     /// An unreadable ledger counts as empty.
-    fn read(text: &SecretString) -> Self {
+    pub(super) fn read(text: &SecretString) -> Self {
         serde_json::from_str(text.expose_secret()).unwrap_or_default()
-    }
-}
-
-impl<S: Subject> Credential<S> {
-    /// The ledger as this process last saw it; empty if nothing was counted yet.
-    pub fn last_ledger(&self) -> Ledger {
-        self.ledger.load().as_deref().cloned().unwrap_or_default()
-    }
-
-    /// Reads the ledger that all instances share. `None`: the store fails.
-    pub(crate) async fn read_ledger(&self) -> Option<Ledger> {
-        self.sound(self.load_ledger().await)
-            .map(|(ledger, _)| ledger)
-    }
-
-    /// Changes the ledger; `change` returns whether there is something to write. `None`: the store
-    /// fails, or other instances were always faster.
-    pub(super) async fn change_ledger(
-        &self,
-        change: impl Fn(&mut Ledger) -> bool + Send,
-    ) -> Option<Ledger> {
-        for _ in 0..ATTEMPTS {
-            let (mut ledger, before) = self.sound(self.load_ledger().await)?;
-            if !change(&mut ledger) {
-                return Some(ledger);
-            }
-            let text = serde_json::to_string(&ledger).ok()?;
-            let record = Record {
-                value: SecretString::from(text),
-                expires_at: self.engine.clock.wall().plus(KEPT),
-            };
-            let key = self.ledger_key();
-            let store = &self.engine.store;
-            if self.sound(store.replace(&key, before.as_ref(), &record).await)? {
-                self.ledger.store(Some(ledger.clone().into()));
-                return Some(ledger);
-            }
-        }
-        None
-    }
-
-    async fn load_ledger(&self) -> Result<(Ledger, Option<SecretString>), StoreError> {
-        let found = self.engine.store.get(&self.ledger_key()).await?;
-        let text = found.map(|record| record.value);
-        let ledger = text.as_ref().map(Ledger::read).unwrap_or_default();
-        self.ledger.store(Some(ledger.clone().into()));
-        Ok((ledger, text))
-    }
-
-    fn ledger_key(&self) -> String {
-        format!("{}.ledger", self.subject.load().store_key())
-    }
-
-    fn sound<T>(&self, result: Result<T, StoreError>) -> Option<T> {
-        result
-            .inspect_err(|error| {
-                self.engine.outage.failed(error, self.engine.clock.steady());
-            })
-            .ok()
     }
 }
 

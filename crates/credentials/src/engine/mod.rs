@@ -7,7 +7,7 @@
 //! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
 //! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
-//! `ledger` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
+//! `ledger` and `bookkeeping` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
 //! another program fetches the same credential).
 //! `state` shows a credential to metrics and the status page. Small parts: `single_flight`, `agenda`,
 //! `backoff`, `outage`, `waiters`.
@@ -20,6 +20,7 @@ mod agenda;
 mod agenda_tests;
 mod ahead;
 mod backoff;
+mod bookkeeping;
 mod budget;
 mod cached;
 mod credential;

@@ -20,6 +20,7 @@ use wechat::{WechatClient, WechatError};
 
 mod calls;
 pub mod explain;
+mod ledgers;
 mod subject;
 
 pub use crate::engine::{Cached, CredentialState, FailureState};
