@@ -4,6 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hyper::Method;
+
+use super::account::AccountName;
 use super::refusal::Refusal;
 
 /// What the line says. It is written when this is dropped, so also for a call that was cut off.
@@ -14,11 +17,11 @@ pub struct Audit {
     /// The realm that called, once it is known.
     pub realm: Option<String>,
     /// The account that is called for, once it is known.
-    pub account: Option<String>,
+    pub account: Option<AccountName>,
     /// The caller's address.
     pub client: Option<IpAddr>,
     /// The method.
-    pub method: String,
+    pub method: Method,
     /// The path, without a query.
     pub path: String,
     /// The HTTP status of our answer; `None` if there was none.
@@ -39,13 +42,13 @@ pub struct Audit {
 
 impl Audit {
     /// Of a request that has just come.
-    pub fn new(request_id: &str, client: Option<IpAddr>, method: &str, path: &str) -> Self {
+    pub fn new(request_id: &str, client: Option<IpAddr>, method: &Method, path: &str) -> Self {
         Self {
             request_id: request_id.to_owned(),
             realm: None,
             account: None,
             client,
-            method: method.to_owned(),
+            method: method.clone(),
             path: path.to_owned(),
             status: None,
             errcode: None,
@@ -70,9 +73,9 @@ impl Drop for Audit {
             target: "jsdkd::audit",
             request_id = self.request_id,
             realm = self.realm,
-            appid = self.account,
+            appid = self.account.as_ref().map(tracing::field::display),
             client = self.client.map(tracing::field::display),
-            method = self.method,
+            method = self.method.as_str(),
             path = self.path,
             status = self.status,
             errcode = self.errcode,

@@ -14,11 +14,11 @@ pub(super) struct Plan {
     pub(super) method: Method,
     pub(super) path: String,
     /// Without the virtual token.
-    pub(super) query: String,
+    pub(super) query: Vec<u8>,
     pub(super) headers: HeaderMap,
     pub(super) hosts: Arc<Hosts>,
     pub(super) identity: Identity,
-    pub(super) place: Option<Place>,
+    pub(super) place: Place,
 }
 
 /// What goes in beside the path and the query.
