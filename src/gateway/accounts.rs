@@ -154,6 +154,14 @@ impl Account {
         }
     }
 
+    /// An official account's token, if it is held.
+    pub(super) fn token_at_hand(&self) -> Option<RealToken> {
+        match &self.token {
+            TokenHandle::App(account) => access_token(account).at_hand().map(RealToken::App),
+            TokenHandle::Agent(_) => None,
+        }
+    }
+
     /// WeChat called `refused` dead, and a probe agreed: the token after it. Past the limit on
     /// renewals it is the same one.
     pub(super) async fn renew(&self, refused: &RealToken) -> Result<RealToken, String> {

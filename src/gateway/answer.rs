@@ -44,7 +44,7 @@ impl Verdict {
         let rid = answer
             .errmsg
             .as_deref()
-            .and_then(|text| text.split_once("rid: "))
+            .and_then(|text| text.rsplit_once("rid: "))
             .map(|(_, rid)| rid);
         // It goes into a log line, so it is short and plain or not there at all.
         let is_plain = |rid: &&str| {

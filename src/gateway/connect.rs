@@ -75,7 +75,6 @@ impl Connector {
             proxy: proxy.cloned(),
         };
         let mut https = HttpsConnector::from((road, Arc::clone(&self.tls)));
-        // A proxy for plain HTTP is spoken to in plain HTTP.
         let connecting = https.call(to.clone());
         match timeout(HANDSHAKES, connecting).await {
             Ok(connected) => connected.map_err(|error| wechat::chain(&*error)),
@@ -124,10 +123,7 @@ impl Road {
         let at = proxy.uri().clone();
         let scheme = at.scheme_str().unwrap_or_default().to_owned();
         if let Some(version) = scheme.strip_prefix("socks") {
-            let to = match version {
-                "4" | "5" => resolved(&to).await?,
-                _ => to,
-            };
+            let to = with_port(&to, matches!(version, "4" | "5")).await?;
             if version.starts_with('4') {
                 return Ok(Tcp::new(SocksV4::new(at, self.tcp).call(to).await?));
             }
@@ -149,18 +145,22 @@ impl Road {
     }
 }
 
-/// `to` with an address in place of its name, for proxies that are not asked to look names up.
-async fn resolved(to: &Uri) -> Result<Uri, BoxError> {
+/// `to` with its port, which hyper-util takes for 443 if it is not written. For proxies that are not
+/// asked to look names up, an address is put in the name's place.
+async fn with_port(to: &Uri, is_resolved: bool) -> Result<Uri, BoxError> {
     let host = to.host().ok_or("the address has no host")?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
     let usual = match to.scheme() == Some(&Scheme::HTTPS) {
         true => 443,
         false => 80,
     };
     let port = to.port_u16().unwrap_or(usual);
-    let mut found = tokio::net::lookup_host((host, port)).await?;
-    let address = found.next().ok_or("the host has no address")?;
     let scheme = to.scheme_str().unwrap_or("http");
+    if !is_resolved {
+        return Ok(format!("{scheme}://{host}:{port}").parse()?);
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let mut found = tokio::net::lookup_host((bare, port)).await?;
+    let address = found.next().ok_or("the host has no address")?;
     Ok(format!("{scheme}://{address}").parse()?)
 }
 

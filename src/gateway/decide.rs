@@ -159,7 +159,7 @@ impl Gateway {
             .enter("", None)
             .ok_or_else(|| Refusal::NothingSent("too many calls are under way".to_owned()))?;
         let (query, hosts) = (request.query.to_vec(), Arc::clone(hosts));
-        let plan = plan(request, query, hosts, Identity::None(None), place);
+        let plan = plan(request, query, hosts, Identity::Anonymous, place);
         Ok(Decided::Forward(plan))
     }
 

@@ -246,11 +246,19 @@ impl ForwardedCall {
     }
 
     fn pass_on(self, reply: Reply) -> Answer {
-        let secret = match &self.plan.identity {
-            Identity::Token(account) => account.secret(),
-            Identity::None(secret) => secret.as_ref(),
+        let account = match &self.plan.identity {
+            Identity::Token(account) | Identity::Secret(account) => Some(account),
+            Identity::Anonymous => None,
         };
-        let secrets = [self.token.as_ref().map(RealToken::token), secret];
+        let held = match &self.plan.identity {
+            Identity::Secret(account) => account.token_at_hand(),
+            _ => None,
+        };
+        let token = self.token.as_ref().or(held.as_ref());
+        let secrets = [
+            token.map(RealToken::token),
+            account.and_then(Account::secret),
+        ];
         let secrets = secrets.map(|secret| secret.map_or("", |secret| secret.expose_secret()));
         reply.passed_on(
             &secrets,

@@ -126,8 +126,10 @@ impl Limits {
         })
     }
 
-    /// Reserves `bytes` of the `most` that all kept bodies may use together.
+    /// Reserves `bytes` of the `most` that all kept bodies may use together. What the allocator
+    /// adds to them is counted: it has four sizes between two powers of two.
     pub(super) fn reserve(&self, bytes: u64, most: u64) -> Option<Reservation> {
+        let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(1));
         let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= most);
         self.memory.fetch_update(Relaxed, Relaxed, fits).ok()?;
         Some(Reservation {
@@ -227,5 +229,11 @@ mod tests {
         assert!(half.is_some() && limits.reserve(60, 100).is_none());
         drop(half);
         assert!(limits.reserve(60, 100).is_some());
+        // 1,000,000 bytes take 1 MiB.
+        let held: Vec<_> = (0..64)
+            .map(|_| limits.reserve(1_000_000, (64 << 20) + 64).expect("memory"))
+            .collect();
+        assert!(limits.reserve(1_000_000, (64 << 20) + 64).is_none());
+        drop(held);
     }
 }

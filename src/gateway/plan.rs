@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method};
-use secrecy::SecretString;
 
 use super::accounts::Account;
 use super::limits::Place;
@@ -21,11 +20,12 @@ pub(super) struct Plan {
     pub(super) place: Place,
 }
 
-/// What goes in beside the path and the query.
+/// On whose behalf a call is made.
 pub(super) enum Identity {
-    /// The real token of an account, put last in the query.
+    /// An account's, whose real token is put last in the query.
     Token(Account),
-    /// Nothing: the query has the real secret already, or needs none. The secret must not come
-    /// back.
-    None(Option<SecretString>),
+    /// An account's, whose real secret is in the query or the body already.
+    Secret(Account),
+    /// Nobody's.
+    Anonymous,
 }

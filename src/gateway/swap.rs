@@ -69,10 +69,10 @@ impl Gateway {
             secret: &secret,
         };
         let (realm, account) = admit::authenticate(realms, &proof, request.from, &self.0.clock)?;
-        let real = self
+        let found = self
             .begin(realm, &account, request.path, Refusal::AppIdUnknown, audit)
             .await?;
-        let real = real.secret().cloned().ok_or(Refusal::AppIdUnknown)?;
+        let real = found.secret().ok_or(Refusal::AppIdUnknown)?;
         let body = in_body.with_secret(real.expose_secret());
         if memchr::memmem::find(&body, secret.as_bytes()).is_some() {
             return Err(Refusal::NotAllowed(
@@ -85,7 +85,7 @@ impl Gateway {
             &encoded(real.expose_secret()),
         );
         let place = self.place(&realm.key, &account)?;
-        let (hosts, identity) = (Arc::clone(&self.0.api), Identity::None(Some(real)));
+        let (hosts, identity) = (Arc::clone(&self.0.api), Identity::Secret(found));
         Ok((plan(request, query, hosts, identity, place), body))
     }
 }

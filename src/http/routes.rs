@@ -58,10 +58,12 @@ pub(super) fn table(has_demo: bool) -> RouteTable {
     )
 }
 
-/// The path and the `Allow` of every route, including those of `jsdkd demo`.
+/// The path and the `Allow` of every route, including the gateway's and those of `jsdkd demo`.
 pub fn list_routes() -> Vec<(String, &'static str)> {
+    let gateway = gateway::DESCRIBED.map(|(path, allow)| (path.to_owned(), allow));
     rows()
         .chain(demo::ROUTES)
         .map(|route| (route.pattern.replace(":tail}", "}"), route.allow))
+        .chain(gateway)
         .collect()
 }

@@ -106,7 +106,7 @@ async fn serve(mut socket: TcpStream, answer: &str, count: &AtomicUsize) {
 }
 
 async fn start(url: &str) -> (TestApp, String) {
-    let over = json!({ "wechat": { "api": [url], "tokenApi": "basic" } });
+    let over = json!({ "wechat": { "api": [url] } });
     let app = TestApp::with(settings(json!({}), over)).await;
     let token = token(&app).await;
     (app, token)

@@ -106,7 +106,7 @@ async fn a_withdrawn_secret_ends_its_tokens_but_not_calls_under_way() {
     });
     let folder = folder();
     let of = |realm: Value| {
-        let over = json!({ "wechat": { "tokenApi": "basic" } });
+        let over = json!({ "wechat": {} });
         process::settings(&url, settings(realm, over))
     };
     let server = Process::serve(folder.path(), &of(json!({}))).await;

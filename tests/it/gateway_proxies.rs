@@ -13,6 +13,7 @@ use crate::support::app::{APP, APP_SECRET};
 use crate::support::gateway::{VIRTUAL, settings};
 use crate::support::nginx::Nginx;
 use crate::support::process::{self, Process, folder, write_settings};
+use crate::support::redis::make_certificates_for;
 use crate::support::socks::Socks;
 use crate::support::wire::{REAL_TOKEN, Wire, json as good};
 
@@ -32,7 +33,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
 /// everything that the server said.
 async fn call(api: &str, variables: &[(&str, &str)], odd: &str) -> (Value, String) {
     let folder = folder();
-    let over = json!({ "wechat": { "timeout": "3s", "tokenApi": "basic" } });
+    let over = json!({ "wechat": { "timeout": "3s" } });
     let all = settings(json!({}), over);
     write_settings(folder.path(), &process::settings(api, all));
     let server = Process::start(folder.path(), &[], variables)
@@ -220,10 +221,13 @@ async fn tls_goes_through_a_tunnel_and_the_certificate_is_checked() {
         );
     }
     assert!(!said.contains("MARKER"), "{said}");
-    // Another name than the certificate's, and an authority that nobody trusts.
+    // Another name than the certificate's, and an authority that did not sign it.
+    let stranger = folder();
+    make_certificates_for(stranger.path(), "DNS:wechat.test");
+    let stranger = stranger.path().join("ca.crt");
     for (api, ca) in [
         ("https://other.test", ca),
-        ("https://wechat.test", "/dev/null"),
+        ("https://wechat.test", stranger.to_str().unwrap()),
     ] {
         let before = sandbox.calls(CALL);
         let variables = [("HTTPS_PROXY", &*url), ("SSL_CERT_FILE", ca)];

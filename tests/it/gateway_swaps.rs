@@ -14,7 +14,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn start(gateway: &[&str]) -> (TestApp, Wire) {
     let wire = Wire::answering(|_| good(r#"{"errcode":0,"errmsg":"ok"}"#)).await;
-    let over = json!({ "wechat": { "api": [wire.url()], "tokenApi": "basic" } });
+    let over = json!({ "wechat": { "api": [wire.url()] } });
     let app = TestApp::with(settings(json!({ "gateway": gateway }), over)).await;
     (app, wire)
 }
