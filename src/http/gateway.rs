@@ -28,14 +28,6 @@ pub(super) static ROUTE: Route =
         .no_store()
         .raw_query();
 
-/// The paths by which it is described: those that it answers itself, and all others.
-pub(super) const DESCRIBED: [(&str, &str); 4] = [
-    ("/cgi-bin/token", "GET, POST"),
-    ("/cgi-bin/stable_token", "POST"),
-    ("/cgi-bin/gettoken", "GET"),
-    ("/{segment}/{path}", "GET, POST"),
-];
-
 /// WeChat's own type for JSON.
 const JSON: header::HeaderValue =
     header::HeaderValue::from_static("application/json; encoding=utf-8");

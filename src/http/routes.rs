@@ -6,6 +6,7 @@ use super::{
     demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script,
     server_check, users, verify_file,
 };
+use crate::realm::presets;
 
 /// The rows of this server. Those that come first are found fastest.
 ///
@@ -60,7 +61,7 @@ pub(super) fn table(has_demo: bool) -> RouteTable {
 
 /// The path and the `Allow` of every route, including the gateway's and those of `jsdkd demo`.
 pub fn list_routes() -> Vec<(String, &'static str)> {
-    let gateway = gateway::DESCRIBED.map(|(path, allow)| (path.to_owned(), allow));
+    let gateway = presets::DESCRIBED.map(|(path, allow)| (path.to_owned(), allow));
     rows()
         .chain(demo::ROUTES)
         .map(|route| (route.pattern.replace(":tail}", "}"), route.allow))
