@@ -2,14 +2,18 @@
 //! token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
 
 use super::account::AccountName;
 use super::refusal::Refusal;
+use crate::counters::{Counters, EventKind, GatewayCall, GatewayOutcome};
+use crate::realm::presets;
 
-/// What the line says. It is written when this is dropped, so also for a call that was cut off.
+/// What the line says. It is written, and the call is counted, when this is dropped, so also for a
+/// call that was cut off.
 #[derive(Debug)]
 pub struct Audit {
     /// The id in our log and in our refusals.
@@ -38,11 +42,20 @@ pub struct Audit {
     pub is_healed: bool,
     /// WeChat's id of the call.
     pub rid: Option<String>,
+    /// What became of a call that we refused.
+    refusal: Option<GatewayOutcome>,
+    counters: Arc<Counters>,
 }
 
 impl Audit {
     /// Of a request that has just come.
-    pub fn new(request_id: &str, client: Option<IpAddr>, method: &Method, path: &str) -> Self {
+    pub(super) fn new(
+        request_id: &str,
+        client: Option<IpAddr>,
+        method: &Method,
+        path: &str,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             request_id: request_id.to_owned(),
             realm: None,
@@ -57,18 +70,49 @@ impl Audit {
             took: Duration::ZERO,
             is_healed: false,
             rid: None,
+            refusal: None,
+            counters,
         }
     }
 
     /// The same for a call that was refused.
     pub fn refused(mut self: Box<Self>, refusal: &Refusal) -> Box<Self> {
         (self.status, self.errcode) = (Some(refusal.status()), Some(refusal.errcode()));
+        self.refusal = Some(refusal.outcome());
         self
+    }
+
+    fn outcome(&self) -> GatewayOutcome {
+        match (self.refusal, self.status, self.errcode) {
+            (Some(refusal), ..) => refusal,
+            (None, None, _) => GatewayOutcome::CutOff,
+            (None, Some(_), Some(_)) => GatewayOutcome::Refused,
+            (None, Some(_), None) if self.is_healed => GatewayOutcome::Healed,
+            (None, Some(_), None) => GatewayOutcome::Ok,
+        }
+    }
+
+    fn count(&self) {
+        let account = self.account.as_ref().map(AccountName::text);
+        let call = GatewayCall {
+            realm: self.realm.as_deref(),
+            account: account.as_deref(),
+            area: presets::area(&self.path),
+            outcome: self.outcome(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        };
+        self.counters.count_gateway(&call);
+        if self.is_healed {
+            self.counters
+                .note(EventKind::Healed, account.as_deref(), None);
+        }
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
+        self.count();
         tracing::info!(
             target: "jsdkd::audit",
             request_id = self.request_id,

@@ -103,7 +103,8 @@ async fn answer(
     let method = hyper::Method::from_bytes(req.method().as_str().as_bytes()).unwrap_or_default();
     let refuse = |why: &str| {
         let refusal = Refusal::NotAllowed(why.to_owned());
-        let audit = Box::new(Audit::new(id, from, &method, path)).refused(&refusal);
+        let audit = gateway.audit(id, from, &method, path);
+        let audit = audit.refused(&refusal);
         (refusal, audit)
     };
     if is_browser(req) {
