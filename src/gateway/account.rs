@@ -1,5 +1,6 @@
 //! The name of an account at the gateway: an appid, or a WeCom application as `corpid/agentid`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use wechat::account::AppId;
@@ -30,6 +31,14 @@ impl AccountName {
     pub fn id(&self) -> &AppId {
         match self {
             Self::App(id) | Self::Agent(id, _) => id,
+        }
+    }
+
+    /// What [`fmt::Display`] writes.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::App(id) => Cow::Borrowed(id.as_str()),
+            Self::Agent(..) => Cow::Owned(self.to_string()),
         }
     }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use credentials::keeper::{AccountCredentials, Keeper, KeeperError, WechatCredential, explain};
+use credentials::keeper::{
+    AccountCredentials, Cached, Keeper, KeeperError, WechatCredential, explain,
+};
 use credentials::sources::{SourceCredential, SourceError, Sources};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -12,7 +14,7 @@ use wechat::account::AppId;
 use wechat::credential::CredentialKind;
 
 use super::account::AccountName;
-use crate::registry::Registry;
+use crate::registry::{Miss, Registry};
 use crate::settings::WecomCorp;
 
 /// Where accounts are found.
@@ -38,34 +40,55 @@ enum TokenHandle {
 
 /// A real token as it was read.
 #[derive(Clone)]
-pub(super) struct RealToken {
-    /// What WeChat takes as `access_token`.
-    pub(super) token: SecretString,
-    /// What is stored, by which a renewal compares: WeCom's whole answer.
-    stored: SecretString,
+pub(super) enum RealToken {
+    /// An official account's.
+    App(Arc<Cached>),
+    /// A WeCom application's, and WeCom's whole answer, which is what is stored.
+    Agent {
+        token: SecretString,
+        stored: SecretString,
+    },
 }
 
 impl RealToken {
+    /// What WeChat takes as `access_token`.
+    pub(super) fn token(&self) -> &SecretString {
+        match self {
+            Self::App(cached) => cached.value(),
+            Self::Agent { token, .. } => token,
+        }
+    }
+
+    /// What is stored, by which a renewal compares.
+    fn stored(&self) -> &SecretString {
+        match self {
+            Self::App(cached) => cached.value(),
+            Self::Agent { stored, .. } => stored,
+        }
+    }
+
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.token.expose_secret() == other.token.expose_secret()
+        self.token().expose_secret() == other.token().expose_secret()
     }
 }
 
 impl Accounts {
-    /// The account of that name; `None`: it is unknown.
-    pub(super) async fn find(&self, name: &AccountName) -> Option<Account> {
+    /// The account of that name.
+    pub(super) async fn find(&self, name: &AccountName) -> Result<Account, Miss> {
         let token = match name {
             AccountName::App(app_id) => {
                 TokenHandle::App(match self.keeper.credentials(app_id.as_str()) {
                     Some(credentials) => credentials,
-                    None => self.registry.look_up(app_id.as_str()).await?,
+                    // Boxed, so that calls for known accounts do not carry this future.
+                    None => Box::pin(self.registry.look_up(app_id.as_str())).await?,
                 })
             }
             AccountName::Agent(corp, agent) => {
-                TokenHandle::Agent(self.wecom.credential(&token_source(corp, agent))?)
+                let source = self.wecom.credential(&token_source(corp, agent));
+                TokenHandle::Agent(source.ok_or(Miss::Unknown)?)
             }
         };
-        Some(Account {
+        Ok(Account {
             name: name.clone(),
             token,
         })
@@ -119,7 +142,7 @@ impl Account {
                     .get()
                     .await
                     .map_err(|error: KeeperError| explain::detail(&error))?;
-                Ok(plain(token.value()))
+                Ok(RealToken::App(token))
             }
             TokenHandle::Agent(source) => of_object(
                 source
@@ -131,17 +154,25 @@ impl Account {
         }
     }
 
+    /// An official account's token, if it is held.
+    pub(super) fn token_at_hand(&self) -> Option<RealToken> {
+        match &self.token {
+            TokenHandle::App(account) => access_token(account).at_hand().map(RealToken::App),
+            TokenHandle::Agent(_) => None,
+        }
+    }
+
     /// WeChat called `refused` dead, and a probe agreed: the token after it. Past the limit on
     /// renewals it is the same one.
     pub(super) async fn renew(&self, refused: &RealToken) -> Result<RealToken, String> {
-        let stored = refused.stored.clone();
+        let stored = refused.stored().clone();
         match &self.token {
             TokenHandle::App(account) => {
                 let token = access_token(account)
                     .rotate(stored)
                     .await
                     .map_err(|error| explain::detail(&error))?;
-                Ok(plain(token.value()))
+                Ok(RealToken::App(token))
             }
             TokenHandle::Agent(source) => of_object(
                 source
@@ -175,20 +206,13 @@ fn access_token(account: &AccountCredentials) -> &Arc<WechatCredential> {
     account.credential(CredentialKind::AccessToken)
 }
 
-fn plain(token: &SecretString) -> RealToken {
-    RealToken {
-        token: token.clone(),
-        stored: token.clone(),
-    }
-}
-
 /// The token in WeCom's answer.
 fn of_object(stored: &SecretString) -> Result<RealToken, String> {
     let object: Value = serde_json::from_str(stored.expose_secret()).unwrap_or_default();
     let token = object["access_token"]
         .as_str()
         .ok_or("WeCom's answer has no access_token")?;
-    Ok(RealToken {
+    Ok(RealToken::Agent {
         token: token.into(),
         stored: stored.clone(),
     })

@@ -133,7 +133,7 @@ fn names(realm: &Realm, id: &str) -> bool {
 }
 
 /// The one `access_token` of `query`.
-pub(super) fn only_token(query: &str) -> Result<&str, Refusal> {
+pub(super) fn only_token(query: &[u8]) -> Result<&[u8], Refusal> {
     let mut tokens = query::values(query, "access_token");
     match (tokens.next(), tokens.next()) {
         (Some(token), None) if !token.is_empty() => Ok(token),

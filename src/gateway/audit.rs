@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
+
+use super::account::AccountName;
 use super::refusal::Refusal;
 use crate::counters::{Counters, EventKind, GatewayCall, GatewayOutcome};
 use crate::realm::presets;
@@ -18,11 +21,11 @@ pub struct Audit {
     /// The realm that called, once it is known.
     pub realm: Option<String>,
     /// The account that is called for, once it is known.
-    pub account: Option<String>,
+    pub account: Option<AccountName>,
     /// The caller's address.
     pub client: Option<IpAddr>,
     /// The method.
-    pub method: String,
+    pub method: Method,
     /// The path, without a query.
     pub path: String,
     /// The HTTP status of our answer; `None` if there was none.
@@ -49,7 +52,7 @@ impl Audit {
     pub(super) fn new(
         request_id: &str,
         client: Option<IpAddr>,
-        method: &str,
+        method: &Method,
         path: &str,
         counters: Arc<Counters>,
     ) -> Self {
@@ -58,7 +61,7 @@ impl Audit {
             realm: None,
             account: None,
             client,
-            method: method.to_owned(),
+            method: method.clone(),
             path: path.to_owned(),
             status: None,
             errcode: None,
@@ -90,9 +93,10 @@ impl Audit {
     }
 
     fn count(&self) {
+        let account = self.account.as_ref().map(AccountName::text);
         let call = GatewayCall {
             realm: self.realm.as_deref(),
-            account: self.account.as_deref(),
+            account: account.as_deref(),
             area: presets::area(&self.path),
             outcome: self.outcome(),
             bytes_in: self.bytes_in,
@@ -100,8 +104,8 @@ impl Audit {
         };
         self.counters.count_gateway(&call);
         if self.is_healed {
-            let account = self.account.as_deref();
-            self.counters.note(EventKind::Healed, account, None);
+            self.counters
+                .note(EventKind::Healed, account.as_deref(), None);
         }
     }
 }
@@ -113,9 +117,9 @@ impl Drop for Audit {
             target: "jsdkd::audit",
             request_id = self.request_id,
             realm = self.realm,
-            appid = self.account,
+            appid = self.account.as_ref().map(tracing::field::display),
             client = self.client.map(tracing::field::display),
-            method = self.method,
+            method = self.method.as_str(),
             path = self.path,
             status = self.status,
             errcode = self.errcode,

@@ -4,10 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use clock::SteadyMillis;
-use hyper::Method;
-use hyper::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use wechat::account::AppId;
@@ -16,7 +12,6 @@ use wechat::credential::CredentialKind;
 use super::account::AccountName;
 use super::accounts::Account;
 use super::admit::{self, Proof};
-use super::issue::{self, Parameters};
 use super::limits::Place;
 use super::plan::{Identity, Plan};
 use super::refusal::Refusal;
@@ -26,22 +21,12 @@ use crate::realm::presets::Handling;
 use crate::realm::{Realm, Realms};
 use crate::settings::WecomCorp;
 
-/// The headers of a request that go on, beside `Wechatmp-*`.
-const FORWARDED: [HeaderName; 5] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_LENGTH,
-    header::RANGE,
-    header::IF_RANGE,
-    header::ACCEPT,
-];
-
 impl Gateway {
     pub(super) async fn decide(
         &self,
-        request: Request<'_>,
+        request: &mut Request<'_>,
         realms: &Realms,
         corps: &BTreeMap<AppId, WecomCorp>,
-        began: SteadyMillis,
         audit: &mut Audit,
     ) -> Result<Decided, Refusal> {
         let from = request.from;
@@ -49,10 +34,16 @@ impl Gateway {
             Handling::IssueToken => Ok(Decided::IssueToken),
             Handling::Anonymous => self.anonymous(request, &self.0.api),
             Handling::AnonymousAtMp => self.anonymous(request, &self.0.mp),
-            Handling::SwapSecret | Handling::OnlyByNameSwapSecret => self.swap_secret(request, realms, audit).await,
+            Handling::SwapSecret => {
+                let (plan, _) = Box::pin(self.swap_secret(request, b"", realms, audit)).await?;
+                Ok(Decided::Forward(plan))
+            }
+            Handling::OnlyByNameSwapSecret => Ok(Decided::SwapInBody),
             handling => {
                 let token = admit::only_token(request.query)?;
-                if !token.starts_with(token::PREFIX) && token.len() >= SHORTEST_REAL_TOKEN {
+                if !token.starts_with(token::PREFIX.as_bytes())
+                    && token.len() >= SHORTEST_REAL_TOKEN
+                {
                     let (path, client) = (request.path, from.map(tracing::field::display));
                     tracing::warn!(
                         path,
@@ -61,10 +52,14 @@ impl Gateway {
                     );
                 }
                 let token = query::decode(token);
-                let (realm, name) = admit::authenticate(realms, &Proof::Token(&token), from, &self.0.clock)?;
-                let account = self.begin(realm, &name, request.path, audit).await?;
+                let (realm, name) =
+                    admit::authenticate(realms, &Proof::Token(&token), from, &self.0.clock)?;
+                let account = self
+                    .begin(realm, &name, request.path, Refusal::TokenInvalid, audit)
+                    .await?;
                 if handling == Handling::OwnTicket
-                    && let Some(ticket) = self.ticket(&account, corps, request.path, request.query).await
+                    && let Some(ticket) =
+                        Box::pin(self.ticket(&account, corps, request.path, request.query)).await
                 {
                     return ticket.map(Decided::Answered).map_err(Refusal::NothingSent);
                 }
@@ -72,21 +67,24 @@ impl Gateway {
                 let place = self.place(&realm.key, &name)?;
                 let query = query::without(request.query, "access_token");
                 let identity = Identity::Token(account);
-                Ok(Decided::Forward(self.plan(request, query, hosts, identity, Some(place))))
+                Ok(Decided::Forward(plan(
+                    request, query, hosts, identity, place,
+                )))
             }
         }
-        .inspect(|_| tracing::debug!(duration_ms = began.until(self.0.clock.steady()).as_millis() as u64, "gateway call admitted"))
     }
 
-    /// Counts the call, checks scope and account, and notes both for the audit.
-    async fn begin(
+    /// Counts the call, checks scope and account, and notes both for the audit. `unknown` is the
+    /// refusal of an account that does not exist.
+    pub(super) async fn begin(
         &self,
         realm: &Realm,
         name: &AccountName,
         path: &str,
+        unknown: Refusal,
         audit: &mut Audit,
     ) -> Result<Account, Refusal> {
-        (audit.realm, audit.account) = (Some(realm.key.clone()), Some(name.to_string()));
+        (audit.realm, audit.account) = (Some(realm.key.clone()), Some(name.clone()));
         admit::check_scope(realm, path)?;
         if !self.0.limits.count_call(&realm.key, realm.per_minute) {
             return Err(Refusal::TooManyCalls);
@@ -95,11 +93,11 @@ impl Gateway {
             .accounts
             .find(name)
             .await
-            .ok_or(Refusal::TokenInvalid)
+            .map_err(|miss| Refusal::of_miss(miss, unknown))
     }
 
-    fn place(&self, realm: &str, account: &AccountName) -> Result<Place, Refusal> {
-        let place = self.0.limits.enter(realm, &account.to_string());
+    pub(super) fn place(&self, realm: &str, account: &AccountName) -> Result<Place, Refusal> {
+        let place = self.0.limits.enter(realm, Some(account));
         place.ok_or_else(|| {
             Refusal::NothingSent("too many calls of this realm or account are under way".to_owned())
         })
@@ -131,41 +129,13 @@ impl Gateway {
                 .values()
                 .any(|corp| corp.apis.values().any(|api| api == url))
         });
-        let hosts = Arc::new(Hosts::new([api]));
+        let hosts = Arc::new(self.0.upstream.hosts([api]));
         known.insert(api.clone(), Arc::clone(&hosts));
         Ok(hosts)
     }
 
-    fn plan(
-        &self,
-        request: Request<'_>,
-        query: String,
-        hosts: Arc<Hosts>,
-        identity: Identity,
-        place: Option<Place>,
-    ) -> Box<Plan> {
-        let is_forwarded =
-            |name: &HeaderName| FORWARDED.contains(name) || name.as_str().starts_with("wechatmp-");
-        let headers = request
-            .headers
-            .iter()
-            .filter(|(name, _)| is_forwarded(name));
-        let headers = headers
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        Box::new(Plan {
-            method: request.method,
-            path: request.path.to_owned(),
-            query,
-            headers,
-            hosts,
-            identity,
-            place,
-        })
-    }
-
     /// A call that brings none of our secrets.
-    fn anonymous(&self, request: Request<'_>, hosts: &Arc<Hosts>) -> Result<Decided, Refusal> {
+    fn anonymous(&self, request: &mut Request<'_>, hosts: &Arc<Hosts>) -> Result<Decided, Refusal> {
         let is_allowed = request
             .from
             .is_some_and(|address| self.0.options.anonymous.contains(address));
@@ -186,64 +156,11 @@ impl Gateway {
         let place = self
             .0
             .limits
-            .enter("", "")
+            .enter("", None)
             .ok_or_else(|| Refusal::NothingSent("too many calls are under way".to_owned()))?;
-        let query = request.query.to_owned();
-        Ok(Decided::Forward(self.plan(
-            request,
-            query,
-            Arc::clone(hosts),
-            Identity::None(None),
-            Some(place),
-        )))
-    }
-
-    /// A call that takes the AppSecret itself. An `access_token` beside it is dropped.
-    async fn swap_secret(
-        &self,
-        request: Request<'_>,
-        realms: &Realms,
-        audit: &mut Audit,
-    ) -> Result<Decided, Refusal> {
-        let decoded = |name| query::decoded(request.query, name).filter(|value| !value.is_empty());
-        let name = if request.path.starts_with("/sns/") {
-            "secret"
-        } else {
-            "appsecret"
-        };
-        let app_id = decoded("appid").ok_or(Refusal::AppIdMissing)?;
-        let secret = decoded(name).ok_or(Refusal::SecretMissing)?;
-        let proof = Proof::Secret {
-            app_id: &app_id,
-            secret: &secret,
-        };
-        let (realm, account) = admit::authenticate(realms, &proof, request.from, &self.0.clock)?;
-        let real = self
-            .begin(realm, &account, request.path, audit)
-            .await
-            .map_err(|refusal| match refusal {
-                Refusal::TokenInvalid => Refusal::AppIdUnknown,
-                other => other,
-            })?;
-        let real = real.secret().cloned().ok_or(Refusal::AppIdUnknown)?;
-        let place = self.place(&realm.key, &account)?;
-        let encoded: String = percent_encoding::utf8_percent_encode(
-            real.expose_secret(),
-            percent_encoding::NON_ALPHANUMERIC,
-        )
-        .collect();
-        let query = query::with(
-            &query::without(request.query, "access_token"),
-            name,
-            &encoded,
-        );
-        Ok(Decided::Forward(self.plan(
-            request,
-            query,
-            Arc::clone(&self.0.api),
-            Identity::None(Some(real)),
-            Some(place),
-        )))
+        let (query, hosts) = (request.query.to_vec(), Arc::clone(hosts));
+        let plan = plan(request, query, hosts, Identity::Anonymous, place);
+        Ok(Decided::Forward(plan))
     }
 
     /// The ticket that we hold, as WeChat would answer; `None`: of this type we hold none.
@@ -252,7 +169,7 @@ impl Gateway {
         account: &Account,
         corps: &BTreeMap<AppId, WecomCorp>,
         path: &str,
-        query: &str,
+        query: &[u8],
     ) -> Option<Result<String, String>> {
         let kind = query::decoded(query, "type");
         if account.name.is_wecom() {
@@ -277,63 +194,40 @@ impl Gateway {
             json!({ "errcode": 0, "errmsg": "ok", "ticket": ticket.expose_secret(), "expires_in": left }).to_string()
         }))
     }
+}
 
-    /// Answers a token endpoint. `body` is the whole body of a `POST`.
-    pub async fn issue(
-        &self,
-        request: &Request<'_>,
-        body: &Bytes,
-        realms: &Realms,
-        mut audit: Box<Audit>,
-    ) -> Result<String, (Refusal, Box<Audit>)> {
-        let (from, clock) = (request.from, &self.0.clock);
-        let is_known = async |name: &AccountName| self.0.accounts.find(name).await.is_some();
-        let form = std::str::from_utf8(body).unwrap_or_default();
-        let issued = match request.path.trim_end_matches('/') {
-            "/cgi-bin/gettoken" => {
-                issue::for_agent(
-                    realms,
-                    &Parameters::of_wecom_query(request.query),
-                    from,
-                    clock,
-                    is_known,
-                )
-                .await
-            }
-            "/cgi-bin/stable_token" => {
-                issue::for_app(realms, &Parameters::of_json(body), from, clock, is_known).await
-            }
-            _ if request.method == Method::POST && request.query.is_empty() => {
-                issue::for_app(realms, &Parameters::of_query(form), from, clock, is_known).await
-            }
-            _ => {
-                issue::for_app(
-                    realms,
-                    &Parameters::of_query(request.query),
-                    from,
-                    clock,
-                    is_known,
-                )
-                .await
-            }
-        };
-        audit.bytes_in = body.len() as u64;
-        match issued {
-            Ok(issued) => {
-                (audit.realm, audit.account) =
-                    (Some(issued.realm), Some(issued.account.to_string()));
-                (audit.status, audit.bytes_out) = (Some(200), issued.body.len() as u64);
-                Ok(issued.body)
-            }
-            Err(refusal) => Err((refusal.clone(), audit.refused(&refusal))),
-        }
-    }
+/// The plan of a call; takes the headers of `request`.
+pub(super) fn plan(
+    request: &mut Request<'_>,
+    query: Vec<u8>,
+    hosts: Arc<Hosts>,
+    identity: Identity,
+    place: Place,
+) -> Box<Plan> {
+    Box::new(Plan {
+        method: request.method.clone(),
+        path: request.path.to_owned(),
+        query,
+        headers: std::mem::take(&mut request.headers),
+        hosts,
+        identity,
+        place,
+    })
+}
+
+/// Whether a request's header of this name, in small letters, goes on to WeChat.
+pub fn is_forwarded(name: &str) -> bool {
+    matches!(
+        name,
+        "content-type" | "content-length" | "range" | "if-range" | "accept"
+    ) || name.starts_with("wechatmp-")
 }
 
 /// What [`Gateway::decide`] found.
 pub(super) enum Decided {
     Answered(String),
     IssueToken,
+    SwapInBody,
     Forward(Box<Plan>),
 }
 

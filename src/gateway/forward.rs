@@ -18,13 +18,13 @@ use tokio::time::timeout;
 use super::accounts::{Account, RealToken};
 use super::answer::Verdict;
 use super::audit::Audit;
+use super::body::Body;
 use super::heal::Probe;
 use super::limits::Reservation;
 use super::plan::{Identity, Plan};
-use super::query;
 use super::refusal::Refusal;
 use super::reply::{Answer, Received, Reply};
-use super::upstream::{Arriving, Head, Hosts, SendError};
+use super::upstream::{Head, Hosts, SendError};
 use super::{Gateway, Inner};
 
 /// A repetition begins no later, because SDKs hang up after 5 s.
@@ -43,6 +43,13 @@ pub enum RequestBody {
     Whole(Bytes, Option<Kept>),
     /// Still arriving.
     Stream(mpsc::Receiver<io::Result<Bytes>>),
+}
+
+impl RequestBody {
+    /// No body.
+    pub fn none() -> Self {
+        Self::Whole(Bytes::new(), None)
+    }
 }
 
 /// Memory that is reserved for a body.
@@ -123,7 +130,7 @@ impl ForwardedCall {
             let reply = self.exchange().await?;
             let verdict = reply.verdict();
             if verdict.is_stale_token()
-                && let Some(next) = self.token_to_repeat_with().await
+                && let Some(next) = Box::pin(self.token_to_repeat_with()).await
             {
                 self.audit.is_healed = true;
                 self.token = Some(next);
@@ -137,16 +144,11 @@ impl ForwardedCall {
     /// Sends the call with the present token and reads the beginning of the answer.
     async fn exchange(&mut self) -> Result<Reply, Refusal> {
         let plan = &self.plan;
-        let query = match &self.token {
-            Some(token) => {
-                query::appended(&plan.query, "access_token", token.token.expose_secret())
-            }
-            None => plan.query.clone(),
-        };
         let head = Head {
-            method: plan.method.clone(),
+            method: &plan.method,
             path: &plan.path,
-            query: &query,
+            query: &plan.query,
+            token: self.token.as_ref().map(RealToken::token),
             headers: &plan.headers,
         };
         let exchange = async {
@@ -157,10 +159,10 @@ impl ForwardedCall {
                         .send(&plan.hosts, &head, bytes.clone())
                         .await
                 }
-                (None, Some(chunks)) => {
-                    let body = Arriving {
-                        chunks,
-                        count: Arc::clone(&self.arrived),
+                (None, Some(pieces)) => {
+                    let body = Body::Arriving {
+                        pieces,
+                        sent: Arc::clone(&self.arrived),
                     };
                     self.inner
                         .upstream
@@ -216,7 +218,7 @@ impl ForwardedCall {
     fn note(&mut self, reply: &Reply, verdict: Verdict) {
         if verdict.is_address_refused() {
             tracing::error!(
-                appid = self.audit.account,
+                appid = self.audit.account.as_ref().map(tracing::field::display),
                 errcode = verdict.errcode,
                 "WeChat refuses the address of this server{}: add it to the account's IP list (公众平台 → IP白名单; 企业可信IP)",
                 verdict
@@ -244,18 +246,20 @@ impl ForwardedCall {
     }
 
     fn pass_on(self, reply: Reply) -> Answer {
-        let secret = match &self.plan.identity {
-            Identity::Token(account) => account.secret().cloned(),
-            Identity::None(secret) => secret.clone(),
+        let account = match &self.plan.identity {
+            Identity::Token(account) | Identity::Secret(account) => Some(account),
+            Identity::Anonymous => None,
         };
-        let secrets: Vec<&str> = [
-            self.token.as_ref().map(|token| &token.token),
-            secret.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .map(ExposeSecret::expose_secret)
-        .collect();
+        let held = match &self.plan.identity {
+            Identity::Secret(account) => account.token_at_hand(),
+            _ => None,
+        };
+        let token = self.token.as_ref().or(held.as_ref());
+        let secrets = [
+            token.map(RealToken::token),
+            account.and_then(Account::secret),
+        ];
+        let secrets = secrets.map(|secret| secret.map_or("", |secret| secret.expose_secret()));
         reply.passed_on(
             &secrets,
             self.audit,
@@ -287,7 +291,7 @@ impl Inner {
         let probe = move || async move { inner.probe(&at, &probed).await }.boxed();
         match self
             .healer
-            .examine(&account.name, path, &used.token, probe)
+            .examine(&account.name, path, used.token(), probe)
             .await
         {
             Some(Probe::Dead) => account
@@ -301,11 +305,11 @@ impl Inner {
 
     /// Asks WeChat whether `token` is alive.
     async fn probe(&self, hosts: &Hosts, token: &RealToken) -> Probe {
-        let query = query::appended("", "access_token", token.token.expose_secret());
         let head = Head {
-            method: Method::GET,
+            method: &Method::GET,
             path: PROBE_PATH,
-            query: &query,
+            query: b"",
+            token: Some(token.token()),
             headers: &HeaderMap::new(),
         };
         let exchange = async {

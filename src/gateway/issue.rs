@@ -2,8 +2,11 @@
 //! however often a caller asks.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
+use bytes::Bytes;
 use clock::Clock;
+use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,8 +15,9 @@ use super::admit::{self, Proof};
 use super::query;
 use super::refusal::Refusal;
 use super::token::{self, LIFETIME};
+use super::{Audit, Gateway, Request};
 use crate::realm::{Realm, Realms};
-use std::net::IpAddr;
+use crate::registry::Miss;
 
 /// The parameters of a token endpoint, from the query, a form or JSON.
 #[derive(Default)]
@@ -26,7 +30,7 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// Of `GET /cgi-bin/token` and of a form that is posted to it.
-    pub(super) fn of_query(query: &str) -> Self {
+    pub(super) fn of_query(query: &[u8]) -> Self {
         let get = |name| {
             query::decoded(query, name)
                 .map(Cow::into_owned)
@@ -41,7 +45,7 @@ impl Parameters {
     }
 
     /// Of `GET /cgi-bin/gettoken`, WeCom's.
-    pub(super) fn of_wecom_query(query: &str) -> Self {
+    pub(super) fn of_wecom_query(query: &[u8]) -> Self {
         let get = |name| {
             query::decoded(query, name)
                 .map(Cow::into_owned)
@@ -75,6 +79,57 @@ impl Parameters {
     }
 }
 
+impl Gateway {
+    /// Answers a token endpoint. `body` is the whole body of a `POST`.
+    pub async fn issue(
+        &self,
+        request: &Request<'_>,
+        body: &Bytes,
+        realms: &Realms,
+        mut audit: Box<Audit>,
+    ) -> Result<String, (Refusal, Box<Audit>)> {
+        let (from, clock) = (request.from, &self.0.clock);
+        let find = async |name: &AccountName| self.0.accounts.find(name).await.map(drop);
+        let issued = match request.path.trim_end_matches('/') {
+            "/cgi-bin/gettoken" => {
+                for_agent(
+                    realms,
+                    &Parameters::of_wecom_query(request.query),
+                    from,
+                    clock,
+                    find,
+                )
+                .await
+            }
+            "/cgi-bin/stable_token" => {
+                for_app(realms, &Parameters::of_json(body), from, clock, find).await
+            }
+            _ if request.method == Method::POST && request.query.is_empty() => {
+                for_app(realms, &Parameters::of_query(body), from, clock, find).await
+            }
+            _ => {
+                for_app(
+                    realms,
+                    &Parameters::of_query(request.query),
+                    from,
+                    clock,
+                    find,
+                )
+                .await
+            }
+        };
+        audit.bytes_in = body.len() as u64;
+        match issued {
+            Ok(issued) => {
+                (audit.realm, audit.account) = (Some(issued.realm), Some(issued.account));
+                (audit.status, audit.bytes_out) = (Some(200), issued.body.len() as u64);
+                Ok(issued.body)
+            }
+            Err(refusal) => Err((refusal.clone(), audit.refused(&refusal))),
+        }
+    }
+}
+
 /// A virtual token was issued.
 pub(super) struct Issued {
     pub(super) realm: String,
@@ -83,13 +138,13 @@ pub(super) struct Issued {
     pub(super) body: String,
 }
 
-/// For an official account or a mini-program. `is_known` tells whether the account exists.
+/// For an official account or a mini-program. `find` tells whether the account exists.
 pub(super) async fn for_app(
     realms: &Realms,
     parameters: &Parameters,
     from: Option<IpAddr>,
     clock: &Clock,
-    is_known: impl AsyncFnOnce(&AccountName) -> bool,
+    find: impl AsyncFnOnce(&AccountName) -> Result<(), Miss>,
 ) -> Result<Issued, Refusal> {
     if parameters.grant_type.as_deref() != Some("client_credential") {
         return Err(Refusal::GrantTypeWrong);
@@ -98,7 +153,7 @@ pub(super) async fn for_app(
     let secret = parameters.secret.as_deref().ok_or(Refusal::SecretMissing)?;
     let (realm, account) =
         admit::authenticate(realms, &Proof::Secret { app_id, secret }, from, clock)?;
-    issue(realm, account, clock, is_known, "").await
+    issue(realm, account, clock, find, "").await
 }
 
 /// For a WeCom application, which is found by the realm's secret; a realm with several of one corp
@@ -108,7 +163,7 @@ pub(super) async fn for_agent(
     parameters: &Parameters,
     from: Option<IpAddr>,
     clock: &Clock,
-    is_known: impl AsyncFnOnce(&AccountName) -> bool,
+    find: impl AsyncFnOnce(&AccountName) -> Result<(), Miss>,
 ) -> Result<Issued, Refusal> {
     let corp = parameters.app_id.as_deref().ok_or(Refusal::AppIdMissing)?;
     let secret = parameters.secret.as_deref().ok_or(Refusal::SecretMissing)?;
@@ -138,26 +193,19 @@ pub(super) async fn for_agent(
     };
     admit::check_realm(realm, from, clock)?;
     let account = AccountName::Agent(agents.0.clone(), agent.clone());
-    issue(
-        realm,
-        account,
-        clock,
-        is_known,
-        r#""errcode":0,"errmsg":"ok","#,
-    )
-    .await
+    issue(realm, account, clock, find, r#""errcode":0,"errmsg":"ok","#).await
 }
 
 async fn issue(
     realm: &Realm,
     account: AccountName,
     clock: &Clock,
-    is_known: impl AsyncFnOnce(&AccountName) -> bool,
+    find: impl AsyncFnOnce(&AccountName) -> Result<(), Miss>,
     front: &str,
 ) -> Result<Issued, Refusal> {
-    if !is_known(&account).await {
-        return Err(Refusal::AppIdUnknown);
-    }
+    find(&account)
+        .await
+        .map_err(|miss| Refusal::of_miss(miss, Refusal::AppIdUnknown))?;
     let too_long = || {
         Refusal::NotAllowed(format!(
             "the name of the realm {} is too long for a token",

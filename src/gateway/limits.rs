@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clock::{Clock, SteadyMillis};
 
+use super::account::AccountName;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Calls a minute that one address may make without any of our secrets.
@@ -41,13 +43,21 @@ struct Minute<K> {
 #[derive(Default)]
 struct Places {
     all: usize,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<Name, usize>,
+}
+
+/// What calls under way are counted by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Realm(String),
+    /// `None`: calls without one of our secrets.
+    Account(Option<AccountName>),
 }
 
 /// A call under way; its place is free again when this is dropped.
 pub(super) struct Place {
     places: Arc<Mutex<Places>>,
-    names: [String; 2],
+    names: [Name; 2],
 }
 
 /// Memory for one body that is kept whole; given back when this is dropped.
@@ -92,8 +102,11 @@ impl Limits {
     }
 
     /// A place for a call of `realm` to `account`. `None`: too many are under way.
-    pub(super) fn enter(&self, realm: &str, account: &str) -> Option<Place> {
-        let names = [format!("realm {realm}"), format!("account {account}")];
+    pub(super) fn enter(&self, realm: &str, account: Option<&AccountName>) -> Option<Place> {
+        let names = [
+            Name::Realm(realm.to_owned()),
+            Name::Account(account.cloned()),
+        ];
         let mut places = locked(&self.places);
         let most = [MOST_CALLS_OF_REALM, MOST_CALLS_TO_ACCOUNT];
         let is_full = |(name, most)| places.by_name.get(name).is_some_and(|taken| *taken >= most);
@@ -102,7 +115,10 @@ impl Limits {
         }
         places.all += 1;
         for name in &names {
-            *places.by_name.entry(name.clone()).or_default() += 1;
+            match places.by_name.get_mut(name) {
+                Some(taken) => *taken += 1,
+                None => drop(places.by_name.insert(name.clone(), 1)),
+            }
         }
         Some(Place {
             places: Arc::clone(&self.places),
@@ -110,8 +126,10 @@ impl Limits {
         })
     }
 
-    /// Reserves `bytes` of the `most` that all kept bodies may use together.
+    /// Reserves `bytes` of the `most` that all kept bodies may use together. What the allocator
+    /// adds to them is counted: it has four sizes between two powers of two.
     pub(super) fn reserve(&self, bytes: u64, most: u64) -> Option<Reservation> {
+        let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(1));
         let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= most);
         self.memory.fetch_update(Relaxed, Relaxed, fits).ok()?;
         Some(Reservation {
@@ -191,14 +209,17 @@ mod tests {
 
     #[test]
     fn one_realm_does_not_take_the_places_of_others() {
+        let wx = AccountName::parse("wx1234567890abcdef").expect("an account");
         let limits = Limits::new(Clock::manual(UnixMillis(0)));
         let held: Vec<_> = (0..MOST_CALLS_OF_REALM)
-            .map(|_| limits.enter("shop", "wx").expect("a place"))
+            .map(|_| limits.enter("shop", Some(&wx)).expect("a place"))
             .collect();
-        assert!(limits.enter("shop", "wx").is_none());
-        assert!(limits.enter("other", "wx").is_some());
+        assert!(limits.enter("shop", Some(&wx)).is_none());
+        assert!(limits.enter("other", Some(&wx)).is_some());
         drop(held);
-        assert!(limits.enter("shop", "wx").is_some() && locked(&limits.places).by_name.is_empty());
+        assert!(
+            limits.enter("shop", Some(&wx)).is_some() && locked(&limits.places).by_name.is_empty()
+        );
     }
 
     #[test]
@@ -208,5 +229,11 @@ mod tests {
         assert!(half.is_some() && limits.reserve(60, 100).is_none());
         drop(half);
         assert!(limits.reserve(60, 100).is_some());
+        // 1,000,000 bytes take 1 MiB.
+        let held: Vec<_> = (0..64)
+            .map(|_| limits.reserve(1_000_000, (64 << 20) + 64).expect("memory"))
+            .collect();
+        assert!(limits.reserve(1_000_000, (64 << 20) + 64).is_none());
+        drop(held);
     }
 }

@@ -2,10 +2,11 @@
 //! values, the host and the secret; the real AppSecret and the real token never reach it.
 //!
 //! Reading order: `path` and `query` (what is forwarded, byte for byte), `token` and `issue`
-//! (virtual tokens), `admit` (who may call what), `decide` (what one request needs), `forward` (the
-//! call itself), `heal` (a dead token), `reply` and `answer` (the answer, and what is read of it).
-//! Small parts: `account` and `accounts`, `limits`, `refusal`, `audit`, `upstream` (the HTTP
-//! client). The table of everything that is not the plain case is `realm/presets.rs`. It knows no
+//! (virtual tokens), `admit` (who may call what), `decide` (what one request needs), `swap` (the
+//! AppSecret in place of a virtual one), `forward` (the call itself), `heal` (a dead token), `reply`
+//! and `answer` (the answer, and what is read of it). The HTTP client: `upstream`, over `connection`,
+//! `first_line` and `connect`. Small parts: `account` and `accounts`, `body`, `limits`, `refusal`,
+//! `audit`. The table of everything that is not the plain case is `realm/presets.rs`. It knows no
 //! actix: `http/gateway.rs` is the other half.
 
 mod account;
@@ -13,7 +14,11 @@ mod accounts;
 mod admit;
 mod answer;
 mod audit;
+mod body;
+mod connect;
+mod connection;
 mod decide;
+mod first_line;
 mod forward;
 mod heal;
 mod issue;
@@ -23,6 +28,7 @@ mod plan;
 mod query;
 mod refusal;
 mod reply;
+mod swap;
 pub mod token;
 mod upstream;
 
@@ -38,6 +44,7 @@ use url::Url;
 use wechat::account::AppId;
 
 pub use self::audit::Audit;
+pub use self::decide::is_forwarded;
 pub use self::forward::{Admitted, Kept, RequestBody};
 pub use self::refusal::Refusal;
 pub use self::reply::{Answer, AnswerBody};
@@ -103,13 +110,13 @@ pub struct Request<'a> {
     /// The path, plain and without `gateway.prefix`.
     pub path: &'a str,
     /// What followed the `?`, byte for byte.
-    pub query: &'a str,
-    /// All headers.
+    pub query: &'a [u8],
+    /// The headers that [`is_forwarded`] names.
     pub headers: HeaderMap,
     /// The caller's address.
     pub from: Option<IpAddr>,
     /// The id in our log.
-    pub request_id: String,
+    pub request_id: &'a str,
 }
 
 /// What a request needs.
@@ -118,6 +125,8 @@ pub enum Step {
     Answered(String),
     /// The whole body, and then [`Gateway::issue`].
     IssueToken(Box<Audit>),
+    /// The whole body, and then [`Gateway::swap_in_body`].
+    SwapInBody(Box<Audit>),
     /// The body, and then [`Gateway::forward`].
     Forward(Box<Admitted>),
 }
@@ -135,11 +144,12 @@ impl Gateway {
             counters,
         } = parts;
         let clock = keeper.clock().clone();
+        let upstream = Upstream::new()?;
         Ok(Self(Arc::new(Inner {
             options,
-            upstream: Upstream::new()?,
-            api: Arc::new(Hosts::new(&api)),
-            mp: Arc::new(Hosts::new([&mp])),
+            api: Arc::new(upstream.hosts(&api)),
+            mp: Arc::new(upstream.hosts([&mp])),
+            upstream,
             wecom_hosts: std::sync::Mutex::default(),
             limits: Limits::new(clock.clone()),
             healer: Healer::new(clock.clone()),
@@ -163,7 +173,7 @@ impl Gateway {
         &self,
         request_id: &str,
         client: Option<IpAddr>,
-        method: &str,
+        method: &Method,
         path: &str,
     ) -> Box<Audit> {
         let counted = Arc::clone(&self.0.counters);
@@ -179,17 +189,22 @@ impl Gateway {
         self.0.limits.reserve(bytes, options.memory).map(Kept)
     }
 
-    /// Decides on `request` before its body is read. A refusal comes with its audit line.
+    /// Decides on `request` before its body is read, and takes its headers if it is forwarded. A
+    /// refusal comes with its audit line.
     pub async fn admit(
         &self,
-        request: Request<'_>,
+        request: &mut Request<'_>,
         realms: &Realms,
         corps: &BTreeMap<AppId, WecomCorp>,
     ) -> Result<Step, (Refusal, Box<Audit>)> {
         let began = self.0.clock.steady();
-        let method = request.method.as_str();
-        let mut audit = self.audit(&request.request_id, request.from, method, request.path);
-        let decided = self.decide(request, realms, corps, began, &mut audit).await;
+        let mut audit = self.audit(
+            request.request_id,
+            request.from,
+            &request.method,
+            request.path,
+        );
+        let decided = self.decide(request, realms, corps, &mut audit).await;
         audit.took = began.until(self.0.clock.steady());
         match decided {
             Ok(Decided::Answered(body)) => {
@@ -197,6 +212,7 @@ impl Gateway {
                 Ok(Step::Answered(body))
             }
             Ok(Decided::IssueToken) => Ok(Step::IssueToken(audit)),
+            Ok(Decided::SwapInBody) => Ok(Step::SwapInBody(audit)),
             Ok(Decided::Forward(plan)) => {
                 Ok(Step::Forward(Box::new(Admitted { plan, audit, began })))
             }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method};
-use secrecy::SecretString;
 
 use super::accounts::Account;
 use super::limits::Place;
@@ -14,18 +13,19 @@ pub(super) struct Plan {
     pub(super) method: Method,
     pub(super) path: String,
     /// Without the virtual token.
-    pub(super) query: String,
+    pub(super) query: Vec<u8>,
     pub(super) headers: HeaderMap,
     pub(super) hosts: Arc<Hosts>,
     pub(super) identity: Identity,
-    pub(super) place: Option<Place>,
+    pub(super) place: Place,
 }
 
-/// What goes in beside the path and the query.
+/// On whose behalf a call is made.
 pub(super) enum Identity {
-    /// The real token of an account, put last in the query.
+    /// An account's, whose real token is put last in the query.
     Token(Account),
-    /// Nothing: the query has the real secret already, or needs none. The secret must not come
-    /// back.
-    None(Option<SecretString>),
+    /// An account's, whose real secret is in the query or the body already.
+    Secret(Account),
+    /// Nobody's.
+    Anonymous,
 }

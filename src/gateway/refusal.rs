@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::counters::GatewayOutcome;
+use crate::registry::Miss;
 
 /// Why the gateway did not forward a call, or has no answer to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +45,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The refusal of an account that was not found: `unknown`, unless the store could not tell.
+    pub(super) fn of_miss(miss: Miss, unknown: Self) -> Self {
+        match miss {
+            Miss::Unknown => unknown,
+            Miss::Undecided => {
+                Self::NothingSent("the store that may hold this account cannot be read".to_owned())
+            }
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {

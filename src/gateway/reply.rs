@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use clock::SteadyMillis;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Response, header};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -16,6 +14,7 @@ use tokio::time::timeout;
 use super::Inner;
 use super::answer::{READ_WHOLE, Verdict, scrubbed};
 use super::audit::Audit;
+use super::connection::Arriving;
 use super::limits::Place;
 use super::upstream::SendError;
 
@@ -52,7 +51,7 @@ pub(super) enum Received {
     Whole(Bytes),
     Longer {
         first: Bytes,
-        rest: Incoming,
+        rest: Arriving,
     },
     /// The answer to `HEAD`: headers alone.
     HeadersOnly,
@@ -83,11 +82,14 @@ const PASSED_ON: [header::HeaderName; 9] = [
 impl Reply {
     /// Reads a short answer whole, and of a longer one the beginning.
     pub(super) async fn read(
-        response: Response<Incoming>,
+        response: Response<Arriving>,
         method: &Method,
     ) -> Result<Self, SendError> {
         let (parts, mut body) = response.into_parts();
         let (status, headers) = (parts.status.as_u16(), parts.headers);
+        if status < 200 {
+            return Err(SendError::NoAnswer(format!("HTTP {status} is no answer")));
+        }
         if *method == Method::HEAD {
             return Ok(Self {
                 status,
@@ -106,9 +108,18 @@ impl Reply {
             });
         }
         let mut first = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| SendError::NoAnswer(wechat::chain(&error)))?;
-            first.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| SendError::NoAnswer(wechat::chain(&error)))?;
+            if content_length(&headers) == Some(piece.len() as u64) {
+                // A copy, because a piece would keep the connection's whole buffer.
+                let whole = Bytes::copy_from_slice(&piece);
+                return Ok(Self {
+                    status,
+                    headers,
+                    body: Received::Whole(whole),
+                });
+            }
+            first.extend_from_slice(&piece);
             if first.len() > READ_WHOLE {
                 return Ok(Self {
                     status,
@@ -144,7 +155,7 @@ impl Reply {
         self,
         secrets: &[&str],
         mut audit: Box<Audit>,
-        place: Option<Place>,
+        place: Place,
         inner: Arc<Inner>,
         began: SteadyMillis,
     ) -> Answer {
@@ -198,43 +209,47 @@ impl Reply {
 }
 
 /// The next piece of an answer, or an error as soon as nobody takes it any more.
-async fn next_frame(
-    rest: &mut Incoming,
+async fn next_piece(
+    rest: &mut Arriving,
     sender: &mpsc::Sender<io::Result<Bytes>>,
-) -> Option<Result<hyper::body::Frame<Bytes>, io::Error>> {
-    tokio::select! {
-        frame = rest.frame() => frame.map(|frame| frame.map_err(io::Error::other)),
-        () = sender.closed() => Some(Err(io::ErrorKind::BrokenPipe.into())),
-    }
+) -> Option<io::Result<Bytes>> {
+    let next = async {
+        tokio::select! {
+            piece = rest.next() => piece.map(|piece| piece.map_err(io::Error::other)),
+            () = sender.closed() => Some(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    };
+    let stalled = || Some(Err(io::ErrorKind::TimedOut.into()));
+    timeout(STALL, next).await.unwrap_or_else(|_| stalled())
 }
 
-/// Passes an answer on, piece by piece, until either side ends or stalls.
+/// Passes an answer on, piece by piece, until either side ends or stalls. A piece is only read when
+/// there is room for it.
 async fn pump(
     first: Bytes,
-    mut rest: Incoming,
+    mut rest: Arriving,
     sender: mpsc::Sender<io::Result<Bytes>>,
     mut audit: Box<Audit>,
-    _place: Option<Place>,
+    _place: Place,
     inner: Arc<Inner>,
     began: SteadyMillis,
 ) {
     let mut next = (!first.is_empty()).then_some(Ok(first));
     loop {
+        let Ok(Ok(room)) = timeout(STALL, sender.reserve()).await else {
+            audit.status = None;
+            break;
+        };
         let piece = match next.take() {
-            Some(piece) => piece,
-            None => match timeout(STALL, next_frame(&mut rest, &sender)).await {
-                Ok(None) => break,
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => Ok(data),
-                    Err(_) => continue,
-                },
-                Ok(Some(Err(error))) => Err(error),
-                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-            },
+            Some(piece) => Some(piece),
+            None => next_piece(&mut rest, &sender).await,
+        };
+        let Some(piece) = piece else {
+            break;
         };
         let (is_error, length) = (piece.is_err(), piece.as_ref().map_or(0, Bytes::len));
-        let was_taken = matches!(timeout(STALL, sender.send(piece)).await, Ok(Ok(())));
-        if is_error || !was_taken {
+        room.send(piece);
+        if is_error {
             audit.status = None;
             break;
         }

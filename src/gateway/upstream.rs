@@ -3,33 +3,20 @@
 //! query byte for byte.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::mpsc;
-use url::Url;
+use hyper_util::client::proxy::matcher::Intercept;
+use secrecy::{ExposeSecret, SecretString};
+use url::{Position, Url};
 
-/// The body of a call.
-pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
-
-/// A connection that was idle for longer is not used again.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// What one connection reads or writes ahead. It is also the longest head of an answer.
-const BUFFER: usize = 16 * 1024;
-
-/// How long one host may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(4);
+use super::body::Body;
+use super::connect::{Connector, is_forwarded_by};
+use super::connection::{Arriving, Connection, Pool};
+use super::first_line::FirstLine;
+use super::query;
 
 /// Why no answer came.
 #[derive(Debug)]
@@ -41,84 +28,75 @@ pub(super) enum SendError {
 }
 
 /// The hosts of one service, tried in order on a connection failure.
-#[derive(Debug)]
 pub(super) struct Hosts {
     bases: Vec<Base>,
     /// The host that accepted a connection last.
     preferred: AtomicUsize,
 }
 
-#[derive(Debug)]
 struct Base {
-    scheme: Scheme,
-    authority: Authority,
-    /// The path in front of WeChat's own, without a slash at its end.
-    path: String,
-}
-
-impl Hosts {
-    /// The hosts at `urls`, which are http or https.
-    pub(super) fn new<'u>(urls: impl IntoIterator<Item = &'u Url>) -> Self {
-        let base = |url: &Url| {
-            let authority = url[url::Position::BeforeHost..url::Position::AfterPort]
-                .parse()
-                .ok()?;
-            let scheme = if url.scheme() == "http" {
-                Scheme::HTTP
-            } else {
-                Scheme::HTTPS
-            };
-            Some(Base {
-                scheme,
-                authority,
-                path: url.path().trim_end_matches('/').to_owned(),
-            })
-        };
-        Self {
-            bases: urls.into_iter().filter_map(base).collect(),
-            preferred: AtomicUsize::new(0),
-        }
-    }
-}
-
-/// A body that is still arriving.
-pub(super) struct Arriving {
-    pub(super) chunks: mpsc::Receiver<std::io::Result<Bytes>>,
-    /// How many of its bytes were sent.
-    pub(super) count: Arc<AtomicU64>,
+    /// Scheme, host and port.
+    uri: Uri,
+    host: HeaderValue,
+    /// What stands in front of WeChat's path: the base's own path without a slash at its end, and
+    /// for a proxy that forwards plain HTTP the whole address.
+    front: String,
+    proxy: Option<Intercept>,
+    /// Sent with each call to a proxy that forwards plain HTTP.
+    proxy_authorization: Option<HeaderValue>,
+    pool: Arc<Pool>,
 }
 
 /// One call, without its body.
 pub(super) struct Head<'a> {
-    pub(super) method: Method,
+    pub(super) method: &'a Method,
     pub(super) path: &'a str,
-    pub(super) query: &'a str,
+    pub(super) query: &'a [u8],
+    /// Put last in the query as `access_token`.
+    pub(super) token: Option<&'a SecretString>,
     pub(super) headers: &'a HeaderMap,
 }
 
-/// The client; clones share its connections.
-#[derive(Clone, Debug)]
-pub(super) struct Upstream(Client<HttpsConnector<HttpConnector>, Body>);
+/// The client.
+pub(super) struct Upstream(Connector);
 
 impl Upstream {
     /// `Err` if the system's trusted roots cannot be used.
     pub(super) fn new() -> std::io::Result<Self> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT));
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
-            .map_err(std::io::Error::other)?;
-        let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(BUFFER)
-            // Only a call of which no byte was written is sent again, on another connection.
-            .retry_canceled_requests(true)
-            .build(connector);
-        Ok(Self(client))
+        Connector::new().map(Self)
+    }
+
+    /// The hosts at `urls`, which are http or https.
+    pub(super) fn hosts<'u>(&self, urls: impl IntoIterator<Item = &'u Url> + Clone) -> Hosts {
+        // No proxy leads to this machine.
+        let is_here = urls.clone().into_iter().all(wechat::is_loopback);
+        Hosts {
+            bases: urls
+                .into_iter()
+                .filter_map(|url| self.base(url, is_here))
+                .collect(),
+            preferred: AtomicUsize::new(0),
+        }
+    }
+
+    fn base(&self, url: &Url, is_here: bool) -> Option<Base> {
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let address = format!("{}://{host}", url.scheme());
+        let uri: Uri = address.parse().ok()?;
+        let proxy = if is_here { None } else { self.0.proxy(&uri) };
+        let forwarding = proxy.as_ref().filter(|proxy| is_forwarded_by(proxy, &uri));
+        let path = url.path().trim_end_matches('/');
+        Some(Base {
+            host: host.parse().ok()?,
+            front: match forwarding {
+                Some(_) => format!("{address}{path}"),
+                None => path.to_owned(),
+            },
+            proxy_authorization: forwarding.and_then(|proxy| proxy.basic_auth().cloned()),
+            pool: Arc::default(),
+            uri,
+            proxy,
+        })
     }
 
     /// Sends a call whose body is at hand; the next host is tried when one cannot be reached.
@@ -127,13 +105,13 @@ impl Upstream {
         hosts: &Hosts,
         head: &Head<'_>,
         body: Bytes,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<Arriving>, SendError> {
         let mut last = SendError::NotSent("no host is configured".to_owned());
         let first = hosts.preferred.load(Relaxed);
         for turn in 0..hosts.bases.len() {
             let host = (first + turn) % hosts.bases.len();
             match self
-                .send_once(&hosts.bases[host], head, full(body.clone()))
+                .send_once(&hosts.bases[host], head, Body::Whole(body.clone()))
                 .await
             {
                 Err(SendError::NotSent(why)) => last = SendError::NotSent(why),
@@ -151,21 +129,13 @@ impl Upstream {
         &self,
         hosts: &Hosts,
         head: &Head<'_>,
-        body: Arriving,
-    ) -> Result<Response<Incoming>, SendError> {
+        body: Body,
+    ) -> Result<Response<Arriving>, SendError> {
         let base = hosts
             .bases
             .get(hosts.preferred.load(Relaxed) % hosts.bases.len().max(1));
         let base = base.ok_or_else(|| SendError::NotSent("no host is configured".to_owned()))?;
-        let frames = futures_util::stream::unfold(body, async |mut body| {
-            let chunk = body.chunks.recv().await?;
-            body.count
-                .fetch_add(chunk.as_ref().map_or(0, Bytes::len) as u64, Relaxed);
-            Some((chunk.map(Frame::data), body))
-        });
-        let sent = self
-            .send_once(base, head, StreamBody::new(Box::pin(frames)).boxed_unsync())
-            .await;
+        let sent = self.send_once(base, head, body).await;
         if matches!(sent, Err(SendError::NotSent(_))) {
             hosts.preferred.fetch_add(1, Relaxed);
         }
@@ -177,36 +147,89 @@ impl Upstream {
         base: &Base,
         head: &Head<'_>,
         body: Body,
-    ) -> Result<Response<Incoming>, SendError> {
-        let target = match head.query {
-            "" => format!("{}{}", base.path, head.path),
-            query => format!("{}{}?{query}", base.path, head.path),
-        };
-        let refused = |error: hyper::http::Error| SendError::NotSent(error.to_string());
-        let target = PathAndQuery::from_maybe_shared(Bytes::from(target))
-            .map_err(|error| refused(error.into()))?;
-        let uri = Uri::builder()
-            .scheme(base.scheme.clone())
-            .authority(base.authority.clone())
-            .path_and_query(target);
-        let mut request = Request::builder()
-            .method(head.method.clone())
-            .uri(uri.build().map_err(refused)?)
-            .body(body)
-            .map_err(refused)?;
+    ) -> Result<Response<Arriving>, SendError> {
+        let (uri, line) = target(base, head)?;
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = uri;
         *request.headers_mut() = head.headers.clone();
-        self.0
-            .request(request)
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, base.host.clone());
+        if let Some(authorization) = &base.proxy_authorization {
+            headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+        loop {
+            let waiting = match line {
+                None => base.pool.take(),
+                Some(_) => None,
+            };
+            let was_waiting = waiting.is_some();
+            let mut connection = match waiting {
+                Some(connection) => connection,
+                None => Box::pin(self.open(base, line.clone())).await?,
+            };
+            let mut error = match connection.send(request).await {
+                Ok(answer) => {
+                    let pool = line.is_none().then(|| Arc::clone(&base.pool));
+                    return Ok(answer.map(|body| Arriving::new(body, connection, pool)));
+                }
+                Err(error) => error,
+            };
+            // A host may close a connection that waits. Only a call of which no byte was written is
+            // sent again.
+            match error.take_message() {
+                Some(unsent) if was_waiting => request = unsent,
+                Some(_) => return Err(SendError::NotSent(wechat::chain(error.error()))),
+                None => return Err(SendError::NoAnswer(wechat::chain(error.error()))),
+            }
+        }
+    }
+
+    /// A new connection.
+    async fn open(&self, base: &Base, line: Option<Bytes>) -> Result<Connection, SendError> {
+        let stream = self.0.connect(&base.uri, base.proxy.as_ref()).await;
+        let stream = FirstLine::new(stream.map_err(SendError::NotSent)?, line);
+        Connection::new(stream)
             .await
-            .map_err(|error| match error.is_connect() {
-                true => SendError::NotSent(wechat::chain(&error)),
-                false => SendError::NoAnswer(wechat::chain(&error)),
-            })
+            .map_err(|error| SendError::NotSent(wechat::chain(&error)))
     }
 }
 
-fn full(body: Bytes) -> Body {
-    Full::new(body)
-        .map_err(|never| match never {})
-        .boxed_unsync()
+/// The address of a call. If hyper's type refuses some of its bytes, they have a stand-in there, and
+/// the request line with all bytes stands beside it.
+fn target(base: &Base, head: &Head<'_>) -> Result<(Uri, Option<Bytes>), SendError> {
+    let token = head.token.map_or("", |token| token.expose_secret());
+    let length = base.front.len() + head.path.len() + head.query.len() + token.len();
+    let mut target = Vec::with_capacity(length + 16);
+    target.extend_from_slice(base.front.as_bytes());
+    target.extend_from_slice(head.path.as_bytes());
+    if !head.query.is_empty() || head.token.is_some() {
+        target.push(b'?');
+        let query_at = target.len();
+        target.extend_from_slice(head.query);
+        if head.token.is_some() {
+            query::append(&mut target, query_at, "access_token", token);
+        }
+    }
+    let target = Bytes::from(target);
+    if let Ok(uri) = Uri::from_maybe_shared(target.clone()) {
+        return Ok((uri, None));
+    }
+    let line = [
+        head.method.as_str().as_bytes(),
+        b" ",
+        &target,
+        b" HTTP/1.1\r\n",
+    ]
+    .concat();
+    let plain: Vec<u8> = target
+        .iter()
+        .map(|byte| match byte {
+            b'"' | b'<' | b'>' | 0x80.. => b'~',
+            byte => *byte,
+        })
+        .collect();
+    Uri::from_maybe_shared(Bytes::from(plain))
+        .map(|uri| (uri, Some(Bytes::from(line))))
+        .map_err(|error| SendError::NotSent(error.to_string()))
 }

@@ -10,14 +10,16 @@ use tokio::sync::Notify;
 
 use super::client_ip;
 use super::error::ApiError;
-use super::gateway_body::{self, Sent, Unread};
+use super::gateway_body::{self, Rest, Sent, Unread};
 use super::headers::NO_STORE;
 use super::marks::{HangUp, RawQuery, Shaped};
 use super::request_id::request_id;
 use super::route::{Call, Pages, Route};
 use super::state::AppState;
 use crate::gateway::path::Path;
-use crate::gateway::{Answer, AnswerBody, Audit, Gateway, Refusal, Request, Step};
+use crate::gateway::{
+    Admitted, Answer, AnswerBody, Audit, Gateway, Refusal, Request, RequestBody, Step, is_forwarded,
+};
 
 /// Serves every path of WeChat's, for all methods.
 pub(super) static ROUTE: Route =
@@ -30,8 +32,8 @@ pub(super) static ROUTE: Route =
 const JSON: header::HeaderValue =
     header::HeaderValue::from_static("application/json; encoding=utf-8");
 
-/// The bodies of token endpoints are shorter.
-const LONGEST_TOKEN_REQUEST: usize = 16 * 1024;
+/// Bodies that hold a secret are shorter.
+const LONGEST_SECRET_REQUEST: usize = 16 * 1024;
 
 /// Whether the gateway takes this request: a realm may use it, and the path is one of WeChat's.
 pub(super) fn takes(state: &AppState, req: &HttpRequest) -> bool {
@@ -62,6 +64,7 @@ async fn handle(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         }
     };
     let answered = tokio::select! {
+        biased;
         answered = answer(gateway, state, req, &mut payload, &id) => answered,
         // The call ends with its caller. Nobody reads this.
         () = hung_up => return Ok(json(StatusCode::GATEWAY_TIMEOUT, Refusal::NoAnswer.body(&id))),
@@ -70,7 +73,8 @@ async fn handle(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         Ok(response) => (response, None),
         Err((refusal, audit)) => {
             drop(audit);
-            gateway_body::drain(&mut payload, gateway.options().body_limit).await;
+            let limit = gateway.options().body_limit;
+            Box::pin(gateway_body::drain(&mut payload, limit)).await;
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_GATEWAY);
             (json(status, refusal.body(&id)), None)
         }
@@ -90,26 +94,16 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let uri = req.uri();
     let raw = req.extensions_mut().remove::<RawQuery>();
-    let query = raw.as_ref().map_or_else(
-        || Some(uri.query().unwrap_or_default()),
-        |raw| raw.0.as_deref(),
-    );
+    let query = match &raw {
+        Some(raw) => raw.0.as_deref(),
+        None => Some(uri.query().unwrap_or_default().as_bytes()),
+    };
     let path = inside(gateway, uri.path()).unwrap_or_default();
     let from = client_ip::address(req.head(), &state.options.trusted_proxies);
-    let request = |path: &str| -> Option<(hyper::Method, hyper::HeaderMap)> {
-        let method = hyper::Method::from_bytes(req.method().as_str().as_bytes()).ok()?;
-        let headers = req.headers().iter().filter_map(|(name, value)| {
-            let name = hyper::header::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-            Some((
-                name,
-                hyper::header::HeaderValue::from_bytes(value.as_bytes()).ok()?,
-            ))
-        });
-        (!path.is_empty()).then(|| (method, headers.collect()))
-    };
+    let method = hyper::Method::from_bytes(req.method().as_str().as_bytes()).unwrap_or_default();
     let refuse = |why: &str| {
         let refusal = Refusal::NotAllowed(why.to_owned());
-        let audit = gateway.audit(id, from, req.method().as_str(), path);
+        let audit = gateway.audit(id, from, &method, path);
         let audit = audit.refused(&refusal);
         (refusal, audit)
     };
@@ -124,82 +118,113 @@ async fn answer(
         ));
     };
     let Some(query) = query else {
-        return Err(refuse("the query is not UTF-8"));
+        return Err(refuse("the query cannot be told from the request before"));
     };
-    let Some((method, headers)) = request(&plain) else {
-        return Err(refuse("the method or a header cannot be read"));
-    };
-    let is_upload = req.content_type() == "multipart/form-data";
-    let length = content_length(req);
+    let headers = forwarded_headers(req);
     let access = state.access();
-    let request = Request {
+    let (realms, corps) = (&access.realms, &access.wecom);
+    let mut request = Request {
         method,
         path: &plain,
         query,
         headers,
         from,
-        request_id: id.to_owned(),
+        request_id: id,
     };
-    let again = Request {
-        method: request.method.clone(),
-        headers: hyper::HeaderMap::new(),
-        request_id: id.to_owned(),
-        ..request
-    };
-    match gateway
-        .admit(request, &access.realms, &access.wecom)
-        .await?
-    {
+    match gateway.admit(&mut request, realms, corps).await? {
         Step::Answered(body) => Ok(json(StatusCode::OK, body)),
         Step::IssueToken(audit) => {
-            let body = gateway_body::whole(payload, LONGEST_TOKEN_REQUEST)
-                .await
-                .unwrap_or_default();
-            gateway
-                .issue(&again, &body, &access.realms, audit)
-                .await
-                .map(|body| json(StatusCode::OK, body))
+            let body = gateway_body::whole(payload, LONGEST_SECRET_REQUEST).await;
+            let body = body.unwrap_or_default();
+            let issued = Box::pin(gateway.issue(&request, &body, realms, audit)).await;
+            issued.map(|body| json(StatusCode::OK, body))
+        }
+        Step::SwapInBody(audit) => {
+            let body = gateway_body::whole(payload, LONGEST_SECRET_REQUEST).await;
+            let swapped = gateway.swap_in_body(&mut request, body, realms, audit);
+            let (admitted, body) = Box::pin(swapped).await?;
+            drop(access);
+            let body = RequestBody::Whole(body, None);
+            gateway.forward(*admitted, body).await.map(passed_on)
         }
         Step::Forward(admitted) => {
-            let limit = gateway.options().body_limit;
-            if length.is_some_and(|length| length > limit) {
-                return Err(admitted.refused(Refusal::BodyTooLarge { is_upload }));
-            }
             drop(access);
-            let (body, rest) = match gateway_body::read(gateway, payload, length, limit).await {
-                Ok(body) => body,
-                Err(Unread::TooLarge) => {
-                    return Err(admitted.refused(Refusal::BodyTooLarge { is_upload }));
-                }
-                Err(Unread::Broken) => {
-                    return Err(
-                        admitted.refused(Refusal::NothingSent("the body broke off".to_owned()))
-                    );
-                }
-            };
-            let is_answered = Notify::new();
-            let forward = async {
-                let answer = gateway.forward(*admitted, body).await;
-                if !matches!(
-                    answer,
-                    Ok(Answer {
-                        body: AnswerBody::Stream(..),
-                        ..
-                    })
-                ) {
-                    is_answered.notify_one();
-                }
-                answer
-            };
-            match tokio::join!(forward, rest.pass_on(&is_answered)) {
-                (Err((_, audit)), Sent::TooLarge) => {
-                    let refusal = Refusal::BodyTooLarge { is_upload };
-                    Err((refusal.clone(), audit.refused(&refusal)))
-                }
-                (answer, _) => answer.map(passed_on),
-            }
+            forward(gateway, req, payload, admitted).await
         }
     }
+}
+
+/// Forwards an admitted call with its body.
+async fn forward(
+    gateway: &Gateway,
+    req: &HttpRequest,
+    payload: &mut Payload,
+    admitted: Box<Admitted>,
+) -> Result<HttpResponse, Refused> {
+    let (length, limit) = (content_length(req), gateway.options().body_limit);
+    let too_large = || Refusal::BodyTooLarge {
+        is_upload: req.content_type() == "multipart/form-data",
+    };
+    if length.is_some_and(|length| length > limit) {
+        return Err(admitted.refused(too_large()));
+    }
+    let read = match gateway_body::is_empty(payload, length) {
+        true => Ok((RequestBody::none(), None)),
+        false => Box::pin(gateway_body::read(gateway, payload, length, limit)).await,
+    };
+    let (body, rest) = match read {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return Err(admitted.refused(too_large())),
+        Err(Unread::Broken) => {
+            let broken = Refusal::NothingSent("the body broke off".to_owned());
+            return Err(admitted.refused(broken));
+        }
+    };
+    let Some(rest) = rest else {
+        return gateway.forward(*admitted, body).await.map(passed_on);
+    };
+    // Boxed, so that calls with a short body do not carry this future.
+    let (answer, sent) = Box::pin(forward_stream(gateway, *admitted, body, rest)).await;
+    match (answer, sent) {
+        (Err((_, audit)), Sent::TooLarge) => {
+            let refusal = too_large();
+            Err((refusal.clone(), audit.refused(&refusal)))
+        }
+        (answer, _) => answer.map(passed_on),
+    }
+}
+
+/// Forwards a call while its body arrives.
+async fn forward_stream(
+    gateway: &Gateway,
+    admitted: Admitted,
+    body: RequestBody,
+    rest: Rest,
+) -> (Result<Answer, Refused>, Sent) {
+    let is_answered = Notify::new();
+    let forward = async {
+        let answer = gateway.forward(admitted, body).await;
+        let is_stream = |answer: &Answer| matches!(answer.body, AnswerBody::Stream(..));
+        if !answer.as_ref().is_ok_and(is_stream) {
+            is_answered.notify_one();
+        }
+        answer
+    };
+    tokio::join!(forward, rest.pass_on(&is_answered))
+}
+
+/// The headers that go on to WeChat.
+fn forwarded_headers(req: &HttpRequest) -> hyper::HeaderMap {
+    use hyper::header::{HeaderName, HeaderValue};
+    let forwarded = req
+        .headers()
+        .iter()
+        .filter(|(name, _)| is_forwarded(name.as_str()));
+    let converted = forwarded.filter_map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    });
+    converted.collect()
 }
 
 /// Browsers send `Origin` or `Sec-Fetch-Site`; a person who opens an address sends `Sec-Fetch-Site:

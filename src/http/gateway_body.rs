@@ -37,36 +37,25 @@ pub(super) enum Sent {
 
 /// The rest of a body that is passed on. It is read in the request's own task, which reads the
 /// connection.
-pub(super) struct Rest(Option<Pump>);
-
-struct Pump {
+pub(super) struct Rest {
     first: Bytes,
     payload: Payload,
     limit: u64,
     sender: mpsc::Sender<std::io::Result<Bytes>>,
 }
 
-impl Rest {
-    /// Passes the body on to its end. If nobody takes it any more, or the call is answered, reads
-    /// and drops the rest, so that its sender then reads the answer.
-    pub(super) async fn pass_on(self, is_answered: &Notify) -> Sent {
-        match self.0 {
-            Some(pump) => pump.run(is_answered).await,
-            None => Sent::Read,
-        }
-    }
+/// Whether there is no body.
+pub(super) fn is_empty(payload: &Payload, length: Option<u64>) -> bool {
+    matches!(payload, Payload::None) || length == Some(0)
 }
 
-/// The body: whole if it is short and memory is left, else as a stream.
+/// The body: whole if it is short and memory is left, else as a stream and the rest of it.
 pub(super) async fn read(
     gateway: &Gateway,
     payload: &mut Payload,
     length: Option<u64>,
     limit: u64,
-) -> Result<(RequestBody, Rest), Unread> {
-    if matches!(payload, Payload::None) || length == Some(0) {
-        return Ok((RequestBody::Whole(Bytes::new(), None), Rest(None)));
-    }
+) -> Result<(RequestBody, Option<Rest>), Unread> {
     let keep_whole = gateway.options().keep_whole;
     let Some(kept) = gateway.keep(length.unwrap_or(keep_whole)) else {
         return Ok(pump(
@@ -80,7 +69,7 @@ pub(super) async fn read(
         BytesMut::with_capacity(usize::try_from(length.unwrap_or(keep_whole)).unwrap_or_default());
     loop {
         match timeout(STALL, payload.next()).await {
-            Ok(None) => return Ok((RequestBody::Whole(body.freeze(), Some(kept)), Rest(None))),
+            Ok(None) => return Ok((RequestBody::Whole(body.freeze(), Some(kept)), None)),
             Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
             Ok(Some(Err(_))) | Err(_) => return Err(Unread::Broken),
         }
@@ -97,22 +86,22 @@ pub(super) async fn read(
     }
 }
 
-fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Rest) {
+fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Option<Rest>) {
     let (sender, receiver) = mpsc::channel(1);
-    (
-        RequestBody::Stream(receiver),
-        Rest(Some(Pump {
-            first,
-            payload,
-            limit,
-            sender,
-        })),
-    )
+    let rest = Rest {
+        first,
+        payload,
+        limit,
+        sender,
+    };
+    (RequestBody::Stream(receiver), Some(rest))
 }
 
-impl Pump {
-    /// Its end is only told if it arrived whole.
-    async fn run(self, is_answered: &Notify) -> Sent {
+impl Rest {
+    /// Passes the body on to its end, which is only told if it arrived whole. If nobody takes it
+    /// any more, or the call is answered, reads and drops the rest, so that its sender then reads
+    /// the answer.
+    pub(super) async fn pass_on(self, is_answered: &Notify) -> Sent {
         let Self {
             first,
             mut payload,

@@ -19,9 +19,9 @@ pub(super) struct LongPoll;
 /// On a request: the handler has logged the refusal, so the general log line is left out.
 pub(super) struct AlreadyLogged;
 
-/// On a request: its line has bytes outside ASCII, and this is its query as it came. `None` if that
-/// cannot be told.
-pub struct RawQuery(pub Option<String>);
+/// On a request: its line has bytes that actix refuses, and this is its query as it came. `None` if
+/// that cannot be told.
+pub struct RawQuery(pub Option<Vec<u8>>);
 
 /// On a connection: notified once its client has closed it, which some handlers take as the end of
 /// the request.

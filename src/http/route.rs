@@ -45,7 +45,7 @@ pub(super) struct Route {
     /// Whether the path itself is a secret, such as the id of a login. The log writes the pattern
     /// instead.
     pub(super) has_secret_path: bool,
-    /// Whether a query may have bytes outside ASCII, which the handler finds in
+    /// Whether a query may have bytes that actix refuses, which the handler finds in
     /// [`RawQuery`](super::marks::RawQuery).
     pub(super) raw_query: bool,
     /// Whether varying segments are limited to `[A-Za-z0-9_-]`, so that a check file such as

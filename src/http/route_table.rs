@@ -67,6 +67,8 @@ struct Row {
     /// The row of its counters.
     counter: usize,
     segments: Vec<Segment>,
+    /// The first segment, if it is literal: most rows are told apart by it.
+    first: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -97,10 +99,16 @@ impl RouteTable {
                 Some(_) => Segment::Param,
                 None => Segment::Literal(text),
             };
+            let segments: Vec<_> = route.pattern.split('/').skip(1).map(segment).collect();
+            let first = match segments.first() {
+                Some(Segment::Literal(text)) => Some(*text),
+                _ => None,
+            };
             Row {
                 route,
                 counter: usize::MAX,
-                segments: route.pattern.split('/').skip(1).map(segment).collect(),
+                segments,
+                first,
             }
         };
         Self {
@@ -144,7 +152,13 @@ impl RouteTable {
 
     fn find_path(&self, path: &str, exists: impl Fn(&Route) -> bool) -> Matched {
         let segments = Segments::of(path);
+        let first = segments.first();
         let find = |spelling| {
+            let begins = |row: &&Row| match (row.first, spelling) {
+                (None, _) => true,
+                (Some(text), Spelling::AsWritten) => text == first,
+                (Some(text), Spelling::Loose) => text.eq_ignore_ascii_case(first),
+            };
             let matched = |row: &Row| {
                 Some(Matched {
                     route: row.route,
@@ -154,6 +168,7 @@ impl RouteTable {
             };
             self.rows
                 .iter()
+                .filter(begins)
                 .filter_map(matched)
                 .find(|matched| exists(matched.route))
         };
@@ -194,6 +209,12 @@ impl<'p> Segments<'p> {
             start += segment.len() + 1;
         }
         segments
+    }
+
+    /// The first; empty if there is none.
+    fn first(&self) -> &'p str {
+        let (start, end) = self.spans[0];
+        &self.path[start..end]
     }
 
     /// How many there are without the empty one behind a slash at the end.

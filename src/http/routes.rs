@@ -6,6 +6,7 @@ use super::{
     admin, demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode,
     ready, script, server_check, users, verify_file,
 };
+use crate::realm::presets;
 
 /// The rows of this server. Those that come first are found fastest.
 ///
@@ -79,10 +80,12 @@ pub fn patterns() -> Vec<&'static str> {
     public.patterns().chain(admin.patterns()).collect()
 }
 
-/// The path and the `Allow` of every route, including those of `jsdkd demo`.
+/// The path and the `Allow` of every route, including the gateway's and those of `jsdkd demo`.
 pub fn list_routes() -> Vec<(String, &'static str)> {
+    let gateway = presets::DESCRIBED.map(|(path, allow)| (path.to_owned(), allow));
     rows()
         .chain(demo::ROUTES)
         .map(|route| (route.pattern.replace(":tail}", "}"), route.allow))
+        .chain(gateway)
         .collect()
 }

@@ -213,7 +213,7 @@ impl AppState {
         self.concurrency
             .limit_if_pending(LOOKUP, || from, self.registry.look_up(app_id))
             .await?
-            .ok_or(ApiError::UnknownApp)
+            .map_err(|_| ApiError::UnknownApp)
     }
 
     /// The credential: at once if it is cached, else after a wait with a permit.

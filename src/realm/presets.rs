@@ -276,6 +276,15 @@ pub const FIRST_SEGMENTS: [&str; 33] = [
     "xpay",
 ];
 
+/// The paths by which the gateway is described, with their methods: those that it answers itself, and
+/// all others.
+pub const DESCRIBED: [(&str, &str); 4] = [
+    (TOKEN, "GET, POST"),
+    ("/cgi-bin/stable_token", "POST"),
+    ("/cgi-bin/gettoken", "GET"),
+    ("/{segment}/{path}", "GET, POST"),
+];
+
 /// The row that says how `path` is handled; `None` for the plain case in no preset but `all`.
 pub fn find(path: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| matches(row.path, path))

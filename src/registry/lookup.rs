@@ -3,7 +3,7 @@
 //! and remember is bounded.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -48,52 +48,84 @@ impl Default for Lookups {
 enum Lookup {
     /// Closed when the lookup ends; nothing is ever sent.
     Running(watch::Receiver<()>),
-    Missed(SteadyMillis),
+    Missed(SteadyMillis, Miss),
+}
+
+/// Why no account was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Miss {
+    /// The store does not hold the app, or apps in the store are not served.
+    Unknown,
+    /// The store failed or was too slow, or too many appids are being looked up.
+    Undecided,
 }
 
 impl Lookup {
     fn is_over(&self, now: SteadyMillis) -> bool {
         match self {
             Self::Running(ended) => ended.has_changed().is_err(),
-            Self::Missed(at) => at.until(now) >= MISS_TTL,
+            Self::Missed(at, _) => at.until(now) >= MISS_TTL,
         }
     }
 }
 
 impl Registry {
     /// The account of an appid that the keeper does not know, if the store has it. Callers who ask
-    /// for the same appid share one lookup. A store that fails or is slow counts as a miss; what it
-    /// holds is served as soon as it can be read again.
-    pub async fn look_up(&self, app_id: &str) -> Option<Arc<AccountCredentials>> {
-        if !self.0.store.is_shared() || !self.state().list.holds_stored() {
-            return None;
+    /// for the same appid share one lookup. What a store that fails holds is served as soon as it
+    /// can be read again.
+    pub async fn look_up(&self, app_id: &str) -> Result<Arc<AccountCredentials>, Miss> {
+        if !self.state().list.holds_stored() {
+            return Err(Miss::Unknown);
         }
-        let app_id = AppId::parse(app_id).ok()?;
+        if !self.0.store.is_shared() {
+            // Such a store is read until it has answered once.
+            let is_read = self.state().seen == Some(true);
+            return Err(if is_read {
+                Miss::Unknown
+            } else {
+                Miss::Undecided
+            });
+        }
+        let app_id = AppId::parse(app_id).map_err(|_| Miss::Unknown)?;
         let mut lookup = self.begin_lookup(&app_id)?;
         timeout(TIMEOUT, lookup.changed()).await.ok();
-        self.0.keeper.credentials(app_id.as_str())
+        self.0
+            .keeper
+            .credentials(app_id.as_str())
+            .ok_or_else(|| self.last_miss(&app_id))
     }
 
-    /// Joins the lookup of `app_id` or begins it; `None` if it has just been missed, or if there
-    /// are too many.
-    fn begin_lookup(&self, app_id: &AppId) -> Option<watch::Receiver<()>> {
-        let now = self.0.keeper.clock().steady();
-        let mut lookups = self
-            .0
+    /// How the last lookup of `app_id` ended; one that is still running is undecided.
+    fn last_miss(&self, app_id: &AppId) -> Miss {
+        match self.lookups().get(app_id) {
+            Some(Lookup::Missed(_, miss)) => *miss,
+            _ => Miss::Undecided,
+        }
+    }
+
+    fn lookups(&self) -> MutexGuard<'_, HashMap<AppId, Lookup>> {
+        self.0
             .lookups
             .by_app
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the lookup of `app_id` or begins it; the miss if it has just been missed, or if there
+    /// are too many.
+    fn begin_lookup(&self, app_id: &AppId) -> Result<watch::Receiver<()>, Miss> {
+        let now = self.0.keeper.clock().steady();
+        let mut lookups = self.lookups();
         match lookups.get(app_id) {
             Some(lookup) if lookup.is_over(now) => {}
-            Some(Lookup::Running(ended)) => return Some(ended.clone()),
-            Some(Lookup::Missed(_)) => return None,
+            Some(Lookup::Running(ended)) => return Ok(ended.clone()),
+            Some(Lookup::Missed(_, miss)) => return Err(*miss),
             None => {
                 if lookups.len() >= CAPACITY {
                     lookups.retain(|_, lookup| !lookup.is_over(now));
                 }
                 if lookups.len() >= CAPACITY {
-                    return None;
+                    return Err(Miss::Undecided);
                 }
             }
         }
@@ -104,30 +136,28 @@ impl Registry {
             registry.run_lookup(app_id).await;
             drop(running);
         });
-        Some(ended)
+        Ok(ended)
     }
 
     async fn run_lookup(&self, app_id: AppId) {
         // By then all callers have given up.
         let found = match timeout(TIMEOUT, self.0.lookups.permits.acquire()).await {
-            Ok(Ok(_permit)) => self.0.store.find_app(app_id.as_str()).await.ok().flatten(),
+            Ok(Ok(_permit)) => self.0.store.find_app(app_id.as_str()).await.ok(),
             _ => None,
         };
-        let is_found = found.is_some();
-        if let Some(app) = found {
-            self.add(app_id.clone(), app);
-        }
+        let miss = match found {
+            Some(Some(app)) => {
+                self.add(app_id.clone(), app);
+                None
+            }
+            Some(None) => Some(Miss::Unknown),
+            None => Some(Miss::Undecided),
+        };
         let now = self.0.keeper.clock().steady();
-        let mut lookups = self
-            .0
-            .lookups
-            .by_app
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if is_found {
-            lookups.remove(&app_id);
-        } else {
-            lookups.insert(app_id, Lookup::Missed(now));
+        let mut lookups = self.lookups();
+        match miss {
+            None => drop(lookups.remove(&app_id)),
+            Some(miss) => drop(lookups.insert(app_id, Lookup::Missed(now, miss))),
         }
     }
 

@@ -26,6 +26,7 @@ mod lookup;
 pub use code::{Code, CodeError};
 pub use create::{CreateError, NewApp};
 pub use list::Configured;
+pub use lookup::Miss;
 
 pub use credentials::store::Payment;
 

@@ -45,6 +45,8 @@ async fn a_query_arrives_byte_for_byte() {
         "a=1+2&b=%20%zz%e4%B8%AD",
         "a=&&b&c==&=d",
         "a=%2526&b=%00&c=[]();,~!*@:/?$",
+        "a=\"x\"&b=<c>&d=~&e=中<\"",
+        "a={\"b\":[\"<中>\"]}",
         "openid=o1&lang=zh_CN",
     ] {
         for query in [
@@ -81,6 +83,59 @@ async fn a_query_arrives_byte_for_byte() {
         alone.target(),
         format!("/cgi-bin/getcallbackip?access_token={REAL_TOKEN}")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_other_encodings_arrive_as_they_were_sent() {
+    let wire = echo().await;
+    let app = start(&wire, json!({})).await;
+    let token = token(&app).await;
+    // "中文" in GBK, a lone continuation byte, percent-encoded bytes that are no UTF-8.
+    for odd in [
+        &b"a=\xd6\xd0\xce\xc4"[..],
+        b"a=\x80&b=\xff\"<>|",
+        b"a=%ff%D6%d0",
+    ] {
+        for (before, after) in [(odd, &b""[..]), (b"x=1", odd)] {
+            let pair = format!("&access_token={token}").into_bytes();
+            let mut line = [b"/cgi-bin/user/info?", before, &pair].concat();
+            let mut arrived = [b"GET /cgi-bin/user/info?", before].concat();
+            if !after.is_empty() {
+                line = [&line[..], b"&", after].concat();
+                arrived = [&arrived[..], b"&", after].concat();
+            }
+            let end = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            let answer = raw::exchange(app.address(), &[b"GET ", &line[..], end].concat()).await;
+            assert_eq!(answer.status, 200, "{odd:?} {answer:?}");
+            let real = format!("&access_token={REAL_TOKEN} HTTP/1.1").into_bytes();
+            let seen = wire.seen().last().expect("it arrived").clone();
+            assert_eq!(seen.line, [&arrived[..], &real].concat(), "{odd:?}");
+        }
+    }
+    // The secret is exchanged between such bytes, too.
+    let line = format!("POST /sns/jscode2session?appid={APP}&secret={VIRTUAL}&js_code=\"<");
+    let seen = arrived(&app, &wire, &line, "Content-Length: 3\r\n", b"a\nb").await;
+    let real = APP_SECRET.replace('-', "%2D");
+    assert_eq!(
+        seen.target(),
+        format!("/sns/jscode2session?appid={APP}&secret={real}&js_code=\"<")
+    );
+    assert_eq!((&seen.body[..], seen.whole), (&b"a\nb"[..], true));
+    // What HTTP cannot carry is refused, and elsewhere nothing of it is taken.
+    for line in [
+        &b"GET /cgi-bin/user/info?a=\x7f"[..],
+        b"GET /cgi-bin/user/info?a=\x01",
+        b"GET /cgi-bin/user/info?a=b c",
+        b"GET /ping?a=\"",
+        b"GET /ping?a=<>",
+        b"GET /ping?a=\xff",
+    ] {
+        let end = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = raw::exchange(app.address(), &[line, end].concat()).await;
+        assert_eq!(answer.status, 400, "{line:?} {answer:?}");
+    }
+    let answer = raw::send(app.address(), "GET /cgi-bin/user/<info>?a=1", "", b"").await;
+    assert!(answer.body.contains("48001"), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

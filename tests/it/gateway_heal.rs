@@ -331,6 +331,52 @@ async fn a_refusal_of_our_address_is_passed_on_and_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_audit_line_tells_of_healing_and_of_wechats_rid() {
+    let app = TestApp::start().await;
+    let folder = folder();
+    let over = settings(json!({}), json!({}));
+    let server = Process::serve(folder.path(), &process::settings(&app.sandbox.url(), over)).await;
+    let ask = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
+    let token = server.get(&ask).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let call = async |path: &str, id: &str| {
+        let request = server.request(Method::GET, &format!("{path}?access_token={token}"));
+        let answer = request.header("x-request-id", id).send().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let line = process::until(|| {
+            let log = server.log();
+            let is_it = |line: &Value| line["target"] == "jsdkd::audit" && line["request_id"] == id;
+            log.into_iter().find(is_it)
+        });
+        (answer, line.await.expect("an audit line"))
+    };
+    let (answer, line) = call(CALL, "r-1").await;
+    assert_eq!(
+        (&answer["errcode"], &line["healed"]),
+        (&Value::Null, &json!(false))
+    );
+    kill(&app);
+    let (answer, line) = call(CALL, "r-2").await;
+    assert!(answer["ip_list"].is_array(), "{answer}");
+    assert_eq!(
+        (&line["healed"], &line["status"], &line["errcode"]),
+        (&json!(true), &json!(200), &Value::Null),
+        "{line}"
+    );
+    app.sandbox
+        .fault(Fault::errcode(48001, "api unauthorized").on(OTHER));
+    let (answer, line) = call(OTHER, "r-3").await;
+    let rid = answer["errmsg"].as_str().unwrap().rsplit_once("rid: ");
+    assert_eq!(
+        (line["rid"].as_str(), &line["errcode"], &line["healed"]),
+        (rid.map(|(_, rid)| rid), &json!(48001), &json!(false)),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repetition_that_is_too_late_is_not_made() {
     let (app, token) = start().await;
     assert_eq!(code(&app, CALL, &token).await, 0);

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use jsdkd::realm::presets;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::hub;
-use crate::support::app::TestApp;
+use crate::support::app::{APP, TestApp};
+use crate::support::gateway::VIRTUAL;
 use crate::support::keeping::dead_address;
 use crate::support::pip::Python;
 
@@ -84,8 +86,22 @@ fn openapi_lists_exactly_the_routes_of_the_server() {
 }
 
 #[test]
+fn openapi_lists_what_the_gateway_takes_and_answers_itself() {
+    let document = document();
+    let parameters = document["paths"]["/{segment}/{path}"]["parameters"].clone();
+    let segments = parameters[0]["schema"]["enum"].as_array().unwrap().clone();
+    assert_eq!(segments, presets::FIRST_SEGMENTS.map(Value::from));
+    let described = operations(&document);
+    let rows = presets::TABLE.iter();
+    for row in rows.filter(|row| row.handling == presets::Handling::IssueToken) {
+        let is_it = |(path, _): &&(String, String)| path == row.path;
+        assert!(described.iter().any(|row| is_it(&row)), "{}", row.path);
+    }
+}
+
+#[test]
 fn every_route_stands_on_a_page() {
-    let pages = ["routes.md", "neighbours.md", "tokenboy.md"].map(|page| {
+    let pages = ["routes.md", "neighbours.md", "tokenboy.md", "gateway.md"].map(|page| {
         fs::read_to_string(format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     });
     let pages = pages.concat();
@@ -190,12 +206,15 @@ fn example_of(path: &str) -> String {
         .replace("{uuid}", "8babbf04d642de285b2b219b587b49e9")
         .replace("{text}", "hello")
         .replace("{name}", "MP_verify_dBGMo51NUVEVlQo5")
+        .replace("{segment}", "cgi-bin")
+        .replace("{path}", "getcallbackip")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_answers_as_openapi_says() {
     let app = TestApp::with(json!({
         "hub": { "keys": { "key1": hub::KEY } },
+        "realms": [{ "key": "shop", "secret": VIRTUAL, "apps": [APP], "gateway": ["all"] }],
         "wetoken": {},
         "sources": { "dead": { "url": dead_address() } },
     }))
@@ -208,7 +227,7 @@ async fn every_operation_answers_as_openapi_says() {
         }
         // With no parameter at all, and with the account that the server has: most are refused,
         // each in its own shape.
-        for appid in ["wxdemo0000000001", crate::support::app::APP] {
+        for appid in ["wxdemo0000000001", APP] {
             let request = app.request(
                 Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(),
                 &example_of(&path).replace("wxdemo0000000001", appid),

@@ -18,6 +18,7 @@ use wechat::account::TokenApi;
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::backend::Backend;
 use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::process;
 use crate::support::pushing;
 use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
@@ -314,6 +315,120 @@ async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
     );
     app.stop().await;
     assert_silent("the log", &logs().text(), &carried);
+}
+
+/// The virtual secret of a realm that may call through the gateway.
+const VIRTUAL_MARKER: &str = "marker-virtual-secret-of-32-77f6";
+
+/// What callers send in queries and bodies, which no log line may have.
+const VISITOR_MARKER: &str = "marker-openid-77f7";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_shows_no_secret_and_no_token_but_its_own() {
+    let all = ["all", "/cgi-bin/clear_quota/v2"];
+    let realm = json!({ "key": "shop", "secret": VIRTUAL_MARKER, "apps": [APP], "gateway": all });
+    let over = json!({ "realms": [realm], "gateway": { "timeout": "1s", "keepWhole": "1kb" } });
+    let app = start(over).await;
+    let ask = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}");
+    let answer = app.get(&format!("{ask}&secret={VIRTUAL_MARKER}")).await;
+    let virtual_token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    assert_silent("a token", &answer.body, &[VIRTUAL_MARKER.to_owned()]);
+    let call = format!("/cgi-bin/user/info?openid={VISITOR_MARKER}&access_token={virtual_token}");
+    app.get(&call).await.json();
+    let real = app.sandbox.current_token(APP).expect("a real token");
+    let hidden = [VIRTUAL_MARKER, VISITOR_MARKER, &virtual_token, &real].map(str::to_owned);
+
+    let swap = format!("/sns/jscode2session?appid={APP}&js_code={VISITOR_MARKER}");
+    for path in [
+        format!("{ask}&secret={VIRTUAL_MARKER}x"),
+        format!("{ask}&secret={APP_MARKER}"),
+        format!("{ask}x&secret={VIRTUAL_MARKER}"),
+        format!("/cgi-bin/token?appid={APP}&secret={VIRTUAL_MARKER}"),
+        format!("/cgi-bin/gettoken?corpid={APP}&corpsecret={VIRTUAL_MARKER}"),
+        format!("/cgi-bin/user/info?access_token={virtual_token}x"),
+        format!("/cgi-bin/user/info?access_token={real}"),
+        format!("/cgi-bin/user/info?access_token={real}&access_token={virtual_token}"),
+        format!("/cgi-bin/menu/delete?access_token={virtual_token}"),
+        format!("/cgi-bin/%2e/x?access_token={virtual_token}"),
+        format!("/sns/userinfo?access_token={virtual_token}&openid={VISITOR_MARKER}"),
+        format!("{swap}&secret={VIRTUAL_MARKER}"),
+        format!("{swap}&secret={APP_MARKER}"),
+        format!("{swap}&secret={VIRTUAL_MARKER}&access_token={virtual_token}"),
+    ] {
+        let answer = app.get(&path).await;
+        assert_answer_silent("an answer", &answer, &hidden);
+    }
+    let quota = json!({ "appid": APP, "appsecret": VIRTUAL_MARKER });
+    let nested = json!({ "appid": APP, "appsecret": VIRTUAL_MARKER, "x": [VIRTUAL_MARKER] });
+    for body in [
+        quota,
+        nested,
+        json!({ "appid": APP, "appsecret": APP_MARKER }),
+    ] {
+        let request = app.request(Method::POST, "/cgi-bin/clear_quota/v2");
+        let answer = app.send(request.body(body.to_string())).await;
+        assert_answer_silent("an answer", &answer, &hidden);
+    }
+
+    let echo = format!("for https://x/?access_token={real}&secret={APP_MARKER}");
+    for fault in [
+        Fault::errcode(40001, &echo),
+        Fault::errcode(40164, &format!("invalid ip 203.0.113.9 {echo}")),
+        Fault::errcode(48001, &format!("{echo} rid: 1-2-3")),
+        Fault::hang(),
+        Fault::reset(),
+        Fault::garbage(),
+        Fault::half_body(),
+        Fault::html(502),
+    ] {
+        for path in ["/cgi-bin/user/info", "/sns/jscode2session"] {
+            app.sandbox.clear_faults();
+            app.sandbox.fault(fault.clone().on(path));
+            let place = format!("{fault:?} on {path}");
+            let asked = match path {
+                "/sns/jscode2session" => format!("{swap}&secret={VIRTUAL_MARKER}"),
+                _ => call.clone(),
+            };
+            assert_answer_silent(&place, &app.get(&asked).await, &hidden);
+        }
+        let upload = format!("/cgi-bin/media/upload?type=image&access_token={virtual_token}");
+        app.sandbox.fault(fault.on("/cgi-bin/media/upload"));
+        let body = VISITOR_MARKER.repeat(1000);
+        let answer = app
+            .send(app.request(Method::POST, &upload).body(body))
+            .await;
+        assert_answer_silent("an upload", &answer, &hidden);
+    }
+    let current = app.sandbox.current_token(APP).expect("a real token");
+    app.stop().await;
+    let log = logs().text();
+    assert!(log.contains("jsdkd::audit") && log.contains("leaked to this caller"));
+    assert_silent("the log", &log, &[&hidden[..], &[current]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checking_the_settings_of_the_gateway_shows_no_secret() {
+    let folder = process::folder();
+    let realm = |secret: &str, gateway: Value| json!({ "key": "shop", "secret": secret, "apps": [APP], "gateway": gateway });
+    let twin =
+        json!({ "key": "twin", "secret": VIRTUAL_MARKER, "apps": [APP], "gateway": ["read"] });
+    for realms in [
+        json!([realm(VIRTUAL_MARKER, json!(["read", "messages"]))]),
+        json!([realm(VIRTUAL_MARKER, json!(["nonsense"])), twin]),
+        json!([realm(APP_MARKER, json!(["read"]))]),
+        json!([realm("marker-short-77f8", json!(["/cgi-bin/*"]))]),
+    ] {
+        let mut settings = process::settings("http://127.0.0.1:9", json!({ "realms": realms }));
+        settings["apps"][0]["secret"] = json!(APP_MARKER);
+        process::write_settings(folder.path(), &settings);
+        for arguments in [&["check"][..], &["check", "--strict"]] {
+            let ended = process::run(folder.path(), arguments, &[]).await;
+            let said = ended.out + &ended.err;
+            assert!(said.contains("shop") || said.contains("realms["), "{said}");
+            let more = [VIRTUAL_MARKER, "marker-short-77f8"].map(str::to_owned);
+            assert_silent("jsdkd check", &said, &more);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@
 //! is polled. The bytes of one round complete at most one request head, and there is no further
 //! round while an answer is unsent, unless the current request's body is being waited for.
 
+use std::task::Waker;
+
 use super::request_line::RequestLine;
 
 /// A longer request head is refused.
@@ -44,6 +46,8 @@ pub(super) struct Flow {
     closing: bool,
     /// The socket did not take all that was written.
     stuck: bool,
+    /// Wakes the answer's body when the socket has taken all.
+    unstuck: Option<Waker>,
     /// The current request's body has an unknown length.
     unmeasured: bool,
     /// Bytes of the current body that are certainly still to come.
@@ -214,6 +218,19 @@ impl Flow {
     pub(super) fn end_round(&mut self) {
         self.round = Round::default();
         self.stuck = false;
+        if let Some(waker) = self.unstuck.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the answer's body must wait because the socket has not taken what was written. If
+    /// so, `waker` is woken when it has. Otherwise the dispatcher would collect up to eight times
+    /// what it writes at once.
+    pub(super) fn holds_back(&mut self, waker: &Waker) -> bool {
+        if self.stuck {
+            self.unstuck = Some(waker.clone());
+        }
+        self.stuck
     }
 
     /// The socket did not take all that was written.

@@ -1,23 +1,24 @@
-//! Bytes outside ASCII in a request line. actix's URI type refuses them, but WeChat's SDKs send
-//! them in queries, and the gateway passes a query on byte for byte. So the dispatcher is given a
-//! stand-in of one byte for each of them, and the request gets the query as it came.
+//! Bytes in a request line that actix's URI type refuses: those outside ASCII, `"`, `<` and `>`.
+//! WeChat's SDKs send them in queries, and the gateway passes a query on byte for byte. So the
+//! dispatcher is given a stand-in of one byte for each of them, and the request gets the query as
+//! it came.
 
-/// What the dispatcher sees in place of a byte outside ASCII.
+/// What the dispatcher sees in place of a byte that it would refuse.
 const STAND_IN: u8 = b'~';
 
 /// The request line of one connection's current request.
 #[derive(Debug, Default)]
 pub(super) struct RequestLine {
     is_reading: bool,
-    /// The line so far, if it came in pieces or has bytes outside ASCII.
+    /// The line so far, if it came in pieces or has such bytes.
     line: Vec<u8>,
     /// A whole line that has such bytes.
     raw: Option<Vec<u8>>,
 }
 
 impl RequestLine {
-    /// Replaces the bytes outside ASCII in the request line, of which `piece` is a part if a head
-    /// begins with it or has begun before.
+    /// Replaces the bytes that are refused in the request line, of which `piece` is a part if a
+    /// head begins with it or has begun before.
     pub(super) fn pass(&mut self, begins_head: bool, piece: &mut [u8]) {
         if begins_head {
             (self.is_reading, self.raw) = (true, None);
@@ -33,26 +34,25 @@ impl RequestLine {
     }
 
     fn read(&mut self, line: &mut [u8], is_whole: bool) {
-        let is_plain = self.line.is_empty() && is_whole && line.is_ascii();
-        if is_plain {
+        if self.line.is_empty() && is_whole && is_accepted(line) {
             // Empty lines may stand in front of a request.
             self.is_reading = line.trim_ascii().is_empty();
             return;
         }
         self.line.extend_from_slice(line);
         line.iter_mut()
-            .filter(|byte| !byte.is_ascii())
+            .filter(|byte| is_refused(**byte))
             .for_each(|byte| *byte = STAND_IN);
         if is_whole {
             let line = std::mem::take(&mut self.line);
             self.is_reading = line.trim_ascii().is_empty();
-            self.raw = (!line.is_ascii()).then_some(line);
+            self.raw = (!is_accepted(&line)).then_some(line);
         }
     }
 
-    /// The query of the line, if the line has bytes outside ASCII. The inner `None`: it is not the
-    /// line of the request whose query was decoded as `seen`, or is no UTF-8.
-    pub(super) fn take_query(&mut self, seen: &str) -> Option<Option<String>> {
+    /// The query of the line, if the line has such bytes. The inner `None`: it is not the line of
+    /// the request whose query was decoded as `seen`.
+    pub(super) fn take_query(&mut self, seen: &str) -> Option<Option<Vec<u8>>> {
         let line = self.raw.take()?;
         let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         let query = target
@@ -60,12 +60,21 @@ impl RequestLine {
             .position(|byte| *byte == b'?')
             .map_or(&[][..], |at| &target[at + 1..]);
         let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
-        let masked = query
-            .iter()
-            .map(|byte| if byte.is_ascii() { *byte } else { STAND_IN });
+        let masked = query.iter().map(|byte| match is_refused(*byte) {
+            true => STAND_IN,
+            false => *byte,
+        });
         let is_same = masked.eq(seen.bytes());
-        Some(String::from_utf8(query.to_vec()).ok().filter(|_| is_same))
+        Some(is_same.then(|| query.to_vec()))
     }
+}
+
+fn is_refused(byte: u8) -> bool {
+    !byte.is_ascii() || matches!(byte, b'"' | b'<' | b'>')
+}
+
+fn is_accepted(line: &[u8]) -> bool {
+    line.is_ascii() && memchr::memchr3(b'"', b'<', b'>', line).is_none()
 }
 
 #[cfg(test)]
@@ -88,7 +97,7 @@ mod tests {
             );
             assert_eq!(
                 line.take_query(SEEN),
-                Some(Some("b=\u{4e2d}&c=~".to_owned())),
+                Some(Some("b=\u{4e2d}&c=~".into())),
                 "{cut}"
             );
             assert_eq!(line.take_query(SEEN), None);
@@ -103,14 +112,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_this_requests_query_is_not_used() {
-        for head in [
-            &b"GET /?b=\xff HTTP/1.1\r\n"[..],
-            "GET /?b=\u{e9}&c HTTP/1.1\r\n".as_bytes(),
+    fn every_refused_byte_comes_back() {
+        for query in [
+            &b"b=\xff"[..],
+            b"b=\xe9",
+            b"b=\"",
+            b"b=<",
+            b"b=>",
+            b"b=\x80",
         ] {
             let mut line = RequestLine::default();
-            line.pass(true, &mut head.to_vec());
-            assert_eq!(line.take_query("b=~"), Some(None));
+            let mut head = [b"GET /?", query, b" HTTP/1.1\r\n"].concat();
+            line.pass(true, &mut head);
+            assert_eq!(head, b"GET /?b=~ HTTP/1.1\r\n");
+            assert_eq!(line.take_query("b=~"), Some(Some(query.to_vec())));
         }
+    }
+
+    #[test]
+    fn what_is_not_this_requests_query_is_not_used() {
+        let mut line = RequestLine::default();
+        line.pass(
+            true,
+            &mut "GET /?b=\u{e9}&c HTTP/1.1\r\n".as_bytes().to_vec(),
+        );
+        assert_eq!(line.take_query("b=~"), Some(None));
     }
 }

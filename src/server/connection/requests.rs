@@ -22,8 +22,9 @@ use super::flow::{BodyLength, Flow};
 use crate::http::RawQuery;
 
 /// A larger piece of an answer is given to the dispatcher in pieces, because it copies each of them
-/// into its buffer.
-const PIECE: usize = 16 * 1024;
+/// into its buffer. With less than the limit of that buffer already in it, one more piece must not
+/// make it grow beyond twice the limit.
+const PIECE: usize = 8 * 1024;
 
 /// Where a request finds its connection's flow.
 pub(super) type SharedFlow = Rc<RefCell<Flow>>;
@@ -237,6 +238,11 @@ impl<B: MessageBody> MessageBody for TrackedBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
+        if let Some(Current(flow)) = this.current
+            && flow.borrow_mut().holds_back(context.waker())
+        {
+            return Poll::Pending;
+        }
         if this.rest.is_empty() {
             match ready!(this.body.poll_next(context)) {
                 Some(Ok(bytes)) => *this.rest = bytes,

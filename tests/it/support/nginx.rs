@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::programs;
+use super::redis::make_certificates_for;
 
 const SAMPLE: &str = include_str!("../../../deploy/nginx.conf");
 
@@ -49,6 +50,33 @@ impl Nginx {
             .unwrap();
             if let Some(running) = Self::run(&nginx, folder, http, http).await {
                 return Some(running);
+            }
+        }
+        panic!("nginx did not start in five attempts; its words are above");
+    }
+
+    /// Starts nginx with TLS before `upstream`, with a certificate for `names`, and returns the file
+    /// of the authority that signed it; `None` where nginx or openssl is not installed.
+    pub(crate) async fn with_tls(upstream: SocketAddr, names: &str) -> Option<(Self, PathBuf)> {
+        let nginx = programs::require("nginx")?;
+        programs::require("openssl")?;
+        for _ in 0..5 {
+            let (folder, https) = (tempfile::tempdir().unwrap(), free_port());
+            make_certificates_for(folder.path(), names);
+            let [key, certificate, ca] =
+                ["redis.key", "redis.crt", "ca.crt"].map(|name| folder.path().join(name));
+            let server = format!(
+                "server {{ listen {https} ssl; ssl_certificate {}; ssl_certificate_key {}; location / {{ proxy_pass http://{upstream}; }} }}\n",
+                certificate.display(),
+                key.display(),
+            );
+            fs::write(
+                folder.path().join("jsdkd.conf"),
+                format!("access_log off;\n{server}"),
+            )
+            .unwrap();
+            if let Some(running) = Self::run(&nginx, folder, https, https).await {
+                return Some((running, ca));
             }
         }
         panic!("nginx did not start in five attempts; its words are above");

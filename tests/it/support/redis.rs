@@ -434,7 +434,8 @@ pub(crate) fn make_certificates(dir: &Path) {
     make_certificates_for(dir, OUR_NAMES);
 }
 
-fn make_certificates_for(dir: &Path, names: &str) {
+/// The same with a certificate for `names`.
+pub(crate) fn make_certificates_for(dir: &Path, names: &str) {
     std::fs::write(dir.join("names"), format!("subjectAltName={names}\n")).unwrap();
     let steps = [
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority",

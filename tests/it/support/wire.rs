@@ -14,6 +14,8 @@ pub(crate) const REAL_TOKEN: &str = "90_REALtokenREALtokenREALtokenREALtokenREAL
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    /// The request line, byte for byte.
+    pub(crate) line: Vec<u8>,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
     /// Whether its body came to its end.
@@ -89,7 +91,7 @@ impl Wire {
 }
 
 fn is_for_token(seen: &Seen) -> bool {
-    seen.target().starts_with("/cgi-bin/token?") || seen.target() == "/cgi-bin/stable_token"
+    seen.target().contains("/cgi-bin/token?") || seen.target().ends_with("/cgi-bin/stable_token")
 }
 
 async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<Answer>) {
@@ -121,7 +123,9 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let line = bytes.split(|byte| *byte == b'\r').next();
     let mut seen = Seen {
+        line: line.unwrap_or_default().to_vec(),
         head,
         body: bytes.split_off(end),
         whole: false,
