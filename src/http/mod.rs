@@ -23,6 +23,7 @@ mod jsapi_query;
 mod log;
 mod login;
 mod marks;
+mod message_server;
 mod middleware;
 mod neighbours;
 mod oauth;

@@ -34,6 +34,7 @@ mod sources;
 mod templates;
 mod values;
 mod variables;
+mod wechat_server;
 mod wecom;
 
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ use ::config::{Map, Value, ValueKind};
 
 pub use self::config::{
     CallerPolicy, Config, GatewayConfig, HubConfig, LoginConfig, ServerConfig, WechatConfig,
-    WecomConfig, WecomCorp,
+    WechatServerConfig, WecomConfig, WecomCorp,
 };
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};

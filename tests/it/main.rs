@@ -118,6 +118,7 @@ mod tokenboy_settings;
 mod users;
 mod verify_file;
 mod visitor_pages;
+mod wechat_server;
 mod wechatpy;
 mod wecom;
 mod wetoken;

@@ -197,6 +197,7 @@ async fn every_operation_answers_as_openapi_says() {
     let app = TestApp::with(json!({
         "hub": { "keys": { "key1": hub::KEY } },
         "wetoken": {},
+        "wechatServer": { "token": "a-token-for-the-site" },
         "sources": { "dead": { "url": dead_address() } },
     }))
     .await;
