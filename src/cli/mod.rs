@@ -41,7 +41,8 @@ Examples:
   jsdkd realm new shop --app wx0123456789abcdef
                                              a secret for a program that calls WeChat through us
   jsdkd sign --ticket T --url https://example.com/
-                                             print a signature to compare with WeChat's debugging page
+                                             print a signature to compare with WeChat's debugging page;
+                                             with --explain, name the mistake behind another one
 
 Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
 Exit codes: 0 success or stopped by a signal, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
@@ -101,7 +102,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Realm(command) => realm::run(&command),
         Command::Query(arguments) => query::run(&arguments),
-        Command::Sign(arguments) => Ok(sign::run(&arguments)),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }

@@ -3,8 +3,8 @@
 use super::route::{GET, Route};
 use super::route_table::RouteTable;
 use super::{
-    demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script,
-    server_check, users, verify_file,
+    demo, explain, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push,
+    qrcode, script, server_check, users, verify_file,
 };
 
 /// The rows of this server. Those that come first are found fastest.
@@ -14,6 +14,7 @@ fn rows() -> impl Iterator<Item = &'static Route> {
     let own = [
         jsapi_query::ROUTES,
         jsapi_config::ROUTES,
+        explain::ROUTES,
         oauth::ROUTES,
         users::ROUTES,
         login::ROUTES,

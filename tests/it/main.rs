@@ -33,6 +33,7 @@ mod demo_page;
 mod demo_push;
 mod embed;
 mod errors;
+mod explain;
 mod failover;
 mod file_journal;
 mod file_lock;

@@ -40,6 +40,8 @@ pub(super) type Error<S> = RenewalError<<S as Subject>::Key, <S as Subject>::Ref
 pub struct Credential<S: Subject> {
     /// What was last read from the store or written to it.
     pub(super) cached: ArcSwapOption<Cached>,
+    /// The value before the current one, as far as this process knows. See `previous.rs`.
+    pub(super) previous: ArcSwapOption<SecretString>,
     /// When a caller last asked, plus one; zero = never. `keep: active` renews only credentials
     /// that are asked for.
     asked_at: AtomicU64,
@@ -62,6 +64,7 @@ impl<S: Subject> Credential<S> {
     pub(super) fn new(engine: Arc<Engine<S>>, subject: S) -> Self {
         Self {
             cached: ArcSwapOption::empty(),
+            previous: ArcSwapOption::empty(),
             asked_at: AtomicU64::new(0),
             is_scheduled: AtomicBool::new(false),
             engine,

@@ -7,7 +7,7 @@
 //! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
 //! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
-//! Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
+//! Small parts: `previous`, `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
 //!
 //! What happens when the store shows an older value than the cached one? `reconcile` in
 //! `reconcile.rs` decides, by its table; `apply` in `read.rs` carries the decision out.
@@ -28,6 +28,7 @@ mod error;
 pub mod freshness;
 mod lease;
 mod outage;
+mod previous;
 mod read;
 mod reconcile;
 #[cfg(test)]
