@@ -14,6 +14,7 @@ mod check;
 mod completions;
 mod demo;
 mod healthcheck;
+mod import;
 mod install;
 mod push;
 mod query;
@@ -36,6 +37,7 @@ Examples:
   jsdkd                                      serve with $APP_CONFIG, else ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
   jsdkd install                              create the tables of a SQL cache
+  jsdkd import wechat-server.db              print a jsdkd.json made of another server's settings
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              ask a running server for the access_token
   jsdkd realm new shop --app wx0123456789abcdef
@@ -66,6 +68,8 @@ enum Command {
     Check(check::Arguments),
     /// Create or extend the tables of a SQL cache.
     Install(install::Arguments),
+    /// Print a jsdkd.json made of another server's settings, variables or database.
+    Import(import::Arguments),
     /// Start the server with a built-in fake WeChat and a sample account; no WeChat account needed.
     Demo(demo::Arguments),
     /// Run only the fake WeChat API, for your own tests.
@@ -98,6 +102,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Install(arguments) => install::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Realm(command) => realm::run(&command),

@@ -24,6 +24,7 @@ mod messages;
 mod node;
 mod oauth;
 mod outgoing;
+mod plain;
 mod presets;
 mod prove;
 mod reader;
@@ -48,6 +49,7 @@ pub use self::config::{
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
+pub use self::plain::read_json5;
 pub use crate::ip_allowlist::{Reach, TrustedProxies};
 
 use self::faults::{About, Weight};

@@ -52,6 +52,7 @@ mod gateway_streams;
 mod hanging_files;
 mod headers;
 mod hub;
+mod import;
 mod imports;
 mod jsapi_body;
 mod jsapi_config;

@@ -26,6 +26,7 @@ mod credentials;
 mod dialect;
 mod driver;
 mod fault;
+mod foreign;
 mod install;
 mod pool;
 mod records;
@@ -34,6 +35,7 @@ mod session;
 mod url;
 mod wetoken;
 
+pub use self::foreign::rows_of;
 pub use self::install::install;
 pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 
