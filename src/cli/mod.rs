@@ -13,6 +13,7 @@ use wechat::is_loopback;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod import;
 mod install;
@@ -34,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   jsdkd demo                                 try everything without a WeChat account
   jsdkd check jsdkd.json                     report every fault in a settings file
+  jsdkd doctor                               say what a running server lacks, from DNS to IP whitelists
   jsdkd                                      serve with $APP_CONFIG, else ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
   jsdkd install                              create the tables of a SQL cache
@@ -66,6 +68,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a settings file and report every fault with its line and what was expected.
     Check(check::Arguments),
+    /// Look at everything that a running server depends on, and say what to change.
+    Doctor(doctor::Arguments),
     /// Create or extend the tables of a SQL cache.
     Install(install::Arguments),
     /// Print a jsdkd.json made of another server's settings, variables or database.
@@ -101,6 +105,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

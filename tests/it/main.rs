@@ -31,6 +31,7 @@ mod crash;
 mod delivery;
 mod demo_page;
 mod demo_push;
+mod doctor;
 mod embed;
 mod errors;
 mod explain;

@@ -21,6 +21,7 @@ mod errcode;
 pub mod explain;
 pub mod message;
 mod oauth;
+mod probe;
 mod reply;
 pub mod signature;
 mod template;

@@ -16,6 +16,14 @@ pub async fn rows_of(
     config: &SqlConfig,
     question: &'static str,
 ) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+    ask_any(config, question).await
+}
+
+/// As [`rows_of`], for a question that was put together.
+pub(super) async fn ask_any(
+    config: &SqlConfig,
+    question: &str,
+) -> Result<Vec<Vec<Option<String>>>, StoreError> {
     let (place, backend) = (config.place(), backend(config));
     let failed = |cause| StoreError {
         backend,

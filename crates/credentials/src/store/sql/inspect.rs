@@ -8,7 +8,7 @@ use crate::store::StoreError;
 /// What is wrong with each table that cannot be used; empty if `jsdkd install` has nothing to do
 /// that a read would notice. An error: the database cannot be asked at all.
 pub async fn faults_of_tables(config: &SqlConfig) -> Result<Vec<String>, StoreError> {
-    foreign::rows_of(config, "SELECT 1").await?;
+    foreign::rows_of(config, "SELECT 'x'").await?;
     let mut faults = Vec::new();
     for table in &TABLES {
         let columns: Vec<&str> = table
@@ -24,7 +24,7 @@ pub async fn faults_of_tables(config: &SqlConfig) -> Result<Vec<String>, StoreEr
             columns.join(", "),
             table.name
         );
-        if let Err(error) = foreign::ask_any(config, question).await {
+        if let Err(error) = foreign::ask_any(config, &question).await {
             faults.push(format!("{}: {}", table.name, error.cause));
         }
     }

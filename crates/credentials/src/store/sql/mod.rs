@@ -27,6 +27,7 @@ mod dialect;
 mod driver;
 mod fault;
 mod foreign;
+mod inspect;
 mod install;
 mod pool;
 mod records;
@@ -36,6 +37,7 @@ mod url;
 mod wetoken;
 
 pub use self::foreign::rows_of;
+pub use self::inspect::faults_of_tables;
 pub use self::install::install;
 pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 
