@@ -12,6 +12,7 @@ use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::route::Call;
 use super::{body, pushed_app};
+use crate::counters::PushOutcome;
 use crate::message::{self, Answer, Delivery, Push, PushFault};
 use credentials::keeper::AccountCredentials;
 use wechat::message::{Form, Message, Reply};
@@ -37,14 +38,22 @@ where
 {
     let (state, req) = (call.state, call.req);
     let account = &credentials.account;
+    let count = |outcome| {
+        let pushes = &state.options.status.counters().pushes;
+        pushes.count(account.app_id.as_str(), outcome as usize);
+    };
     let refused = |fault: PushFault| {
+        count(PushOutcome::Refused);
         pushed_app::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
     // WeChat sends no body that is too large or never ends, so it is refused like a wrong
     // signature.
     let body = body::raw(&mut call).await.map_err(|error| match error {
-        ApiError::Overloaded => error,
+        ApiError::Overloaded => {
+            count(PushOutcome::Overloaded);
+            error
+        }
         ApiError::BodyTooLarge { limit } => refused(PushFault::TooLarge(limit)),
         _ => refused(PushFault::Unfinished),
     })?;
@@ -74,9 +83,14 @@ where
             state
                 .inbox
                 .answer(&credentials, &policy, delivery, admit)
-                .await?
+                .await
+                .inspect_err(|_| count(PushOutcome::Overloaded))?
         }
     };
+    count(match answer {
+        Answer::Reply(_) => PushOutcome::Replied,
+        Answer::Nothing | Answer::Silence => PushOutcome::Accepted,
+    });
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, NO_STORE));
     Ok(match answer {

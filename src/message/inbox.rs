@@ -15,6 +15,7 @@ use super::outcome::Answer;
 use super::recent::{Case, REMEMBERED, Recent};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, late};
+use crate::counters::Counters;
 use clock::Clock;
 use credentials::keeper::{AccountCredentials, Keeper};
 use credentials::store::{Record, Store, StoreError};
@@ -42,6 +43,7 @@ struct Inner {
     clock: Clock,
     runtime: Handle,
     recent: Recent,
+    counters: Arc<Counters>,
     /// How many messages are with back ends, so that a stopping process can wait for them.
     under_way: watch::Sender<usize>,
 }
@@ -58,7 +60,12 @@ struct Job {
 impl Inbox {
     /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called
     /// on the runtime that is to do the work.
-    pub fn new(store: Arc<dyn Store>, keeper: Keeper, clock: Clock) -> Result<Self, ClientError> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        keeper: Keeper,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Result<Self, ClientError> {
         let (forwarder, recent) = (Forwarder::new()?, Recent::new(clock.clone()));
         let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
         Ok(Self(Arc::new(Inner {
@@ -68,6 +75,7 @@ impl Inbox {
             clock,
             runtime,
             recent,
+            counters,
             under_way,
         })))
     }
@@ -195,6 +203,10 @@ impl Inbox {
             .hand_to(target, account, &job.message, &job.clear, now, patience)
             .await;
         handed.unwrap_or_else(|error| {
+            self.0
+                .counters
+                .forward_failures
+                .count(account.app_id.as_str(), 0);
             // Without its path and query, which may hold secrets.
             let url = &target.url;
             let port = url

@@ -16,13 +16,18 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// listeners, stores, the way to WeChat.
 const OWN_FILES: u64 = 32;
 
+/// How many worker threads there are when `wanted` are configured; zero means one for each core.
+pub(super) fn workers(wanted: usize) -> usize {
+    NonZero::new(wanted)
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(1, NonZero::get)
+}
+
 /// How many connections each of `workers` may hold, so that all together hold at most `wanted` and
 /// leave files for our own calls; zero workers mean one for each core. Without a file left, nothing
 /// could be accepted and nothing asked for either.
 pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
-    let workers = NonZero::new(workers)
-        .or_else(|| std::thread::available_parallelism().ok())
-        .map_or(1, NonZero::get);
+    let workers = self::workers(workers);
     let files = files_for(wanted);
     let all = files.map_or(wanted, |files| affordable(wanted, files));
     if all < wanted {

@@ -25,7 +25,7 @@ enum Kind {
 
 /// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is
 /// `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 37] = [
+const SETTINGS: [(&str, Kind); 38] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -49,6 +49,7 @@ const SETTINGS: [(&str, Kind); 37] = [
     ("gateway.memory", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
+    ("server.admin", Kind::Text),
     ("server.workers", Kind::Number),
     ("server.publicUrl", Kind::Text),
     ("server.hosts", Kind::List),
