@@ -1,4 +1,4 @@
-/* jsdkd.js: the browser's half of a jsdkd server. ES5 and Promise. Each call returns a promise; `server` is where this script is from.
+/* jsdkd.js: the browser's half of jsdkd. ES5 and Promise. Each call returns a promise; `server` is where this script is from.
    jsdkd.config({appid, jsApiList, openTagList, debug, server, wx, url, timeout})   wx, once wx.config has accepted our signature
    jsdkd.login({appid, mode, scope, redirect, state, server})                       {ticket, state}, or {code, state} for mode 'relay'
    jsdkd.scan({element, appid, size, alt, onstate, server})                         {user, uuid, app_id}; has a cancel() */
@@ -25,7 +25,7 @@
     return error;
   }
 
-  // done(status, answer): 0 when there was no answer, {} when it was no JSON.
+  // done(status, answer): 0 without an answer, {} without JSON.
   function ask(method, to, text, timeout, done) {
     var xhr = new XMLHttpRequest();
     xhr.open(method, to);
@@ -77,8 +77,11 @@
         if (status !== 200 || !answer.signature) return fail(answer.detail || to + ' answered ' + status, answer);
         waiting = 'WeChat: is the page open in it?';
         wx.config(answer);
-        wx.error(function (e) { fail('wx.config: ' + e.errMsg, { code: 'wx_error', errMsg: e.errMsg }); });
-        // From the second config on ready fires at once: leave an error time to come.
+        wx.error(function (e) {
+          fail('wx.config: ' + e.errMsg, { code: 'wx_error', errMsg: e.errMsg });
+          if (/invalid signature/i.test(e.errMsg)) explain(to, answer);
+        });
+        // From the second config on ready fires at once: wait for an error.
         var early = true;
         wx.ready(function () {
           setTimeout(function () {
@@ -91,8 +94,15 @@
     });
   }
 
-  /* login: out to WeChat and back to a page that calls login again, which then gets what it came back with. The state proves that
-     the way out began in this tab, and says when: 'jsdkd.TIME.RANDOM'. */
+  // Prints why WeChat refuses the signature.
+  function explain(to, signed) {
+    signed.pageUrl = ios ? entered : location.href;
+    ask('POST', to.replace(/config$/, 'explain'), JSON.stringify(signed), 10000, function (status, found) {
+      if (status === 200) console.error('jsdkd: ' + (found.difference || found.finding) + ': ' + found.detail);
+    });
+  }
+
+  // login: to WeChat and back. The state, 'jsdkd.TIME.RANDOM', proves that it began in this tab.
   var KEPT = 'jsdkd.login';
   var reasons = {
     access_denied: 'the visitor did not agree',
@@ -101,7 +111,7 @@
     no_answer: 'the visitor came back a moment after leaving, and the address holds no answer',
     no_storage: 'sessionStorage does not work in this browser, so a login could not be told from another one when it comes back'
   };
-  // Read at once: a router may soon change the address.
+  // A router may soon change the address.
   var back = parameter('state') && location.search;
   var left;
   var answered = {};
@@ -125,7 +135,7 @@
   }
 
   function login(o) {
-    // Whoever asks at about the same time gets the same.
+    // Calls at about the same time get the same.
     if (Date.now() < answered.until) return answered.promise;
     return answered.promise = new Promise(function (resolve) { resolve(back ? arrive(o) : leave(o)); });
   }
@@ -139,7 +149,7 @@
     back = '';
     strip(state, ['state', 'error', word]);
     if (mine.state !== state) {
-      // A link that somebody passed on begins anew. One just made may be our own, which this browser forgot.
+      // A link that was passed on begins anew. A new one may be ours, forgotten here.
       if (isOlder(state, 600)) return leave(o);
       error = 'state_mismatch';
     }
@@ -177,7 +187,7 @@
     throw failure(reasons[code] || code, { code: code });
   }
 
-  // Takes out of the address what came back, unless a router was faster. The page's own query and # stay to the letter.
+  // Takes what came back out of the address.
   function strip(state, names) {
     if (parameter('state') !== state) return;
     var own = location.search.slice(1).split('&').filter(function (pair) { return names.indexOf(pair.split('=')[0]) < 0; });
@@ -185,8 +195,7 @@
     history.replaceState(history.state, '', href);
   }
 
-  /* scan: shows a QR code in `element` until somebody has scanned it, and another when it has grown old. `onstate` hears 'loading',
-     'waiting' (with the server's {uuid, app_id, query_url, qrcode_url}), 'retrying'. */
+  // scan: shows a QR code until it is scanned. `onstate` gets 'loading', 'waiting' (and the server's answer), 'retrying'.
   function scan(o) {
     var box = typeof o.element === 'string' ? document.querySelector(o.element) : o.element;
     var tell = o.onstate || function () {};
@@ -231,7 +240,7 @@
       });
     }
 
-    // What will pass is tried again; what will not is the page's to know.
+    // Retries what can pass.
     function trouble(again, status, answer) {
       if (status >= 400 && status < 500 && status !== 408 && status !== 429) {
         return end(failure(answer.detail || 'the server answered ' + status, answer));

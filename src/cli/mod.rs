@@ -13,7 +13,9 @@ use wechat::is_loopback;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod healthcheck;
+mod import;
 mod install;
 mod push;
 mod query;
@@ -33,15 +35,18 @@ const EXAMPLES: &str = "\
 Examples:
   jsdkd demo                                 try everything without a WeChat account
   jsdkd check jsdkd.json                     report every fault in a settings file
+  jsdkd doctor                               say what a running server lacks, from DNS to IP whitelists
   jsdkd                                      serve with $APP_CONFIG, else ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
   jsdkd install                              create the tables of a SQL cache
+  jsdkd import wechat-server.db              print a jsdkd.json made of another server's settings
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              ask a running server for the access_token
   jsdkd realm new shop --app wx0123456789abcdef
                                              a secret for a program that calls WeChat through us
   jsdkd sign --ticket T --url https://example.com/
-                                             print a signature to compare with WeChat's debugging page
+                                             print a signature to compare with WeChat's debugging page;
+                                             with --explain, name the mistake behind another one
 
 Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
 Exit codes: 0 success or stopped by a signal, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
@@ -63,8 +68,12 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a settings file and report every fault with its line and what was expected.
     Check(check::Arguments),
+    /// Look at everything that a running server depends on, and say what to change.
+    Doctor(doctor::Arguments),
     /// Create or extend the tables of a SQL cache.
     Install(install::Arguments),
+    /// Print a jsdkd.json made of another server's settings, variables or database.
+    Import(import::Arguments),
     /// Start the server with a built-in fake WeChat and a sample account; no WeChat account needed.
     Demo(demo::Arguments),
     /// Run only the fake WeChat API, for your own tests.
@@ -96,12 +105,14 @@ fn run() -> anyhow::Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Realm(command) => realm::run(&command),
         Command::Query(arguments) => query::run(&arguments),
-        Command::Sign(arguments) => Ok(sign::run(&arguments)),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }

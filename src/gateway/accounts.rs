@@ -169,7 +169,7 @@ impl Account {
         match &self.token {
             TokenHandle::App(account) => {
                 let token = access_token(account)
-                    .rotate(stored)
+                    .rotate_void(stored)
                     .await
                     .map_err(|error| explain::detail(&error))?;
                 Ok(RealToken::App(token))

@@ -37,6 +37,9 @@ pub enum ApiError {
         "url {0}; send the page's full address as the browser has it, location.href.split('#')[0]"
     )]
     InvalidUrl(&'static str),
+    /// What is to be explained is no signature of `wx.config`.
+    #[error("{0}; send url, nonceStr, timestamp and signature as the page gave them to wx.config")]
+    InvalidSignature(&'static str),
     /// No text for a QR code.
     #[error(
         "the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
@@ -131,6 +134,14 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// One client network, or all clients together, ask too often.
+    #[error(
+        "too many of these requests came within a minute; ask again after the time in Retry-After"
+    )]
+    TooManyRequests {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No such path, or no such file.
     #[error("there is nothing at this address")]
     NotFound,
@@ -179,6 +190,7 @@ impl ApiError {
             Self::InvalidJson(_) => ("invalid_json", StatusCode::BAD_REQUEST),
             Self::BodyNotAnObject(_) => ("body_not_an_object", StatusCode::BAD_REQUEST),
             Self::InvalidUrl(_) => ("invalid_url", StatusCode::BAD_REQUEST),
+            Self::InvalidSignature(_) => ("invalid_signature", StatusCode::BAD_REQUEST),
             Self::InvalidText(_) => ("invalid_text", StatusCode::BAD_REQUEST),
             Self::TextTooLong => ("text_too_long", StatusCode::BAD_REQUEST),
             Self::UnknownKey => ("unknown_key", StatusCode::BAD_REQUEST),
@@ -202,6 +214,7 @@ impl ApiError {
             Self::NotScannedYet => ("not_scanned_yet", StatusCode::NOT_FOUND),
             Self::LoginDeclined => ("login_declined", StatusCode::NOT_FOUND),
             Self::TooManyLogins { .. } => ("too_many_logins", StatusCode::TOO_MANY_REQUESTS),
+            Self::TooManyRequests { .. } => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed { .. } => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::RequestTimeout => ("request_timeout", StatusCode::REQUEST_TIMEOUT),
@@ -222,7 +235,9 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Keeper(error) => explain::retry_after(error),
-            Self::TooManyLogins { retry_after } => Some(*retry_after),
+            Self::TooManyLogins { retry_after } | Self::TooManyRequests { retry_after } => {
+                Some(*retry_after)
+            }
             Self::Wecom(error) => upstream_errors::retry_after(error, explain::STORE_RETRY),
             Self::Overloaded | Self::ShuttingDown => Some(Duration::from_secs(1)),
             _ => None,

@@ -285,7 +285,7 @@ fn followable(address: Option<&str>) -> Option<&str> {
 
 /// Whether `Accept-Language` prefers Chinese to English. Without either the answer is yes, since
 /// visitors use WeChat.
-fn reads_chinese(req: &HttpRequest) -> bool {
+pub(super) fn reads_chinese(req: &HttpRequest) -> bool {
     let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else {
         return true;
     };

@@ -3,8 +3,8 @@
 use super::route::{GET, Route};
 use super::route_table::RouteTable;
 use super::{
-    admin, demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode,
-    ready, script, server_check, users, verify_file,
+    admin, demo, explain, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push,
+    qrcode, ready, script, server_check, users, verify_file,
 };
 use crate::realm::presets;
 
@@ -15,6 +15,7 @@ fn rows() -> impl Iterator<Item = &'static Route> {
     let own = [
         jsapi_query::ROUTES,
         jsapi_config::ROUTES,
+        explain::ROUTES,
         oauth::ROUTES,
         users::ROUTES,
         login::ROUTES,

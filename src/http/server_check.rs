@@ -3,16 +3,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use secrecy::ExposeSecret;
 
 use super::error::ApiError;
-use super::headers::{NO_STORE, TEXT};
+use super::headers::TEXT;
+use super::message_server::check;
 use super::params::Params;
 use super::pushed_app;
 use super::route::Call;
-use crate::message::PushFault;
-use credentials::keeper::AccountCredentials;
-use wechat::signature;
 
 /// `GET /`: the check, if a proxy names the app and the request is signed.
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
@@ -38,35 +35,4 @@ pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
             .body("Hello World"));
     }
     check(&credentials, &params, &call)
-}
-
-/// Echoes `echostr` if `signature` is made with the app's token.
-fn check(
-    credentials: &AccountCredentials,
-    params: &Params<'_>,
-    call: &Call<'_>,
-) -> Result<HttpResponse, ApiError> {
-    let value = |name| params.one(name).map(Option::unwrap_or_default);
-    let (timestamp, nonce, claimed) = (value("timestamp")?, value("nonce")?, value("signature")?);
-    // The response is the same in all cases, so that callers cannot find out which apps have a
-    // token. The log says it.
-    let fault = match &credentials.account.push_token {
-        None => Some(PushFault::NoToken),
-        Some(_) if timestamp.is_empty() => Some(PushFault::MissingParameter("timestamp")),
-        Some(_) if nonce.is_empty() => Some(PushFault::MissingParameter("nonce")),
-        Some(token) => {
-            let is_right =
-                signature::push(token.expose_secret(), timestamp, nonce).matches(claimed);
-            (!is_right).then_some(PushFault::WrongToken)
-        }
-    };
-    if let Some(fault) = fault {
-        pushed_app::log_fault(call.state, call.req, &credentials.account.app_id, &fault);
-        return Err(ApiError::BadPushSignature);
-    }
-    let echo = value("echostr")?.to_owned();
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, TEXT))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(echo))
 }

@@ -16,6 +16,7 @@ use super::client_ip::{self, Hidden};
 use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
 use super::push_fault_log::PushFaultLog;
+use super::rate_limit::RateLimit;
 use crate::client_network::ClientNetwork;
 use crate::counters::RealmUse;
 use crate::gateway::Gateway;
@@ -57,6 +58,8 @@ pub struct AppState {
     pub(super) expensive: Semaphore,
     /// Limits how many requests wait.
     pub(super) concurrency: ConcurrencyLimit,
+    /// Limits how often signatures are explained.
+    pub(super) explanations: RateLimit,
     /// Limits similar log lines.
     pub(super) log_limit: LogLimit,
     /// Whether a proxy's contradicting headers were logged already.
@@ -67,6 +70,10 @@ pub struct AppState {
 
 /// The name under which requests for an unknown account wait.
 const LOOKUP: &str = "unknown app";
+
+/// How many signatures are explained within a minute, in total and for one client network.
+const EXPLANATIONS: u32 = 600;
+const EXPLANATIONS_OF_A_NETWORK: u32 = 30;
 
 /// How many expensive answers are computed at once.
 const MAX_EXPENSIVE: usize = 2;
@@ -175,6 +182,7 @@ impl AppState {
             wecom,
             expensive: Semaphore::new(MAX_EXPENSIVE),
             concurrency: ConcurrencyLimit::new(options.max_waiting, clock.clone()),
+            explanations: RateLimit::new(EXPLANATIONS, EXPLANATIONS_OF_A_NETWORK, clock.clone()),
             log_limit: LogLimit::new(clock.clone()),
             address_warned: AtomicBool::new(false),
             push_faults: PushFaultLog::new(clock),

@@ -1,4 +1,5 @@
-//! Logs visitors in, by a trip to WeChat and back (`trip`) or by scanning a QR code (`scan`).
+//! Logs visitors in, by a trip to WeChat and back (`trip`), by scanning a QR code (`scan`) or by a
+//! code from the account's chat (`codes`).
 //! Handles records, their expiry and their limits, but no HTTP, cookies or pages.
 //!
 //! Reading order: `departure`, `trip`, `scan` and its `picture`, then `records` (storage),
@@ -18,6 +19,7 @@ use clock::{Clock, UnixMillis};
 use credentials::store::{Store, StoreError};
 use wechat::WechatClient;
 
+mod codes;
 mod departure;
 mod exchange;
 mod limits;
@@ -36,6 +38,7 @@ use refusals::Refusals;
 use together::Together;
 use waiting::Waiting;
 
+pub use codes::{is_code, is_openid};
 pub use departure::{Departure, Mode};
 pub use picture::{Beginner, Opened};
 pub use scan::{Polled, Scanned};

@@ -69,6 +69,20 @@ impl Records {
             .await
     }
 
+    /// Writes `record` unless there is another one under `key`. Returns whether `record` is there.
+    pub(super) async fn claim<T: Serialize>(
+        &self,
+        key: &str,
+        record: &T,
+        expires_at: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let new = Record {
+            value: text(record)?,
+            expires_at,
+        };
+        self.store.replace(key, None, &new).await
+    }
+
     /// Writes `record` with the expiry of `found`, unless `key` has changed since it was read.
     pub(super) async fn replace<T: Serialize>(
         &self,
@@ -105,6 +119,11 @@ impl Records {
         window: Duration,
     ) -> Result<bool, StoreError> {
         self.store.take_permit(key, limit, window).await
+    }
+
+    /// Returns a permit whose use came to nothing.
+    pub(super) async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
+        self.store.return_permit(key).await
     }
 }
 

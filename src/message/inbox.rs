@@ -281,9 +281,9 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// A rule's reply. It is dated as its message is, so that a repeated delivery gets the first answer
+/// The answer that gives `reply` to `message`. It is dated as its message is, so that a repeated delivery gets the first answer
 /// to the letter.
-fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
+pub fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
     match reply.write(message, message.created) {
         Ok(text) => Answer::Reply(text.into()),
         // A rule for everything meets pushes that nobody waits for.

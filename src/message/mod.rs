@@ -24,7 +24,7 @@ mod template;
 pub use delivery::{Delivery, Push, Seal};
 pub use fault::PushFault;
 pub use forward::{As, Target};
-pub use inbox::Inbox;
+pub use inbox::{Inbox, written};
 pub use outcome::Answer;
 pub use rule::{Action, Forward, On, Rule};
 pub use template::{

@@ -42,6 +42,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// The token hub; `None` = it is not served.
     pub hub: Option<HubConfig>,
+    /// songquanpeng/wechat-server's routes; `None` = they are not served.
+    pub wechat_server: Option<WechatServerConfig>,
     /// Which origins may call from a browser.
     pub origins: OriginPolicy,
     /// How long before expiry renewal begins, for accounts that are in the store. Those in
@@ -85,6 +87,18 @@ pub struct HubConfig {
     pub keys: HashMap<String, SecretString>,
     /// The account used if the route names none: a configured one, or one that the store may hold.
     pub app: AppId,
+}
+
+/// What is served as songquanpeng/wechat-server does.
+#[derive(Clone, Debug)]
+pub struct WechatServerConfig {
+    /// What its callers send as `Authorization`.
+    pub token: SecretString,
+    /// The account whose token and followers it is about: a configured one, or one that the store
+    /// may hold.
+    pub app: AppId,
+    /// The texts that are answered by a code.
+    pub words: Vec<String>,
 }
 
 /// WeCom's applications, for whose pages we sign.

@@ -35,7 +35,7 @@ impl Environment {
     }
 
     /// The variables whose names start with `prefix`.
-    pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+    pub fn beginning(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()
             .filter(move |(name, _)| name.starts_with(prefix))

@@ -105,7 +105,8 @@ fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
     }
 }
 
-fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<AppId> {
+/// The account that a section names with `app`.
+pub(super) fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<AppId> {
     let text = at.text("the appid of one of the apps")?;
     if holds_apps {
         return app_id(at, text);

@@ -25,6 +25,7 @@ mod messages;
 mod node;
 mod oauth;
 mod outgoing;
+mod plain;
 mod presets;
 mod prove;
 mod reader;
@@ -35,6 +36,7 @@ mod sources;
 mod templates;
 mod values;
 mod variables;
+mod wechat_server;
 mod wecom;
 
 use std::path::PathBuf;
@@ -43,11 +45,12 @@ use ::config::{Map, Value, ValueKind};
 
 pub use self::config::{
     CallerPolicy, Config, GatewayConfig, HubConfig, LoginConfig, ServerConfig, WechatConfig,
-    WecomConfig, WecomCorp,
+    WechatServerConfig, WecomConfig, WecomCorp,
 };
 pub use self::environment::Environment;
 pub use self::faults::{Fault, SettingsError};
 pub use self::find::find_file;
+pub use self::plain::read_json5;
 pub use crate::ip_allowlist::{Reach, TrustedProxies};
 
 use self::faults::{About, Weight};

@@ -11,12 +11,14 @@ use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, admin, cache, callers, cors, gateway, hub, realms, sources, wecom};
+use super::{
+    accounts, admin, cache, callers, cors, gateway, hub, realms, sources, wechat_server, wecom,
+};
 use crate::origin::OriginList;
 use wechat::account::Keep;
 use wechat::address;
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "cors",
     "cache",
     "realms",
@@ -28,6 +30,7 @@ const KNOWN: [&str; 16] = [
     "keep",
     "login",
     "hub",
+    "wechatServer",
     "wetoken",
     "tokenboy",
     "sources",
@@ -106,6 +109,7 @@ pub(super) fn prove(
     );
     let gateway = root.get("gateway").and_then(|at| gateway::gateway(&at));
     let hub = hub::hub(&root, variables, env, reader, &apps.accounts, holds_apps);
+    let wechat_server = wechat_server::wechat_server(&root, &apps.accounts, holds_apps);
     let origins = cors::origins(&root);
     let store = cache::store(&root, variables);
     let login = root
@@ -125,6 +129,7 @@ pub(super) fn prove(
         realms,
         gateway: gateway?,
         hub,
+        wechat_server: wechat_server?,
         origins: origins?,
         reserve: reserve?,
         keep: keep?,

@@ -25,7 +25,7 @@ enum Kind {
 
 /// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is
 /// `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 36] = [
+const SETTINGS: [(&str, Kind); 38] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -39,6 +39,8 @@ const SETTINGS: [(&str, Kind); 36] = [
     ("wetoken.allow", Kind::List),
     ("wetoken.realm", Kind::Text),
     ("hub.app", Kind::Text),
+    ("wechatServer.app", Kind::Text),
+    ("wechatServer.words", Kind::List),
     ("gateway.prefix", Kind::Text),
     ("gateway.anonymous", Kind::List),
     ("gateway.timeout", Kind::Text),

@@ -216,6 +216,7 @@ async fn every_operation_answers_as_openapi_says() {
         "hub": { "keys": { "key1": hub::KEY } },
         "realms": [{ "key": "shop", "secret": VIRTUAL, "apps": [APP], "gateway": ["all"] }],
         "wetoken": {},
+        "wechatServer": { "token": "a-token-for-the-site" },
         "sources": { "dead": { "url": dead_address() } },
     }))
     .await;

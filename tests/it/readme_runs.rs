@@ -413,6 +413,42 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
+fn a_code_is_exchanged_by_the_lines_of_the_page_about_wechat_server() {
+    let Some(bash) = bash() else { return };
+    let page = section("docs/neighbours.md", "## songquanpeng/wechat-server");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("try.json");
+    let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
+    let text = *blocks(&page, "js")
+        .iter()
+        .find(|block| block.contains("demo-app-secret"))
+        .expect("the settings to try");
+    fs::write(&settings, sandbox.at(3031, text)).unwrap();
+    let server = serving(&settings);
+    let lines = asking(&page)
+        .concat()
+        .replace("curl ", "curl -sS --fail-with-body ");
+    let script = server
+        .at(3030, &lines)
+        .replace("target/release/jsdkd", PROGRAM);
+    let ran = run(&bash, &script);
+    let told = told(&script, &ran);
+    assert!(ran.status.success(), "{told}");
+    let answers: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&ran.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .expect("JSON objects");
+    assert!(
+        answers.len() == 2 && answers.iter().all(|answer| answer["success"] == true),
+        "{told}"
+    );
+    assert!(
+        answers[0]["data"].is_string() && answers[1]["access_token"].is_string(),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_sandbox_page_is_a_script_that_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/sandbox.md");

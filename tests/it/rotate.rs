@@ -22,6 +22,14 @@ fn store(world: &World) -> Arc<dyn Store> {
     Arc::new(MemoryStore::new(BTreeMap::new(), world.clock.clone()))
 }
 
+/// Where a token of this kind comes from.
+fn endpoint(token_api: TokenApi) -> &'static str {
+    match token_api {
+        TokenApi::Basic => TOKEN,
+        TokenApi::Stable => "/cgi-bin/stable_token",
+    }
+}
+
 /// A world whose time stands still, and one instance in it.
 async fn still(token_api: TokenApi) -> (World, Instance) {
     let world = World::new(Clock::manual(Clock::system().wall())).await;
@@ -276,9 +284,11 @@ async fn a_failed_rotation_does_not_start_the_thirty_seconds() {
     for token_api in [TokenApi::Basic, TokenApi::Stable] {
         let (world, instance) = still(token_api).await;
         let first = instance.token().await.expect("a token");
-        world
-            .sandbox
-            .fault(Fault::errcode(-1, "system error").times(1));
+        world.sandbox.fault(
+            Fault::errcode(-1, "system error")
+                .on(endpoint(token_api))
+                .times(1),
+        );
         instance.rotate(&first).await.expect_err("WeChat is busy");
         // The pause after a failure ends sooner than the thirty seconds.
         world.clock.advance(Duration::from_secs(2));

@@ -18,6 +18,7 @@ pub mod credential;
 pub mod crypt;
 mod custom;
 mod errcode;
+pub mod explain;
 pub mod message;
 mod oauth;
 mod observe;

@@ -12,13 +12,19 @@ mod caller_check;
 mod hub;
 mod neighbour;
 mod tokenboy;
+mod wechat_server;
 mod wetoken;
 
 pub(super) use neighbour::Neighbour;
 pub use neighbour::Opening;
 
 /// Every neighbour, in the order in which the router tries their routes.
-pub(super) const ALL: [Neighbour; 3] = [hub::NEIGHBOUR, tokenboy::NEIGHBOUR, wetoken::NEIGHBOUR];
+pub(super) const ALL: [Neighbour; 4] = [
+    hub::NEIGHBOUR,
+    tokenboy::NEIGHBOUR,
+    wechat_server::NEIGHBOUR,
+    wetoken::NEIGHBOUR,
+];
 
 /// What the neighbours' routes need of the settings.
 pub(super) fn settings(config: &Config) -> Vec<Arc<dyn NeighbourSettings>> {

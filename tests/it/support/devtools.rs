@@ -85,6 +85,12 @@ impl Tab<'_> {
         self.order("Page.navigate", json!({ "url": url })).await;
     }
 
+    /// Makes the tab name itself `user_agent`.
+    pub(crate) async fn pretend(&self, user_agent: &str) {
+        let agent = json!({ "userAgent": user_agent });
+        self.order("Emulation.setUserAgentOverride", agent).await;
+    }
+
     /// The value of a script's last expression once it is neither `undefined`, `null`, `false` nor
     /// empty. The page may change meanwhile.
     pub(crate) async fn until(&self, script: &str) -> Value {

@@ -8,7 +8,7 @@ use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
 use super::ledger::Ledger;
-use super::renew::Reason;
+use super::renew::{Evidence, Reason};
 use super::subject::{Probe, Subject};
 
 /// From this share of the quota on, in percent, a value is renewed by force only if the service
@@ -46,13 +46,18 @@ impl<S: Subject> Credential<S> {
         }
         let is_scarce = share >= SCARCE;
         let is_unexplained =
-            matches!(reason, Reason::Refused(_)) && self.is_unexplained(current, &ledger, right);
+            matches!(reason, Reason::Refused(..)) && self.is_unexplained(current, &ledger, right);
         if !is_scarce && !is_unexplained {
             return true;
         }
-        let probe = subject.probe(current.value());
-        let probe = tokio::time::timeout(PROBE_TIMEOUT, probe).await;
-        let probe = probe.unwrap_or(Probe::Unclear);
+        let probe = match reason {
+            Reason::Refused(_, Evidence::Probe) => Probe::Dead,
+            _ => {
+                let probe = subject.probe(current.value());
+                let probe = tokio::time::timeout(PROBE_TIMEOUT, probe).await;
+                probe.unwrap_or(Probe::Unclear)
+            }
+        };
         if is_unexplained && probe == Probe::Dead {
             self.note_foreign(current).await;
         }

@@ -14,7 +14,7 @@ use super::cached::Cached;
 use super::engine::Engine;
 use super::error::{RenewalError, StoreFault};
 use super::ledger::Ledger;
-use super::renew::Reason;
+use super::renew::{Evidence, Reason};
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
 use crate::engine::freshness::Freshness;
@@ -41,6 +41,8 @@ pub(super) type Error<S> = RenewalError<<S as Subject>::Key, <S as Subject>::Ref
 pub struct Credential<S: Subject> {
     /// What was last read from the store or written to it.
     pub(super) cached: ArcSwapOption<Cached>,
+    /// The value before the current one, as far as this process knows. See `previous.rs`.
+    pub(super) previous: ArcSwapOption<SecretString>,
     /// When a caller last asked, plus one; zero = never. `keep: active` renews only credentials
     /// that are asked for.
     asked_at: AtomicU64,
@@ -65,6 +67,7 @@ impl<S: Subject> Credential<S> {
     pub(super) fn new(engine: Arc<Engine<S>>, subject: S) -> Self {
         Self {
             cached: ArcSwapOption::empty(),
+            previous: ArcSwapOption::empty(),
             asked_at: AtomicU64::new(0),
             is_scheduled: AtomicBool::new(false),
             engine,
@@ -128,6 +131,23 @@ impl<S: Subject> Credential<S> {
     /// one, else returns the current one. There is one renewal however many ask. Past the limit on
     /// forced renewals the current value is returned unchanged, and checked again later.
     pub async fn rotate(self: &Arc<Self>, refused: SecretString) -> Result<Arc<Cached>, Error<S>> {
+        self.rotate_on(refused, Evidence::Report).await
+    }
+
+    /// As [`Credential::rotate`], for a value that the service itself called void when it was asked
+    /// about it, so that it is not asked again.
+    pub async fn rotate_void(
+        self: &Arc<Self>,
+        void: SecretString,
+    ) -> Result<Arc<Cached>, Error<S>> {
+        self.rotate_on(void, Evidence::Probe).await
+    }
+
+    async fn rotate_on(
+        self: &Arc<Self>,
+        refused: SecretString,
+        evidence: Evidence,
+    ) -> Result<Arc<Cached>, Error<S>> {
         self.note_asked(self.engine.clock.steady());
         let rotated = self.with_timeout(async {
             // The cached copy may be a second old; the store has the current one.
@@ -135,7 +155,8 @@ impl<S: Subject> Credential<S> {
             if !self.is_same(current.value(), &refused) {
                 return Ok(current);
             }
-            self.renew_over(Reason::Refused(refused.clone())).await
+            self.renew_over(Reason::Refused(refused.clone(), evidence))
+                .await
         });
         let rotated = rotated.await;
         if rotated.is_err() {

@@ -9,7 +9,7 @@
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
 //! `ledger` and `bookkeeping` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
 //! another program fetches the same credential).
-//! `state` shows a credential to metrics and the status page. Small parts: `single_flight`, `agenda`,
+//! `state` shows a credential to metrics and the status page. Small parts: `previous`, `single_flight`, `agenda`,
 //! `backoff`, `outage`, `waiters`.
 //!
 //! What happens when the store shows an older value than the cached one? `reconcile` in
@@ -35,6 +35,7 @@ pub mod freshness;
 mod lease;
 mod ledger;
 mod outage;
+mod previous;
 mod read;
 mod reconcile;
 #[cfg(test)]

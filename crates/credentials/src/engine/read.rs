@@ -227,6 +227,10 @@ impl<S: Subject> Credential<S> {
     /// Puts `new` where `held` is, unless something else has come there.
     pub(super) fn swap(&self, held: &Option<Arc<Cached>>, new: Option<Arc<Cached>>) -> bool {
         let before = self.cached.compare_and_swap(held, new);
-        before.as_ref().map(Arc::as_ptr) == held.as_ref().map(Arc::as_ptr)
+        let is_swapped = before.as_ref().map(Arc::as_ptr) == held.as_ref().map(Arc::as_ptr);
+        if is_swapped {
+            self.keep_previous(before.as_ref());
+        }
+        is_swapped
     }
 }

@@ -26,9 +26,18 @@ pub(super) enum Reason {
     /// It is about to expire: only a fresh value will do.
     Ahead,
     /// The service refused this value: only another one will do.
-    Refused(SecretString),
+    Refused(SecretString, Evidence),
     /// This value may be void: only another one will do, or its confirmation by the service.
     Doubted(SecretString),
+}
+
+/// How it is known that the service refuses a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Somebody says so.
+    Report,
+    /// The service called it void when it was asked about it.
+    Probe,
 }
 
 impl Reason {
@@ -37,7 +46,7 @@ impl Reason {
         match self {
             Self::Missing => "missing",
             Self::Ahead => "ahead",
-            Self::Refused(_) => "refused",
+            Self::Refused(..) => "refused",
             Self::Doubted(_) => "doubted",
         }
     }
@@ -75,7 +84,9 @@ impl<S: Subject> Credential<S> {
         match reason {
             Reason::Missing => !cached.is_over(&self.engine.clock),
             Reason::Ahead => cached.freshness(&self.engine.clock) == Freshness::Fresh,
-            Reason::Refused(value) | Reason::Doubted(value) => !self.is_same(cached.value(), value),
+            Reason::Refused(value, _) | Reason::Doubted(value) => {
+                !self.is_same(cached.value(), value)
+            }
         }
     }
 
@@ -83,7 +94,7 @@ impl<S: Subject> Credential<S> {
     /// equal or stronger reason.
     fn satisfies(&self, one: &Reason, other: &Reason) -> bool {
         match (one, other) {
-            (Reason::Refused(ours), Reason::Refused(theirs) | Reason::Doubted(theirs))
+            (Reason::Refused(ours, _), Reason::Refused(theirs, _) | Reason::Doubted(theirs))
             | (Reason::Doubted(ours), Reason::Doubted(theirs)) => self.is_same(ours, theirs),
             _ => false,
         }
@@ -202,7 +213,7 @@ impl<S: Subject> Credential<S> {
                 continue;
             };
             let successor = credential
-                .renew_over(Reason::Refused(dead.value().clone()))
+                .renew_over(Reason::Refused(dead.value().clone(), Evidence::Report))
                 .await?;
             is_changed |= !credential.is_same(successor.value(), dead.value());
             renewed.insert(key.clone(), successor);

@@ -154,7 +154,8 @@ impl<S: Subject> Credential<S> {
         if !is_saved {
             cached.set_unsaved(self.engine.clock.steady());
         }
-        self.cached.store(Some(Arc::clone(&cached)));
+        let before = self.cached.swap(Some(Arc::clone(&cached)));
+        self.keep_previous(before.as_ref());
         self.reschedule(&cached);
         if is_saved {
             self.verify_later();

@@ -12,7 +12,7 @@ use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::lease::Right;
 use super::ledger::{DAY, day_of};
-use super::renew::Reason;
+use super::renew::{Evidence, Reason};
 use super::subject::{Effect, Subject};
 use clock::SteadyMillis;
 
@@ -48,7 +48,7 @@ impl<S: Subject> Credential<S> {
             Reason::Missing | Reason::Ahead => *force = Some(false),
             // A plain fetch returns the current value and voids nothing.
             Reason::Doubted(_) if subject.can_ask_freely() => *force = Some(false),
-            Reason::Refused(_) | Reason::Doubted(_) => {}
+            Reason::Refused(..) | Reason::Doubted(_) => {}
         }
         // Without a value there is nothing to fall back on, and nothing that force would void.
         let (None, Some(current)) = (*force, &right.current) else {
@@ -63,7 +63,7 @@ impl<S: Subject> Credential<S> {
             Permit::Force => *force = Some(true),
             Permit::OnlyAsk => *force = Some(false),
             Permit::TooSoon | Permit::Spent => {
-                if matches!((permit, reason), (Permit::TooSoon, Reason::Refused(_))) {
+                if matches!((permit, reason), (Permit::TooSoon, Reason::Refused(..))) {
                     self.note_refused_too_soon(current);
                 }
                 tracing::warn!(credential = %self.key, "forced renewals are limited; the current value is returned");
@@ -174,7 +174,7 @@ impl<S: Subject> Credential<S> {
     pub(super) async fn resolve(self: &Arc<Self>, suspect: &Cached) -> SteadyMillis {
         let value = suspect.value().clone();
         let reason = if suspect.is_refused() {
-            Reason::Refused(value)
+            Reason::Refused(value, Evidence::Report)
         } else {
             Reason::Doubted(value)
         };

@@ -33,6 +33,7 @@ mod credentials;
 mod dial;
 mod fault;
 mod idle;
+mod inspect;
 mod link;
 mod lock;
 mod names;

@@ -26,6 +26,8 @@ mod credentials;
 mod dialect;
 mod driver;
 mod fault;
+mod foreign;
+mod inspect;
 mod install;
 mod pool;
 mod records;
@@ -34,6 +36,8 @@ mod session;
 mod url;
 mod wetoken;
 
+pub use self::foreign::rows_of;
+pub use self::inspect::faults_of_tables;
 pub use self::install::install;
 pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 

@@ -1,0 +1,209 @@
+//! `POST /jsapi/{appid}/explain`: why WeChat refuses a page's signature. It hands out nothing that
+//! the config does not: no ticket, and of other accounts only that it was another one's.
+
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use super::headers::{JSON, NO_STORE};
+use super::route::{Call, Route};
+use super::state::AppState;
+use super::{body, page};
+use credentials::keeper::AccountCredentials;
+use wechat::credential::CredentialKind;
+use wechat::explain::{
+    self, Candidates, LONGEST_NONCE, LONGEST_URL, Lingo, MOST_OTHERS, Signature, Signed,
+};
+
+pub(super) const ROUTES: &[Route] =
+    &[Route::post("/jsapi/{appid}/explain", |call| Box::pin(post(call))).no_store()];
+
+/// What the page gave to `wx.config`.
+struct Question {
+    url: String,
+    page_url: Option<String>,
+    nonce: String,
+    timestamp: u64,
+    signature: Signature,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    r#match: bool,
+    finding: &'static str,
+    detail: String,
+    string1: String,
+    /// A second mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    also: Option<&'static str>,
+    /// How the page's address differs from the signed one, if the signature is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<&'static str>,
+    /// The address that was signed, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_url: Option<String>,
+}
+
+async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
+    let (state, req) = (call.state, call.req);
+    let from = state.network(req.head());
+    state
+        .explanations
+        .admit(from)
+        .map_err(|retry_after| ApiError::TooManyRequests { retry_after })?;
+    let account = state.account_for(req.head(), call.app_id()).await?;
+    let question = Question::read(&body::json(&mut call).await?)?;
+    let kind = CredentialKind::JsapiTicket;
+    let ticket = state.credential_for(req.head(), &account, kind).await?;
+    let known = Known::of(state, &account, ticket.value());
+    let _turn = state
+        .expensive
+        .acquire()
+        .await
+        .map_err(|_| ApiError::ShuttingDown)?;
+    let lingo = lingo(req);
+    // The search takes some milliseconds, so it is done outside the worker.
+    let answer = web::block(move || question.answer(&known, lingo));
+    let answer = answer.await.map_err(|_| ApiError::ShuttingDown)?;
+    let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, JSON))
+        .insert_header((header::CACHE_CONTROL, NO_STORE))
+        .body(json))
+}
+
+/// Chinese if the caller prefers it, else English, as in all errors.
+fn lingo(req: &HttpRequest) -> Lingo {
+    let names_chinese = req
+        .headers()
+        .get(header::ACCEPT_LANGUAGE)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.to_ascii_lowercase().contains("zh"));
+    if names_chinese && page::reads_chinese(req) {
+        Lingo::Chinese
+    } else {
+        Lingo::English
+    }
+}
+
+/// The values that may have been used, as far as this process holds them. Nothing is fetched.
+struct Known {
+    ticket: SecretString,
+    previous: Option<Arc<SecretString>>,
+    card: Option<SecretString>,
+    token: Option<SecretString>,
+    others: Vec<SecretString>,
+}
+
+impl Known {
+    fn of(state: &AppState, account: &AccountCredentials, ticket: &SecretString) -> Self {
+        let held = |account: &AccountCredentials, kind| {
+            let cached = account.credential(kind).peek()?;
+            Some(cached.value().clone())
+        };
+        let others = state
+            .keeper
+            .app_ids()
+            .into_iter()
+            .filter(|app_id| *app_id != account.account.app_id)
+            .filter_map(|app_id| state.keeper.credentials(app_id.as_str()))
+            .filter_map(|other| held(&other, CredentialKind::JsapiTicket))
+            .take(MOST_OTHERS);
+        Self {
+            ticket: ticket.clone(),
+            previous: account.credential(CredentialKind::JsapiTicket).previous(),
+            card: held(account, CredentialKind::CardTicket),
+            token: held(account, CredentialKind::AccessToken),
+            others: others.collect(),
+        }
+    }
+
+    fn candidates(&self) -> Candidates<'_> {
+        Candidates {
+            ticket: self.ticket.expose_secret(),
+            previous: self.previous.as_ref().map(|secret| secret.expose_secret()),
+            card: self.card.as_ref().map(ExposeSecret::expose_secret),
+            token: self.token.as_ref().map(ExposeSecret::expose_secret),
+            others: self
+                .others
+                .iter()
+                .map(ExposeSecret::expose_secret)
+                .collect(),
+        }
+    }
+}
+
+impl Question {
+    fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let value: Value = serde_json::from_slice(body)
+            .map_err(|error| ApiError::InvalidJson(error.to_string()))?;
+        let Value::Object(fields) = value else {
+            return Err(ApiError::BodyNotAnObject("another value"));
+        };
+        let signature = text(&fields, "signature").and_then(Signature::parse);
+        let nonce = text(&fields, "nonceStr").filter(|nonce| nonce.len() <= LONGEST_NONCE);
+        Ok(Self {
+            url: address(&fields, "url")?.ok_or(ApiError::InvalidUrl("is missing"))?,
+            page_url: address(&fields, "pageUrl")?,
+            nonce: nonce
+                .ok_or(ApiError::InvalidSignature(
+                    "nonceStr must be a text of at most 128 bytes",
+                ))?
+                .to_owned(),
+            timestamp: timestamp(fields.get("timestamp")).ok_or(ApiError::InvalidSignature(
+                "timestamp must be a whole number",
+            ))?,
+            signature: signature.ok_or(ApiError::InvalidSignature(
+                "signature must be 40 hex digits",
+            ))?,
+        })
+    }
+
+    fn answer(&self, known: &Known, lingo: Lingo) -> Answer {
+        let signed = Signed {
+            url: &self.url,
+            page_url: self.page_url.as_deref(),
+            nonce: &self.nonce,
+            timestamp: self.timestamp,
+            signature: self.signature,
+        };
+        let finding = explain::explain(&signed, &known.candidates());
+        Answer {
+            r#match: finding.is_match(),
+            finding: finding.code.name(),
+            detail: finding.detail(lingo),
+            string1: explain::masked_string1(&self.url, &self.nonce, self.timestamp),
+            also: finding.also.map(explain::Code::name),
+            difference: finding.difference.flatten().map(explain::Code::name),
+            signed_url: finding.signed_url,
+        }
+    }
+}
+
+fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f str> {
+    fields.get(name).and_then(Value::as_str)
+}
+
+fn address(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(url)) if url.len() <= LONGEST_URL => Ok(Some(url.clone())),
+        Some(Value::String(_)) => Err(ApiError::InvalidUrl("is longer than 4096 bytes")),
+        Some(_) => Err(ApiError::InvalidUrl("must be a text")),
+    }
+}
+
+/// A number, or a text with one, as pages write both.
+fn timestamp(value: Option<&Value>) -> Option<u64> {
+    match value? {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_u64(),
+    }
+}

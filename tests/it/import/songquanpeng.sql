@@ -1,0 +1,15 @@
+CREATE TABLE users (id integer, username text, password text NOT NULL, display_name text, role int DEFAULT 1, status int DEFAULT 1, token varchar(191), email text, PRIMARY KEY (id));
+CREATE TABLE options (`key` varchar(191), value text, PRIMARY KEY (`key`));
+INSERT INTO users VALUES (1, 'root', 'password-hash-marker', 'Root User', 100, 1, '', '');
+INSERT INTO users VALUES (2, 'common', 'x', 'Common', 1, 1, 'token-of-a-common-user', '');
+INSERT INTO users VALUES (3, 'admin', 'x', 'Admin', 10, 1, 'admin-token-marker-0001', '');
+INSERT INTO users VALUES (4, 'second', 'x', 'Second', 10, 1, 'admin-token-marker-0002', '');
+INSERT INTO users VALUES (5, 'gone', 'x', 'Gone', 10, 2, 'token-of-a-disabled-one', '');
+INSERT INTO options VALUES ('WeChatAppID', 'wx0123456789abcdef');
+INSERT INTO options VALUES ('WeChatAppSecret', 'app-secret-marker');
+INSERT INTO options VALUES ('WeChatToken', 'push-token-marker');
+INSERT INTO options VALUES ('WeChatEncodingAESKey', 'jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C');
+INSERT INTO options VALUES ('WeChatMenu', '{"button":[]}');
+INSERT INTO options VALUES ('ServerAddress', 'https://wechat.example.com');
+INSERT INTO options VALUES ('GitHubClientSecret', 'github-marker');
+INSERT INTO options VALUES ('RegisterEnabled', 'false');
