@@ -101,7 +101,7 @@ impl List {
             .iter()
             .filter(|(app_id, _)| !self.ids.contains(*app_id))
         {
-            accounts.push(Account::usual(
+            accounts.push(Account::with_defaults(
                 app_id.clone(),
                 app.secret.clone(),
                 app.token.clone(),
@@ -164,7 +164,7 @@ mod tests {
 
     fn list(stored: bool) -> List {
         let app_id = AppId::parse("wx1").expect("an appid");
-        let accounts = vec![Account::usual(
+        let accounts = vec![Account::with_defaults(
             app_id,
             "of-the-settings".into(),
             None,

@@ -57,7 +57,7 @@ pub(super) fn hub(
             continue;
         }
         if key.len() < SHORT {
-            remark(Weight::Note, SHORT_KEY);
+            remark(Weight::Note, MIN_KEY_LEN);
         }
         keys.insert(kid.to_owned(), key.into());
     }
@@ -79,7 +79,7 @@ pub(super) fn hub(
 }
 
 const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-const SHORT_KEY: &str =
+const MIN_KEY_LEN: &str =
     "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 fn is_kid(text: &str) -> bool {
@@ -99,7 +99,7 @@ fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
         }
         let Some(key) = at.secret() else { continue };
         if key.expose_secret().len() < SHORT {
-            at.note(SHORT_KEY);
+            at.note(MIN_KEY_LEN);
         }
         keys.insert(kid.to_owned(), key);
     }

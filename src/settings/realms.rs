@@ -32,13 +32,13 @@ const ALGORITHMS: [(&str, Algorithm); 2] = [
 ];
 
 /// A realm has one secret, and two while it is being changed.
-const MOST_SECRETS: usize = 2;
+const MAX_SECRETS: usize = 2;
 
 /// A virtual AppSecret shorter than a real one is easier to guess than its tokens.
-const SHORT_SECRET: usize = 32;
+const SHORT_SECRET_LEN: usize = 32;
 
 /// More calls a minute than one instance forwards.
-const MOST_PER_MINUTE: u32 = 10_000_000;
+const MAX_PER_MINUTE: u32 = 10_000_000;
 
 /// What realms may name.
 pub(super) struct Configured<'a> {
@@ -134,7 +134,7 @@ fn realm(
             if !is_caller {
                 most.note("counts calls through the gateway, which is closed to this realm; add gateway, or leave it out");
             }
-            most.number(1..=MOST_PER_MINUTE)
+            most.number(1..=MAX_PER_MINUTE)
         }),
         networks: item.get("networks").and_then(|networks| {
             if matches!(networks.node(), Node::List(items) if items.is_empty()) {
@@ -151,7 +151,7 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
     let Node::List(items) = at.node() else {
         return at.secret().into_iter().collect();
     };
-    if items.is_empty() || items.len() > MOST_SECRETS {
+    if items.is_empty() || items.len() > MAX_SECRETS {
         at.fault(format!(
             "found a list of {}, expected one secret, or two while it is being changed: [new, old]",
             items.len()
@@ -188,7 +188,7 @@ fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
             .any(|account| account.secret.expose_secret() == secret)
     }) {
         at.fault("is the AppSecret of one of the apps; a realm needs one of its own: jsdkd realm new prints one");
-    } else if is(&|secret| secret.len() < SHORT_SECRET) {
+    } else if is(&|secret| secret.len() < SHORT_SECRET_LEN) {
         at.note("is shorter than 32 characters, so that a virtual token can be guessed from it; jsdkd realm new prints a good one");
     }
 }

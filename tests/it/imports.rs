@@ -26,7 +26,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ),
     (
         "crates/credentials/src",
-        &["sources/subject", "sources/wire"],
+        &["sources/subject", "sources/client"],
     ),
     (
         "crates/credentials/src",
@@ -37,7 +37,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
         ],
     ),
     ("crates/sandbox/src", &["control", "server"]),
-    ("crates/sandbox/src", &["judge", "push"]),
+    ("crates/sandbox/src", &["push", "reply_check"]),
     (
         "crates/sandbox/src",
         &["oauth", "outbox", "page", "visit", "world"],

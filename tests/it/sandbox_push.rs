@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse, Route};
 use clock::UnixSeconds;
-use sandbox::{Push, PushError, PushMode, Pushed, Trouble, UNAVAILABLE, push};
+use sandbox::{MessageBuilder, Push, PushError, PushMode, ReplyFault, UNAVAILABLE, push};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -105,7 +105,7 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
 }
 
 /// A push of `message` to `path` there.
-fn to(server: SocketAddr, path: &str, mode: PushMode, message: Pushed) -> Push {
+fn to(server: SocketAddr, path: &str, mode: PushMode, message: MessageBuilder) -> Push {
     let url = format!("http://{server}{path}").parse().unwrap();
     let plain = Push::new(url, TOKEN.into(), app(), message);
     Push {
@@ -125,7 +125,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
             server,
             "/echo?of=theirs",
             mode,
-            Pushed::text("你好 ]]> & <b>"),
+            MessageBuilder::text("你好 ]]> & <b>"),
         ))
         .await
         .unwrap();
@@ -142,7 +142,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
         let reply = answer.reply.expect("a reply");
         assert_eq!(reply.text("Content"), Some("You said 你好 ]]> & <b>"));
         for path in ["/success", "/nothing"] {
-            let answer = push(&to(server, path, mode, Pushed::event("subscribe")))
+            let answer = push(&to(server, path, mode, MessageBuilder::event("subscribe")))
                 .await
                 .unwrap();
             assert!(
@@ -157,7 +157,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
 async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
     let (server, _guard) = standin::serve(message_server);
     for mode in MODES {
-        let mut hello = to(server, "/echo", mode, Pushed::text("你好 \" & <b>"));
+        let mut hello = to(server, "/echo", mode, MessageBuilder::text("你好 \" & <b>"));
         hello.form = Form::Json;
         assert!(
             hello.clear().starts_with(r#"{"ToUserName":"gh_"#),
@@ -180,7 +180,7 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
         );
     }
     let raw = r#"{"ToUserName":"gh_1","FromUserName":"oRaw","CreateTime":1,"MsgType":"text","Content":"raw"}"#;
-    let mut raw = to(server, "/echo", PushMode::Safe, Pushed::json(raw));
+    let mut raw = to(server, "/echo", PushMode::Safe, MessageBuilder::json(raw));
     raw.openid = "oRaw".to_owned();
     assert_eq!(
         push(&raw)
@@ -200,7 +200,7 @@ async fn who_when_and_which_can_be_chosen() {
         server,
         "/echo",
         PushMode::Safe,
-        Pushed::event("SCAN").key("7").field("Ticket", "T"),
+        MessageBuilder::event("SCAN").key("7").field("Ticket", "T"),
     );
     (chosen.openid, chosen.to, chosen.created) = (
         "oSomebody".to_owned(),
@@ -225,25 +225,21 @@ async fn who_when_and_which_can_be_chosen() {
 async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() {
     let (server, _guard) = standin::serve(message_server);
     use PushMode::{Plain, Safe};
-    for (path, mode, trouble) in [
-        ("/clear", Safe, Trouble::Clear),
-        ("/wrong-token", Safe, Trouble::Signature),
-        ("/wrong-token", Plain, Trouble::Sealed),
-        ("/wrong-app", Safe, Trouble::Undecipherable),
-        ("/html", Plain, Trouble::Shape(MessageError::NotAMessage)),
-        ("/json", Plain, Trouble::Shape(MessageError::Malformed)),
-        ("/error", Plain, Trouble::Status(502)),
-        ("/moved", Plain, Trouble::Status(302)),
-        ("/long", Plain, Trouble::TooLong),
+    for (path, mode, fault) in [
+        ("/clear", Safe, ReplyFault::Clear),
+        ("/wrong-token", Safe, ReplyFault::Signature),
+        ("/wrong-token", Plain, ReplyFault::Sealed),
+        ("/wrong-app", Safe, ReplyFault::Undecipherable),
+        ("/html", Plain, ReplyFault::Shape(MessageError::NotAMessage)),
+        ("/json", Plain, ReplyFault::Shape(MessageError::Malformed)),
+        ("/error", Plain, ReplyFault::Status(502)),
+        ("/moved", Plain, ReplyFault::Status(302)),
+        ("/long", Plain, ReplyFault::TooLong),
     ] {
-        let answer = push(&to(server, path, mode, Pushed::text("a")).repeated())
+        let answer = push(&to(server, path, mode, MessageBuilder::text("a")).repeated())
             .await
             .unwrap();
-        assert_eq!(
-            answer.trouble.as_ref(),
-            Some(&trouble),
-            "{path}: {answer:?}"
-        );
+        assert_eq!(answer.fault.as_ref(), Some(&fault), "{path}: {answer:?}");
         assert_eq!(
             (
                 answer.user_sees(),
@@ -257,11 +253,11 @@ async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() 
             "{path}: it is an answer, so nothing is repeated"
         );
     }
-    let mut forged = to(server, "/echo", Plain, Pushed::text("a"));
+    let mut forged = to(server, "/echo", Plain, MessageBuilder::text("a"));
     forged.token = "another-token".into();
     assert_eq!(
-        push(&forged).await.unwrap().trouble,
-        Some(Trouble::Status(403))
+        push(&forged).await.unwrap().fault,
+        Some(ReplyFault::Status(403))
     );
 }
 
@@ -288,7 +284,7 @@ async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
         listener.local_addr().unwrap(),
         "/",
         PushMode::Plain,
-        Pushed::text("a"),
+        MessageBuilder::text("a"),
     )
     .repeated();
     let server = async {
@@ -335,7 +331,7 @@ async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
 #[tokio::test]
 async fn no_answer_is_an_error_that_names_no_address() {
     let (server, _guard) = standin::serve(message_server);
-    let mut late = to(server, "/late", PushMode::Plain, Pushed::text("a"));
+    let mut late = to(server, "/late", PushMode::Plain, MessageBuilder::text("a"));
     late.deadline = Duration::from_millis(100);
     let error = push(&late).await.expect_err("no answer");
     assert_eq!(
@@ -354,7 +350,7 @@ async fn no_answer_is_an_error_that_names_no_address() {
         free.local_addr().unwrap(),
         "/",
         PushMode::Plain,
-        Pushed::text("a"),
+        MessageBuilder::text("a"),
     );
     drop(free);
     let error = push(&nowhere)

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use wechat::credential::CredentialKind;
 
 use super::host::{APPS, Fleet};
-use super::wire::number;
+use super::transport::number;
 use super::world::{MINUTE, SECOND, World};
 
 /// Longer than any promise; a caller whose host was killed or frozen gives up.
@@ -49,7 +49,7 @@ impl Caller {
         if let Some(value) = refused {
             let mut state = self.world.state();
             let state = &mut *state;
-            state.judge.hears(app, value, &state.wechat, since);
+            state.invariants.hears(app, value, &state.wechat, since);
         }
         let asked = async {
             match refused {
@@ -77,7 +77,7 @@ impl Caller {
                 let mut state = self.world.state();
                 let state = &mut *state;
                 state
-                    .judge
+                    .invariants
                     .hands_out(value, since, now, &state.wechat, &state.storage);
                 Some(value)
             }
@@ -86,7 +86,7 @@ impl Caller {
                     .note(|| format!("{word} {app} {} at host {host}: {error}", kind.name()));
                 self.world
                     .state()
-                    .judge
+                    .invariants
                     .refuses(&error.to_string(), since, now);
                 None
             }

@@ -204,7 +204,7 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             Event::SetBack(age) => {
                 let mut state = world.state();
                 state.storage.set_back_by(age, now);
-                state.judge.fails_over(now);
+                state.invariants.fails_over(now);
             }
             Event::LoseCompanion(app) => world
                 .state()
@@ -225,7 +225,7 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
         };
         let mut state = world.state();
         let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
-        state.judge.trouble(until);
-        state.judge.calm_is(is_calm);
+        state.invariants.trouble(until);
+        state.invariants.calm_is(is_calm);
     }
 }

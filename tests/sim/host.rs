@@ -17,7 +17,7 @@ use wechat::account::{Account, AppId, Keep, TokenApi};
 
 use super::faults::Plan;
 use super::storage::Process;
-use super::wire::{ToStore, ToWechat};
+use super::transport::{StoreConnection, WechatTransport};
 use super::world::{MINUTE, World};
 
 /// The accounts: one on the basic endpoint, one on the stable.
@@ -84,13 +84,13 @@ impl Fleet {
                 life: condition.life,
             }
         };
-        let store = ToStore {
+        let store = StoreConnection {
             world: Arc::clone(&self.world),
             process,
             clock: self.clocks[host].clone(),
         };
-        let wechat = WechatClient::over(
-            Arc::new(ToWechat {
+        let wechat = WechatClient::with_transport(
+            Arc::new(WechatTransport {
                 world: Arc::clone(&self.world),
                 process,
             }),

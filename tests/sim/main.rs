@@ -17,11 +17,11 @@
 mod callers;
 mod faults;
 mod host;
-mod judge;
+mod invariants;
 mod scene;
 mod scenes;
 mod seeds;
 mod storage;
+mod transport;
 mod wechat;
-mod wire;
 mod world;

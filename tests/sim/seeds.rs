@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::callers::Caller;
 use super::faults::{self, Plan};
 use super::host::{APPS, Fleet};
-use super::judge::Tally;
+use super::invariants::Tally;
 use super::wechat::Calls;
 use super::world::{DAY, World};
 
@@ -33,7 +33,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             let mut state = world.state();
             state.storage.is_careless = is_careless;
             state.diary.lines = is_read.then(Vec::new);
-            state.judge.calm_is(true);
+            state.invariants.calm_is(true);
         }
         let fleet = Arc::new(Fleet::new(&world, &plan));
         let caller = |number| Caller::new(&world, &fleet, number);
@@ -52,8 +52,8 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             tokio::time::sleep(Duration::from_millis(day * DAY - world.now())).await;
             let mut state = world.state();
             let (state, now) = (&mut *state, world.now());
-            state.judge.bills(&state.wechat, now);
-            if state.judge.breach.is_some() || state.storage.set_back.is_some() {
+            state.invariants.bills(&state.wechat, now);
+            if state.invariants.breach.is_some() || state.storage.set_back.is_some() {
                 break;
             }
         }
@@ -69,8 +69,12 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             });
         Outcome {
             hash: state.diary.hash(),
-            breach: state.judge.breach.take().or(state.storage.set_back.take()),
-            tally: state.judge.tally,
+            breach: state
+                .invariants
+                .breach
+                .take()
+                .or(state.storage.set_back.take()),
+            tally: state.invariants.tally,
             most,
             lines: state.diary.lines.take(),
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::wire::number;
+use super::transport::number;
 use super::world::SECOND;
 
 /// A process: the host, and the number of its start.

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
 use super::faults::Trouble;
-use super::judge::Judge;
+use super::invariants::InvariantChecker;
 use super::storage::{Process, Storage};
 use super::wechat::WeChat;
 
@@ -36,7 +36,7 @@ pub(crate) struct State {
     /// The current faults.
     pub(crate) weather: Vec<Trouble>,
     pub(crate) hosts: Vec<Condition>,
-    pub(crate) judge: Judge,
+    pub(crate) invariants: InvariantChecker,
     /// The subscribers to notices.
     pub(crate) listeners: Vec<(Process, broadcast::Sender<Changed>)>,
     /// The networks' random numbers.
@@ -72,7 +72,7 @@ impl World {
                 storage: Storage::default(),
                 weather: Vec::new(),
                 hosts: vec![Condition::default(); hosts],
-                judge: Judge::default(),
+                invariants: InvariantChecker::default(),
                 listeners: Vec::new(),
                 dice: SmallRng::seed_from_u64(seed),
                 diary: Diary::default(),
@@ -119,7 +119,7 @@ impl World {
             let mut state = self.state();
             let span = state.dice.random_range(SECOND..MINUTE);
             state.hosts[process.host].frozen_until = now + span;
-            state.judge.trouble(now + span);
+            state.invariants.trouble(now + span);
             state.diary.note(now, || {
                 format!("host {} is held up for {span} ms", process.host)
             });
@@ -142,7 +142,7 @@ impl World {
         let now = self.now();
         let mut state = self.state();
         state.storage.fail_over(lag, now);
-        state.judge.fails_over(now);
+        state.invariants.fails_over(now);
         state
             .diary
             .note(now, || format!("the store fails over and loses {lag} ms"));
@@ -164,7 +164,7 @@ impl World {
             state.storage.rename_companion(&key, &value, now);
         }
         state.storage.put(&key, &value, seconds * SECOND, now);
-        state.judge.trouble(now);
+        state.invariants.trouble(now);
         state
             .diary
             .note(now, || format!("another program writes {key} {value}"));

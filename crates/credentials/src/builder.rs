@@ -106,7 +106,12 @@ impl Account {
                 token_api,
                 reserve: token_api.reserve(reserve),
                 rotations_per_day,
-                ..wechat::account::Account::usual(app_id, self.secret.clone(), None, reserve)
+                ..wechat::account::Account::with_defaults(
+                    app_id,
+                    self.secret.clone(),
+                    None,
+                    reserve,
+                )
             }),
             _ => Err(faults),
         }

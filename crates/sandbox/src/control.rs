@@ -15,7 +15,7 @@ use super::Sandbox;
 use super::fault::Fault;
 use super::probe::parameter;
 use super::server::paths;
-use super::survey::survey;
+use super::state_report::state_report;
 use super::visit::visit;
 use super::world::{TokenKind, World};
 
@@ -148,7 +148,7 @@ pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
 }
 
 async fn state(sandbox: Data<Sandbox>) -> HttpResponse {
-    HttpResponse::Ok().json(survey(&sandbox.state()))
+    HttpResponse::Ok().json(state_report(&sandbox.state()))
 }
 
 async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {

@@ -8,9 +8,9 @@
 //! of every call, and `arrivals` records what came. One file per corner of the protocol: `token`,
 //! `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and `call` with `media`
 //! for the everyday rest. `authorize`, `page` and `visit` play open.weixin.qq.com for the people in
-//! `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes;
-//! `server` runs it all. The other way round, `push` sends to a message server what `pushed`
-//! writes, and `judge` says what the answer is worth.
+//! `visitors`, by the rules in `oauth`; `control` and `state_report` are the `/sandbox/...` routes;
+//! `server` runs it all. The other way round, `push` sends to a message server what `message_builder`
+//! writes, and `reply_check` says what the answer is worth.
 
 mod arrivals;
 mod authorize;
@@ -20,20 +20,20 @@ mod control;
 mod exchange;
 mod fake_wechat;
 mod fault;
-mod judge;
 mod media;
 mod message;
+mod message_builder;
 mod mint;
 mod oauth;
 mod outbox;
 mod page;
 mod probe;
 mod push;
-mod pushed;
 mod refusal;
+mod reply_check;
 mod server;
 mod sns;
-mod survey;
+mod state_report;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -59,9 +59,9 @@ use arrivals::Received;
 pub use control::Tuning;
 pub use fake_wechat::FakeWechat;
 pub use fault::{Effect, Fault};
-pub use judge::{Trouble, UNAVAILABLE};
+pub use message_builder::MessageBuilder;
 pub use push::{Push, PushAnswer, PushError, PushMode, push};
-pub use pushed::Pushed;
+pub use reply_check::{ReplyFault, UNAVAILABLE};
 pub use server::RunningSandbox;
 pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};

@@ -1,6 +1,6 @@
 //! The sandbox as the other side of a message server: it sends a message or an event as WeChat
 //! would and hands back the answer, opened and judged. It needs no running sandbox; how a message
-//! is written is in `pushed`, what an answer is worth in `judge`.
+//! is written is in `message_builder`, what an answer is worth in `reply_check`.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::judge::{Judge, Trouble, UNAVAILABLE};
+use super::message_builder::{Head, MessageBuilder, beside, envelope};
 use super::mint;
-use super::pushed::{Head, Pushed, beside, envelope};
+use super::reply_check::{ReplyCheck, ReplyFault, UNAVAILABLE};
 use super::visit::SAMPLES;
 use clock::{Clock, UnixSeconds};
 use wechat::account::AppId;
@@ -35,11 +35,11 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// ```no_run
 /// # use wechat as jsdkd_wechat;
 /// use jsdkd_wechat::account::AppId;
-/// use jsdkd_sandbox::{Push, PushMode, Pushed, push};
+/// use jsdkd_sandbox::{Push, PushMode, MessageBuilder, push};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let url = "http://127.0.0.1:3030/wechat/wx5823bf96d3bd56c7".parse()?;
-/// let mut hello = Push::new(url, "QDG6eK".into(), AppId::parse("wx5823bf96d3bd56c7")?, Pushed::text("Hello"));
+/// let mut hello = Push::new(url, "QDG6eK".into(), AppId::parse("wx5823bf96d3bd56c7")?, MessageBuilder::text("Hello"));
 /// assert!(push(&hello).await?.is_success());
 ///
 /// hello.mode = PushMode::Safe;
@@ -81,7 +81,7 @@ pub struct Push {
     /// How it is written (数据格式); raw text keeps its own form.
     pub form: Form,
     /// The message.
-    pub message: Pushed,
+    pub message: MessageBuilder,
     /// Who sends it.
     pub openid: String,
     /// The account's original id.
@@ -125,7 +125,7 @@ pub struct PushAnswer {
     /// The reply in the clear; `None` if there is none, or none that WeChat takes.
     pub reply: Option<Fields>,
     /// Why WeChat would not take the answer.
-    pub trouble: Option<Trouble>,
+    pub fault: Option<ReplyFault>,
 }
 
 /// Why there is no answer. It holds no address, because addresses carry signatures.
@@ -156,7 +156,7 @@ pub enum PushError {
 
 impl Push {
     /// A plain message by the first of the sandbox's sample visitors, sent now.
-    pub fn new(url: Url, token: SecretString, app_id: AppId, message: Pushed) -> Self {
+    pub fn new(url: Url, token: SecretString, app_id: AppId, message: MessageBuilder) -> Self {
         Self {
             openid: mint::openid(app_id.as_str(), SAMPLES[0]),
             to: mint::original_id(app_id.as_str()),
@@ -238,7 +238,7 @@ impl Push {
             cause: chain(&error.without_url()),
         })?;
         let sent = Message::parse(self.clear().as_bytes()).ok();
-        let judge = Judge {
+        let reply_check = ReplyCheck {
             token: &self.token,
             app_id: &self.app_id,
             key,
@@ -247,16 +247,16 @@ impl Push {
             sent,
         };
         let judged = if body.len() > LONGEST_BODY {
-            Err(Trouble::TooLong)
+            Err(ReplyFault::TooLong)
         } else {
-            judge.judge(status, &body)
+            reply_check.check(status, &body)
         };
         Ok(PushAnswer {
             status,
             took: began.until(clock.steady()),
             tries: 1,
             body: String::from_utf8_lossy(&body).into_owned(),
-            trouble: judged.as_ref().err().cloned(),
+            fault: judged.as_ref().err().cloned(),
             reply: judged.unwrap_or_default(),
         })
     }
@@ -298,12 +298,12 @@ impl Push {
 impl PushAnswer {
     /// Whether WeChat would take the answer: `success`, nothing, or a reply.
     pub fn is_success(&self) -> bool {
-        self.trouble.is_none()
+        self.fault.is_none()
     }
 
     /// What WeChat writes into the chat in place of an answer that it does not take.
     pub fn user_sees(&self) -> Option<&'static str> {
-        self.trouble.as_ref().map(|_| UNAVAILABLE)
+        self.fault.as_ref().map(|_| UNAVAILABLE)
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
     fn hello(mode: PushMode) -> Push {
         let app_id = AppId::parse("wx5823bf96d3bd56c7").expect("an appid");
         let url = "http://127.0.0.1:1/wechat?a=b".parse().expect("a URL");
-        let plain = Push::new(url, "QDG6eK".into(), app_id, Pushed::text("Hello"));
+        let plain = Push::new(url, "QDG6eK".into(), app_id, MessageBuilder::text("Hello"));
         Push {
             mode,
             aes_key: Some(KEY.into()),

@@ -161,7 +161,7 @@ pub const USUAL_ROTATIONS: u32 = 1000;
 
 impl Account {
     /// Creates an account with defaults for all optional settings.
-    pub fn usual(
+    pub fn with_defaults(
         app_id: AppId,
         secret: SecretString,
         push_token: Option<SecretString>,

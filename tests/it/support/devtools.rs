@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A browser that does as it is told.
 pub(crate) struct Devtools {
-    wire: Mutex<Wire>,
+    socket: Mutex<Socket>,
     _browser: Chromium,
 }
 
 /// Orders go out and messages come in, each a JSON object that ends with a zero byte.
-struct Wire {
+struct Socket {
     orders: ChildStdin,
     messages: UnboundedReceiver<Value>,
     sent: u64,
@@ -37,13 +37,13 @@ impl Devtools {
     /// `None`, said aloud, where there is no Chromium.
     pub(crate) async fn start() -> Option<Self> {
         let (browser, orders, answers) = Chromium::driven().await?;
-        let wire = Wire {
+        let socket = Socket {
             orders,
             messages: follow(answers),
             sent: 0,
         };
         Some(Self {
-            wire: Mutex::new(wire),
+            socket: Mutex::new(socket),
             _browser: browser,
         })
     }
@@ -74,7 +74,12 @@ impl Devtools {
     }
 
     async fn order(&self, method: &str, parameters: Value) -> Value {
-        let answer = self.wire.lock().await.call(None, method, parameters).await;
+        let answer = self
+            .socket
+            .lock()
+            .await
+            .call(None, method, parameters)
+            .await;
         answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 }
@@ -187,7 +192,7 @@ impl Tab<'_> {
         let parameters = json!({ "expression": script, "returnByValue": true });
         let answer = self
             .browser
-            .wire
+            .socket
             .lock()
             .await
             .call(Some(&self.session), "Runtime.evaluate", parameters)
@@ -202,7 +207,7 @@ impl Tab<'_> {
     async fn order(&self, method: &str, parameters: Value) -> Value {
         let answer = self
             .browser
-            .wire
+            .socket
             .lock()
             .await
             .call(Some(&self.session), method, parameters)
@@ -211,7 +216,7 @@ impl Tab<'_> {
     }
 }
 
-impl Wire {
+impl Socket {
     /// The result of an order, or the browser's complaint. What the browser tells unasked is not of
     /// interest.
     async fn call(

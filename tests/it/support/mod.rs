@@ -23,6 +23,6 @@ pub(crate) mod redis;
 pub(crate) mod service;
 pub(crate) mod socks;
 pub(crate) mod standin;
+pub(crate) mod tcp_wechat;
 pub(crate) mod toxic;
 pub(crate) mod visitor;
-pub(crate) mod wire;

@@ -3,7 +3,7 @@
 //! This room knows nothing of accounts, of settings files or of HTTP routes.
 //!
 //! Reading order: `source` (what is configured) and `template`, this file (what a request gets),
-//! `subject` (what the engine must know), `wire` and `reply` (one call), `object` (the JSON).
+//! `subject` (what the engine must know), `client` and `reply` (one call), `object` (the JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use clock::Clock;
 use wechat::ClientError;
 use wechat::account::Keep;
 
+mod client;
 mod error;
 mod object;
 mod reply;
 mod source;
 mod subject;
 mod template;
-mod wire;
 
 pub use error::{SourceError, UpstreamError};
 pub use reqwest::Method;
@@ -34,8 +34,8 @@ pub use reqwest::header::HeaderName;
 pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
 pub use template::{Template, TemplateError};
 
+use client::SourceClient;
 pub use subject::SourceSubject;
-use wire::Wire;
 
 /// The handle on a source's credential.
 pub type SourceCredential = Credential<SourceSubject>;
@@ -47,7 +47,7 @@ pub struct Sources(Arc<Inner>);
 struct Inner {
     directory: ArcSwap<BTreeMap<String, Arc<Kept>>>,
     engine: Arc<Engine<SourceSubject>>,
-    wire: Arc<Wire>,
+    client: Arc<SourceClient>,
     keep: Keep,
 }
 
@@ -85,11 +85,11 @@ impl Sources {
             wakes_when_due: true,
             whose: " of the sources",
         });
-        let wire = Arc::new(Wire::new(timeout)?);
+        let client = Arc::new(SourceClient::new(timeout)?);
         let sources = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
             engine,
-            wire,
+            client,
             keep,
         }));
         sources.set(set);
@@ -106,7 +106,7 @@ impl Sources {
             .collect();
         let subject = |source: &Arc<Source>| SourceSubject {
             source: Arc::clone(source),
-            wire: Arc::clone(&self.0.wire),
+            client: Arc::clone(&self.0.client),
         };
         let mut credentials = self.0.engine.set(sources.iter().map(subject));
         let directory = sources.into_iter().filter_map(|source| {

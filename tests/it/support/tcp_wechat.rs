@@ -13,14 +13,14 @@ pub(crate) const REAL_TOKEN: &str = "90_REALtokenREALtokenREALtokenREALtokenREAL
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
     /// Whether its body came to its end.
     pub(crate) whole: bool,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// The second word of the request line.
     pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).expect("a request line")
@@ -35,29 +35,29 @@ impl Seen {
     }
 }
 
-type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync;
 
 /// A running server.
-pub(crate) struct Wire {
+pub(crate) struct TcpWechat {
     pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     serving: JoinHandle<()>,
 }
 
-impl Drop for Wire {
+impl Drop for TcpWechat {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Wire {
+impl TcpWechat {
     /// Answers every call but those for tokens with what `answer` returns, and closes.
     pub(crate) async fn answering(
-        answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (seen, answer): (Arc<Mutex<Vec<Seen>>>, Arc<Answer>) =
+        let (seen, answer): (Arc<Mutex<Vec<ReceivedRequest>>>, Arc<Answer>) =
             (Arc::default(), Arc::new(answer));
         let kept = Arc::clone(&seen);
         let serving = tokio::spawn(async move {
@@ -80,7 +80,7 @@ impl Wire {
     }
 
     /// All calls but those for tokens.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<ReceivedRequest> {
         let seen = self.seen.lock().expect("no test panics here").clone();
         seen.into_iter()
             .filter(|seen| !is_for_token(seen))
@@ -88,11 +88,11 @@ impl Wire {
     }
 }
 
-fn is_for_token(seen: &Seen) -> bool {
+fn is_for_token(seen: &ReceivedRequest) -> bool {
     seen.target().starts_with("/cgi-bin/token?") || seen.target() == "/cgi-bin/stable_token"
 }
 
-async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<Answer>) {
+async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<ReceivedRequest>>>, answer: Arc<Answer>) {
     let Some(seen) = read(&mut socket).await else {
         return;
     };
@@ -110,7 +110,7 @@ async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<An
     socket.read_to_end(&mut rest).await.ok();
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Seen> {
+async fn read(socket: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
@@ -121,7 +121,7 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut seen = Seen {
+    let mut seen = ReceivedRequest {
         head,
         body: bytes.split_off(end),
         whole: false,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::host::{APPS, ROTATIONS, TIMEOUT};
 use super::storage::{Process, Storage};
+use super::transport::Question;
 use super::wechat::{Calls, WeChat};
-use super::wire::Question;
 use super::world::{MINUTE, SECOND};
 
 /// A value that was reported as dead is handed out nowhere after this long, if WeChat and the store
@@ -34,7 +34,7 @@ pub(crate) const A_DAY: Calls = Calls {
 };
 
 #[derive(Default)]
-pub(crate) struct Judge {
+pub(crate) struct InvariantChecker {
     /// The first breach.
     pub(crate) breach: Option<String>,
     /// The renewals for which each lease was used.
@@ -57,7 +57,7 @@ pub(crate) struct Tally {
     pub(crate) calm: u64,
 }
 
-impl Judge {
+impl InvariantChecker {
     fn breach(&mut self, now: u64, what: impl FnOnce() -> String) {
         if self.breach.is_none() {
             self.breach = Some(format!("at {now} ms: {}", what()));

@@ -13,7 +13,7 @@ use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
-use wechat::{Request, WechatError, Wire};
+use wechat::{Request, Transport, WechatError};
 
 use super::faults::Trouble;
 use super::host::BEGINNING;
@@ -22,12 +22,12 @@ use super::wechat::{Said, WeChat};
 use super::world::{SECOND, World};
 
 /// The connection of one process to WeChat.
-pub(crate) struct ToWechat {
+pub(crate) struct WechatTransport {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
 }
 
-impl std::fmt::Debug for ToWechat {
+impl std::fmt::Debug for WechatTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.process.fmt(f)
     }
@@ -99,7 +99,7 @@ pub(crate) fn number(value: &str) -> u64 {
         .unwrap_or(0)
 }
 
-impl Wire for ToWechat {
+impl Transport for WechatTransport {
     fn send<'a>(
         &'a self,
         request: Request<'a>,
@@ -112,7 +112,7 @@ impl Wire for ToWechat {
                 let mut state = world.state();
                 let state = &mut *state;
                 state
-                    .judge
+                    .invariants
                     .sends(&question, self.process, &state.storage, &state.wechat, now);
             }
             world.alive(self.process).await;
@@ -125,7 +125,7 @@ impl Wire for ToWechat {
     }
 }
 
-impl ToWechat {
+impl WechatTransport {
     async fn carry(&self, question: Question) -> Result<(u16, Vec<u8>), WechatError> {
         let world = &self.world;
         let lost = || WechatError::Unreachable {
@@ -216,7 +216,7 @@ impl World {
 }
 
 /// The connection of one process to the store.
-pub(crate) struct ToStore {
+pub(crate) struct StoreConnection {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
     /// The clock of its host.
@@ -226,7 +226,7 @@ pub(crate) struct ToStore {
 /// How long a process waits for the store.
 const PATIENCE: Duration = Duration::from_millis(SECOND);
 
-impl ToStore {
+impl StoreConnection {
     async fn act<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -317,7 +317,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).expect("no span is so long")
 }
 
-impl Store for ToStore {
+impl Store for StoreConnection {
     fn is_shared(&self) -> bool {
         true
     }
@@ -333,7 +333,7 @@ impl Store for ToStore {
     }
 }
 
-impl VersionedRecords for ToStore {
+impl VersionedRecords for StoreConnection {
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         let key = key.to_owned();
         async move {
@@ -431,7 +431,7 @@ impl VersionedRecords for ToStore {
     }
 }
 
-impl Records for ToStore {
+impl Records for StoreConnection {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
         async move {
@@ -521,7 +521,7 @@ impl Records for ToStore {
     }
 }
 
-impl Apps for ToStore {
+impl Apps for StoreConnection {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
         ready(Ok(Vec::new())).boxed()
     }

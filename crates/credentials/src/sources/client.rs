@@ -23,14 +23,14 @@ use wechat::{ClientError, chain, exchange, is_loopback};
 pub(super) type Results = Needed<SourceSubject>;
 
 /// A client of all services.
-pub(super) struct Wire {
+pub(super) struct SourceClient {
     outside: Client,
     /// For this machine, which no proxy leads to.
     inside: Client,
     timeout: Duration,
 }
 
-impl Wire {
+impl SourceClient {
     pub(super) fn new(timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             let named = Client::builder().user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")));
@@ -58,14 +58,14 @@ impl Wire {
         source: &Source,
         results: &Results,
     ) -> Result<Granted, UpstreamError> {
-        let mut filling = Filling {
+        let mut values = RequestValues {
             results,
             sent: Vec::new(),
         };
-        let request = self.request(source, &mut filling)?;
+        let request = self.request(source, &mut values)?;
         let exchange = async {
             match exchange(request).await {
-                Ok((status, body)) => reply::read(source, status, &body, &filling.sent),
+                Ok((status, body)) => reply::read(source, status, &body, &values.sent),
                 Err(error) if error.is_timeout() => Err(UpstreamError::TimedOut {
                     after: self.timeout,
                 }),
@@ -87,7 +87,7 @@ impl Wire {
     fn request(
         &self,
         source: &Source,
-        filling: &mut Filling<'_>,
+        values: &mut RequestValues<'_>,
     ) -> Result<RequestBuilder, UpstreamError> {
         let unsendable = |cause: &str| UpstreamError::Unsendable {
             cause: cause.to_owned(),
@@ -97,9 +97,9 @@ impl Wire {
             .expose_secret()
             .parse()
             .map_err(|_| unsendable("its url is no address"))?;
-        filling.sent.extend(secrets_of(&url));
+        values.sent.extend(secrets_of(&url));
         if !source.query.is_empty() {
-            let pairs = filling.pairs(&source.query)?;
+            let pairs = values.pairs(&source.query)?;
             url.query_pairs_mut().extend_pairs(
                 pairs
                     .iter()
@@ -114,7 +114,7 @@ impl Wire {
         let mut request = client.request(source.method.clone(), url);
         let mut headers = reqwest::header::HeaderMap::new();
         for (name, template) in &source.headers {
-            let value = filling.text(template)?;
+            let value = values.text(template)?;
             let value = HeaderValue::from_str(value.expose_secret());
             let mut value = value.map_err(|_| {
                 unsendable(&format!("the header {name} would hold what no header may"))
@@ -125,7 +125,7 @@ impl Wire {
         let (media, body) = match &source.body {
             Payload::None => (None, None),
             Payload::Form(form) => {
-                let pairs = filling.pairs(form)?;
+                let pairs = values.pairs(form)?;
                 let mut text = form_urlencoded::Serializer::new(String::new());
                 text.extend_pairs(
                     pairs
@@ -136,7 +136,7 @@ impl Wire {
             }
             Payload::Json(json) => (
                 Some("application/json"),
-                Some(filling.json(json)?.to_string()),
+                Some(values.json(json)?.to_string()),
             ),
             Payload::Text(template) => {
                 let media = headers.get(CONTENT_TYPE);
@@ -146,7 +146,7 @@ impl Wire {
                         .to_ascii_lowercase()
                         .starts_with(FORM.as_bytes())
                 });
-                (Some(FORM), Some(filling.body(template, is_form)?))
+                (Some(FORM), Some(values.body(template, is_form)?))
             }
         };
         if let Some(media) = media {
@@ -194,12 +194,12 @@ fn unfilled(Unfilled { source, path }: Unfilled) -> UpstreamError {
 const LONGEST_WORD: usize = 16;
 
 /// Fills a request's templates and remembers with what.
-struct Filling<'r> {
+struct RequestValues<'r> {
     results: &'r Results,
     sent: Vec<SecretString>,
 }
 
-impl Filling<'_> {
+impl RequestValues<'_> {
     fn field(&self, source: &str, path: &[String]) -> Option<String> {
         let cached = self.results.get(source)?;
         object::field(cached.value().expose_secret(), path).and_then(object::as_text)

@@ -15,7 +15,7 @@ pub const UNAVAILABLE: &str = "该公众号暂时无法提供服务，请稍后�
 /// Why WeChat would not take an answer; the user sees [`UNAVAILABLE`] then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum ReplyFault {
     /// Any status but 200.
     #[error("the answer has the HTTP status {0}, not 200")]
     Status(u16),
@@ -61,7 +61,7 @@ pub enum Trouble {
 
 /// What an answer is held against.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct ReplyCheck<'a> {
     pub(super) token: &'a SecretString,
     pub(super) app_id: &'a AppId,
     /// Of a push that was encrypted.
@@ -72,20 +72,20 @@ pub(super) struct Judge<'a> {
     pub(super) sent: Option<Message>,
 }
 
-impl Judge<'_> {
+impl ReplyCheck<'_> {
     /// The reply in the clear, `None` for `success` and for nothing.
-    pub(super) fn judge(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, Trouble> {
+    pub(super) fn check(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, ReplyFault> {
         if status != 200 {
-            return Err(Trouble::Status(status));
+            return Err(ReplyFault::Status(status));
         }
         if is_receipt(body) {
             return Ok(None);
         }
         let fields = self.read(body)?;
         let reply = match (fields.get("Encrypt"), self.key) {
-            (None, _) if self.mode == PushMode::Safe => return Err(Trouble::Clear),
+            (None, _) if self.mode == PushMode::Safe => return Err(ReplyFault::Clear),
             (None, _) => fields,
-            (Some(_), None) => return Err(Trouble::Sealed),
+            (Some(_), None) => return Err(ReplyFault::Sealed),
             (Some(_), Some(key)) => match self.open(&fields, key)? {
                 // Nothing documents it, but there are SDKs that encrypt `success` too.
                 inside if is_receipt(&inside) => return Ok(None),
@@ -99,18 +99,18 @@ impl Judge<'_> {
 
     /// The elements of a document in the form of the push. We mend what others send; whether WeChat
     /// would, nobody knows.
-    fn read(&self, body: &[u8]) -> Result<Fields, Trouble> {
-        match document(body).map_err(Trouble::Shape)? {
+    fn read(&self, body: &[u8]) -> Result<Fields, ReplyFault> {
+        match document(body).map_err(ReplyFault::Shape)? {
             Document {
                 repaired: Some(fault),
                 ..
-            } => Err(Trouble::Shape(fault)),
-            Document { form, .. } if form != self.form => Err(Trouble::Form),
+            } => Err(ReplyFault::Shape(fault)),
+            Document { form, .. } if form != self.form => Err(ReplyFault::Form),
             Document { fields, .. } => Ok(fields),
         }
     }
 
-    fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, Trouble> {
+    fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, ReplyFault> {
         let [encrypt, signature, timestamp] =
             ["Encrypt", "MsgSignature", "TimeStamp"].map(|name| required(fields, name));
         let (encrypt, signature, timestamp) =
@@ -119,14 +119,14 @@ impl Judge<'_> {
         if !crypt::signature(self.token.expose_secret(), timestamp, nonce, encrypt)
             .matches(signature)
         {
-            return Err(Trouble::Signature);
+            return Err(ReplyFault::Signature);
         }
         key.decrypt(self.app_id, encrypt)
-            .map_err(|_| Trouble::Undecipherable)
+            .map_err(|_| ReplyFault::Undecipherable)
     }
 
     /// A reply goes back the way that the message came.
-    fn address(&self, reply: &Fields) -> Result<(), Trouble> {
+    fn address(&self, reply: &Fields) -> Result<(), ReplyFault> {
         let (to, from) = (
             required(reply, "ToUserName")?,
             required(reply, "FromUserName")?,
@@ -134,10 +134,14 @@ impl Judge<'_> {
         required(reply, "CreateTime")?
             .trim()
             .parse::<u64>()
-            .map_err(|_| Trouble::Missing("CreateTime"))?;
+            .map_err(|_| ReplyFault::Missing("CreateTime"))?;
         match &self.sent {
-            Some(sent) if sent.from != to => Err(Trouble::Misdirected("ToUserName", "came from")),
-            Some(sent) if sent.to != from => Err(Trouble::Misdirected("FromUserName", "was for")),
+            Some(sent) if sent.from != to => {
+                Err(ReplyFault::Misdirected("ToUserName", "came from"))
+            }
+            Some(sent) if sent.to != from => {
+                Err(ReplyFault::Misdirected("FromUserName", "was for"))
+            }
             _ => Ok(()),
         }
     }
@@ -149,7 +153,7 @@ fn is_receipt(body: &[u8]) -> bool {
 }
 
 /// What a reply of its type cannot be without.
-fn content(reply: &Fields) -> Result<(), Trouble> {
+fn content(reply: &Fields) -> Result<(), ReplyFault> {
     let inside = |outer, inner, path| {
         let found = reply
             .get(outer)
@@ -158,12 +162,12 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
         found
             .filter(|text| !text.is_empty())
             .map(|_| ())
-            .ok_or(Trouble::Missing(path))
+            .ok_or(ReplyFault::Missing(path))
     };
     match required(reply, "MsgType")? {
         "text" => match required(reply, "Content")? {
-            content if content.trim().is_empty() => Err(Trouble::Missing("Content")),
-            content if content.len() > 2048 => Err(Trouble::LongText),
+            content if content.trim().is_empty() => Err(ReplyFault::Missing("Content")),
+            content if content.len() > 2048 => Err(ReplyFault::LongText),
             _ => Ok(()),
         },
         "image" => inside("Image", "MediaId", "Image.MediaId"),
@@ -172,15 +176,15 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
         "music" => inside("Music", "ThumbMediaId", "Music.ThumbMediaId"),
         "news" => articles(reply),
         "transfer_customer_service" => Ok(()),
-        other => Err(Trouble::UnknownType(other.to_owned())),
+        other => Err(ReplyFault::UnknownType(other.to_owned())),
     }
 }
 
-fn articles(reply: &Fields) -> Result<(), Trouble> {
+fn articles(reply: &Fields) -> Result<(), ReplyFault> {
     let count: usize = required(reply, "ArticleCount")?
         .trim()
         .parse()
-        .map_err(|_| Trouble::Missing("ArticleCount"))?;
+        .map_err(|_| ReplyFault::Missing("ArticleCount"))?;
     // In JSON they may be a list at once.
     let articles: usize = reply
         .all("Articles")
@@ -188,17 +192,17 @@ fn articles(reply: &Fields) -> Result<(), Trouble> {
         .map(|list| list.all("item").count().max(1))
         .sum();
     match articles {
-        0 => Err(Trouble::Missing("Articles")),
+        0 => Err(ReplyFault::Missing("Articles")),
         articles if articles == count => Ok(()),
-        _ => Err(Trouble::ArticleCount),
+        _ => Err(ReplyFault::ArticleCount),
     }
 }
 
-fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Trouble> {
+fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, ReplyFault> {
     fields
         .text(name)
         .filter(|text| !text.is_empty())
-        .ok_or(Trouble::Missing(name))
+        .ok_or(ReplyFault::Missing(name))
 }
 
 #[cfg(test)]
@@ -226,11 +230,11 @@ mod tests {
         Message::parse(xml.as_bytes()).expect("a message")
     }
 
-    fn judge(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, Trouble> {
+    fn verdict(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, ReplyFault> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let key = (mode != PushMode::Plain).then_some(&key);
         let (form, sent) = (Form::Xml, Some(message()));
-        Judge {
+        ReplyCheck {
             token: &token,
             app_id: &app_id,
             key,
@@ -238,14 +242,14 @@ mod tests {
             form,
             sent,
         }
-        .judge(status, body.as_bytes())
+        .check(status, body.as_bytes())
     }
 
-    fn judge_json(mode: PushMode, body: &str) -> Result<Option<Fields>, Trouble> {
+    fn check_json(mode: PushMode, body: &str) -> Result<Option<Fields>, ReplyFault> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let (form, sent) = (Form::Json, Some(message()));
         let key = (mode != PushMode::Plain).then_some(&key);
-        Judge {
+        ReplyCheck {
             token: &token,
             app_id: &app_id,
             key,
@@ -253,7 +257,7 @@ mod tests {
             form,
             sent,
         }
-        .judge(200, body.as_bytes())
+        .check(200, body.as_bytes())
     }
 
     fn hello() -> String {
@@ -279,12 +283,12 @@ mod tests {
     fn success_and_nothing_are_taken_in_every_mode() {
         for mode in ALL {
             for body in ["success", ""] {
-                assert_eq!(judge(mode, 200, body), Ok(None), "{mode:?} {body:?}");
+                assert_eq!(verdict(mode, 200, body), Ok(None), "{mode:?} {body:?}");
             }
-            assert_eq!(judge(mode, 500, "success"), Err(Trouble::Status(500)));
+            assert_eq!(verdict(mode, 500, "success"), Err(ReplyFault::Status(500)));
         }
         assert_eq!(
-            judge(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")),
+            verdict(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")),
             Ok(None)
         );
     }
@@ -293,17 +297,17 @@ mod tests {
     fn a_reply_comes_in_the_clear_or_sealed_as_the_mode_demands() {
         let (clear, sealed) = (hello(), sealed("QDG6eK", &app(), &hello()));
         let content = |mode, body: &str| {
-            judge(mode, 200, body)
+            verdict(mode, 200, body)
                 .map(|reply| reply.map(|reply| reply.text("Content").map(str::to_owned)))
         };
         let hello = || Ok(Some(Some("Hello".to_owned())));
         assert_eq!(
             ALL.map(|mode| content(mode, &clear)),
-            [hello(), hello(), Err(Trouble::Clear)]
+            [hello(), hello(), Err(ReplyFault::Clear)]
         );
         assert_eq!(
             ALL.map(|mode| content(mode, &sealed)),
-            [Err(Trouble::Sealed), hello(), hello()]
+            [Err(ReplyFault::Sealed), hello(), hello()]
         );
     }
 
@@ -311,27 +315,30 @@ mod tests {
     fn a_sealed_answer_must_be_signed_and_for_this_app() {
         let other_app = AppId::parse("wx5823bf96d3bd56c8").expect("an appid");
         let good = sealed("QDG6eK", &app(), &hello());
-        for (body, trouble) in [
-            (sealed("QDG6eL", &app(), &hello()), Trouble::Signature),
-            (good.replace("1372623149", "1372623148"), Trouble::Signature),
+        for (body, fault) in [
+            (sealed("QDG6eL", &app(), &hello()), ReplyFault::Signature),
+            (
+                good.replace("1372623149", "1372623148"),
+                ReplyFault::Signature,
+            ),
             (
                 good.replace("<TimeStamp>14", "<TimeStamp>15"),
-                Trouble::Signature,
+                ReplyFault::Signature,
             ),
             (
                 good.replace("MsgSignature", "Signature"),
-                Trouble::Missing("MsgSignature"),
+                ReplyFault::Missing("MsgSignature"),
             ),
             (
                 sealed("QDG6eK", &other_app, &hello()),
-                Trouble::Undecipherable,
+                ReplyFault::Undecipherable,
             ),
             (
                 sealed("QDG6eK", &app(), "hello"),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
         ] {
-            assert_eq!(judge(PushMode::Safe, 200, &body), Err(trouble), "{body}");
+            assert_eq!(verdict(PushMode::Safe, 200, &body), Err(fault), "{body}");
         }
     }
 
@@ -360,7 +367,7 @@ mod tests {
         ] {
             let xml = reply.to_xml(&message(), NOW).expect("a reply");
             assert!(
-                matches!(judge(PushMode::Plain, 200, &xml), Ok(Some(_))),
+                matches!(verdict(PushMode::Plain, 200, &xml), Ok(Some(_))),
                 "{xml}"
             );
         }
@@ -376,54 +383,57 @@ mod tests {
                 inside,
             )
         };
-        for (body, trouble) in [
+        for (body, fault) in [
             (
                 "SUCCESS".to_owned(),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
             (
                 "success\n".to_owned(),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
-            (r#"{"errcode":0}"#.to_owned(), Trouble::Form),
+            (r#"{"errcode":0}"#.to_owned(), ReplyFault::Form),
             (
                 hello().replace("Hello", "\u{8}"),
-                Trouble::Shape(MessageError::Character),
+                ReplyFault::Shape(MessageError::Character),
             ),
             (
                 hello().replace("<![CDATA[Hello]]>", "&nbsp;"),
-                Trouble::Shape(MessageError::Entity),
+                ReplyFault::Shape(MessageError::Entity),
             ),
             (
                 hello().replace("Hello", &"x".repeat(2049)),
-                Trouble::LongText,
+                ReplyFault::LongText,
             ),
-            (hello().replace("Hello", " "), Trouble::Missing("Content")),
+            (
+                hello().replace("Hello", " "),
+                ReplyFault::Missing("Content"),
+            ),
             (
                 "<html><body>502</body></html>".to_owned(),
-                Trouble::Shape(MessageError::NotAMessage),
+                ReplyFault::Shape(MessageError::NotAMessage),
             ),
             (
                 hello().replace("[o1]", "[o2]"),
-                Trouble::Misdirected("ToUserName", "came from"),
+                ReplyFault::Misdirected("ToUserName", "came from"),
             ),
             (
                 hello().replace("[gh_1]", "[gh_2]"),
-                Trouble::Misdirected("FromUserName", "was for"),
+                ReplyFault::Misdirected("FromUserName", "was for"),
             ),
             (
                 hello().replace("1409659814", "now"),
-                Trouble::Missing("CreateTime"),
+                ReplyFault::Missing("CreateTime"),
             ),
-            (hello().replace("Hello", ""), Trouble::Missing("Content")),
+            (hello().replace("Hello", ""), ReplyFault::Missing("Content")),
             (
                 hello().replace("[text]", "[txt]"),
-                Trouble::UnknownType("txt".to_owned()),
+                ReplyFault::UnknownType("txt".to_owned()),
             ),
-            (typed(image), Trouble::Missing("Image.MediaId")),
-            (typed(news), Trouble::ArticleCount),
+            (typed(image), ReplyFault::Missing("Image.MediaId")),
+            (typed(news), ReplyFault::ArticleCount),
         ] {
-            assert_eq!(judge(PushMode::Plain, 200, &body), Err(trouble), "{body}");
+            assert_eq!(verdict(PushMode::Plain, 200, &body), Err(fault), "{body}");
         }
     }
     #[test]
@@ -445,31 +455,31 @@ mod tests {
             )
         };
         assert!(
-            matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))),
+            matches!(check_json(PushMode::Plain, &reply), Ok(Some(_))),
             "{reply}"
         );
-        assert_eq!(judge_json(PushMode::Plain, "success"), Ok(None));
+        assert_eq!(check_json(PushMode::Plain, "success"), Ok(None));
         assert!(matches!(
-            judge_json(PushMode::Safe, &sealed(Form::Json, &reply)),
+            check_json(PushMode::Safe, &sealed(Form::Json, &reply)),
             Ok(Some(_))
         ));
-        assert_eq!(judge_json(PushMode::Plain, &hello()), Err(Trouble::Form));
+        assert_eq!(check_json(PushMode::Plain, &hello()), Err(ReplyFault::Form));
         assert_eq!(
-            judge_json(PushMode::Safe, &sealed(Form::Json, &hello())),
-            Err(Trouble::Form)
+            check_json(PushMode::Safe, &sealed(Form::Json, &hello())),
+            Err(ReplyFault::Form)
         );
         assert_eq!(
-            judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)),
-            Err(Trouble::Form)
+            check_json(PushMode::Safe, &sealed(Form::Xml, &reply)),
+            Err(ReplyFault::Form)
         );
-        assert_eq!(judge_json(PushMode::Safe, &reply), Err(Trouble::Clear));
+        assert_eq!(check_json(PushMode::Safe, &reply), Err(ReplyFault::Clear));
         assert_eq!(
-            judge_json(PushMode::Plain, r#"{"errcode":0}"#),
-            Err(Trouble::Missing("ToUserName"))
+            check_json(PushMode::Plain, r#"{"errcode":0}"#),
+            Err(ReplyFault::Missing("ToUserName"))
         );
         assert_eq!(
-            judge_json(PushMode::Plain, &reply.replace("Hello", "")),
-            Err(Trouble::Missing("Content"))
+            check_json(PushMode::Plain, &reply.replace("Hello", "")),
+            Err(ReplyFault::Missing("Content"))
         );
         let news = Reply::News(vec![Article {
             title: "T".to_owned(),
@@ -478,7 +488,7 @@ mod tests {
         .write(&asked, NOW)
         .expect("a reply");
         assert!(
-            matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))),
+            matches!(check_json(PushMode::Plain, &news), Ok(Some(_))),
             "{news}"
         );
     }

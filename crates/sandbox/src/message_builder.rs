@@ -15,14 +15,14 @@ const SUBSCRIBE_EVENTS: [&str; 3] = [
 /// One message or event, without who sends it and when.
 ///
 /// ```
-/// use jsdkd_sandbox::Pushed;
+/// use jsdkd_sandbox::MessageBuilder;
 ///
-/// let text = Pushed::text("Hello");
-/// let scan = Pushed::event("SCAN").key("123").field("Ticket", "T");
-/// let code = Pushed::event("scancode_push").key("K").field("ScanCodeInfo.ScanType", "qrcode").field("ScanCodeInfo.ScanResult", "1");
+/// let text = MessageBuilder::text("Hello");
+/// let scan = MessageBuilder::event("SCAN").key("123").field("Ticket", "T");
+/// let code = MessageBuilder::event("scancode_push").key("K").field("ScanCodeInfo.ScanType", "qrcode").field("ScanCodeInfo.ScanResult", "1");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed(Content);
+pub struct MessageBuilder(Content);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
@@ -50,7 +50,7 @@ pub(super) struct Head<'a> {
     pub(super) msg_id: &'a str,
 }
 
-impl Pushed {
+impl MessageBuilder {
     /// A text.
     pub fn text(content: &str) -> Self {
         Self::of("text").field("Content", content)
@@ -263,12 +263,12 @@ mod tests {
     };
 
     #[track_caller]
-    fn read(pushed: &Pushed) -> Message {
+    fn read(pushed: &MessageBuilder) -> Message {
         read_as(Form::Xml, pushed)
     }
 
     #[track_caller]
-    fn read_as(form: Form, pushed: &Pushed) -> Message {
+    fn read_as(form: Form, pushed: &MessageBuilder) -> Message {
         let text = pushed.write(&HEAD, form);
         let message =
             Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -283,17 +283,19 @@ mod tests {
         let text = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[this is a test]]></Content>\
                     <MsgId>6838218298347397120</MsgId></xml>";
         assert_eq!(
-            Pushed::text("this is a test").write(&HEAD, Form::Xml),
+            MessageBuilder::text("this is a test").write(&HEAD, Form::Xml),
             format!("{start}{text}")
         );
         let event = "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[CLICK]]></Event><EventKey><![CDATA[K]]></EventKey></xml>";
         assert_eq!(
-            Pushed::event("CLICK").key("K").write(&HEAD, Form::Xml),
+            MessageBuilder::event("CLICK")
+                .key("K")
+                .write(&HEAD, Form::Xml),
             format!("{start}{event}"),
             "an event has no MsgId"
         );
         assert_eq!(
-            Pushed::xml("<any>thing").write(&HEAD, Form::Xml),
+            MessageBuilder::xml("<any>thing").write(&HEAD, Form::Xml),
             "<any>thing"
         );
     }
@@ -303,21 +305,21 @@ mod tests {
         let s = str::to_owned;
         for (pushed, body) in [
             (
-                Pushed::text("a]]>b <c>"),
+                MessageBuilder::text("a]]>b <c>"),
                 Body::Text {
                     content: s("a]]>b <c>"),
                     menu_id: None,
                 },
             ),
             (
-                Pushed::image("M"),
+                MessageBuilder::image("M"),
                 Body::Image {
                     pic_url: s("http://mmbiz.qpic.cn/mmbiz_jpg/M/0"),
                     media_id: s("M"),
                 },
             ),
             (
-                Pushed::voice("M").field("Recognition", "你好"),
+                MessageBuilder::voice("M").field("Recognition", "你好"),
                 Body::Voice {
                     media_id: s("M"),
                     format: s("amr"),
@@ -326,21 +328,21 @@ mod tests {
                 },
             ),
             (
-                Pushed::video("M", "T"),
+                MessageBuilder::video("M", "T"),
                 Body::Video {
                     media_id: s("M"),
                     thumb_media_id: s("T"),
                 },
             ),
             (
-                Pushed::short_video("M", "T"),
+                MessageBuilder::short_video("M", "T"),
                 Body::ShortVideo {
                     media_id: s("M"),
                     thumb_media_id: s("T"),
                 },
             ),
             (
-                Pushed::location(23.134521, -113.358803, "L").field("Scale", "20"),
+                MessageBuilder::location(23.134521, -113.358803, "L").field("Scale", "20"),
                 Body::Location {
                     point: Some(Point {
                         latitude: 23.134521,
@@ -351,7 +353,7 @@ mod tests {
                 },
             ),
             (
-                Pushed::link("T", "D", "U"),
+                MessageBuilder::link("T", "D", "U"),
                 Body::Link {
                     title: s("T"),
                     description: s("D"),
@@ -359,18 +361,20 @@ mod tests {
                 },
             ),
             (
-                Pushed::event("unsubscribe"),
+                MessageBuilder::event("unsubscribe"),
                 Body::Event(Event::Unsubscribe),
             ),
             (
-                Pushed::event("SCAN").key("123").field("Ticket", "T"),
+                MessageBuilder::event("SCAN")
+                    .key("123")
+                    .field("Ticket", "T"),
                 Body::Event(Event::Scan {
                     scene: s("123"),
                     ticket: Some(s("T")),
                 }),
             ),
             (
-                Pushed::event("pic_weixin")
+                MessageBuilder::event("pic_weixin")
                     .key("K")
                     .field("SendPicsInfo.Count", "2")
                     .field("SendPicsInfo.PicList.item.PicMd5Sum", "a")
@@ -382,7 +386,7 @@ mod tests {
                 })),
             ),
             (
-                Pushed::of("novel"),
+                MessageBuilder::of("novel"),
                 Body::Unknown {
                     msg_type: s("novel"),
                 },
@@ -402,7 +406,7 @@ mod tests {
     #[test]
     fn a_field_replaces_what_was_there_and_a_list_grows() {
         let message = read(
-            &Pushed::text("a")
+            &MessageBuilder::text("a")
                 .field("Content", "b")
                 .field("FromUserName", "o2")
                 .field("MsgId", "x<1"),
@@ -411,7 +415,7 @@ mod tests {
             r#"{"ToUserName":"gh_1","FromUserName":"o2","CreateTime":"1348831860","MsgType":"text","Content":"b","MsgId":"x<1"}"#
         });
         let list = ["A", "B"].into_iter().fold(
-            Pushed::event("subscribe_msg_popup_event"),
+            MessageBuilder::event("subscribe_msg_popup_event"),
             |pushed, id| {
                 let at = |name| format!("SubscribeMsgPopupEvent.List.{name}");
                 pushed
@@ -432,18 +436,17 @@ mod tests {
     #[test]
     fn json_is_written_as_wechat_writes_it() {
         let head = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860,"MsgType":"#;
-        let popup = ["A", "B"]
-            .into_iter()
-            .fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
-                pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id)
-            });
+        let popup = ["A", "B"].into_iter().fold(
+            MessageBuilder::event("subscribe_msg_popup_event"),
+            |pushed, id| pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id),
+        );
         for (pushed, rest) in [
             (
-                Pushed::text("a\"你"),
+                MessageBuilder::text("a\"你"),
                 r#""text","Content":"a\"你","MsgId":6838218298347397120}"#,
             ),
             (
-                Pushed::event("CLICK").key("1"),
+                MessageBuilder::event("CLICK").key("1"),
                 r#""event","Event":"CLICK","EventKey":"1"}"#,
             ),
             (
@@ -453,6 +456,6 @@ mod tests {
         ] {
             assert_eq!(pushed.write(&HEAD, Form::Json), format!("{head}{rest}"));
         }
-        assert_eq!(Pushed::json("{any").write(&HEAD, Form::Xml), "{any");
+        assert_eq!(MessageBuilder::json("{any").write(&HEAD, Form::Xml), "{any");
     }
 }

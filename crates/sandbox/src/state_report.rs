@@ -9,7 +9,7 @@ use super::world::{TicketKind, TokenKind, World};
 use clock::UnixMillis;
 
 /// The whole state as JSON.
-pub(super) fn survey(state: &State) -> Value {
+pub(super) fn state_report(state: &State) -> Value {
     let world = &state.world;
     let accounts: Map<String, Value> = world
         .accounts
