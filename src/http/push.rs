@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::route::{Call, GET};
-use super::{body, pushed_app};
+use super::{body, push_account};
 use crate::message::{Answer, Delivery, Push, PushFault};
 use credentials::keeper::AccountCredentials;
 use wechat::message::Form;
@@ -21,15 +21,15 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// `POST /wechat/{appid}` and `/wechat`.
 pub(super) async fn post(call: Call<'_>) -> Result<HttpResponse, ApiError> {
-    let credentials = pushed_app::addressed(&call).await?;
+    let credentials = push_account::account_of(&call).await?;
     receive(credentials, call).await
 }
 
 /// `POST /` from a proxy that names the app.
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let app_id =
-        pushed_app::named_by_proxy(call.req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
-    let credentials = pushed_app::find(call.req, call.state, app_id).await?;
+        push_account::named_by_proxy(call.req).ok_or(ApiError::MethodNotAllowed { allow: GET })?;
+    let credentials = push_account::find(call.req, call.state, app_id).await?;
     receive(credentials, call).await
 }
 
@@ -40,7 +40,7 @@ async fn receive(
     let (state, req) = (call.state, call.req);
     let account = &credentials.account;
     let refused = |fault: PushFault| {
-        pushed_app::log_fault(state, req, &account.app_id, &fault);
+        push_account::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
     // WeChat sends no body that is too large or never ends, so it is refused like a wrong

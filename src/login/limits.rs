@@ -9,7 +9,7 @@ use crate::client_network::{ClientNetwork, Shares, levels};
 use clock::Clock;
 
 /// Maximum number of records begun in this process.
-const MOST: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// The share of them that one client network may hold.
 const NETWORK_SHARES: usize = 10;
@@ -17,7 +17,7 @@ const NETWORK_SHARES: usize = 10;
 /// A record, by its kind and its id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Key {
-    Trip(u128),
+    Redirect(u128),
     Scan(u128),
 }
 
@@ -28,7 +28,7 @@ impl Key {
     }
 
     pub(super) fn id(self) -> String {
-        let (Self::Trip(number) | Self::Scan(number)) = self;
+        let (Self::Redirect(number) | Self::Scan(number)) = self;
         format!("{number:032x}")
     }
 }
@@ -76,7 +76,7 @@ impl Limits {
         Self {
             live: Mutex::default(),
             clock,
-            most: MOST,
+            most: MAX_ENTRIES,
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(fill(&limits, 0..100, None, HOUR), 100);
         limits.mark_used(Key::Scan(0));
         limits.settle(Key::Scan(1), HOUR);
-        let newcomer = Key::Trip(7);
+        let newcomer = Key::Redirect(7);
         for oldest in [2, 3] {
             assert_eq!(
                 limits.admit(newcomer, None, MINUTE),
@@ -245,11 +245,11 @@ mod tests {
         assert_eq!(limits.admit(newcomer, None, MINUTE), Room::Made);
         (4..100).for_each(|number| limits.mark_used(Key::Scan(number)));
         assert_eq!(
-            limits.admit(Key::Trip(8), None, MINUTE),
+            limits.admit(Key::Redirect(8), None, MINUTE),
             Room::InsteadOf(newcomer)
         );
         assert_eq!(
-            limits.admit(Key::Trip(8), None, MINUTE),
+            limits.admit(Key::Redirect(8), None, MINUTE),
             Room::None,
             "every record is in use"
         );

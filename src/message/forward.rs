@@ -16,10 +16,10 @@ use wechat::signature;
 use wechat::{ClientError, chain};
 
 /// No answer is longer; a longer one is refused.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How long a back end may take to be connected to.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A back end.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub(super) enum ForwardError {
     TooSlow(Duration),
     #[error("it answered with HTTP {0}")]
     Status(u16),
-    #[error("its answer is longer than {LONGEST_ANSWER} bytes")]
+    #[error("its answer is longer than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
     #[error("WeChat could not show its answer: {0}")]
     Reply(#[from] ReplyError),
@@ -67,7 +67,7 @@ impl Forwarder {
             .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry a follower's words to a host that nobody configured.
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN)
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(30))
             .no_proxy();
         http.build()
@@ -77,7 +77,7 @@ impl Forwarder {
 
     /// Hands `message`, which came as `clear`, to `target`; what it answers is a reply for WeChat,
     /// or nothing.
-    pub(super) async fn hand_to(
+    pub(super) async fn send(
         &self,
         target: &Target,
         account: &Account,
@@ -104,7 +104,7 @@ impl Forwarder {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
                 body.extend_from_slice(&chunk);
-                if body.len() > LONGEST_ANSWER {
+                if body.len() > MAX_ANSWER_BYTES {
                     return Err(ForwardError::TooLong);
                 }
             }

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::forward::{ForwardError, Forwarder};
 use super::outcome::Answer;
-use super::recent::{Case, REMEMBERED, Recent};
+use super::recent_messages::{MessageEntry, RETENTION, RecentMessages};
 use super::rule::Wanted;
-use super::{Delivery, Forward, MessagePolicy, Target, late};
+use super::{Delivery, Forward, MessagePolicy, Target, custom_message};
 use clock::Clock;
 use credentials::keeper::{AccountCredentials, Keeper};
 use credentials::store::{Record, Store, StoreError};
@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_millis(4500);
 const LATE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often an instance looks for the answer that another one is waiting for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A cheap handle on the inbox of all accounts.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ struct Inner {
     forwarder: Forwarder,
     clock: Clock,
     runtime: Handle,
-    recent: Recent,
+    recent: RecentMessages,
     /// How many messages are with back ends, so that a stopping process can wait for them.
     under_way: watch::Sender<usize>,
 }
@@ -59,7 +59,7 @@ impl Inbox {
     /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called
     /// on the runtime that is to do the work.
     pub fn new(store: Arc<dyn Store>, keeper: Keeper, clock: Clock) -> Result<Self, ClientError> {
-        let (forwarder, recent) = (Forwarder::new()?, Recent::new(clock.clone()));
+        let (forwarder, recent) = (Forwarder::new()?, RecentMessages::new(clock.clone()));
         let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
         Ok(Self(Arc::new(Inner {
             store,
@@ -94,7 +94,7 @@ impl Inbox {
                     message: delivery.message,
                     forward,
                 };
-                self.hand_on(job, place).await
+                self.forward_once(job, place).await
             }
         })
     }
@@ -110,13 +110,13 @@ impl Inbox {
         }
     }
 
-    async fn hand_on(&self, job: Job, place: impl Send + 'static) -> Answer {
+    async fn forward_once(&self, job: Job, place: impl Send + 'static) -> Answer {
         let key = format!(
             "message.{}.{}",
             job.credentials.account.app_id,
             job.message.dedup_key()
         );
-        let (case, is_new) = self.0.recent.case(&key);
+        let (case, is_new) = self.0.recent.entry(&key);
         // Whoever only waits for what another delivery is answered holds the place that long.
         let mut place = Some(place);
         if is_new {
@@ -133,8 +133,8 @@ impl Inbox {
     }
 
     /// Brings the case to its end: here, or by waiting for the instance that was first.
-    async fn settle(&self, job: &Job, key: &str, case: &Case) {
-        let is_ours = match self.0.store.take_permit(key, 1, REMEMBERED).await {
+    async fn settle(&self, job: &Job, key: &str, case: &MessageEntry) {
+        let is_ours = match self.0.store.take_permit(key, 1, RETENTION).await {
             Ok(is_ours) => is_ours,
             Err(error) => {
                 // A message that is handed on twice is a lesser evil than one that is lost.
@@ -172,7 +172,13 @@ impl Inbox {
         join(answering, silent).await;
     }
 
-    async fn conclude(&self, job: &Job, key: &str, case: &Case, received: Option<ReceivedReply>) {
+    async fn conclude(
+        &self,
+        job: &Job,
+        key: &str,
+        case: &MessageEntry,
+        received: Option<ReceivedReply>,
+    ) {
         let answer = received.as_ref().map_or(Answer::Nothing, |received| {
             Answer::Reply(received.text.as_str().into())
         });
@@ -192,7 +198,7 @@ impl Inbox {
         let handed = self
             .0
             .forwarder
-            .hand_to(target, account, &job.message, &job.clear, now, patience)
+            .send(target, account, &job.message, &job.clear, now, patience)
             .await;
         handed.unwrap_or_else(|error| {
             // Without its path and query, which may hold secrets.
@@ -221,7 +227,7 @@ impl Inbox {
         };
         let record = Record {
             value: SecretString::from(text),
-            expires_at: self.0.clock.wall().plus(REMEMBERED),
+            expires_at: self.0.clock.wall().plus(RETENTION),
         };
         self.0.store.put(key, &record).await
     }
@@ -235,7 +241,7 @@ impl Inbox {
                     return Answer::Nothing;
                 }
                 Ok(Some(record)) => return Answer::Reply(record.value.expose_secret().into()),
-                Ok(None) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(None) | Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
         Answer::Nothing
@@ -244,7 +250,7 @@ impl Inbox {
     async fn push_late(&self, job: &Job, reply: Option<&Reply>) {
         let account = &job.credentials.account;
         let Some(message) =
-            reply.and_then(|reply| late::as_custom_message(reply, &job.message.from))
+            reply.and_then(|reply| custom_message::from_reply(reply, &job.message.from))
         else {
             tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
             return;

@@ -10,14 +10,14 @@ use wechat::account::AppId;
 use wechat::crypt::EnvelopeKey;
 
 mod answer;
+mod custom_message;
 mod delivery;
 mod echo;
 mod fault;
 mod forward;
 mod inbox;
-mod late;
 mod outcome;
-mod recent;
+mod recent_messages;
 mod rule;
 mod template;
 

@@ -15,7 +15,7 @@ pub use site::Site;
 
 /// Maximum length in bytes of a return address, percent-encoded and with our parameters. The
 /// response headers must fit into nginx's default 4 KiB (`proxy_buffer_size`).
-pub const LONGEST_RETURN: usize = 3600;
+pub const MAX_RETURN_LEN: usize = 3600;
 
 /// Maximum number of decoding passes; more would have no practical effect.
 const DECODINGS: usize = 3;
@@ -91,7 +91,7 @@ pub enum RedirectError {
     Malformed(&'static str),
     /// The address is longer than proxies and browsers accept.
     #[error(
-        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
+        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {MAX_RETURN_LEN} work everywhere, so shorten them"
     )]
     TooLong(usize),
     /// The account lists no site.

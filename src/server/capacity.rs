@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// A client that takes nothing of what it was sent for this long is gone, or holds our memory on
 /// purpose.
 #[cfg(target_os = "linux")]
-const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Files for everything that is no caller's connection, however few the process may open: logs,
 /// listeners, stores, the way to WeChat.
@@ -75,7 +75,7 @@ fn files_for(_: u32) -> Option<u64> {
 pub(super) fn bound_silence(connection: &TcpStream) {
     #[cfg(target_os = "linux")]
     {
-        let millis = u32::try_from(TAKEN_WITHIN.as_millis()).unwrap_or(u32::MAX);
+        let millis = u32::try_from(ACCEPT_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
         // Refused, the connection is as good as it was.
         rustix::net::sockopt::set_tcp_user_timeout(connection, millis).ok();
     }

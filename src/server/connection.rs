@@ -31,10 +31,10 @@ mod stream;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The headers of a request must arrive within this time.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client that is told to close may take to do so.
-const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers that the dispatcher collects before it writes. With one piece more of an answer and what
 /// the client sent, this is most of what a connection holds.
@@ -74,8 +74,8 @@ where
             async move { signal.notified().await }
         })
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEADERS_WITHIN)
-        .client_disconnect_timeout(DISCONNECT_WITHIN)
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER)
         .on_connect_ext(|stream: &BoundedStream, data| {
             data.insert::<SharedFlow>(Rc::clone(stream.flow()));

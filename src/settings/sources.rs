@@ -11,8 +11,8 @@ use super::presets::{Filled, PRESETS, Place, Preset};
 use super::reader::{At, did_you_mean};
 use super::templates::Templates;
 use credentials::sources::{
-    Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle,
-    Template,
+    DependencyError, Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet,
+    Success, Template,
 };
 
 const KNOWN: [&str; 11] = [
@@ -47,7 +47,7 @@ pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
     };
     for tangle in tangles {
         // A missing source is already a fault where it is named, or has a fault of its own.
-        if let Tangle::Cycle(round) = &tangle
+        if let DependencyError::Cycle(round) = &tangle
             && let Some((_, at)) = section
                 .members()
                 .find(|(name, _)| Some(*name) == round.first().map(String::as_str))

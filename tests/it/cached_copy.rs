@@ -20,7 +20,7 @@ use wechat::credential::CredentialKind;
 
 use crate::store_contract::{record, value};
 use crate::support::app::APP;
-use crate::support::keeping::{Instance, TIMEOUT, World, account, client, eventually};
+use crate::support::keepers::{Instance, TIMEOUT, World, account, client, eventually};
 
 const KEY: &str = "wx0123456789abcdef.token";
 const HOUR: Duration = Duration::from_secs(3600);

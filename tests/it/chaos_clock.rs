@@ -13,7 +13,7 @@ use crate::support::app::{APP, APP_SECRET};
 use crate::support::databases;
 use crate::support::faketime::WallClock;
 use crate::support::fleet::{Fleet, PROCESSES, TOKEN, cold, figure};
-use crate::support::load::{Asker, query};
+use crate::support::load::{LoadClient, query};
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::redis::RedisServer;
 
@@ -153,7 +153,7 @@ async fn one_process_with_a_file_takes_a_clock_set_back_and_forth_for_no_time_th
     let process = Process::start(folder.path(), &[], &clock.variables())
         .listening()
         .await;
-    let asker = Asker::new(&sandbox, vec![process.url.clone()]);
+    let asker = LoadClient::new(&sandbox, vec![process.url.clone()]);
     let begun = Instant::now();
     // Set forth it ends what is held, as far as a calendar can tell, so that each time one call
     // more is made; set back it lengthens nothing.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use sandbox::Fault;
 use serde_json::json;
 
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{Fleet, LEASE, PROCESSES, TOKEN, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
-use crate::support::toxic::{Link, Mood};
 
 /// While a leader holds the lease the callers of the others wait as long as WeChat may take, and
 /// hear of that.
@@ -170,7 +170,7 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
     );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
-    links[0].set(Mood::Delay(LEASE + Duration::from_secs(2)));
+    links[0].set(LinkState::Delay(LEASE + Duration::from_secs(2)));
     let granted = leader.await.expect("our own task");
     assert!(
         granted.is_good(),
@@ -184,7 +184,7 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
     }
     let theirs = fleet.token(1, &app).await;
     assert_ne!(Some(&theirs), granted.value.as_ref());
-    links[0].set(Mood::Pass);
+    links[0].set(LinkState::Pass);
     // What is late stays late.
     links[0].arrived().await;
     assert_eq!(
@@ -245,7 +245,7 @@ async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
-    links[0].set(Mood::Cut);
+    links[0].set(LinkState::Cut);
     let unsaved = leader.await.expect("our own task");
     assert!(unsaved.is_good(), "{unsaved:?}");
     // Lost, as by a failover of Redis: the next one need not wait for its end.
@@ -260,7 +260,7 @@ async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     );
     let later = fleet.token(1, &app).await;
     assert_ne!(unsaved.value.as_ref(), Some(&later));
-    links[0].set(Mood::Pass);
+    links[0].set(LinkState::Pass);
     fleet.convergence(&app, &later).await.within(
         Duration::from_secs(2),
         "a value that could not be written, beside a later one",

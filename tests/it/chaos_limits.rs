@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{APP_SECRET, signed_v2};
 use crate::support::fleet::{AIR, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::programs;
 

@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::APP;
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{AIR, Fleet, PROCESSES, TOKEN, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
-use crate::support::toxic::{Link, Mood};
 
 /// Our own bound for one request to Redis.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
     let load = fleet.load();
     links
         .iter()
-        .for_each(|link| link.set(Mood::Delay(Duration::from_millis(250))));
+        .for_each(|link| link.set(LinkState::Delay(Duration::from_millis(250))));
     load.more(60).await;
     let begun = Instant::now();
     let asked: Vec<_> = (0..PROCESSES)
@@ -160,7 +160,7 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
 
 /// One of the three loses Redis in this way, while WeChat refuses the value that all hold. Once the
 /// way is free it takes it within a pause, unless it is in the middle of something.
-async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
+async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
@@ -197,7 +197,7 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
         fleet.rotate(2, APP, &before).await.value.as_ref(),
         Some(&after)
     );
-    links[2].set(Mood::Pass);
+    links[2].set(LinkState::Pass);
     let healing = Instant::now();
     while fleet.token(2, APP).await != after {
         // An attempt to connect is three requests, and a look that was waiting for it another one.
@@ -235,13 +235,18 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
  {
-    one_loses_redis(Mood::Cut, Duration::ZERO, "one process cut off from redis").await;
+    one_loses_redis(
+        LinkState::Cut,
+        Duration::ZERO,
+        "one process cut off from redis",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
     one_loses_redis(
-        Mood::HalfOpen,
+        LinkState::HalfOpen,
         STORE_TIMEOUT,
         "one process with a half-open redis",
     )
@@ -251,7 +256,7 @@ async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same() {
     one_loses_redis(
-        Mood::SwallowAfter(40),
+        LinkState::SwallowAfter(40),
         STORE_TIMEOUT,
         "one process whose requests are cut in two",
     )

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::sql_store::install;
 use crate::support::app::APP;
 use crate::support::databases::{self, DatabaseServer};
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{Fleet, PROCESSES, cold, figure};
-use crate::support::toxic::{Link, Mood};
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
@@ -56,7 +56,7 @@ async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused
 }
 
 /// One of the three loses the database in this way.
-async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
+async fn one_loses_mariadb(mood: LinkState, in_the_middle: Duration, what: &str) {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -94,7 +94,7 @@ async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
         (before, &after),
         "who is cut off cannot know better"
     );
-    links[2].set(Mood::Pass);
+    links[2].set(LinkState::Pass);
     fleet.convergence(APP, &after).await.within(
         NEAR + 3 * in_the_middle,
         &format!("{what}: until it has what the others renewed"),
@@ -122,7 +122,7 @@ async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
 async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
  {
     one_loses_mariadb(
-        Mood::Cut,
+        LinkState::Cut,
         Duration::ZERO,
         "one process cut off from mariadb",
     )
@@ -132,7 +132,7 @@ async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
     one_loses_mariadb(
-        Mood::HalfOpen,
+        LinkState::HalfOpen,
         STORE_TIMEOUT,
         "one process with a half-open mariadb",
     )

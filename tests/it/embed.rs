@@ -9,7 +9,7 @@ use serde_json::json;
 use sha1::{Digest, Sha1};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{dead_address, eventually};
+use crate::support::keepers::{dead_address, eventually};
 use crate::support::redis::RedisServer;
 
 async fn wechat() -> jsdkd::Sandbox {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use wechat::WechatError;
 use wechat::account::TokenApi;
 
-use crate::support::keeping::{TIMEOUT, World, account, client, dead_address};
+use crate::support::keepers::{TIMEOUT, World, account, client, dead_address};
 
 const TOKEN: &str = "/cgi-bin/token";
 

@@ -20,7 +20,7 @@ use crate::oauth::{SITE, one_site};
 use crate::store_contract::{record, value};
 use crate::support::app::{APP, APP_SECRET, lay};
 use crate::support::fleet::figure;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
 
 const HOUR: Duration = Duration::from_secs(3600);

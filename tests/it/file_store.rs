@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::store_contract::{app, keeps_the_contract, record, value};
 use crate::support::app::{APP, TestApp};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clock::Clock;
 use credentials::store::{MemoryStore, Store};
 use futures_util::future::join_all;
-use jsdkd::login::{Beginner, Logins, Opened, Polled, Scanned};
+use jsdkd::login::{Logins, NewScan, Polled, Requester, Scanned};
 use reqwest::Method;
 use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::sql_store::{install, sqlite};
 use crate::support::app::{APP, Response, TestApp, lay};
 use crate::support::databases;
 use crate::support::fleet::figure;
-use crate::support::keeping::{account, client, eventually};
+use crate::support::keepers::{account, client, eventually};
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::redis::RedisServer;
 use crate::support::visitor::{Browser, parameter};
@@ -59,8 +59,8 @@ async fn bring(app: &TestApp, login: &Login, code: &str, from: &str) -> Response
     .await
 }
 
-fn shop() -> Beginner {
-    Beginner::BackEnd("shop.example.com".to_owned())
+fn shop() -> Requester {
+    Requester::BackEnd("shop.example.com".to_owned())
 }
 
 /// What the QR code carries as its `state`.
@@ -475,7 +475,7 @@ async fn a_full_pool_gives_its_oldest_unused_login_up() {
     for _ in oldest.len()..100_000 {
         begin_one().await;
     }
-    let look = async |login: &Opened| {
+    let look = async |login: &NewScan| {
         logins
             .poll(&login.uuid, Duration::ZERO, None)
             .await

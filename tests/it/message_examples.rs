@@ -10,7 +10,7 @@ use wechat::message::Message;
 use crate::messages::with;
 use crate::support::app::TestApp;
 use crate::support::backend::Backend;
-use crate::support::pushing::{event, message, push, said, text};
+use crate::support::deliveries::{event, message, push, said, text};
 
 fn page(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use wechat::crypt;
 
 use crate::support::app::Response;
+use crate::support::deliveries::{
+    AES_KEY, TOKEN, plain_query, sealed, sealed_json, text, timestamp,
+};
 use crate::support::process::{Process, folder, settings, until};
-use crate::support::pushing::{AES_KEY, TOKEN, plain_query, sealed, sealed_json, text, timestamp};
 
 const PLAIN: &str = "wxplain";
 const SAFE: &str = "wxsafe";

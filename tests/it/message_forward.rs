@@ -11,10 +11,10 @@ use wechat::signature;
 use crate::messages::with;
 use crate::support::app::{APP, TestApp, lay};
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, TOKEN, content, deliver, event, message, opened, plain_query, push, said, sealed, text,
 };
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::visitor::parameter;
 

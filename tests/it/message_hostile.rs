@@ -5,7 +5,9 @@ use serde_json::json;
 
 use crate::messages::with;
 use crate::support::app::{APP, Response, TestApp};
-use crate::support::pushing::{AES_KEY, deliver, message, plain_query, push, said, sealed, text};
+use crate::support::deliveries::{
+    AES_KEY, deliver, message, plain_query, push, said, sealed, text,
+};
 
 /// The refusal, without what differs between any two answers.
 fn refusal(answer: &Response) -> (u16, String, String) {
@@ -130,7 +132,7 @@ async fn every_hostile_envelope_is_refused_alike() {
             .next()
             .unwrap();
         let signature =
-            wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt)
+            wechat::crypt::signature(crate::support::deliveries::TOKEN, timestamp, "n-1", encrypt)
                 .text();
         let rest = query.split("msg_signature=").next().unwrap();
         (

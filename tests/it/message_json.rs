@@ -8,7 +8,7 @@ use wechat::message::Message;
 use crate::messages::with;
 use crate::support::app::{APP, TestApp};
 use crate::support::backend::Backend;
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, content, deliver, event, json_reply, message, opened_json, plain_query, push, said,
     sealed_json, text,
 };

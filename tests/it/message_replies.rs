@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::messages::with;
 use crate::support::app::TestApp;
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
+use crate::support::deliveries::{TOKEN, event, json_reply, plain_query, push, said, text};
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, until};
-use crate::support::pushing::{TOKEN, event, json_reply, plain_query, push, said, text};
 
 /// A reply with `inside` after the common elements.
 fn reply(inside: &str) -> String {

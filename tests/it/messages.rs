@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, TOKEN, content, deliver, event, message, opened, plain_query, push, said, sealed, text,
 };
 

@@ -8,8 +8,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, TestApp, signed_v1, signed_v2};
+use crate::support::fake_server::{Guard, serve};
 use crate::support::nginx::Nginx;
-use crate::support::standin::{Guard, serve};
 
 /// What nginx stands before: a server that answers with what reached it.
 async fn upstream() -> (SocketAddr, Guard) {

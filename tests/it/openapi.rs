@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::hub;
 use crate::support::app::TestApp;
-use crate::support::keeping::dead_address;
+use crate::support::keepers::dead_address;
 use crate::support::pip::Python;
 
 /// What pip installs, once for each target folder.

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use crate::hub;
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, signed_v2};
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
+use crate::support::deliveries::{self, push, text};
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
-use crate::support::pushing::{self, push, text};
 use crate::support::service::Service;
 
 const OTHER: &str = "wxfedcba9876543210";
@@ -142,8 +142,7 @@ async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again
     let backend = Backend::answering("success");
     backend.order(|orders| orders.after = Duration::from_secs(1));
     let rules = json!([{ "on": "text", "match": "^rule", "reply": { "text": "at once" } }, { "on": "*", "forward": backend.url }]);
-    let apps =
-        json!([{ "key": APP, "secret": APP_SECRET, "token": pushing::TOKEN, "messages": rules }]);
+    let apps = json!([{ "key": APP, "secret": APP_SECRET, "token": deliveries::TOKEN, "messages": rules }]);
     let app = TestApp::with(json!({ "apps": apps, "server": { "maxWaiting": 1 } })).await;
     let refused = async {
         eventually("the first is with the back end", async || {
@@ -152,7 +151,7 @@ async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again
         .await;
         overloaded(&push(&app, &text("second", 2)).await);
         assert_eq!(
-            pushing::said(&push(&app, &text("rule", 3)).await),
+            deliveries::said(&push(&app, &text("rule", 3)).await),
             "at once"
         );
     };

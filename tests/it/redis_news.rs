@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use wechat::account::TokenApi;
 
 use crate::store_contract::{has_lease, record, release, renews};
-use crate::support::keeping::{World, eventually};
+use crate::support::keepers::{World, eventually};
 use crate::support::redis::{RedisCluster, RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -16,7 +16,7 @@ use wechat::account::{Account, AppId, Keep, TokenApi};
 use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, TestApp, signed_v2};
-use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::keepers::{World, account, client, dead_address, eventually};
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";

@@ -13,7 +13,7 @@ use wechat::account::{Account, Keep, TokenApi};
 use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{Instance, World, account};
+use crate::support::keepers::{Instance, World, account};
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";

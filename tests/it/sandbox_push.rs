@@ -18,8 +18,8 @@ use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Body, Envelope, Form, Message, MessageError, Reply, sealed_reply_as};
 use wechat::signature;
 
+use crate::support::fake_server;
 use crate::support::process::{Ended, folder, run};
-use crate::support::standin;
 
 const APP: &str = "wx5823bf96d3bd56c7";
 const TOKEN: &str = "marker-push-token";
@@ -119,7 +119,7 @@ const MODES: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::S
 
 #[tokio::test]
 async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
         let answer = push(&to(
             server,
@@ -155,7 +155,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
 
 #[tokio::test]
 async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
         let mut hello = to(server, "/echo", mode, MessageBuilder::text("你好 \" & <b>"));
         hello.form = Form::Json;
@@ -195,7 +195,7 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
 
 #[tokio::test]
 async fn who_when_and_which_can_be_chosen() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let mut chosen = to(
         server,
         "/echo",
@@ -223,7 +223,7 @@ async fn who_when_and_which_can_be_chosen() {
 
 #[tokio::test]
 async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     use PushMode::{Plain, Safe};
     for (path, mode, fault) in [
         ("/clear", Safe, ReplyFault::Clear),
@@ -330,7 +330,7 @@ async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
 
 #[tokio::test]
 async fn no_answer_is_an_error_that_names_no_address() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let mut late = to(server, "/late", PushMode::Plain, MessageBuilder::text("a"));
     late.deadline = Duration::from_millis(100);
     let error = push(&late).await.expect_err("no answer");
@@ -371,7 +371,7 @@ async fn pushed(to: &str, kind: &str, rest: &[&str]) -> Ended {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_prints_what_was_sent_and_the_answer() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let echo = format!("http://{server}/echo");
     let key = ["--aes-key", KEY];
     for (kind, rest, sent, said) in [
@@ -465,7 +465,7 @@ async fn the_command_prints_what_was_sent_and_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_sends_a_file_as_it_is() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let (folder, to) = (folder(), format!("http://{server}/echo"));
     let raw = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oRaw</FromUserName><CreateTime>1</CreateTime>\
                <MsgType>text</MsgType><Content>raw</Content></xml>";
@@ -486,7 +486,7 @@ async fn the_command_sends_a_file_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     for (path, part) in [
         ("/html", "neither `success`, nor empty"),
         ("/error", "HTTP status 502"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clock::Clock;
 use credentials::store::{StoreConfig, open, redis};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use jsdkd::login::{Beginner, Logins, Polled};
+use jsdkd::login::{Logins, Polled, Requester};
 use reqwest::Method;
 use sandbox::Answer;
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::scan_login::{begin, scan};
 use crate::store_contract::record;
 use crate::support::app::{APP, Response, TestApp};
-use crate::support::keeping::{client, eventually};
+use crate::support::keepers::{client, eventually};
 use crate::support::redis::RedisServer;
 
 /// A poll looks by itself twice a second, so of nine not all but one are so quick by chance.
@@ -108,8 +108,8 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     let login = begin(&app).await;
     let mut ids = vec![login.uuid.clone()];
     for _ in 1..100 {
-        let beginner = Beginner::BackEnd("shop.example.com".to_owned());
-        ids.push(logins.open_scan(APP, beginner, None).await.unwrap().uuid);
+        let requester = Requester::BackEnd("shop.example.com".to_owned());
+        ids.push(logins.open_scan(APP, requester, None).await.unwrap().uuid);
     }
     let before = reads(&redis);
     let polls: FuturesUnordered<_> = (0..POLLS)

@@ -17,8 +17,8 @@ use wechat::account::TokenApi;
 
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::backend::Backend;
-use crate::support::keeping::{World, account, client, dead_address, eventually};
-use crate::support::pushing;
+use crate::support::deliveries;
+use crate::support::keepers::{World, account, client, dead_address, eventually};
 use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
 use crate::{hub, scan_login};
@@ -557,7 +557,7 @@ async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
         "marker-new-token-77ff",
         "marker-code-7700",
         "marker-user-7701",
-        pushing::AES_KEY,
+        deliveries::AES_KEY,
     ];
     let [secret, token, code, user, aes_key] = silent;
     let silent = silent.map(str::to_owned);
@@ -626,30 +626,30 @@ async fn no_message_shows_its_keys_or_what_a_follower_said() {
             .replace("http://", "http://user:marker-backend-password-77f8@")
     );
     let rules = json!([{ "on": "text", "forward": forward, "late": "push" }, { "on": "event", "reply": { "text": "{absent}" } }]);
-    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": pushing::TOKEN, "aesKey": pushing::AES_KEY, "mode": "plain", "messages": rules }]);
+    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": deliveries::TOKEN, "aesKey": deliveries::AES_KEY, "mode": "plain", "messages": rules }]);
     let app = start(json!({ "apps": apps })).await;
     let silent = [
         said,
-        pushing::TOKEN,
-        pushing::AES_KEY,
+        deliveries::TOKEN,
+        deliveries::AES_KEY,
         "marker-backend-key-77f7",
         "marker-backend-password-77f8",
     ]
     .map(str::to_owned);
     for status in [200, 302, 500] {
         backend.order(|orders| orders.status = status);
-        let answer = pushing::push(&app, &pushing::text(said, status.into())).await;
+        let answer = deliveries::push(&app, &deliveries::text(said, status.into())).await;
         assert_eq!(answer.body, "success");
     }
-    let dead = pushing::push(&app, &pushing::event("CLICK", said)).await;
+    let dead = deliveries::push(&app, &deliveries::event("CLICK", said)).await;
     assert_answer_silent("an empty reply", &dead, &silent);
-    let (query, body) = pushing::sealed(said, APP, "n-1");
+    let (query, body) = deliveries::sealed(said, APP, "n-1");
     assert_answer_silent(
         "a refusal",
-        &pushing::deliver(&app, "/wechat", &query, &body).await,
+        &deliveries::deliver(&app, "/wechat", &query, &body).await,
         &silent,
     );
-    assert_answer_silent("a refusal", &pushing::push(&app, said).await, &silent);
+    assert_answer_silent("a refusal", &deliveries::push(&app, said).await, &silent);
     app.stop().await;
     assert_silent("the log", &logs().text(), &silent);
 }

@@ -9,7 +9,7 @@ use crate::sql_store::{bare, install};
 use crate::store_contract::{record, value};
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases::DatabaseServer;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

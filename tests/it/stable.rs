@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wechat::account::TokenApi;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{World, eventually};
+use crate::support::keepers::{World, eventually};
 
 const STABLE: &str = "/cgi-bin/stable_token";
 

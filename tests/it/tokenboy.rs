@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{dead_address, eventually};
+use crate::support::keepers::{dead_address, eventually};
 use crate::support::redis::RedisServer;
 use crate::support::service::{Service, errcode, pair};
 

@@ -18,8 +18,8 @@ use wechat::message::{
 
 use crate::messages;
 use crate::support::app::{self, TestApp};
+use crate::support::deliveries;
 use crate::support::pip::Python;
-use crate::support::pushing;
 
 /// What pip installs, once for each target folder.
 const PACKAGES: [&str; 7] = [
@@ -515,7 +515,7 @@ async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/wechatpy/backend.py");
     let mut child = Behind(
         wechatpy
-            .python(&[script, pushing::TOKEN])
+            .python(&[script, deliveries::TOKEN])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),
@@ -525,12 +525,13 @@ async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
         .read_line(&mut port)
         .unwrap();
     let rules = json!([{ "on": "*", "forward": format!("http://127.0.0.1:{}/", port.trim()) }]);
-    let settings = json!({ "aesKey": pushing::AES_KEY, "mode": "compatible", "messages": rules });
+    let settings =
+        json!({ "aesKey": deliveries::AES_KEY, "mode": "compatible", "messages": rules });
     let app = TestApp::with(messages::with(settings)).await;
-    let (query, body) = pushing::sealed(&pushing::text("你好 <&>", 1), app::APP, "n-1");
-    let answer = pushing::deliver(&app, "/wechat", &query, &body).await;
+    let (query, body) = deliveries::sealed(&deliveries::text("你好 <&>", 1), app::APP, "n-1");
+    let answer = deliveries::deliver(&app, "/wechat", &query, &body).await;
     assert_eq!(
-        pushing::content(&pushing::opened(&answer, app::APP)),
+        deliveries::content(&deliveries::opened(&answer, app::APP)),
         "wechatpy heard 你好 <&> from oUser"
     );
 }

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 
 use crate::settings::{faults, good};
 use crate::support::app::{APP, Response, TestApp, config_of};
-use crate::support::keeping::dead_address;
+use crate::support::keepers::dead_address;
 use crate::support::redis::RedisServer;
 
 const CORP: &str = "ww0123456789abcdef";

@@ -13,9 +13,9 @@ use crate::sql_store::{bare, install};
 use crate::sql_wetoken::{create_wetokens_tables, insert};
 use crate::support::app::{APP, Response, TestApp, config_of};
 use crate::support::databases::{self, DatabaseServer};
-use crate::support::keeping::eventually;
+use crate::support::deliveries;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, run, settings};
-use crate::support::pushing;
 use crate::support::redis::RedisServer;
 use crate::wetoken::{granted, refused, succeeded, with};
 
@@ -236,7 +236,7 @@ async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let app = without_apps(json!({ "cache": { "file": file } })).await;
     let form = format!(
         "appid={NEW}&secret={SECRET}&token=t1&aesKey={}",
-        pushing::AES_KEY
+        deliveries::AES_KEY
     );
     let posted = app
         .request(Method::POST, "/wechat/app/create")
@@ -469,11 +469,11 @@ async fn a_new_app_has_a_message_server_too() {
     let app = without_apps(json!({})).await;
     let create = format!(
         "/wechat/app/create?appid={NEW}&secret=s&token={}&aesKey={}",
-        pushing::TOKEN,
-        pushing::AES_KEY
+        deliveries::TOKEN,
+        deliveries::AES_KEY
     );
     succeeded(&app.get(&create).await);
-    let signature = signature::push(pushing::TOKEN, "1589203758", "n-9").text();
+    let signature = signature::push(deliveries::TOKEN, "1589203758", "n-9").text();
     let check = |signature: &str| {
         format!("/wechat/{NEW}?signature={signature}&timestamp=1589203758&nonce=n-9&echostr=hello")
     };
@@ -482,16 +482,18 @@ async fn a_new_app_has_a_message_server_too() {
         .await
         .problem(401, "bad_push_signature");
     let address = format!("/wechat/{NEW}");
-    let (query, body) = pushing::sealed(&pushing::text("hi", 1), NEW, "n-1");
+    let (query, body) = deliveries::sealed(&deliveries::text("hi", 1), NEW, "n-1");
     assert_eq!(
-        pushing::deliver(&app, &address, &query, &body).await.body,
+        deliveries::deliver(&app, &address, &query, &body)
+            .await
+            .body,
         "success"
     );
-    let plain = pushing::deliver(
+    let plain = deliveries::deliver(
         &app,
         &address,
-        &pushing::plain_query(0, "n-2"),
-        &pushing::text("hi", 2),
+        &deliveries::plain_query(0, "n-2"),
+        &deliveries::text("hi", 2),
     )
     .await;
     plain.problem(401, "bad_push_signature");
@@ -503,7 +505,7 @@ const ALL: [(&str, &str); 8] = [
     ("appid", NEW),
     ("secret", SECRET),
     ("token", "t1"),
-    ("aesKey", pushing::AES_KEY),
+    ("aesKey", deliveries::AES_KEY),
     ("mchid", "1900000109"),
     ("payKey", "8934e7d15453e97507ef794cf7b0519d"),
     ("subAppid", "wx8888888888888888"),

@@ -8,7 +8,7 @@ use crate::sql_store::install;
 use crate::sql_wetoken::create_wetokens_tables;
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::wetoken::{refused, succeeded, with};
 
 const SEND: &str = "/cgi-bin/message/template/send";

@@ -65,18 +65,18 @@ impl InvariantChecker {
     }
 
     /// Something goes wrong, with effects until `until`.
-    pub(crate) fn trouble(&mut self, until: u64) {
+    pub(crate) fn disturbed_until(&mut self, until: u64) {
         self.calm_since = self.calm_since.max(until);
     }
 
     /// The store has lost its last moments, leases included.
-    pub(crate) fn fails_over(&mut self, now: u64) {
+    pub(crate) fn on_failover(&mut self, now: u64) {
         self.failed_over_at = Some(now);
-        self.trouble(now);
+        self.disturbed_until(now);
     }
 
     /// Whether WeChat, the store and all hosts are well now.
-    pub(crate) fn calm_is(&mut self, is_calm: bool) {
+    pub(crate) fn set_calm(&mut self, is_calm: bool) {
         self.is_calm = is_calm;
     }
 
@@ -139,7 +139,7 @@ impl InvariantChecker {
 
     /// A caller reports `value` of `app` as refused by WeChat. It counts if it is true and was
     /// received: a caller that gets an error knows that it was not.
-    pub(crate) fn hears(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
+    pub(crate) fn on_answer(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
         if self.calm_for(now) > 0
             && wechat.owner(value) == Some(app)
             && wechat.dead_since(value, now).is_some()
@@ -149,7 +149,7 @@ impl InvariantChecker {
     }
 
     /// A caller who asked at `since` was given `value`, which is dead if `dead_since` says so.
-    pub(crate) fn hands_out(
+    pub(crate) fn on_granted(
         &mut self,
         value: u64,
         since: u64,
@@ -158,7 +158,7 @@ impl InvariantChecker {
         storage: &Storage,
     ) {
         self.tally.handed_out += 1;
-        self.took(since, now);
+        self.on_duration(since, now);
         let Some(dead_since) = wechat.dead_since(value, since) else {
             return;
         };
@@ -187,9 +187,9 @@ impl InvariantChecker {
     }
 
     /// A caller who asked at `since` was given nothing.
-    pub(crate) fn refuses(&mut self, why: &str, since: u64, now: u64) {
+    pub(crate) fn on_refused(&mut self, why: &str, since: u64, now: u64) {
         self.tally.refused += 1;
-        self.took(since, now);
+        self.on_duration(since, now);
         let calm = self.calm_for(since);
         if calm > SERVED_AFTER {
             self.breach(now, || {
@@ -198,7 +198,7 @@ impl InvariantChecker {
         }
     }
 
-    fn took(&mut self, since: u64, now: u64) {
+    fn on_duration(&mut self, since: u64, now: u64) {
         let calm = self.calm_for(now);
         self.tally.calm += u64::from(calm > SERVED_AFTER);
         if now - since > ANSWERED_WITHIN && calm > now - since {
@@ -207,7 +207,7 @@ impl InvariantChecker {
     }
 
     /// What WeChat counted in a day.
-    pub(crate) fn bills(&mut self, wechat: &WeChat, now: u64) {
+    pub(crate) fn check_calls(&mut self, wechat: &WeChat, now: u64) {
         for (app, books) in &wechat.books {
             let Calls {
                 tokens,

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 use wechat::credential::CredentialKind;
 
-use super::faults::{Plan, Trouble};
+use super::faults::{FaultKind, Plan};
 use super::host::{APPS, Fleet};
 use super::transport::number;
 use super::world::World;
@@ -37,7 +37,7 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
         };
         let world = Arc::new(World::new(plan.seed, hosts, 0));
         let fleet = Arc::new(Fleet::new(&world, &plan));
-        world.state().invariants.calm_is(true);
+        world.state().invariants.set_calm(true);
         acts(Scene {
             world: Arc::clone(&world),
             fleet,
@@ -95,12 +95,12 @@ impl Scene {
         ))
     }
 
-    pub(crate) fn begins(&self, trouble: Trouble) {
-        self.world.state().weather.push(trouble);
+    pub(crate) fn begins(&self, trouble: FaultKind) {
+        self.world.state().active_faults.push(trouble);
     }
 
-    pub(crate) fn ends(&self, trouble: Trouble) {
-        self.world.state().weather.retain(|is| *is != trouble);
+    pub(crate) fn ends(&self, trouble: FaultKind) {
+        self.world.state().active_faults.retain(|is| *is != trouble);
     }
 
     pub(crate) async fn pass(&self, millis: u64) {

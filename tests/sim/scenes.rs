@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wechat::credential::CredentialKind;
 
-use super::faults::Trouble;
+use super::faults::FaultKind;
 use super::host::APPS;
 use super::scene::{BASIC, STABLE, scene};
 use super::world::{HOUR, MINUTE, SECOND};
@@ -15,10 +15,10 @@ fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
     for app in APPS {
         scene(2, async |scene| {
             let dead = scene.token(0, app).await.unwrap();
-            scene.begins(Trouble::StoreDown);
+            scene.begins(FaultKind::StoreDown);
             scene.pass(2 * SECOND).await;
             scene.rotate(0, app, dead).await.unwrap_err();
-            scene.ends(Trouble::StoreDown);
+            scene.ends(FaultKind::StoreDown);
             scene.pass(30 * SECOND).await;
             assert_ne!(scene.stored(app), dead, "{app}: nobody asked again");
             assert_eq!(scene.token(1, app).await.unwrap(), scene.newest(app));
@@ -86,9 +86,9 @@ fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
     for app in APPS {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();
-            scene.begins(Trouble::WechatDeaf);
+            scene.begins(FaultKind::WechatDeaf);
             scene.rotate(0, app, first).await.unwrap_err();
-            scene.ends(Trouble::WechatDeaf);
+            scene.ends(FaultKind::WechatDeaf);
             assert_ne!(
                 scene.newest(app),
                 first,
@@ -139,7 +139,7 @@ fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
         let counted = Arc::new(std::sync::Mutex::new(0));
         let told = Arc::clone(&counted);
         scene(hosts, async move |scene| {
-            scene.begins(Trouble::WechatBusy);
+            scene.begins(FaultKind::WechatBusy);
             let end = scene.world.now() + 4 * HOUR;
             while scene.world.now() < end {
                 for host in 0..hosts {
@@ -180,7 +180,7 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
             scene.fleet.crash(1);
             scene.token(0, BASIC).await.unwrap();
             scene.pass(HOUR).await;
-            scene.begins(Trouble::StoreSlow);
+            scene.begins(FaultKind::StoreSlow);
             scene.fleet.start(1);
             let moved = async {
                 scene.pass(delay).await;
@@ -205,11 +205,11 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
 fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one() {
     scene(2, async |scene| {
         // On stable it works without a store; its value must be written back.
-        scene.begins(Trouble::StoreDown);
+        scene.begins(FaultKind::StoreDown);
         let first = scene.token(0, STABLE).await.unwrap();
         let until = scene.world.now() + 40 * SECOND;
         scene.world.state().hosts[0].frozen_until = until;
-        scene.ends(Trouble::StoreDown);
+        scene.ends(FaultKind::StoreDown);
         assert_eq!(scene.token(1, STABLE).await.unwrap(), first);
         scene.pass(5 * SECOND).await;
         let second = scene.rotate(1, STABLE, first).await.unwrap();
@@ -225,7 +225,7 @@ fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one
 #[test]
 fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
     scene(2, async |scene| {
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         let end = scene.world.now() + 10 * MINUTE;
         while scene.world.now() < end {
             scene.token(0, BASIC).await.unwrap_err();
@@ -234,7 +234,7 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
         // It is frozen while the other one renews.
         let until = scene.world.now() + 62 * SECOND;
         scene.world.state().hosts[0].frozen_until = until;
-        scene.ends(Trouble::WechatBusy);
+        scene.ends(FaultKind::WechatBusy);
         scene.pass(MINUTE + SECOND).await;
         let token = scene.token(1, BASIC).await.unwrap();
         scene.pass(5 * SECOND).await;
@@ -242,9 +242,9 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
             (scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC)),
             (token, token)
         );
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         scene.rotate(0, BASIC, token).await.unwrap_err();
-        scene.ends(Trouble::WechatBusy);
+        scene.ends(FaultKind::WechatBusy);
         scene.pass(5 * SECOND).await;
         assert_ne!(
             scene.rotate(0, BASIC, token).await.unwrap(),
@@ -279,7 +279,7 @@ fn what_has_ended_stays_ended_though_the_store_keeps_it_longer() {
         scene.token(0, BASIC).await.unwrap();
         scene.token(1, BASIC).await.unwrap();
         scene.fleet.crash(0);
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         scene.pass(scene.kept_for(BASIC) - SECOND).await;
         scene.keep_for(BASIC, 5 * MINUTE);
         scene.pass(10 * SECOND).await;

@@ -33,7 +33,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             let mut state = world.state();
             state.storage.is_careless = is_careless;
             state.diary.lines = is_read.then(Vec::new);
-            state.invariants.calm_is(true);
+            state.invariants.set_calm(true);
         }
         let fleet = Arc::new(Fleet::new(&world, &plan));
         let caller = |number| Caller::new(&world, &fleet, number);
@@ -42,9 +42,9 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             tokio::spawn(caller(first).back_end(app));
             tokio::spawn(caller(first + 1).back_end(app));
             tokio::spawn(caller(first + 2).page(app));
-            tokio::spawn(caller(first + 3).crowd(app));
+            tokio::spawn(caller(first + 3).callers(app));
         }
-        tokio::spawn(caller(99).vandal());
+        tokio::spawn(caller(99).outside_writer());
         let events = plan.events();
         let (conducted, conductor) = (Arc::clone(&world), Arc::clone(&fleet));
         tokio::spawn(async move { faults::conduct(&conducted, &conductor, events).await });
@@ -52,7 +52,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             tokio::time::sleep(Duration::from_millis(day * DAY - world.now())).await;
             let mut state = world.state();
             let (state, now) = (&mut *state, world.now());
-            state.invariants.bills(&state.wechat, now);
+            state.invariants.check_calls(&state.wechat, now);
             if state.invariants.breach.is_some() || state.storage.set_back.is_some() {
                 break;
             }

@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
 use wechat::{Request, Transport, WechatError};
 
-use super::faults::Trouble;
+use super::faults::FaultKind;
 use super::host::BEGINNING;
 use super::storage::{Process, Storage};
 use super::wechat::{Said, WeChat};
@@ -116,7 +116,7 @@ impl Transport for WechatTransport {
                     .sends(&question, self.process, &state.storage, &state.wechat, now);
             }
             world.alive(self.process).await;
-            world.perhaps_hold_up(self.process);
+            world.maybe_hold_up(self.process);
             let answer = self.carry(question).await;
             world.alive(self.process).await;
             answer
@@ -134,43 +134,43 @@ impl WechatTransport {
         let (is_flaky, trouble) = {
             let state = world.state();
             let plain = [
-                Trouble::WechatDown,
-                Trouble::WechatHangs,
-                Trouble::WechatBusy,
-                Trouble::WechatGarbage,
-                Trouble::WechatDeaf,
+                FaultKind::WechatDown,
+                FaultKind::WechatHangs,
+                FaultKind::WechatBusy,
+                FaultKind::WechatGarbage,
+                FaultKind::WechatDeaf,
             ];
             (
-                state.is(&Trouble::WechatFlaky),
+                state.is(&FaultKind::WechatFlaky),
                 plain.into_iter().find(|trouble| state.is(trouble)),
             )
         };
         let trouble = match trouble {
             None if is_flaky && world.chance(0.5) => {
-                let one = world.state().dice.random_range(0..5);
+                let one = world.state().rng.random_range(0..5);
                 Some(
                     [
-                        Trouble::WechatDown,
-                        Trouble::WechatHangs,
-                        Trouble::WechatBusy,
-                        Trouble::WechatGarbage,
-                        Trouble::WechatDeaf,
+                        FaultKind::WechatDown,
+                        FaultKind::WechatHangs,
+                        FaultKind::WechatBusy,
+                        FaultKind::WechatGarbage,
+                        FaultKind::WechatDeaf,
                     ][one],
                 )
             }
             other => other,
         };
         match trouble {
-            Some(Trouble::WechatDown) => {
+            Some(FaultKind::WechatDown) => {
                 world.travel(1, 300).await;
                 Err(lost())
             }
-            Some(Trouble::WechatHangs) => std::future::pending().await,
-            Some(Trouble::WechatBusy) => {
+            Some(FaultKind::WechatHangs) => std::future::pending().await,
+            Some(FaultKind::WechatBusy) => {
                 world.travel(20, 600).await;
                 Ok((200, br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec()))
             }
-            Some(Trouble::WechatGarbage) => {
+            Some(FaultKind::WechatGarbage) => {
                 world.travel(20, 600).await;
                 Ok((502, b"<html>502 Bad Gateway</html>".to_vec()))
             }
@@ -239,18 +239,18 @@ impl StoreConnection {
         };
         let (world, process) = (Arc::clone(&self.world), self.process);
         if operation == "write" {
-            world.perhaps_hold_up(process);
+            world.maybe_hold_up(process);
         }
         world.alive(process).await;
         let (is_down, hangs, is_slow, is_flaky) = {
             let state = world.state();
-            let cut_off = state.is(&Trouble::CutOff(process.host));
-            let is_down = state.is(&Trouble::StoreDown);
+            let cut_off = state.is(&FaultKind::CutOff(process.host));
+            let is_down = state.is(&FaultKind::StoreDown);
             (
                 is_down,
-                cut_off || state.is(&Trouble::StoreHangs),
-                state.is(&Trouble::StoreSlow),
-                state.is(&Trouble::StoreFlaky),
+                cut_off || state.is(&FaultKind::StoreHangs),
+                state.is(&FaultKind::StoreSlow),
+                state.is(&FaultKind::StoreFlaky),
             )
         };
         let answer = if is_down {
@@ -292,7 +292,7 @@ impl StoreConnection {
         };
         world.alive(process).await;
         if operation == "write" {
-            world.perhaps_lose();
+            world.maybe_lose();
         }
         answer
     }

@@ -15,7 +15,7 @@ const KEPT: usize = 200;
 const LONGEST: usize = 64 * 1024;
 
 /// More than any upload that WeChat takes.
-const MOST: u64 = 64 << 20;
+const MAX_BODY_BYTES: u64 = 64 << 20;
 
 /// One call as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Received {
         let (mut bytes, mut hash, mut whole) = (Vec::new(), Sha256::new(), true);
         while let Some(chunk) = payload.next().await {
             match chunk {
-                Ok(chunk) if bytes.len() as u64 + chunk.len() as u64 <= MOST => {
+                Ok(chunk) if bytes.len() as u64 + chunk.len() as u64 <= MAX_BODY_BYTES => {
                     hash.update(&chunk);
                     bytes.extend_from_slice(&chunk);
                 }

@@ -13,10 +13,10 @@ use super::bounded::Bounded;
 use super::refusal::Refusal;
 
 /// All media together; the oldest are forgotten.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// How many used codes of mini-programs are remembered.
-const MOST_CODES: usize = 10_000;
+const MAX_CODES: usize = 10_000;
 
 /// What the everyday calls leave behind.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Default for Kept {
         Self {
             media: Library::default(),
             menus: BTreeMap::new(),
-            codes: Bounded::new(MOST_CODES),
+            codes: Bounded::new(MAX_CODES),
         }
     }
 }
@@ -58,7 +58,7 @@ impl Library {
     pub(super) fn add(&mut self, id: &str, media: Media) {
         self.bytes += media.bytes.len();
         self.files.push_back((id.to_owned(), media));
-        while self.bytes > MOST_BYTES
+        while self.bytes > MAX_BYTES
             && let Some((_, oldest)) = self.files.pop_front()
         {
             self.bytes -= oldest.bytes.len();

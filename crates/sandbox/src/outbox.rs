@@ -17,7 +17,7 @@ const KEPT: usize = 100;
 const REMEMBERED: usize = 10_000;
 
 /// The longest text, in bytes.
-const LONGEST_TEXT: usize = 2048;
+const MAX_TEXT_LEN: usize = 2048;
 
 /// The number in WeChat's own example, from which ours count on.
 const FIRST_NUMBER: u64 = 200_228_332;
@@ -140,7 +140,7 @@ fn check_custom(message: &Value) -> Result<(), Refusal> {
         }
     };
     match kind {
-        "text" if text(inside, "content").len() > LONGEST_TEXT => Err(Refusal::TOO_LONG),
+        "text" if text(inside, "content").len() > MAX_TEXT_LEN => Err(Refusal::TOO_LONG),
         "text" => needs("content", Refusal::EMPTY_CONTENT),
         "image" | "voice" | "video" | "mpnews" => needs("media_id", Refusal::BAD_MEDIA),
         "music" => needs("thumb_media_id", Refusal::BAD_MEDIA),

@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const TRIES: u32 = 3;
 
 /// No reply is longer; more of an answer is not read.
-const LONGEST_BODY: usize = 64 * 1024;
+const MAX_BODY_LEN: usize = 64 * 1024;
 
 /// Sends `push` and hands back what the message server says to it.
 ///
@@ -246,7 +246,7 @@ impl Push {
             form: self.form(),
             sent,
         };
-        let judged = if body.len() > LONGEST_BODY {
+        let judged = if body.len() > MAX_BODY_LEN {
             Err(ReplyFault::TooLong)
         } else {
             reply_check.check(status, &body)
@@ -339,7 +339,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), re
     let (status, mut body) = (response.status().as_u16(), Vec::new());
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST_BODY {
+        if body.len() > MAX_BODY_LEN {
             break;
         }
     }

@@ -5,8 +5,8 @@ use super::route::Route;
 
 mod begin;
 mod callback;
+mod cookie;
 mod redeem;
-mod trip;
 mod user;
 
 pub(super) use redeem::redeem;

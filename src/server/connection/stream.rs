@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::HEADERS_WITHIN;
+use super::HEADERS_TIMEOUT;
 use super::flow::Flow;
 use crate::http::HangUp;
 
@@ -171,7 +171,7 @@ impl BoundedStream {
         }
         let timeout = self
             .head_timeout
-            .get_or_insert_with(|| Box::pin(sleep(HEADERS_WITHIN)));
+            .get_or_insert_with(|| Box::pin(sleep(HEADERS_TIMEOUT)));
         if timeout.as_mut().poll(context).is_ready() {
             context.waker().wake_by_ref();
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::app::{APP, APP_SECRET, signed_v2};
 use super::faketime::WallClock;
-use super::load::{Answer, Asker, Load, config, query};
+use super::load::{Answer, Load, LoadClient, config, query};
 use super::process::{Process, folder, settings, write_settings};
 
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -42,7 +42,7 @@ const COLD: usize = 40;
 pub(crate) struct Fleet {
     pub(crate) sandbox: Sandbox,
     members: Vec<Member>,
-    asker: Asker,
+    asker: LoadClient,
     _running: RunningSandbox,
 }
 
@@ -160,7 +160,7 @@ impl Fleet {
             Member { folder, clock, process }
         });
         let members = join_all(members).await;
-        let asker = Asker::new(
+        let asker = LoadClient::new(
             &sandbox,
             members
                 .iter()

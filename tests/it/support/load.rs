@@ -31,7 +31,7 @@ pub(crate) struct Load {
 impl Load {
     /// Thirty requests a second over all processes, for tokens and for signed configurations, until
     /// it is stopped.
-    pub(crate) fn start(asker: &Asker) -> Self {
+    pub(crate) fn start(asker: &LoadClient) -> Self {
         let (asker, seen) = (asker.clone(), watch::Sender::new(Vec::new()));
         let (stop, mut stopped) = watch::channel(());
         let kept = seen.clone();
@@ -156,13 +156,13 @@ impl Answer {
 
 /// Asks processes and judges what they say.
 #[derive(Clone)]
-pub(crate) struct Asker {
+pub(crate) struct LoadClient {
     sandbox: Sandbox,
     client: reqwest::Client,
     urls: Arc<Mutex<Vec<String>>>,
 }
 
-impl Asker {
+impl LoadClient {
     /// Of the processes at these addresses, which have their credentials from that sandbox.
     pub(crate) fn new(sandbox: &Sandbox, urls: Vec<String>) -> Self {
         let client = reqwest::Client::builder()

@@ -171,7 +171,7 @@ fn secrets_of(url: &Url) -> Vec<SecretString> {
         .path_segments()
         .into_iter()
         .flatten()
-        .filter(|segment| segment.len() >= LONGEST_WORD);
+        .filter(|segment| segment.len() >= MAX_WORD_LEN);
     let plain =
         |part| SecretString::from(percent_decode_str(part).decode_utf8_lossy().into_owned());
     let shown = segments.chain(url.password()).map(plain);
@@ -191,7 +191,7 @@ fn unfilled(Unfilled { source, path }: Unfilled) -> UpstreamError {
 }
 
 /// A path segment of this length or more may be a key.
-const LONGEST_WORD: usize = 16;
+const MAX_WORD_LEN: usize = 16;
 
 /// Fills a request's templates and remembers with what.
 struct RequestValues<'r> {

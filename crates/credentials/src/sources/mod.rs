@@ -31,7 +31,7 @@ mod template;
 pub use error::{SourceError, UpstreamError};
 pub use reqwest::Method;
 pub use reqwest::header::HeaderName;
-pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
+pub use source::{DependencyError, Expires, JsonTemplate, Payload, Source, SourceSet, Success};
 pub use template::{Template, TemplateError};
 
 use client::SourceClient;

@@ -12,7 +12,7 @@ const ARTICLES_FOR_A_MESSAGE: usize = 1;
 const ARTICLES_FOR_AN_EVENT: usize = 8;
 
 /// The longest text that WeChat shows, in bytes of UTF-8.
-const LONGEST_TEXT: usize = 2048;
+const MAX_TEXT_LEN: usize = 2048;
 
 /// An answer. No answer at all is the word `success` in place of any XML.
 /// Source: WeChat, 被动回复用户消息.
@@ -89,7 +89,7 @@ pub enum ReplyError {
     #[error("the reply has no {0}")]
     Empty(&'static str),
     /// A text beyond WeChat's limit.
-    #[error("the reply's Content has {0} bytes; WeChat shows {LONGEST_TEXT} at most")]
+    #[error("the reply's Content has {0} bytes; WeChat shows {MAX_TEXT_LEN} at most")]
     TooLong(usize),
     /// Nobody to answer: no user caused the push.
     #[error("the push names no sender or no recipient, so it cannot be answered")]
@@ -208,7 +208,7 @@ impl Reply {
         };
         match self {
             _ if is_empty => Err(ReplyError::Empty(name)),
-            Self::Text { content } if legal(content).len() > LONGEST_TEXT => {
+            Self::Text { content } if legal(content).len() > MAX_TEXT_LEN => {
                 Err(ReplyError::TooLong(legal(content).len()))
             }
             _ => Ok(()),

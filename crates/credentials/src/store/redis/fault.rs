@@ -98,13 +98,13 @@ pub(super) fn said(error: &RedisError) -> String {
         .filter_map(|words| detail.find(words))
         .min()
         .map_or(detail, |at| &detail[..at]);
-    let is_short = |word: &&str| word.len() <= LONGEST_WORD;
+    let is_short = |word: &&str| word.len() <= MAX_WORD_LEN;
     let words = detail
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty());
     let words: Vec<&str> = words
         .map(|word| Some(word).filter(is_short).unwrap_or("…"))
-        .take(MOST_WORDS)
+        .take(MAX_WORDS)
         .collect();
     format!("{} {}", first.code(), words.join(" "))
         .trim_end_matches([' ', ','])
@@ -115,9 +115,9 @@ pub(super) fn said(error: &RedisError) -> String {
 const ARGUMENTS: [&str; 2] = ["with args", "args beginning"];
 
 /// Tokens, tickets and secrets are longer.
-const LONGEST_WORD: usize = 24;
+const MAX_WORD_LEN: usize = 24;
 
-const MOST_WORDS: usize = 30;
+const MAX_WORDS: usize = 30;
 
 /// Whether the error repeats this text.
 pub(super) fn quotes(error: &RedisError, text: &str) -> bool {

@@ -13,7 +13,7 @@ use super::driver::Driver;
 use clock::{Clock, SteadyMillis};
 
 /// What rests longer is closed: firewalls forget such connections without a word.
-const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// Hands out connections made by one set of options.
 pub(super) struct Pool<O: ConnectOptions<Connection: Driver + Sized>> {
@@ -60,7 +60,7 @@ impl<O: ConnectOptions<Connection: Driver + Sized>> Pool<O> {
     async fn connection(&self) -> Result<O::Connection, Error> {
         while let Some((mut connection, since)) = self.rested() {
             // The server may have restarted meanwhile; nobody's request shall find out.
-            if since.until(self.clock.steady()) < LONGEST_REST && connection.ping().await.is_ok() {
+            if since.until(self.clock.steady()) < MAX_IDLE && connection.ping().await.is_ok() {
                 return Ok(connection);
             }
         }

@@ -13,7 +13,7 @@ use super::fault::is_duplicate;
 use super::session::Session;
 
 /// The longest name that the table takes; it is part of a key, and an old MySQL indexes no more.
-pub(super) const LONGEST_NAME: u32 = 180;
+pub(super) const MAX_NAME_LEN: u32 = 180;
 
 /// The most that one sweep deletes: more than comes in between two, and little enough for nobody to
 /// wait.
@@ -25,7 +25,7 @@ pub(super) const ROUNDS: u32 = 5;
 
 /// The name of `key` in the table: the key itself, or what stands for a very long one.
 fn name_of(key: &str) -> Cow<'_, str> {
-    if key.len() <= LONGEST_NAME as usize {
+    if key.len() <= MAX_NAME_LEN as usize {
         return key.into();
     }
     let hash = Sha256::digest(key.as_bytes());
@@ -259,7 +259,7 @@ mod tests {
         let long = |end: char| format!("message.wx1.{}{end}", "x".repeat(300));
         assert_eq!(name_of("oauth.trip.1"), "oauth.trip.1");
         assert!(
-            name_of(&long('a')).len() <= LONGEST_NAME as usize
+            name_of(&long('a')).len() <= MAX_NAME_LEN as usize
                 && name_of(&long('a')) != name_of(&long('b'))
         );
     }

@@ -3,7 +3,7 @@
 //! out today, ours are longer.
 
 use super::dialect::Dialect;
-use super::records::LONGEST_NAME;
+use super::records::MAX_NAME_LEN;
 
 /// A table as we need it.
 pub(super) struct Table {
@@ -109,7 +109,7 @@ pub(super) const TABLES: [Table; 5] = [
     Table {
         name: "jsdkd_record",
         columns: &[
-            column("name", Kind::Text(LONGEST_NAME)),
+            column("name", Kind::Text(MAX_NAME_LEN)),
             column("kind", Kind::Text(8)),
             column("value", Kind::Long),
             column("owner", Kind::Perhaps(64)),

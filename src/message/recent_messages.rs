@@ -13,26 +13,26 @@ use clock::{Clock, SteadyMillis};
 /// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself
 /// repeats within some seconds, but what somebody recorded must not reach a back end a second time
 /// either.
-pub(super) const REMEMBERED: Duration = Duration::from_secs(11 * 60);
+pub(super) const RETENTION: Duration = Duration::from_secs(11 * 60);
 
 /// Messages remembered at once; beyond them the oldest are forgotten.
-const MOST: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// What was seen lately.
-pub(super) struct Recent {
+pub(super) struct RecentMessages {
     seen: Mutex<Seen>,
     clock: Clock,
 }
 
 #[derive(Default)]
 struct Seen {
-    by_key: HashMap<String, Case>,
+    by_key: HashMap<String, MessageEntry>,
     order: VecDeque<(SteadyMillis, String)>,
 }
 
 /// One message and what came of it, as soon as something did.
 #[derive(Clone)]
-pub(super) struct Case(Arc<watch::Sender<State>>);
+pub(super) struct MessageEntry(Arc<watch::Sender<State>>);
 
 #[derive(Clone, Debug, Default)]
 enum State {
@@ -43,7 +43,7 @@ enum State {
     Answered(Answer),
 }
 
-impl Recent {
+impl RecentMessages {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             seen: Mutex::default(),
@@ -52,10 +52,12 @@ impl Recent {
     }
 
     /// The case of `key`, and whether it is new.
-    pub(super) fn case(&self, key: &str) -> (Case, bool) {
+    pub(super) fn entry(&self, key: &str) -> (MessageEntry, bool) {
         let now = self.clock.steady();
         let mut seen = self.seen();
-        while seen.order.front().is_some_and(|(ends, _)| *ends <= now) || seen.order.len() >= MOST {
+        while seen.order.front().is_some_and(|(ends, _)| *ends <= now)
+            || seen.order.len() >= MAX_ENTRIES
+        {
             if let Some((_, key)) = seen.order.pop_front() {
                 seen.by_key.remove(&key);
             }
@@ -63,9 +65,9 @@ impl Recent {
         if let Some(case) = seen.by_key.get(key) {
             return (case.clone(), false);
         }
-        let case = Case(Arc::new(watch::Sender::default()));
+        let case = MessageEntry(Arc::new(watch::Sender::default()));
         seen.by_key.insert(key.to_owned(), case.clone());
-        seen.order.push_back((now.plus(REMEMBERED), key.to_owned()));
+        seen.order.push_back((now.plus(RETENTION), key.to_owned()));
         (case, true)
     }
 
@@ -74,7 +76,7 @@ impl Recent {
     }
 }
 
-impl Case {
+impl MessageEntry {
     /// The answer, if it comes within `patience`; afterwards it is given up for all who ask.
     pub(super) async fn answer(&self, patience: Duration) -> Option<Answer> {
         let mut states = self.0.subscribe();
@@ -117,9 +119,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeated_delivery_gets_the_first_answer() {
-        let recent = Recent::new(Clock::manual(UnixMillis(0)));
-        let (first, new) = recent.case("a");
-        let (second, again) = recent.case("a");
+        let recent = RecentMessages::new(Clock::manual(UnixMillis(0)));
+        let (first, new) = recent.entry("a");
+        let (second, again) = recent.entry("a");
         assert_eq!((new, again), (true, false));
         assert!(first.settle(&Answer::Silence));
         assert!(matches!(
@@ -130,13 +132,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_given_up_is_late_and_stays_unanswered() {
-        let recent = Recent::new(Clock::manual(UnixMillis(0)));
-        let (case, _) = recent.case("a");
+        let recent = RecentMessages::new(Clock::manual(UnixMillis(0)));
+        let (case, _) = recent.entry("a");
         assert!(case.answer(Duration::from_millis(1)).await.is_none());
         assert!(!case.settle(&Answer::Silence));
         assert!(
             recent
-                .case("a")
+                .entry("a")
                 .0
                 .answer(Duration::from_secs(5))
                 .await
@@ -148,15 +150,15 @@ mod tests {
     #[test]
     fn what_is_too_old_to_be_believed_is_forgotten() {
         let clock = Clock::manual(UnixMillis(0));
-        let recent = Recent::new(clock.clone());
-        assert!(recent.case("a").1);
-        clock.advance(REMEMBERED - Duration::from_secs(1));
-        assert!(!recent.case("a").1);
+        let recent = RecentMessages::new(clock.clone());
+        assert!(recent.entry("a").1);
+        clock.advance(RETENTION - Duration::from_secs(1));
+        assert!(!recent.entry("a").1);
         clock.advance(Duration::from_secs(2));
-        assert!(recent.case("a").1);
-        assert!((0..MOST + 10).all(|number| recent.case(&number.to_string()).1));
+        assert!(recent.entry("a").1);
+        assert!((0..MAX_ENTRIES + 10).all(|number| recent.entry(&number.to_string()).1));
         assert!(
-            recent.seen().by_key.len() <= MOST && recent.case("0").1,
+            recent.seen().by_key.len() <= MAX_ENTRIES && recent.entry("0").1,
             "the oldest are forgotten"
         );
     }

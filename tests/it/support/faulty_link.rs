@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// What the link does to those who use it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Mood {
+pub(crate) enum LinkState {
     Pass,
     /// What is asked arrives so much later; answers come back at once.
     Delay(Duration),
@@ -33,8 +33,8 @@ pub(crate) enum Mood {
 /// A link to one server. Ends with its value.
 pub(crate) struct Link {
     address: SocketAddr,
-    mood: watch::Sender<Mood>,
-    /// How many bytes [`Mood::SwallowAfter`] still lets through.
+    mood: watch::Sender<LinkState>,
+    /// How many bytes [`LinkState::SwallowAfter`] still lets through.
     left: Arc<AtomicU64>,
     /// How many pieces are on their way.
     carried: watch::Sender<usize>,
@@ -47,7 +47,7 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (mood, left, carried) = (
-            watch::Sender::new(Mood::Pass),
+            watch::Sender::new(LinkState::Pass),
             Arc::new(AtomicU64::new(0)),
             watch::Sender::new(0),
         );
@@ -87,8 +87,8 @@ impl Link {
         self.address.port()
     }
 
-    pub(crate) fn set(&self, mood: Mood) {
-        if let Mood::SwallowAfter(bytes) = mood {
+    pub(crate) fn set(&self, mood: LinkState) {
+        if let LinkState::SwallowAfter(bytes) = mood {
             self.left.store(bytes, Ordering::SeqCst);
         }
         self.mood.send_replace(mood);
@@ -113,7 +113,7 @@ impl Drop for Link {
 /// What all connections of a link share.
 #[derive(Clone)]
 struct Road {
-    moods: watch::Receiver<Mood>,
+    moods: watch::Receiver<LinkState>,
     left: Arc<AtomicU64>,
     carried: watch::Sender<usize>,
 }
@@ -123,7 +123,7 @@ async fn carry(near: TcpStream, port: u16, road: Road) {
     let mut until_cut = road.moods.clone();
     let cut = pin!(async move {
         // An error means that the link is gone.
-        drop(until_cut.wait_for(|mood| *mood == Mood::Cut).await);
+        drop(until_cut.wait_for(|mood| *mood == LinkState::Cut).await);
     });
     let talk = pin!(async move {
         let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else {
@@ -159,9 +159,9 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_as
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let (mood, mut passed, mut due) = (*road.moods.borrow(), read, Instant::now());
             match (mood, is_asking) {
-                (Mood::Delay(by), true) => due += by,
-                (Mood::HalfOpen, _) => passed = 0,
-                (Mood::SwallowAfter(_), true) => {
+                (LinkState::Delay(by), true) => due += by,
+                (LinkState::HalfOpen, _) => passed = 0,
+                (LinkState::SwallowAfter(_), true) => {
                     let take = |left: u64| Some(left.saturating_sub(read as u64));
                     let before = road
                         .left

@@ -18,7 +18,7 @@ use wechat::account::AppId;
 const APP_ID: &str = "x-wechat-appid";
 
 /// The account in the path, or the first one in the settings if the path names none.
-pub(super) async fn addressed(call: &Call<'_>) -> Result<Arc<AccountCredentials>, ApiError> {
+pub(super) async fn account_of(call: &Call<'_>) -> Result<Arc<AccountCredentials>, ApiError> {
     match call.app_id() {
         "" => {
             let first = call

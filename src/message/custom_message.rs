@@ -7,7 +7,7 @@ use wechat::message::{Article, Reply};
 
 /// The JSON of a customer-service message to `to_user` that says what `reply` says; `None` when
 /// there is none that does. Source: 客服接口-发消息.
-pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> {
+pub(super) fn from_reply(reply: &Reply, to_user: &str) -> Option<String> {
     let (kind, content) = match reply {
         Reply::Text { content } => ("text", json!({ "content": content })),
         Reply::Image { media_id } => ("image", json!({ "media_id": media_id })),
@@ -63,7 +63,7 @@ mod tests {
     use wechat::message::Music;
 
     fn said(reply: &Reply) -> Option<Value> {
-        as_custom_message(reply, "o1").map(|text| serde_json::from_str(&text).expect("JSON"))
+        from_reply(reply, "o1").map(|text| serde_json::from_str(&text).expect("JSON"))
     }
 
     #[test]
