@@ -1,5 +1,5 @@
-//! All the wiring: from a proven `Config` to a running server and back to rest. Shared state is
-//! built once, here, outside the factory that each worker thread runs.
+//! Wires everything together: from a valid `Config` to a running server, and its shutdown. State
+//! shared by all workers is built here, once.
 
 use std::future::Future;
 use std::io;
@@ -32,28 +32,28 @@ mod openings;
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The chosen store cannot be opened.
+    /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The HTTPS client cannot be set up.
+    /// The HTTPS client could not be created.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The system's trusted roots cannot be used.
-    #[error("the trusted roots of this system cannot be read ({0}); install ca-certificates")]
+    /// The system's root certificates could not be loaded.
+    #[error("this system's root certificates cannot be read ({0}); install ca-certificates")]
     Tls(io::Error),
-    /// The address cannot be listened on.
+    /// The address could not be bound.
     #[error(
-        "cannot listen on {address}: {source}; choose another server.port, or stop what listens there"
+        "cannot listen on {address}: {source}; choose another server.port, or stop the program that uses it"
     )]
     Bind {
         /// The address.
         address: String,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A server that listens and answers.
+/// A bound server.
 pub struct Server {
     address: SocketAddr,
     state: web::Data<AppState>,
@@ -65,22 +65,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store, starts the keeper and listens. Must be called on a multi-threaded tokio
-    /// runtime: it does the keeper's work, while the workers that answer requests have runtimes of
-    /// their own.
+    /// Opens the store, starts the keeper and binds the address. Must be called on a multi-threaded
+    /// tokio runtime, which runs the keeper; the workers that answer requests have their own
+    /// runtimes.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         Self::bind_with(config, Clock::system(), None).await
     }
 
-    /// As [`Server::bind`], by a clock of the caller's and with the demo's pages if there is to be
-    /// a demo.
+    /// Like [`Server::bind`], with a given clock and, if `demo` is set, the demo's pages.
     pub async fn bind_with(
         config: Config,
         clock: Clock,
         demo: Option<Demo>,
     ) -> Result<Self, StartError> {
-        // A second installation fails and changes nothing, which is what a second server in one
-        // process wants.
+        // A second installation fails without changing anything, which is fine for a second server
+        // in one process.
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -109,7 +108,7 @@ impl Server {
                 config.wechat.timeout,
             )
         };
-        // Two, because whoever asks /token may have all of the first and none of WeCom's.
+        // Kept apart, because a caller of `/token` may read all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
         let ahead = sources
@@ -199,18 +198,19 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the port that the system chose when the configured one was 0.
+    /// The bound address, with the actual port if the configured one was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A handle that applies new settings to the running server.
+    /// Returns a handle that applies new settings to the running server.
     pub fn reloader(&self) -> Reloader {
         Reloader(self.state.clone())
     }
 
-    /// Serves until `shutdown` is ready, then stops: no new connections, what runs ends within the
-    /// grace, the store is flushed. An error means that the server ended by itself.
+    /// Serves until `shutdown` completes. Then it accepts no more connections, waits for running
+    /// requests within the grace period and flushes the store. Returns an error if the server
+    /// stopped without `shutdown`.
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let ended = tokio::select! {
             () = shutdown => None,
@@ -224,13 +224,15 @@ impl Server {
             Some(ended) => ended.unwrap_or_else(|lost| Err(io::Error::other(lost))),
             None => {
                 tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
-                // actix counts whole seconds and looks once in each; the grace is ours to keep.
+                // actix rounds its timeout to whole seconds, so the grace period is enforced here.
                 if tokio::time::timeout(self.grace, self.handle.stop(true))
                     .await
                     .is_err()
                 {
-                    tracing::warn!("stopped before every request had ended");
-                    // Dropped, it closes what is left.
+                    tracing::warn!(
+                        "shutdown grace period over; stopping although requests are still running"
+                    );
+                    // Dropping the server closes the remaining connections.
                     self.http.abort();
                 }
                 Ok(())
@@ -257,7 +259,7 @@ impl Server {
     }
 }
 
-/// `bind` and `port` as one text; a bare IPv6 address gets its brackets.
+/// Formats `bind` and `port` as an address, with brackets around an IPv6 address.
 fn wanted_address(bind: &str, port: u16) -> String {
     if bind.contains(':') && !bind.starts_with('[') {
         format!("[{bind}]:{port}")
@@ -266,7 +268,7 @@ fn wanted_address(bind: &str, port: u16) -> String {
     }
 }
 
-/// What the registry takes from the settings, and the rest of them.
+/// Splits off what the registry needs from the settings.
 fn configured(mut config: Config) -> (Configured, Config) {
     let (accounts, messages) = (
         std::mem::take(&mut config.accounts),
@@ -284,12 +286,12 @@ fn configured(mut config: Config) -> (Configured, Config) {
 }
 
 /// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's
-/// keys, cors and login. Nothing is dropped, neither a request nor a credential.
+/// keys, cors and login. No request and no credential is lost.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 
 impl Reloader {
-    /// Takes over what may change while running.
+    /// Applies the settings that may change at runtime.
     pub fn apply(&self, config: Config) {
         let access = http::access(&config);
         let (configured, config) = configured(config);
@@ -301,7 +303,7 @@ impl Reloader {
         openings::log(&before, &http::openings(&self.0));
     }
 
-    /// How many accounts are served now.
+    /// The number of accounts.
     pub fn accounts(&self) -> usize {
         self.0.keeper.app_ids().len()
     }

@@ -86,7 +86,7 @@ pub enum ApiError {
     #[error("{}; {}", .0, .0.cure())]
     RealmNotAllowed(RealmError),
     /// The realm's last day is over.
-    #[error("this realm's last day is over; set a later one as its until in the settings")]
+    #[error("this realm has expired; set a later one as its until in the settings")]
     RealmOver,
     /// The `Origin` is not in `cors`.
     #[error("this origin is not let in; add its host to cors in the settings")]

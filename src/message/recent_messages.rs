@@ -1,5 +1,5 @@
-//! Which messages this process has seen lately, and what came of them, so that a repeated delivery
-//! gets the first one's answer. It knows nothing of stores or back ends.
+//! Remembers recent messages and their answers, so that a repeated delivery gets the first one's
+//! answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,14 @@ use tokio::sync::watch;
 use super::outcome::Answer;
 use clock::{Clock, SteadyMillis};
 
-/// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself
-/// repeats within some seconds, but what somebody recorded must not reach a back end a second time
-/// either.
+/// Longer than a delivery's timestamp is accepted on either side of our clock, so that a recorded
+/// delivery cannot reach a back end twice. WeChat's own repeats come within seconds.
 pub(super) const RETENTION: Duration = Duration::from_secs(11 * 60);
 
-/// Messages remembered at once; beyond them the oldest are forgotten.
+/// Maximum number of remembered messages; beyond it the oldest are dropped.
 const MAX_ENTRIES: usize = 100_000;
 
-/// What was seen lately.
+/// The recent messages of this process.
 pub(super) struct RecentMessages {
     seen: Mutex<Seen>,
     clock: Clock,
@@ -30,7 +29,7 @@ struct Seen {
     order: VecDeque<(SteadyMillis, String)>,
 }
 
-/// One message and what came of it, as soon as something did.
+/// One message and its answer, once there is one.
 #[derive(Clone)]
 pub(super) struct MessageEntry(Arc<watch::Sender<State>>);
 
@@ -38,7 +37,7 @@ pub(super) struct MessageEntry(Arc<watch::Sender<State>>);
 enum State {
     #[default]
     Open,
-    /// WeChat was told `success` before there was an answer; what comes now is late.
+    /// `success` was sent before there was an answer; an answer is now late.
     GivenUp,
     Answered(Answer),
 }
@@ -51,7 +50,7 @@ impl RecentMessages {
         }
     }
 
-    /// The case of `key`, and whether it is new.
+    /// Returns the entry of `key`, and whether it is new.
     pub(super) fn entry(&self, key: &str) -> (MessageEntry, bool) {
         let now = self.clock.steady();
         let mut seen = self.seen();
@@ -77,7 +76,7 @@ impl RecentMessages {
 }
 
 impl MessageEntry {
-    /// The answer, if it comes within `patience`; afterwards it is given up for all who ask.
+    /// Waits for the answer, at most `patience`. After that, all waiters give up.
     pub(super) async fn answer(&self, patience: Duration) -> Option<Answer> {
         let mut states = self.0.subscribe();
         let settled = tokio::time::timeout(
@@ -100,7 +99,7 @@ impl MessageEntry {
         }
     }
 
-    /// Settles the case; `false` when it was given up before, so that the answer is late.
+    /// Stores the answer. Returns `false` if the waiters had given up, so that the answer is late.
     pub(super) fn settle(&self, answer: &Answer) -> bool {
         self.0.send_if_modified(|state| {
             let open = matches!(state, State::Open);

@@ -1,4 +1,4 @@
-//! What a realm's signature opens and what it does not.
+//! What a realm's signature grants and what it does not.
 
 use super::query::ONCE;
 use super::*;
@@ -216,7 +216,7 @@ fn version_two_binds_method_path_query_and_body() {
     assert!(ask(&reordered.join("&")).is_ok());
 }
 
-/// The answer to `raw` when `realm` is the only one and the caller's address is `from`.
+/// Verifies `raw` against `realm` alone, for a caller at `from`.
 fn ask_of(realm: Realm, raw: &str, from: &str, now: UnixMillis) -> Result<(), RealmError> {
     let realms: Realms = [realm].into_iter().collect();
     let request = SignedRequest {
@@ -266,8 +266,8 @@ fn either_of_two_secrets_signs_and_no_third() {
             Err(RealmError::Unauthorized)
         );
     }
-    // What stands in for a missing secret opens nothing, neither for an unknown realm nor beside a
-    // single secret.
+    // The placeholder for a missing secret grants nothing, neither to an unknown realm nor to a
+    // realm with one secret.
     let stand_in = format!(
         "realm=R123&nonce=n&ts=1589203758&sign={}",
         signature::realm_v1("R123", "n", "1589203758", NO_SECRET).text()

@@ -398,7 +398,7 @@ async fn a_realm_in_the_section_asks_for_its_signature() {
             .await,
         403,
     );
-    assert_eq!(foreign, "this realm may not ask for this app");
+    assert_eq!(foreign, "this realm may not query this app");
     refused(
         &app.get(&signed(
             "GET",

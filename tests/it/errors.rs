@@ -149,7 +149,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &foreign,
         403,
         "realm_not_allowed",
-        r#"{"code":"realm_not_allowed","detail":"this realm may not ask for this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
+        r#"{"code":"realm_not_allowed","detail":"this realm may not query this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
     );
 }
 

@@ -118,8 +118,8 @@ fn every_fault_of_a_rule_is_named() {
         [
             "[0].reply: found an object, expected one of text, image, voice, video, music, news, transfer_customer_service: { text: \"…\" }",
             "[1].reply: found an object, expected one of text, image, voice, video, music, news, transfer_customer_service: { text: \"…\" }",
-            "[2].reply.text: the text has a place {1}, but the rule's match has no such group",
-            "[3].reply.text: the text has a brace without its other half; write {{ or }} for a brace itself",
+            "[2].reply.text: the text has a placeholder {1}, but the rule's match has no such group",
+            "[3].reply.text: the text has an unmatched brace; write {{ or }} for a literal brace",
         ]
     );
     assert_eq!(

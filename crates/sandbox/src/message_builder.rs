@@ -1,11 +1,10 @@
-//! What a user writes or does, as the XML or JSON that WeChat pushes: a builder for every
-//! documented kind, and raw text for any other. Pure: it knows neither where a message goes nor how
-//! it is encrypted.
+//! Builds the XML or JSON that WeChat pushes when a user writes or does something: a constructor
+//! for every documented kind, and raw text for any other.
 
 use clock::UnixSeconds;
 use wechat::message::{Fields, Form, Value, write};
 
-/// The containers of subscribe-message events in XML. In JSON their lists stand at the top.
+/// The containers of subscribe-message events in XML. In JSON their lists are at the top level.
 const SUBSCRIBE_EVENTS: [&str; 3] = [
     "SubscribeMsgPopupEvent",
     "SubscribeMsgChangeEvent",
@@ -30,7 +29,7 @@ enum Content {
     Raw(String),
 }
 
-/// Elements in their order; a name may stand there several times.
+/// Elements in order; a name may occur several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Elements(Vec<(String, Element)>);
 
@@ -40,8 +39,7 @@ enum Element {
     Elements(Elements),
 }
 
-/// What stands before every message: whom it is for, who sends it, when, and its number, which
-/// events lack.
+/// The common elements of every message: recipient, sender, time, and id, which events lack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub(super) to: &'a str,
@@ -56,7 +54,7 @@ impl MessageBuilder {
         Self::of("text").field("Content", content)
     }
 
-    /// A picture. The address that WeChat gives of it leads nowhere here.
+    /// A picture. Its `PicUrl` does not exist.
     pub fn image(media_id: &str) -> Self {
         Self::of("image")
             .field(
@@ -66,7 +64,7 @@ impl MessageBuilder {
             .field("MediaId", media_id)
     }
 
-    /// A recording.
+    /// A voice message.
     pub fn voice(media_id: &str) -> Self {
         Self::of("voice")
             .field("MediaId", media_id)
@@ -87,9 +85,9 @@ impl MessageBuilder {
             .field("ThumbMediaId", thumb_media_id)
     }
 
-    /// A place on the map.
+    /// A location.
     pub fn location(latitude: f64, longitude: f64, label: &str) -> Self {
-        // X is the latitude here, unlike on every map.
+        // X is the latitude here, unlike the usual convention.
         let at = Self::of("location")
             .field("Location_X", &latitude.to_string())
             .field("Location_Y", &longitude.to_string());
@@ -104,12 +102,12 @@ impl MessageBuilder {
             .field("Url", url)
     }
 
-    /// An event, with nothing but its name.
+    /// An event with only its name.
     pub fn event(name: &str) -> Self {
         Self::of("event").field("Event", name)
     }
 
-    /// Any other kind, with nothing but its `MsgType`.
+    /// Any other kind, with only its `MsgType`.
     pub fn of(msg_type: &str) -> Self {
         Self(Content::Elements {
             msg_type: msg_type.to_owned(),
@@ -117,17 +115,17 @@ impl MessageBuilder {
         })
     }
 
-    /// Whatever this is, exactly so.
+    /// Raw XML, sent as given.
     pub fn xml(raw: impl Into<String>) -> Self {
         Self(Content::Raw(raw.into()))
     }
 
-    /// The same for JSON.
+    /// Raw JSON, sent as given.
     pub fn json(raw: impl Into<String>) -> Self {
         Self(Content::Raw(raw.into()))
     }
 
-    /// The form of raw text; `None` if it can be written in either.
+    /// The form of raw text; `None` if the message can be written in either.
     pub(super) fn form(&self) -> Option<Form> {
         match &self.0 {
             Content::Elements { .. } => None,
@@ -141,12 +139,11 @@ impl MessageBuilder {
         self.field("EventKey", key)
     }
 
-    /// Sets an element. A path with dots in it leads to one inside others:
-    /// `ScanCodeInfo.ScanResult`.
+    /// Sets an element. A path with dots leads to a nested element: `ScanCodeInfo.ScanResult`.
     ///
-    /// A name that is set again is replaced, which goes for `FromUserName`, `MsgId` and the like
-    /// too. Inside another element it begins that one anew, for lists: twice
-    /// `SendPicsInfo.PicList.item.PicMd5Sum` makes two items. Raw XML stays as it is.
+    /// Setting a name again replaces it, also `FromUserName`, `MsgId` and the like. A nested name
+    /// that is set again starts a new element of its parent, for lists: setting
+    /// `SendPicsInfo.PicList.item.PicMd5Sum` twice makes two items. Raw XML is not changed.
     #[must_use]
     pub fn field(mut self, path: &str, text: &str) -> Self {
         if let Content::Elements { inside, .. } = &mut self.0 {
@@ -155,7 +152,7 @@ impl MessageBuilder {
         self
     }
 
-    /// The message in the clear.
+    /// The unencrypted message.
     pub(super) fn write(&self, head: &Head<'_>, form: Form) -> String {
         let (msg_type, inside) = match &self.0 {
             Content::Elements { msg_type, inside } => (msg_type, inside),
@@ -237,7 +234,7 @@ pub(super) fn envelope(to: &str, encrypt: &str, form: Form) -> String {
     write::document(&fields, form)
 }
 
-/// The clear message with what is encrypted as the last of its elements.
+/// The unencrypted message with the ciphertext as its last element.
 pub(super) fn beside(clear: &str, encrypt: &str) -> String {
     let (end, element) = match Form::of(clear.as_bytes()) {
         Form::Xml => (

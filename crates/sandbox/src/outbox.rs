@@ -1,5 +1,4 @@
-//! What accounts have sent to people: the world's rules for customer-service and template messages,
-//! and the last of each account's to look at. Pure: it is told bodies, and knows no HTTP.
+//! The rules for customer-service and template messages, and the last messages of each account.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,41 +9,41 @@ use super::refusal::Refusal;
 use super::world::World;
 use clock::UnixMillis;
 
-/// How many of an account's messages are kept.
+/// How many messages of an account are kept.
 const KEPT: usize = 100;
 
 /// How many `client_msg_id`s are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// The longest text, in bytes.
+/// Maximum length of a text in bytes.
 const MAX_TEXT_LEN: usize = 2048;
 
-/// The number in WeChat's own example, from which ours count on.
+/// The first message id: the one in WeChat's example.
 const FIRST_NUMBER: u64 = 200_228_332;
 
-/// Everything that was sent.
+/// All sent messages.
 #[derive(Debug)]
 pub(super) struct Outbox {
     accounts: BTreeMap<String, Sent>,
     templates: u64,
-    /// The number and the time of a template message, by account, openid and `client_msg_id`.
+    /// The id and the time of a template message, by account, openid and `client_msg_id`.
     repeatable: Bounded<(u64, UnixMillis)>,
 }
 
 /// What one account has sent.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// How many customer-service messages (客服消息).
+    /// The number of customer-service messages (客服消息).
     pub(super) custom: u64,
-    /// How many template messages (模板消息).
+    /// The number of template messages (模板消息).
     pub(super) template: u64,
     last: VecDeque<Value>,
 }
 
 impl World {
-    /// `POST /cgi-bin/message/custom/send`. WeChat takes one only for 48 hours after the person did
-    /// something; of people the sandbox knows whether they follow, so who does not is refused, and
-    /// whom it does not know is not.
+    /// `POST /cgi-bin/message/custom/send`. WeChat accepts a message only within 48 hours of the
+    /// person's last action. The sandbox knows only who follows: it refuses people who have
+    /// unfollowed, and accepts those it does not know.
     pub(super) fn send_custom(&mut self, app_id: &str, message: Value) -> Result<(), Refusal> {
         let follows = self.visitors.follows(app_id, text(&message, "touser"))?;
         check_custom(&message)?;
@@ -57,9 +56,9 @@ impl World {
         Ok(())
     }
 
-    /// `POST /cgi-bin/message/template/send`: the message's number. One with the `client_msg_id` of
-    /// another to the same person within ten minutes is not sent, and gets that one's number;
-    /// WeChat does not say what it answers then.
+    /// `POST /cgi-bin/message/template/send`: returns the message's id. A message with the same
+    /// `client_msg_id` to the same person within ten minutes is not sent again and gets the first
+    /// one's id; WeChat's answer in this case is undocumented.
     pub(super) fn send_template(&mut self, app_id: &str, message: Value) -> Result<u64, Refusal> {
         let openid = text(&message, "touser");
         let follows = self.visitors.follows(app_id, openid)?;
@@ -104,7 +103,7 @@ impl Outbox {
 }
 
 impl Sent {
-    /// The last hundred as they came, the oldest first.
+    /// The last hundred messages, the oldest first.
     pub(super) fn last(&self) -> impl Iterator<Item = &Value> {
         self.last.iter()
     }
@@ -127,8 +126,8 @@ impl Default for Outbox {
     }
 }
 
-/// What a customer-service message of its type cannot be without.
-/// Source: WeChat, 客服接口 (发消息).
+/// Checks the elements that a customer-service message of its type requires. Source: WeChat, 客服接口
+/// (发消息).
 fn check_custom(message: &Value) -> Result<(), Refusal> {
     let kind = text(message, "msgtype");
     let inside = &message[kind];
@@ -147,7 +146,7 @@ fn check_custom(message: &Value) -> Result<(), Refusal> {
         "news" => match inside["articles"].as_array().map_or(0, Vec::len) {
             0 => Err(Refusal::EMPTY_NEWS),
             1 => Ok(()),
-            // A reply may have eight, a customer-service message one.
+            // A reply may have eight articles, a customer-service message one.
             _ => Err(Refusal::TOO_MANY_ARTICLES),
         },
         "mpnewsarticle" | "msgmenu" | "wxcard" | "miniprogrampage" if inside.is_object() => Ok(()),
@@ -156,8 +155,8 @@ fn check_custom(message: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// Every element of a template message has a value that is not empty. Which ones there must be only
-/// the template knows.
+/// Checks that every element of a template message has a non-empty value. Which elements are
+/// required depends on the template.
 fn check_data(data: &Value) -> Result<(), Refusal> {
     let elements = data
         .as_object()
@@ -171,7 +170,7 @@ fn check_data(data: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// A text of an object, empty if absent.
+/// A string member of an object; empty if absent.
 fn text<'v>(object: &'v Value, name: &str) -> &'v str {
     object[name].as_str().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! The sandbox as the other side of a message server: it sends a message or an event as WeChat
-//! would and hands back the answer, opened and judged. It needs no running sandbox; how a message
-//! is written is in `message_builder`, what an answer is worth in `reply_check`.
+//! Sends a message or an event to a message server as WeChat does, and returns the decrypted and
+//! checked answer. Needs no running sandbox. `message_builder` writes the message, `reply_check`
+//! checks the answer.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,17 +20,16 @@ use wechat::message::{Fields, Form, Message};
 use wechat::signature;
 use wechat::{chain, is_loopback};
 
-/// How long WeChat waits for a whole answer.
-/// Source: WeChat, 接收普通消息.
+/// WeChat's timeout for a whole answer. Source: WeChat, 接收普通消息.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often WeChat sends a message in all while nobody answers.
+/// How often WeChat sends a message in total if there is no answer.
 const TRIES: u32 = 3;
 
-/// No reply is longer; more of an answer is not read.
+/// Longer than any reply; the rest of an answer is not read.
 const MAX_BODY_LEN: usize = 64 * 1024;
 
-/// Sends `push` and hands back what the message server says to it.
+/// Sends `push` and returns the message server's answer.
 ///
 /// ```no_run
 /// # use wechat as jsdkd_wechat;
@@ -55,8 +54,7 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     let mut tries = 1;
     loop {
         match push.deliver(&client, key.as_ref()).await {
-            // Only silence makes WeChat repeat a message; an answer that it does not take is an
-            // answer.
+            // WeChat repeats a message only without an answer; a wrong answer is not repeated.
             Err(_) if tries < push.tries => tries += 1,
             Err(silence) => return Err(silence),
             Ok(answer) => return Ok(PushAnswer { tries, ..answer }),
@@ -64,98 +62,98 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     }
 }
 
-/// What is sent, where to, and for which account. To push the same one twice is to repeat it, as
-/// WeChat does when nobody answers: the same message with another timestamp and nonce.
+/// What is sent, where to, and for which account. Pushing the same value twice repeats it as WeChat
+/// does: the same message with another timestamp and nonce.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The message server's address. A query of its own stays in front of what WeChat adds.
+    /// The message server's URL. Its own query is kept in front of WeChat's parameters.
     pub url: Url,
-    /// The token of its settings.
+    /// The token in the server's settings.
     pub token: SecretString,
-    /// The account's appid, which an envelope ends with.
+    /// The account's appid, which is part of an envelope.
     pub app_id: AppId,
-    /// The EncodingAESKey, for all modes but plain.
+    /// The EncodingAESKey; required except in plain mode.
     pub aes_key: Option<SecretString>,
     /// How the message is encrypted.
     pub mode: PushMode,
-    /// How it is written (数据格式); raw text keeps its own form.
+    /// Its format (数据格式); raw text keeps its own.
     pub form: Form,
     /// The message.
     pub message: MessageBuilder,
-    /// Who sends it.
+    /// The sender.
     pub openid: String,
     /// The account's original id.
     pub to: String,
-    /// When it was sent.
+    /// When the message was sent.
     pub created: UnixSeconds,
-    /// Its number, which events lack.
+    /// The message's id; events have none.
     pub msg_id: String,
-    /// When it is delivered, which is signed; now, if `None`.
+    /// The signed time of the delivery; `None` means now.
     pub timestamp: Option<UnixSeconds>,
-    /// The nonce that is signed; a new one for every delivery, if `None`.
+    /// The signed nonce; `None` means a new one per delivery.
     pub nonce: Option<String>,
-    /// How long a delivery waits for the whole answer.
+    /// Timeout for the whole answer to one delivery.
     pub deadline: Duration,
-    /// How often it is delivered in all while nobody answers.
+    /// How often it is delivered in total if there is no answer.
     pub tries: u32,
 }
 
 /// How a message is encrypted (消息加解密方式).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PushMode {
-    /// 明文: not at all.
+    /// 明文: not encrypted.
     Plain,
-    /// 兼容: with the same in the clear beside it.
+    /// 兼容: encrypted and unencrypted side by side.
     Compatible,
-    /// 安全: whole.
+    /// 安全: encrypted.
     Safe,
 }
 
-/// What the message server said.
+/// The message server's answer.
 #[derive(Clone, Debug)]
 pub struct PushAnswer {
     /// The HTTP status.
     pub status: u16,
     /// From sending the last delivery to the end of its answer.
     pub took: Duration,
-    /// How many deliveries it took.
+    /// The number of deliveries.
     pub tries: u32,
-    /// The answer as it came, still encrypted if it was; what is not UTF-8 is replaced.
+    /// The body as received, still encrypted if it was; invalid UTF-8 is replaced.
     pub body: String,
-    /// The reply in the clear; `None` if there is none, or none that WeChat takes.
+    /// The decrypted reply; `None` if there is none or WeChat does not accept it.
     pub reply: Option<Fields>,
-    /// Why WeChat would not take the answer.
+    /// Why WeChat does not accept the answer.
     pub fault: Option<ReplyFault>,
 }
 
-/// Why there is no answer. It holds no address, because addresses carry signatures.
+/// Why there is no answer. Contains no URL, because URLs carry signatures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// Only a plain message needs no key.
+    /// All modes except plain require a key.
     #[error("an EncodingAESKey is needed, except in plain mode")]
     NoKey,
-    /// Not the key that WeChat shows.
+    /// Not a valid EncodingAESKey.
     #[error("the EncodingAESKey: {0}")]
     BadKey(EnvelopeKeyError),
-    /// Nothing was sent.
+    /// The HTTP client could not be created.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// No whole answer in time.
+    /// No complete answer within the timeout.
     #[error("no answer within {}; the user sees {UNAVAILABLE}", humantime::format_duration(*.after))]
     TimedOut {
-        /// The deadline of each delivery.
+        /// The timeout of each delivery.
         after: Duration,
     },
-    /// No connection, or one that broke.
+    /// No connection, or it broke.
     #[error("no answer: {cause}; the user sees {UNAVAILABLE}")]
     Unreachable {
-        /// What the network said.
+        /// The network error.
         cause: String,
     },
 }
 
 impl Push {
-    /// A plain message by the first of the sandbox's sample visitors, sent now.
+    /// A plain message from the sandbox's first sample visitor, sent now.
     pub fn new(url: Url, token: SecretString, app_id: AppId, message: MessageBuilder) -> Self {
         Self {
             openid: mint::openid(app_id.as_str(), SAMPLES[0]),
@@ -176,7 +174,7 @@ impl Push {
         }
     }
 
-    /// The same, delivered three times in all if nobody answers, as WeChat does.
+    /// Delivers it up to three times if there is no answer, as WeChat does.
     #[must_use]
     pub fn repeated(self) -> Self {
         Self {
@@ -185,7 +183,7 @@ impl Push {
         }
     }
 
-    /// The message in the clear.
+    /// The unencrypted message.
     pub fn clear(&self) -> String {
         let head = Head {
             to: &self.to,
@@ -214,7 +212,7 @@ impl Push {
         key: Option<&EnvelopeKey>,
     ) -> Result<PushAnswer, PushError> {
         let (url, body) = self.delivery(key);
-        // WeChat's own headers, by which some firewalls know it.
+        // WeChat's own headers, which some firewalls check.
         let content_type = match self.form() {
             Form::Xml => "text/xml",
             Form::Json => "application/json",
@@ -261,8 +259,8 @@ impl Push {
         })
     }
 
-    /// The address with WeChat's parameters, and the body. `signature` is there in every mode,
-    /// though it does not cover the body. Source: WeChat, 接入指南 and 消息加解密说明.
+    /// The URL with WeChat's parameters, and the body. `signature` is always present, although it
+    /// does not cover the body. Source: WeChat, 接入指南 and 消息加解密说明.
     fn delivery(&self, key: Option<&EnvelopeKey>) -> (Url, String) {
         let timestamp = self
             .timestamp
@@ -296,12 +294,12 @@ impl Push {
 }
 
 impl PushAnswer {
-    /// Whether WeChat would take the answer: `success`, nothing, or a reply.
+    /// True if WeChat accepts the answer: `success`, an empty body, or a reply.
     pub fn is_success(&self) -> bool {
         self.fault.is_none()
     }
 
-    /// What WeChat writes into the chat in place of an answer that it does not take.
+    /// What WeChat shows in the chat instead of an answer that it does not accept.
     pub fn user_sees(&self) -> Option<&'static str> {
         self.fault.as_ref().map(|_| UNAVAILABLE)
     }
@@ -318,11 +316,11 @@ impl fmt::Display for PushMode {
 }
 
 fn client(url: &Url) -> Result<Client, PushError> {
-    // It fails when there is a provider already, which serves as well.
+    // Fails if there is a provider already, which works as well.
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    // Where an answer redirects to, WeChat does not go.
+    // WeChat does not follow redirects.
     let mut client = Client::builder()
         .user_agent("Mozilla/4.0")
         .redirect(reqwest::redirect::Policy::none());

@@ -1,5 +1,4 @@
-//! What WeChat makes of an answer to a push: whether it takes it, and what the account's user gets
-//! to see. Pure: it is told the status and the bytes, and knows neither addresses nor HTTP.
+//! Checks an answer to a push as WeChat does: whether it is accepted, and what the follower sees.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -8,72 +7,72 @@ use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};
 
-/// What WeChat writes into the chat when a message server does not answer, or answers otherwise
-/// than it may. Source: WeChat, 被动回复用户消息.
+/// What WeChat shows in the chat when a message server does not answer, or answers incorrectly.
+/// Source: WeChat, 被动回复用户消息.
 pub const UNAVAILABLE: &str = "该公众号暂时无法提供服务，请稍后再试";
 
-/// Why WeChat would not take an answer; the user sees [`UNAVAILABLE`] then.
+/// Why WeChat would not accept an answer. The follower then sees [`UNAVAILABLE`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyFault {
-    /// Any status but 200.
+    /// A status other than 200.
     #[error("the answer has the HTTP status {0}, not 200")]
     Status(u16),
-    /// JSON, HTML or anything else.
+    /// Neither `success`, nor empty, nor a reply.
     #[error("the answer is neither `success`, nor empty, nor a reply: {0}")]
     Shape(MessageError),
-    /// XML to JSON, or the other way round.
-    #[error("the answer is not written as the push was: JSON is answered in JSON, and XML in XML")]
+    /// XML in answer to JSON, or the reverse.
+    #[error("the answer has the wrong format: answer JSON with JSON, and XML with XML")]
     Form,
-    /// More than any reply needs.
+    /// Longer than any reply.
     #[error("the answer is longer than any reply")]
     TooLong,
-    /// To a push in safe mode.
+    /// Not encrypted, although the push was in safe mode.
     #[error("the answer to a push in safe mode must be encrypted, unless it is `success` or empty")]
     Clear,
-    /// To a push in the clear.
+    /// Encrypted, although the push was not.
     #[error("the answer is encrypted, but the push was not")]
     Sealed,
-    /// Made with another token, or over something else.
+    /// Signed with another token, or over something else.
     #[error(
-        "the answer's MsgSignature is not that of its Encrypt, TimeStamp and Nonce by this token"
+        "the answer's MsgSignature does not match its Encrypt, TimeStamp and Nonce with this token"
     )]
     Signature,
     /// Encrypted with another key, or for another appid.
     #[error("the answer cannot be decrypted with this EncodingAESKey and appid")]
     Undecipherable,
-    /// An element of a reply that is missing, empty or no number.
-    #[error("the reply has no {0}, or one that cannot be read")]
+    /// A reply's element is missing, empty or not a number.
+    #[error("the reply's {0} is missing or invalid")]
     Missing(&'static str),
-    /// For somebody else, or from another account.
-    #[error("the reply's {0} is not who the message {1}")]
+    /// A reply to another user, or from another account.
+    #[error("the reply's {0} does not match the message's {1}")]
     Misdirected(&'static str, &'static str),
-    /// A `MsgType` that no reply has.
-    #[error("there is no reply of the MsgType {0:?}")]
+    /// A `MsgType` that replies do not have.
+    #[error("unknown MsgType of a reply: {0:?}")]
     UnknownType(String),
-    /// A text beyond WeChat's limit.
+    /// A text longer than WeChat's limit.
     #[error("the reply's Content is longer than 2048 bytes")]
     LongText,
-    /// An `ArticleCount` that is not the number of the articles.
-    #[error("the reply's ArticleCount is not the number of its articles")]
+    /// An `ArticleCount` that differs from the number of articles.
+    #[error("the reply's ArticleCount differs from the number of its articles")]
     ArticleCount,
 }
 
-/// What an answer is held against.
+/// The push that an answer belongs to.
 #[derive(Debug)]
 pub(super) struct ReplyCheck<'a> {
     pub(super) token: &'a SecretString,
     pub(super) app_id: &'a AppId,
-    /// Of a push that was encrypted.
+    /// The key, if the push was encrypted.
     pub(super) key: Option<&'a EnvelopeKey>,
     pub(super) mode: PushMode,
     pub(super) form: Form,
-    /// What was sent, if it was a message at all.
+    /// The pushed message, if it was a valid one.
     pub(super) sent: Option<Message>,
 }
 
 impl ReplyCheck<'_> {
-    /// The reply in the clear, `None` for `success` and for nothing.
+    /// Returns the decrypted reply; `None` for `success` and an empty answer.
     pub(super) fn check(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, ReplyFault> {
         if status != 200 {
             return Err(ReplyFault::Status(status));
@@ -87,7 +86,7 @@ impl ReplyCheck<'_> {
             (None, _) => fields,
             (Some(_), None) => return Err(ReplyFault::Sealed),
             (Some(_), Some(key)) => match self.open(&fields, key)? {
-                // Nothing documents it, but there are SDKs that encrypt `success` too.
+                // Undocumented, but some SDKs encrypt `success` too.
                 inside if is_receipt(&inside) => return Ok(None),
                 inside => self.read(&inside)?,
             },
@@ -97,8 +96,8 @@ impl ReplyCheck<'_> {
         Ok(Some(reply))
     }
 
-    /// The elements of a document in the form of the push. We mend what others send; whether WeChat
-    /// would, nobody knows.
+    /// Parses a document in the form of the push. Our parser repairs some mistakes; whether WeChat
+    /// does is not known.
     fn read(&self, body: &[u8]) -> Result<Fields, ReplyFault> {
         match document(body).map_err(ReplyFault::Shape)? {
             Document {
@@ -125,7 +124,7 @@ impl ReplyCheck<'_> {
             .map_err(|_| ReplyFault::Undecipherable)
     }
 
-    /// A reply goes back the way that the message came.
+    /// Checks that the reply's sender and recipient are the message's recipient and sender.
     fn address(&self, reply: &Fields) -> Result<(), ReplyFault> {
         let (to, from) = (
             required(reply, "ToUserName")?,
@@ -137,22 +136,22 @@ impl ReplyCheck<'_> {
             .map_err(|_| ReplyFault::Missing("CreateTime"))?;
         match &self.sent {
             Some(sent) if sent.from != to => {
-                Err(ReplyFault::Misdirected("ToUserName", "came from"))
+                Err(ReplyFault::Misdirected("ToUserName", "FromUserName"))
             }
             Some(sent) if sent.to != from => {
-                Err(ReplyFault::Misdirected("FromUserName", "was for"))
+                Err(ReplyFault::Misdirected("FromUserName", "ToUserName"))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// "Got it, and I say nothing."
+/// True for `success` and an empty answer.
 fn is_receipt(body: &[u8]) -> bool {
     body.is_empty() || body == b"success"
 }
 
-/// What a reply of its type cannot be without.
+/// Checks the elements that a reply of its type requires.
 fn content(reply: &Fields) -> Result<(), ReplyFault> {
     let inside = |outer, inner, path| {
         let found = reply
@@ -185,7 +184,7 @@ fn articles(reply: &Fields) -> Result<(), ReplyFault> {
         .trim()
         .parse()
         .map_err(|_| ReplyFault::Missing("ArticleCount"))?;
-    // In JSON they may be a list at once.
+    // In JSON they may be a list directly.
     let articles: usize = reply
         .all("Articles")
         .filter_map(Value::as_fields)
@@ -415,11 +414,11 @@ mod tests {
             ),
             (
                 hello().replace("[o1]", "[o2]"),
-                ReplyFault::Misdirected("ToUserName", "came from"),
+                ReplyFault::Misdirected("ToUserName", "FromUserName"),
             ),
             (
                 hello().replace("[gh_1]", "[gh_2]"),
-                ReplyFault::Misdirected("FromUserName", "was for"),
+                ReplyFault::Misdirected("FromUserName", "ToUserName"),
             ),
             (
                 hello().replace("1409659814", "now"),

@@ -1,23 +1,22 @@
-//! Bytes outside ASCII in a request line. actix's URI type refuses them, but WeChat's SDKs send
-//! them in queries, and the gateway passes a query on byte for byte. So the dispatcher is given a
-//! stand-in of one byte for each of them, and the request gets the query as it came.
+//! Non-ASCII bytes in a request line. actix's URI type rejects them, but WeChat's SDKs send them in
+//! queries, and the gateway forwards a query byte for byte. So the dispatcher gets a placeholder
+//! for each of these bytes, and the request gets the original query.
 
-/// What the dispatcher sees in place of a byte outside ASCII.
+/// The placeholder for a non-ASCII byte.
 const STAND_IN: u8 = b'~';
 
 /// The request line of one connection's current request.
 #[derive(Debug, Default)]
 pub(super) struct RequestLine {
     is_reading: bool,
-    /// The line so far, if it came in pieces or has bytes outside ASCII.
+    /// The line so far, if it came in pieces or has non-ASCII bytes.
     line: Vec<u8>,
-    /// A whole line that has such bytes.
+    /// A complete line with non-ASCII bytes.
     raw: Option<Vec<u8>>,
 }
 
 impl RequestLine {
-    /// Replaces the bytes outside ASCII in the request line, of which `piece` is a part if a head
-    /// begins with it or has begun before.
+    /// Replaces the non-ASCII bytes of the request line in `piece`.
     pub(super) fn pass(&mut self, begins_head: bool, piece: &mut [u8]) {
         if begins_head {
             (self.is_reading, self.raw) = (true, None);
@@ -35,7 +34,7 @@ impl RequestLine {
     fn read(&mut self, line: &mut [u8], is_whole: bool) {
         let is_plain = self.line.is_empty() && is_whole && line.is_ascii();
         if is_plain {
-            // Empty lines may stand in front of a request.
+            // A request may be preceded by empty lines.
             self.is_reading = line.trim_ascii().is_empty();
             return;
         }
@@ -50,8 +49,9 @@ impl RequestLine {
         }
     }
 
-    /// The query of the line, if the line has bytes outside ASCII. The inner `None`: it is not the
-    /// line of the request whose query was decoded as `seen`, or is no UTF-8.
+    /// Returns the query of the line, if the line has non-ASCII bytes. The inner `None` means that
+    /// the query is not valid UTF-8, or that the line does not belong to the request whose query is
+    /// `seen`.
     pub(super) fn take_query(&mut self, seen: &str) -> Option<Option<String>> {
         let line = self.raw.take()?;
         let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();

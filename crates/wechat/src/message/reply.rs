@@ -98,10 +98,10 @@ pub enum ReplyError {
     #[error("the reply's {0} does not match the message's {1}: they must be swapped")]
     Misdirected(&'static str, &'static str),
     /// A `MsgType` that no reply has.
-    #[error("there is no reply of the MsgType {0:?}")]
+    #[error("unknown MsgType of a reply: {0:?}")]
     UnknownType(String),
     /// An `ArticleCount` that is not the number of the articles.
-    #[error("the reply's ArticleCount is not the number of its articles")]
+    #[error("the reply's ArticleCount differs from the number of its articles")]
     ArticleCount,
     /// Encrypted by a back end.
     #[error("the reply is encrypted; a back end answers in the clear")]
