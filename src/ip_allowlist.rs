@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_how_far_it_reaches() {
+    fn a_lists_reach_is_classified() {
         let reach = |words: &[&str]| {
             let mut list = TrustedProxies::default();
             assert!(words.iter().all(|word| list.add(word)), "{words:?}");

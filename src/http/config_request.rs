@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_passes_through_but_cannot_be_signed() {
+    fn half_a_surrogate_pair_is_echoed_but_not_signed() {
         let body = r#"{"\ud800":"\udfff","\ud83d\ude00":1}"#;
         assert_eq!(
             read(body),

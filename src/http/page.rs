@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_there_in_both_languages() {
+    fn every_page_exists_in_both_languages() {
         for page in every_page() {
             let (zh, en) = (page.html(true), page.html(false));
             let words = |html: &str| html.split("<main>").nth(1).expect("a main part").to_owned();
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_a_web_address_or_is_left_out() {
+    fn only_links_to_web_addresses_are_shown() {
         for good in [
             "/oauth/wx1?redirect=a",
             "https://shop.example.com/",
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_carries_what_it_was_given_and_asks_yes_or_no() {
+    fn the_form_has_its_values_and_two_buttons() {
         let page = Page::Confirm {
             site: "商店.example",
             action: "/login/confirm",

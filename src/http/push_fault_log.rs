@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accounts_faults_of_one_kind_are_logged_once_a_minute() {
+    fn each_kind_of_fault_is_logged_once_a_minute() {
         let clock = Clock::manual(UnixMillis(0));
         let faults = PushFaultLog::new(clock.clone());
         let logged = |app_id: usize, kind| faults.admit(Some(&app(app_id)), kind, || true);

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_takes_ten_codes_and_knows_what_came_of_each() {
+    fn a_record_holds_ten_codes_and_their_outcomes() {
         let (mut exchanges, now) = (Exchanges::default(), UnixMillis(1_000_000));
         for number in 0..MAX_EXCHANGES {
             let code = number.to_string();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_lost_its_process_is_not_waited_for() {
+    fn an_exchange_of_a_dead_process_is_not_awaited() {
         let (mut exchanges, begun) = (Exchanges::default(), UnixMillis(1_000_000));
         exchanges.begin("code", begun);
         assert!(matches!(

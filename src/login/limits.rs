@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_gives_its_oldest_unused_record_up() {
+    fn a_full_pool_evicts_its_oldest_unused_record() {
         let (limits, _) = limits();
         assert_eq!(fill(&limits, 0..100, None, HOUR), 100);
         limits.mark_used(Key::Scan(0));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_a_tenth_and_a_site_twice_as_much() {
+    fn a_network_gets_a_tenth_and_a_site_twice_that() {
         let (limits, _) = limits();
         let hers = network("2001:db8:1:1::1");
         assert_eq!(
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_ended_make_room_and_leave_nothing() {
+    fn ended_records_make_room_and_leave_nothing() {
         let (limits, clock) = limits();
         assert_eq!(
             fill(&limits, 0..10, network("203.0.113.7"), MINUTE)

@@ -80,7 +80,7 @@ mod tests {
     use clock::UnixMillis;
 
     #[test]
-    fn refusals_are_remembered_for_their_time_and_up_to_their_number() {
+    fn refusals_are_kept_for_a_time_and_up_to_a_number() {
         let clock = Clock::manual(UnixMillis(0));
         let refusals = Refusals::new(clock.clone(), 3, Duration::from_secs(10));
         for number in 0..4 {

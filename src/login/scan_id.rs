@@ -41,7 +41,7 @@ mod tests {
     use wechat::signature::{is_id, random_id};
 
     #[test]
-    fn a_picture_is_an_id_of_its_own_and_always_the_same() {
+    fn a_scan_id_is_stable_and_differs_from_the_uuid() {
         let (uuid, other) = (random_id(), random_id());
         let picture = scan_id(&uuid);
         assert!(is_id(&picture) && picture != uuid && picture == scan_id(&uuid));

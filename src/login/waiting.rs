@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_places_are_bounded_and_come_back() {
+    fn places_are_bounded_and_returned() {
         let waiting = Waiting::default();
         let places: Vec<_> = (0..MAX_POLLS)
             .map(|number| {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ring_between_looking_and_waiting_is_heard() {
+    async fn a_notice_between_reading_and_waiting_is_received() {
         let waiting = Waiting::default();
         let place = waiting.sit("a", None).expect("a place");
         let mut ring = std::pin::pin!(place.bell.notified());
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ring_is_heard_by_those_alone_whom_it_is_for() {
+    async fn a_notice_wakes_only_its_own_polls() {
         let waiting = Waiting::default();
         let (hers, his) = (
             waiting.sit("a", None).expect("a place"),

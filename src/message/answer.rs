@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_nothing_a_reply_or_no_answer() {
+    fn an_answer_is_empty_a_reply_or_an_error() {
         for nothing in [
             "",
             " \n",

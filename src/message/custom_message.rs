@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_reply_that_can_be_said_later_is() {
+    fn every_possible_kind_of_reply_is_converted() {
         assert_eq!(
             said(&Reply::Text {
                 content: "a \"b\" 你好".to_owned()

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_given_up_is_late_and_stays_unanswered() {
+    async fn an_abandoned_message_stays_unanswered() {
         let recent = RecentMessages::new(Clock::manual(UnixMillis(0)));
         let (case, _) = recent.entry("a");
         assert!(case.answer(Duration::from_millis(1)).await.is_none());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_to_be_believed_is_forgotten() {
+    fn entries_expire() {
         let clock = Clock::manual(UnixMillis(0));
         let recent = RecentMessages::new(clock.clone());
         assert!(recent.entry("a").1);

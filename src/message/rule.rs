@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_answers() {
+    fn the_first_matching_rule_answers() {
         let rules = [
             rule("text", Some("^hi (\\w+)"), "hello {1}"),
             rule("event:subscribe", None, "Welcome!"),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_without_a_type_is_known_by_its_own_name() {
+    fn a_push_without_a_type_is_matched_by_its_info_type() {
         let fits = |on: &str, body: &str| {
             On::parse(on)
                 .expect("a kind")

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_fields_in_any_spelling() {
+    fn placeholders_are_fields_in_any_spelling() {
         assert_eq!(
             fill("{from} {to} {type} {event}"),
             "oUser gh_1 event scancode_push"
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_what_the_rule_caught() {
+    fn placeholders_are_groups_of_the_expression() {
         let expression = Regex::new("^(?P<word>\\w+) (\\d+)(x)?").expect("an expression");
         let caught = expression.captures("hello 42");
         let template =

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_can_be_reached_and_begins_with_a_segment_of_wechats() {
+    fn every_row_is_reachable_under_a_wechat_segment() {
         for row in TABLE {
             let segment = row.path.split('/').nth(1).expect("a first segment");
             assert!(FIRST_SEGMENTS.contains(&segment), "{}", row.path);

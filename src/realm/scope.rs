@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn another_spelling_escapes_no_denial_and_earns_no_permission() {
+    fn another_spelling_evades_no_denial() {
         let scope = scope(
             &["all"],
             &["/wxa/business/*", "/cgi-bin/user/info", "media"],
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_destroys_or_exports_is_given_only_by_its_own_path() {
+    fn destructive_calls_need_a_rule_with_their_own_path() {
         let wide = scope(&["all", "/cgi-bin/*", "/*", "messages", "menu"], &[]);
         for path in [
             "/cgi-bin/clear_quota",

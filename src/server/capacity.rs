@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_files_leave_some_for_ourselves() {
+    fn a_low_file_limit_reserves_some_for_us() {
         assert_eq!(affordable(25_000, 1_000_000), 25_000);
         assert_eq!(affordable(25_000, 1024), 768);
         assert_eq!(affordable(25_000, 64), 32);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workers_share_what_all_may_hold() {
+    fn workers_share_the_connection_limit() {
         assert_eq!(connections_a_worker(100, 4), 25);
         assert_eq!(connections_a_worker(1, 4), 1);
         assert!(connections_a_worker(100, 0) >= 1);

@@ -55,7 +55,7 @@ async fn the_errcode_decides_whatever_the_http_status_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_is_a_grant_whatever_its_wrapping() {
+async fn a_grant_is_accepted_in_every_notation() {
     for effect in [
         Fault::strings(),
         Fault::text_plain(),
@@ -118,7 +118,7 @@ async fn a_failure_is_remembered_without_another_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_errcode_on_a_renewal_backs_off_as_any_other() {
+async fn a_visitor_errcode_on_a_renewal_backs_off() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40029, "invalid code"));
     app.query("token").await.problem(502, "upstream_refused");
@@ -394,7 +394,7 @@ async fn peer(answer: &'static [u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_from_wechat_is_survived() {
+async fn nonsense_from_wechat_is_an_error() {
     let of = |answer| async move { peer(answer).await };
     for (api, code) in [
         (of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, "upstream_unreadable"),

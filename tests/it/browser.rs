@@ -48,7 +48,7 @@ fn the_helper_is_under_11_kb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_four_fields() {
+async fn a_page_of_another_origin_gets_its_config() {
     let (server, app, _guard) = server().await;
     let script = format!(
         "tell(jsdkd.config({{ appid: '{app}', jsApiList: ['chooseImage'], openTagList: ['wx-open-launch-app'], debug: true }}))"
@@ -76,7 +76,7 @@ async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_is_sent_as_it_stands_but_without_its_fragment() {
+async fn the_url_is_sent_without_its_fragment() {
     let (server, app, _guard) = server().await;
     let Some(report) = shop(
         None,
@@ -214,7 +214,7 @@ async fn the_same_page_asked_twice_is_signed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_app_rejects_with_the_detail_and_code_of_the_server() {
+async fn an_unknown_app_rejects_with_the_servers_error() {
     let (server, _app, _guard) = server().await;
     let Some(report) = shop(None, &server, "tell(jsdkd.config({ appid: 'wx_nobody' }))").await
     else {
@@ -300,7 +300,7 @@ async fn a_page_of_a_refused_origin_gets_no_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_where_the_script_came_from_with_its_path_prefix() {
+async fn the_server_is_derived_from_the_scripts_url() {
     let script = "tell(jsdkd.config({ appid: 'wx1' }))";
     let visit = Visit {
         host: "localhost",

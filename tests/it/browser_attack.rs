@@ -186,7 +186,7 @@ async fn no_page_creates_an_app_or_sends_a_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebound_page_reads_and_changes_nothing() {
+async fn dns_rebinding_reads_and_changes_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };

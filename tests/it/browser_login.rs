@@ -79,7 +79,7 @@ async fn stays(tab: &Tab<'_>, address: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was() {
+async fn a_visitor_who_agrees_returns_with_a_ticket() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -126,7 +126,7 @@ async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_brings_wechats_code() {
+async fn a_relay_returns_wechats_code() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -147,7 +147,7 @@ async fn a_relay_brings_wechats_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
+async fn a_refusal_and_a_snapshot_reject_without_a_retry() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -174,7 +174,7 @@ async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_from_another_login_begins_anew_when_it_is_old_and_rejects_when_it_is_not() {
+async fn an_old_link_restarts_the_login() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -204,7 +204,7 @@ async fn a_link_from_another_login_begins_anew_when_it_is_old_and_rejects_when_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_round_and_round() {
+async fn a_lost_answer_causes_no_redirect_loop() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -219,7 +219,7 @@ async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_roun
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_router_that_moves_first_loses_nothing() {
+async fn a_router_that_changes_the_url_first_loses_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -240,7 +240,7 @@ async fn a_router_that_moves_first_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
+async fn without_session_storage_the_login_rejects() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -254,7 +254,7 @@ async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callback_in_another_profile_is_a_page_and_leaves_the_login_to_its_own() {
+async fn another_profiles_callback_consumes_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };

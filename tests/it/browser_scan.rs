@@ -54,7 +54,7 @@ fn read(screen: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_who_it_was() {
+async fn a_phone_scans_the_code_of_another_origins_page() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -105,7 +105,7 @@ async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_will_not_pass_rejects_with_the_servers_words() {
+async fn permanent_errors_reject_with_the_servers_message() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -156,7 +156,7 @@ async fn what_will_not_pass_rejects_with_the_servers_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
+async fn an_unlisted_sites_page_shows_no_code() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -190,7 +190,7 @@ async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trouble_on_the_way_is_met_in_quiet_and_an_old_code_is_replaced() {
+async fn transient_errors_are_retried_and_old_codes_replaced() {
     let Some(browser) = Devtools::start().await else {
         return;
     };

@@ -93,15 +93,13 @@ async fn clocks_disagree(cache: Value, store: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_redis()
- {
+async fn clocks_minutes_apart_do_no_harm_on_redis() {
     let redis = RedisServer::start();
     clocks_disagree(json!({ "redis": redis.url() }), "Redis").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_mariadb()
- {
+async fn clocks_minutes_apart_do_no_harm_on_mariadb() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -110,7 +108,7 @@ async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_jump_while_they_serve_neither_serve_the_dead_nor_storm() {
+async fn jumping_clocks_cause_no_dead_values_and_no_storm() {
     let redis = RedisServer::start();
     let fleet = Fleet::with_clocks(json!({ "redis": redis.url() }), LIFE).await;
     let before = fleet.tokens(APP);
@@ -135,7 +133,7 @@ async fn clocks_that_jump_while_they_serve_neither_serve_the_dead_nor_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_process_with_a_file_takes_a_clock_set_back_and_forth_for_no_time_that_passed() {
+async fn a_clock_set_back_and_forth_expires_nothing() {
     let options = SandboxOptions {
         accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
         lifetime: LIFE,

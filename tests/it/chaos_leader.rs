@@ -27,7 +27,7 @@ async fn wechat_is_asked(fleet: &Fleet) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_killed_in_the_middle_is_replaced_when_its_lease_ends() {
+async fn a_leader_killed_while_renewing_is_replaced() {
     let redis = RedisServer::start();
     let mut fleet = three_on(&redis).await;
     let load = fleet.load();
@@ -136,7 +136,7 @@ async fn a_leader_stands_still(granted_after: Duration, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stands_still_beyond_its_lease_writes_over_nothing() {
+async fn a_leader_frozen_beyond_its_lease_overwrites_nothing() {
     a_leader_stands_still(
         Duration::from_millis(500),
         "the leader stopped beyond its lease",
@@ -145,8 +145,7 @@ async fn a_leader_that_stands_still_beyond_its_lease_writes_over_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stands_still_while_wechat_grants_its_token_last_leaves_no_dead_token_behind()
-{
+async fn a_frozen_leader_leaves_no_dead_token() {
     a_leader_stands_still(
         Duration::from_millis(6500),
         "the leader stopped, and granted last",
@@ -201,7 +200,7 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind() {
+async fn a_lost_lease_costs_one_call() {
     let redis = RedisServer::start();
     let (fleet, app) = (three_on(&redis).await, cold(0));
     fleet.sandbox.fault(
@@ -230,7 +229,7 @@ async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
+async fn an_unwritten_value_does_not_replace_a_later_one() {
     let redis = RedisServer::start();
     let links = Link::three_to(redis.port()).await;
     let caches = links

@@ -170,7 +170,7 @@ impl Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_or_read_only_costs_no_answer_and_is_written_when_it_can_be() {
+async fn a_full_or_read_only_disk_costs_no_answer() {
     let (sandbox, _running, apps) = wechat().await;
     let mut over = apps;
     over["cache"] = json!({ "file": "disk/cache.json" });
@@ -254,7 +254,7 @@ impl Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_holds_them() {
+async fn exhausted_file_descriptors_recover() {
     let (sandbox, _running, apps) = wechat().await;
     let folder = folder();
     write_settings(folder.path(), &settings(&sandbox.url(), apps));

@@ -30,7 +30,7 @@ async fn links(redis: &RedisServer) -> ([Link; PROCESSES], [Value; PROCESSES]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_restarts_costs_nobody_an_answer() {
+async fn a_restart_of_redis_costs_no_answer() {
     let mut redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -51,7 +51,7 @@ async fn a_redis_that_restarts_costs_nobody_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_at_once() {
+async fn a_dead_redis_serves_cached_values_and_refuses_others() {
     let mut redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -101,7 +101,7 @@ async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_hangs_delays_nobody_who_asks_for_what_is_held() {
+async fn a_hanging_redis_does_not_delay_cached_answers() {
     let redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -129,7 +129,7 @@ async fn a_redis_that_hangs_delays_nobody_who_asks_for_what_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_is_far_away_slows_only_what_is_new() {
+async fn a_slow_redis_delays_only_new_credentials() {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
@@ -233,8 +233,7 @@ async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
- {
+async fn a_process_cut_off_from_redis_recovers() {
     one_loses_redis(
         LinkState::Cut,
         Duration::ZERO,
@@ -244,7 +243,7 @@ async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
+async fn a_process_whose_redis_vanished_silently_recovers() {
     one_loses_redis(
         LinkState::HalfOpen,
         STORE_TIMEOUT,
@@ -254,7 +253,7 @@ async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same() {
+async fn a_redis_that_vanishes_during_a_request_recovers() {
     one_loses_redis(
         LinkState::SwallowAfter(40),
         STORE_TIMEOUT,
@@ -264,7 +263,7 @@ async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second() {
+async fn a_refused_value_is_gone_everywhere_within_a_second() {
     let redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let before = fleet.token(0, APP).await;
@@ -298,7 +297,7 @@ async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
+async fn a_redis_restored_from_a_backup_revives_nothing() {
     let mut redis = RedisServer::start();
     let mut fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let before = fleet.token(0, APP).await;

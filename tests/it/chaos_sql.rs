@@ -24,7 +24,7 @@ fn cache(url: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused_at_once() {
+async fn a_dead_mariadb_serves_cached_values_and_refuses_others() {
     let Some(mut server) = DatabaseServer::mariadb() else {
         return;
     };
@@ -119,8 +119,7 @@ async fn one_loses_mariadb(mood: LinkState, in_the_middle: Duration, what: &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
- {
+async fn a_process_cut_off_from_mariadb_recovers() {
     one_loses_mariadb(
         LinkState::Cut,
         Duration::ZERO,
@@ -130,7 +129,7 @@ async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
+async fn a_process_whose_mariadb_vanished_silently_recovers() {
     one_loses_mariadb(
         LinkState::HalfOpen,
         STORE_TIMEOUT,
@@ -140,7 +139,7 @@ async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_another_session_keeps_locked_delays_a_write_and_no_answer() {
+async fn a_locked_row_delays_a_write_and_no_answer() {
     let Some(database) = databases::mariadb() else {
         return;
     };

@@ -56,7 +56,7 @@ fn tells_all_faults(ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_good_and_exits_0() {
+async fn check_reports_good_settings_and_exits_0() {
     let folder = folder();
     write_settings(folder.path(), &settings("http://127.0.0.1:1", json!({})));
     let good = "jsdkd.json: good; 1 app(s), 1 realm(s)\nR123 may query tokens, tickets and card tickets of every app";
@@ -74,7 +74,7 @@ async fn check_says_good_and_exits_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_every_fault_at_once_on_stderr_and_exits_78() {
+async fn check_reports_every_fault_and_exits_78() {
     let folder = folder();
     std::fs::write(folder.path().join("jsdkd.json"), FAULTY).expect("our own folder");
     let ended = run(folder.path(), &["check"], &[]).await;
@@ -215,7 +215,7 @@ async fn variables_win_over_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_ends_it_with_advice() {
+async fn a_port_in_use_is_an_error_with_advice() {
     let folder = folder();
     let (_listener, port) = taken();
     write_settings(
@@ -270,7 +270,7 @@ async fn sign_prints_wechats_own_example() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn query_prints_the_credential_alone_and_tells_a_refusal() {
+async fn query_prints_only_the_credential_or_the_refusal() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let usual = [
@@ -369,7 +369,7 @@ async fn query_prints_the_credential_alone_and_tells_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_tells_by_its_exit_code_and_soon() {
+async fn healthcheck_exits_with_the_result_quickly() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let begun = Instant::now();
@@ -404,7 +404,7 @@ async fn healthcheck_tells_by_its_exit_code_and_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_does_not_wait_for_a_server_that_stands_still() {
+async fn healthcheck_does_not_wait_for_a_frozen_server() {
     let (_listener, port) = taken();
     let begun = Instant::now();
     let ended = run(
@@ -453,7 +453,7 @@ async fn completions_know_every_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn help_shows_examples_and_version_the_version() {
+async fn help_has_examples_and_version_works() {
     let help = run(folder().path(), &["--help"], &[]).await;
     assert_eq!(help.code, Some(0));
     for part in [
@@ -500,7 +500,7 @@ fn curl_line(line: &str) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_prints_a_call_through_the_gateway_that_works() {
+async fn demo_prints_a_working_gateway_call() {
     let folder = folder();
     let demo = Process::start(folder.path(), &["demo", "--port", "0"], &[]);
     demo.said("Ctrl-C").await;
@@ -605,7 +605,7 @@ async fn demo_shows_its_page_and_every_line_it_prints_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sandbox_serves_wechat_and_can_be_moved() {
+async fn sandbox_serves_wechat_and_can_be_controlled() {
     let folder = folder();
     let mut sandbox = Process::start(
         folder.path(),
@@ -740,7 +740,7 @@ async fn the_log_is_json_with_stable_fields_and_no_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_access_log_tells_each_request_when_asked_for() {
+async fn the_access_log_has_a_line_per_request() {
     let (log, text) = log_of_three_requests(folder().path(), json!({ "accessLog": true })).await;
     let requests: Vec<&Value> = log
         .iter()

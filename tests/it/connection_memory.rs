@@ -53,7 +53,7 @@ fn request(line: &str, headers: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
+async fn unread_pipelined_answers_use_little_memory() {
     let folder = folder();
     let config = format!("POST /jsapi/{APP}/config");
     let many_headers: String = (0..90).map(|n| format!("a{n}:\r\n")).collect();
@@ -105,7 +105,7 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_never_becomes_a_request_holds_little() {
+async fn incomplete_requests_use_little_memory() {
     let folder = folder();
     let head = "GET /ping HTTP/1.1\r\nhost: test\r\n";
     let chunked = request(
@@ -144,7 +144,7 @@ async fn what_never_becomes_a_request_holds_little() {
 
 #[cfg(target_arch = "x86_64")]
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_comes_back_when_the_connections_are_gone() {
+async fn memory_is_freed_with_the_connections() {
     let folder = folder();
     let server = server(folder.path()).await;
     let (before, begun) = (server.memory(), Instant::now());

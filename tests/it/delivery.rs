@@ -33,7 +33,7 @@ fn instructions() -> Vec<String> {
 }
 
 #[test]
-fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
+fn the_image_matches_the_originals_and_runs_unprivileged() {
     let all = instructions();
     let runtime = all
         .iter()
@@ -69,7 +69,7 @@ fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
 }
 
 #[test]
-fn the_image_copies_only_what_is_there_and_let_through() {
+fn the_image_copies_existing_files_only() {
     let ignore = read(".dockerignore");
     let copies = instructions()
         .into_iter()
@@ -89,7 +89,7 @@ fn the_image_copies_only_what_is_there_and_let_through() {
 }
 
 #[test]
-fn whatever_is_compiled_in_is_copied_before_the_build() {
+fn embedded_files_are_copied_before_the_build() {
     let mut folders = vec![root().join("src"), root().join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
@@ -121,7 +121,7 @@ fn whatever_is_compiled_in_is_copied_before_the_build() {
 }
 
 #[test]
-fn the_image_builds_the_dependencies_before_the_sources_arrive() {
+fn the_image_caches_the_dependencies() {
     let all = instructions();
     let place = |start: &str| all.iter().position(|line| line.starts_with(start)).unwrap();
     assert!(place("COPY Cargo.toml Cargo.lock ./") < place("RUN mkdir -p src"));
@@ -133,7 +133,7 @@ fn the_image_builds_the_dependencies_before_the_sources_arrive() {
 }
 
 #[test]
-fn every_service_of_the_compose_file_is_confined_and_watched() {
+fn every_compose_service_is_confined_and_checked() {
     let compose = read("docker-compose.yml");
     let services = compose
         .split("\nservices:\n")

@@ -105,7 +105,7 @@ async fn the_pictures_of_the_readmes_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
+async fn the_button_logs_in_and_shows_the_user() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -145,7 +145,7 @@ async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
+async fn the_qr_code_can_be_opened_as_a_link() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -176,7 +176,7 @@ async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_on_the_same_network_can_do_the_same() {
+async fn a_phone_on_the_same_network_can_log_in() {
     let demo = Demo::start(&["--bind", "0.0.0.0"]).await;
     let facts = demo.process.get("/demo/ticket").await.json();
     // A machine without a network has no address that a phone could use.

@@ -364,7 +364,7 @@ async fn cross_a_renewal(foreigner: Foreigner, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_node_original_and_we_share_a_redis_under_load() {
+async fn the_original_and_we_share_a_redis_under_load() {
     let Some(foreigner) = on_redis().await else {
         return;
     };
@@ -405,7 +405,7 @@ fn entry(file: &Path, key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_file_goes_back_and_forth_between_the_original_and_us() {
+async fn the_original_and_we_share_a_cache_file() {
     let Some(node) = Original::node() else { return };
     rustls::crypto::ring::default_provider()
         .install_default()

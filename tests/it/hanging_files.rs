@@ -85,7 +85,7 @@ async fn secrets_that_never_end_are_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_file_that_is_none_is_a_fault() {
+async fn a_cache_file_that_is_no_regular_file_is_a_fault() {
     let folder = folder();
     let files = endless(folder.path());
     for (path, _) in files.iter().filter(|(path, _)| !path.ends_with("large")) {
@@ -114,7 +114,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_of_what_never_ends_changes_nothing_and_delays_no_stop() {
+async fn a_hanging_reload_changes_nothing() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     for (path, what) in endless(folder.path()) {
         for is_secret in [false, true] {

@@ -280,7 +280,7 @@ fn circles<'g>(
 }
 
 #[test]
-fn no_circle_between_files_but_the_known_ones() {
+fn no_import_cycles_but_the_known_ones() {
     let mut found = Vec::new();
     for folder in FOLDERS {
         let files = Files::read(folder);
@@ -297,7 +297,7 @@ fn no_circle_between_files_but_the_known_ones() {
 }
 
 #[test]
-fn the_http_room_has_no_circle_even_through_its_module_files() {
+fn http_has_no_import_cycle_at_all() {
     let files = Files::read("src");
     let graph = files.graph(true);
     let in_http = |file: &&[String]| file.first().is_some_and(|room| room == "http");
@@ -317,7 +317,7 @@ fn the_http_room_has_no_circle_even_through_its_module_files() {
 }
 
 #[test]
-fn only_the_route_table_and_the_neighbours_know_a_neighbour() {
+fn only_the_route_table_imports_neighbours() {
     let files = Files::read("src");
     for (file, imports) in files
         .graph(true)
@@ -337,7 +337,7 @@ fn only_the_route_table_and_the_neighbours_know_a_neighbour() {
 }
 
 #[test]
-fn the_reader_of_imports_sees_every_form() {
+fn every_form_of_import_is_read() {
     let paths = |code: &str| -> Vec<String> {
         imports(code)
             .iter()

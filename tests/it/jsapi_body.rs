@@ -38,7 +38,7 @@ fn echo(answer: &Response) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_or_empty_body_counts_as_an_empty_object() {
+async fn a_missing_or_empty_body_is_an_empty_object() {
     let app = TestApp::start().await;
     for body in ["", " \r\n\t", "{}", "\u{feff}", "\u{feff}{}"] {
         let answer = post(&app, body).await;
@@ -101,7 +101,7 @@ async fn a_body_that_is_not_json_or_no_object_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_but_lawful_json_passes_through() {
+async fn unusual_but_valid_json_is_accepted() {
     let app = TestApp::start().await;
     for body in [
         r#"{"a":"\ud800","\udc00":"\u0000","":{}}"#,

@@ -110,7 +110,7 @@ async fn refused_again_at_once(app: &TestApp, other: Option<&TestApp>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_code_is_refused_again_at_once_in_every_store() {
+async fn a_refused_code_is_cached_on_every_store() {
     refused_again_at_once(&with_cache(json!({ "memo": {} })).await, None).await;
     let folder = TempDir::new().unwrap();
     refused_again_at_once(
@@ -152,7 +152,7 @@ fn commands(redis: &RedisServer) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_dead_code_costs_one_exchange_and_no_reads() {
+async fn a_flood_of_one_bad_code_costs_one_exchange() {
     let redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = with_cache(cache.clone()).await;
@@ -210,7 +210,7 @@ async fn a_flood_of_one_dead_code_costs_one_exchange_and_no_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_login_takes_ten_codes_and_leaves_one_key() {
+async fn one_login_allows_ten_codes() {
     let redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = with_cache(cache.clone()).await;
@@ -270,7 +270,7 @@ async fn one_login_takes_ten_codes_and_leaves_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_whose_process_died_is_waited_for_once() {
+async fn an_exchange_of_a_dead_process_is_awaited_once() {
     let redis = RedisServer::start();
     let app = with_cache(json!({ "redis": redis.url() })).await;
     let (login, browser) = (begin(&app).await, Browser::new(&app));
@@ -321,7 +321,7 @@ async fn an_exchange_whose_process_died_is_waited_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_network_has_six_hundred_codes_exchanged_a_minute_and_a_bounded_log() {
+async fn one_network_may_exchange_600_codes_a_minute() {
     let sandbox = with_cache(json!({ "memo": {} })).await;
     let folder = folder();
     let mut over = one_site();
@@ -423,7 +423,7 @@ async fn one_network_has_six_hundred_codes_exchanged_a_minute_and_a_bounded_log(
 }
 
 #[tokio::test]
-async fn one_subscriber_of_ipv6_begins_six_hundred_logins_a_minute() {
+async fn one_ipv6_subscriber_may_begin_600_logins_a_minute() {
     let app = with_cache(json!({ "memo": {} })).await;
     let from = async |address: &str| {
         app.send(
@@ -454,7 +454,7 @@ async fn one_subscriber_of_ipv6_begins_six_hundred_logins_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_pool_gives_its_oldest_unused_login_up() {
+async fn a_full_pool_evicts_its_oldest_unused_login() {
     let app = with_cache(json!({ "memo": {} })).await;
     let store = Arc::new(MemoryStore::new(Default::default(), Clock::system()));
     let instance = || {

@@ -118,7 +118,7 @@ fn texts() -> Vec<(usize, String, &'static str)> {
 }
 
 #[tokio::test]
-async fn followers_see_the_texts_that_both_pages_say() {
+async fn followers_see_the_texts_of_both_pages() {
     let pages = [page("docs/messages.md"), page("docs/messages.zh-CN.md")];
     for number in 1..=13 {
         let cases: Vec<_> = texts()
@@ -140,7 +140,7 @@ async fn followers_see_the_texts_that_both_pages_say() {
 }
 
 #[tokio::test]
-async fn followers_see_the_other_replies_that_the_page_says() {
+async fn followers_see_the_other_replies_of_the_page() {
     let page = page("docs/messages.md");
     for (number, xml, part) in [
         (
@@ -181,7 +181,7 @@ async fn followers_see_the_other_replies_that_the_page_says() {
 }
 
 #[tokio::test]
-async fn every_reply_of_the_table_is_taken_from_the_settings_and_from_a_back_end() {
+async fn every_documented_reply_works() {
     let page = page("docs/messages.md");
     let table = page
         .split("| reply | in the settings |")
@@ -214,7 +214,7 @@ async fn every_reply_of_the_table_is_taken_from_the_settings_and_from_a_back_end
 }
 
 #[tokio::test]
-async fn a_back_end_is_written_to_as_the_page_shows() {
+async fn a_back_end_gets_the_documented_request() {
     let page = page("docs/messages.md");
     let shown = page
         .split("```json\n")

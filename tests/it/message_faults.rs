@@ -46,7 +46,7 @@ fn lines(server: &Process) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
+async fn the_log_names_a_pushs_fault_and_the_cure() {
     let folder = folder();
     let server = server(folder.path()).await;
     let (ours, hi) = (plain_query(0, "n"), || text("hi", 1));
@@ -143,7 +143,7 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
             ours.clone(),
             hi(),
             "clear",
-            "in the clear",
+            "not encrypted",
             "安全模式",
         ),
         (
@@ -255,7 +255,7 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_of_each_fault_for_an_account_in_a_minute_is_logged() {
+async fn each_fault_is_logged_once_a_minute() {
     let folder = folder();
     let server = server(folder.path()).await;
     let wrong = plain_query(0, "n").replace("signature=", "signature=0");

@@ -19,7 +19,7 @@ fn refusal(answer: &Response) -> (u16, String, String) {
 }
 
 #[tokio::test]
-async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
+async fn every_hostile_plain_delivery_gets_the_same_answer() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let query = plain_query(0, "n-1");
     let bomb = format!(
@@ -100,7 +100,7 @@ fn altered(base64: &str, at: usize) -> String {
 }
 
 #[tokio::test]
-async fn every_hostile_envelope_is_refused_alike() {
+async fn every_hostile_envelope_gets_the_same_answer() {
     let app = TestApp::with(with(json!({ "aesKey": AES_KEY, "messages": "echo" }))).await;
     let (query, body) = sealed(&text("hi", 1), APP, "n-1");
     let wrong = refusal(

@@ -78,7 +78,7 @@ async fn behind(backend: &Backend) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_reply_that_wechat_cannot_show_is_a_success() {
+async fn an_invalid_reply_becomes_success() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     for (number, answer) in not_shown().into_iter().enumerate() {
@@ -97,7 +97,7 @@ async fn a_reply_that_wechat_cannot_show_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_reply_in_another_dress_is_shown() {
+async fn an_irregular_reply_is_shown() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     let good = reply(TEXT);
@@ -146,7 +146,7 @@ async fn a_reply_in_another_dress_is_shown() {
 }
 
 #[tokio::test]
-async fn articles_that_wechat_would_cut_off_are_left_out() {
+async fn surplus_articles_of_a_back_end_are_left_out() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     let items: String = (1..=9)
@@ -167,7 +167,7 @@ async fn articles_that_wechat_would_cut_off_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_rules_reply_that_wechat_cannot_show_is_a_success() {
+async fn an_invalid_reply_of_a_rule_becomes_success() {
     let app =
         TestApp::with(with(json!({ "messages": [{ "on": "text", "reply": { "text": "{absent} {content}{content}" } }] }))).await;
     for content in ["", " ", &"x".repeat(1500)] {

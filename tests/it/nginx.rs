@@ -147,7 +147,7 @@ async fn a_config_a_query_and_a_check_file_work_through_nginx() {
 }
 
 #[tokio::test]
-async fn the_server_learns_who_asked_and_how() {
+async fn the_server_sees_the_client_and_the_scheme() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -163,7 +163,7 @@ async fn the_server_learns_who_asked_and_how() {
 }
 
 #[tokio::test]
-async fn connections_to_the_server_are_used_again() {
+async fn connections_to_the_server_are_reused() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -175,7 +175,7 @@ async fn connections_to_the_server_are_used_again() {
 }
 
 #[tokio::test]
-async fn http_serves_the_verification_file_and_sends_the_rest_to_https() {
+async fn http_serves_only_the_verification_file() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -200,7 +200,7 @@ async fn http_serves_the_verification_file_and_sends_the_rest_to_https() {
 }
 
 #[tokio::test]
-async fn no_log_of_nginx_holds_a_signature_even_when_the_server_is_away() {
+async fn no_nginx_log_has_a_signature() {
     let (address, guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;

@@ -62,7 +62,7 @@ async fn no_log_holds(nginx: &Nginx, line: &str, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_logs_in_by_https_with_a_cookie_that_is_bound_to_the_host() {
+async fn a_visitor_logs_in_over_https_with_a_host_cookie() {
     let app = TestApp::with(one_site()).await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;
@@ -133,7 +133,7 @@ async fn a_visitor_logs_in_by_https_with_a_cookie_that_is_bound_to_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_desktop_waits_for_a_scan_by_https() {
+async fn a_desktop_waits_for_a_scan_over_https() {
     let app = TestApp::start().await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;

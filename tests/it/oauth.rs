@@ -24,7 +24,7 @@ pub(crate) fn redeeming(ticket: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_visitor_is_sent_to_wechat_and_back_to_the_site_with_a_ticket() {
+async fn a_visitor_returns_to_the_site_with_a_ticket() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let begun = browser
@@ -132,7 +132,7 @@ async fn the_apps_scope_is_the_default() {
 }
 
 #[tokio::test]
-async fn a_relay_passes_wechats_code_on_without_a_call() {
+async fn a_relay_returns_wechats_code_without_a_call() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -159,7 +159,7 @@ async fn a_relay_passes_wechats_code_on_without_a_call() {
 }
 
 #[tokio::test]
-async fn a_refusal_and_a_snapshot_go_back_to_the_site_as_errors() {
+async fn a_refusal_and_a_snapshot_are_errors_for_the_site() {
     let app = TestApp::with(one_site()).await;
     for mode in ["login", "relay"] {
         let query = format!("redirect={SITE}&state=s1&mode={mode}");
@@ -215,7 +215,7 @@ async fn our_parameters_in_a_redirect_are_removed() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_redeemed_once_at_its_app_within_a_minute() {
+async fn a_ticket_is_redeemed_once_within_a_minute() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let mut settings = one_site();
     settings["apps"]

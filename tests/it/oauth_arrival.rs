@@ -39,7 +39,7 @@ fn is_page(response: &Response, status: u16) {
 }
 
 #[tokio::test]
-async fn the_same_browser_with_the_same_code_gets_the_same_again() {
+async fn a_repeated_callback_gets_the_same_answer() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -142,7 +142,7 @@ async fn head_and_a_callback_without_state_consume_nothing() {
 }
 
 #[tokio::test]
-async fn a_trip_ends_after_ten_minutes_and_its_repetition_after_one() {
+async fn a_login_expires_after_ten_minutes() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let app = TestApp::build(one_site())
         .clock(clock.clone())

@@ -46,7 +46,7 @@ async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_is_accepted_at_the_beginning_comes_back() {
+async fn an_accepted_login_always_comes_back() {
     let app = TestApp::with(one_site()).await;
     let long_state = encoded(&"é&=%".repeat(100));
     for letter in ["a", "微", "é", "%20", "\u{1f600}"] {
@@ -79,7 +79,7 @@ async fn whatever_is_accepted_at_the_beginning_comes_back() {
 }
 
 #[tokio::test]
-async fn addresses_of_two_thousand_bytes_are_taken_as_before() {
+async fn urls_of_two_thousand_bytes_are_accepted() {
     let app = TestApp::with(one_site()).await;
     let site = format!("https://shop.example.com/?q={}", "a".repeat(2048 - 28));
     assert_eq!(site.len(), 2048);
@@ -107,7 +107,7 @@ async fn addresses_of_two_thousand_bytes_are_taken_as_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_longest_return_passes_nginx_as_it_comes() {
+async fn the_longest_return_passes_nginx() {
     let app = TestApp::with(one_site()).await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;

@@ -105,7 +105,7 @@ async fn fifty_visitors_are_not_confused_in_a_database() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
+async fn of_twenty_redemptions_one_wins_on_every_store() {
     one_of_twenty_redeems(app_with(json!({ "memo": {} })).await).await;
     let folder = TempDir::new().unwrap();
     one_of_twenty_redeems(app_with(json!({ "file": folder.path().join("cache.json") })).await)
@@ -126,7 +126,7 @@ async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
 }
 
 #[tokio::test]
-async fn a_trip_survives_a_restart_where_the_store_does() {
+async fn a_login_survives_a_restart_if_the_store_does() {
     let folder = TempDir::new().unwrap();
     let cache = json!({ "file": folder.path().join("cache.json") });
     let before = app_with(cache.clone()).await;
@@ -157,7 +157,7 @@ async fn a_trip_survives_a_restart_where_the_store_does() {
 }
 
 #[tokio::test]
-async fn a_visitor_may_set_out_at_one_instance_and_come_back_at_two_others_at_once() {
+async fn a_login_may_use_several_instances() {
     let redis = RedisServer::start();
     let first = app_with(json!({ "redis": redis.url() })).await;
     let mut settings = one_site();
@@ -199,7 +199,7 @@ async fn a_visitor_may_set_out_at_one_instance_and_come_back_at_two_others_at_on
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_a_page_and_a_problem_and_no_session() {
+async fn a_store_that_is_down_is_a_page_and_a_problem() {
     let mut redis = RedisServer::start();
     let app = app_with(json!({ "redis": redis.url() })).await;
     let browser = Browser::new(&app);

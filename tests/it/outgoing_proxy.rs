@@ -85,7 +85,7 @@ async fn a_proxys_password_is_sent_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_proxy_excepts_and_this_machine_are_called_directly() {
+async fn no_proxy_and_loopback_are_called_directly() {
     let (sandbox, _running) = wechat().await;
     let dead = ("ALL_PROXY", "socks5://127.0.0.1:9");
     let (answer, said) = token(&sandbox.url(), &[dead]).await;

@@ -138,7 +138,7 @@ async fn neighbours_report_overload_in_their_own_form() {
 }
 
 #[tokio::test]
-async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again() {
+async fn a_hanging_back_end_holds_bounded_messages() {
     let backend = Backend::answering("success");
     backend.order(|orders| orders.after = Duration::from_secs(1));
     let rules = json!([{ "on": "text", "match": "^rule", "reply": { "text": "at once" } }, { "on": "*", "forward": backend.url }]);
@@ -169,7 +169,7 @@ async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_whose_upstream_hangs_with_two_thousand_callers_holds_nobody_else_up() {
+async fn a_hanging_upstream_delays_no_other_account() {
     let app = two(json!({ "workers": 2, "maxWaiting": 10_000 })).await;
     assert_eq!(
         (
@@ -213,7 +213,7 @@ async fn an_account_whose_upstream_hangs_with_two_thousand_callers_holds_nobody_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_rotates_all_the_time_holds_nobody_else_up() {
+async fn a_caller_that_keeps_rotating_delays_nobody_else() {
     let app = two(json!({ "workers": 2 })).await;
     assert_eq!(query(&app, OTHER).await.status, 200);
     let (token, done) = (
@@ -350,7 +350,7 @@ async fn unfinished_bodies_take_bounded_memory() {
 const PING: &str = "GET /ping HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_outside_until_another_ends() {
+async fn surplus_connections_wait_until_another_ends() {
     let app = TestApp::with(json!({ "server": { "maxConnections": 2 } })).await;
     let mut inside = Vec::new();
     for _ in 0..2 {
@@ -369,7 +369,7 @@ async fn connections_beyond_the_bound_wait_outside_until_another_ends() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_process_with_few_files_keeps_some_for_itself_and_does_not_spin() {
+async fn a_low_file_limit_reserves_files_and_does_not_spin() {
     let folder = folder();
     let sandbox = TestApp::start().await;
     write_settings(folder.path(), &settings(&sandbox.sandbox.url(), json!({})));

@@ -109,7 +109,7 @@ async fn a_pipelined_answer_does_not_wait_for_a_confirmation() {
 }
 
 #[tokio::test]
-async fn bodies_among_pipelined_requests_are_told_apart() {
+async fn pipelined_bodies_are_separated() {
     let app = TestApp::start().await;
     let config = |body: &str| {
         let length = body.len();
@@ -235,7 +235,7 @@ async fn a_head_of_more_than_16_kib_is_refused_and_closed() {
 }
 
 #[tokio::test]
-async fn a_later_head_has_as_little_time_as_the_first() {
+async fn every_head_has_the_same_timeout() {
     let app = TestApp::start().await;
     let begun = Instant::now();
     let half = format!("{}GET /ping HTTP/1.1\r\nhost: te", get(1, false));

@@ -89,7 +89,7 @@ fn behind_qrcode_of(address: &str, base: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_schemes_own_port_is_used_where_a_proxy_names_the_others() {
+async fn a_contradictory_port_of_a_proxy_is_replaced() {
     let app = TestApp::with(one_site()).await;
     for (headers, base) in [
         (
@@ -146,7 +146,7 @@ async fn the_schemes_own_port_is_used_where_a_proxy_names_the_others() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_name_the_port() {
+async fn an_untrusted_peer_cannot_set_the_port() {
     let mut settings = one_site();
     settings["server"] = json!({ "trustedProxies": ["203.0.113.0/24"] });
     let app = TestApp::with(settings).await;
@@ -163,7 +163,7 @@ async fn a_stranger_cannot_name_the_port() {
 }
 
 #[tokio::test]
-async fn the_form_of_a_question_posts_to_where_browsers_reach_us() {
+async fn the_confirmation_form_posts_to_the_public_address() {
     let app = TestApp::with(
         json!({ "login": { "confirm": true }, "server": { "publicUrl": "http://127.0.0.1:1/wx" } }),
     )
@@ -189,7 +189,7 @@ async fn the_form_of_a_question_posts_to_where_browsers_reach_us() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_contradicts_itself_is_named_once_with_the_cure() {
+async fn a_contradictory_proxy_is_logged_once_with_advice() {
     let folder = folder();
     let process = Process::serve(
         folder.path(),

@@ -145,7 +145,7 @@ async fn svg_of(app: &TestApp, path: &str) -> Picture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
+async fn every_text_is_read_from_png_and_svg() {
     let app = TestApp::start().await;
     for text in [
         "hello",
@@ -187,7 +187,7 @@ async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_originals_address_of_a_login_shows_the_authorize_address() {
+async fn the_originals_login_qr_code_has_the_authorize_url() {
     let app = TestApp::start().await;
     let path = format!("/qrcode/{}?unescape=true", encoded(&encoded(AUTHORIZE)));
     assert!(
@@ -206,7 +206,7 @@ async fn the_originals_address_of_a_login_shows_the_authorize_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
+async fn a_logins_qr_code_leads_to_wechat() {
     let app = TestApp::start().await;
     let answer = app.send(app.request(Method::POST, "/login")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -226,7 +226,7 @@ async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_path_counts_byte_for_byte_as_it_was_sent() {
+async fn the_path_is_used_byte_for_byte() {
     let app = TestApp::start().await;
     // An SVG is text, which is all that a raw exchange can show.
     for (target, text) in [
@@ -280,7 +280,7 @@ async fn the_longest_text_fits_and_one_byte_more_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_code_stands_in_the_middle_of_256_pixels_with_its_quiet_zone() {
+async fn a_small_code_is_centred_with_a_quiet_zone() {
     let app = TestApp::start().await;
     for text in ["a", AUTHORIZE] {
         let picture = png_of(&app, &format!("/qrcode/{}", encoded(text))).await;
@@ -295,7 +295,7 @@ async fn a_small_code_stands_in_the_middle_of_256_pixels_with_its_quiet_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
+async fn an_invalid_text_differs_from_an_unknown_path() {
     let app = TestApp::start().await;
     for path in [
         "/qrcode/",
@@ -320,7 +320,7 @@ async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_tells_the_size_and_other_methods_are_refused() {
+async fn head_has_the_size_and_other_methods_are_refused() {
     let app = TestApp::start().await;
     for path in ["/qrcode/a/b", "/qrcode/a/b.svg", "/QRCODE/a"] {
         let length = |answer: &Response| {

@@ -158,7 +158,7 @@ fn the_readmes_are_short_and_show_the_demo() {
 }
 
 #[test]
-fn both_pages_name_the_same_routes_settings_codes_and_commands() {
+fn both_languages_name_the_same_things() {
     for (english, chinese) in PAIRS {
         let (ours, theirs) = (sections(&page(english)), sections(&page(chinese)));
         for (number, (left, right)) in ours.iter().zip(&theirs).enumerate() {
@@ -189,7 +189,7 @@ fn both_pages_name_the_same_routes_settings_codes_and_commands() {
 }
 
 #[test]
-fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
+fn the_library_example_matches_the_crates() {
     let source = page("crates/credentials/src/lib.rs");
     let example = source.split("//! ```\n").nth(1).expect("an example");
     let shown = example
@@ -242,7 +242,7 @@ fn the_sandbox_page_shows_the_example_of_the_crate() {
 }
 
 #[test]
-fn the_tables_of_errors_are_the_programs_own() {
+fn the_error_tables_match_the_program() {
     // `("unknown_app", StatusCode::NOT_FOUND)`, wherever the source maps an error to its code.
     let source = page("src/http/error.rs");
     let statuses = (400..600).filter_map(|status| StatusCode::from_u16(status).ok());
@@ -286,7 +286,7 @@ fn error_row(line: &str) -> Option<(String, u16)> {
 }
 
 #[test]
-fn every_default_stands_in_the_table_of_settings() {
+fn every_default_is_in_the_settings_table() {
     let defaults: serde_json::Value = json5::from_str(&page("config/default.json5")).unwrap();
     let mut settings = Vec::new();
     flatten("", &defaults, &mut settings);
@@ -334,7 +334,7 @@ fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<Str
 }
 
 #[test]
-fn the_links_of_the_pages_lead_somewhere() {
+fn all_links_lead_somewhere() {
     let pages = PAIRS
         .iter()
         .flat_map(|(english, chinese)| [*english, *chinese]);

@@ -147,7 +147,7 @@ fn told(script: &str, ran: &Output) -> String {
 }
 
 #[test]
-fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
+fn the_readme_and_routes_pages_run() {
     let Some(bash) = bash() else { return };
     let demo = Running::start(|port| jsdkd(&["demo", "--port", &port.to_string()]));
     let pages = [
@@ -186,7 +186,7 @@ fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
 }
 
 #[test]
-fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
+fn the_oauth_page_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/oauth.md");
     let folder = tempfile::tempdir().unwrap();
@@ -218,7 +218,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
+fn the_tokenboy_page_runs() {
     let Some(answers) = answers_of("docs/tokenboy.md") else {
         return;
     };
@@ -236,7 +236,7 @@ fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
 }
 
 #[test]
-fn wecoms_pages_are_signed_for_by_the_lines_of_the_page_about_them() {
+fn the_wecom_page_runs() {
     let Some(answers) = answers_of("docs/wecom.md") else {
         return;
     };
@@ -288,7 +288,7 @@ fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
 }
 
 #[test]
-fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
+fn the_messages_page_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/messages.md");
     let folder = tempfile::tempdir().unwrap();
@@ -327,7 +327,7 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
 }
 
 #[test]
-fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
+fn the_hub_section_runs() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## waynecraig/wechat-token-hub");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
@@ -369,7 +369,7 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
+fn the_wetoken_section_runs() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## micro-plat/wetoken");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
@@ -413,7 +413,7 @@ fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn the_sandbox_page_is_a_script_that_runs() {
+fn the_sandbox_page_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/sandbox.md");
     let port = TcpListener::bind(("127.0.0.1", 0))
@@ -449,7 +449,7 @@ fn the_sandbox_page_is_a_script_that_runs() {
 }
 
 #[test]
-fn the_settings_of_the_pages_hold() {
+fn the_settings_on_the_pages_load() {
     for page in [
         "README.md",
         "docs/messages.md",

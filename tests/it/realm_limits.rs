@@ -84,7 +84,7 @@ async fn a_query_returns_only_what_keys_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_hold_for_wetokens_addresses_too() {
+async fn keys_apply_to_wetokens_routes_too() {
     let app = realm(json!({ "keys": ["ticket"] })).await;
     for (path, errcode) in [
         (format!("/{APP}/wechat/ticket/get"), 0),
@@ -143,7 +143,7 @@ async fn signed_requests_from_outside_the_networks_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_realm_past_its_last_day_is_unauthorized() {
+async fn an_expired_realm_is_unauthorized() {
     let app = realm(json!({ "until": "2020-01-01" })).await;
     for path in every_address() {
         let answer = app.get(&path).await;

@@ -18,7 +18,7 @@ async fn on(redis: &RedisServer) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_original_and_we_read_each_others_values() {
+async fn the_original_and_we_share_values() {
     let redis = RedisServer::start();
     redis.cli(&[
         "SETEX",
@@ -50,7 +50,7 @@ async fn the_original_and_we_read_each_others_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_written_elsewhere_is_served_within_a_second_or_so() {
+async fn a_value_written_elsewhere_is_served_within_a_second() {
     let redis = RedisServer::start();
     let app = on(&redis).await;
     app.value("token").await;

@@ -378,7 +378,7 @@ async fn a_hanging_server_times_out_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_hangs_up_while_connecting_harms_no_other() {
+async fn a_caller_that_disconnects_harms_no_other() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     server.pause();
@@ -425,7 +425,7 @@ async fn a_thousand_callers_share_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_lead_to_the_master_and_its_successor() {
+async fn sentinels_name_the_master_and_its_successor() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -542,7 +542,7 @@ async fn sentinels_and_clusters_take_the_password_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demoted_master_is_left_for_the_new_one() {
+async fn a_demoted_master_is_abandoned_for_the_new_one() {
     let master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -721,7 +721,7 @@ async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_cluster_node_is_left_for_its_replica() {
+async fn a_hanging_cluster_node_is_abandoned_for_its_replica() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     works(&*store).await;

@@ -118,7 +118,7 @@ fn to(server: SocketAddr, path: &str, mode: PushMode, message: MessageBuilder) -
 const MODES: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
 
 #[tokio::test]
-async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear() {
+async fn a_message_is_answered_in_every_mode() {
     let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
         let answer = push(&to(
@@ -154,7 +154,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
 }
 
 #[tokio::test]
-async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
+async fn a_json_message_is_answered_in_every_mode() {
     let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
         let mut hello = to(server, "/echo", mode, MessageBuilder::text("你好 \" & <b>"));
@@ -194,7 +194,7 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
 }
 
 #[tokio::test]
-async fn who_when_and_which_can_be_chosen() {
+async fn sender_time_and_id_can_be_chosen() {
     let (server, _guard) = fake_server::serve(message_server);
     let mut chosen = to(
         server,
@@ -222,7 +222,7 @@ async fn who_when_and_which_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() {
+async fn an_invalid_answer_has_a_fault() {
     let (server, _guard) = fake_server::serve(message_server);
     use PushMode::{Plain, Safe};
     for (path, mode, fault) in [
@@ -278,7 +278,7 @@ async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
 }
 
 #[tokio::test]
-async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
+async fn an_unanswered_push_is_delivered_three_times() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let repeated = to(
         listener.local_addr().unwrap(),
@@ -485,7 +485,7 @@ async fn the_command_sends_a_file_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none() {
+async fn the_command_exits_1_on_an_invalid_or_missing_answer() {
     let (server, _guard) = fake_server::serve(message_server);
     for (path, part) in [
         ("/html", "neither `success`, nor empty"),
@@ -516,7 +516,7 @@ async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_says_what_it_needs() {
+async fn the_command_names_missing_arguments() {
     let folder = folder();
     let to = ["--to", "http://127.0.0.1:1/"];
     for (rest, code, part) in [

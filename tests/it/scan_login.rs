@@ -214,7 +214,7 @@ async fn unknown_and_waiting_logins_have_different_codes() {
 }
 
 #[tokio::test]
-async fn a_login_can_be_for_any_app_and_is_for_the_first_unless_said() {
+async fn a_login_is_for_the_first_app_by_default() {
     let app = TestApp::build(
         json!({ "apps": [{ "key": APP, "secret": "s" }, { "key": "wxsecond", "secret": "s2" }] }),
     );
@@ -245,7 +245,7 @@ async fn a_login_can_be_for_any_app_and_is_for_the_first_unless_said() {
 }
 
 #[tokio::test]
-async fn addresses_are_those_by_which_browsers_reach_us() {
+async fn urls_use_the_public_address() {
     let app = TestApp::start().await;
     let request = app
         .request(Method::POST, "/login")
@@ -287,7 +287,7 @@ async fn addresses_are_those_by_which_browsers_reach_us() {
 }
 
 #[tokio::test]
-async fn a_second_person_is_refused_and_the_first_is_welcome_again() {
+async fn a_second_person_is_refused() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     is_page(
@@ -310,7 +310,7 @@ async fn a_second_person_is_refused_and_the_first_is_welcome_again() {
 }
 
 #[tokio::test]
-async fn of_many_who_scan_at_once_one_is_logged_in() {
+async fn of_many_simultaneous_scans_one_logs_in() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     let names: Vec<String> = (0..20).map(|number| format!("visitor {number}")).collect();
@@ -330,7 +330,7 @@ async fn of_many_who_scan_at_once_one_is_logged_in() {
 }
 
 #[tokio::test]
-async fn a_phone_that_asks_twice_is_answered_twice_and_wechat_asked_once() {
+async fn a_repeated_scan_calls_wechat_once() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     app.sandbox
@@ -447,7 +447,7 @@ async fn a_held_poll_is_answered_by_the_scan() {
 }
 
 #[tokio::test]
-async fn a_held_poll_ends_with_its_time() {
+async fn a_held_poll_times_out() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     let begun = Instant::now();

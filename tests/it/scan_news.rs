@@ -40,7 +40,7 @@ async fn all_listen(server: &RedisServer, instances: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself() {
+async fn a_scan_elsewhere_notifies_the_poll() {
     let redis = RedisServer::start();
     let first = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
     let same_wechat = json!({ "api": [first.sandbox.url()], "open": first.sandbox.url() });
@@ -84,7 +84,7 @@ async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
+async fn ten_thousand_polls_have_a_bounded_cost() {
     const POLLS: usize = 10_000;
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;

@@ -70,7 +70,7 @@ async fn without_cors_no_foreign_page_begins_a_login() {
 }
 
 #[tokio::test]
-async fn pages_of_ours_of_this_network_and_of_named_origins_begin_one() {
+async fn own_private_and_listed_pages_begin_logins() {
     let app =
         TestApp::with(json!({ "cors": ["shop\\.example\\.com", "*"], "login": { "sites": ["https://Club.example.com:443/"] } }))
             .await;
@@ -105,7 +105,7 @@ async fn pages_of_ours_of_this_network_and_of_named_origins_begin_one() {
 }
 
 #[tokio::test]
-async fn our_own_origin_is_the_public_one() {
+async fn our_own_origin_is_the_public_address() {
     let app =
         TestApp::with(json!({ "server": { "publicUrl": "https://wx.example.com/wx" }, "cors": ["shop\\.example\\.com"] })).await;
     assert_eq!(from(&app, "https://wx.example.com").await.status, 201);
@@ -140,7 +140,7 @@ async fn our_own_origin_is_the_public_one() {
 }
 
 #[tokio::test]
-async fn a_listed_site_needs_no_cors_for_its_logins_alone() {
+async fn a_listed_site_needs_no_cors_for_logins() {
     let app =
         TestApp::with(json!({ "cors": ["other\\.example\\.com"], "login": { "sites": [SHOP] } }))
             .await;
@@ -258,7 +258,7 @@ async fn two_instances(cache: Value) {
 }
 
 #[tokio::test]
-async fn the_picture_opens_nothing_in_memory_and_in_a_file() {
+async fn the_public_id_opens_nothing_in_memory_and_in_a_file() {
     let folder = TempDir::new().unwrap();
     for cache in [
         json!({ "memo": {} }),
@@ -270,7 +270,7 @@ async fn the_picture_opens_nothing_in_memory_and_in_a_file() {
 }
 
 #[tokio::test]
-async fn the_picture_opens_nothing_across_instances_on_redis() {
+async fn the_public_id_opens_nothing_across_instances_on_redis() {
     let redis = RedisServer::start();
     two_instances(json!({ "redis": redis.url() })).await;
     let keys = redis.cli(&["KEYS", "login.scan.*"]);
@@ -278,7 +278,7 @@ async fn the_picture_opens_nothing_across_instances_on_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_picture_opens_nothing_across_instances_on_sql() {
+async fn the_public_id_opens_nothing_across_instances_on_sql() {
     let (_folder, file) = sqlite();
     let databases = [databases::mariadb(), databases::postgres()];
     for url in databases

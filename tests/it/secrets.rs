@@ -129,7 +129,7 @@ async fn start(over: Value) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_failure_of_wechats_shows_a_secret() {
+async fn no_wechat_error_shows_a_secret() {
     let echo = |secret: &str| {
         Fault::errcode(
             40125,
@@ -183,7 +183,7 @@ async fn no_failure_of_wechats_shows_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
+async fn a_token_in_a_tickets_refusal_is_removed() {
     let end = Clock::system().wall().seconds().0 + 3600;
     let memo =
         json!({ "memo": { format!("{APP}.token"): { "value": TOKEN_MARKER, "__expires": end } } });
@@ -204,7 +204,7 @@ async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_answer_to_a_query_carries_a_credential() {
+async fn only_query_answers_have_a_credential() {
     let app = start(json!({})).await;
     let (token, ticket) = (app.value("token").await, app.value("ticket").await);
     let card = app.value("card_ticket").await;
@@ -240,7 +240,7 @@ async fn only_the_answer_to_a_query_carries_a_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refused_query_shows_what_would_have_opened_it() {
+async fn no_refused_query_shows_a_valid_signature() {
     let app = start(json!({})).await;
     let token = app.value("token").await;
     let spoiled = signed_v2("GET", APP, &[("rotate", REFUSED_MARKER)]).replace("n-1", "n-2");
@@ -269,7 +269,7 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
+async fn the_hub_shows_no_keys_and_no_tokens() {
     let key = "marker-hub-key-of-at-least-32-bytes-77f9";
     let app = start(json!({ "hub": { "keys": { "k1": key } } })).await;
     let token = hub::made(
@@ -317,7 +317,7 @@ async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_failure_of_the_stores_shows_a_secret() {
+async fn no_store_error_shows_a_secret() {
     let directory = tempfile::tempdir().expect("a folder");
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
@@ -402,7 +402,7 @@ async fn no_debug_output_shows_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
+async fn grants_and_failures_are_logged_by_account_and_kind() {
     let app = start(json!({})).await;
     app.sandbox
         .fault(Fault::errcode(-1, "system error").times(1));
@@ -429,7 +429,7 @@ async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_login_shows_what_it_carries() {
+async fn no_login_shows_its_values() {
     let oauth = json!({ "redirects": ["https://shop.example.com/"] });
     let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": PUSH_MARKER, "oauth": oauth }]);
     let app = start(json!({ "apps": apps })).await;
@@ -499,7 +499,7 @@ async fn no_login_shows_what_it_carries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
+async fn no_source_shows_its_secrets() {
     let secrets = [
         "marker-url-key-77f9",
         "marker-args-secret-77fa",
@@ -551,7 +551,7 @@ async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
+async fn no_created_app_shows_its_secrets() {
     let silent = [
         "marker-new-secret-77fe",
         "marker-new-token-77ff",
@@ -616,7 +616,7 @@ async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_message_shows_its_keys_or_what_a_follower_said() {
+async fn no_message_shows_its_keys_or_text() {
     let said = "marker-words-of-a-follower-77f6";
     let backend = Backend::answering("<html>broken</html>");
     let forward = format!(

@@ -121,7 +121,7 @@ fn the_example_file_loads_without_a_warning() {
 }
 
 #[test]
-fn the_originals_commented_sample_loads_once_its_realms_are_a_list() {
+fn the_originals_sample_loads_with_realms_as_a_list() {
     let sample = "\u{feff}{
         //可选, 跨域白名单
         cors: [ \"example\\\\.com\" ],
@@ -222,7 +222,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_text_that_is_no_json_is_refused_with_line_column_and_a_hint() {
+fn invalid_json_is_refused_with_its_position() {
     let cases = [
         (
             "{\n  apps: [{ key: 'a' secret: 'b' }] }",
@@ -268,7 +268,7 @@ fn a_text_that_is_no_json_is_refused_with_line_column_and_a_hint() {
 }
 
 #[test]
-fn a_misspelt_name_stands_beside_what_it_left_missing() {
+fn a_misspelt_name_is_reported_with_the_missing_one() {
     check_faults(
         "{ apps: [{ key: 'wx1', secrt: 's' }] }",
         &[
@@ -308,7 +308,7 @@ fn unknown_settings_are_warnings_and_faults_when_strict() {
 }
 
 #[test]
-fn nothing_to_serve_is_a_fault() {
+fn empty_settings_are_a_fault() {
     let message =
         "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
     check_faults("{}", &[&format!("jsdkd.json: {message}")]);
@@ -329,7 +329,7 @@ fn nothing_to_serve_is_a_fault() {
 }
 
 #[test]
-fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
+fn secrets_may_be_in_variables_and_files() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -374,7 +374,7 @@ fn secrets_may_stand_in_variables_and_files_and_are_never_shown() {
 }
 
 #[test]
-fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
+fn no_fault_shows_a_secret() {
     let faulty = [
         "apps: 'MARKER'",
         "apps: ['MARKER']",
@@ -412,7 +412,7 @@ fn no_fault_ever_shows_what_stands_in_a_secrets_place() {
 }
 
 #[test]
-fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
+fn of_two_caches_the_first_is_used() {
     let loaded = good(&format!(
         "{{ cache: {{ redis: 'redis://h:1', file: 'f' }}, {APPS} }}"
     ));
@@ -435,7 +435,7 @@ fn of_two_caches_the_first_one_written_is_used_and_both_are_named() {
 }
 
 #[test]
-fn memory_may_begin_with_records_whose_keys_hold_dots() {
+fn memory_may_have_initial_records_with_dots() {
     let config =
         good(&format!("{{ cache: {{ memo: {{ 'wx1.token': {{ value: 'T', __expires: 1589353732 }} }} }}, {APPS} }}")).config;
     let StoreConfig::Memory(records) = &config.store else {
@@ -473,7 +473,7 @@ fn a_faulty_cache_is_refused() {
 }
 
 #[test]
-fn a_database_may_be_an_address_or_an_object_with_the_password_apart() {
+fn a_database_may_be_a_url_or_an_object() {
     let shown = |text: &str, variables: &[(&str, &str)]| {
         let config = load_with(&format!("{{ {text} {APPS} }}"), variables)
             .expect(text)
@@ -519,7 +519,7 @@ fn a_database_may_be_an_address_or_an_object_with_the_password_apart() {
 }
 
 #[test]
-fn redis_may_be_an_address_or_the_original_clients_object() {
+fn redis_may_be_a_url_or_the_originals_object() {
     let store = |cache: &str| {
         good_with(
             &format!("{{ cache: {{ redis: {cache} }}, {APPS} }}"),
@@ -544,7 +544,7 @@ fn redis_may_be_an_address_or_the_original_clients_object() {
 }
 
 #[test]
-fn redis_options_are_read_whole_and_faults_stand_at_their_place() {
+fn redis_options_and_their_faults_are_read() {
     let text = format!(
         "{{ {APPS}, cache: {{ redis: {{ host: 'h', port: 1, db: 2, prefix: 'p:', password: {{ env: 'PW' }} }} }} }}"
     );
@@ -897,7 +897,7 @@ fn a_stable_account_reserves_at_most_five_minutes() {
 }
 
 #[test]
-fn an_app_lists_the_sites_that_its_visitors_return_to() {
+fn an_app_lists_its_return_sites() {
     let config = good("{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: 'https://a.example/', scope: 'snsapi_userinfo' } }, { key: 'wx2', secret: 's' }] }").config;
     assert!(
         config.oauth.of("wx1").admit("https://a.example/x").is_ok()
@@ -938,7 +938,7 @@ fn an_app_lists_the_sites_that_its_visitors_return_to() {
 }
 
 #[test]
-fn the_sites_whose_pages_begin_logins_are_origins() {
+fn login_sites_are_origins() {
     let config = good(&format!(
         "{{ {APPS}, login: {{ sites: ['https://Shop.example.com/', 'http://10.0.0.1:8080'] }} }}"
     ))

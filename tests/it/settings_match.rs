@@ -43,7 +43,7 @@ fn cors_is(value: Value, allowed: &[&str], refused: &[&str]) {
 }
 
 #[test]
-fn what_people_write_for_an_origin_is_understood() {
+fn common_spellings_of_an_origin_are_accepted() {
     let shop = "https://shop.example.com";
     let others = [
         "http://shop.example.com",
@@ -124,7 +124,7 @@ fn what_people_write_for_an_origin_is_understood() {
 }
 
 #[test]
-fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
+fn a_pattern_that_no_origin_matches_is_a_fault() {
     for (text, cure) in [
         (
             "https://shop.example.com/app",
@@ -187,7 +187,7 @@ fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
 }
 
 #[test]
-fn many_and_large_patterns_are_taken() {
+fn many_and_large_patterns_are_accepted() {
     let many: Vec<String> = (0..300)
         .map(|n| format!("site{n}\\.example\\.com"))
         .collect();
@@ -205,7 +205,7 @@ fn many_and_large_patterns_are_taken() {
 }
 
 #[test]
-fn networks_are_read_as_people_write_them() {
+fn common_spellings_of_networks_are_accepted() {
     for section in ["server", "tokenboy", "wetoken"] {
         let name = if section == "server" {
             "trustedProxies"
@@ -275,7 +275,7 @@ fn addresses_of_wechat_may_have_the_path_of_its_calls() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_told() {
+fn a_missing_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let of = |path: &str| read("server", &json!({ "static": path })).unwrap().warnings;
     assert_eq!(of(&folder.path().display().to_string()), [""; 0]);
@@ -287,7 +287,7 @@ fn a_folder_that_is_not_there_is_told() {
 }
 
 #[test]
-fn a_rule_that_never_comes_to_its_turn_is_told() {
+fn an_unreachable_rule_is_reported() {
     let warnings = |rules: &str| {
         good(&format!(
             "{{ apps: [{{ key: 'wx1', secret: 's', token: 't', messages: [{rules}] }}] }}"
@@ -341,7 +341,7 @@ fn a_rule_that_never_comes_to_its_turn_is_told() {
 }
 
 #[test]
-fn a_site_that_nobody_could_return_to_is_a_fault() {
+fn an_unusable_return_site_is_a_fault() {
     let of = |redirects: Value| {
         let text = format!(
             "{{ apps: [{{ key: 'wx1', secret: 's', oauth: {{ redirects: {redirects} }} }}] }}"
@@ -375,7 +375,7 @@ fn a_site_that_nobody_could_return_to_is_a_fault() {
 }
 
 #[tokio::test]
-async fn visitors_return_to_the_sites_as_they_are_written() {
+async fn return_sites_match_as_written() {
     for (redirects, admitted, refused) in [
         (
             json!(["https://*.example.com/"]),

@@ -27,7 +27,7 @@ fn rule_faults(rule: &str) -> Vec<String> {
 }
 
 #[test]
-fn rules_of_every_kind_are_taken() {
+fn rules_of_every_kind_are_accepted() {
     let loaded = good(&app(
         "messages: [
           { on: 'text', match: '^(?P<word>hi) (.*)', reply: { text: '{word} {2} {{}} {content}' } },
@@ -149,7 +149,7 @@ fn every_fault_of_a_rule_is_named() {
 }
 
 #[test]
-fn the_variables_of_wechat_server_bring_its_answers() {
+fn wechat_servers_variables_enable_its_answers() {
     let variables: Environment = [
         ("WECHAT_APP_ID", "wx1"),
         ("WECHAT_APP_SECRET", "s"),

@@ -60,7 +60,7 @@ async fn sigterm_and_sigint_flush_the_cache_and_exit_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_under_way_is_finished_while_new_connections_are_refused() {
+async fn a_running_request_finishes_during_shutdown() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(
         folder.path(),
@@ -103,7 +103,7 @@ async fn a_request_under_way_is_finished_while_new_connections_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_longer_than_the_grace_is_not_waited_for() {
+async fn requests_beyond_the_grace_period_are_dropped() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let over = json!({ "server": { "shutdownGrace": "2s" }, "wechat": { "timeout": "60s" } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
@@ -129,7 +129,7 @@ async fn what_takes_longer_than_the_grace_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_do_not_delay_the_end() {
+async fn idle_connections_do_not_delay_shutdown() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let over = json!({ "server": { "shutdownGrace": "60s" } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
@@ -169,7 +169,7 @@ async fn idle_connections_do_not_delay_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_that_comes_while_it_starts_ends_it_too() {
+async fn a_signal_during_startup_stops_it() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     write_settings(
         folder.path(),
@@ -191,7 +191,7 @@ async fn a_signal_that_comes_while_it_starts_ends_it_too() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn from_the_first_handler_on_no_early_signal_is_lost_or_deadly() {
+async fn no_early_signal_is_lost_or_deadly() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     // Many accounts make the start long enough to be hit in its midst.
     let apps: Vec<Value> = (0..3_000)
@@ -216,7 +216,7 @@ async fn from_the_first_handler_on_no_early_signal_is_lost_or_deadly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_changes_apps_realms_and_cors_without_dropping_a_request_or_a_credential() {
+async fn sighup_changes_settings_without_loss() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Arc::new(
         Process::serve(
@@ -323,7 +323,7 @@ async fn sighup_changes_apps_realms_and_cors_without_dropping_a_request_or_a_cre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_faulty_file_changes_nothing_and_is_reported_with_its_place() {
+async fn a_faulty_file_changes_nothing_and_is_reported() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let before = server

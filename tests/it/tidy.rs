@@ -244,7 +244,7 @@ fn no_room_imports_upwards() {
 }
 
 #[test]
-fn the_import_reader_sees_every_form() {
+fn every_form_of_use_is_read() {
     assert_eq!(
         rooms_after(
             "use crate::clock::Clock;\nlet a = crate::store::open();",
@@ -296,7 +296,7 @@ fn only_http_and_the_wiring_know_actix() {
 }
 
 #[test]
-fn only_wechat_knows_its_wire() {
+fn only_wechat_names_wechats_hosts() {
     // The sandbox is the other end of the same wire; the table of presets and the gateway name
     // paths, and call none by them.
     only_in(
@@ -381,7 +381,7 @@ fn only_the_commands_write_to_the_terminal() {
 }
 
 #[test]
-fn nothing_lives_in_a_static_that_can_change() {
+fn no_mutable_statics() {
     let words = [
         "static mut",
         "OnceLock",
@@ -402,7 +402,7 @@ fn nothing_lives_in_a_static_that_can_change() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_fits_into_a_head() {
+fn every_file_has_a_description_and_is_short() {
     let mut faults = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
@@ -420,7 +420,7 @@ fn every_file_says_what_it_is_and_fits_into_a_head() {
 }
 
 #[test]
-fn nothing_is_public_that_is_not_promised() {
+fn only_promised_items_are_public() {
     let text = include_str!("../../crates/credentials/src/lib.rs");
     let lines: Vec<&str> = text.lines().collect();
     for pair in lines

@@ -394,7 +394,7 @@ fn of_event(event: &Event) -> Value {
 }
 
 #[test]
-fn what_wechatpy_reads_in_a_message_we_read_too() {
+fn wechatpy_and_we_read_the_same_message() {
     let Some(wechatpy) = wechatpy() else { return };
     let mut rng = rng();
     let pushes: Vec<String> = (0..8)
@@ -510,7 +510,7 @@ impl Drop for Behind {
 }
 
 #[tokio::test]
-async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
+async fn a_wechatpy_back_end_works_unchanged() {
     let Some(wechatpy) = wechatpy() else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/wechatpy/backend.py");
     let mut child = Behind(

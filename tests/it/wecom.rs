@@ -221,7 +221,7 @@ async fn addresses_origins_and_bodies_follow_the_same_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_configured_is_not_there() {
+async fn unconfigured_applications_are_not_found() {
     let app = start().await;
     post(&app, "ww0000000000000000", "", json!({}))
         .await
@@ -302,7 +302,7 @@ async fn of_several_applications_one_must_be_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_pages_at_once_fetch_one_token_and_one_ticket_of_each_kind() {
+async fn a_hundred_pages_cost_one_fetch_per_kind() {
     let app = start().await;
     let pages = (0..100).map(|turn| {
         post(
@@ -329,7 +329,7 @@ async fn a_hundred_pages_at_once_fetch_one_token_and_one_ticket_of_each_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_wecom_revoked_is_renewed_when_a_ticket_is_refused() {
+async fn a_revoked_token_is_renewed_when_a_ticket_is_refused() {
     let app = start().await;
     post(&app, CORP, "", json!({ "url": PAGE })).await.json();
     app.sandbox.void_token(CORP);
@@ -348,7 +348,7 @@ async fn a_token_that_wecom_revoked_is_renewed_when_a_ticket_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_wecom_refuses_is_told_as_what_wechat_refuses() {
+async fn wecoms_refusals_look_like_wechats() {
     let app = start().await;
     let with = |secret: &str, api: &str| json!([{ "corpid": CORP, "agentid": 1000002, "secret": secret, "api": api }]);
     let apply = |wecom: Value| {
@@ -399,7 +399,7 @@ async fn two_instances_on_one_redis_have_one_ticket() {
 }
 
 #[test]
-fn one_application_is_enough_to_serve() {
+fn one_application_is_enough() {
     let loaded = good(
         "{ wecom: [{ corpid: 'ww1', agentid: 7, secret: 's' }, { corpid: 'ww1', agentid: '8', secret: 's' }] }",
     );
@@ -426,7 +426,7 @@ fn one_application_is_enough_to_serve() {
 }
 
 #[test]
-fn every_fault_is_named_at_its_place() {
+fn every_fault_has_its_place() {
     let text = r#"{ apps: [{ key: "wx1", secret: "s" }], wecom: [
   { corpid: "wx1", agentid: 1, secret: "s" },
   { corpid: "w w", agentid: "x1", secret: "" },

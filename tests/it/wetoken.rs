@@ -197,7 +197,7 @@ async fn wetokens_routes_exist_only_with_their_section() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_networks_that_are_let_in_are_answered() {
+async fn only_allowed_networks_are_answered() {
     let app = with(json!({ "wetoken": { "allow": ["loopback", "203.0.113.0/24"] } })).await;
     for path in [
         format!("/{APP}/wechat/token/get"),
@@ -366,7 +366,7 @@ async fn a_refresh_renews_only_what_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_has_status_200_and_names_wechats_errcode_but_no_secret() {
+async fn a_refusal_is_200_with_wechats_errcode() {
     let app = with(json!({})).await;
     for path in [
         "/wx/wx-none/token/get",

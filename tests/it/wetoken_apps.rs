@@ -49,7 +49,7 @@ async fn is_served(app: &TestApp) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
+async fn wetokens_documented_requests_work_on_its_tables() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -126,7 +126,7 @@ async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wetokens_stored_credential_needs_no_call_to_wechat() {
+async fn wetokens_stored_credential_costs_no_call() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -163,7 +163,7 @@ async fn wetokens_stored_credential_needs_no_call_to_wechat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
+async fn a_new_app_is_served_everywhere_within_a_second() {
     let redis = RedisServer::start();
     let database = databases::mariadb();
     let mut caches = vec![json!({ "redis": redis.url() })];
@@ -513,7 +513,7 @@ const ALL: [(&str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payment_fields_are_written_as_wetoken_writes_them() {
+async fn payment_fields_have_wetokens_format() {
     let Some(database) = databases::mariadb() else {
         return;
     };

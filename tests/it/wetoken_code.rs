@@ -31,7 +31,7 @@ fn path(app_id: &str, user: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_is_sent_to_an_openid_in_wetokens_words() {
+async fn a_code_is_sent_to_an_openid() {
     let (app, openid) = with_template().await;
     succeeded(&app.get(&path(NEW, &openid)).await);
     let form = format!("user_name={openid}&system_name=x&code=1");

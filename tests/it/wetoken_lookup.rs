@@ -97,7 +97,7 @@ async fn knows_at_once(cache: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mariadb_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_mariadb() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -106,7 +106,7 @@ async fn on_mariadb_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_wetokens_own_tables_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_wetokens_tables() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -116,7 +116,7 @@ async fn on_wetokens_own_tables_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_and_sqlite_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_postgres_and_sqlite() {
     if let Some(database) = databases::postgres() {
         install(&database.url()).await;
         knows_at_once(json!({ "sql": database.url() })).await;
@@ -127,7 +127,7 @@ async fn on_postgres_and_sqlite_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_redis_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_redis() {
     let redis = RedisServer::start();
     knows_at_once(json!({ "redis": redis.url() })).await;
 }

@@ -26,9 +26,9 @@ pub(crate) enum FaultKind {
     CutOff(usize),
     WechatDown,
     WechatHangs,
-    /// It answers -1.
+    /// It answers with errcode -1.
     WechatBusy,
-    /// A gateway answers in its place.
+    /// A gateway answers instead of it.
     WechatGarbage,
     /// It executes the request, and the answer is lost.
     WechatDeaf,
@@ -40,26 +40,26 @@ pub(crate) enum FaultKind {
 pub(crate) enum Event {
     Begins(FaultKind),
     Ends(FaultKind),
-    /// A replica is promoted that lags behind by so much.
+    /// A replica is promoted that is this many ms behind.
     FailOver(u64),
     Crash(usize),
     Start(usize),
     Freeze(usize, u64),
-    /// The wall clock is moved by so many ms.
+    /// The wall clock is moved by this many ms.
     Jump(usize, i64),
-    /// The wall clock jumps to and fro for so long, as with two time servers that disagree.
+    /// The wall clock jumps back and forth for this long, as with two time servers that disagree.
     Wobble(usize, u64),
     /// Another program fetches a token of the account.
     Rival(usize),
-    /// The store is set back to a backup that is so old.
+    /// The store is restored from a backup of this age.
     SetBack(u64),
     /// The companion of the account's token is lost.
     LoseCompanion(usize),
     /// Another program fetches a token of the account and writes it to the store, without a
     /// generation.
     ForeignWrite(usize),
-    /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no
-    /// lease hands out twice.
+    /// Like [`Event::ForeignWrite`], but under the generation of the existing value, which no lease
+    /// hands out twice.
     SameGeneration(usize),
 }
 

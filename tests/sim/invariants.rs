@@ -1,4 +1,4 @@
-//! Checks after every step whether the promises hold. Keeps the first breach and its time.
+//! Checks the promises after every step. Keeps the first breach and its time.
 
 use std::collections::HashMap;
 
@@ -64,23 +64,23 @@ impl InvariantChecker {
         }
     }
 
-    /// Something goes wrong, with effects until `until`.
+    /// Something goes wrong that has effects until `until`.
     pub(crate) fn disturbed_until(&mut self, until: u64) {
         self.calm_since = self.calm_since.max(until);
     }
 
-    /// The store has lost its last moments, leases included.
+    /// The store has lost its last moments, including leases.
     pub(crate) fn on_failover(&mut self, now: u64) {
         self.failed_over_at = Some(now);
         self.disturbed_until(now);
     }
 
-    /// Whether WeChat, the store and all hosts are well now.
+    /// Whether WeChat, the store and all hosts work now.
     pub(crate) fn set_calm(&mut self, is_calm: bool) {
         self.is_calm = is_calm;
     }
 
-    /// How long WeChat, the store and all hosts have been well.
+    /// How long WeChat, the store and all hosts have worked.
     pub(crate) fn calm_for(&self, now: u64) -> u64 {
         if self.is_calm {
             now.saturating_sub(self.calm_since)
@@ -148,7 +148,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A caller who asked at `since` was given `value`, which is dead if `dead_since` says so.
+    /// A caller that asked at `since` received `value`, which is dead if `dead_since` says so.
     pub(crate) fn on_granted(
         &mut self,
         value: u64,
@@ -186,7 +186,7 @@ impl InvariantChecker {
         }
     }
 
-    /// A caller who asked at `since` was given nothing.
+    /// A caller that asked at `since` received nothing.
     pub(crate) fn on_refused(&mut self, why: &str, since: u64, now: u64) {
         self.tally.refused += 1;
         self.on_duration(since, now);
@@ -206,7 +206,7 @@ impl InvariantChecker {
         }
     }
 
-    /// What WeChat counted in a day.
+    /// Checks the number of calls that WeChat counted in a day.
     pub(crate) fn check_calls(&mut self, wechat: &WeChat, now: u64) {
         for (app, books) in &wechat.books {
             let Calls {

@@ -256,7 +256,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
-fn the_judge_notices_a_store_that_grants_every_lease() {
+fn the_invariants_notice_a_store_that_grants_every_lease() {
     let breach = (1..50).find_map(|seed| run(Plan::new(seed, DAYS), true, false).breach);
     assert!(breach.is_some(), "the judge sees nothing");
 }
@@ -265,7 +265,7 @@ fn the_judge_notices_a_store_that_grants_every_lease() {
 /// 7`.
 #[test]
 #[ignore = "tells a run; scripts/simulate calls it"]
-fn one_seed_is_told() {
+fn one_seed_is_printed() {
     let plan = if number("STRANGE", 0) == 1 {
         Plan::strange
     } else {

@@ -1,5 +1,5 @@
-//! The world that all instances share: one WeChat, one store, the current faults, one judge, and
-//! the exact time in milliseconds.
+//! The world that all instances share: one WeChat, one store, the current faults, the invariants,
+//! and the exact time in milliseconds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) diary: EventLog,
 }
 
-/// How a host is.
+/// The state of a host.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Condition {
     /// Counts its starts; requests of a former process get no answer.

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_passed_is_zero_away() {
+    fn a_past_time_is_zero_away() {
         assert_eq!(UnixMillis(10).until(UnixMillis(3)), Duration::ZERO);
         assert_eq!(UnixMillis(1_999).seconds(), UnixSeconds(1));
     }

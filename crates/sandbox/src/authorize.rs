@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_wechats_order_is_read_and_any_other_is_not() {
+    fn a_link_must_have_wechats_parameter_order() {
         let link = link("https://a.example/cb");
         let asked = Asked::parse(&link).expect("a good link");
         assert_eq!(
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_keeps_the_query_and_the_fragment_that_were_there() {
+    fn a_callback_keeps_query_and_fragment() {
         let to = |redirect: &str, code| {
             Asked::parse(&link(redirect))
                 .expect("a good link")

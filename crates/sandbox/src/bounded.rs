@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_names_are_forgotten_and_a_replaced_value_takes_no_room() {
+    fn the_oldest_entry_is_evicted() {
         let mut map = Bounded::new(2);
         for (name, value) in [("a", 1), ("b", 2), ("b", 3), ("c", 4)] {
             map.insert(name, value);

@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_met_in_order_and_as_often_as_they_say() {
+    fn faults_apply_in_order_and_as_often_as_configured() {
         let mut faults = Faults::default();
         faults.add(Fault::hang().on("/a").times(2));
         faults.add(Fault::reset().of("wx1"));
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_makes_no_sense_is_turned_away_with_a_reason() {
+    fn an_invalid_fault_is_refused_with_a_reason() {
         let reason = |json: &str| {
             serde_json::from_str::<Fault>(json)
                 .map_err(|e| e.to_string())

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_what_we_read_it_as() {
+    fn every_kind_is_parsed_as_itself() {
         let s = str::to_owned;
         for (pushed, body) in [
             (
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_replaces_what_was_there_and_a_list_grows() {
+    fn a_field_is_replaced_and_a_list_grows() {
         let message = read(
             &MessageBuilder::text("a")
                 .field("Content", "b")

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_message_is_signed_and_only_in_compatible_mode_stands_in_the_clear_too() {
+    fn only_compatible_mode_also_sends_plain_text() {
         let modes = [(PushMode::Compatible, true), (PushMode::Safe, false)];
         for (mode, stands_clear, form) in modes
             .iter()
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn two_deliveries_carry_one_message_and_two_nonces() {
+    fn two_deliveries_have_one_message_and_two_nonces() {
         let push = hello(PushMode::Plain);
         let [one, two] = [(); 2].map(|()| push.delivery(None));
         assert_eq!(one.1, two.1);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_and_a_bad_one_are_told_and_no_secret_is_shown() {
+    fn a_missing_or_bad_key_is_reported_without_secrets() {
         let mut push = hello(PushMode::Safe);
         assert!(
             !format!("{push:?}").contains("QDG6eK") && !format!("{push:?}").contains(&KEY[..4])

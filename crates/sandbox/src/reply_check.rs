@@ -279,7 +279,7 @@ mod tests {
     const ALL: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
 
     #[test]
-    fn success_and_nothing_are_taken_in_every_mode() {
+    fn success_and_empty_are_accepted_in_every_mode() {
         for mode in ALL {
             for body in ["success", ""] {
                 assert_eq!(verdict(mode, 200, body), Ok(None), "{mode:?} {body:?}");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_comes_in_the_clear_or_sealed_as_the_mode_demands() {
+    fn a_reply_is_encrypted_as_the_mode_requires() {
         let (clear, sealed) = (hello(), sealed("QDG6eK", &app(), &hello()));
         let content = |mode, body: &str| {
             verdict(mode, 200, body)
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_answer_must_be_signed_and_for_this_app() {
+    fn an_encrypted_answer_must_be_signed_and_for_this_app() {
         let other_app = AppId::parse("wx5823bf96d3bd56c8").expect("an appid");
         let good = sealed("QDG6eK", &app(), &hello());
         for (body, fault) in [
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reply_that_we_write_is_taken() {
+    fn every_reply_that_we_write_is_accepted() {
         let id = || "M".to_owned();
         let article = || Article {
             title: "T".to_owned(),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_told_for_what_it_is() {
+    fn each_invalid_answer_has_its_error() {
         let image = "<MsgType>image</MsgType><MediaId>M</MediaId>";
         let news = "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles><item><Title>T</Title></item></Articles>";
         let typed = |inside: &str| {

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scaled_timeline_runs_ahead_and_reports_in_the_clients_seconds() {
+    fn a_scaled_timeline_reports_the_clients_seconds() {
         let clock = Clock::manual(UnixMillis(1_000));
         let mut time = Timeline::new(clock.clone());
         clock.advance(Duration::from_secs(1));

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_our_own_addresses_is_no_appid() {
+    fn a_segment_of_our_own_routes_is_no_appid() {
         for word in ["weblogin", "app", "hub", "HUB"] {
             assert_eq!(AppId::parse(word), Err(AppIdError::Reserved), "{word}");
         }

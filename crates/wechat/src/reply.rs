@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_read_whatever_its_wrapping() {
+    fn a_grant_is_read_in_every_notation() {
         for body in [
             r#"{"access_token":"T","expires_in":7200}"#,
             r#"{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":"7200"}"#,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_errcode_alone_and_never_repeats_a_secret() {
+    fn a_refusal_is_its_errcode_and_repeats_no_secret() {
         for (status, body) in [
             (
                 200,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_unreadable() {
+    fn anything_else_is_unreadable() {
         for body in [
             "",
             "<html>502</html>",

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_has_a_unit_or_is_in_seconds_and_is_bounded() {
+    fn a_wait_has_a_unit_or_is_in_seconds() {
         let read = |text| wait(Some(text)).ok();
         assert_eq!(
             (read("25s"), read("25"), read("1500ms")),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_every_field_and_loses_none() {
+    fn a_user_has_every_field() {
         let user = json!({ "openid": "o1", "nickname": "小明", "sex": 1, "privilege": [] });
         let known = as_known(user.as_object().expect("an object").clone());
         assert_eq!(

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn many_empty_lines_are_no_many_rounds() {
+    fn empty_lines_do_not_multiply_rounds() {
         let mut flow = Flow::default();
         let body = "\n\n".repeat(500);
         assert_eq!(round(&mut flow, &body), SHORTEST_HEAD + 1);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_on_only_when_it_is_wanted() {
+    fn a_body_is_read_only_on_demand() {
         let mut flow = Flow::default();
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(round(&mut flow, head), head.len());
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_while_an_answer_is_stuck() {
+    fn nothing_is_read_while_an_answer_is_unsent() {
         let mut flow = Flow::default();
         flow.stick();
         assert!(!flow.is_open());
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_its_limit_wherever_it_begins() {
+    fn every_head_has_the_same_limit() {
         let long = |length: usize| format!("{:-<1$}\r\n\r\n", "GET /", length - 4);
         let read = |flow: &mut Flow, text: &str| {
             let mut bytes = text.as_bytes();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_refused_body_is_thrown_away() {
+    fn bytes_after_a_refused_body_are_discarded() {
         let mut flow = Flow::default();
         let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
         round(&mut flow, post);

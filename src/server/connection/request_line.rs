@@ -76,7 +76,7 @@ mod tests {
     const SEEN: &str = "b=~~~&c=~";
 
     #[test]
-    fn the_query_comes_back_however_the_line_was_cut() {
+    fn the_query_is_restored_however_the_line_is_split() {
         for cut in 0..HEAD.len() {
             let (mut line, mut head) = (RequestLine::default(), HEAD.as_bytes().to_vec());
             let (first, second) = head.split_at_mut(cut);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_this_requests_query_is_not_used() {
+    fn another_requests_query_is_not_used() {
         for head in [
             &b"GET /?b=\xff HTTP/1.1\r\n"[..],
             "GET /?b=\u{e9}&c HTTP/1.1\r\n".as_bytes(),

@@ -1,5 +1,5 @@
-//! A Chromium under a test's hand, by the Chrome DevTools protocol: tabs with profiles of their
-//! own, scripts in them, presses of a mouse, pictures of what is shown. It knows no page of ours.
+//! A Chromium controlled by the Chrome DevTools protocol: tabs with separate profiles, scripts,
+//! mouse clicks, screenshots.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -11,30 +11,30 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::chromium::Chromium;
 
-/// Nothing that a page does takes longer than this, on however slow a machine.
+/// Timeout for anything that a page does, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A browser that does as it is told.
+/// A controlled browser.
 pub(crate) struct Devtools {
     socket: Mutex<Socket>,
     _browser: Chromium,
 }
 
-/// Orders go out and messages come in, each a JSON object that ends with a zero byte.
+/// The two pipes. Each message is a JSON object followed by a zero byte.
 struct Socket {
     orders: ChildStdin,
     messages: UnboundedReceiver<Value>,
     sent: u64,
 }
 
-/// A tab in a profile of its own: it shares no cookie with any other.
+/// A tab with its own profile: it shares no cookies with others.
 pub(crate) struct Tab<'a> {
     browser: &'a Devtools,
     session: String,
 }
 
 impl Devtools {
-    /// `None`, said aloud, where there is no Chromium.
+    /// Starts a browser; `None` with a notice if Chromium is not installed.
     pub(crate) async fn start() -> Option<Self> {
         let (browser, orders, answers) = Chromium::driven().await?;
         let socket = Socket {
@@ -85,13 +85,13 @@ impl Devtools {
 }
 
 impl Tab<'_> {
-    /// Opens `url`; what the page then does is waited for by [`Tab::until`].
+    /// Opens `url`. Use [`Tab::until`] to wait for what the page does.
     pub(crate) async fn go(&self, url: &str) {
         self.order("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// The value of a script's last expression once it is neither `undefined`, `null`, `false` nor
-    /// empty. The page may change meanwhile.
+    /// Waits until a script's last expression is neither `undefined`, `null`, `false` nor empty,
+    /// and returns it. The page may change meanwhile.
     pub(crate) async fn until(&self, script: &str) -> Value {
         let begun = Instant::now();
         loop {
@@ -112,16 +112,15 @@ impl Tab<'_> {
         }
     }
 
-    /// The value of a script's last expression, now.
+    /// Returns the value of a script's last expression.
     pub(crate) async fn value(&self, script: &str) -> Value {
         self.try_value(script)
             .await
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Presses the mouse where `selector` is, as soon as it is there. A page that is still being
-    /// laid out may move it between the look and the press, so a press that went elsewhere is
-    /// repeated.
+    /// Clicks `selector` as soon as it exists. A page that is still loading may move it between the
+    /// measurement and the click, so a click that missed is repeated.
     pub(crate) async fn press(&self, selector: &str) {
         let begun = Instant::now();
         loop {
@@ -132,7 +131,7 @@ impl Tab<'_> {
             ))
             .await;
             self.click(&place).await;
-            // A press that led to another page took the variable with it.
+            // A click that led to another page removed the variable.
             if self.try_value("window.unpressed === true").await != Ok(json!(true)) {
                 return;
             }
@@ -140,7 +139,7 @@ impl Tab<'_> {
         }
     }
 
-    /// A press of the mouse in the middle of `place`.
+    /// Clicks in the middle of `place`.
     async fn click(&self, place: &Value) {
         let middle = |from: &str, side: &str| {
             place[from]
@@ -154,7 +153,7 @@ impl Tab<'_> {
         }
     }
 
-    /// A picture of `selector` as the screen shows it: a PNG.
+    /// A screenshot of `selector` as PNG.
     pub(crate) async fn picture(&self, selector: &str) -> Vec<u8> {
         let mut clip = self.place(selector).await;
         clip["scale"] = json!(1);
@@ -167,7 +166,7 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
-    /// A picture of the whole window, which is made `width` by `height` pixels large: a PNG.
+    /// A screenshot of the whole window, resized to `width` by `height` pixels, as PNG.
     pub(crate) async fn window_picture(&self, width: u32, height: u32) -> Vec<u8> {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -178,7 +177,7 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
-    /// Where `selector` is in the window, which is moved there.
+    /// Scrolls `selector` into the window and returns its position.
     async fn place(&self, selector: &str) -> Value {
         let script = format!(
             "(function () {{ var found = document.readyState === 'complete' && document.querySelector({selector:?}); if (!found) return;
@@ -217,8 +216,7 @@ impl Tab<'_> {
 }
 
 impl Socket {
-    /// The result of an order, or the browser's complaint. What the browser tells unasked is not of
-    /// interest.
+    /// Sends a command and returns its result or the browser's error. Events are ignored.
     async fn call(
         &mut self,
         session: Option<&str>,

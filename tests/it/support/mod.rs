@@ -1,4 +1,4 @@
-//! What several groups of tests share.
+//! Helpers shared by several groups of tests.
 
 pub(crate) mod app;
 pub(crate) mod backend;

@@ -1,5 +1,5 @@
-//! WeChat's API as a bare TCP server: it notes every byte of a request and answers bytes that the
-//! test gives it.
+//! WeChat's API as a bare TCP server: it records every byte of a request and answers with the
+//! test's bytes.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,25 +8,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// The real token that it hands out.
+/// The real token that it issues.
 pub(crate) const REAL_TOKEN: &str = "90_REALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtoken";
 
-/// One request as it came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// Whether its body came to its end.
+    /// True if the body was complete.
     pub(crate) whole: bool,
 }
 
 impl ReceivedRequest {
-    /// The second word of the request line.
+    /// The target in the request line.
     pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).expect("a request line")
     }
 
-    /// A header's value; `None` when there is none.
+    /// A header's value; `None` if it is missing.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -51,7 +51,7 @@ impl Drop for TcpWechat {
 }
 
 impl TcpWechat {
-    /// Answers every call but those for tokens with what `answer` returns, and closes.
+    /// Answers every call except token requests with the result of `answer`, and closes.
     pub(crate) async fn answering(
         answer: impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
@@ -79,7 +79,7 @@ impl TcpWechat {
         format!("http://{}", self.address)
     }
 
-    /// All calls but those for tokens.
+    /// All requests except those for tokens.
     pub(crate) fn seen(&self) -> Vec<ReceivedRequest> {
         let seen = self.seen.lock().expect("no test panics here").clone();
         seen.into_iter()
@@ -105,7 +105,7 @@ async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<ReceivedRequest>>>, ans
     };
     socket.write_all(&bytes).await.ok();
     socket.shutdown().await.ok();
-    // What the other side still says is read, so that nothing is reset.
+    // Reads what the client still sends, so that the connection is not reset.
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.ok();
 }
@@ -142,7 +142,7 @@ async fn read(socket: &mut TcpStream) -> Option<ReceivedRequest> {
     }
 }
 
-/// A good answer with this body.
+/// A successful answer with this body.
 pub(crate) fn json(body: &str) -> Vec<u8> {
     answer(
         "200 OK",
@@ -151,7 +151,7 @@ pub(crate) fn json(body: &str) -> Vec<u8> {
     )
 }
 
-/// An answer with a length.
+/// An answer with a `Content-Length`.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_is_one_and_a_stray_character_does_not_matter() {
+    fn only_objects_are_accepted_despite_stray_characters() {
         assert_eq!(
             text("\u{feff}{\"a\":\"b\u{1}c\"}".as_bytes()).as_deref(),
             Some("{\"a\":\"b c\"}")
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_read_in_every_spelling_but_never_below_one() {
+    fn seconds_are_read_in_every_notation_and_at_least_one() {
         let read = |json: &str| seconds(&serde_json::from_str(json).expect("JSON"));
         assert_eq!(
             ["7200", "\"7200\"", "7200.9", "1e30"].map(read),

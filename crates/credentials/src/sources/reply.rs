@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_errcode_decides_and_an_end_that_is_not_told_is_tokenboys() {
+    fn an_errcode_decides_and_the_default_lifetime_is_tokenboys() {
         let usual = source();
         assert_eq!(
             ask(&usual, 200, r#"{"access_token":"T","expires_in":7200}"#),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_stand_for_success_and_the_end_may_lie_deeper() {
+    fn success_may_be_a_value_and_the_expiry_nested() {
         let ok = Success::Equals(vec!["code".to_owned()], Value::from("OK"));
         let expires = Expires::Field(vec!["data".to_owned(), "ttl".to_owned()]);
         let deep = Source {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_never_repeated() {
+    fn errors_do_not_repeat_sent_secrets() {
         let said = ask(
             &source(),
             200,

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_may_read_each_other_but_not_in_a_round() {
+    fn sources_may_depend_on_each_other_without_cycles() {
         let chain = vec![
             source("a", &["b", "c"]),
             source("b", &["c"]),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_not_there_is_named() {
+    fn an_unknown_source_is_named() {
         let errors = SourceSet::new(vec![source("a", &["b"])]).expect_err("b is nowhere");
         assert_eq!(
             errors,

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_filled_wherever_they_stand() {
+    fn placeholders_are_replaced_everywhere() {
         assert_eq!(
             fill("{{results.weixin.access_token}}").as_deref(),
             Ok("access_token")
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_another_form_is_refused_without_being_shown() {
+    fn an_invalid_placeholder_is_refused_and_not_shown() {
         assert_eq!(
             Template::parse("{{results.a.b").err(),
             Some(TemplateError::Open)

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_beginning_of_a_sha_256() {
+    fn it_is_the_prefix_of_a_sha_256() {
         // SHA-256 of "abc", from FIPS 180-4.
         assert_eq!(Fingerprint::of("abc").to_string(), "ba7816bf8f01cfea");
     }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_that_is_not_blank_tells_the_form() {
+    fn the_first_non_blank_byte_decides_the_form() {
         for json in ["{}", " \r\n\t{", "\u{feff}{", "\u{feff} {\"a\":1}", "[1]"] {
             assert_eq!(Form::of(json.as_bytes()), Form::Json, "{json:?}");
         }

@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_articles_are_sent_as_wechat_shows() {
+    fn articles_are_limited_to_what_wechat_shows() {
         let article = |number: usize| Article {
             title: number.to_string(),
             ..Article::default()
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wechat_would_not_take_is_no_reply() {
+    fn invalid_replies_are_refused() {
         let empty = String::new;
         for (reply, name) in [
             (Reply::Text { content: empty() }, "Content"),
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_cdata_section_is_split_and_control_characters_are_dropped() {
+    fn cdata_ends_are_split_and_control_characters_dropped() {
         let written = |content: &str| {
             body(
                 &Reply::Text {
@@ -518,7 +518,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_arrives_as_it_was_but_for_what_xml_cannot_carry(
+        fn any_text_survives_except_for_characters_xml_forbids(
             content in prop_oneof![
                 ".*",
                 "[\\]>\u{1}\r\na&<]{0,12}",

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_number_of_seconds_and_may_have_a_fraction() {
+    fn times_are_seconds_with_an_optional_fraction() {
         let at = |ms: u64| UnixMillis(1_700_000_000_000 + ms);
         let exp = made(
             HEADER,

@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_redis_quotes_of_our_arguments_stays_out_of_the_words() {
+    fn errors_do_not_quote_our_arguments() {
         for error in [
             redis::make_extension_error(
                 "ERR".into(),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_server_is_astray_and_a_full_one_is_sound() {
+    fn a_read_only_server_is_left_and_a_full_one_kept() {
         let of =
             |code: &str| judge(&redis::make_extension_error(code.into(), None), "redis").connection;
         assert_eq!(
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_not_told_to_be_a_cluster_when_a_node_of_it_is_dead() {
+    fn a_dead_node_is_not_reported_as_a_missing_cluster_mode() {
         let of = |code: &str| {
             judge_in_cluster(
                 &redis::make_extension_error(code.into(), None),

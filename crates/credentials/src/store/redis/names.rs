@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_a_cluster_nothing_is_in_braces() {
+    fn hash_tags_are_only_used_in_a_cluster() {
         let names = Names::new("", false);
         assert_eq!(
             [

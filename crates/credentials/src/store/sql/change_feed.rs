@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_told_and_logins_are_not() {
+    fn credentials_are_notified_and_logins_are_not() {
         assert!(
             ["wx1.token", "wx1.ticket", "wx1.card_ticket"]
                 .iter()

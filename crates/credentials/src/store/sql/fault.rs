@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_installer_mends_names_the_installer() {
+    fn errors_that_the_installer_fixes_name_it() {
         for trouble in [
             mysql(1146),
             mysql(1406),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn extended_codes_of_sqlite_are_of_their_kind() {
+    fn extended_sqlite_codes_map_to_their_primary_code() {
         assert_eq!(
             (sqlite("1032", ""), sqlite("14", ""), sqlite("1", "")),
             (Trouble::ReadOnly, Trouble::NoFile, Trouble::Other)

@@ -222,7 +222,7 @@ mod tests {
     use super::widened;
 
     #[test]
-    fn a_column_is_widened_with_all_that_is_said_of_it() {
+    fn a_widened_column_keeps_its_attributes() {
         let table = "CREATE TABLE `t` (\n  `appid` varchar(64) NOT NULL,\n  `secret` varchar(32) CHARACTER SET utf8 NOT NULL \
                      DEFAULT '' COMMENT 'a, (b)',\n  PRIMARY KEY (`appid`)\n) ENGINE=InnoDB";
         let secret =

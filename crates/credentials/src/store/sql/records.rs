@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_key_has_a_short_name_of_its_own() {
+    fn a_long_key_has_a_unique_short_name() {
         let long = |end: char| format!("message.wx1.{}{end}", "x".repeat(300));
         assert_eq!(name_of("oauth.trip.1"), "oauth.trip.1");
         assert!(

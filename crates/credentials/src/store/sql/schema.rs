@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_ever_dropped_or_made_twice() {
+    fn nothing_is_dropped_or_created_twice() {
         for statement in TABLES
             .iter()
             .flat_map(|table| table.creation(Dialect::Sqlite))

@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tokens_and_tickets_of_accounts_are_rows_of_wetokens() {
+    fn only_account_tokens_and_tickets_are_wetoken_rows() {
         let table = |key| row_of(key).map(|row| (row.table, row.app_id.to_owned()));
         assert_eq!(
             table("wx1.token"),
