@@ -1,6 +1,6 @@
-//! `jsdkd.login` of `static/jsdkd.js` in a real browser: out from a shop's page to the sandbox's
-//! authorize page, a press of a button there, and back. Every page here calls login as soon as it
-//! is opened, which is what could go round and round.
+//! `jsdkd.login` of `static/jsdkd.js` in a real browser: from a shop's page to the sandbox's
+//! authorize page, a click there, and back. Every page calls `login` as soon as it is opened, so
+//! that a redirect loop would show.
 
 use sandbox::Answer;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::devtools::{Devtools, Tab};
 use crate::support::page::{Serving, site};
 use crate::support::visitor::parameter;
 
-/// The page's own query and route, which a login must bring back to the letter.
+/// The page's own query and route, which a login must restore exactly.
 const CART: &str = "/cart?a=1&b=%20&c#/top?d=2";
 
 /// A shop whose page logs its visitors in, and the server that it uses.
@@ -22,7 +22,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// `options` is what the page gives to `jsdkd.login`, beside the appid; `first` runs before it.
+    /// `options` is passed to `jsdkd.login` besides the appid; `first` runs before it.
     async fn open(options: &str, first: &str) -> Self {
         let server = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
         let script = format!(
@@ -49,7 +49,7 @@ impl Shop {
         }
     }
 
-    /// Opens the shop and waits for WeChat's question; its address.
+    /// Opens the shop and waits for WeChat's page; returns its URL.
     async fn at_wechat(&self, tab: &Tab<'_>, path: &str) -> String {
         tab.go(&format!("{}{path}", self.home)).await;
         self.asked(tab).await
@@ -64,12 +64,12 @@ impl Shop {
     }
 }
 
-/// What came of the login, once the shop's page knows.
+/// The result of the login, once the page has it.
 async fn outcome(tab: &Tab<'_>) -> Value {
     tab.until("window.outcome").await
 }
 
-/// The page stays where it is: nothing is kept that login would have kept on its way out.
+/// Asserts that the page is not redirected and that nothing of a login is stored.
 async fn stays(tab: &Tab<'_>, address: &str) {
     assert_eq!(
         tab.value("sessionStorage.getItem('jsdkd.login') + ' ' + location.href")
@@ -109,8 +109,7 @@ async fn a_visitor_who_agrees_returns_with_a_ticket() {
     let cart = format!("{}{CART}", shop.home);
     stays(&tab, &cart).await;
 
-    // Two parts of a page that ask at the same time get the same, and do not send the visitor out
-    // again.
+    // Two parts of a page that log in at the same time get the same result and cause one redirect.
     let twice = "again().then(function (got) { window.second = got; })";
     tab.value(twice).await;
     assert_eq!(tab.until("window.second").await, came);

@@ -1,5 +1,5 @@
-//! Who is answered at the addresses of wetoken and TokenBoy: by host name, by proxy, by signature;
-//! and what the log says of it.
+//! Who may call the routes of wetoken and TokenBoy: by host name, by proxy, by signature; and what
+//! the log says.
 
 use std::net::SocketAddr;
 
@@ -17,8 +17,8 @@ use crate::support::raw;
 use crate::support::service::Service;
 use crate::wetoken::{granted, refused, succeeded};
 
-/// One address of each kind: two that read by the fast path, one by the router, and those that
-/// change something.
+/// One route of each kind: two that read by the fast path, one by the router, and those that change
+/// something.
 const PATHS: [&str; 6] = [
     "/token?name=a",
     "/wx/{app}/token/get",
@@ -29,7 +29,7 @@ const PATHS: [&str; 6] = [
 ];
 const CREATE: &str = "/wechat/app/create?appid=wx-new&secret=s&token=t";
 
-/// A server with both neighbours' addresses.
+/// A server with both neighbours' routes.
 async fn with(over: Value) -> (TestApp, Service) {
     let service = Service::granting(7200);
     let mut laid = json!({ "wetoken": {}, "sources": { "a": { "url": service.url } } });
@@ -43,7 +43,7 @@ fn paths() -> impl Iterator<Item = String> {
     PATHS.iter().map(|path| path.replace("{app}", APP))
 }
 
-/// Whether a raw answer lets its caller in; otherwise it tells nothing.
+/// True if a raw answer lets its caller in; otherwise it must reveal nothing.
 fn is_let_in(answer: &raw::Raw) -> bool {
     // The HTTP library refuses some malformed requests itself.
     let is_refused =
@@ -341,7 +341,7 @@ fn signed(
 
 const OURS: (&str, &str) = (REALM, REALM_SECRET);
 
-/// Two realms of which the first is the one that is asked for.
+/// Two realms; the first one is required.
 fn of_realm(apps: Value) -> Value {
     let realms = json!([{ "key": REALM, "secret": REALM_SECRET, "apps": apps }, { "key": "R2", "secret": "s2" }]);
     json!({ "realms": realms, "wetoken": { "realm": REALM }, "tokenboy": { "realm": REALM } })
@@ -410,7 +410,7 @@ async fn a_realm_in_the_section_requires_its_signature() {
         .await,
         403,
     );
-    // The networks count as well.
+    // The networks are checked as well.
     let far = app
         .request(Method::GET, &signed("GET", &get, &[], "", OURS))
         .header("x-forwarded-for", "8.8.8.8");

@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real Redis that restarts, dies, hangs or is far away,
-//! or that one of them has lost. What they measure stands in docs/failures.md.
+//! Chaos tests: three processes share a real Redis that restarts, dies, hangs or is slow, or that
+//! one of them cannot reach. The measurements are in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::fleet::{AIR, Fleet, PROCESSES, TOKEN, cold, figure};
 use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
 
-/// Our own bound for one request to Redis.
+/// Our timeout for one request to Redis.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum age of a cached copy.
@@ -20,7 +20,7 @@ const NEAR: Duration = Duration::from_secs(1);
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// A link of its own for each process, and the caches that go through them.
+/// A separate link for each process, and the cache settings that use them.
 async fn links(redis: &RedisServer) -> ([Link; PROCESSES], [Value; PROCESSES]) {
     let links = Link::three_to(redis.port()).await;
     let caches = links
@@ -80,7 +80,7 @@ async fn a_dead_redis_serves_cached_values_and_refuses_others() {
         NEAR,
         "redis killed with -9 and started again: a cold account",
     );
-    // What WeChat refused meanwhile is renewed without being asked for again.
+    // The value that WeChat refused meanwhile is renewed without another request.
     eventually("a renewal of what was refused", async || {
         fleet.tokens(APP) == 2
     })
@@ -158,8 +158,8 @@ async fn a_slow_redis_delays_only_new_credentials() {
     fleet.agree_on_a_living(APP).await;
 }
 
-/// One of the three loses Redis in this way, while WeChat refuses the value that all hold. Once the
-/// way is free it takes it within a pause, unless it is in the middle of something.
+/// One process loses Redis in this way, while WeChat refuses the value that all have. After the
+/// link is repaired it recovers within a back-off, or later if it is busy.
 async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
@@ -168,7 +168,7 @@ async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
     let load = fleet.load();
     load.more(9).await;
     links[2].set(mood);
-    // The first to notice pays the store's bound; it may be the load.
+    // The first caller to notice waits for the store's timeout; it may be one of the load.
     fleet
         .ask(2, &cold(0))
         .await
@@ -200,7 +200,7 @@ async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
     links[2].set(LinkState::Pass);
     let healing = Instant::now();
     while fleet.token(2, APP).await != after {
-        // An attempt to connect is three requests, and a look that was waiting for it another one.
+        // An attempt to connect is three requests, and a read that waited for it is another one.
         assert!(
             healing.elapsed() < NEAR + 4 * in_the_middle + AIR,
             "{what}: it never learns of the new value"
@@ -279,8 +279,7 @@ async fn a_refused_value_is_gone_everywhere_within_a_second() {
         .convergence(APP, &after)
         .await
         .within(NEAR, "a value refused at one process gone from all");
-    // Everywhere at once: one renewal, however many ask and wherever, and none for a value that is
-    // gone.
+    // Everywhere at once: one renewal, however many report, and none for a value that is gone.
     let all = join_all((0..30).map(|number| fleet.rotate(number % PROCESSES, APP, &before))).await;
     assert!(
         all.iter()
@@ -311,11 +310,10 @@ async fn a_redis_restored_from_a_backup_revives_nothing() {
         .convergence(APP, &after)
         .await
         .within(NEAR, "a rotation before the snapshot is loaded");
-    // The one that renewed is gone: nobody is left who has seen WeChat grant the one after the
-    // other.
+    // The process that renewed is killed: nobody is left who saw the order of WeChat's grants.
     fleet.kill(0);
     redis.restart_from(&old);
-    // So that they read it anew.
+    // So that they read it again.
     tokio::time::sleep(NEAR).await;
     let begun = Instant::now();
     for member in [1, 2] {

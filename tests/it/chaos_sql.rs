@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real MariaDB that dies, that one of them has lost, or
-//! whose rows another session keeps locked. What they measure stands in docs/failures.md.
+//! Chaos tests: three processes share a real MariaDB that dies, that one of them cannot reach, or
+//! whose rows another session has locked. The measurements are in docs/failures.md.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::fleet::{Fleet, PROCESSES, cold, figure};
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// What these processes grant the database for one call.
+/// The timeout of these processes for one database call.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum age of a cached copy.
@@ -55,7 +55,7 @@ async fn a_dead_mariadb_serves_cached_values_and_refuses_others() {
     fleet.agree_on_a_living(APP).await;
 }
 
-/// One of the three loses the database in this way.
+/// One process loses the database in this way.
 async fn one_loses_mariadb(mood: LinkState, in_the_middle: Duration, what: &str) {
     let Some(database) = databases::mariadb() else {
         return;

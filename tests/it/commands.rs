@@ -1,4 +1,4 @@
-//! The commands as a person or a script runs them: what they print, and how they end.
+//! The commands as a person or a script runs them: their output and exit codes.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -25,7 +25,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
     .expect("a free port")
 }
 
-/// A port that is taken for as long as the listener lives.
+/// A port that is in use as long as the listener exists.
 fn taken() -> (TcpListener, u16) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("a bound socket").port();
@@ -142,7 +142,7 @@ async fn without_a_file_and_variables_it_says_what_is_missing() {
 async fn a_neighbours_variables_alone_suffice_and_keep_its_port() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let url = sandbox.url();
-    // An address of its own in the loopback network, so that a fixed port is free.
+    // A separate address of the loopback network, so that a fixed port is free.
     let bind = format!(
         "127.{}.{}.{}",
         rand::random_range(1..255),
@@ -187,7 +187,7 @@ async fn variables_win_over_the_file() {
     let written = settings(&sandbox.url(), json!({ "server": { "port": port } }));
     std::fs::write(folder.path().join("elsewhere.json"), written.to_string())
         .expect("our own folder");
-    // The file's port is taken, so listening at all proves that the variable won.
+    // The file's port is in use, so that listening at all proves that the variable won.
     for name in ["SERVER_PORT", "PORT", "JSDKD__SERVER__PORT"] {
         let variables = [
             ("APP_CONFIG", "elsewhere.json"),
@@ -375,7 +375,7 @@ async fn healthcheck_exits_with_the_result_quickly() {
     let begun = Instant::now();
     let well = run(folder.path(), &["healthcheck", "--url", &server.url], &[]).await;
     assert_eq!((well.code, well.err.as_str()), (Some(0), ""));
-    // Where the settings say it listens.
+    // The port in the settings.
     let port = server.url.rsplit(':').next().expect("a port");
     let by_settings = run(folder.path(), &["healthcheck"], &[("SERVER_PORT", port)]).await;
     assert_eq!(by_settings.code, Some(0), "{by_settings:?}");
@@ -475,7 +475,7 @@ async fn help_has_examples_and_version_works() {
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
 }
 
-/// Runs a line in a shell, as who pastes it would.
+/// Runs a line in a shell, as a person who pastes it does.
 async fn paste(line: &str) -> Option<String> {
     let (bash, _curl) = (programs::find("bash")?, programs::find("curl")?);
     let command = line.to_owned();
@@ -494,7 +494,7 @@ async fn paste(line: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
-/// What stands in a line from its `curl` on.
+/// The part of a line from `curl` on.
 fn curl_line(line: &str) -> Option<String> {
     line.find("curl ").map(|at| line[at..].to_owned())
 }
@@ -638,7 +638,7 @@ async fn sandbox_serves_wechat_and_can_be_controlled() {
     assert_eq!(sandbox.ended().await.code, Some(0));
 }
 
-/// A server that has answered one good query, one bad one and a ping; its log.
+/// The log of a server that has answered one good query, one bad one and a ping.
 async fn log_of_three_requests(folder: &Path, server: Value) -> (Vec<Value>, String) {
     let (sandbox, _running) = wechat().await;
     let server = Process::serve(
@@ -775,7 +775,7 @@ async fn on_a_terminal_the_log_is_written_for_people() {
     };
     let folder = folder();
     let (_listener, port) = taken();
-    // It reports the torn file, then ends by itself because its port is taken.
+    // It reports the damaged file and then exits, because its port is in use.
     std::fs::write(folder.path().join("cache.json"), "torn").expect("our own folder");
     let over = json!({ "server": { "port": port }, "cache": { "file": "cache.json" } });
     write_settings(folder.path(), &settings("http://127.0.0.1:1", over));

@@ -1,4 +1,4 @@
-//! What one connection can make the process hold, whatever it sends and however little it reads.
+//! The memory that one connection can use, whatever it sends and however little it reads.
 #![cfg(target_os = "linux")]
 
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use crate::support::process::{Process, folder, settings, until};
 
 const CONNECTIONS: usize = 100;
 
-/// What one connection may hold on average, in KiB: some 64 KiB of answers, buffers and the current
-/// request.
+/// The maximum average memory of a connection in KiB: about 64 KiB of answers, buffers and the
+/// current request.
 const EACH: u64 = 90;
 
 /// The rest of the process may grow by this much, in KiB.
 const OTHERWISE: u64 = 4 * 1024;
 
-/// A connection that sends `bytes` until the server takes no more, and reads nothing.
+/// Sends `bytes` on a connection until the server accepts no more, and reads nothing.
 async fn flood(server: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut connection = TcpStream::connect(server)
         .await
         .expect("the server listens");
-    // The server may refuse the rest, or take no more than the system's buffers hold.
+    // The server may refuse the rest, or accept only what the system's buffers hold.
     drop(tokio::time::timeout(Duration::from_secs(2), connection.write_all(bytes)).await);
     connection
 }
@@ -37,8 +37,7 @@ async fn server(folder: &std::path::Path) -> Process {
     server
 }
 
-/// Floods a server with `bytes` over [`CONNECTIONS`] connections, and returns how much more memory
-/// it holds.
+/// Sends `bytes` over [`CONNECTIONS`] connections and returns the growth of the server's memory.
 async fn growth(server: &Process, bytes: &[u8]) -> u64 {
     let before = server.memory();
     let floods = join_all((0..CONNECTIONS).map(|_| flood(server.address(), bytes))).await;
@@ -87,7 +86,7 @@ async fn unread_pipelined_answers_use_little_memory() {
         request("POST /nowhere", "content-length: 2\r\n") + "{}",
     ];
     for request in &requests {
-        // A process of its own, so that nothing is measured twice.
+        // A separate process, so that nothing is measured twice.
         let server = server(folder.path()).await;
         let growth = growth(
             &server,

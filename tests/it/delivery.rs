@@ -1,5 +1,4 @@
-//! What the files that deliver the server promise: image, compose file, systemd unit, and the check
-//! itself.
+//! The files that deploy the server: image, compose file, systemd unit, and the check itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
 }
 
-/// The Dockerfile's instructions, continued lines joined, comments gone.
+/// The Dockerfile's instructions, with continued lines joined and comments removed.
 fn instructions() -> Vec<String> {
     let lines: Vec<String> = read("Dockerfile")
         .lines()

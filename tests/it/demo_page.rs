@@ -1,5 +1,4 @@
-//! The demo's page, `static/demo.html`, in a real browser against the real `jsdkd demo`: what a
-//! newcomer sees within the first minute.
+//! The demo's page, `static/demo.html`, in a real browser against the real `jsdkd demo`.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,7 +40,7 @@ impl Demo {
     }
 }
 
-/// What stands in a box for a person once somebody is known, or once it is known that nobody is.
+/// The text of a box once a person is known, or once it is known that nobody is.
 async fn told(tab: &Tab<'_>, id: &str) -> (Value, String) {
     let state = tab
         .until(&format!("document.getElementById('{id}').dataset.state"))
@@ -161,7 +160,7 @@ async fn the_qr_code_can_be_opened_as_a_link() {
         .await;
     phone.go(address.as_str().expect("an address")).await;
     phone.press("button.yes").await;
-    // Who scanned is asked, since a page began the login.
+    // The person who scanned has to confirm, because a page began the login.
     phone.press("button[value=yes]").await;
     let (state, text) = told(&tab, "scanned").await;
     assert!(state == "known" && text.contains("小明"), "{text}");
@@ -179,7 +178,7 @@ async fn the_qr_code_can_be_opened_as_a_link() {
 async fn a_phone_on_the_same_network_can_log_in() {
     let demo = Demo::start(&["--bind", "0.0.0.0"]).await;
     let facts = demo.process.get("/demo/ticket").await.json();
-    // A machine without a network has no address that a phone could use.
+    // Without a network there is no address that a phone could use.
     let Some(home) = facts["phone"].as_str() else {
         return;
     };

@@ -1,5 +1,4 @@
-//! The library as a stranger's program uses it: by what `jsdkd::` promises, and nothing else of the
-//! crate.
+//! The library as another program uses it: only its public API.
 
 use std::time::Duration;
 

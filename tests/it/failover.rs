@@ -1,4 +1,4 @@
-//! Upstream hosts: the next one is tried if one cannot be reached, not if it answers.
+//! Upstream hosts: the next one is tried if one is unreachable, not if it answers.
 
 use std::time::{Duration, Instant};
 

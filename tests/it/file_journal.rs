@@ -1,5 +1,5 @@
-//! Records of logins with a cache file: a journal beside it that is appended to, whole at any
-//! moment, and bounded by what it holds.
+//! Login records with a cache file: a journal beside it that is appended to, complete at any
+//! moment, and compacted.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn journal(cache: &Path) -> PathBuf {
     cache.with_extension("json.logins")
 }
 
-/// WeChat, and settings with a cache file and one site that visitors may return to.
+/// WeChat, and settings with a cache file and one return site.
 async fn wechat() -> (Sandbox, RunningSandbox, Value) {
     let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
     let (sandbox, running) = Sandbox::start(
@@ -51,7 +51,7 @@ async fn wechat() -> (Sandbox, RunningSandbox, Value) {
     (sandbox, running, settings)
 }
 
-/// Begins a trip; the address at WeChat and the cookie.
+/// Starts a login; returns WeChat's URL and the cookie.
 async fn depart(server: &Process) -> Option<(String, String)> {
     let begun = server
         .request(Method::GET, &format!("/oauth/{APP}?redirect={SITE}"))
@@ -65,7 +65,7 @@ async fn depart(server: &Process) -> Option<(String, String)> {
     ))
 }
 
-/// Comes back from WeChat; the status of the answer.
+/// Returns from WeChat; returns the status of the answer.
 async fn arrive(
     server: &Process,
     sandbox: &Sandbox,
@@ -88,7 +88,7 @@ async fn arrive(
         .as_u16()
 }
 
-/// All bytes that the process has given to `write`.
+/// The number of bytes that the process has passed to `write`.
 #[cfg(target_os = "linux")]
 fn written_by(server: &Process) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{}/io", server.id())).expect("our own child");
@@ -197,7 +197,7 @@ async fn a_restart_finds_logins_that_were_not_taken() {
     );
     assert!(store.take("oauth.trip.2").await.unwrap().is_some());
     drop(store);
-    // A start that writes nothing leaves all as it is.
+    // A start that writes nothing changes nothing.
     drop(open(&path));
     let store = open(&path);
     let found = [
@@ -467,7 +467,7 @@ async fn a_kill_loses_no_answered_login() {
     let mut trips = Vec::new();
     for round in 0..8 {
         let mut server = Process::start(folder.path(), &[], &[]).listening().await;
-        // The kill falls into a crowd of answers, of which at least a few have come.
+        // The kill falls into many answers, a few of which have arrived.
         let mut begun = stream::iter(0..400)
             .map(|_| depart(&server))
             .buffer_unordered(50);

@@ -1,5 +1,5 @@
-//! The fuzz targets, each for two seconds over good inputs that were spoiled at random. A failure
-//! prints its seed and its input.
+//! The fuzz targets, each for two seconds over valid inputs with random changes. A failure prints
+//! its seed and its input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ mod targets;
 
 const LASTING: Duration = Duration::from_secs(2);
 
-/// Pieces that mean something to one of the parsers.
+/// Words that are significant for one of the parsers.
 const WORDS: [&str; 40] = [
     "{",
     "}",
@@ -59,7 +59,7 @@ const WORDS: [&str; 40] = [
     "\"MsgType\":",
 ];
 
-/// Feeds `target` spoiled copies of `good` until the time is over.
+/// Runs `target` with mutated copies of `good` until the time is over.
 fn run(target: fn(&[u8]), good: &[&str]) {
     let seed = rand::random::<u64>();
     let mut rng = StdRng::seed_from_u64(seed);
@@ -77,7 +77,7 @@ fn run(target: fn(&[u8]), good: &[&str]) {
     }
 }
 
-/// Changes, drops, doubles or adds something at one place.
+/// Changes, removes, repeats or inserts something at one position.
 fn spoil(input: &mut Vec<u8>, rng: &mut StdRng) {
     let from = rng.random_range(0..=input.len());
     let to = (from + rng.random_range(0..6)).min(input.len());
@@ -149,7 +149,7 @@ fn any_push_is_a_message_or_an_error() {
 #[test]
 fn envelopes_round_trip() {
     let good = [
-        // Right in all but the app.
+        // Valid except for the app.
         "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ==",
         "<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX\
          +Z1pg2X9Ztp0SYg==]]></Encrypt></xml>",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::app::{APP, APP_SECRET};
 use crate::support::process::{self, Ended, Process, folder, settings, until, write_settings};
 
-/// A file that nobody can read to its end, and what a fault calls it.
+/// Files that cannot be read to their end, and what a fault calls them.
 fn endless(folder: &Path) -> [(PathBuf, &'static str); 5] {
     let at = |name: &str| folder.join(name);
     let fifo = at("fifo");

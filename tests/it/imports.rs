@@ -1,8 +1,8 @@
-//! No circle between files: the graph of imports, drawn from the source.
+//! No import cycles between files: the graph of imports is read from the source.
 //!
 //! An edge is a `use` or a path that begins with `crate::`, `super::`, `self::` or, in a module's
-//! own file, with a child module. A re-export (`pub use`) is no edge of its own: who imports
-//! through it depends on the file behind it. A visibility is no import either.
+//! own file, with a child module. A re-export (`pub use`) is not an edge: its users depend on the
+//! file behind it. Visibilities are not imports either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::tidy::{FOLDERS, collect, without_comment};
 
-/// Circles that are still there, each by its files below the folder of sources.
+/// The remaining cycles, by their files below the folder of sources.
 const KNOWN: [(&str, &[&str]); 8] = [
     // A credential and its renewal are one state machine in several files.
     (
@@ -49,7 +49,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// The files of one folder of sources: their code without tests and comments, by module path.
+/// The files of one folder of sources: code without tests and comments, by module path.
 struct Files(BTreeMap<Vec<String>, String>);
 
 /// An import: the path, and the name under which a re-export makes it public.
@@ -245,7 +245,7 @@ fn expand(tree: &str) -> Vec<String> {
     paths
 }
 
-/// The circles of a graph: sets of files that each lead to all others of the set.
+/// The cycles of a graph: sets of files that each lead to all others of the set.
 fn circles<'g>(
     graph: &BTreeMap<&'g [String], BTreeSet<&'g [String]>>,
 ) -> BTreeSet<BTreeSet<&'g [String]>> {

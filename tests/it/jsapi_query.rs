@@ -1,5 +1,5 @@
-//! `GET /jsapi/{appid}/query`: credentials for who signs with a realm's secret, and for nobody
-//! else.
+//! `GET /jsapi/{appid}/query`: credentials for callers that sign with a realm's secret, and for
+//! nobody else.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ async fn the_originals_sample_is_accepted_at_its_time() {
         .await;
     let ask = async || app.get(&format!("{PATH}?{SAMPLE}")).await;
     ask().await.json();
-    // Any case of the hex digits, and no key is the token.
+    // Hex digits of either case; without a key the token is returned.
     let capitals = SAMPLE.replace(
         "782ab722a4efaecade8d3bba953f9c5d",
         "782AB722A4EFAECADE8D3BBA953F9C5D",
@@ -142,7 +142,7 @@ async fn version_one_matches_the_originals_clients() {
             key
         );
     }
-    // Ten digits are seconds; pairs may come in any order and with others between.
+    // Ten digits are seconds; pairs may be in any order and mixed with others.
     let seconds = (now_ms().parse::<u64>().unwrap() / 1000).to_string();
     app.get(&v1(REALM, REALM_SECRET, "n", &seconds))
         .await

@@ -1,5 +1,5 @@
-//! Strangers who bring codes that WeChat refuses, and strangers who begin, hold and wait for more
-//! than their part: what it costs us, and that others notice nothing.
+//! Floods: codes that WeChat refuses, and clients that begin, hold and poll more than their share.
+//! What it costs us, and that others are not affected.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn with_cache(cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// Another instance on the store of `first`, at the same WeChat.
+/// Another instance on the store of `first`, with the same WeChat.
 async fn beside(first: &TestApp, cache: Value) -> TestApp {
     let mut settings = one_site();
     lay(
@@ -49,7 +49,7 @@ async fn beside(first: &TestApp, cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// A phone comes back with `code`.
+/// A phone returns with `code`.
 async fn bring(app: &TestApp, login: &Login, code: &str, from: &str) -> Response {
     let path = format!("/wechat/weblogin?state={}&code={code}", state_of(login));
     app.send(
@@ -63,19 +63,19 @@ fn shop() -> Requester {
     Requester::BackEnd("shop.example.com".to_owned())
 }
 
-/// What the QR code carries as its `state`.
+/// The `state` in the QR code.
 fn state_of(login: &Login) -> String {
     parameter(&login.at_wechat, "state").expect("a state")
 }
 
-/// The callback of a new trip, without a code.
+/// The callback of a new login, without a code.
 async fn depart(browser: &Browser<'_>) -> String {
     let begun = browser.open(&format!("/oauth/{APP}?redirect={SITE}")).await;
     let trip = parameter(begun.header("location"), "state").expect("a state");
     format!("/oauth/{APP}/callback?state={trip}")
 }
 
-/// A refused code is refused again at once, and WeChat asked once, by both ways to log in.
+/// A refused code is refused again at once, with one call to WeChat, by both ways to log in.
 async fn refused_again_at_once(app: &TestApp, other: Option<&TestApp>) {
     let login = begin(app).await;
     let browser = Browser::new(app);
@@ -138,7 +138,7 @@ async fn a_refused_code_is_cached_on_every_store() {
     }
 }
 
-/// How many commands Redis has been asked, the question itself aside.
+/// The number of commands that Redis has processed, without this one.
 fn commands(redis: &RedisServer) -> u64 {
     let stats = redis.cli(&["INFO", "stats"]);
     let processed = stats
@@ -482,7 +482,7 @@ async fn a_full_pool_evicts_its_oldest_unused_login() {
             .unwrap()
     };
     assert_eq!(look(&oldest[0]).await, Polled::Waiting);
-    // The oldest is scanned at an instance that did not begin it.
+    // The oldest is scanned at an instance that did not start it.
     let own = begin(&app).await;
     let at_wechat = own.at_wechat.replace(&state_of(&own), &oldest[0].picture);
     let code = parameter(
@@ -574,7 +574,7 @@ async fn half_from(app: &TestApp, address: &str) -> TcpStream {
 
 #[tokio::test]
 async fn one_network_holds_a_quarter_of_the_unfinished_bodies() {
-    // Bodies have a tenth of the places, 16, and a network 4 of them.
+    // Bodies have a tenth of the permits, 16, and a network 4 of them.
     let app = TestApp::with(json!({ "server": { "maxWaiting": 160 } })).await;
     let mut held = Vec::new();
     for number in 0..4 {

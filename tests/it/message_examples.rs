@@ -1,5 +1,5 @@
-//! The examples of docs/messages.md: each is loaded as it stands there, and its follower sees what
-//! its table says.
+//! The examples of docs/messages.md: each is loaded as written, and its follower sees what its
+//! table says.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The text of the example of this number.
+/// The example with this number.
 fn example(page: &str, number: usize) -> &str {
     let from = page
         .split(&format!("\n### {number}. "))
@@ -45,7 +45,7 @@ async fn app(example: &str) -> TestApp {
     .await
 }
 
-/// What the tables of a text say that a follower sees, where it stands there to the letter.
+/// The texts that the tables say a follower sees.
 fn seen(text: &str) -> BTreeSet<&str> {
     let last_cells = text.lines().filter_map(|line| {
         line.strip_prefix("| ")?

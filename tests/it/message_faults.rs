@@ -1,5 +1,4 @@
-//! What the log says of a push that is refused: which fault, and what to change. The answer stays
-//! one and the same.
+//! What the log says about a refused push: the fault and the cure. The answer is always the same.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -36,7 +35,7 @@ async fn post(server: &Process, app: &str, query: &str, body: String) -> (u16, S
     (answer.status.as_u16(), answer.body)
 }
 
-/// The lines on refused pushes.
+/// The log lines about refused pushes.
 fn lines(server: &Process) -> Vec<Value> {
     server
         .log()

@@ -1,4 +1,4 @@
-//! Back ends behind the message server: what they are handed, once each, and what becomes of their
+//! Back ends behind the message server: what they receive, once each, and what happens to their
 //! answers.
 
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::visitor::parameter;
 
-/// What a back end written for WeChat answers.
+/// The answer of a back end written for WeChat.
 fn reply(content: &str) -> String {
     format!(
         "<xml><ToUserName><![CDATA[oUser]]></ToUserName><FromUserName><![CDATA[gh_1]]></FromUserName><CreateTime>12345678</CreateTime>\

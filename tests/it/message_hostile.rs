@@ -1,5 +1,5 @@
-//! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings
-//! nothing down.
+//! Deliveries that are not WeChat's get the same refusal, whatever is wrong with them, and crash
+//! nothing.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::deliveries::{
     AES_KEY, deliver, message, plain_query, push, said, sealed, text,
 };
 
-/// The refusal, without what differs between any two answers.
+/// The refusal without the parts that differ between any two answers.
 fn refusal(answer: &Response) -> (u16, String, String) {
     (
         answer.status.as_u16(),
@@ -89,7 +89,7 @@ async fn every_hostile_plain_delivery_gets_the_same_answer() {
     );
 }
 
-/// `base64` with another letter at `at`.
+/// `base64` with another character at `at`.
 fn altered(base64: &str, at: usize) -> String {
     let other = if base64[at..].starts_with('B') {
         "C"
@@ -121,7 +121,7 @@ async fn every_hostile_envelope_gets_the_same_answer() {
         .next()
         .unwrap()
         .to_owned();
-    // Signed rightly by somebody who knows the token, so that only the envelope itself can be
+    // Signed correctly by somebody who knows the token, so that only the envelope itself can be
     // refused.
     let signed = |encrypt: &str| {
         let timestamp = query
@@ -147,8 +147,7 @@ async fn every_hostile_envelope_gets_the_same_answer() {
         &encrypt[..encrypt.len() - 4],
         &encrypt[..encrypt.len() - 24],
         &format!("{encrypt}AAAA"),
-        // The first block decides over the length that is in the second, the last but one over the
-        // padding.
+        // The first block affects the length in the second one, the last but one the padding.
         &altered(&encrypt, 0),
         &altered(&encrypt, encrypt.len() - 30),
         &"A".repeat(64 * 1024),

@@ -239,7 +239,7 @@ async fn invalid_json_gets_the_same_refusal() {
     );
 }
 
-/// Pushes that name no sender, no recipient or no type, and what a rule calls them.
+/// Pushes without sender, recipient or type, and the name that rules use for them.
 fn nameless() -> Vec<(String, Option<&'static str>)> {
     let ticket = "<xml><AppId>wx1</AppId><CreateTime>1413192605</CreateTime><InfoType>component_verify_ticket</InfoType>\
                   <ComponentVerifyTicket>ticket@@@x</ComponentVerifyTicket></xml>";

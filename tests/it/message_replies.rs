@@ -1,4 +1,4 @@
-//! Back ends' answers that WeChat could not show, and those that only look so.
+//! Back ends' answers that WeChat could not show, and unusual ones that it could.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn reply(inside: &str) -> String {
 
 const TEXT: &str = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[shown]]></Content>";
 
-/// Answers that make WeChat tell the follower that the account is out of order.
+/// Answers that make WeChat report the account as out of order.
 fn not_shown() -> Vec<String> {
     let xml = [
         "<MsgType>text</MsgType><Content></Content>",

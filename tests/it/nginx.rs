@@ -1,4 +1,5 @@
-//! Behind the sample for nginx: what the server receives, and what the logs keep to themselves.
+//! Behind the sample configuration for nginx: what the server receives, and what the logs do not
+//! contain.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::support::app::{APP, TestApp, signed_v1, signed_v2};
 use crate::support::fake_server::{Guard, serve};
 use crate::support::nginx::Nginx;
 
-/// What nginx stands before: a server that answers with what reached it.
+/// A server behind nginx that answers with the request it received.
 async fn upstream() -> (SocketAddr, Guard) {
     serve(echo)
 }
@@ -37,9 +38,9 @@ fn echo() -> Route {
     })
 }
 
-/// A client for which `example.com` is nginx, and which follows no redirect.
+/// A client that resolves `example.com` to nginx and follows no redirects.
 pub(crate) fn client(nginx: &Nginx) -> Client {
-    // Whoever installs it first wins, and all of them are the same.
+    // The first installation wins; all are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .no_proxy()
@@ -227,7 +228,7 @@ async fn no_nginx_log_has_a_signature() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    // nginx answers first and writes then.
+    // nginx answers first and writes the log afterwards.
     let mut logs = nginx.logs();
     for _ in 0..200 {
         if logs.contains(r#""GET /jsapi/wx1/query HTTP/1.1" 502"#) {

@@ -1,5 +1,5 @@
-//! A visitor's trip to WeChat and back: what the site gets in either mode, and what its back end
-//! learns for the ticket.
+//! A visitor's login through WeChat: what the site gets in either mode, and what its back end gets
+//! for the ticket.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) fn one_site() -> Value {
     json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "oauth": { "redirects": ["https://shop.example.com/"] } }] })
 }
 
-/// The signed address that redeems `ticket`.
+/// The signed URL that redeems `ticket`.
 pub(crate) fn redeeming(ticket: &str) -> String {
     signed("GET", &format!("/oauth/{APP}/user"), &[("ticket", ticket)])
 }
@@ -186,7 +186,7 @@ async fn a_refusal_and_a_snapshot_are_errors_for_the_site() {
         0,
         "a snapshot is known by its grant"
     );
-    // Now and then WeChat forgets to mark one; such a visitor may not read their own profile.
+    // Sometimes WeChat does not mark one; such a visitor cannot read their own profile.
     app.sandbox
         .fault(Fault::errcode(48001, "api unauthorized").on("/sns/userinfo"));
     let query = format!("redirect={SITE}&state=s1&scope=snsapi_userinfo");

@@ -1,5 +1,5 @@
-//! Coming back: twice, late, by another browser, with a code that WeChat does not take, or while
-//! WeChat is away.
+//! Callbacks: repeated, late, from another browser, with a code that WeChat refuses, or while
+//! WeChat is down.
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ async fn another_browser_gets_nothing_and_consumes_nothing() {
         .await;
     let thief = Browser::new(&app);
     is_page(&thief.open(&callback).await, 400);
-    // One that has a trip, and so a cookie, of its own.
+    // A browser with its own login, and so its own cookie.
     thief
         .open(&format!("/oauth/{APP}?redirect={SITE}"))
         .await
@@ -199,7 +199,7 @@ async fn a_refused_code_is_a_page_with_a_restart_link() {
             Some("s&1")
         );
     }
-    // What the visitor did says nothing of the account: nothing cools down.
+    // A visitor's error does not concern the account: there is no back-off.
     assert_eq!(app.query("token").await.status, 200);
 }
 

@@ -1,5 +1,4 @@
-//! Setting out: where a visitor may be sent back to, the cookie that binds the trip, and how many
-//! may set out.
+//! Starting a login: where a visitor may return to, the cookie, and the rate limit.
 
 use reqwest::Method;
 use sandbox::Answer;

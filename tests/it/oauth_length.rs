@@ -1,4 +1,5 @@
-//! How long a redirect may be: measured once, at the beginning, by what will be sent in the end.
+//! The maximum length of a redirect, checked when the login begins, by the URL that will be sent at
+//! its end.
 
 use sandbox::Answer;
 use url::form_urlencoded::byte_serialize;
@@ -12,12 +13,12 @@ fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// A redirect of `count` times `letter` in the path and as much in the query.
+/// A redirect with `letter` repeated `count` times in the path and in the query.
 fn redirect(letter: &str, count: usize) -> String {
     format!("https://shop.example.com/{0}?q={0}", letter.repeat(count))
 }
 
-/// The largest count that is accepted at the beginning.
+/// The largest count that is accepted when the login begins.
 async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
     let accepts = async |count: usize| {
         let begun = app
@@ -32,7 +33,7 @@ async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
         }
         begun.status == 302
     };
-    // A request with 12,000 bytes of address still fits into the 16 KiB that a head may have.
+    // A request with 12,000 bytes of URL still fits into the 16 KiB of a head.
     let (mut good, mut bad) = (1, 6000 / encoded(letter).len());
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
@@ -98,7 +99,7 @@ async fn urls_of_two_thousand_bytes_are_accepted() {
             .await;
         assert!(back.header("location").starts_with(&site), "{}", back.body);
     }
-    // Chinese letters count as they are sent: nine bytes each.
+    // Chinese characters count as sent: nine bytes each.
     let chinese = format!("https://shop.example.com/?q={}", "微".repeat(600));
     assert_eq!(chinese.len(), 1828);
     app.get(&format!("/oauth/{APP}?redirect={}", encoded(&chinese)))

@@ -1,5 +1,5 @@
-//! Trips in each store: a ticket goes to one of many, a thousand visitors are not confused,
-//! instances share what is on its way.
+//! Logins on each store: one caller gets a ticket, a thousand visitors are not confused, and
+//! instances share their logins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,14 +23,13 @@ pub(crate) async fn app_with(cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// A thousand visitors, 250 at a time, each seen to the end: none crossed, none lost.
+/// A thousand visitors, 250 at a time: none confused, none lost.
 async fn a_thousand_trips(cache: Value) {
     many_trips(cache, 1000).await;
 }
 
 pub(crate) async fn many_trips(cache: Value, many: usize) {
-    // A busy machine may take longer for so many exchanges than WeChat's usual bound in these
-    // tests.
+    // A busy machine may need longer for so many exchanges than the tests' timeout for WeChat.
     let mut settings = one_site();
     lay(
         &mut settings,
@@ -53,8 +52,8 @@ pub(crate) async fn many_trips(cache: Value, many: usize) {
             user["openid"].as_str().expect("an openid").to_owned()
         }
     });
-    // Each store takes so many at once on a machine that runs other tests beside this one;
-    // `bench/logins` sends all of them at once.
+    // As many as each store handles on a machine that runs other tests; `bench/logins` sends all at
+    // once.
     let openids: Vec<String> = stream::iter(trips).buffer_unordered(250).collect().await;
     let different: BTreeMap<_, _> = openids.iter().map(|openid| (openid, ())).collect();
     assert_eq!(

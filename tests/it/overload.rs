@@ -1,5 +1,5 @@
-//! More callers than there are places, clients that dawdle, and accounts in trouble: what is
-//! refused, what is closed, and that nobody else notices.
+//! More callers than permits, slow clients, and accounts with problems: what is refused, what is
+//! closed, and that others are not affected.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::support::service::Service;
 const OTHER: &str = "wxfedcba9876543210";
 const TOKEN: &str = "/cgi-bin/token";
 
-/// A server with two accounts, of which `APP` is the one in trouble.
+/// A server with two accounts; `APP` is the one with problems.
 async fn two(server: Value) -> TestApp {
     let apps = json!([{ "key": APP, "secret": APP_SECRET }, { "key": OTHER, "secret": "s" }]);
     let app =
@@ -189,8 +189,8 @@ async fn a_hanging_upstream_delays_no_other_account() {
             let (query, config) = tokio::join!(query(&app, OTHER), config(&app, OTHER));
             assert_eq!((query.status.as_u16(), config.status.as_u16()), (200, 200));
         }
-        // Neither near copy nor account in trouble: this one goes the whole way to WeChat, past all
-        // who wait.
+        // Neither cached nor the account with problems: this query calls WeChat, ahead of all who
+        // wait.
         let card = app
             .get(&signed_v2("GET", OTHER, &[("key", "card_ticket")]))
             .await;
@@ -252,7 +252,7 @@ async fn a_caller_that_keeps_rotating_delays_nobody_else() {
     app.stop().await;
 }
 
-/// A connection that has sent `bytes` and no more.
+/// A connection that has sent only `bytes`.
 pub(crate) async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
     let mut connection = TcpStream::connect(server)
         .await
@@ -267,7 +267,7 @@ pub(crate) async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
 /// Everything until the server closes.
 async fn rest(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset ends it as well as a farewell.
+    // A reset ends it as well as a close.
     drop(connection.read_to_end(&mut answer).await);
     String::from_utf8(answer).expect("our answers are text")
 }

@@ -1,5 +1,5 @@
-//! The address that browsers reach us by, behind proxies that say it in their own ways, and every
-//! place where it is used.
+//! The public address behind proxies, which state it in different ways, and every place where it is
+//! used.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -26,7 +26,7 @@ fn with(request: reqwest::RequestBuilder, headers: Headers<'_>) -> reqwest::Requ
     })
 }
 
-/// Every address of ours that a request with `headers` leads to begins with `base`.
+/// Asserts that every URL of ours in the answers to `headers` begins with `base`.
 async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
     let begun = app
         .send(with(
@@ -65,7 +65,7 @@ async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
         "{headers:?}"
     );
 
-    // A person who said no begins again by the same address.
+    // A person who refused can start again at the same address.
     let state = parameter(&at_wechat, "state").unwrap();
     let refused = app
         .send(with(
@@ -83,7 +83,7 @@ async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
     );
 }
 
-/// As [`behind_qrcode`], for a host that need not be one of the tests.
+/// Like [`behind_qrcode`], for any host.
 fn behind_qrcode_of(address: &str, base: &str) -> String {
     behind_qrcode(&address.replacen(base, "http://example.com", 1))
 }

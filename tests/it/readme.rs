@@ -1,5 +1,5 @@
-//! The pages in two languages: README and everything in docs/. They name the same things, section
-//! by section, they agree with the program, and their links lead somewhere.
+//! The pages in two languages, README and docs/: they name the same things section by section, they
+//! agree with the program, and their links lead somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,14 +28,14 @@ const PAIRS: [(&str, &str); 18] = [
     ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
 
-/// One section: the text in backticks that stands in its prose and tables, and its code blocks
-/// without comments.
+/// One section: the texts in backticks in its prose and tables, and its code blocks without
+/// comments.
 #[derive(Debug, Default, PartialEq)]
 struct Section {
     named: BTreeSet<String>,
     blocks: Vec<String>,
     tables: usize,
-    /// What each row of a table is about, in order.
+    /// The subject of each table row, in order.
     rows: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The sections of a page; the first is what stands before the first heading of the second rank.
+/// The sections of a page; the first is before the first heading of level two.
 fn sections(page: &str) -> Vec<Section> {
     let mut all = vec![Section::default()];
     let mut block: Option<String> = None;
@@ -75,12 +75,12 @@ fn sections(page: &str) -> Vec<Section> {
     all
 }
 
-/// What stands in backticks in a line.
+/// The texts in backticks in a line.
 fn names(line: &str) -> impl Iterator<Item = String> + '_ {
     line.split('`').skip(1).step_by(2).map(str::to_owned)
 }
 
-/// The first cell of a table's row, if it is one name in backticks and nothing else.
+/// The first cell of a table row, if it is one name in backticks.
 fn subject(line: &str) -> Option<&str> {
     let cell = line.strip_prefix("| ")?.split(" |").next()?;
     cell.strip_prefix('`')?
@@ -88,7 +88,7 @@ fn subject(line: &str) -> Option<&str> {
         .filter(|name| !name.contains('`'))
 }
 
-/// A line of code without its comment, which is in the page's own language.
+/// A line of code without its comment, which is translated.
 fn uncommented(line: &str) -> &str {
     let start = [" // ", " # "]
         .iter()
@@ -309,7 +309,7 @@ fn every_default_is_in_the_settings_table() {
     }
 }
 
-/// The settings of `tree` by their paths, each with what it holds: one value, or those of a list.
+/// The settings of `tree` by path, each with its value or its list of values.
 fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<String>)>) {
     let text = |value: &serde_json::Value| {
         value
@@ -375,7 +375,7 @@ fn all_links_lead_somewhere() {
     }
 }
 
-/// The names by which GitHub lets a link reach the headings of `page`.
+/// The anchors that GitHub generates for the headings of `page`.
 fn places(page: &str) -> BTreeSet<String> {
     let headings = page
         .lines()

@@ -1,5 +1,4 @@
-//! The lines of README.md and of the pages in docs/ that a reader would paste, run as they stand
-//! but for the ports.
+//! Runs the lines of README.md and docs/ that a reader would paste; only the ports differ.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,14 +12,14 @@ use crate::support::programs;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jsdkd");
 
-/// `jsdkd` with some command, on a port of its own.
+/// A running `jsdkd` command on its own port.
 struct Running {
     child: Child,
     port: u16,
 }
 
 impl Running {
-    /// Starts what `command` makes of a free port.
+    /// Starts the command that `command` builds for a free port.
     fn start(command: impl Fn(u16) -> Command) -> Self {
         // Another process may take the port before ours does.
         (0..5)
@@ -40,7 +39,7 @@ impl Running {
             .spawn()
             .unwrap();
         let output = child.stdout.take().unwrap();
-        // Read to its end, or the program would stop at a full pipe.
+        // Read completely, or the program would block on a full pipe.
         std::thread::spawn(move || BufReader::new(output).lines().count());
         for _ in 0..400 {
             if child.try_wait().unwrap().is_some() {
@@ -55,7 +54,7 @@ impl Running {
         None
     }
 
-    /// `text` with this program where it says `port`.
+    /// `text` with this program's port.
     fn at(&self, port: u16, text: &str) -> String {
         text.replace(
             &format!("127.0.0.1:{port}"),
@@ -89,7 +88,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
 }
 
-/// The part of a page below one of its headings.
+/// The part of a page below a heading.
 fn section(name: &str, heading: &str) -> String {
     let page = read(name);
     let section = page
@@ -100,7 +99,7 @@ fn section(name: &str, heading: &str) -> String {
         .to_owned()
 }
 
-/// The page's blocks of this language.
+/// The page's code blocks in this language.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     page.split(&format!("```{language}\n"))
         .skip(1)
@@ -108,8 +107,7 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
         .collect()
 }
 
-/// Those of the page's shell blocks that ask a server something; those that build and start it are
-/// not among them.
+/// The shell blocks that call a server; those that build and start it are excluded.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
     asking.retain(|block| {
@@ -121,7 +119,7 @@ fn asking(page: &str) -> Vec<&str> {
     asking
 }
 
-/// bash, when all that the pages call is installed.
+/// bash, if all programs that the pages call are installed.
 fn bash() -> Option<std::path::PathBuf> {
     let bash = programs::require("bash")?;
     ["curl", "openssl", "python3"]
@@ -161,7 +159,7 @@ fn the_readme_and_routes_pages_run() {
     let blocks = asking(&pages);
     assert!(blocks.len() > 12, "{blocks:?}");
     for block in blocks {
-        // The page about errors shows one; everywhere else an error is a fault of the page.
+        // The page about errors shows one; everywhere else an error is a mistake of the page.
         let shows_an_error = block.contains("/jsapi/wxunknown/");
         let script = demo
             .at(3030, block)
@@ -198,7 +196,7 @@ fn the_oauth_page_runs() {
         .expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
     let server = serving(&settings);
-    // One shell for all: the later lines use what the earlier ones found out.
+    // One shell for all: later lines use results of earlier ones.
     let lines = asking(&page)
         .concat()
         .replace("curl ", "curl -S --fail-with-body ");
@@ -253,8 +251,7 @@ fn the_wecom_page_runs() {
     );
 }
 
-/// What the lines of a page are answered, when the page's settings to try are served against the
-/// sandbox.
+/// The answers to the lines of a page, with its settings served against the sandbox.
 fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
     let bash = bash()?;
     let page = read(page);
@@ -331,7 +328,7 @@ fn the_hub_section_runs() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## waynecraig/wechat-token-hub");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
-    // The page's own line, so that its variables are what suffices.
+    // The page's own line, so that its variables must suffice.
     let line = page
         .lines()
         .find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&'))
@@ -496,7 +493,7 @@ fn the_settings_on_the_pages_load() {
     }
 }
 
-/// The settings that `block` is, or the app's members that it is among others.
+/// The settings in `block`, completed if it only shows an app's members.
 fn whole(block: &str) -> String {
     if block.starts_with('{') {
         block.to_owned()

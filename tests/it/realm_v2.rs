@@ -1,4 +1,4 @@
-//! Signatures of version 2: what they bind, and what may still be written differently.
+//! Signatures of version 2: what they cover, and what may still differ.
 
 use reqwest::Method;
 use serde_json::json;
@@ -38,8 +38,7 @@ async fn version_two_binds_method_path_and_every_pair() {
         assert_ne!(altered, good);
         app.get(&altered).await.problem(401, "unauthorized");
     }
-    // How a pair is written and where it stands are not part of it, nor the case of the signature's
-    // digits.
+    // The encoding and order of pairs are not covered, nor is the case of the signature's digits.
     let (head, query) = good.split_once('?').unwrap();
     let mut pairs: Vec<&str> = query.split('&').collect();
     pairs.reverse();

@@ -1,5 +1,4 @@
-//! The options that people have for their Redis clients, against real servers, and what `jsdkd
-//! check` says of them.
+//! Options of common Redis clients, against real servers, and what `jsdkd check` says about them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     settings::load(&Source::text("jsdkd.json", text), &env).map_err(|fault| fault.to_string())
 }
 
-/// The store that these options lead to.
+/// The store for these options.
 async fn store(options: Value) -> Arc<dyn Store> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let loaded = load(&format!("{{ cache: {{ redis: {options} }}, {APPS} }}"), &[]).unwrap();

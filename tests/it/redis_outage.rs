@@ -1,4 +1,4 @@
-//! The whole server on a real Redis: moving from the original, two servers on one Redis, and
+//! The whole server on a real Redis: migration from the original, two servers on one Redis, and
 //! outages under load.
 
 use std::sync::Arc;
@@ -164,7 +164,7 @@ async fn a_hanging_redis_does_not_delay_cached_values() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     redis.resume();
-    // One call may have waited for the store's own bound of a second.
+    // One call may have waited for the store's timeout of a second.
     assert!(
         begun.elapsed() < Duration::from_secs(6),
         "{:?}",

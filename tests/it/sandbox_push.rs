@@ -1,5 +1,5 @@
 //! The sandbox pushes to a message server, in process and by `jsdkd sandbox --push`: what arrives
-//! there, and what each answer is worth.
+//! there, and how each answer is checked.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ fn app() -> AppId {
     AppId::parse(APP).unwrap()
 }
 
-/// A message server that believes nothing unsigned and answers in the way that the path names.
+/// A message server that verifies signatures and answers as the path says.
 fn message_server() -> Route {
     web::to(answer)
 }
@@ -261,7 +261,7 @@ async fn an_invalid_answer_has_a_fault() {
     );
 }
 
-/// Takes one delivery to its end; its first line and body.
+/// Receives one delivery; returns its first line and body.
 async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut received = Vec::new();

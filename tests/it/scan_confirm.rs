@@ -1,5 +1,5 @@
-//! `login: { confirm: true }`: the person who scanned is asked whether they mean it, on a page that
-//! names the site. And what strangers can make us hold.
+//! `login: { confirm: true }`: the person who scanned has to confirm on a page that names the site.
+//! Also the limits of scans.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -27,7 +27,7 @@ pub(crate) fn field(page: &Response, name: &str) -> String {
         .to_owned()
 }
 
-/// Sends the page's form as a browser does: without a referrer its origin is `null`.
+/// Submits the page's form as a browser does: without a referrer its origin is `null`.
 pub(crate) async fn say(app: &TestApp, picture: &str, token: &str, answer: &str) -> Response {
     let request = app
         .request(Method::POST, "/wechat/weblogin")

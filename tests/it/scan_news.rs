@@ -1,5 +1,5 @@
-//! A scan at one instance is known to a poll at another as soon as Redis tells of it, sooner than
-//! the poll looks by itself; and ten thousand polls that wait cost no more for it.
+//! A poll learns of a scan at another instance by a notice from Redis, sooner than by polling the
+//! store. The notices add no cost for ten thousand waiting polls.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ use crate::support::app::{APP, Response, TestApp};
 use crate::support::keepers::{client, eventually};
 use crate::support::redis::RedisServer;
 
-/// A poll looks by itself twice a second, so of nine not all but one are so quick by chance.
+/// A poll reads twice a second, so that nine polls cannot all be this quick by chance.
 const TOLD: Duration = Duration::from_millis(150);
 const TURNS: usize = 9;
 
-/// How often anything has been read.
+/// The number of reads.
 fn reads(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
     let calls = stats
@@ -58,7 +58,7 @@ async fn a_scan_elsewhere_notifies_the_poll() {
                 Instant::now(),
             )
         });
-        // It looks once, takes its place, and looks again.
+        // It reads once, registers, and reads again.
         eventually("the poll waits", async || reads(&redis) >= before + 2).await;
         assert_eq!(
             scan(&first, &login, &format!("visitor {turn}"), Answer::Agree)
@@ -150,7 +150,7 @@ async fn ten_thousand_polls_have_a_bounded_cost() {
         "MEASURED a scan at another instance among {POLLS} polls: {done} told within {:?}",
         scanned.elapsed()
     );
-    // Ten thousand look again every 5.5 s; for what is told nobody looks but those whom it is for.
+    // Ten thousand polls read again every 5.5 s; a notice wakes only its own polls.
     let (read, rounds) = (
         reads(&redis) - before,
         begun.elapsed().as_secs_f64() / 5.5 + 1.0,

@@ -1,4 +1,4 @@
-//! Which pages may begin a login by scan, and that the picture of a login does not open it.
+//! Which pages may start a login by scan, and that the public id gives no access to the login.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -26,7 +26,7 @@ async fn from(app: &TestApp, origin: &str) -> Response {
     post(app, &[("origin", origin)]).await
 }
 
-/// Every `cors` that opens our pages' addresses to anybody.
+/// Every `cors` that opens our routes to everybody.
 fn open_to_all() -> [Value; 4] {
     [
         json!([]),
@@ -59,7 +59,7 @@ async fn without_cors_no_foreign_page_begins_a_login() {
         ] {
             let refused = post(&app, headers).await;
             let told = refused.problem(403, "origin_not_allowed");
-            // `.*` does not let in what is no origin at all, whatever it asks for.
+            // `.*` does not allow invalid origins.
             let detail = told["detail"].as_str().unwrap();
             assert!(
                 detail.contains("login.sites") || detail.contains("add its host to cors"),
@@ -116,7 +116,7 @@ async fn our_own_origin_is_the_public_address() {
     ] {
         from(&app, origin).await.problem(403, "origin_not_allowed");
     }
-    // A name that leads to us, such as one that was rebound, is not ours for that.
+    // A host name that resolves to us, as after DNS rebinding, is not our own origin.
     post(&app, &[("origin", "http://evil.org"), ("host", "evil.org")])
         .await
         .problem(403, "origin_not_allowed");
@@ -211,7 +211,7 @@ async fn a_reload_changes_who_may_begin_and_who_is_asked() {
     from(&app, SHOP).await.problem(403, "origin_not_allowed");
 }
 
-/// Whoever has only the picture can scan it and nothing else; at both of two instances.
+/// With only the public id one can scan and nothing else, at both of two instances.
 async fn the_picture_opens_nothing(first: &TestApp, second: &TestApp) {
     let login = begin(first).await;
     for app in [first, second] {

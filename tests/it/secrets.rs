@@ -1,5 +1,5 @@
-//! Marker secrets are planted, every failure is driven, and nothing that leaves the process may
-//! contain one of them, but for the one answer that is meant to carry a credential.
+//! Plants marker secrets, causes every failure, and asserts that no output contains a marker,
+//! except for the one answer that is a credential.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
 use crate::{hub, scan_login};
 
-/// Markers of this file's own, so that other tests' values are not mistaken for them.
+/// Markers of this file only, so that other tests' values are not mistaken for them.
 const APP_MARKER: &str = "marker-app-secret-77f1";
 const REALM_MARKER: &str = crate::support::app::REALM_SECRET;
 const PUSH_MARKER: &str = "marker-push-token-77f2";
@@ -76,7 +76,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// What must not be seen in `text`; `values` are credentials that WeChat granted meanwhile.
+/// Asserts that `text` contains no secret; `values` are credentials that WeChat granted meanwhile.
 #[track_caller]
 fn assert_silent(place: &str, text: &str, values: &[String]) {
     let markers = [
@@ -98,7 +98,7 @@ fn assert_silent(place: &str, text: &str, values: &[String]) {
     }
 }
 
-/// An answer without a credential: neither its head nor its body tells anything.
+/// Asserts that an answer without a credential has no secret in its head or body.
 #[track_caller]
 fn assert_answer_silent(place: &str, answer: &Response, values: &[String]) {
     assert_silent(
@@ -322,7 +322,7 @@ async fn no_store_error_shows_a_secret() {
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("cache.json");
-    // A torn file full of secrets is moved aside and reported.
+    // A damaged file full of secrets is moved aside and reported.
     std::fs::write(
         &path,
         format!("{{\"{APP}.token\":{{\"value\":\"{TOKEN_MARKER}\",\"__exp: {TICKET_MARKER}"),

@@ -1,4 +1,4 @@
-//! Settings: what loads, what is refused and in which words, and which layer wins.
+//! Settings: what is accepted, what is refused with which message, and which layer wins.
 
 use std::time::Duration;
 
@@ -784,7 +784,7 @@ fn the_hub_has_keys_and_an_app() {
     );
     assert!(!format!("{served:?}").contains(&long));
     assert_eq!(served.app.as_str(), "wx2");
-    // Without a word it is the app of the hub's own variables, else the first.
+    // By default it is the app of the hub's own variables, else the first one.
     let app = |variables: &[(&str, &str)]| {
         hub("", variables)
             .config

@@ -1,5 +1,4 @@
-//! Settings whose value is accepted and then never matches: each is understood as it was meant, or
-//! told with its cure.
+//! Settings with a value that would never match: each is either normalised or reported with advice.
 
 use std::net::IpAddr;
 
@@ -19,7 +18,7 @@ fn read(section: &str, value: &Value) -> Result<Loaded, String> {
         .map_err(|fault| fault.to_string())
 }
 
-/// `cors` with this value lets these in and those not, without a warning.
+/// Asserts that `cors` with this value allows these origins and refuses those, without a warning.
 #[track_caller]
 fn cors_is(value: Value, allowed: &[&str], refused: &[&str]) {
     let loaded = read("cors", &value).unwrap_or_else(|fault| panic!("{value}: {fault}"));
@@ -95,7 +94,7 @@ fn common_spellings_of_an_origin_are_accepted() {
         &["https://www.xn--czrs0t.example.com"],
         &["https://x.example.com"],
     );
-    // And what was good is what it was.
+    // And valid values are unchanged.
     cors_is(
         json!("^https://(shop|club)\\.example\\.com$"),
         &[shop, "https://club.example.com"],
@@ -178,7 +177,7 @@ fn a_pattern_that_no_origin_matches_is_a_fault() {
         );
         assert!(fault.starts_with("jsdkd.json:1:"), "{fault}");
     }
-    // The original lets this in as well, and nobody by it.
+    // The original accepts this as well, and it matches nothing.
     let loaded = read("cors", &json!(["^example.com"])).unwrap();
     assert!(
         loaded.warnings[0].contains("cors[0]: no origin can match this")

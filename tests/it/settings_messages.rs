@@ -1,4 +1,4 @@
-//! `messages`, `aesKey` and `mode` of an app: what is taken, and every fault at its place.
+//! `messages`, `aesKey` and `mode` of an app: what is accepted, and every fault with its place.
 
 use jsdkd::message::Answers;
 use jsdkd::settings::{Environment, Source, load};
@@ -7,7 +7,7 @@ use crate::settings::{faults, good};
 
 const KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
 
-/// One app whose object goes on with `more`, on a line of its own.
+/// One app with `more` appended to its object, on a separate line.
 fn app(more: &str) -> String {
     format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't',\n{more} }}] }}")
 }

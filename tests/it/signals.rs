@@ -1,4 +1,4 @@
-//! What signals do to the running program: stop it well, or have it read its settings again.
+//! Signals to the running program: a clean stop, or a reload of its settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ async fn requests_beyond_the_grace_period_are_dropped() {
     server.signal("TERM");
     assert_eq!(server.ended().await.code, Some(0));
     let took = begun.elapsed();
-    // One grace for requests and renewals together, not one for each.
+    // One grace period for requests and renewals together.
     assert!(
         took >= Duration::from_millis(1_800) && took < Duration::from_millis(3_800),
         "{took:?}"
@@ -154,7 +154,7 @@ async fn idle_connections_do_not_delay_shutdown() {
         );
         idle.push(client);
     }
-    // One that has never said anything.
+    // A connection that has never sent anything.
     let _silent = std::net::TcpStream::connect(server.url.trim_start_matches("http://"))
         .expect("a connection");
     let begun = Instant::now();
@@ -180,7 +180,7 @@ async fn a_signal_during_startup_stops_it() {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         server.signal("TERM");
         let ended = server.ended().await;
-        // Before the program has set up anything the system ends it; after that it ends itself.
+        // Before the program has installed handlers the system ends it; after that it stops itself.
         assert!(
             ended.code == Some(0) || (ended.code.is_none() && ended.out.is_empty()),
             "after {pause} ms: {ended:?}"
@@ -193,7 +193,7 @@ async fn a_signal_during_startup_stops_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_early_signal_is_lost_or_deadly() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
-    // Many accounts make the start long enough to be hit in its midst.
+    // Many accounts make the start long enough to send a signal during it.
     let apps: Vec<Value> = (0..3_000)
         .map(|n| json!({ "key": format!("wx_{n:06}"), "secret": "s" }))
         .collect();

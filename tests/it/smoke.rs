@@ -1,4 +1,4 @@
-//! The whole way once: a config, a credential, a stop.
+//! One complete run: a config, a credential, a stop.
 
 use serde_json::json;
 

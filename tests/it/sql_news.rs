@@ -1,4 +1,4 @@
-//! Notices by PostgreSQL's `NOTIFY`: instances see each other's writes sooner than by reading.
+//! Notices by PostgreSQL's `NOTIFY`: instances see each other's writes sooner than by polling.
 //! Other databases have none.
 
 use std::time::{Duration, Instant};

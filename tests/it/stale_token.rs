@@ -1,4 +1,4 @@
-//! WeChat calls a token stale that three processes hold, and all of them need a ticket at once.
+//! WeChat refuses a token that three processes hold, and all of them need a ticket at once.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

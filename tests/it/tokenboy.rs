@@ -407,8 +407,7 @@ async fn a_value_is_extracted_from_the_services_text() {
     app.stop().await;
 }
 
-/// A service whose `/token` grants and whose `/ticket` takes none but the last token that it
-/// granted.
+/// A service whose `/token` issues tokens and whose `/ticket` accepts only the last one.
 fn chained() -> Service {
     Service::start(|asked, number| {
         match asked.path.as_str() {
@@ -765,7 +764,7 @@ async fn wecoms_presets_work_against_the_sandbox() {
         ticket["ticket"].as_str(),
         app.sandbox.current_ticket(APP).as_deref()
     );
-    // What WeCom revokes early is renewed as soon as a ticket is refused.
+    // A token that WeCom revokes early is renewed as soon as a ticket is refused.
     app.sandbox.void_token(APP);
     let agent = app.get("/token?name=agent_ticket").await.json();
     assert!(

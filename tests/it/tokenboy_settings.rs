@@ -1,4 +1,5 @@
-//! `sources` and `tokenboy` in the settings: what holds, and what is refused in which words.
+//! `sources` and `tokenboy` in the settings: what is accepted, and what is refused with which
+//! message.
 
 use std::time::Duration;
 

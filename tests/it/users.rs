@@ -1,4 +1,4 @@
-//! What WeChat tells of a follower, for a back end that signs.
+//! A follower's data, for a back end that signs.
 
 use reqwest::Method;
 use sandbox::Fault;
@@ -52,7 +52,7 @@ async fn a_dead_token_is_renewed_and_the_call_repeated() {
         (2, 2)
     );
 
-    // Healing draws on the limit of forced renewals: the next one within 30 s is refused, and
+    // The renewal uses the limit of forced renewals: the next one within 30 s is refused, and
     // nothing loops.
     app.sandbox
         .fault(Fault::errcode(40001, "invalid credential").on(INFO));

@@ -1,5 +1,4 @@
-//! The check files of WeChat: those that tell their own name's code, and those that lie in
-//! `server.static`.
+//! WeChat's check files: those whose content follows from their name, and those in `server.static`.
 
 use std::path::Path;
 
@@ -113,7 +112,7 @@ async fn any_other_text_file_comes_from_the_static_folder() {
         ),
         (200, "13", "")
     );
-    // A file that is put there later is served without a restart.
+    // A file that is added later is served without a restart.
     app.get("/later.txt").await.problem(404, "not_found");
     std::fs::write(folder.path().join("later.txt"), "").unwrap();
     assert_eq!(app.get("/later.txt").await.body, "");

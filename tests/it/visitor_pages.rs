@@ -1,6 +1,6 @@
-//! Every page that a visitor may end at leads on: a button that begins again where the record still
-//! says to which site, else the site by its name; and never to a site that the settings do not
-//! list.
+//! Every page that a visitor may end at has a way on: a button that restarts the login if the
+//! record still has its site, else the site's name. No button leads to a site that the settings do
+//! not list.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::scan_login::{begin, begin_from, is_page, scan};
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, config_of};
 use crate::support::visitor::{Browser, returned};
 
-/// Where the page's button leads.
+/// The target of the page's button.
 fn button(page: &Response) -> Option<String> {
     let button = page.body.split("<a class=\"button\" href=\"").nth(1)?;
     Some(
@@ -31,7 +31,7 @@ fn sites(listed: &[&str]) -> Value {
     json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "oauth": { "redirects": listed } }] })
 }
 
-/// Follows a page's button as its browser would, to the site.
+/// Follows a page's button to the site, as a browser does.
 async fn begins_again(app: &TestApp, browser: &Browser<'_>, page: &Response) -> Response {
     let begun = browser
         .open(&button(page).unwrap_or_else(|| panic!("no button: {}", page.body)))
@@ -189,7 +189,7 @@ async fn a_failed_scan_restarts_at_wechat() {
             .sandbox
             .visit(&login.at_wechat, "Alice", answer)
             .unwrap();
-        // The second answer is a remembered refusal.
+        // The second answer is a cached refusal.
         for _ in 0..2 {
             let page = Browser::new(&app).open(&callback).await;
             assert!(

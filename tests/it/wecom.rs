@@ -15,12 +15,12 @@ const CORP: &str = "ww0123456789abcdef";
 const SECRET: &str = "corp-secret-marker-1c1c";
 const PAGE: &str = "https://shop.example.com/?id=7";
 
-/// The settings of one application, played by the sandbox.
+/// The settings of one application, with the sandbox as WeCom.
 fn wecom(app: &TestApp) -> Value {
     json!([{ "corpid": CORP, "agentid": 1000002, "secret": SECRET, "api": app.sandbox.url() }])
 }
 
-/// A server with one WeCom application beside the usual account.
+/// A server with one WeCom application besides the default account.
 async fn start() -> TestApp {
     start_with(json!({})).await
 }
@@ -37,7 +37,7 @@ async fn start_with(settings: Value) -> TestApp {
     app
 }
 
-/// Posts `body` to `/jsapi/{id}/config` with `query` behind it.
+/// Posts `body` to `/jsapi/{id}/config` with `query`.
 async fn post(app: &TestApp, id: &str, query: &str, body: Value) -> Response {
     let request = app.request(Method::POST, &format!("/jsapi/{id}/config{query}"));
     app.send(
@@ -48,8 +48,7 @@ async fn post(app: &TestApp, id: &str, query: &str, body: Value) -> Response {
     .await
 }
 
-/// The ticket of `kind` that the sandbox has for the corp now, asked for as WeCom's own clients
-/// would.
+/// The current ticket of `kind`, requested as WeCom's own clients do.
 async fn ticket(app: &TestApp, kind: &str) -> String {
     let get = async |path: String| -> Value {
         let text = reqwest::get(format!("{}{path}", app.sandbox.url()))
@@ -72,7 +71,7 @@ async fn ticket(app: &TestApp, kind: &str) -> String {
     get(path).await["ticket"].as_str().unwrap().to_owned()
 }
 
-/// By hand, as WeCom's own page on the signature says it (JS-SDK使用权限签名算法).
+/// Computed by hand as WeCom's page on the signature describes it (JS-SDK使用权限签名算法).
 #[track_caller]
 fn assert_signed(config: &Value, ticket: &str) {
     let (nonce, timestamp) = (

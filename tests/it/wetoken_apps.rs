@@ -1,4 +1,4 @@
-//! Apps that are made while the server runs: by whom, how often, and where they are served then.
+//! Apps that are created while the server runs: by whom, how often, and where they are served.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ use crate::wetoken::{granted, refused, succeeded, with};
 
 const TOKEN: &str = "/cgi-bin/token";
 
-/// The app of wetoken's own page.
+/// The app on wetoken's page.
 const NEW: &str = "wx9e02ddcc34513fd4";
 const SECRET: &str = "6acb2b999177524beba3d97d54df2de5";
 const CREATE: &str = "/wechat/app/create?appid=wx9e02ddcc34513fd4&secret=6acb2b999177524beba3d97d54df2de5&token=oTSvVuXdjx1FPi6bz";
 
-/// A server with no app of its own, whose WeChat knows the new one.
+/// A server without apps, whose WeChat knows the new one.
 async fn without_apps(over: Value) -> TestApp {
     let mut over = over;
     over["apps"] = Value::Null;
@@ -181,7 +181,7 @@ async fn a_new_app_is_served_everywhere_within_a_second() {
             is_served(&second).await
         })
         .await;
-        // The machine may be busy; one of three tells what jsdkd itself needs.
+        // The machine may be busy; the quickest of three shows what jsdkd itself needs.
         let mut quickest = Duration::MAX;
         for other in ["wx-a", "wx-b", "wx-c"] {
             succeeded(&first.get(&CREATE.replace(NEW, other)).await);
@@ -251,7 +251,7 @@ async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let again = without_apps(json!({ "cache": { "file": file } })).await;
     assert_eq!(granted(&token(&again).await, "access_token").0, value);
     again.stop().await;
-    // Without the section they are as little served as made.
+    // Without the section they are neither served nor created.
     let off = TestApp::with(json!({ "cache": { "file": file } })).await;
     off.get(&format!("/wechat/{NEW}"))
         .await
@@ -432,7 +432,7 @@ async fn an_app_removed_from_the_database_is_not_served() {
     assert!(is_served(&app).await);
     database.sql("DELETE FROM wechat_app_info");
     eventually("it is gone", async || !is_served(&app).await).await;
-    // What an operator prepared without a secret is no app yet; its template is.
+    // A row prepared by an operator without a secret is not an app; its template is used.
     database.sql(&format!(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id)
          VALUES ('{NEW}', '', '', '', 'm1', '', '', '', 'T1')"
@@ -500,7 +500,7 @@ async fn a_new_app_has_a_message_server_too() {
     app.stop().await;
 }
 
-/// Everything that wetoken's own form has.
+/// All fields of wetoken's form.
 const ALL: [(&str, &str); 8] = [
     ("appid", NEW),
     ("secret", SECRET),
@@ -562,7 +562,7 @@ async fn payment_fields_have_wetokens_format() {
     for app_id in [NEW, "wx-form", "wx-json"] {
         assert_eq!(row(app_id), expected(app_id));
     }
-    // What the row of a prepared app has stays, and what is said goes before it.
+    // The fields of a prepared row stay, and the request's fields win.
     database.sql(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid)
          VALUES ('wx-prepared', '', '', '', 'm1', 'p1', 's1', '')",

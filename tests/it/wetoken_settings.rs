@@ -1,4 +1,4 @@
-//! `wetoken` in the settings, and a store of apps as something to serve.
+//! `wetoken` in the settings, and a store of apps as the only source of accounts.
 
 use jsdkd::settings::{Environment, Source, load};
 
