@@ -149,7 +149,7 @@ impl Stop {
         })
     }
 
-    /// Resolves when the process is asked to stop.
+    /// Resolves when the process receives a stop signal.
     async fn asked(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,6 +1,6 @@
 //! The client's IP address behind proxies. Forwarded headers count only from trusted proxies; the
 //! client is the rightmost address that is not a trusted proxy, because the client itself can write
-//! whatever stands further left.
+//! everything further left.
 
 use std::net::{IpAddr, SocketAddr};
 

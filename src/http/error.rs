@@ -71,7 +71,7 @@ pub enum ApiError {
     )]
     Unauthorized,
     /// The signature is right, but its time is too far from ours.
-    #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign anew", now.0)]
+    #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign again", now.0)]
     TimestampOutOfRange {
         /// The time here.
         now: UnixMillis,
@@ -111,7 +111,7 @@ pub enum ApiError {
     UnknownLogin,
     /// The login waits for its scan.
     #[error(
-        "nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once"
+        "nobody has scanned this login's QR code yet; ask again, with wait=25s to get the answer as soon as somebody does"
     )]
     NotScannedYet,
     /// The person who scanned said no.

@@ -19,8 +19,8 @@ pub(super) struct LongPoll;
 /// On a request: the handler has logged the refusal, so the general log line is left out.
 pub(super) struct AlreadyLogged;
 
-/// On a request: its line has bytes outside ASCII, and this is its query as it came. `None` if that
-/// cannot be told.
+/// On a request: its line has non-ASCII bytes, and this is its original query. `None` if it is
+/// unknown.
 pub struct RawQuery(pub Option<String>);
 
 /// On a connection: notified once its client has closed it, which some handlers take as the end of

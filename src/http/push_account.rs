@@ -40,7 +40,7 @@ pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
         .and_then(|value| value.to_str().ok())
 }
 
-/// The account of `app_id`. The log tells the operator of a signed request for an unknown one.
+/// Returns the account of `app_id`. Logs a signed request for an unknown one.
 pub(super) async fn find(
     req: &HttpRequest,
     state: &AppState,

@@ -34,8 +34,8 @@ impl PushFaultLog {
         }
     }
 
-    /// `Some` if a fault of this kind is to be logged now: how many were left out since the last
-    /// line. `has_room` is asked only if a line is due.
+    /// Returns `Some` if a fault of this kind is to be logged now, with the number left out since
+    /// the last line. Calls `has_room` only if a line is due.
     pub(super) fn admit(
         &self,
         app_id: Option<&AppId>,

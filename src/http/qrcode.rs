@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn chinese_is_encoded_as_utf8_bytes() {
-        // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each
-        // character, so that all stand in this mode.
+        // Four bits for the mode, 4 = bytes, then eight for the length: three bytes per character,
+        // so that all are in this mode.
         let content = content("微信登录").expect("a short text").into_bytes();
         assert_eq!(
             content[..3],

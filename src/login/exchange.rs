@@ -57,7 +57,7 @@ impl Begun {
 /// The outcome of an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
-    /// The code logged nobody in.
+    /// The exchange failed.
     Failed(Failure),
     /// The code belongs to the user of this login.
     Theirs,

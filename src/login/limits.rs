@@ -38,8 +38,8 @@ impl Key {
 pub(super) enum Room {
     /// The record is counted.
     Made,
-    /// First delete this record, the oldest unused one. It is marked as used, so that nobody else
-    /// picks it.
+    /// First delete this record, the oldest unused one. It is marked as used, so that no other
+    /// caller picks it.
     InsteadOf(Key),
     /// The limit is reached and every record is in use.
     None,

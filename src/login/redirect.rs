@@ -17,7 +17,7 @@ use crate::oauth::{OauthPolicy, Redirect, Scope};
 use wechat::account::Account;
 use wechat::signature::{fingerprint, is_id, random_id};
 
-/// How long a visitor has to return from WeChat.
+/// The time in which a visitor must return from WeChat.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// The parameters of a callback.

@@ -23,7 +23,7 @@ const MAX_TOKEN_LEN: usize = 32;
 /// What wetoken's table has room for in each of its other columns.
 const MAX_OTHER_LEN: usize = 64;
 
-/// An app as a caller asks for it.
+/// An app to create.
 #[derive(Clone, Debug)]
 pub struct NewApp {
     /// The appid.
@@ -34,7 +34,7 @@ pub struct NewApp {
     pub token: SecretString,
     /// The key that its messages are encrypted with.
     pub aes_key: Option<SecretString>,
-    /// The template by which codes are sent to its followers.
+    /// The template for sending codes to its followers.
     pub template_id: Option<String>,
     /// What is kept for other programs.
     pub payment: Payment,
@@ -43,10 +43,10 @@ pub struct NewApp {
 /// Why an app was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CreateError {
-    /// What was given as an appid is none.
+    /// The appid is invalid.
     #[error("appid: {0}")]
     AppId(#[from] AppIdError),
-    /// What was given as a key is none.
+    /// The key is invalid.
     #[error("aesKey: {0}")]
     AesKey(#[from] EnvelopeKeyError),
     /// A text that no console of WeChat's gives out.

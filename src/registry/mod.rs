@@ -163,8 +163,8 @@ impl Registry {
         }
     }
 
-    /// Takes over what the store returned, unless something changed here since it was asked; then
-    /// it is asked again.
+    /// Applies what the store returned, unless something changed here meanwhile; then the store is
+    /// read again.
     fn adopt(&self, version: u64, found: Vec<StoredApp>) {
         let mut state = self.state();
         if state.version != version {

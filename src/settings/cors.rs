@@ -100,13 +100,13 @@ fn entries(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The pattern that `entry` stands for, or what to write instead.
+/// Returns the pattern of `entry`, or advice on what to write instead.
 fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
     if entry == "*" {
         return Ok(entry.into());
     }
     if entry.trim_matches(['^', '$']) == "null" {
-        return Err("pages without an origin send null and cannot be told apart; write \"*\" to allow every page".to_owned());
+        return Err("pages without an origin send null and cannot be distinguished; write \"*\" to allow every page".to_owned());
     }
     if let Some(rest) = entry.strip_prefix("*.") {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of those who may call
+//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of callers of
 //! waynecraig/wechat-token-hub's routes.
 
 use std::collections::HashMap;
@@ -113,7 +113,7 @@ fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) -> Option<App
     let found = accounts
         .iter()
         .find(|account| account.app_id.as_str() == text);
-    // Without any account there is another fault, which is the cause.
+    // Without any account, the missing account is the fault to report.
     if found.is_none() && !accounts.is_empty() {
         at.fault(format!(
             "found {text:?}, and no app of that key is configured"

@@ -80,7 +80,7 @@ impl Source {
         }
     }
 
-    /// A text that is not in a file, and the name by which faults call it.
+    /// Settings as text that is not in a file, and the name that faults use for it.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             origin: Origin::Text {

@@ -1,5 +1,5 @@
-//! `realms`, proven: who may query and call, with which secrets, from where and until when. What
-//! they may call is read by `realm_scope`.
+//! Reads `realms`: who may query and call, with which secrets, from where and until when.
+//! `realm_scope` reads what they may call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,8 +54,8 @@ pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
         return Realms::default();
     };
     let Some(items) = list.items() else {
-        // The original takes anything but a list for an empty one; only one that is visibly empty
-        // is meant so.
+        // The original treats anything but a list as an empty one; only a value that is visibly
+        // empty is accepted here.
         if list.members().next().is_none() && matches!(list.node(), Node::Table(_)) {
             return Realms::default();
         }
@@ -173,7 +173,7 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
     secrets
 }
 
-/// What must hold of secrets that stand in for an AppSecret.
+/// Checks secrets that are used as a virtual AppSecret.
 fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
     let Some(at) = item.get("secret") else { return };
     let is = |test: &dyn Fn(&str) -> bool| {
@@ -193,7 +193,7 @@ fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
     }
 }
 
-/// The gateway tells realms apart by their secrets alone.
+/// The gateway identifies realms only by their secrets.
 fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
     let mut owners: HashMap<&str, &(usize, Realm)> = HashMap::new();
     for entry in realms {
@@ -205,7 +205,7 @@ fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
                 let at = items[entry.0].get("secret");
                 at.iter().for_each(|at| {
                     at.fault(format!(
-                        "realms[{}] has the same secret, by which the gateway tells realms apart; jsdkd realm new prints another",
+                        "realms[{}] has the same secret, but the gateway identifies realms by their secrets; jsdkd realm new prints another",
                         first.0
                     ));
                 });

@@ -46,7 +46,7 @@ pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
         Err(tangles) => tangles,
     };
     for tangle in tangles {
-        // A missing source is already a fault where it is named, or has a fault of its own.
+        // A missing source is already a fault where it is named, or has its own fault.
         if let DependencyError::Cycle(round) = &tangle
             && let Some((_, at)) = section
                 .members()

@@ -111,7 +111,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &old,
         401,
         "timestamp_out_of_range",
-        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign anew","status":401,"title":"Unauthorized"}"#,
+        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign again","status":401,"title":"Unauthorized"}"#,
     );
     check(
         &app.get("/qrcode/%ff").await,

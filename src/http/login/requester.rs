@@ -1,6 +1,6 @@
 //! Who calls `POST /login`: a page, by its origin, or a back end. Pages may begin a login from our
-//! own origin, from private addresses and from the origins in the settings, because whoever shows a
-//! QR code learns who scanned it.
+//! own origin, from private addresses and from the origins in the settings, because a page that
+//! shows a QR code learns who scanned it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};

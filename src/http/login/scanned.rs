@@ -78,7 +78,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         return Ok(lost(req, &base));
     };
     if *req.method() == Method::HEAD {
-        // HEAD logs nobody in.
+        // HEAD does not log in.
         return Ok(HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, NO_STORE))
             .finish());

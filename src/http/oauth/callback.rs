@@ -1,5 +1,5 @@
-//! `GET /oauth/{appid}/callback`: a visitor comes back from WeChat and goes on to the site, or sees
-//! why not.
+//! `GET /oauth/{appid}/callback`: a visitor returns from WeChat and is redirected to the site, or
+//! sees an error page.
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};

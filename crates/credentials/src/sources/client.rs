@@ -205,7 +205,7 @@ impl RequestValues<'_> {
         object::field(cached.value().expose_secret(), path).and_then(object::as_text)
     }
 
-    /// A whole body. Of a form each value may be a secret of its own.
+    /// A complete body. In a form each value may be a separate secret.
     fn body(&mut self, template: &Template, is_form: bool) -> Result<String, UpstreamError> {
         let field = |source: &str, path: &[String]| self.field(source, path);
         let parts = if is_form {

@@ -1,9 +1,9 @@
 //! Any expiring credential of any service, by its settings: where it is fetched and how the answer
-//! is read. A source may read what other sources answered. Kept by the engine in `credentials/`.
-//! This room knows nothing of accounts, of settings files or of HTTP routes.
+//! is read. A source may use the answers of other sources. The renewal engine keeps them. Accounts,
+//! settings files and HTTP routes are elsewhere.
 //!
-//! Reading order: `source` (what is configured) and `template`, this file (what a request gets),
-//! `subject` (what the engine must know), `client` and `reply` (one call), `object` (the JSON).
+//! Reading order: `source` (the settings) and `template`, this file (the result of a request),
+//! `subject` (the interface to the engine), `client` and `reply` (one call), `object` (the JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Sources {
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no sources.
     pub fn is_empty(&self) -> bool {
         self.0.directory.load().is_empty()
     }
@@ -160,8 +160,8 @@ impl Sources {
         Arc::clone(&self.0.engine).run(stop).await;
     }
 
-    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. The
-    /// store's owner closes it.
+    /// Waits for running renewals, at most `grace`, and writes what the store lacks. The store is
+    /// closed by its owner.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
     }

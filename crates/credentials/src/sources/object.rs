@@ -1,5 +1,4 @@
-//! A JSON object as a service sent it: its members keep their order and their spelling. Pure; it
-//! knows nothing of sources.
+//! A JSON object as a service sent it: its members keep their order and spelling.
 
 use std::fmt;
 
@@ -73,8 +72,8 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     (seconds >= 1.0).then_some(seconds.min(1e12) as u64)
 }
 
-/// The object with `number` at `path` instead of what stands there; a text stays one. Everything
-/// else stays as it came.
+/// Returns the object with `number` at `path`; a string stays a string. Everything else is
+/// unchanged.
 pub(super) fn with_number(text: &str, path: &[&str], number: u64) -> String {
     let Some((first, rest)) = path.split_first() else {
         return if text.starts_with('"') {

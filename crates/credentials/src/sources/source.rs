@@ -1,5 +1,5 @@
-//! What a source is: where its credential is fetched and with what, and how the answer is read.
-//! Plain data, proven by `settings/`; it knows nothing of files or of the network.
+//! A source: where its credential is fetched and with what, and how the answer is read. Plain data,
+//! validated by `settings/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -179,7 +179,7 @@ impl SourceSet {
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no sources.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

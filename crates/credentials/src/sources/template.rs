@@ -86,8 +86,7 @@ impl Template {
         })
     }
 
-    /// As [`Template::fill`], for a form: what fills a place is encoded, the text around it is as
-    /// it stands.
+    /// Like [`Template::fill`], for a form: the values are encoded, the text around them is not.
     pub(super) fn fill_form(
         &self,
         field: impl Fn(&str, &[String]) -> Option<String>,
@@ -95,8 +94,9 @@ impl Template {
         self.fill(|source, path| Some(byte_serialize(field(source, path)?.as_bytes()).collect()))
     }
 
-    /// The parts of the text, its places filled by `field`, which is given a source and a path.
-    /// They come one by one, because each may be a secret of its own, as what follows `Bearer ` is.
+    /// Returns the parts of the text with its placeholders replaced by `field`, which gets a source
+    /// and a path. The parts stay separate, because each may be a separate secret, such as what
+    /// follows `Bearer `.
     pub(super) fn fill(
         &self,
         field: impl Fn(&str, &[String]) -> Option<String>,

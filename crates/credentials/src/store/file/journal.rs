@@ -161,7 +161,7 @@ impl Journal {
         self.change("take", take).await?
     }
 
-    /// Waits until everything is on disk, and tries once more what could not be written.
+    /// Waits until everything is on disk, and retries what could not be written.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let version = locked(&self.shared.state).version;
         if self.shared.written.borrow().has(version) {

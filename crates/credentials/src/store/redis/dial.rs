@@ -183,7 +183,7 @@ impl Dialer {
                 );
                 Ok(())
             }
-            // Servers before 6 know no users, only a password.
+            // Servers before 6 have no users, only a password.
             Err(error) if username.is_some() && fault::knows_no_users(&error) => {
                 redis::cmd("AUTH")
                     .arg(password.expose_secret())

@@ -4,7 +4,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-/// A fault, judged.
+/// A classified fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// What happened and what to do about it.
@@ -18,7 +18,7 @@ pub(super) struct Fault {
 pub(super) enum Verdict {
     /// It works; the server refused this request.
     Sound,
-    /// It ended, and nobody knows whether the request was carried out.
+    /// The connection ended, and the request may or may not have been executed.
     Lost,
     /// It leads to the wrong or an unready server, which did not carry the request out.
     Astray,
@@ -33,7 +33,7 @@ pub(super) fn code(error: &RedisError) -> Option<String> {
         .map(|(_, error)| error.code().to_owned())
 }
 
-/// Whether a server says so that has no password at all.
+/// True if the server's error means that it has no password.
 pub(super) fn needs_no_password(error: &RedisError) -> bool {
     says(error, "without any password configured") || says(error, "no password is set")
 }
@@ -129,8 +129,8 @@ pub(super) fn of_password() -> RedisError {
     RedisError::from((ErrorKind::AuthenticationFailed, "the password was refused"))
 }
 
-/// The error of a `SELECT`. A server with fewer databases keeps its own error; one that knows no
-/// `SELECT` gets a plain one.
+/// The error of a `SELECT`. A server with fewer databases keeps its own error; one without `SELECT`
+/// gets a plain one.
 pub(super) fn of_select(error: RedisError, db: i64) -> RedisError {
     if !is_refusal(&error) || says(&error, "DB index") {
         return error;
@@ -237,8 +237,8 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
     Fault { words, connection }
 }
 
-/// As [`judge`], for what came over a connection to a cluster: it goes on serving the other nodes'
-/// keys when one is dead, and the others point to the dead one.
+/// Like [`judge`], for an error on a cluster connection: the cluster serves the other nodes' keys
+/// if one is dead, and the other nodes still refer to the dead one.
 pub(super) fn judge_in_cluster(error: &RedisError, place: &str) -> Fault {
     let fault = judge(error, place);
     let is_of_a_node = matches!(

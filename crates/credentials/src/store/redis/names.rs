@@ -67,8 +67,8 @@ impl Names {
     }
 }
 
-/// The record that `key` belongs to, and the rest: `APPID.token` and `.version`. Any other key
-/// stands for itself.
+/// Splits off the record that `key` belongs to: `APPID.token` and `.version`. Any other key is its
+/// own record.
 fn split(key: &str) -> (&str, &str) {
     let mut words = key.splitn(3, '.');
     let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else {

@@ -12,7 +12,7 @@ use super::idle;
 use super::tls_options;
 use super::url::{checked, defaults, from_url, host, list, port};
 
-/// Why an option that nobody knows has no effect.
+/// Why an unknown option has no effect.
 pub const UNKNOWN_OPTION: &str = "it is no option of a Redis client that we know";
 
 /// Where the server is: read last and in this order, so that a socket's path wins over a host, as
@@ -86,7 +86,7 @@ pub(super) fn is_known(key: &str) -> bool {
 
 /// Applies one option; the fault does not repeat its value.
 pub(super) fn set(config: &mut RedisConfig, key: &str, value: &Value) -> Result<(), String> {
-    // What is empty is not set: templates and compose files pass on what is absent.
+    // An empty value is unset: templates and compose files pass on missing values as empty ones.
     if value.is_null()
         || value.as_str() == Some("")
         || (value == &Value::Bool(false) && key.contains("pass"))
@@ -151,8 +151,8 @@ fn note(config: &mut RedisConfig, key: &str, why: &'static str) {
     config.notes.push((key.to_owned(), why));
 }
 
-/// A word that is nearly one of ours was probably meant to be it, and the server would be asked in
-/// another way than its owner wants.
+/// A name that is nearly one of ours was probably meant to be it, and ignoring it would connect
+/// differently than intended.
 fn unknown(config: &mut RedisConfig, key: &str) -> Result<(), String> {
     let names = PLACE.iter().chain(&MEANT).copied();
     let near = names
@@ -185,7 +185,7 @@ fn socket(config: &mut RedisConfig, value: &Value) -> Result<(), String> {
         .iter()
         .partition(|(key, _)| tls_options::is_known(key) || *key == "tls");
     let inside = |key: &str, fault: String| format!("`{key}`: {fault}");
-    // `path` after `host`, as in the object itself; what is unknown is noted.
+    // `path` after `host`, as in the object itself; unknown options are recorded.
     let ordered = PLACE.iter().filter_map(|key| options.get_key_value(*key));
     let others = place
         .iter()

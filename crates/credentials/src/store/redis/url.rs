@@ -243,7 +243,7 @@ pub(super) fn checked(config: RedisConfig) -> Result<RedisConfig, String> {
     }
 }
 
-/// A host name or address with an optional port; a host of IPv6 stands in brackets.
+/// A host name or address with an optional port; an IPv6 address is in brackets.
 pub(super) fn host(text: &str, default: u16) -> Result<(String, u16), String> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Ok((text.to_owned(), default));

@@ -105,7 +105,7 @@ impl Dialect {
         format!("{clause} {}", set.join(", "))
     }
 
-    /// Deletes at most `limit` rows of `table` for which `condition` holds.
+    /// Deletes at most `limit` rows of `table` that match `condition`.
     pub(super) fn delete_some(self, table: &str, condition: &str, limit: u32) -> String {
         let row = match self {
             Self::MySql => {

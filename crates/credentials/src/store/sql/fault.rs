@@ -165,7 +165,8 @@ fn postgres(code: &str) -> Trouble {
     }
 }
 
-/// By the result code, whose lowest byte is its kind; a missing table has no code of its own.
+/// Classifies by the result code, whose lowest byte is the primary code; a missing table has no
+/// code.
 fn sqlite(code: &str, message: &str) -> Trouble {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
         1 if message.starts_with("no such table") => Trouble::NoTable,

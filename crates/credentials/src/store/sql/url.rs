@@ -143,8 +143,8 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     Ok(SqlConfig { server, timeout })
 }
 
-/// The drivers would wait for a FIFO and read a device to its end. A file that is not there yet is
-/// for them to report.
+/// The drivers would wait for a FIFO and read a device without end. They report missing files
+/// themselves.
 fn check_files(url: &Url) -> Result<(), String> {
     const FILES: [&str; 8] = [
         "ssl-ca",
