@@ -37,9 +37,9 @@ Examples:
   jsdkd serve --config /etc/jsdkd.json       serve with that file
   jsdkd install                              create the tables of a SQL cache
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
-                                             ask a running server for the access_token
+                                             query the access_token of a running server
   jsdkd realm new shop --app wx0123456789abcdef
-                                             a secret for a program that calls WeChat through us
+                                             create a secret for a program that uses the gateway
   jsdkd sign --ticket T --url https://example.com/
                                              print a signature to compare with WeChat's debugging page
 
@@ -69,7 +69,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the fake WeChat API, for your own tests.
     Sandbox(sandbox::Arguments),
-    /// Make a realm: a fresh secret, and the lines to paste into the settings.
+    /// Create a realm: a fresh secret, and the lines to paste into the settings.
     #[command(subcommand)]
     Realm(realm::Command),
     /// Fetch a credential from a running server with a signed realm query, and print it.
