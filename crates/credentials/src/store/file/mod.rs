@@ -30,7 +30,7 @@ mod writer;
 use entry::{Entry, written, written_end};
 use journal::Journal;
 use lock::Lock;
-use writer::{GATHER, RETRY, Shared, State, Written, write_changes};
+use writer::{GATHER, RETRY, Shared, State, Written, until_written, write_changes};
 
 /// Keeps records in one file, for one process at a time.
 #[derive(Debug)]
@@ -106,27 +106,15 @@ impl FileStore {
         operation: &'static str,
         change: impl FnOnce(&mut State) -> T,
     ) -> Result<T, StoreError> {
-        let mut written = self.shared.written.subscribe();
+        let written = self.shared.written.subscribe();
         let (result, version) = {
             let mut state = locked(&self.shared.state);
             state.version += 1;
             (change(&mut state), state.version)
         };
         self.shared.changed.notify_one();
-        let stopped = |_| StoreError {
-            backend: "file",
-            operation,
-            cause: "the store is closed".to_owned(),
-        };
-        let outcome = written
-            .wait_for(|written| written.version >= version)
-            .await
-            .map_err(stopped)?
-            .clone();
-        match outcome.fault {
-            None => Ok(result),
-            Some(fault) => Err(StoreError { operation, ..fault }),
-        }
+        until_written(written, version, operation).await?;
+        Ok(result)
     }
 }
 
