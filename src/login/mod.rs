@@ -1,4 +1,4 @@
-//! Logs visitors in, by a redirect to WeChat and back (`redirect`, `ticket`) or by scanning a QR code (`scan`).
+//! Logs visitors in, by a redirect to WeChat and back (`redirect`, `callback`, `ticket`) or by scanning a QR code (`scan`).
 //! Handles records, their expiry and their limits, but no HTTP, cookies or pages.
 //!
 //! Reading order: `login_request`, `redirect`, `scan` and its `scan_id`, then `records` (storage),
@@ -18,6 +18,7 @@ use clock::{Clock, UnixMillis};
 use credentials::store::{Store, StoreError};
 use wechat::WechatClient;
 
+mod callback;
 mod exchange;
 mod limits;
 mod login_request;
@@ -37,8 +38,8 @@ use refusals::Refusals;
 use single_flight::SingleFlights;
 use waiting::Waiting;
 
+pub use callback::{Callback, CallbackResult};
 pub use login_request::{LoginRequest, Mode};
-pub use redirect::{Callback, CallbackResult};
 pub use scan::{Polled, Scanned};
 pub use scan_id::{NewScan, Requester};
 pub use visitor::Failure;
