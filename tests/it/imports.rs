@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::tidy::{FOLDERS, collect, without_comment};
 
 /// The remaining cycles, by their files below the folder of sources.
-const KNOWN: [(&str, &[&str]); 8] = [
+const KNOWN: [(&str, &[&str]); 1] = [
     // A credential and its renewal are one state machine in several files.
     (
         "crates/credentials/src",
@@ -23,29 +23,6 @@ const KNOWN: [(&str, &[&str]); 8] = [
             "engine/renew",
             "engine/settle",
         ],
-    ),
-    (
-        "crates/credentials/src",
-        &["sources/subject", "sources/client"],
-    ),
-    (
-        "crates/credentials/src",
-        &[
-            "store/redis/options",
-            "store/redis/tls_options",
-            "store/redis/url",
-        ],
-    ),
-    ("crates/sandbox/src", &["control", "server"]),
-    ("crates/sandbox/src", &["push", "reply_check"]),
-    (
-        "crates/sandbox/src",
-        &["oauth", "outbox", "page", "visit", "world"],
-    ),
-    ("crates/wechat/src", &["message/body", "message/event"]),
-    (
-        "crates/wechat/src",
-        &["message/form", "message/json", "message/parse"],
     ),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use url::Url;
 
 pub(super) const PATH: &str = "/connect/oauth2/authorize";
@@ -18,6 +19,19 @@ const ORDER: [&str; 8] = [
     "forceSnapShot",
     "connect_redirect",
 ];
+
+/// A visitor's answer on the authorize page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Yes: the callback brings a code.
+    Agree,
+    /// No: the callback has a state and no code.
+    Refuse,
+    /// No answer: WeChat shows a snapshot of the page (快照页), and the callback brings the code of a
+    /// virtual visitor.
+    Snapshot,
+}
 
 /// A valid authorize link.
 #[derive(Clone, Debug)]

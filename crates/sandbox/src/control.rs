@@ -13,8 +13,8 @@ use url::Host;
 
 use super::Sandbox;
 use super::fault::Fault;
+use super::paths::paths;
 use super::probe::parameter;
-use super::server::paths;
 use super::state_report::state_report;
 use super::visit::visit;
 use super::world::{TokenKind, World};

@@ -8,7 +8,7 @@
 //!   `timeline`.
 //! - Every call: `exchange` processes it, `fault` holds the faults, `arrivals` records it.
 //! - Endpoints, one file per part of the API: `token`, `ticket`, `wecom`, `probe`, `user`, `sns`,
-//!   `message`, and `call` for the others.
+//!   `message` with `send`, and `call` for the others; `paths` lists them.
 //! - Login: `authorize`, `page` and `visit` stand in for open.weixin.qq.com; `oauth` has the rules.
 //! - `/sandbox/...`: `control` and `state_report`. `server` runs everything.
 //! - Pushes to a message server: `push` sends what `message_builder` writes, and `reply_check`
@@ -29,10 +29,13 @@ mod mint;
 mod oauth;
 mod outbox;
 mod page;
+mod paths;
 mod probe;
 mod push;
+mod push_mode;
 mod refusal;
 mod reply_check;
+mod send;
 mod server;
 mod sns;
 mod state_report;
@@ -58,14 +61,15 @@ use clock::Clock;
 
 pub use arrivals::Arrival;
 use arrivals::Received;
+pub use authorize::Answer;
 pub use control::Tuning;
 pub use fake_wechat::FakeWechat;
 pub use fault::{Effect, Fault};
 pub use message_builder::MessageBuilder;
-pub use push::{Push, PushAnswer, PushError, PushMode, push};
+pub use push::{Push, PushAnswer, PushError, push};
+pub use push_mode::PushMode;
 pub use reply_check::{ReplyFault, UNAVAILABLE};
 pub use server::RunningSandbox;
-pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};
 
 /// The options of a new sandbox.

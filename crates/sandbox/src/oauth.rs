@@ -1,10 +1,9 @@
 //! WeChat's rules for a visitor's login: the consent, the code, and what an account may read.
 //! `visitors` holds the state; `visit` and `sns` are the HTTP routes.
 
-use super::authorize::{Asked, Wrong};
+use super::authorize::{Answer, Asked, Wrong};
 use super::mint;
 use super::refusal::Refusal;
-use super::visit::Answer;
 use super::visitors::{Pass, Person, Session};
 use super::world::{Grant, World};
 use clock::UnixMillis;

@@ -2,7 +2,7 @@
 //! phone, without scripts or external resources.
 
 use super::authorize::{Asked, Wrong};
-use super::visit::SAMPLES;
+use super::visitors::SAMPLES;
 
 /// Their content type.
 pub(super) const TYPE: &str = "text/html; charset=utf-8";

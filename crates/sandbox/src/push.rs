@@ -11,8 +11,9 @@ use url::Url;
 
 use super::message_builder::{Head, MessageBuilder, beside, envelope};
 use super::mint;
+use super::push_mode::PushMode;
 use super::reply_check::{ReplyCheck, ReplyFault, UNAVAILABLE};
-use super::visit::SAMPLES;
+use super::visitors::SAMPLES;
 use clock::{Clock, UnixSeconds};
 use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey, EnvelopeKeyError};
@@ -96,17 +97,6 @@ pub struct Push {
     pub deadline: Duration,
     /// How often it is delivered in total if there is no answer.
     pub tries: u32,
-}
-
-/// How a message is encrypted (消息加解密方式).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PushMode {
-    /// 明文: not encrypted.
-    Plain,
-    /// 兼容: encrypted and unencrypted side by side.
-    Compatible,
-    /// 安全: encrypted.
-    Safe,
 }
 
 /// The message server's answer.

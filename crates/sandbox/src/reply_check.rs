@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::push::PushMode;
+use super::push_mode::PushMode;
 use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};

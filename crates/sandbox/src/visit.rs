@@ -10,27 +10,12 @@ use url::Url;
 
 use super::Sandbox;
 use super::arrivals::Received;
-use super::authorize::{PATH, Wrong};
+use super::authorize::{Answer, PATH, Wrong};
 use super::exchange::{meet, send};
 use super::page;
 use super::probe::parameter;
 use super::refusal::Refusal;
-
-/// The sample visitors on the page. The first one is used when the page is skipped.
-pub(super) const SAMPLES: [&str; 3] = ["小明", "Alice", "小红"];
-
-/// A visitor's answer on the authorize page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    /// Yes: the callback brings a code.
-    Agree,
-    /// No: the callback has a state and no code.
-    Refuse,
-    /// No answer: WeChat shows a snapshot of the page (快照页), and the callback brings the code of a
-    /// virtual visitor.
-    Snapshot,
-}
+use super::visitors::SAMPLES;
 
 impl Sandbox {
     /// Opens an authorize link as `visitor`, who may have any name, and answers it. Returns the

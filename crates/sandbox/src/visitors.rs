@@ -9,6 +9,9 @@ use super::mint;
 use super::refusal::Refusal;
 use clock::UnixMillis;
 
+/// The sample visitors on the page. The first one is used when the page is skipped.
+pub(super) const SAMPLES: [&str; 3] = ["小明", "Alice", "小红"];
+
 /// How many codes, tokens and visitors are kept: more than any test needs.
 const REMEMBERED: usize = 50_000;
 

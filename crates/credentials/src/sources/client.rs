@@ -1,6 +1,8 @@
 //! One call to a source's service: the request filled from other sources' answers, sent within a
 //! bound, the answer read. It keeps nothing; when to call is for the engine to say.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -14,13 +16,12 @@ use super::error::UpstreamError;
 use super::object;
 use super::reply;
 use super::source::{JsonTemplate, Payload, Source};
-use super::subject::SourceSubject;
 use super::template::{Template, Unfilled};
-use crate::engine::{Granted, Needed};
+use crate::engine::{Cached, Granted};
 use wechat::{ClientError, chain, exchange, is_loopback};
 
 /// What other sources answered, by their names.
-pub(super) type Results = Needed<SourceSubject>;
+pub(super) type Results = BTreeMap<String, Arc<Cached>>;
 
 /// A client of all services.
 pub(super) struct SourceClient {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
-use super::{MessageError, is_xml_char, json, parse};
+use super::{MessageError, json, parse};
 
 /// The form of a push and its reply. Set in the account's console (数据格式); some consoles offer JSON
 /// only.
@@ -56,22 +56,6 @@ impl Document {
             repaired: not_utf8.or(mended),
         })
     }
-}
-
-/// Returns `text` with U+FFFD in place of each character that XML forbids.
-pub(super) fn replaced(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_xml_char) {
-        return Cow::Borrowed(text);
-    }
-    text.chars()
-        .map(|c| {
-            if is_xml_char(c) {
-                c
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, Value};
-use super::form::replaced;
+use super::xml_char::replaced;
 use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
 /// What the items of a list inside a list are called.

@@ -8,7 +8,7 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::fields::{Fields, Value};
-use super::form::replaced;
+use super::xml_char::replaced;
 use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
 /// Returns the elements inside the root of `xml`, and the first repair made.

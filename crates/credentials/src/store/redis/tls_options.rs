@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::super::RedisTls;
-use super::options::UNKNOWN_OPTION;
+use super::idle::UNKNOWN_OPTION;
 use crate::files::{self, FileError};
 
 /// The options with an effect, which may also be in the `socket` of node_redis 4.
