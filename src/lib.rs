@@ -12,6 +12,7 @@
 // (`wechat::signature::jsapi`).
 
 pub mod client_network;
+pub mod counters;
 pub mod ip_allowlist;
 pub mod log_limit;
 pub mod oauth;
@@ -23,6 +24,7 @@ pub mod login;
 pub mod message;
 pub mod registry;
 pub mod settings;
+pub mod status;
 
 pub mod http;
 pub mod server;

@@ -8,9 +8,11 @@ pub mod scope;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::counters::RealmUse;
 use crate::ip_allowlist::TrustedProxies;
 use clock::{UnixMillis, UnixSeconds};
 use scope::GatewayScope;
@@ -51,6 +53,8 @@ pub struct Realm {
     pub networks: Option<TrustedProxies>,
     /// When its access ends: midnight UTC after its last day.
     pub until: Option<UnixSeconds>,
+    /// Counts its queries. A reload of the settings keeps it.
+    pub queries: Arc<RealmUse>,
 }
 
 impl Realm {
@@ -67,6 +71,7 @@ impl Realm {
             per_minute: None,
             networks: None,
             until: None,
+            queries: Arc::default(),
         }
     }
 
@@ -218,6 +223,15 @@ impl Realms {
     /// All realms, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Realm> {
         self.by_key.values()
+    }
+
+    /// Keeps the counters of the realms that existed before.
+    pub fn keep_counters_of(&mut self, before: &Self) {
+        for (key, realm) in &mut self.by_key {
+            if let Some(before) = before.get(key) {
+                realm.queries = Arc::clone(&before.queries);
+            }
+        }
     }
 
     /// The number of realms.

@@ -10,21 +10,28 @@ use std::time::Duration;
 use actix_server::ServerHandle;
 use actix_service::IntoServiceFactory;
 use actix_web::web;
+use futures_util::future::{OptionFuture, join};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::counters::{Counters, EventKind};
 use crate::gateway::{self, Gateway};
 use crate::http::{self, AppState, Demo, HttpOptions};
 use crate::login::Logins;
 use crate::message::Inbox;
 use crate::registry::{Configured, Registry};
 use crate::settings::Config;
+use crate::status::{self, Status};
+use crate::telemetry::LostLines;
+use admin::Admin;
 use clock::Clock;
+use credentials::insight::Insights;
 use credentials::keeper::Keeper;
 use credentials::sources::Sources;
 use credentials::store::{self, OpenError};
 use wechat::{ClientError, WechatClient};
 
+mod admin;
 mod capacity;
 mod connection;
 mod openings;
@@ -41,6 +48,16 @@ pub enum StartError {
     /// The system's root certificates could not be loaded.
     #[error("this system's root certificates cannot be read ({0}); install ca-certificates")]
     Tls(io::Error),
+    /// The address of the admin listener could not be bound.
+    #[error(
+        "cannot listen on {address}: {source}; choose another server.admin, or stop the program that uses it"
+    )]
+    BindAdmin {
+        /// The address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The address could not be bound.
     #[error(
         "cannot listen on {address}: {source}; choose another server.port, or stop the program that uses it"
@@ -59,6 +76,7 @@ pub struct Server {
     state: web::Data<AppState>,
     http: JoinHandle<io::Result<()>>,
     handle: ServerHandle,
+    admin: Option<Admin>,
     refreshers: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     grace: Duration,
@@ -69,14 +87,16 @@ impl Server {
     /// tokio runtime, which runs the keeper; the workers that answer requests have their own
     /// runtimes.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        Self::bind_with(config, Clock::system(), None).await
+        Self::bind_with(config, Clock::system(), None, LostLines::default()).await
     }
 
-    /// Like [`Server::bind`], with a given clock and, if `demo` is set, the demo's pages.
+    /// Like [`Server::bind`], with a given clock, the demo's pages if `demo` is set, and the counter of
+    /// lost log lines.
     pub async fn bind_with(
         config: Config,
         clock: Clock,
         demo: Option<Demo>,
+        lost_lines: LostLines,
     ) -> Result<Self, StartError> {
         // A second installation fails without changing anything, which is fine for a second server
         // in one process.
@@ -85,20 +105,34 @@ impl Server {
             .ok();
         let access = http::access(&config);
         let (configured, config) = configured(config);
+        let wanted_admin = config.server.admin.as_deref();
+        let admin_listeners = wanted_admin.map(admin::listen).transpose()?;
+        let workers = capacity::workers(config.server.workers);
+        // The admin listener has one thread more.
+        let counters = Counters::new(http::patterns(), workers + 1, clock.clone());
         let (api, mp) = (config.wechat.api.clone(), config.wechat.mp);
-        let wechat = WechatClient::new(config.wechat.api, config.wechat.timeout)?;
+        let (observer, timed) = (counters.clone(), clock.clone());
+        let timeout = config.wechat.timeout;
+        let wechat = WechatClient::observed(config.wechat.api, timeout, observer, timed)?;
         let store = store::open(&config.store, &clock).await?;
+        let store = store::observed(store, counters.clone(), clock.clone());
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::new(
+        let keeper = Keeper::observed(
             Vec::new(),
             Arc::clone(&store),
             wechat,
             clock.clone(),
             config.keep,
+            counters.clone(),
         );
         let registry = Registry::new(keeper.clone(), Arc::clone(&store), configured);
         registry.begin().await;
-        let inbox = Inbox::new(Arc::clone(&store), keeper.clone(), clock.clone())?;
+        let inbox = Inbox::new(
+            Arc::clone(&store),
+            keeper.clone(),
+            clock.clone(),
+            counters.clone(),
+        )?;
         let sources = |set| {
             Sources::new(
                 set,
@@ -118,7 +152,7 @@ impl Server {
             tokio::spawn(keeper.run(stopped.clone())),
             tokio::spawn(registry.clone().run(stopped.clone())),
         ];
-        let listening = tokio::spawn(logins.clone().listen(stopped));
+        let listening = tokio::spawn(logins.clone().listen(stopped.clone()));
         let refreshers = ahead
             .into_iter()
             .chain(looking)
@@ -132,9 +166,20 @@ impl Server {
             wecom,
             api,
             mp,
+            counters: counters.clone(),
         };
         let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
+        let name = instance_name(config.server.port);
+        let status = Status::new(status::Parts {
+            keeper: keeper.clone(),
+            store,
+            counters,
+            insights: Insights::default(),
+            lost_lines,
+            name,
+        });
         let options = HttpOptions {
+            status: status.clone(),
             hosts: config.server.hosts,
             static_dir: config.server.static_dir,
             trusted_proxies: config.server.trusted_proxies,
@@ -150,6 +195,13 @@ impl Server {
             keeper, logins, inbox, sources, registry, access, options,
         ));
         openings::log(&[], &http::openings(&state));
+        let mut refreshers: Vec<_> = refreshers;
+        if admin_listeners.is_some() {
+            let shared = state.clone();
+            // A realm's day begins when it is read first on it.
+            let each_time = move |_: &Status| drop(shared.realm_lines());
+            refreshers.push(tokio::spawn(status.run(stopped, each_time)));
+        }
         let mut server = actix_server::Server::build()
             .max_concurrent_connections(capacity::connections_a_worker(
                 config.server.max_connections,
@@ -185,10 +237,15 @@ impl Server {
                 })
                 .map_err(refused)?;
         }
+        let admin = wanted_admin
+            .zip(admin_listeners)
+            .map(|(wanted, listeners)| admin::serve(wanted, listeners, &state))
+            .transpose()?;
         let running = server.run();
         let handle = running.handle();
         Ok(Self {
             address,
+            admin,
             state,
             http: tokio::spawn(running),
             handle,
@@ -201,6 +258,11 @@ impl Server {
     /// The bound address, with the actual port if the configured one was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Returns a handle that applies new settings to the running server.
@@ -224,20 +286,22 @@ impl Server {
             Some(ended) => ended.unwrap_or_else(|lost| Err(io::Error::other(lost))),
             None => {
                 tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
+                let admin = self.admin.as_ref().map(|admin| admin.handle.stop(true));
                 // actix rounds its timeout to whole seconds, so the grace period is enforced here.
-                if tokio::time::timeout(self.grace, self.handle.stop(true))
-                    .await
-                    .is_err()
-                {
+                let stopping = join(self.handle.stop(true), OptionFuture::from(admin));
+                if tokio::time::timeout(self.grace, stopping).await.is_err() {
                     tracing::warn!(
                         "shutdown grace period over; stopping although requests are still running"
                     );
-                    // Dropping the server closes the remaining connections.
+                    // Dropping the servers closes the remaining connections.
                     self.http.abort();
                 }
                 Ok(())
             }
         };
+        if let Some(admin) = self.admin {
+            admin.running.abort();
+        }
         for refresher in self.refreshers {
             refresher.await.ok();
         }
@@ -266,6 +330,12 @@ fn wanted_address(bind: &str, port: u16) -> String {
     } else {
         format!("{bind}:{port}")
     }
+}
+
+/// The display name of this instance: its machine and its port.
+fn instance_name(port: u16) -> String {
+    let machine = rustix::system::uname();
+    format!("{}:{port}", machine.nodename().to_string_lossy())
 }
 
 /// Splits off what the registry needs from the settings.
@@ -301,6 +371,17 @@ impl Reloader {
         self.0.wecom.set(config.wecom.sources);
         self.0.set_access(access);
         openings::log(&before, &http::openings(&self.0));
+        self.note(EventKind::Reloaded);
+    }
+
+    /// Notes that new settings have faults and change nothing.
+    pub fn refused(&self) {
+        self.note(EventKind::ReloadFailed);
+    }
+
+    fn note(&self, kind: EventKind) {
+        let counters = self.0.options.status.counters();
+        counters.note(kind, None, None);
     }
 
     /// The number of accounts.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
@@ -21,18 +21,41 @@ use tracing_subscriber::{Layer, fmt};
 /// error, which is noise.
 const USUAL: &str = "info,actix_http=off,actix_server=warn,hyper=warn,reqwest=warn,redis=warn";
 
-/// Starts logging to standard output with `filter` (the syntax of `RUST_LOG`). The guard flushes on
-/// drop.
-pub fn start(filter: Option<&str>) -> WorkerGuard {
+/// A running log. It flushes on drop.
+pub struct Log {
+    _guard: WorkerGuard,
+    /// Counts the lines that were dropped.
+    pub lost: LostLines,
+}
+
+/// How many lines were dropped, because whoever reads the log stalled.
+#[derive(Clone, Debug, Default)]
+pub struct LostLines(Option<ErrorCounter>);
+
+impl LostLines {
+    /// The number since the start.
+    pub fn count(&self) -> u64 {
+        self.0
+            .as_ref()
+            .map_or(0, |lost| lost.dropped_lines() as u64)
+    }
+}
+
+/// Starts logging to standard output with `filter` (the syntax of `RUST_LOG`).
+pub fn start(filter: Option<&str>) -> Log {
     // Lossy: if the log's reader stalls, lines are dropped and requests continue.
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(stdout());
+    let lost = LostLines(Some(writer.error_counter()));
     let is_terminal = stdout().is_terminal();
     // Fails only if a subscriber is already set, as in some tests.
     tracing_subscriber::registry()
         .with(lines(writer, is_terminal, filter.unwrap_or(USUAL)))
         .try_init()
         .ok();
-    guard
+    Log {
+        _guard: guard,
+        lost,
+    }
 }
 
 /// Returns a subscriber that writes text or JSON to `writer`.

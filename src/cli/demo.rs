@@ -31,6 +31,19 @@ pub(super) struct Arguments {
     /// The address to listen on; with 0.0.0.0 a phone on the same network can open the page.
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
+    /// Where the status page and the metrics are [default: the port after the other one on
+    /// 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+}
+
+impl Arguments {
+    fn admin(&self) -> String {
+        // With 0 the system chooses both ports.
+        let next = self.port.checked_add(u16::from(self.port > 0));
+        let usual = || format!("127.0.0.1:{}", next.unwrap_or_default());
+        self.admin.clone().unwrap_or_else(usual)
+    }
 }
 
 /// Serves the demo until asked to stop.
@@ -39,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let _written = telemetry::start(Environment::from_process().get("RUST_LOG"));
+    let log = telemetry::start(Environment::from_process().get("RUST_LOG"));
     let stop = super::Stop::listen()?;
     let clock = Clock::system();
     let options = SandboxOptions {
@@ -64,6 +77,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         settings(arguments, &sandbox, &[])?,
         clock.clone(),
         Some(demo.clone()),
+        log.lost.clone(),
     )
     .await?;
     // The port for redirects is known only now.
@@ -79,6 +93,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("Open   {shown}/demo.html\n");
     if let Some(other) = homes.last().filter(|_| phone.is_some()) {
         println!("Phone  {other}/demo.html\n");
+    }
+    if let Some(admin) = server.admin_address() {
+        println!("Status http://{admin}/status\n");
     }
     println!(
         "Try    {}\n",
@@ -134,7 +151,7 @@ fn settings(arguments: &Arguments, sandbox: &Sandbox, homes: &[String]) -> anyho
                 "keys": [],
             },
         ],
-        "server": { "bind": arguments.bind.to_string(), "port": arguments.port },
+        "server": { "bind": arguments.bind.to_string(), "port": arguments.port, "admin": arguments.admin() },
         "wechat": { "api": [sandbox.url()], "open": open.unwrap_or_else(|| sandbox.url()) },
     });
     Ok(settings::load(

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::server::{Reloader, Server, StartError};
 use crate::settings::{self, Environment, Loaded, Source};
-use crate::telemetry;
+use crate::telemetry::{self, LostLines};
+use clock::Clock;
 use credentials::store::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -64,8 +65,8 @@ async fn started(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::EX_CONFIG));
         }
     };
-    let _written = telemetry::start(env.get("RUST_LOG"));
-    serve(loaded, stop, hangup, &source, &env).await
+    let log = telemetry::start(env.get("RUST_LOG"));
+    serve(loaded, log.lost.clone(), stop, hangup, &source, &env).await
 }
 
 /// Runs `work` on its own thread, which is not joined: a read from a dead mount hangs, and no
@@ -103,6 +104,7 @@ impl Signals {
 
 async fn serve(
     mut loaded: Loaded,
+    lost_lines: LostLines,
     mut stop: Pin<&mut impl Future<Output = ()>>,
     mut hangup: Signal,
     source: &Source,
@@ -115,7 +117,7 @@ async fn serve(
     );
     let bound = tokio::select! {
         biased;
-        bound = Server::bind(loaded.config) => bound,
+        bound = Server::bind_with(loaded.config, Clock::system(), None, lost_lines) => bound,
         () = &mut stop => {
             tracing::info!("stopped");
             return Ok(ExitCode::SUCCESS);
@@ -128,6 +130,9 @@ async fn serve(
     let reloader = server.reloader();
     let (address, accounts) = (server.address(), reloader.accounts());
     tracing::info!(%address, accounts, settings = file, version = env!("CARGO_PKG_VERSION"), "listening");
+    if let Some(address) = server.admin_address() {
+        tracing::info!(%address, "the admin listener shows /status, /metrics and /ready");
+    }
     let reloads = async {
         while hangup.recv().await.is_some() {
             reload(&reloader, source, env).await;
@@ -146,7 +151,10 @@ fn refused(error: StartError) -> anyhow::Result<ExitCode> {
     let code = match &error {
         StartError::Store(OpenError::Misconfigured(_)) => super::EX_CONFIG,
         StartError::Store(OpenError::InUse(_)) => super::EX_TEMPFAIL,
-        StartError::Bind { .. } | StartError::Client(_) | StartError::Tls(_) => {
+        StartError::Bind { .. }
+        | StartError::BindAdmin { .. }
+        | StartError::Client(_)
+        | StartError::Tls(_) => {
             return Err(error.into());
         }
     };
@@ -170,6 +178,7 @@ async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
     let loaded = match read {
         Ok(loaded) => loaded,
         Err(error) => {
+            reloader.refused();
             return tracing::error!(%error, "settings not reloaded: reading them failed; the server keeps the previous ones");
         }
     };
@@ -183,6 +192,7 @@ async fn reload(reloader: &Reloader, source: &Source, env: &Environment) {
             );
         }
         Err(error) => {
+            reloader.refused();
             for fault in error.faults() {
                 tracing::error!(%fault, "settings not reloaded: they have a fault; the server keeps the previous ones");
             }

@@ -2,11 +2,15 @@
 //! token.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::refusal::Refusal;
+use crate::counters::{Counters, EventKind, GatewayCall, GatewayOutcome};
+use crate::realm::presets;
 
-/// What the line says. It is written when this is dropped, so also for a call that was cut off.
+/// What the line says. It is written, and the call is counted, when this is dropped, so also for a
+/// call that was cut off.
 #[derive(Debug)]
 pub struct Audit {
     /// The id in our log and in our refusals.
@@ -35,11 +39,20 @@ pub struct Audit {
     pub is_healed: bool,
     /// WeChat's id of the call.
     pub rid: Option<String>,
+    /// What became of a call that we refused.
+    refusal: Option<GatewayOutcome>,
+    counters: Arc<Counters>,
 }
 
 impl Audit {
     /// Of a request that has just come.
-    pub fn new(request_id: &str, client: Option<IpAddr>, method: &str, path: &str) -> Self {
+    pub(super) fn new(
+        request_id: &str,
+        client: Option<IpAddr>,
+        method: &str,
+        path: &str,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             request_id: request_id.to_owned(),
             realm: None,
@@ -54,18 +67,48 @@ impl Audit {
             took: Duration::ZERO,
             is_healed: false,
             rid: None,
+            refusal: None,
+            counters,
         }
     }
 
     /// The same for a call that was refused.
     pub fn refused(mut self: Box<Self>, refusal: &Refusal) -> Box<Self> {
         (self.status, self.errcode) = (Some(refusal.status()), Some(refusal.errcode()));
+        self.refusal = Some(refusal.outcome());
         self
+    }
+
+    fn outcome(&self) -> GatewayOutcome {
+        match (self.refusal, self.status, self.errcode) {
+            (Some(refusal), ..) => refusal,
+            (None, None, _) => GatewayOutcome::CutOff,
+            (None, Some(_), Some(_)) => GatewayOutcome::Refused,
+            (None, Some(_), None) if self.is_healed => GatewayOutcome::Healed,
+            (None, Some(_), None) => GatewayOutcome::Ok,
+        }
+    }
+
+    fn count(&self) {
+        let call = GatewayCall {
+            realm: self.realm.as_deref(),
+            account: self.account.as_deref(),
+            area: presets::area(&self.path),
+            outcome: self.outcome(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        };
+        self.counters.count_gateway(&call);
+        if self.is_healed {
+            let account = self.account.as_deref();
+            self.counters.note(EventKind::Healed, account, None);
+        }
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
+        self.count();
         tracing::info!(
             target: "jsdkd::audit",
             request_id = self.request_id,

@@ -47,6 +47,7 @@ use self::decide::Decided;
 use self::heal::Healer;
 use self::limits::Limits;
 use self::upstream::{Hosts, Upstream};
+use crate::counters::Counters;
 use crate::realm::Realms;
 use crate::registry::Registry;
 use crate::settings::{GatewayConfig, WecomCorp};
@@ -74,6 +75,7 @@ struct Inner {
     wecom_hosts: std::sync::Mutex<BTreeMap<Url, Arc<Hosts>>>,
     limits: Limits,
     healer: Healer,
+    counters: Arc<Counters>,
 }
 
 /// What a gateway is made of.
@@ -90,6 +92,8 @@ pub struct Parts {
     pub api: Vec<Url>,
     /// Where the pictures of QR codes are.
     pub mp: Url,
+    /// Counts the calls.
+    pub counters: Arc<Counters>,
 }
 
 /// A request as it came, without its body.
@@ -128,6 +132,7 @@ impl Gateway {
             wecom,
             api,
             mp,
+            counters,
         } = parts;
         let clock = keeper.clock().clone();
         Ok(Self(Arc::new(Inner {
@@ -143,6 +148,7 @@ impl Gateway {
                 registry,
                 wecom,
             },
+            counters,
             clock,
         })))
     }
@@ -150,6 +156,18 @@ impl Gateway {
     /// Its settings.
     pub fn options(&self) -> &GatewayConfig {
         &self.0.options
+    }
+
+    /// The audit of a request that has just come.
+    pub fn audit(
+        &self,
+        request_id: &str,
+        client: Option<IpAddr>,
+        method: &str,
+        path: &str,
+    ) -> Box<Audit> {
+        let counted = Arc::clone(&self.0.counters);
+        Box::new(Audit::new(request_id, client, method, path, counted))
     }
 
     /// Memory for a body of `bytes` that is kept whole. `None`: it must be streamed.
@@ -169,12 +187,8 @@ impl Gateway {
         corps: &BTreeMap<AppId, WecomCorp>,
     ) -> Result<Step, (Refusal, Box<Audit>)> {
         let began = self.0.clock.steady();
-        let mut audit = Box::new(Audit::new(
-            &request.request_id,
-            request.from,
-            request.method.as_str(),
-            request.path,
-        ));
+        let method = request.method.as_str();
+        let mut audit = self.audit(&request.request_id, request.from, method, request.path);
         let decided = self.decide(request, realms, corps, began, &mut audit).await;
         audit.took = began.until(self.0.clock.steady());
         match decided {

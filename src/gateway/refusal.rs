@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::counters::GatewayOutcome;
+
 /// Why the gateway did not forward a call, or has no answer to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -67,6 +69,25 @@ impl Refusal {
             Self::AddressNotAllowed(_) => 40164,
             Self::BodyTooLarge { .. } => 45001,
             Self::NothingSent(_) | Self::NoAnswer => -1,
+        }
+    }
+
+    /// What became of the call, for the counters.
+    pub(super) fn outcome(&self) -> GatewayOutcome {
+        match self {
+            Self::TokenMissing
+            | Self::TokenExpired
+            | Self::TokenInvalid
+            | Self::AppIdUnknown
+            | Self::SecretWrong
+            | Self::SecretMissing
+            | Self::AppIdMissing
+            | Self::GrantTypeWrong
+            | Self::AddressNotAllowed(_)
+            | Self::RealmOver => GatewayOutcome::Denied,
+            Self::NotAllowed(_) => GatewayOutcome::Scope,
+            Self::TooManyCalls | Self::BodyTooLarge { .. } => GatewayOutcome::Limit,
+            Self::NothingSent(_) | Self::NoAnswer => GatewayOutcome::Unreachable,
         }
     }
 

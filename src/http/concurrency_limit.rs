@@ -40,6 +40,8 @@ struct Counts {
     /// Refusals since the last log line.
     unlogged: u64,
     logged: Option<SteadyMillis>,
+    /// All refusals.
+    refused: u64,
 }
 
 /// The permits in use under one name.
@@ -89,6 +91,7 @@ impl ConcurrencyLimit {
         });
         if counts.all >= self.0.most || taken >= share || exhausted.is_some() {
             counts.unlogged += 1;
+            counts.refused += 1;
             let (all, refused) = (counts.all, counts.unlogged);
             if self.is_time_to_log(&mut counts) {
                 drop(counts);
@@ -134,6 +137,16 @@ impl ConcurrencyLimit {
         }
         let _permit = self.acquire_from(name, from())?;
         Ok(work.await)
+    }
+
+    /// How many permits are taken.
+    pub(super) fn waiting(&self) -> u64 {
+        self.counts().all as u64
+    }
+
+    /// How many requests were refused so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.counts().refused
     }
 
     fn is_time_to_log(&self, counts: &mut Counts) -> bool {

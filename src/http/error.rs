@@ -91,6 +91,14 @@ pub enum ApiError {
     /// The `Origin` is not in `cors`.
     #[error("this origin is not let in; add its host to cors in the settings")]
     OriginNotAllowed,
+    /// A web page asks the admin listener.
+    #[error("pages are not answered here; open the address itself, or ask from a program")]
+    NotForPages,
+    /// The host name of a request to the admin listener is not known to be ours.
+    #[error(
+        "this host name is not known here; ask by an IP address or localhost, or add the name to server.hosts in the settings"
+    )]
+    UnknownHost,
     /// A page of an unlisted site begins a login by scan.
     #[error(
         "pages of {0} may not begin a login by scan; add the page's origin to login.sites in the settings, or call POST /login in the back end"
@@ -184,9 +192,10 @@ impl ApiError {
             Self::BadPushSignature => ("bad_push_signature", StatusCode::UNAUTHORIZED),
             Self::RealmOver => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::RealmNotAllowed(_) => ("realm_not_allowed", StatusCode::FORBIDDEN),
-            Self::OriginNotAllowed | Self::SiteNotAllowed(_) => {
-                ("origin_not_allowed", StatusCode::FORBIDDEN)
-            }
+            Self::OriginNotAllowed
+            | Self::SiteNotAllowed(_)
+            | Self::NotForPages
+            | Self::UnknownHost => ("origin_not_allowed", StatusCode::FORBIDDEN),
             Self::UnknownApp => ("unknown_app", StatusCode::NOT_FOUND),
             Self::UnknownTicket => ("unknown_ticket", StatusCode::NOT_FOUND),
             Self::UnknownLogin => ("unknown_login", StatusCode::NOT_FOUND),

@@ -109,7 +109,8 @@ async fn answer(
     };
     let refuse = |why: &str| {
         let refusal = Refusal::NotAllowed(why.to_owned());
-        let audit = Box::new(Audit::new(id, from, req.method().as_str(), path)).refused(&refusal);
+        let audit = gateway.audit(id, from, req.method().as_str(), path);
+        let audit = audit.refused(&refusal);
         (refusal, audit)
     };
     if is_browser(req) {

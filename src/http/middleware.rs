@@ -89,12 +89,11 @@ impl Middleware {
                     .headers_mut()
                     .append(header::VARY, HeaderValue::from_static("Origin"));
             }
-            log::write(
-                &state,
-                matched.route,
-                &response,
-                begun.until(state.clock().steady()),
-            );
+            let took = begun.until(state.clock().steady());
+            let (worker, row) = matched.counter;
+            let counters = &state.options.status.counters().routes;
+            counters.count(worker, row, response.status().as_u16(), took);
+            log::write(&state, matched.route, &response, took);
             Ok(response)
         }
     }

@@ -9,6 +9,7 @@ use actix_web::{App, Error, web};
 
 use crate::settings::Config;
 
+mod admin;
 mod body;
 mod client_ip;
 mod concurrency_limit;
@@ -35,6 +36,7 @@ mod push;
 mod push_account;
 mod push_fault_log;
 mod qrcode;
+mod ready;
 mod request_id;
 mod route;
 mod route_table;
@@ -53,7 +55,7 @@ pub use config_request::ConfigRequest;
 pub use error::ApiError;
 pub use marks::{HangUp, RawQuery};
 pub use neighbours::{Opening, openings};
-pub use routes::list_routes;
+pub use routes::{list_routes, patterns};
 pub use state::{Access, AppState, Demo, HttpOptions, LocalAddress};
 
 /// The whole application, the same for the server and for its tests. The layer that is wrapped last
@@ -69,7 +71,38 @@ pub fn create_app(
         InitError = (),
     >,
 > {
-    let routes = Arc::new(routes::table(state.options.demo.is_some()));
+    app_of(routes::table(state.options.demo.is_some()), state)
+}
+
+/// The application of the admin listener.
+pub fn create_admin_app(
+    state: web::Data<AppState>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    app_of(routes::admin_table(), state)
+}
+
+/// An application that answers by `table`. It is made once in each thread, whose counters it takes.
+fn app_of(
+    table: route_table::RouteTable,
+    state: web::Data<AppState>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let routes = Arc::new(table.counted_by(&state.options.status.counters().routes));
     let middleware = middleware::Middleware {
         state: state.clone(),
         routes,

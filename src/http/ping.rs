@@ -10,7 +10,7 @@ use super::route::{Call, Route};
 pub(super) const ROUTES: &[Route] = &[Route::get("/ping", |call| Box::pin(get(call)))];
 
 /// `{"pong": <Unix time in ms>}`.
-async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let body = format!("{{\"pong\":{}}}", call.state.clock().wall());
     let mut response = HttpResponse::Ok();
     Ok(response

@@ -11,6 +11,7 @@ use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::route::{Call, GET};
 use super::{body, push_account};
+use crate::counters::PushOutcome;
 use crate::message::{Answer, Delivery, Push, PushFault};
 use credentials::keeper::AccountCredentials;
 use wechat::message::Form;
@@ -39,14 +40,22 @@ async fn receive(
 ) -> Result<HttpResponse, ApiError> {
     let (state, req) = (call.state, call.req);
     let account = &credentials.account;
+    let count = |outcome| {
+        let pushes = &state.options.status.counters().pushes;
+        pushes.count(account.app_id.as_str(), outcome as usize);
+    };
     let refused = |fault: PushFault| {
+        count(PushOutcome::Refused);
         push_account::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
     // WeChat sends no body that is too large or never ends, so it is refused like a wrong
     // signature.
     let body = body::raw(&mut call).await.map_err(|error| match error {
-        ApiError::Overloaded => error,
+        ApiError::Overloaded => {
+            count(PushOutcome::Overloaded);
+            error
+        }
         ApiError::BodyTooLarge { limit } => refused(PushFault::TooLarge(limit)),
         _ => refused(PushFault::Unfinished),
     })?;
@@ -77,7 +86,14 @@ async fn receive(
             .answer(&credentials, &policy, delivery, || {
                 state.permit(&credentials)
             })
-            .await?
+            .await
+            .inspect(|answer| {
+                count(match answer {
+                    Answer::Reply(_) => PushOutcome::Replied,
+                    Answer::Nothing | Answer::Silence => PushOutcome::Accepted,
+                })
+            })
+            .inspect_err(|_| count(PushOutcome::Overloaded))?
         {
             Answer::Nothing => response
                 .insert_header((header::CONTENT_TYPE, TEXT))

@@ -197,6 +197,8 @@ pub(super) struct Call<'a> {
     pub(super) payload: Payload,
     /// Where the varying segments are.
     pub(super) params: [Span; MAX_PARAMS],
+    /// The counters of this thread.
+    pub(super) worker: usize,
 }
 
 impl<'a> Call<'a> {

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, ResponseError};
 
 use super::route::{Call, MAX_PARAMS, Route, Span, decoded_path, other_method};
 use super::state::AppState;
+use crate::counters::RouteCounters;
 
 /// Paths with more segments match only a pattern with a tail.
 const MAX_SEGMENTS: usize = 6;
@@ -18,6 +19,8 @@ const MAX_SEGMENTS: usize = 6;
 pub(super) struct Matched {
     pub(super) route: &'static Route,
     params: [Span; MAX_PARAMS],
+    /// Where the request is counted: the thread, and the row of the route.
+    pub(super) counter: (usize, usize),
 }
 
 impl Matched {
@@ -31,6 +34,7 @@ impl Matched {
                     req: &req,
                     payload,
                     params: self.params,
+                    worker: self.counter.0,
                 })
                 .await;
                 answer.unwrap_or_else(self.route.error_response)
@@ -52,10 +56,16 @@ pub(super) struct RouteTable {
     before_fallback: (Takes, &'static Route),
     /// Answers every path that no row matches.
     fallback: &'static Route,
+    /// The counters of this thread, and the rows of the last two routes.
+    worker: usize,
+    counter_before_fallback: usize,
+    counter_of_fallback: usize,
 }
 
 struct Row {
     route: &'static Route,
+    /// The row of its counters.
+    counter: usize,
     segments: Vec<Segment>,
 }
 
@@ -89,6 +99,7 @@ impl RouteTable {
             };
             Row {
                 route,
+                counter: usize::MAX,
                 segments: route.pattern.split('/').skip(1).map(segment).collect(),
             }
         };
@@ -96,7 +107,28 @@ impl RouteTable {
             rows: routes.into_iter().map(row).collect(),
             before_fallback,
             fallback,
+            worker: 0,
+            counter_before_fallback: usize::MAX,
+            counter_of_fallback: usize::MAX,
         }
+    }
+
+    /// The patterns of all routes.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &'static str> {
+        let last = [self.before_fallback.1, self.fallback];
+        let rows = self.rows.iter().map(|row| row.route);
+        rows.chain(last).map(|route| route.pattern)
+    }
+
+    /// The same table, for a thread that counts its requests.
+    pub(super) fn counted_by(mut self, counters: &RouteCounters) -> Self {
+        self.worker = counters.take_worker();
+        for row in &mut self.rows {
+            row.counter = counters.row_of(row.route.pattern);
+        }
+        self.counter_before_fallback = counters.row_of(self.before_fallback.1.pattern);
+        self.counter_of_fallback = counters.row_of(self.fallback.pattern);
+        self
     }
 
     /// The route of a request.
@@ -105,6 +137,7 @@ impl RouteTable {
         let (takes, route) = self.before_fallback;
         if std::ptr::eq(matched.route, self.fallback) && takes(state, req) {
             matched.route = route;
+            matched.counter.1 = self.counter_before_fallback;
         }
         matched
     }
@@ -116,6 +149,7 @@ impl RouteTable {
                 Some(Matched {
                     route: row.route,
                     params: row.matches(&segments, spelling)?,
+                    counter: (self.worker, row.counter),
                 })
             };
             self.rows
@@ -128,6 +162,7 @@ impl RouteTable {
         found.unwrap_or(Matched {
             route: self.fallback,
             params: Default::default(),
+            counter: (self.worker, self.counter_of_fallback),
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::route::{GET, Route};
 use super::route_table::RouteTable;
 use super::{
-    demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode, script,
-    server_check, users, verify_file,
+    admin, demo, gateway, jsapi_config, jsapi_query, login, neighbours, oauth, ping, push, qrcode,
+    ready, script, server_check, users, verify_file,
 };
 
 /// The rows of this server. Those that come first are found fastest.
@@ -20,7 +20,13 @@ fn rows() -> impl Iterator<Item = &'static Route> {
         WECHAT,
     ];
     let neighbours = neighbours::ALL.iter().map(|neighbour| neighbour.routes);
-    let rest = [ping::ROUTES, script::ROUTES, qrcode::ROUTES, ROOT];
+    let rest = [
+        ping::ROUTES,
+        ready::ROUTES,
+        script::ROUTES,
+        qrcode::ROUTES,
+        ROOT,
+    ];
     own.into_iter().chain(neighbours).chain(rest).flatten()
 }
 
@@ -56,6 +62,21 @@ pub(super) fn table(has_demo: bool) -> RouteTable {
         (gateway::takes, &gateway::ROUTE),
         &verify_file::FALLBACK,
     )
+}
+
+/// The table of the admin listener.
+pub(super) fn admin_table() -> RouteTable {
+    RouteTable::new(
+        admin::ROUTES,
+        (|_, _| false, &admin::FALLBACK),
+        &admin::FALLBACK,
+    )
+}
+
+/// The patterns of all routes of both listeners, for the counters.
+pub fn patterns() -> Vec<&'static str> {
+    let (public, admin) = (table(true), admin_table());
+    public.patterns().chain(admin.patterns()).collect()
 }
 
 /// The path and the `Allow` of every route, including those of `jsdkd demo`.

@@ -11,7 +11,8 @@ use super::client_ip;
 use super::error::ApiError;
 use super::route::Call;
 use super::state::AppState;
-use crate::realm::{Accept, RealmError, SignedRequest, VerifiedQuery};
+use crate::realm::{Accept, Realm, RealmError, Realms, SignedRequest, VerifiedQuery};
+use clock::UnixMillis;
 use credentials::keeper::{AccountCredentials, Cached};
 use wechat::credential::CredentialKind;
 
@@ -29,17 +30,18 @@ impl CredentialQuery {
         let (state, app_id) = (call.state, call.app_id());
         let (query, kind) = {
             let access = state.access();
-            let (realm, query) = access.realms.verify(
-                &as_signed(call.req),
-                app_id,
-                from(call),
-                state.clock().wall(),
-                Accept::AnyVersion,
-            )?;
+            let now = state.clock().wall();
+            let signed = as_signed(call.req);
+            let accept = Accept::AnyVersion;
+            let verified = access
+                .realms
+                .verify(&signed, app_id, from(call), now, accept);
+            let (realm, query) = counted(call, &access.realms, verified, now)?;
             let kind = query
                 .key()
                 .map_or(Some(CredentialKind::AccessToken), CredentialKind::from_name);
             if let Some(kind) = kind.filter(|kind| !realm.may_have(*kind)) {
+                realm.queries.refuse(call.worker);
                 return Err(RealmError::NotItsKey(kind).into());
             }
             (query, kind)
@@ -75,22 +77,40 @@ impl<'a> SignedRequestFor<'a> {
         let (state, app_id) = (call.state, call.app_id());
         let query = {
             let access = state.access();
-            access
+            let now = state.clock().wall();
+            let signed = as_signed(call.req);
+            let accept = Accept::V2Only;
+            let verified = access
                 .realms
-                .verify(
-                    &as_signed(call.req),
-                    app_id,
-                    from(call),
-                    state.clock().wall(),
-                    Accept::V2Only,
-                )?
-                .1
+                .verify(&signed, app_id, from(call), now, accept);
+            counted(call, &access.realms, verified, now)?.1
         };
         Ok(Self {
             credentials: state.account(app_id).await?,
             query,
         })
     }
+}
+
+/// Counts the request for the realm that signed it, or that it names.
+fn counted<'r, T>(
+    call: &Call<'_>,
+    realms: &'r Realms,
+    verified: Result<(&'r Realm, T), RealmError>,
+    now: UnixMillis,
+) -> Result<(&'r Realm, T), RealmError> {
+    match &verified {
+        Ok((realm, _)) => realm.queries.count(call.worker, now),
+        Err(_) => {
+            let mut pairs = url::form_urlencoded::parse(call.req.query_string().as_bytes());
+            let named = pairs.find(|(name, _)| name == "realm");
+            if let Some(realm) = named.and_then(|(_, key)| realms.get(&key)) {
+                realm.queries.count(call.worker, now);
+                realm.queries.refuse(call.worker);
+            }
+        }
+    }
+    verified
 }
 
 /// The client's address as far as it is certain, for a realm that is bound to networks.

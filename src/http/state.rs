@@ -17,6 +17,7 @@ use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
 use super::push_fault_log::PushFaultLog;
 use crate::client_network::ClientNetwork;
+use crate::counters::RealmUse;
 use crate::gateway::Gateway;
 use crate::log_limit::LogLimit;
 use crate::login::Logins;
@@ -26,6 +27,7 @@ use crate::origin::OriginPolicy;
 use crate::realm::Realms;
 use crate::registry::Registry;
 use crate::settings::{LoginConfig, TrustedProxies, WecomCorp};
+use crate::status::{RealmLine, Status};
 use clock::Clock;
 use credentials::keeper::{AccountCredentials, Cached, Keeper};
 use credentials::sources::Sources;
@@ -123,6 +125,8 @@ pub struct HttpOptions {
     pub open: Url,
     /// WeChat's own API behind our address.
     pub gateway: Gateway,
+    /// What metrics and the status page read, counters included.
+    pub status: Status,
     /// The demo's account and realm; `None` = no demo.
     pub demo: Option<Demo>,
 }
@@ -286,8 +290,25 @@ impl AppState {
     }
 
     /// Replaces who may call, from the next request on.
-    pub fn set_access(&self, access: Access) {
+    pub fn set_access(&self, mut access: Access) {
+        access.realms.keep_counters_of(&self.access().realms);
         self.access.store(Arc::new(access));
+    }
+
+    /// Each realm with its calls today.
+    pub fn realm_lines(&self) -> Vec<RealmLine> {
+        let now = self.clock().wall();
+        self.options.status.realms(&self.realm_uses(), now)
+    }
+
+    /// The queries of each realm, by its key.
+    pub(super) fn realm_uses(&self) -> BTreeMap<String, Arc<RealmUse>> {
+        let access = self.access();
+        let uses = access
+            .realms
+            .iter()
+            .map(|realm| (realm.key.clone(), Arc::clone(&realm.queries)));
+        uses.collect()
     }
 
     /// The clock of the whole server.

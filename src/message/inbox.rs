@@ -15,6 +15,7 @@ use super::outcome::Answer;
 use super::recent_messages::{MessageEntry, RETENTION, RecentMessages};
 use super::rule::Wanted;
 use super::{Delivery, Forward, MessagePolicy, Target, custom_message};
+use crate::counters::Counters;
 use clock::Clock;
 use credentials::keeper::{AccountCredentials, Keeper};
 use credentials::store::{Record, Store, StoreError};
@@ -42,6 +43,7 @@ struct Inner {
     clock: Clock,
     runtime: Handle,
     recent: RecentMessages,
+    counters: Arc<Counters>,
     /// The number of messages being forwarded, so that shutdown can wait for them.
     under_way: watch::Sender<usize>,
 }
@@ -58,7 +60,12 @@ struct Job {
 impl Inbox {
     /// Creates an inbox. `store` records which messages were forwarded, and `keeper` sends late
     /// answers. Must be called on the runtime that is to run the tasks.
-    pub fn new(store: Arc<dyn Store>, keeper: Keeper, clock: Clock) -> Result<Self, ClientError> {
+    pub fn new(
+        store: Arc<dyn Store>,
+        keeper: Keeper,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Result<Self, ClientError> {
         let (forwarder, recent) = (Forwarder::new()?, RecentMessages::new(clock.clone()));
         let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
         Ok(Self(Arc::new(Inner {
@@ -68,6 +75,7 @@ impl Inbox {
             clock,
             runtime,
             recent,
+            counters,
             under_way,
         })))
     }
@@ -203,6 +211,10 @@ impl Inbox {
             .send(target, account, &job.message, &job.clear, now, patience)
             .await;
         handed.unwrap_or_else(|error| {
+            self.0
+                .counters
+                .forward_failures
+                .count(account.app_id.as_str(), 0);
             // Without its path and query, which may contain secrets.
             let url = &target.url;
             let port = url

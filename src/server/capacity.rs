@@ -14,13 +14,18 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// WeChat.
 const OWN_FILES: u64 = 32;
 
+/// The number of worker threads for the setting `wanted`; zero means one per core.
+pub(super) fn workers(wanted: usize) -> usize {
+    NonZero::new(wanted)
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(1, NonZero::get)
+}
+
 /// The maximum number of connections per worker, so that all workers together hold at most `wanted`
 /// and leave files for our own calls. Zero workers mean one per core. Always at least one, so that
 /// the server can accept anything at all.
 pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
-    let workers = NonZero::new(workers)
-        .or_else(|| std::thread::available_parallelism().ok())
-        .map_or(1, NonZero::get);
+    let workers = self::workers(workers);
     let files = files_for(wanted);
     let all = files.map_or(wanted, |files| affordable(wanted, files));
     if all < wanted {

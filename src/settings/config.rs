@@ -114,6 +114,8 @@ pub struct ServerConfig {
     pub bind: String,
     /// The port to listen on; 0 lets the system choose.
     pub port: u16,
+    /// The address and port of the admin listener; `None` = there is none.
+    pub admin: Option<String>,
     /// How many worker threads; 0 = one for each core.
     pub workers: usize,
     /// How browsers reach this server. The path ends in `/`, so that `join` extends it.

@@ -6,6 +6,7 @@
 //! fault is shown).
 
 mod accounts;
+mod admin;
 mod cache;
 #[cfg(feature = "sql")]
 mod cache_sql;

@@ -2,6 +2,7 @@
 //! `realm_scope` reads what they may call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -143,6 +144,7 @@ fn realm(
             callers::trusted(&networks)
         }),
         until: item.get("until").and_then(|until| realm_scope::last_day(&until)),
+        queries: Arc::default(),
     }
 }
 

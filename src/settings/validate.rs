@@ -11,7 +11,7 @@ use super::config::{Config, LoginConfig, ServerConfig, WechatConfig};
 use super::environment::Environment;
 use super::reader::{At, Reader};
 use super::variables::Variables;
-use super::{accounts, cache, callers, cors, gateway, hub, realms, sources, wecom};
+use super::{accounts, admin, cache, callers, cors, gateway, hub, realms, sources, wecom};
 use crate::origin::OriginList;
 use wechat::account::Keep;
 use wechat::address;
@@ -35,9 +35,10 @@ const KNOWN: [&str; 16] = [
     "wecom",
 ];
 
-const SERVER: [&str; 12] = [
+const SERVER: [&str; 13] = [
     "bind",
     "port",
+    "admin",
     "workers",
     "publicUrl",
     "hosts",
@@ -175,6 +176,9 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     let port = at
         .get("port")
         .and_then(|port| port.number(0..=u32::from(u16::MAX)));
+    let admin = at
+        .get("admin")
+        .map(|address| admin::admin(&address, bind, port));
     let workers = at
         .get("workers")
         .and_then(|workers| workers.number(0..=1024));
@@ -210,6 +214,10 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
     Some(ServerConfig {
         bind: bind?.to_owned(),
         port: u16::try_from(port?).ok()?,
+        admin: match admin {
+            Some(address) => Some(address?),
+            None => None,
+        },
         workers: workers? as usize,
         public_url: match public_url {
             Some(url) => Some(url?),

@@ -25,7 +25,7 @@ enum Kind {
 
 /// Every setting that a variable can set. The name is made from the path: `server.bodyLimit` is
 /// `JSDKD__SERVER__BODY_LIMIT`.
-const SETTINGS: [(&str, Kind); 35] = [
+const SETTINGS: [(&str, Kind); 36] = [
     ("cors", Kind::List),
     ("cache.file", Kind::Text),
     ("cache.redis", Kind::Text),
@@ -47,6 +47,7 @@ const SETTINGS: [(&str, Kind); 35] = [
     ("gateway.memory", Kind::Text),
     ("server.bind", Kind::Text),
     ("server.port", Kind::Number),
+    ("server.admin", Kind::Text),
     ("server.workers", Kind::Number),
     ("server.publicUrl", Kind::Text),
     ("server.hosts", Kind::List),

@@ -342,6 +342,7 @@ fn all_links_lead_somewhere() {
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "bench/README.md",
     ]) {
         let text = page(name);

@@ -9,6 +9,7 @@ const SERVER: &[(&str, u8)] = &[
     ("ip_allowlist", 0),
     ("origin", 0),
     ("telemetry", 0),
+    ("counters", 1),
     ("log_limit", 1),
     ("oauth", 1),
     ("realm", 2),
@@ -17,6 +18,7 @@ const SERVER: &[(&str, u8)] = &[
     ("settings", 6),
     ("registry", 6),
     ("gateway", 7),
+    ("status", 7),
     ("http", 8),
     ("server", 9),
     ("cli", 10),
@@ -27,6 +29,8 @@ const SERVER: &[(&str, u8)] = &[
 const CREDENTIALS: &[(&str, u8)] = &[
     ("rng", 0),
     ("files", 0),
+    ("insight", 0),
+    ("observer", 0),
     ("store", 1),
     ("engine", 2),
     ("keeper", 3),
@@ -317,6 +321,7 @@ fn only_the_store_does_storage_io() {
         "crates/credentials/src/store/",
         "crates/credentials/src/files.rs",
         "src/cli/push.rs",
+        "src/status/process.rs",
     ];
     only_in(
         &readers,

@@ -29,7 +29,11 @@ pub mod engine;
 #[doc(hidden)]
 pub mod files;
 #[doc(hidden)]
+pub mod insight;
+#[doc(hidden)]
 pub mod keeper;
+#[doc(hidden)]
+pub mod observer;
 #[doc(hidden)]
 pub mod rng;
 #[doc(hidden)]

@@ -100,11 +100,42 @@ impl Errcode {
             _ => return None,
         })
     }
+
+    /// The same advice in Chinese.
+    pub fn advice_zh(self, call: Call) -> Option<&'static str> {
+        Some(match (self.0, call) {
+            (40001, Call::Token) | (40125, _) => {
+                "AppSecret 不对，或属于别的公众号：请和公众平台里的比对"
+            }
+            (40013, _) => "appid 不对：请检查有没有写错字母或大小写",
+            (40164 | 61004, _) => "请把本服务器的出口 IP 加进公众平台的 IP 白名单",
+            (60020, _) => "请把本服务器的出口 IP 加进企业微信后台的企业可信 IP",
+            (40243, _) => "AppSecret 已冻结：请在公众平台解冻，并等十分钟",
+            (45009, _) => "今天的调用额度已用完：请等到明天，或在公众平台清零",
+            (45011, _) => "这一分钟调用太多：请等一分钟",
+            (40003, _) => "openid 不属于这个公众号：请检查有没有写错，或用了别的公众号的 openid",
+            (48001, _) => "这类公众号不能用这个接口，或公众号没有认证",
+            (50002 | 50007, _) => "微信限制或冻结了这个公众号",
+            (89501 | 89503, _) => "公众号的管理员需要在微信里确认本服务器的 IP",
+            (89506 | 89507, _) => "管理员拒绝了本服务器的 IP：请等限制结束后再申请",
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_advice_is_there_in_both_languages() {
+        for code in (-1..100_000).map(Errcode) {
+            for call in [Call::Token, Call::WithToken, Call::Visitor] {
+                let both = (code.advice(call), code.advice_zh(call));
+                assert_eq!(both.0.is_some(), both.1.is_some(), "{code}");
+            }
+        }
+    }
 
     #[test]
     fn a_code_means_a_wrong_secret_or_a_stale_token_by_call() {

@@ -20,17 +20,21 @@ mod custom;
 mod errcode;
 pub mod message;
 mod oauth;
+mod observe;
 mod reply;
 pub mod signature;
 mod template;
 mod transport;
 mod user;
 
+use clock::Clock;
+use observe::Watch;
 use transport::HttpTransport;
 pub use transport::{chain, exchange, is_loopback};
 
 pub use errcode::{Call, Errcode, Kind};
 pub use oauth::{VisitorGrant, authorize_url};
+pub use observe::{CallObserver, CallOutcome, CallReport, date};
 pub use transport::{Request, Transport};
 pub use user::Language;
 
@@ -137,6 +141,9 @@ impl ClientError {
     }
 }
 
+/// Lists the addresses from which WeChat pushes; here it only shows whether a token is accepted.
+const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
+
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct WechatClient {
@@ -152,6 +159,17 @@ impl WechatClient {
             Arc::new(HttpTransport::new(hosts, timeout)?),
             timeout,
         ))
+    }
+
+    /// As [`WechatClient::new`], with every call timed by `clock` and reported to `observer`.
+    pub fn observed(
+        hosts: Vec<Url>,
+        timeout: Duration,
+        observer: Arc<dyn CallObserver>,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let transport = HttpTransport::new(hosts, timeout)?.watched(Watch { observer, clock });
+        Ok(Self::with_transport(Arc::new(transport), timeout))
     }
 
     /// Creates a client whose calls use `transport`, each bounded by `timeout`.
@@ -211,6 +229,14 @@ impl WechatClient {
         Some(answer.and_then(|(status, body)| {
             reply::grant(Call::WithToken, status, &body, "ticket", &[token])
         }))
+    }
+
+    /// Asks whether WeChat accepts `token`, by a call that changes nothing and that every account
+    /// may make. `Ok`: it does. Source: 获取微信callback IP地址.
+    pub async fn probe(&self, token: &SecretString) -> Result<(), WechatError> {
+        let query = [("access_token", token.expose_secret())];
+        let (status, body) = self.send(CALLBACK_IP, &query, None).await?;
+        reply::success(Call::WithToken, status, &body, &[token]).map(drop)
     }
 
     /// Sends one call and returns the answer's HTTP status and body, uninterpreted.

@@ -9,7 +9,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::{Client, RequestBuilder};
 use url::Url;
 
-use super::{ClientError, WechatError};
+use super::observe::{self, CallOutcome, CallReport, Watch};
+use super::{Call, ClientError, WechatError, reply};
+use clock::{SteadyMillis, UnixSeconds};
 
 /// Maximum length of an answer; a longer one is truncated and counts as unreadable.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -52,6 +54,7 @@ pub(super) struct HttpTransport {
     /// The host that answered last, so that an unreachable first host is not tried on every call.
     preferred: AtomicUsize,
     calls: AtomicUsize,
+    watch: Option<Watch>,
 }
 
 /// After this many calls the first host is tried again.
@@ -82,7 +85,16 @@ impl HttpTransport {
             timeout,
             preferred: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
+            watch: None,
         })
+    }
+
+    /// The same with an observer.
+    pub(super) fn watched(self, watch: Watch) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
+        }
     }
 
     async fn send_to_hosts(&self, request: Request<'_>) -> Result<(u16, Vec<u8>), WechatError> {
@@ -92,7 +104,7 @@ impl HttpTransport {
         let first = self.first_host();
         for turn in 0..self.hosts.len() {
             let host = (first + turn) % self.hosts.len();
-            match exchange(self.request(&self.hosts[host], &request)).await {
+            match self.exchange_with(&self.hosts[host], &request).await {
                 Ok(answer) => {
                     self.preferred.store(host, Ordering::Relaxed);
                     return Ok(answer);
@@ -115,6 +127,30 @@ impl HttpTransport {
             }
         }
         Err(last)
+    }
+
+    /// One exchange with one host, reported to the observer.
+    async fn exchange_with(
+        &self,
+        host: &Url,
+        request: &Request<'_>,
+    ) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let begun = self.watch.as_ref().map(|watch| Pending {
+            watch,
+            host,
+            call: observe::name_of(request.path),
+            begun: watch.clock.steady(),
+            is_reported: false,
+        });
+        let answer = exchange_dated(self.request(host, request)).await;
+        if let Some(pending) = begun {
+            match &answer {
+                Ok((status, body, date)) => pending.report(outcome_of(*status, body), *date),
+                Err(error) if error.is_connect() => pending.report(CallOutcome::Unreachable, None),
+                Err(_) => pending.report(CallOutcome::NoAnswer, None),
+            }
+        }
+        answer.map(|(status, body, _)| (status, body))
     }
 
     fn first_host(&self) -> usize {
@@ -158,10 +194,64 @@ impl Transport for HttpTransport {
     }
 }
 
+/// A call whose end is to be reported. The caller enforces the timeout by dropping the future, so a
+/// call that is dropped had no answer.
+struct Pending<'a> {
+    watch: &'a Watch,
+    host: &'a Url,
+    call: &'static str,
+    begun: SteadyMillis,
+    is_reported: bool,
+}
+
+impl Pending<'_> {
+    fn report(mut self, outcome: CallOutcome, date: Option<UnixSeconds>) {
+        self.is_reported = true;
+        self.tell(outcome, date);
+    }
+
+    fn tell(&self, outcome: CallOutcome, date: Option<UnixSeconds>) {
+        let host = &self.host[url::Position::BeforeHost..url::Position::AfterPort];
+        let took = self.begun.until(self.watch.clock.steady());
+        self.watch.observer.call_ended(&CallReport {
+            host,
+            call: self.call,
+            outcome,
+            took,
+            date,
+        });
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            self.tell(CallOutcome::NoAnswer, None);
+        }
+    }
+}
+
+/// What an answer says; whether a credential is in it does not matter here.
+fn outcome_of(status: u16, body: &[u8]) -> CallOutcome {
+    match reply::success(Call::WithToken, status, body, &[]) {
+        Ok(_) => CallOutcome::Ok,
+        Err(WechatError::Refused { .. }) => CallOutcome::Refused,
+        Err(_) => CallOutcome::Unreadable,
+    }
+}
+
 /// Performs one exchange; truncates a body over the maximum length.
 pub async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest::Error> {
+    let (status, body, _) = exchange_dated(request).await?;
+    Ok((status, body))
+}
+
+async fn exchange_dated(
+    request: RequestBuilder,
+) -> Result<(u16, Vec<u8>, Option<UnixSeconds>), reqwest::Error> {
     let mut response = request.send().await?;
     let status = response.status().as_u16();
+    let date = observe::date_of(response.headers());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         let room = MAX_BODY_BYTES - body.len();
@@ -170,7 +260,7 @@ pub async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), reqwest
             break;
         }
     }
-    Ok((status, body))
+    Ok((status, body, date))
 }
 
 /// True if `host` is this machine, which must be called without a proxy.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clock::Clock;
 use jsdkd::server::{Reloader, Server};
 use jsdkd::settings::{self, Config, Environment, Source};
+use jsdkd::telemetry::LostLines;
 use reqwest::{Method, StatusCode};
 use sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub(crate) const REALM_SECRET: &str = "realm-secret-marker-9e10";
 pub(crate) struct TestApp {
     pub(crate) sandbox: Sandbox,
     pub(crate) url: String,
+    /// Where its admin listener is; empty without one.
+    pub(crate) admin: String,
     pub(crate) reloader: Reloader,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
@@ -71,6 +74,12 @@ impl TestApp {
     /// `GET path`.
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.send(self.request(Method::GET, path)).await
+    }
+
+    /// `GET path` of the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> Response {
+        let request = self.client.get(format!("{}{path}", self.admin));
+        self.send(request).await
     }
 
     /// `POST /jsapi/APP/config` with a JSON body.
@@ -154,11 +163,13 @@ impl Builder {
             .await
             .expect("a free port");
         let config = config_of(&sandbox, self.settings);
-        let server = Server::bind_with(config, self.clock, None)
+        let server = Server::bind_with(config, self.clock, None, LostLines::default())
             .await
             .expect("the server starts");
         let (stop, stopped) = oneshot::channel::<()>();
         let (url, reloader) = (format!("http://{}", server.address()), server.reloader());
+        let admin = server.admin_address();
+        let admin = admin.map_or_else(String::new, |address| format!("http://{address}"));
         let ended = tokio::spawn(server.run_until(async { drop(stopped.await) }));
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(60))
@@ -170,6 +181,7 @@ impl Builder {
         TestApp {
             sandbox,
             url,
+            admin,
             reloader,
             client,
             stop: Some(stop),

@@ -68,6 +68,11 @@ impl<K: Clone + Eq + Hash + Ord> Agenda<K> {
         }
     }
 
+    /// When `key` is due, if it is scheduled.
+    pub(crate) fn due(&self, key: &K) -> Option<SteadyMillis> {
+        self.entries().by_key.get(key).copied()
+    }
+
     pub(crate) fn earliest(&self) -> Option<SteadyMillis> {
         self.entries().by_time.first().map(|(due, _)| *due)
     }

@@ -36,13 +36,13 @@ fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
 /// A failed renewal and the pause after it.
 #[derive(Clone, Debug)]
 pub(super) struct Failure<R> {
-    cause: R,
-    attempts: u32,
-    until: SteadyMillis,
+    pub(super) cause: R,
+    pub(super) attempts: u32,
+    pub(super) until: SteadyMillis,
 }
 
 impl<S: Subject> Credential<S> {
-    fn failure(&self) -> Option<Failure<S::Refusal>> {
+    pub(super) fn failure(&self) -> Option<Failure<S::Refusal>> {
         self.failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -15,6 +15,7 @@ use super::credential::Credential;
 use super::outage::Outage;
 use super::subject::Subject;
 use super::waiters::Waiters;
+use crate::observer::Observer;
 use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
@@ -39,6 +40,7 @@ pub struct Engine<S: Subject> {
     pub(super) wakes_when_due: bool,
     pub(super) waiters: Waiters,
     pub(super) outage: Outage,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     /// The number of renewals in flight, so that shutdown can wait for them.
     pub(super) renewing: watch::Sender<usize>,
     pub(crate) runtime: Handle,
@@ -57,6 +59,8 @@ pub struct Parts {
     pub(crate) wakes_when_due: bool,
     /// Appended to log lines that name no credential.
     pub(crate) whose: &'static str,
+    /// Receives a report of each call to the service.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl<S: Subject> Engine<S> {
@@ -75,6 +79,7 @@ impl<S: Subject> Engine<S> {
             wakes_when_due: parts.wakes_when_due,
             waiters: Waiters::default(),
             outage: Outage::of(parts.whose),
+            observer: parts.observer,
             renewing: watch::Sender::new(0),
             runtime: Handle::current(),
         })

@@ -7,7 +7,10 @@
 //! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
 //! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
-//! Small parts: `single_flight`, `agenda`, `backoff`, `outage`, `waiters`.
+//! `ledger` and `bookkeeping` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
+//! another program fetches the same credential).
+//! `state` shows a credential to metrics and the status page. Small parts: `single_flight`, `agenda`,
+//! `backoff`, `outage`, `waiters`.
 //!
 //! What happens when the store shows an older value than the cached one? `reconcile` in
 //! `reconcile.rs` decides, by its table; `apply` in `read.rs` carries the decision out.
@@ -17,6 +20,8 @@ mod agenda;
 mod agenda_tests;
 mod ahead;
 mod backoff;
+mod bookkeeping;
+mod budget;
 mod cached;
 mod credential;
 #[allow(
@@ -25,8 +30,10 @@ mod credential;
 )]
 mod engine;
 mod error;
+mod foreign;
 pub mod freshness;
 mod lease;
+mod ledger;
 mod outage;
 mod read;
 mod reconcile;
@@ -37,6 +44,7 @@ mod settle;
 mod single_flight;
 #[cfg(test)]
 mod single_flight_tests;
+mod state;
 mod subject;
 mod suspect;
 mod sync;
@@ -47,4 +55,6 @@ pub use cached::Cached;
 pub use credential::Credential;
 pub use engine::{Engine, Parts};
 pub use error::{RenewalError, StoreFault};
-pub use subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+pub use ledger::{ForeignRefresh, Ledger};
+pub use state::{CredentialState, FailureState};
+pub use subject::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};

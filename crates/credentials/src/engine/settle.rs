@@ -9,7 +9,8 @@ use super::credential::Credential;
 use super::lease::Right;
 use super::reconcile::SAME_END;
 use super::renew::Reason;
-use super::subject::{Effect, Granted, Needed, Refusal, Subject};
+use super::subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+use crate::observer::{Renewal, RenewalResult};
 use crate::store::{Committed, NewCredential, StoreError, Version};
 use clock::SteadyMillis;
 
@@ -23,6 +24,14 @@ const TURNS: u32 = 3;
 pub(super) enum Settled<S: Subject> {
     Granted(Arc<Cached>),
     Refused(S::Refusal),
+}
+
+fn granted_or_same(is_same: bool) -> RenewalResult {
+    if is_same {
+        RenewalResult::Same
+    } else {
+        RenewalResult::Granted
+    }
 }
 
 impl<S: Subject> Credential<S> {
@@ -40,6 +49,14 @@ impl<S: Subject> Credential<S> {
         let duration_ms = asked_at.until(engine.clock.steady()).as_millis() as u64;
         match answer {
             Ok(granted) => {
+                let is_same = right
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| self.is_same(current.value(), &granted.value));
+                self.report(reason, granted_or_same(is_same), None);
+                if !force && !is_same {
+                    self.note_if_foreign(right).await;
+                }
                 let expires_in = granted.expires_in.as_secs();
                 let cached = self.settle(granted, asked_at, right).await;
                 let names = subject.log_names();
@@ -55,10 +72,29 @@ impl<S: Subject> Credential<S> {
                 Settled::Granted(cached)
             }
             Err(refusal) => {
+                let code = refusal.code();
+                let result = code.map_or(RenewalResult::Unreachable, |_| RenewalResult::Refused);
+                self.report(reason, result, code);
                 self.note_lost(&refusal, force, right).await;
                 Settled::Refused(refusal)
             }
         }
+    }
+
+    fn report(&self, reason: &Reason, result: RenewalResult, code: Option<i64>) {
+        let Some(observer) = &self.engine.observer else {
+            return;
+        };
+        let subject = self.subject.load();
+        let LogNames { account, kind, .. } = subject.log_names();
+        let why = reason.name();
+        observer.renewal(&Renewal {
+            account,
+            kind,
+            why,
+            result,
+            code,
+        });
     }
 
     /// Writes a grant to the store and to the cached copy. Its expiry is measured from when the

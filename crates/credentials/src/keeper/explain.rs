@@ -16,12 +16,17 @@ pub fn code(error: &KeeperError) -> &'static str {
         KeeperError::Store(_) => "store_unavailable",
         KeeperError::TooSlow { .. } => "upstream_timeout",
         KeeperError::Lost { .. } => "internal_error",
-        KeeperError::Upstream { source, .. } => match source {
-            WechatError::Refused { .. } => "upstream_refused",
-            WechatError::Unreadable { .. } => "upstream_unreadable",
-            WechatError::Unreachable { .. } | WechatError::Broken { .. } => "upstream_unreachable",
-            WechatError::TimedOut { .. } => "upstream_timeout",
-        },
+        KeeperError::Upstream { source, .. } => cause_code(source),
+    }
+}
+
+/// The stable code of what WeChat did.
+pub fn cause_code(cause: &WechatError) -> &'static str {
+    match cause {
+        WechatError::Refused { .. } => "upstream_refused",
+        WechatError::Unreadable { .. } => "upstream_unreadable",
+        WechatError::Unreachable { .. } | WechatError::Broken { .. } => "upstream_unreachable",
+        WechatError::TimedOut { .. } => "upstream_timeout",
     }
 }
 

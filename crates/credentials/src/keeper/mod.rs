@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::engine::{Credential, Engine, Parts, RenewalError};
+use crate::observer::Observer;
 use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
@@ -19,9 +20,10 @@ use wechat::{WechatClient, WechatError};
 
 mod calls;
 pub mod explain;
+mod ledgers;
 mod subject;
 
-pub use crate::engine::Cached;
+pub use crate::engine::{Cached, CredentialState, FailureState};
 pub use subject::WechatSubject;
 
 /// An error of WeChat's credentials.
@@ -73,6 +75,19 @@ impl Keeper {
         Self::with_rng(accounts, store, wechat, clock, keep, Rng::system())
     }
 
+    /// As [`Keeper::new`], with every call for a credential reported to `observer`.
+    pub fn observed(
+        accounts: Vec<Account>,
+        store: Arc<dyn Store>,
+        wechat: WechatClient,
+        clock: Clock,
+        keep: Keep,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let (rng, observer) = (Rng::system(), Some(observer));
+        Self::build(accounts, store, wechat, clock, keep, rng, observer)
+    }
+
     /// As [`Keeper::new`], with reproducible jitter if `rng` is seeded.
     pub fn with_rng(
         accounts: Vec<Account>,
@@ -81,6 +96,18 @@ impl Keeper {
         clock: Clock,
         keep: Keep,
         rng: Rng,
+    ) -> Self {
+        Self::build(accounts, store, wechat, clock, keep, rng, None)
+    }
+
+    fn build(
+        accounts: Vec<Account>,
+        store: Arc<dyn Store>,
+        wechat: WechatClient,
+        clock: Clock,
+        keep: Keep,
+        rng: Rng,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Self {
         let shared = Arc::clone(&store);
         let engine = Engine::new(Parts {
@@ -91,6 +118,7 @@ impl Keeper {
             timeout: wechat.timeout(),
             wakes_when_due: false,
             whose: "",
+            observer,
         });
         let keeper = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
@@ -153,6 +181,28 @@ impl Keeper {
     /// All appids, in no particular order.
     pub fn app_ids(&self) -> Vec<AppId> {
         self.0.directory.load().keys().cloned().collect()
+    }
+
+    /// All accounts and their credentials, by appid.
+    pub fn all(&self) -> Vec<Arc<AccountCredentials>> {
+        let mut all: Vec<_> = self.0.directory.load().values().cloned().collect();
+        all.sort_unstable_by(|one, other| one.account.app_id.cmp(&other.account.app_id));
+        all
+    }
+
+    /// How many accounts there are.
+    pub fn len(&self) -> usize {
+        self.0.directory.load().len()
+    }
+
+    /// Whether there is no account.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which credentials are renewed ahead.
+    pub fn keep(&self) -> Keep {
+        self.0.keep
     }
 
     /// The keeper's clock.

@@ -84,6 +84,7 @@ impl Sources {
             timeout,
             wakes_when_due: true,
             whose: " of the sources",
+            observer: None,
         });
         let client = Arc::new(SourceClient::new(timeout)?);
         let sources = Self(Arc::new(Inner {

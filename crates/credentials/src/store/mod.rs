@@ -21,6 +21,7 @@ mod file;
 mod fingerprint;
 mod memory;
 mod mutex;
+mod observed;
 mod permits;
 pub mod redis;
 #[cfg(feature = "sql")]
@@ -33,7 +34,9 @@ pub use credentials::{
     Version,
 };
 pub use file::FileStore;
+pub(crate) use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
+pub use observed::{OPERATIONS, observed};
 pub use redis::RedisStore;
 #[cfg(feature = "sql")]
 pub use sql::{SqlConfig, SqlStore};
@@ -110,7 +113,7 @@ pub trait Records: Send + Sync {
 
 /// The fingerprint that identifies `value` in a companion.
 pub fn fingerprint_of(value: &str) -> String {
-    fingerprint::Fingerprint::of(value).to_string()
+    Fingerprint::of(value).to_string()
 }
 
 /// A change by another process.

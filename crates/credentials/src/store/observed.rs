@@ -1,0 +1,278 @@
+//! A store whose operations are timed and reported. It changes nothing about them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use secrecy::SecretString;
+use tokio::sync::broadcast;
+
+use super::{
+    Acquired, Apps, Backoff, Changed, Committed, CredentialStore, Lease, NewCredential, Record,
+    Records, Store, StoreError, StoredApp, StoredCredential, Users,
+};
+use crate::observer::{Observer, StoreOperation};
+use clock::Clock;
+
+/// The names of all operations, as they are reported.
+pub const OPERATIONS: [&str; 14] = [
+    "load",
+    "acquire",
+    "commit",
+    "restore",
+    "release",
+    "get",
+    "put",
+    "replace",
+    "take",
+    "take_permit",
+    "return_permit",
+    "apps",
+    "find_app",
+    "put_app",
+];
+
+/// `store`, with every operation reported to `observer`.
+pub fn observed(
+    store: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
+    clock: Clock,
+) -> Arc<dyn Store> {
+    Arc::new(ObservedStore {
+        store,
+        observer,
+        clock,
+    })
+}
+
+struct ObservedStore {
+    store: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
+    clock: Clock,
+}
+
+impl ObservedStore {
+    fn reads<'a, T>(
+        &'a self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        self.timed(name, false, operation)
+    }
+
+    fn writes<'a, T>(
+        &'a self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        self.timed(name, true, operation)
+    }
+
+    /// An operation that its caller gives up is not reported: nothing is known about the store then.
+    fn timed<'a, T>(
+        &'a self,
+        name: &'static str,
+        is_write: bool,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        async move {
+            let begun = self.clock.steady();
+            let result = operation.await;
+            self.observer.store_operation(&StoreOperation {
+                name,
+                is_write,
+                took: begun.until(self.clock.steady()),
+                has_failed: result.is_err(),
+            });
+            result
+        }
+        .boxed()
+    }
+}
+
+impl CredentialStore for ObservedStore {
+    fn load<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>> {
+        self.reads("load", self.store.load(key))
+    }
+
+    fn acquire<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+        ttl: Duration,
+        at_least: u64,
+    ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
+        self.writes("acquire", self.store.acquire(key, owner, ttl, at_least))
+    }
+
+    fn commit<'a>(
+        &'a self,
+        lease: &'a Lease,
+        new: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        self.writes("commit", self.store.commit(lease, new))
+    }
+
+    fn restore<'a>(
+        &'a self,
+        key: &'a str,
+        lost: NewCredential<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        self.writes("restore", self.store.restore(key, lost))
+    }
+
+    fn release<'a>(
+        &'a self,
+        lease: &'a Lease,
+        backoff: Option<&'a Backoff>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.writes("release", self.store.release(lease, backoff))
+    }
+}
+
+impl Records for ObservedStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.reads("get", self.store.get(key))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.writes("put", self.store.put(key, record))
+    }
+
+    fn replace<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<&'a SecretString>,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.writes("replace", self.store.replace(key, before, record))
+    }
+
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.writes("take", self.store.take(key))
+    }
+
+    fn take_permit<'a>(
+        &'a self,
+        key: &'a str,
+        limit: u32,
+        window: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.writes("take_permit", self.store.take_permit(key, limit, window))
+    }
+
+    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.writes("return_permit", self.store.return_permit(key))
+    }
+}
+
+impl Apps for ObservedStore {
+    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+        self.reads("apps", self.store.apps())
+    }
+
+    fn find_app<'a>(
+        &'a self,
+        app_id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
+        self.reads("find_app", self.store.find_app(app_id))
+    }
+
+    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.writes("put_app", self.store.put_app(app))
+    }
+}
+
+impl Store for ObservedStore {
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    fn changes(&self) -> Option<broadcast::Receiver<Changed>> {
+        self.store.changes()
+    }
+
+    fn users(&self) -> Option<&dyn Users> {
+        self.store.users()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use clock::UnixMillis;
+
+    #[derive(Debug, Default)]
+    struct Names(Mutex<Vec<&'static str>>);
+
+    impl Observer for Names {
+        fn store_operation(&self, operation: &StoreOperation) {
+            assert!(!operation.has_failed);
+            self.0.lock().expect("nobody panics").push(operation.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_operation_is_reported_by_its_name() {
+        let (names, clock) = (Arc::new(Names::default()), Clock::manual(UnixMillis(0)));
+        let inner = Arc::new(MemoryStore::new(Default::default(), clock.clone()));
+        let store = observed(inner, names.clone(), clock.clone());
+        let acquired = store.acquire("k", "me", Duration::from_secs(9), 0).await;
+        let lease = acquired.expect("memory").lease.expect("a lease");
+        let value = SecretString::from("v");
+        let new = NewCredential {
+            value: &value,
+            ends: clock.steady().plus(Duration::from_secs(9)),
+            generation: lease.generation,
+            lifetime: Duration::from_secs(9),
+        };
+        let record = Record {
+            value: value.clone(),
+            expires_at: UnixMillis(9000),
+        };
+        store.commit(&lease, new).await.expect("memory");
+        store.release(&lease, None).await.expect("memory");
+        store.load("k").await.expect("memory");
+        store.restore("k", new).await.expect("memory");
+        store.put("r", &record).await.expect("memory");
+        store.get("r").await.expect("memory");
+        store.replace("r", None, &record).await.expect("memory");
+        store.take("r").await.expect("memory");
+        store
+            .take_permit("p", 1, Duration::from_secs(9))
+            .await
+            .expect("memory");
+        store.return_permit("p").await.expect("memory");
+        let app = StoredApp {
+            app_id: "wx1".to_owned(),
+            secret: "s".into(),
+            token: None,
+            aes_key: None,
+            template_id: None,
+            payment: Default::default(),
+        };
+        store.put_app(&app).await.expect("memory");
+        store.find_app("wx1").await.expect("memory");
+        store.apps().await.expect("memory");
+        let mut seen = names.0.lock().expect("nobody panics").clone();
+        let mut wanted = OPERATIONS.to_vec();
+        seen.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(seen, wanted);
+    }
+}

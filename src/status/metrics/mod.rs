@@ -1,0 +1,86 @@
+//! Metrics in the text format of Prometheus. All names are in one table (`names`); `values` gives
+//! each its values at the moment of the scrape. A counter stands where it is counted
+//! (`crate::counters`), and the state of a credential is read from the engine, so nothing here can
+//! be stale.
+//!
+//! The format is the classic one (0.0.4), which every scraper reads. In it a counter is declared
+//! under the name that its samples have, so counters are written here as values without a suffix.
+
+mod names;
+mod values;
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::registry::Registry;
+
+use self::values::Values;
+use super::{Status, accounts::MOST_ACCOUNTS, accounts::accounts, process};
+
+pub use self::names::{Metric, NAMES};
+
+/// What only the HTTP side knows.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Requests that wait.
+    pub waiting: u64,
+    /// Requests that were refused because too many waited.
+    pub overloads: u64,
+    /// The realms that may call through the gateway.
+    pub gateway_realms: Vec<String>,
+}
+
+impl Status {
+    /// All metrics as text.
+    pub fn metrics(&self, live: Live) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.values(live)));
+        let mut text = String::with_capacity(64 * 1024);
+        text::encode_registry(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    fn values(&self, live: Live) -> Values {
+        let (inner, counters) = (&self.0, &self.0.counters);
+        let mut all = accounts(&inner.keeper);
+        if all.len() > MOST_ACCOUNTS {
+            // What is in trouble is shown whether or not it is in use.
+            all.retain(|account| account.is_in_use() || account.is_in_trouble());
+        }
+        Values {
+            reserve: self.reserve(&all),
+            accounts: all,
+            insight: inner.insights.read(),
+            renewals: counters.renewals.read(),
+            pushes: counters.pushes.read(),
+            forward_failures: counters.forward_failures.read(),
+            calls: counters.calls.read(),
+            call_durations: counters.call_durations.read(),
+            is_store_up: counters.is_store_up(),
+            store: counters
+                .store
+                .iter()
+                .map(|(name, durations)| (*name, durations.read()))
+                .collect(),
+            routes: counters.routes.read(),
+            gateway: counters.gateway.read(),
+            gateway_realms: counters.gateway.realms(),
+            clock_offset: counters
+                .clock_offset_ms()
+                .map(|offset| offset as f64 / 1000.0),
+            lost_lines: inner.lost_lines.count(),
+            process: process::read(),
+            live,
+        }
+    }
+}
+
+impl Collector for Values {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for metric in NAMES {
+            metric.write(self, &mut encoder)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The table of all metrics: name, type, labels, what it says, and which of the values it shows. To
+//! add one, add a row here and a line to docs/metrics.md and its Chinese page.
+
+use std::fmt;
+
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+
+use super::values::{Samples, Values};
+
+/// One metric.
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type, in Prometheus' word.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    help: &'static str,
+    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+}
+
+/// The types that we have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+}
+
+impl Metric {
+    pub(super) fn write(
+        &self,
+        values: &Values,
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+        };
+        let family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        (self.write)(values, &mut Samples::new(family, self.labels))
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+) -> Metric {
+    Metric {
+        name,
+        kind: Kind::Counter,
+        labels,
+        help,
+        write,
+    }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+) -> Metric {
+    Metric {
+        kind: Kind::Gauge,
+        ..counter(name, labels, help, write)
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+) -> Metric {
+    Metric {
+        kind: Kind::Histogram,
+        ..counter(name, labels, help, write)
+    }
+}
+
+/// All metrics, in the order in which they are written.
+#[rustfmt::skip]
+pub static NAMES: &[Metric] = &[
+    gauge("jsdkd_build_info", &["version"], "The version of this program; always 1.", Values::build),
+    gauge("jsdkd_credential_expiry_timestamp_seconds", &["appid", "kind"], "When the credential expires. 0: it is needed and there is none. NaN: nobody needs it.", Values::expiry),
+    gauge("jsdkd_credential_renewal_timestamp_seconds", &["appid", "kind"], "When the credential is renewed next. NaN: not before somebody asks for it.", Values::renewal_time),
+    gauge("jsdkd_credential_ready", &["appid", "kind"], "1 if a valid credential is at hand. 0 is normal for one that nobody needs.", Values::ready),
+    counter("jsdkd_renewals_total", &["appid", "kind", "why", "result"], "Calls for a credential.", Values::renewals),
+    gauge("jsdkd_failure_errcode", &["appid", "kind", "errcode"], "1 while WeChat's last refusal stands.", Values::failures),
+    counter("jsdkd_foreign_refreshes_total", &["appid"], "How often another program has fetched a token.", Values::foreign),
+    gauge("jsdkd_budget_used", &["appid", "budget"], "Used of a daily quota since midnight in Beijing, by all instances.", Values::budget_used),
+    gauge("jsdkd_budget_limit", &["appid", "budget"], "The daily quota.", Values::budget_limit),
+    gauge("jsdkd_reserve_seconds", &[], "How long everything that is needed is served if WeChat falls silent now.", Values::reserve),
+    counter("jsdkd_upstream_requests_total", &["host", "call", "outcome"], "Calls to WeChat.", Values::calls),
+    histogram("jsdkd_upstream_request_duration_seconds", &[], "How long calls to WeChat took.", Values::call_durations),
+    gauge("jsdkd_store_up", &[], "1 if the latest operations of the store succeeded.", Values::store_up),
+    histogram("jsdkd_store_operation_duration_seconds", &["operation"], "How long operations of the store took.", Values::store),
+    counter("jsdkd_http_requests_total", &["route", "status"], "Requests by the pattern of their route.", Values::requests),
+    histogram("jsdkd_http_request_duration_seconds", &["route"], "How long requests took.", Values::request_durations),
+    gauge("jsdkd_waiting", &[], "Requests that wait for WeChat, the store or a back end.", Values::waiting),
+    counter("jsdkd_overloads_total", &[], "Requests that were refused because too many waited.", Values::overloads),
+    counter("jsdkd_gateway_requests_total", &["realm", "appid", "area", "outcome"], "Calls through the gateway.", Values::gateway),
+    counter("jsdkd_gateway_bytes_total", &["realm", "direction"], "Bytes of bodies through the gateway.", Values::gateway_bytes),
+    counter("jsdkd_push_messages_total", &["appid", "outcome"], "Messages that WeChat pushed.", Values::pushes),
+    counter("jsdkd_forward_failures_total", &["appid"], "Messages that a back end did not take.", Values::forward_failures),
+    gauge("jsdkd_clock_offset_seconds", &[], "How far our clock is ahead of WeChat's. NaN until WeChat has answered.", Values::clock_offset),
+    counter("jsdkd_log_lines_lost_total", &[], "Log lines that were dropped because nobody read them in time.", Values::lost_lines),
+    counter("process_cpu_seconds_total", &[], "Processor time.", Values::cpu),
+    gauge("process_resident_memory_bytes", &[], "Resident memory.", Values::resident),
+    gauge("process_virtual_memory_bytes", &[], "Virtual memory.", Values::virtual_memory),
+    gauge("process_open_fds", &[], "Open files.", Values::open_files),
+    gauge("process_max_fds", &[], "The limit of open files.", Values::most_files),
+    gauge("process_threads", &[], "Threads.", Values::threads),
+    gauge("process_start_time_seconds", &[], "When the process started.", Values::start_time),
+];

@@ -1,0 +1,119 @@
+//! The state of the server as seen from outside: whether it is ready, what each credential's state
+//! is, which instances share the store, and all of it as metrics. It reads snapshots and never asks
+//! WeChat; only readiness and the record of the instances ask the store, each within a bound.
+//!
+//! Reading order: `accounts` (the state of each credential), `overview` (everything on the page),
+//! `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
+//! system says of this process). It knows no actix and no HTML.
+
+mod accounts;
+mod instances;
+mod metrics;
+mod overview;
+mod process;
+mod readiness;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::counters::Counters;
+use crate::telemetry::LostLines;
+use clock::{Clock, UnixMillis};
+use credentials::insight::Insights;
+use credentials::keeper::Keeper;
+use credentials::store::Store;
+
+pub use self::accounts::{AccountState, CredentialLine, LastError, State, accounts};
+pub use self::instances::Instance;
+pub use self::metrics::{Live, Metric, NAMES};
+pub use self::overview::{Overview, RealmLine};
+pub use self::readiness::Readiness;
+
+use self::instances::Instances;
+use self::readiness::StoreProbe;
+
+/// How often the store is asked and this instance is noted there.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// A cheap handle on what metrics and the status page read.
+#[derive(Clone)]
+pub struct Status(Arc<Inner>);
+
+struct Inner {
+    keeper: Keeper,
+    store: Arc<dyn Store>,
+    counters: Arc<Counters>,
+    insights: Insights,
+    lost_lines: LostLines,
+    instances: Instances,
+    probe: StoreProbe,
+    started: UnixMillis,
+}
+
+/// What a status is made of.
+pub struct Parts {
+    /// WeChat's tokens and tickets.
+    pub keeper: Keeper,
+    /// The store, whose operations the counters see.
+    pub store: Arc<dyn Store>,
+    /// The counters of the process.
+    pub counters: Arc<Counters>,
+    /// Findings and budgets.
+    pub insights: Insights,
+    /// Log lines that were lost.
+    pub lost_lines: LostLines,
+    /// The name of this instance.
+    pub name: String,
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status").finish_non_exhaustive()
+    }
+}
+
+impl Status {
+    /// The status of a server that starts now.
+    pub fn new(parts: Parts) -> Self {
+        let clock = parts.keeper.clock().clone();
+        Self(Arc::new(Inner {
+            instances: Instances::new(parts.name),
+            probe: StoreProbe::default(),
+            started: clock.wall(),
+            keeper: parts.keeper,
+            store: parts.store,
+            counters: parts.counters,
+            insights: parts.insights,
+            lost_lines: parts.lost_lines,
+        }))
+    }
+
+    /// Asks the store regularly and notes this instance there, until `stop` changes. `each_time` is
+    /// called before each turn.
+    pub async fn run(self, mut stop: watch::Receiver<bool>, each_time: impl Fn(&Self) + Send) {
+        loop {
+            each_time(&self);
+            let turn = async {
+                if self.is_store_answering().await {
+                    self.share_instance().await;
+                }
+                tokio::time::sleep(BEAT).await;
+            };
+            tokio::select! {
+                () = turn => {}
+                _ = stop.changed() => return,
+            }
+        }
+    }
+
+    fn clock(&self) -> &Clock {
+        self.0.keeper.clock()
+    }
+
+    /// The counters of the process.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.0.counters
+    }
+}
