@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_stand_for_no_network() {
+    fn private_addresses_belong_to_no_network() {
         let own = [
             "127.0.0.1",
             "10.1.2.3",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn one_public_ipv4_address_is_one_network_however_written() {
+    fn a_public_ipv4_address_is_one_network() {
         let written = |address| network(address).map(|network| network.to_string());
         assert_eq!(written("203.0.113.7").as_deref(), Some("203.0.113.7"));
         for same in [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_its_share_and_its_site_twice_as_much() {
+    fn a_site_has_twice_the_share_of_a_network() {
         let (mut shares, one, other) = (
             Shares::default(),
             network("2001:db8:1:2::1"),

@@ -1,5 +1,4 @@
-//! A list of networks: the proxies whose forwarded headers count, or the callers that are answered.
-//! It knows nothing of headers.
+//! A list of networks: the proxies whose forwarded headers count, or the callers that are allowed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -49,8 +48,7 @@ impl TrustedProxies {
         nearby
     }
 
-    /// Whether the proxy at `address` is believed. An IPv4 address in IPv6 clothes is judged as
-    /// what it is.
+    /// True if the list contains `address`. An IPv4-mapped IPv6 address is compared as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|net| net.contains(&address))
@@ -72,8 +70,8 @@ impl TrustedProxies {
         reach.max().unwrap_or(Reach::Loopback)
     }
 
-    /// Adds `loopback`, `private`, an address or a network, or several of them; `false` when any
-    /// part of `text` is none of these.
+    /// Adds `loopback`, `private`, an address or a network, or several of them. Returns `false` if
+    /// any part of `text` is invalid.
     pub fn add(&mut self, text: &str) -> bool {
         let is_separator = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '，' | '；');
         let parts: Vec<&str> = text
@@ -119,7 +117,7 @@ impl fmt::Display for TrustedProxies {
     }
 }
 
-/// A network of IPv4 addresses in IPv6 clothes, as what it is: callers are compared so.
+/// Converts an IPv4-mapped network to IPv4, since callers are compared that way.
 fn canonical(net: IpNet) -> IpNet {
     let IpNet::V6(six) = net else { return net };
     let four = six
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_how_far_it_reaches() {
+    fn a_lists_reach_is_classified() {
         let reach = |words: &[&str]| {
             let mut list = TrustedProxies::default();
             assert!(words.iter().all(|word| list.add(word)), "{words:?}");

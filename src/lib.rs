@@ -2,13 +2,13 @@
 //! `jsdkd-wechat` (the protocol), `jsdkd-credentials` (the renewal engine and the stores) and
 //! `jsdkd-sandbox` (a fake of WeChat's API).
 //!
-//! This library serves the program and its tests, and its modules promise nothing. A program that
+//! This library is for the program and its tests; its modules are not a stable API. A program that
 //! wants to keep credentials itself uses
-//! [`jsdkd-credentials`](credentials), whose names are repeated here.
+//! [`jsdkd-credentials`](credentials).
 //
-// The modules in reading order. One request, retold: `POST /jsapi/{appid}/config` becomes a known
-// account and a `ConfigRequest` (`http/jsapi_config.rs`), asks the account's handle for the ticket,
-// which is at hand or is read from the store or fetched once for all who wait, and is signed
+// The modules are in reading order. An example: `POST /jsapi/{appid}/config` is parsed into an
+// account and a `ConfigRequest` (`http/jsapi_config.rs`). The account's ticket is cached, or else
+// read from the store or fetched, once for all callers. Then the URL is signed
 // (`wechat::signature::jsapi`).
 
 pub mod client_network;

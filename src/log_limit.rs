@@ -59,7 +59,7 @@ mod tests {
     use clock::UnixMillis;
 
     #[test]
-    fn the_first_of_each_second_are_written_and_the_rest_counted() {
+    fn the_first_lines_per_second_are_written_the_rest_counted() {
         let clock = Clock::manual(UnixMillis(0));
         let limit = LogLimit::new(clock.clone());
         let written = (0..1000)

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_reaches_from_a_labels_start_to_the_hosts_end() {
+    fn a_pattern_matches_whole_labels_at_the_hosts_end() {
         check(
             r"Example\.com",
             &[
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pattern_lets_exactly_one_origin_in() {
+    fn a_full_pattern_matches_exactly_one_origin() {
         let others = [
             "http://shop.example.com",
             "https://shop.example.com:8443",
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn every_branch_of_an_alternation_is_bound() {
+    fn every_branch_of_an_alternation_is_anchored() {
         let evil = [
             "http://a.com.evil.org",
             "http://xa.com",
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_match_in_the_wrong_place_does_not_hide_one_in_the_right_place() {
+    fn a_wrong_match_does_not_hide_a_right_one() {
         check(
             r"example\.com",
             &[
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_unless_any_is_let_in() {
+    fn an_invalid_origin_is_refused_unless_all_are_allowed() {
         let odd = [
             "null",
             "",
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_does_not_match_any_origin_names_one() {
+    fn a_list_names_origins_unless_it_matches_all() {
         for any in [
             &[][..],
             &["*"],
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_read_as_browsers_write_it() {
+    fn origins_are_parsed_as_browsers_write_them() {
         for (text, origin) in [
             ("https://shop.example.com", "https://shop.example.com"),
             ("HTTPS://Shop.Example.com:443/", "https://shop.example.com"),
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_pattern_is_named_by_its_place() {
+    fn a_faulty_pattern_is_named_by_position() {
         let patterns = [
             r"example\.com",
             "a(b",
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn many_patterns_are_judged_as_each_of_them() {
+    fn many_patterns_match_like_each_alone() {
         let patterns: Vec<String> = (0..300)
             .map(|n| format!(r"site{n}\.example\.com|alias{n}\.example\.org$"))
             .collect();

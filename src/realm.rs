@@ -1,6 +1,6 @@
-//! Who may query credentials from outside, and the proof of it: `Realms`, and a `SignedQuery` that
-//! becomes a `VerifiedQuery`. Pure: the time and the request are arguments; it knows nothing of
-//! HTTP or of stores.
+//! Realms: who may query credentials and call the gateway, and how a signed request is verified.
+//! `SignedQuery` becomes a `VerifiedQuery`. Knows no HTTP and no store; time and request are
+//! arguments.
 
 pub mod presets;
 mod query;
@@ -22,43 +22,43 @@ use wechat::signature;
 
 pub use self::query::{SignedQuery, VerifiedQuery};
 
-/// How far a `ts` may be from our clock, either way.
+/// The maximum difference between a `ts` and our clock, in either direction.
 const TOLERANCE_MS: u64 = 5 * 60 * 1000;
 
-/// Stands in for the secret of a realm that does not exist, so that the answer takes as long. No
-/// signature under it is ever accepted.
+/// Used in place of an unknown realm's secret, so that the answer takes equally long. A signature
+/// made with it is never accepted.
 const NO_SECRET: &str = "no realm has this secret";
 
-/// One application outside that may query credentials, and call WeChat through the gateway.
+/// A program that may query credentials and call WeChat through the gateway.
 #[derive(Clone, Debug)]
 pub struct Realm {
     /// Its name, sent as `realm`.
     pub key: String,
-    /// What its queries are signed with, and its virtual AppSecret at the gateway: one, or two
-    /// while it is being changed, the newest first.
+    /// The secrets for signing queries, and its virtual AppSecrets at the gateway: one, or two
+    /// during a change, the newest first.
     pub secrets: Vec<SecretString>,
-    /// The apps it may ask for; `None` = all.
+    /// The apps it may query; `None` means all.
     pub apps: Option<BTreeSet<AppId>>,
-    /// The WeCom applications it may call for: agentids by corpid.
+    /// The WeCom applications it may query: agentids by corpid.
     pub agents: BTreeMap<AppId, BTreeSet<String>>,
     /// Which signatures it accepts.
     pub algorithm: Algorithm,
-    /// What it may call through the gateway; `None` = the gateway is closed to it.
+    /// What it may call through the gateway; `None` means nothing.
     pub gateway: Option<GatewayScope>,
-    /// Which credentials a query may return; `None` = all.
+    /// The credentials that a query may return; `None` means all.
     pub keys: Option<BTreeSet<CredentialKind>>,
-    /// How many calls a minute it may make through the gateway of one instance.
+    /// Maximum calls per minute through the gateway of one instance.
     pub per_minute: Option<u32>,
-    /// From where it may call; `None` = from everywhere.
+    /// The networks it may call from; `None` means any.
     pub networks: Option<TrustedProxies>,
-    /// When its access ends: the midnight, UTC, after its last day.
+    /// When its access ends: midnight UTC after its last day.
     pub until: Option<UnixSeconds>,
     /// Counts its queries. A reload of the settings keeps it.
     pub queries: Arc<RealmUse>,
 }
 
 impl Realm {
-    /// A realm without restrictions and without the gateway.
+    /// Creates a realm without restrictions and without access to the gateway.
     pub fn new(key: impl Into<String>, secret: SecretString) -> Self {
         Self {
             key: key.into(),
@@ -75,29 +75,29 @@ impl Realm {
         }
     }
 
-    /// Whether `app` is on its list of apps.
+    /// True if it may query `app`.
     pub fn may_ask(&self, app: &str) -> bool {
         self.apps.as_ref().is_none_or(|apps| apps.contains(app))
     }
 
-    /// Whether the WeCom application `agent` of `corp` is on its list of apps.
+    /// True if it may query the WeCom application `agent` of `corp`.
     pub fn may_ask_agent(&self, corp: &str, agent: &str) -> bool {
         self.agents
             .get(corp)
             .is_some_and(|agents| agents.contains(agent))
     }
 
-    /// Whether a query may return this kind of credential.
+    /// True if a query may return this kind of credential.
     pub fn may_have(&self, kind: CredentialKind) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.contains(&kind))
     }
 
-    /// Whether its last day is over.
+    /// True if its access has ended.
     pub fn is_over(&self, now: UnixSeconds) -> bool {
         self.until.is_some_and(|end| now >= end)
     }
 
-    /// Whether it may call from `address`; `None` is an address that cannot be told.
+    /// True if it may call from `address`; `None` is an unknown address.
     pub fn admits(&self, address: Option<IpAddr>) -> bool {
         self.networks
             .as_ref()
@@ -105,50 +105,49 @@ impl Realm {
     }
 }
 
-/// The signatures that a realm accepts.
+/// The signature versions that a realm accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Algorithm {
     /// Version 1 (md5) and version 2.
     #[default]
     Any,
-    /// Version 2 alone.
+    /// Version 2 only.
     HmacSha256,
 }
 
-/// The signatures that a route accepts.
+/// The signature versions that a route accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accept {
-    /// Version 1 or 2: `/jsapi/{appid}/query` alone.
+    /// Version 1 or 2: only on `/jsapi/{appid}/query`.
     AnyVersion,
-    /// Version 2, which binds method, address and body.
+    /// Version 2, which covers method, path and body.
     V2Only,
 }
 
-/// Why a signed request was not believed.
+/// Why a signed request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RealmError {
-    /// Unknown realm, missing field or wrong signature: one and the same, so that nobody learns
-    /// which realms exist.
+    /// Unknown realm, missing field or wrong signature. One error for all, so that callers cannot
+    /// probe for realms.
     #[error("unknown realm or wrong signature")]
     Unauthorized,
-    /// The signature is right, but `ts` is more than five minutes from our clock.
+    /// The signature is valid, but `ts` is more than five minutes from our clock.
     #[error("ts is more than five minutes away from the server's clock, which shows {now}")]
     Expired {
-        /// Our time.
+        /// The server's time.
         now: UnixMillis,
     },
-    /// The realm is known and the signature right, but this app is not on its list.
-    #[error("this realm may not ask for this app")]
+    /// Signed by a known realm, but this app is not in its list.
+    #[error("this realm may not query this app")]
     NotItsApp,
-    /// The realm is known and the signature right, but `keys` does not list what is asked for.
-    #[error("this realm may not have the {}", .0.name())]
+    /// Signed by a known realm, but this credential is not in its `keys`.
+    #[error("this realm may not query the {}", .0.name())]
     NotItsKey(CredentialKind),
-    /// The realm is known and the signature right, but the caller's address is not in its
-    /// `networks`.
-    #[error("this realm may not ask from this address")]
+    /// Signed by a known realm, but the caller's address is not in its `networks`.
+    #[error("this realm may not call from this address")]
     NotFromThere,
-    /// The realm is known and the signature right, but its last day is over.
-    #[error("this realm's last day is over")]
+    /// Signed by a known realm whose access has ended.
+    #[error("this realm has expired")]
     Over,
     /// A parameter that must be unique occurs twice.
     #[error("the parameter {0:?} is given more than once")]
@@ -156,7 +155,7 @@ pub enum RealmError {
 }
 
 impl RealmError {
-    /// Whether the realm proved itself, and may not do this.
+    /// True if the realm was authenticated but lacks the permission.
     pub fn is_forbidden(self) -> bool {
         matches!(
             self,
@@ -164,7 +163,7 @@ impl RealmError {
         )
     }
 
-    /// What to change in the settings so that the realm may do what it was refused.
+    /// The change to the settings that grants the permission.
     pub fn cure(self) -> &'static str {
         match self {
             Self::NotItsKey(_) => "add the name of this credential to the realm's keys",
@@ -174,31 +173,30 @@ impl RealmError {
     }
 }
 
-/// The parts of a request that a signature can cover, all as they were sent.
+/// The parts of a request that a signature can cover, as sent.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
     /// `GET`, `POST` …
     pub method: &'a str,
     /// The path, byte for byte.
     pub path: &'a str,
-    /// What followed the `?`, still encoded.
+    /// The query after `?`, still encoded.
     pub raw_query: &'a str,
-    /// The body; empty when there was none.
+    /// The body; empty if there is none.
     pub body: &'a [u8],
 }
 
-/// All realms, found by key in one hash.
+/// All realms by key.
 #[derive(Clone, Debug, Default)]
 pub struct Realms {
     by_key: HashMap<String, Realm>,
-    /// The most secrets that one realm has: so many are tried for every wrong signature, so that
-    /// all refusals take equally long.
+    /// The highest number of secrets of a realm. Every wrong signature is compared with that many,
+    /// so that all refusals take equally long.
     most_secrets: usize,
 }
 
 impl FromIterator<Realm> for Realms {
-    /// Of two realms with one key the later stays; whoever reads settings refuses such a pair
-    /// before.
+    /// If a key occurs twice, the later realm wins; the settings reject such a pair earlier.
     fn from_iter<T: IntoIterator<Item = Realm>>(realms: T) -> Self {
         let by_key: HashMap<_, _> = realms
             .into_iter()
@@ -217,17 +215,17 @@ impl FromIterator<Realm> for Realms {
 }
 
 impl Realms {
-    /// The realm of that key.
+    /// Returns the realm called `key`.
     pub fn get(&self, key: &str) -> Option<&Realm> {
         self.by_key.get(key)
     }
 
-    /// All of them, in no order.
+    /// All realms, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Realm> {
         self.by_key.values()
     }
 
-    /// Takes over the counters of the realms that were there before.
+    /// Keeps the counters of the realms that existed before.
     pub fn keep_counters_of(&mut self, before: &Self) {
         for (key, realm) in &mut self.by_key {
             if let Some(before) = before.get(key) {
@@ -236,19 +234,19 @@ impl Realms {
         }
     }
 
-    /// How many there are.
+    /// The number of realms.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether nobody may query.
+    /// True if there are no realms.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
 
-    /// Believes `request` when a realm of ours signed it, just now, from where it may, for an app
-    /// of its own. The signature is judged first: only who holds the secret learns anything more.
-    /// `from` is asked only for a realm that is bound to networks.
+    /// Verifies `request`: signed by one of our realms, recently, from an allowed address, for an
+    /// allowed app. The signature is checked first, so that only the holder of the secret learns
+    /// more. `from` is called only for a realm with `networks`.
     pub fn verify<'a>(
         &self,
         request: &SignedRequest<'a>,
@@ -265,8 +263,8 @@ impl Realms {
         }
     }
 
-    /// The realm that signed `request` just now, for a caller that checks [`Realm::may_ask`]
-    /// itself.
+    /// Returns the realm that signed `request` recently, for callers that check [`Realm::may_ask`]
+    /// themselves.
     pub fn signed<'a>(
         &self,
         request: &SignedRequest<'a>,
@@ -294,7 +292,8 @@ impl Realms {
         Ok((realm, VerifiedQuery(query)))
     }
 
-    /// The realm that signed the query. An unknown one costs the same work as a wrong signature.
+    /// Returns the realm that signed the query. An unknown realm takes as long as a wrong
+    /// signature.
     fn authenticate(
         &self,
         query: &SignedQuery<'_>,
@@ -338,8 +337,8 @@ impl Realms {
     }
 }
 
-/// `ts` in milliseconds, or in seconds when it has exactly ten digits: the original's page says the
-/// one and shows the other.
+/// Parses `ts`: milliseconds, or seconds if it has exactly ten digits. The original's page states
+/// the one and shows the other.
 fn parse_ts(text: &str) -> Option<UnixMillis> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -1,5 +1,5 @@
-//! All the wiring: from a proven `Config` to a running server and back to rest. Shared state is
-//! built once, here, outside the factory that each worker thread runs.
+//! Wires everything together: from a valid `Config` to a running server, and its shutdown. State
+//! shared by all workers is built here, once.
 
 use std::future::Future;
 use std::io;
@@ -39,38 +39,38 @@ mod openings;
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The chosen store cannot be opened.
+    /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The HTTPS client cannot be set up.
+    /// The HTTPS client could not be created.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The system's trusted roots cannot be used.
-    #[error("the trusted roots of this system cannot be read ({0}); install ca-certificates")]
+    /// The system's root certificates could not be loaded.
+    #[error("this system's root certificates cannot be read ({0}); install ca-certificates")]
     Tls(io::Error),
-    /// The address of the admin listener cannot be listened on.
+    /// The address of the admin listener could not be bound.
     #[error(
-        "cannot listen on {address}: {source}; choose another server.admin, or stop what listens there"
+        "cannot listen on {address}: {source}; choose another server.admin, or stop the program that uses it"
     )]
     BindAdmin {
         /// The address.
         address: String,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
-    /// The address cannot be listened on.
+    /// The address could not be bound.
     #[error(
-        "cannot listen on {address}: {source}; choose another server.port, or stop what listens there"
+        "cannot listen on {address}: {source}; choose another server.port, or stop the program that uses it"
     )]
     Bind {
         /// The address.
         address: String,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A server that listens and answers.
+/// A bound server.
 pub struct Server {
     address: SocketAddr,
     state: web::Data<AppState>,
@@ -83,23 +83,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store, starts the keeper and listens. Must be called on a multi-threaded tokio
-    /// runtime: it does the keeper's work, while the workers that answer requests have runtimes of
-    /// their own.
+    /// Opens the store, starts the keeper and binds the address. Must be called on a multi-threaded
+    /// tokio runtime, which runs the keeper; the workers that answer requests have their own
+    /// runtimes.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         Self::bind_with(config, Clock::system(), None, LostLines::default()).await
     }
 
-    /// As [`Server::bind`], by a clock of the caller's, with the demo's pages if there is to be a
-    /// demo, and with the counter of the log lines that were lost.
+    /// Like [`Server::bind`], with a given clock, the demo's pages if `demo` is set, and the counter of
+    /// lost log lines.
     pub async fn bind_with(
         config: Config,
         clock: Clock,
         demo: Option<Demo>,
         lost_lines: LostLines,
     ) -> Result<Self, StartError> {
-        // A second installation fails and changes nothing, which is what a second server in one
-        // process wants.
+        // A second installation fails without changing anything, which is fine for a second server
+        // in one process.
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -142,7 +142,7 @@ impl Server {
                 config.wechat.timeout,
             )
         };
-        // Two, because whoever asks /token may have all of the first and none of WeCom's.
+        // Kept apart, because a caller of `/token` may read all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);
         let ahead = sources
@@ -255,23 +255,24 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the port that the system chose when the configured one was 0.
+    /// The bound address, with the actual port if the configured one was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin listener is, if there is one.
+    /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// A handle that applies new settings to the running server.
+    /// Returns a handle that applies new settings to the running server.
     pub fn reloader(&self) -> Reloader {
         Reloader(self.state.clone())
     }
 
-    /// Serves until `shutdown` is ready, then stops: no new connections, what runs ends within the
-    /// grace, the store is flushed. An error means that the server ended by itself.
+    /// Serves until `shutdown` completes. Then it accepts no more connections, waits for running
+    /// requests within the grace period and flushes the store. Returns an error if the server
+    /// stopped without `shutdown`.
     pub async fn run_until(mut self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let ended = tokio::select! {
             () = shutdown => None,
@@ -286,11 +287,13 @@ impl Server {
             None => {
                 tracing::info!(grace = %humantime::format_duration(self.grace), "stopping");
                 let admin = self.admin.as_ref().map(|admin| admin.handle.stop(true));
-                // actix counts whole seconds and looks once in each; the grace is ours to keep.
+                // actix rounds its timeout to whole seconds, so the grace period is enforced here.
                 let stopping = join(self.handle.stop(true), OptionFuture::from(admin));
                 if tokio::time::timeout(self.grace, stopping).await.is_err() {
-                    tracing::warn!("stopped before every request had ended");
-                    // Dropped, they close what is left.
+                    tracing::warn!(
+                        "shutdown grace period over; stopping although requests are still running"
+                    );
+                    // Dropping the servers closes the remaining connections.
                     self.http.abort();
                 }
                 Ok(())
@@ -320,7 +323,7 @@ impl Server {
     }
 }
 
-/// `bind` and `port` as one text; a bare IPv6 address gets its brackets.
+/// Formats `bind` and `port` as an address, with brackets around an IPv6 address.
 fn wanted_address(bind: &str, port: u16) -> String {
     if bind.contains(':') && !bind.starts_with('[') {
         format!("[{bind}]:{port}")
@@ -329,13 +332,13 @@ fn wanted_address(bind: &str, port: u16) -> String {
     }
 }
 
-/// The name by which persons know this instance: its machine and its port.
+/// The display name of this instance: its machine and its port.
 fn instance_name(port: u16) -> String {
     let machine = rustix::system::uname();
     format!("{}:{port}", machine.nodename().to_string_lossy())
 }
 
-/// What the registry takes from the settings, and the rest of them.
+/// Splits off what the registry needs from the settings.
 fn configured(mut config: Config) -> (Configured, Config) {
     let (accounts, messages) = (
         std::mem::take(&mut config.accounts),
@@ -353,12 +356,12 @@ fn configured(mut config: Config) -> (Configured, Config) {
 }
 
 /// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's
-/// keys, cors and login. Nothing is dropped, neither a request nor a credential.
+/// keys, cors and login. No request and no credential is lost.
 #[derive(Clone)]
 pub struct Reloader(web::Data<AppState>);
 
 impl Reloader {
-    /// Takes over what may change while running.
+    /// Applies the settings that may change at runtime.
     pub fn apply(&self, config: Config) {
         let access = http::access(&config);
         let (configured, config) = configured(config);
@@ -381,7 +384,7 @@ impl Reloader {
         counters.note(kind, None, None);
     }
 
-    /// How many accounts are served now.
+    /// The number of accounts.
     pub fn accounts(&self) -> usize {
         self.0.keeper.app_ids().len()
     }

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_door_that_cannot_be_opened_is_complained_of_once_a_minute_and_everything_else_each_time() {
+    fn accept_errors_are_logged_once_a_minute() {
         let paper = Paper::default();
         let writer = paper.clone();
         let subscriber =

@@ -17,9 +17,9 @@ Examples:
   JSDKD__CACHE__SQL=mysql://user:password@host/wetoken jsdkd install
                                              of that database
 
-It creates missing tables, widens columns that are too short for WeChat's values, and removes nothing. It may be
-run any number of times. The database must exist, and its user needs CREATE and ALTER for this command. A SQLite
-file is created.";
+It creates missing tables, widens columns that are too short for WeChat's values, and removes nothing.
+It can be repeated. The database must exist, and its user needs CREATE and ALTER for this command.
+A SQLite file is created.";
 
 /// Arguments of `install`.
 #[derive(clap::Args)]

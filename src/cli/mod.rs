@@ -41,9 +41,9 @@ Examples:
   jsdkd install                              create the tables of a SQL cache
   jsdkd import wechat-server.db              print a jsdkd.json made of another server's settings
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
-                                             ask a running server for the access_token
+                                             query the access_token of a running server
   jsdkd realm new shop --app wx0123456789abcdef
-                                             a secret for a program that calls WeChat through us
+                                             create a secret for a program that uses the gateway
   jsdkd sign --ticket T --url https://example.com/
                                              print a signature to compare with WeChat's debugging page;
                                              with --explain, name the mistake behind another one
@@ -78,7 +78,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the fake WeChat API, for your own tests.
     Sandbox(sandbox::Arguments),
-    /// Make a realm: a fresh secret, and the lines to paste into the settings.
+    /// Create a realm: a fresh secret, and the lines to paste into the settings.
     #[command(subcommand)]
     Realm(realm::Command),
     /// Fetch a credential from a running server with a signed realm query, and print it.
@@ -160,7 +160,7 @@ impl Stop {
         })
     }
 
-    /// Resolves when the process is asked to stop.
+    /// Resolves when the process receives a stop signal.
     async fn asked(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::settings::Environment;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use sandbox::{self, Push, PushAnswer, PushMode, Pushed};
+use sandbox::{self, MessageBuilder, Push, PushAnswer, PushMode};
 use secrecy::SecretString;
 use url::Url;
 use wechat::account::AppId;
@@ -164,7 +164,7 @@ fn prepared(arguments: &Arguments, app_id: &str) -> anyhow::Result<Push> {
     })
 }
 
-fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
+fn message(arguments: &Arguments) -> anyhow::Result<MessageBuilder> {
     const MEDIA: &str = "sandbox-media-id";
     const THUMB: &str = "sandbox-thumb-media-id";
     let kind = arguments
@@ -172,14 +172,14 @@ fn message(arguments: &Arguments) -> anyhow::Result<Pushed> {
         .context("no kind of message; give one with --push")?;
     misplaced(arguments, kind)?;
     let message = match kind {
-        Kind::Text => Pushed::text(arguments.content.as_deref().unwrap_or("Hello")),
-        Kind::Image => Pushed::image(MEDIA),
-        Kind::Voice => Pushed::voice(MEDIA),
-        Kind::Video => Pushed::video(MEDIA, THUMB),
-        Kind::ShortVideo => Pushed::short_video(MEDIA, THUMB),
-        Kind::Location => Pushed::location(23.134521, 113.358803, "广州市天河区"),
-        Kind::Link => Pushed::link("A link", "Where it leads", "https://www.example.com/"),
-        Kind::Event => Pushed::event(
+        Kind::Text => MessageBuilder::text(arguments.content.as_deref().unwrap_or("Hello")),
+        Kind::Image => MessageBuilder::image(MEDIA),
+        Kind::Voice => MessageBuilder::voice(MEDIA),
+        Kind::Video => MessageBuilder::video(MEDIA, THUMB),
+        Kind::ShortVideo => MessageBuilder::short_video(MEDIA, THUMB),
+        Kind::Location => MessageBuilder::location(23.134521, 113.358803, "广州市天河区"),
+        Kind::Link => MessageBuilder::link("A link", "Where it leads", "https://www.example.com/"),
+        Kind::Event => MessageBuilder::event(
             arguments
                 .event
                 .as_deref()
@@ -232,9 +232,9 @@ fn misplaced(arguments: &Arguments, kind: Kind) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn raw(file: &Path) -> anyhow::Result<Pushed> {
+fn raw(file: &Path) -> anyhow::Result<MessageBuilder> {
     std::fs::read_to_string(file)
-        .map(Pushed::xml)
+        .map(MessageBuilder::xml)
         .with_context(|| format!("cannot read {}", file.display()))
 }
 
@@ -250,10 +250,10 @@ fn tell(answer: &PushAnswer) {
         answer.took.as_millis(),
         shown(&answer.body)
     );
-    match (&answer.trouble, &answer.reply) {
-        (Some(trouble), _) => {
+    match (&answer.fault, &answer.reply) {
+        (Some(fault), _) => {
             println!(
-                "WeChat does not take it: {trouble}.\nThe user sees: {}",
+                "WeChat does not take it: {fault}.\nThe user sees: {}",
                 answer.user_sees().unwrap_or_default()
             );
         }

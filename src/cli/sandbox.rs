@@ -17,10 +17,11 @@ use super::push;
 #[derive(clap::Args)]
 #[command(
     after_help = "Point jsdkd at it with wechat: { api: \"http://127.0.0.1:3031\" }, or any SDK by its API host.\n\
-    Logins: open /connect/oauth2/authorize?... in a browser and choose who visits, or POST /sandbox/visit from a program;\n\
-    POST /sandbox/visitors makes followers. Even snsapi_base shows the page, unless POST /sandbox/tuning says {\"silent\":true}.\n\
-    Messages that accounts send to people: GET /sandbox/messages?appid=wx....\n\
-    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance; each explains its parameters if they are wrong.\n\n\
+    Logins: open /connect/oauth2/authorize?... in a browser and choose a visitor, or POST /sandbox/visit.\n\
+    Followers: POST /sandbox/visitors. snsapi_base shows the page too, unless POST /sandbox/tuning sets {\"silent\":true}.\n\
+    Sent messages: GET /sandbox/messages?appid=wx....\n\
+    Faults, time and state: GET /sandbox/state, POST /sandbox/faults, POST /sandbox/advance.\n\
+    Invalid parameters are answered with the valid ones.\n\n\
     Examples:\n  \
       jsdkd sandbox --app wx0123456789abcdef:SECRET --port 3031\n  \
       export JSDKD_TOKEN=...   # and JSDKD_AES_KEY=... if messages are encrypted\n  \

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_that_hangs_in_the_system_delays_no_stop() {
+    fn a_hanging_read_delays_no_stop() {
         let runtime = crate::cli::runtime().expect("a runtime");
         let stopped = runtime.block_on(async {
             let hung = aside(|| {

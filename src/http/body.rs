@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_is_a_bad_request() {
+    async fn an_incomplete_body_is_a_bad_request() {
         let req = TestRequest::default().to_http_request();
         for before in [vec![], vec![Ok(Bytes::from_static(b"{"))]] {
             let pieces = before

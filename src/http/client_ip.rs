@@ -1,6 +1,6 @@
 //! The client's IP address behind proxies. Forwarded headers count only from trusted proxies; the
 //! client is the rightmost address that is not a trusted proxy, because the client itself can write
-//! whatever stands further left.
+//! everything further left.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_in_place_of_an_address_hides_the_rest() {
+    fn a_word_instead_of_an_address_hides_the_rest() {
         check(
             "10.0.0.1",
             &[(FOR, "1.1.1.1, unknown, 10.0.0.2")],

@@ -222,7 +222,7 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
                 continue;
             }
             if plain == "url" {
-                // The last one counts, as it does for whoever reads the answer.
+                // The last one wins, as in a JSON parser.
                 url = Some(value);
             }
             echo.push_str(name.get());
@@ -234,8 +234,8 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
     }
 }
 
-/// A field's name without quotes and escapes. A name that cannot be unescaped is none of ours, so
-/// it is returned as it is.
+/// A field's name without quotes and escapes. A name that cannot be unescaped is not one of ours
+/// and is returned as it is.
 fn plain_name(raw: &RawValue) -> Cow<'_, str> {
     let name = raw.get().trim_matches('"');
     if !name.contains('\\') {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_passes_through_but_cannot_be_signed() {
+    fn half_a_surrogate_pair_is_echoed_but_not_signed() {
         let body = r#"{"\ud800":"\udfff","\ud83d\ude00":1}"#;
         assert_eq!(
             read(body),

@@ -74,7 +74,7 @@ pub enum ApiError {
     )]
     Unauthorized,
     /// The signature is right, but its time is too far from ours.
-    #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign anew", now.0)]
+    #[error("ts is more than 5 minutes away from this server's clock, which shows {} ms; set the caller's clock, or sign again", now.0)]
     TimestampOutOfRange {
         /// The time here.
         now: UnixMillis,
@@ -89,7 +89,7 @@ pub enum ApiError {
     #[error("{}; {}", .0, .0.cure())]
     RealmNotAllowed(RealmError),
     /// The realm's last day is over.
-    #[error("this realm's last day is over; set a later one as its until in the settings")]
+    #[error("this realm has expired; set a later one as its until in the settings")]
     RealmOver,
     /// The `Origin` is not in `cors`.
     #[error("this origin is not let in; add its host to cors in the settings")]
@@ -122,7 +122,7 @@ pub enum ApiError {
     UnknownLogin,
     /// The login waits for its scan.
     #[error(
-        "nobody has scanned this login's QR code yet; ask again, with wait=25s to be told at once"
+        "nobody has scanned this login's QR code yet; ask again, with wait=25s to get the answer as soon as somebody does"
     )]
     NotScannedYet,
     /// The person who scanned said no.

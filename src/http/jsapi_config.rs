@@ -44,7 +44,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     .await
 }
 
-/// The account in the path; `None` if it is a corp of WeCom's, for which the store is not asked.
+/// The account in the path; `None` if it is a WeCom corp, which is not in the store.
 async fn account(call: &Call<'_>) -> Result<Option<Arc<AccountCredentials>>, ApiError> {
     let (state, app_id) = (call.state, call.app_id());
     match state.keeper.credentials(app_id) {

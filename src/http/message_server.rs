@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::headers::{NO_STORE, TEXT};
 use super::params::Params;
 use super::route::Call;
-use super::{body, pushed_app};
+use super::{body, push_account};
 use crate::counters::PushOutcome;
 use crate::message::{self, Answer, Delivery, Push, PushFault};
 use credentials::keeper::AccountCredentials;
@@ -44,7 +44,7 @@ where
     };
     let refused = |fault: PushFault| {
         count(PushOutcome::Refused);
-        pushed_app::log_fault(state, req, &account.app_id, &fault);
+        push_account::log_fault(state, req, &account.app_id, &fault);
         ApiError::BadPushSignature
     };
     // WeChat sends no body that is too large or never ends, so it is refused like a wrong
@@ -136,7 +136,7 @@ pub(super) fn check(
         }
     };
     if let Some(fault) = fault {
-        pushed_app::log_fault(call.state, call.req, &credentials.account.app_id, &fault);
+        push_account::log_fault(call.state, call.req, &credentials.account.app_id, &fault);
         return Err(ApiError::BadPushSignature);
     }
     let echo = value("echostr")?.to_owned();

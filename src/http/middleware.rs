@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_stays_a_page_and_a_foreign_error_gets_the_envelope() {
+    fn only_foreign_errors_get_the_envelope() {
         let page = through(visitor(
             &TestRequest::default().to_http_request(),
             Page::Taken { site: "a" },

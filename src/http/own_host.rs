@@ -104,7 +104,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A name such as `localhost` or a container's, which nobody can register in the DNS.
+/// A name such as `localhost` or a container's, which cannot be registered in the DNS.
 fn is_single_label(name: &str) -> bool {
     !name.is_empty()
         && name

@@ -40,7 +40,7 @@ pub(super) enum Page<'a> {
     /// The visitor answered no to [`Page::Confirm`].
     Declined,
     /// The link is unknown, used, too old, or another browser's.
-    Expired(WayOn<'a>),
+    Expired(PageLinks<'a>),
     /// The visitor refused in WeChat.
     Refused { again: Option<&'a str> },
     /// Somebody else has used this QR code, which `site` shows.
@@ -48,8 +48,8 @@ pub(super) enum Page<'a> {
     /// A snapshot visit (快照页), where WeChat does not give the real identity.
     Snapshot { again: Option<&'a str> },
     /// WeChat or the store fails; `reference` is the request id in the log.
-    Trouble {
-        status: Trouble,
+    Error {
+        status: ErrorStatus,
         again: Option<&'a str>,
         reference: &'a str,
     },
@@ -57,7 +57,7 @@ pub(super) enum Page<'a> {
 
 /// Where a page sends the visitor: the first of these that is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct WayOn<'a> {
+pub(super) struct PageLinks<'a> {
     /// Where the login starts again.
     pub(super) again: Option<&'a str>,
     /// The site that the login was for.
@@ -68,7 +68,7 @@ pub(super) struct WayOn<'a> {
 
 /// The kind of failure, as a status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Trouble {
+pub(super) enum ErrorStatus {
     /// 502: WeChat refused, or its answer is unreadable.
     Upstream,
     /// 429: too many logins from the visitor's network.
@@ -105,19 +105,19 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
         Failure::BadCode => {
             return visitor(
                 req,
-                Page::Expired(WayOn {
+                Page::Expired(PageLinks {
                     again,
-                    ..WayOn::default()
+                    ..PageLinks::default()
                 }),
             );
         }
         Failure::Snapshot => return visitor(req, Page::Snapshot { again }),
-        Failure::Upstream => Trouble::Upstream,
-        Failure::TimedOut => Trouble::Slow,
+        Failure::Upstream => ErrorStatus::Upstream,
+        Failure::TimedOut => ErrorStatus::Slow,
     };
     visitor(
         req,
-        Page::Trouble {
+        Page::Error {
             status,
             again,
             reference: &request_id(req),
@@ -127,7 +127,7 @@ pub(super) fn failed(req: &HttpRequest, failure: Failure, again: Option<&str>) -
 
 /// The page for a visitor who cannot be served now. The cause goes to the log; `again` is the
 /// address to retry.
-pub(super) fn trouble_here(
+pub(super) fn internal_failure(
     req: &HttpRequest,
     state: &AppState,
     error: &LoginError,
@@ -135,13 +135,13 @@ pub(super) fn trouble_here(
 ) -> HttpResponse {
     let reference = request_id(req);
     let status = if matches!(error, LoginError::TooMany { .. }) {
-        Trouble::TooMany
+        ErrorStatus::TooMany
     } else {
-        Trouble::Here
+        ErrorStatus::Here
     };
     // Anybody can cause this, so the lines are limited; too many logins are logged by the login's
     // own limits.
-    if status == Trouble::Here
+    if status == ErrorStatus::Here
         && let Some(unlogged) = state.log_limit.admit("visitor not served")
     {
         let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
@@ -149,7 +149,7 @@ pub(super) fn trouble_here(
     }
     visitor(
         req,
-        Page::Trouble {
+        Page::Error {
             status,
             again,
             reference: &reference,
@@ -161,8 +161,8 @@ pub(super) fn trouble_here(
 pub(super) fn overloaded(req: &HttpRequest, again: Option<&str>) -> HttpResponse {
     visitor(
         req,
-        Page::Trouble {
-            status: Trouble::Here,
+        Page::Error {
+            status: ErrorStatus::Here,
             again,
             reference: &request_id(req),
         },
@@ -184,49 +184,49 @@ impl Page<'_> {
             Self::Done | Self::Confirm { .. } | Self::Declined => StatusCode::OK,
             Self::Expired(_) | Self::Refused { .. } | Self::Taken { .. } => StatusCode::BAD_REQUEST,
             Self::Snapshot { .. } => StatusCode::FORBIDDEN,
-            Self::Trouble { status, .. } => match status {
-                Trouble::Upstream => StatusCode::BAD_GATEWAY,
-                Trouble::TooMany => StatusCode::TOO_MANY_REQUESTS,
-                Trouble::Here => StatusCode::SERVICE_UNAVAILABLE,
-                Trouble::Slow => StatusCode::GATEWAY_TIMEOUT,
+            Self::Error { status, .. } => match status {
+                ErrorStatus::Upstream => StatusCode::BAD_GATEWAY,
+                ErrorStatus::TooMany => StatusCode::TOO_MANY_REQUESTS,
+                ErrorStatus::Here => StatusCode::SERVICE_UNAVAILABLE,
+                ErrorStatus::Slow => StatusCode::GATEWAY_TIMEOUT,
             },
         }
     }
 
     fn html(&self, zh: bool) -> String {
         let sheet = match *self {
-            Self::Done => Sheet::Done { zh },
+            Self::Done => PageTemplate::Done { zh },
             Self::Confirm {
                 site,
                 action,
                 token,
                 login,
-            } => Sheet::Confirm {
+            } => PageTemplate::Confirm {
                 zh,
                 site,
                 action,
                 token,
                 login,
             },
-            Self::Declined => Sheet::Declined { zh },
-            Self::Expired(WayOn { again, site, host }) => Sheet::Expired {
+            Self::Declined => PageTemplate::Declined { zh },
+            Self::Expired(PageLinks { again, site, host }) => PageTemplate::Expired {
                 zh,
                 again: followable(again),
                 site: site.map(Url::as_str),
                 name: site.and_then(Url::host_str).unwrap_or(host),
             },
-            Self::Refused { again } => Sheet::Refused {
+            Self::Refused { again } => PageTemplate::Refused {
                 zh,
                 again: followable(again),
             },
-            Self::Taken { site } => Sheet::Taken { zh, site },
-            Self::Snapshot { again } => Sheet::Snapshot {
+            Self::Taken { site } => PageTemplate::Taken { zh, site },
+            Self::Snapshot { again } => PageTemplate::Snapshot {
                 zh,
                 again: followable(again),
             },
-            Self::Trouble {
+            Self::Error {
                 again, reference, ..
-            } => Sheet::Trouble {
+            } => PageTemplate::Error {
                 zh,
                 again: followable(again),
                 reference,
@@ -240,7 +240,7 @@ impl Page<'_> {
 
 /// The templates with their values.
 #[derive(Template)]
-enum Sheet<'a> {
+enum PageTemplate<'a> {
     #[template(path = "done.html")]
     Done { zh: bool },
     #[template(path = "confirm.html")]
@@ -267,7 +267,7 @@ enum Sheet<'a> {
     #[template(path = "snapshot.html")]
     Snapshot { zh: bool, again: Option<&'a str> },
     #[template(path = "trouble.html")]
-    Trouble {
+    Error {
         zh: bool,
         again: Option<&'a str>,
         reference: &'a str,
@@ -311,10 +311,10 @@ mod tests {
 
     const AGAIN: Option<&str> = Some("/oauth/wx1?redirect=https%3A%2F%2Fa.example&state=1");
 
-    fn again<'a>(again: &'a str) -> WayOn<'a> {
-        WayOn {
+    fn again<'a>(again: &'a str) -> PageLinks<'a> {
+        PageLinks {
             again: Some(again),
-            ..WayOn::default()
+            ..PageLinks::default()
         }
     }
 
@@ -329,21 +329,21 @@ mod tests {
                 login: "u-1",
             },
             Page::Declined,
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 again,
-                ..WayOn::default()
+                ..PageLinks::default()
             }),
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 host: "wx.example.com",
-                ..WayOn::default()
+                ..PageLinks::default()
             }),
             Page::Refused { again },
             Page::Taken {
                 site: "https://shop.example.com",
             },
             Page::Snapshot { again },
-            Page::Trouble {
-                status: Trouble::Here,
+            Page::Error {
+                status: ErrorStatus::Here,
                 again,
                 reference: "r-1",
             },
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_there_in_both_languages() {
+    fn every_page_exists_in_both_languages() {
         for page in every_page() {
             let (zh, en) = (page.html(true), page.html(false));
             let words = |html: &str| html.split("<main>").nth(1).expect("a main part").to_owned();
@@ -408,17 +408,17 @@ mod tests {
                 token: evil,
                 login: evil,
             },
-            Page::Trouble {
-                status: Trouble::Slow,
+            Page::Error {
+                status: ErrorStatus::Slow,
                 again,
                 reference: evil,
             },
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 again,
                 site: None,
                 host: evil,
             }),
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 again: None,
                 site: None,
                 host: evil,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_to_a_web_address_or_is_left_out() {
+    fn only_links_to_web_addresses_are_shown() {
         for good in [
             "/oauth/wx1?redirect=a",
             "https://shop.example.com/",
@@ -489,14 +489,14 @@ mod tests {
             }
         };
         for page in [
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 site: Some(&site),
                 ..again("/a")
             }),
             Page::Refused { again: Some("/a") },
             Page::Snapshot { again: Some("/a") },
-            Page::Trouble {
-                status: Trouble::Here,
+            Page::Error {
+                status: ErrorStatus::Here,
                 again: Some("/a"),
                 reference: "r",
             },
@@ -504,24 +504,24 @@ mod tests {
             button(page, "/a");
         }
         button(
-            Page::Expired(WayOn {
+            Page::Expired(PageLinks {
                 site: Some(&site),
-                ..WayOn::default()
+                ..PageLinks::default()
             }),
             site.as_str(),
         );
         for (page, name) in [
             (
-                Page::Expired(WayOn {
+                Page::Expired(PageLinks {
                     site: Some(&site),
-                    ..WayOn::default()
+                    ..PageLinks::default()
                 }),
                 "shop.example.com",
             ),
             (
-                Page::Expired(WayOn {
+                Page::Expired(PageLinks {
                     host: "wx.example.com",
-                    ..WayOn::default()
+                    ..PageLinks::default()
                 }),
                 "wx.example.com",
             ),
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_carries_what_it_was_given_and_asks_yes_or_no() {
+    fn the_form_has_its_values_and_two_buttons() {
         let page = Page::Confirm {
             site: "商店.example",
             action: "/login/confirm",
@@ -626,14 +626,14 @@ mod tests {
             );
         }
         for (status, number) in [
-            (Trouble::Upstream, 502),
-            (Trouble::Slow, 504),
-            (Trouble::TooMany, 429),
+            (ErrorStatus::Upstream, 502),
+            (ErrorStatus::Slow, 504),
+            (ErrorStatus::TooMany, 429),
         ] {
             assert_eq!(
                 visitor(
                     &req,
-                    Page::Trouble {
+                    Page::Error {
                         status,
                         again: None,
                         reference: "r"

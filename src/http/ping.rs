@@ -1,4 +1,4 @@
-//! `GET /ping`: a health check that also tells the time here.
+//! `GET /ping`: a health check that returns the server's time.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;

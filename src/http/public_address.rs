@@ -17,7 +17,7 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A DNS name has at most 253 characters, and our addresses must fit into a QR code.
-const LONGEST_HOST: usize = 253;
+const MAX_HOST_LEN: usize = 253;
 
 /// This server's address in the caller's browser. The path ends in `/`, so that `join` extends it.
 pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError> {
@@ -33,8 +33,8 @@ pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError>
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let host = host.or_else(|| req.uri().authority().map(|authority| authority.as_str()));
-    let (url, is_corrected) =
-        as_said(req.headers(), trusted, host).ok_or(ApiError::Other(StatusCode::BAD_REQUEST))?;
+    let (url, is_corrected) = from_header(req.headers(), trusted, host)
+        .ok_or(ApiError::Other(StatusCode::BAD_REQUEST))?;
     if is_corrected && !state.address_warned.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             host,
@@ -46,11 +46,11 @@ pub(super) fn base(req: &HttpRequest, state: &AppState) -> Result<Url, ApiError>
 }
 
 /// The address, and whether the headers contradict each other about the port.
-fn as_said(headers: &HeaderMap, trusted: bool, own_host: Option<&str>) -> Option<(Url, bool)> {
+fn from_header(headers: &HeaderMap, trusted: bool, own_host: Option<&str>) -> Option<(Url, bool)> {
     let said = if trusted {
         forwarded(headers)
     } else {
-        Said::default()
+        ForwardedAddress::default()
     };
     let (name, stated) = split(said.host.as_deref().or(own_host)?)?;
     let is_https = match &said.proto {
@@ -88,14 +88,14 @@ fn as_said(headers: &HeaderMap, trusted: bool, own_host: Option<&str>) -> Option
         && url.username().is_empty();
     let short = url
         .host_str()
-        .is_some_and(|host| host.len() <= LONGEST_HOST);
+        .is_some_and(|host| host.len() <= MAX_HOST_LEN);
     (plain && short && url.password().is_none() && !name.contains(['/', '\\', '@']))
         .then_some((url, is_corrected))
 }
 
 /// What trusted proxies report about our address.
 #[derive(Default)]
-struct Said {
+struct ForwardedAddress {
     proto: Option<String>,
     host: Option<String>,
     port: Option<u16>,
@@ -104,7 +104,7 @@ struct Said {
 /// Scheme, host and port from the nearest proxy, which wrote last. `Forwarded` counts only if the
 /// other headers have neither scheme nor host: a proxy that writes those forwards the client's own
 /// `Forwarded` unchanged.
-fn forwarded(headers: &HeaderMap) -> Said {
+fn forwarded(headers: &HeaderMap) -> ForwardedAddress {
     let last = |name: HeaderName| {
         let value = headers.get_all(name).last()?.to_str().ok()?;
         value
@@ -118,7 +118,7 @@ fn forwarded(headers: &HeaderMap) -> Said {
         .filter(|port| *port > 0);
     let (proto, host) = (last(X_FORWARDED_PROTO), last(X_FORWARDED_HOST));
     if proto.is_some() || host.is_some() {
-        return Said { proto, host, port };
+        return ForwardedAddress { proto, host, port };
     }
     let element = last(header::FORWARDED).unwrap_or_default();
     let pair = |wanted: &str| {
@@ -127,7 +127,7 @@ fn forwarded(headers: &HeaderMap) -> Said {
             .find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))
             .map(|(_, value)| value.trim().trim_matches('"').to_owned())
     };
-    Said {
+    ForwardedAddress {
         proto: pair("proto"),
         host: pair("host"),
         port,
@@ -174,7 +174,7 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        let said = as_said(&map, trusted, Some(own_host));
+        let said = from_header(&map, trusted, Some(own_host));
         assert_eq!(
             said.as_ref().map(|(url, _)| url.as_str()),
             base,
@@ -199,7 +199,7 @@ mod tests {
             )
         });
         assert_eq!(
-            as_said(&map, true, Some(own_host)).map(|(_, corrected)| corrected),
+            from_header(&map, true, Some(own_host)).map(|(_, corrected)| corrected),
             Some(is_corrected),
             "{headers:?}"
         );

@@ -13,7 +13,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The most pairs of account and kind that are remembered. Further pairs are not logged until old
 /// ones expire.
-const MOST: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// Which faults were logged recently, by account and kind. All unknown accounts share one entry.
 pub(super) struct PushFaultLog {
@@ -34,8 +34,8 @@ impl PushFaultLog {
         }
     }
 
-    /// `Some` if a fault of this kind is to be logged now: how many were left out since the last
-    /// line. `has_room` is asked only if a line is due.
+    /// Returns `Some` if a fault of this kind is to be logged now, with the number left out since
+    /// the last line. Calls `has_room` only if a line is due.
     pub(super) fn admit(
         &self,
         app_id: Option<&AppId>,
@@ -53,10 +53,10 @@ impl PushFaultLog {
             last.at = now;
             return Some(std::mem::take(&mut last.unlogged));
         }
-        if logged.len() >= MOST {
+        if logged.len() >= MAX_ENTRIES {
             logged.retain(|_, last| last.at.until(now) < LOG_INTERVAL);
         }
-        if logged.len() >= MOST || !has_room() {
+        if logged.len() >= MAX_ENTRIES || !has_room() {
             return None;
         }
         logged.insert(
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accounts_faults_of_one_kind_are_logged_once_a_minute() {
+    fn each_kind_of_fault_is_logged_once_a_minute() {
         let clock = Clock::manual(UnixMillis(0));
         let faults = PushFaultLog::new(clock.clone());
         let logged = |app_id: usize, kind| faults.admit(Some(&app(app_id)), kind, || true);
@@ -101,17 +101,17 @@ mod tests {
     fn memory_is_bounded_and_entries_expire() {
         let clock = Clock::manual(UnixMillis(0));
         let faults = PushFaultLog::new(clock.clone());
-        let logged = (0..MOST + 100)
+        let logged = (0..MAX_ENTRIES + 100)
             .filter(|number| {
                 faults
                     .admit(Some(&app(*number)), "clear", || true)
                     .is_some()
             })
             .count();
-        assert_eq!(logged, MOST);
+        assert_eq!(logged, MAX_ENTRIES);
         clock.advance(LOG_INTERVAL);
         assert_eq!(
-            faults.admit(Some(&app(MOST + 100)), "clear", || true),
+            faults.admit(Some(&app(MAX_ENTRIES + 100)), "clear", || true),
             Some(0)
         );
         assert_eq!(faults.logged.lock().expect("nobody panics").len(), 1);

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_second_decoding_turns_plus_into_a_space() {
+    fn plus_becomes_a_space_in_the_second_decoding() {
         for (raw, once, twice) in [
             ("hello", "hello", "hello"),
             ("a+b", "a+b", "a b"),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_word_true_asks_for_the_second_decoding() {
+    fn only_true_enables_the_second_decoding() {
         for (query, twice) in [
             ("unescape=true", true),
             ("a=b&unescape=true", true),
@@ -253,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_comes_back_from_its_address(original in ".+") {
+        fn a_text_is_decoded_from_its_url(original in ".+") {
             let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
             prop_assert_eq!(&text(&encode(&original), false).expect("well encoded"), &original);
             let form: String = form_urlencoded::byte_serialize(original.as_bytes()).collect();
@@ -261,7 +261,7 @@ mod tests {
         }
 
         #[test]
-        fn a_reader_finds_in_a_code_the_text_that_went_in(text in "[0-9]{0,40}[A-Z $%]{0,40}[a-z0-9]{0,40}|.{1,80}|[一-龥ぁ-ん]{1,60}") {
+        fn a_reader_reads_the_encoded_text(text in "[0-9]{0,40}[A-Z $%]{0,40}[a-z0-9]{0,40}|.{1,80}|[一-龥ぁ-ん]{1,60}") {
             let code = encode(&text).expect("a short text");
             let seen = rqrr::SimpleGrid::from_func(code.width(), |x, y| code[(x, y)] == Color::Dark);
             let (_, read) = rqrr::Grid::new(seen).decode().expect("a code that can be read");
@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn chinese_is_encoded_as_utf8_bytes() {
-        // Four bits for the mode, 4 = bytes, then eight for how many follow: three for each
-        // character, so that all stand in this mode.
+        // Four bits for the mode, 4 = bytes, then eight for the length: three bytes per character,
+        // so that all are in this mode.
         let content = content("微信登录").expect("a short text").into_bytes();
         assert_eq!(
             content[..3],
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_256_pixels_a_side_until_a_module_would_get_fewer_than_three() {
+    fn a_picture_has_256_pixels_or_three_per_module() {
         for (version, side) in [(1, 256), (15, 256), (16, 267), (40, 555)] {
             let code =
                 QrCode::with_version("1", Version::Normal(version), LEVEL).expect("one digit");

@@ -8,15 +8,15 @@ use super::error::ApiError;
 use super::headers::TEXT;
 use super::message_server::check;
 use super::params::Params;
-use super::pushed_app;
+use super::push_account;
 use super::route::Call;
 
 /// `GET /`: the check, if a proxy names the app and the request is signed.
 pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let params = Params::of(call.req);
-    match pushed_app::named_by_proxy(call.req) {
+    match push_account::named_by_proxy(call.req) {
         Some(app_id) if params.has("signature") => check(
-            &*pushed_app::find(call.req, call.state, app_id).await?,
+            &*push_account::find(call.req, call.state, app_id).await?,
             &params,
             &call,
         ),
@@ -27,7 +27,7 @@ pub(super) async fn root(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 /// `GET /wechat/{appid}` and `/wechat`: the check. An unsigned request gets a greeting, as from
 /// wechat-server.
 pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
-    let credentials = pushed_app::addressed(&call).await?;
+    let credentials = push_account::account_of(&call).await?;
     let params = Params::of(call.req);
     if !params.has("signature") {
         return Ok(HttpResponse::Ok()

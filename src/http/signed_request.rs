@@ -1,4 +1,4 @@
-//! Requests that a realm has signed: the signature is checked before anything is told, then the
+//! Requests that a realm has signed: the signature is checked before anything is revealed, then the
 //! account is looked up.
 
 use std::net::IpAddr;

@@ -93,8 +93,7 @@ pub struct Access {
     pub wecom: BTreeMap<AppId, WecomCorp>,
     /// The account for requests that name none: the first in the settings.
     pub first_app: Option<AppId>,
-    /// What the neighbours' routes need of the settings, one value of a type of its own for each.
-    /// See [`Access::neighbour`].
+    /// The neighbours' settings, each as its own type. See [`Access::neighbour`].
     pub(super) neighbours: Vec<Arc<dyn NeighbourSettings>>,
 }
 
@@ -154,7 +153,7 @@ pub struct Demo {
     pub realm_secret: String,
     /// The virtual AppSecret of the realm that calls through the gateway.
     pub virtual_secret: String,
-    /// The address of the sandbox that stands in for WeChat.
+    /// The address of the demo's sandbox.
     pub sandbox: String,
     /// The address at which a phone on the same network reaches this machine, if it can.
     pub phone: Option<IpAddr>,
@@ -191,8 +190,8 @@ impl AppState {
         }
     }
 
-    /// The account of `app_id`. Another instance may have created an unknown one a moment ago, so
-    /// the store is asked once.
+    /// Returns the account of `app_id`. Another instance may have created an unknown one a moment
+    /// ago, so the store is read once.
     pub(super) async fn account(&self, app_id: &str) -> Result<Arc<AccountCredentials>, ApiError> {
         match self.keeper.credentials(app_id) {
             Some(credentials) => Ok(credentials),

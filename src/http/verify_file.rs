@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_what_stands_between_prefix_and_ending() {
+    fn a_code_is_between_prefix_and_extension() {
         assert_eq!(
             code_of("MP_verify_dBGMo51NUVEVlQo5.txt"),
             Some("dBGMo51NUVEVlQo5")

@@ -13,7 +13,7 @@ use clock::UnixMillis;
 use wechat::signature::{fingerprint, random_id};
 
 /// Maximum number of codes exchanged per record.
-const MOST: usize = 10;
+const MAX_EXCHANGES: usize = 10;
 
 /// Maximum number of codes exchanged per client network and minute.
 const A_MINUTE: u32 = 600;
@@ -57,7 +57,7 @@ impl Begun {
 /// The outcome of an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Outcome {
-    /// The code logged nobody in.
+    /// The exchange failed.
     Failed(Failure),
     /// The code belongs to the user of this login.
     Theirs,
@@ -106,14 +106,14 @@ impl Exchanges {
             }) => Known::Concluded(*outcome),
             Some(exchange) if exchange.begun.is_lost(now) => Known::Lost,
             Some(_) => Known::UnderWay,
-            None if self.0.len() >= MOST => Known::TooMany,
+            None if self.0.len() >= MAX_EXCHANGES => Known::TooMany,
             None => Known::New,
         }
     }
 
     /// True if the record accepts no more codes and no exchange is in flight.
     pub(super) fn are_over(&self) -> bool {
-        self.0.len() >= MOST && self.0.iter().all(|exchange| exchange.outcome.is_some())
+        self.0.len() >= MAX_EXCHANGES && self.0.iter().all(|exchange| exchange.outcome.is_some())
     }
 
     pub(super) fn begin(&mut self, code: &str, now: UnixMillis) {
@@ -159,9 +159,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_takes_ten_codes_and_knows_what_came_of_each() {
+    fn a_record_holds_ten_codes_and_their_outcomes() {
         let (mut exchanges, now) = (Exchanges::default(), UnixMillis(1_000_000));
-        for number in 0..MOST {
+        for number in 0..MAX_EXCHANGES {
             let code = number.to_string();
             assert!(matches!(exchanges.about(&code, now), Known::New));
             exchanges.begin(&code, now);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_lost_its_process_is_not_waited_for() {
+    fn an_exchange_of_a_dead_process_is_not_awaited() {
         let (mut exchanges, begun) = (Exchanges::default(), UnixMillis(1_000_000));
         exchanges.begin("code", begun);
         assert!(matches!(

@@ -9,7 +9,7 @@ use crate::client_network::{ClientNetwork, Shares, levels};
 use clock::Clock;
 
 /// Maximum number of records begun in this process.
-const MOST: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// The share of them that one client network may hold.
 const NETWORK_SHARES: usize = 10;
@@ -17,7 +17,7 @@ const NETWORK_SHARES: usize = 10;
 /// A record, by its kind and its id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Key {
-    Trip(u128),
+    Redirect(u128),
     Scan(u128),
 }
 
@@ -28,7 +28,7 @@ impl Key {
     }
 
     pub(super) fn id(self) -> String {
-        let (Self::Trip(number) | Self::Scan(number)) = self;
+        let (Self::Redirect(number) | Self::Scan(number)) = self;
         format!("{number:032x}")
     }
 }
@@ -38,8 +38,8 @@ impl Key {
 pub(super) enum Room {
     /// The record is counted.
     Made,
-    /// First delete this record, the oldest unused one. It is marked as used, so that nobody else
-    /// picks it.
+    /// First delete this record, the oldest unused one. It is marked as used, so that no other
+    /// caller picks it.
     InsteadOf(Key),
     /// The limit is reached and every record is in use.
     None,
@@ -76,7 +76,7 @@ impl Limits {
         Self {
             live: Mutex::default(),
             clock,
-            most: MOST,
+            most: MAX_ENTRIES,
         }
     }
 
@@ -229,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_gives_its_oldest_unused_record_up() {
+    fn a_full_pool_evicts_its_oldest_unused_record() {
         let (limits, _) = limits();
         assert_eq!(fill(&limits, 0..100, None, HOUR), 100);
         limits.mark_used(Key::Scan(0));
         limits.settle(Key::Scan(1), HOUR);
-        let newcomer = Key::Trip(7);
+        let newcomer = Key::Redirect(7);
         for oldest in [2, 3] {
             assert_eq!(
                 limits.admit(newcomer, None, MINUTE),
@@ -245,18 +245,18 @@ mod tests {
         assert_eq!(limits.admit(newcomer, None, MINUTE), Room::Made);
         (4..100).for_each(|number| limits.mark_used(Key::Scan(number)));
         assert_eq!(
-            limits.admit(Key::Trip(8), None, MINUTE),
+            limits.admit(Key::Redirect(8), None, MINUTE),
             Room::InsteadOf(newcomer)
         );
         assert_eq!(
-            limits.admit(Key::Trip(8), None, MINUTE),
+            limits.admit(Key::Redirect(8), None, MINUTE),
             Room::None,
             "every record is in use"
         );
     }
 
     #[test]
-    fn a_network_has_a_tenth_and_a_site_twice_as_much() {
+    fn a_network_gets_a_tenth_and_a_site_twice_that() {
         let (limits, _) = limits();
         let hers = network("2001:db8:1:1::1");
         assert_eq!(
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_ended_make_room_and_leave_nothing() {
+    fn ended_records_make_room_and_leave_nothing() {
         let (limits, clock) = limits();
         assert_eq!(
             fill(&limits, 0..10, network("203.0.113.7"), MINUTE)

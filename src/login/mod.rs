@@ -1,9 +1,9 @@
-//! Logs visitors in, by a trip to WeChat and back (`trip`), by scanning a QR code (`scan`) or by a
-//! code from the account's chat (`codes`).
+//! Logs visitors in, by a redirect to WeChat and back (`redirect`, `callback`, `ticket`), by scanning
+//! a QR code (`scan`) or by a code from the account's chat (`codes`).
 //! Handles records, their expiry and their limits, but no HTTP, cookies or pages.
 //!
-//! Reading order: `departure`, `trip`, `scan` and its `picture`, then `records` (storage),
-//! `exchange` (code exchanges), `visitor` (user identification), `together` and `refusals`
+//! Reading order: `login_request`, `redirect`, `scan` and its `scan_id`, then `records` (storage),
+//! `exchange` (code exchanges), `visitor` (user identification), `single_flight` and `refusals`
 //! (deduplication), `waiting` (long polls) and `limits` (record limits).
 
 use std::future::Future;
@@ -19,59 +19,61 @@ use clock::{Clock, UnixMillis};
 use credentials::store::{Store, StoreError};
 use wechat::WechatClient;
 
+mod callback;
 mod codes;
-mod departure;
 mod exchange;
 mod limits;
-mod picture;
+mod login_request;
 mod records;
+mod redirect;
 mod refusals;
 mod scan;
-mod together;
-mod trip;
+mod scan_id;
+mod single_flight;
+mod ticket;
 mod visitor;
 mod waiting;
 
 use limits::{Key, Limits, Room};
 use records::Records;
 use refusals::Refusals;
-use together::Together;
+use single_flight::SingleFlights;
 use waiting::Waiting;
 
+pub use callback::{Callback, CallbackResult};
 pub use codes::{is_code, is_openid};
-pub use departure::{Departure, Mode};
-pub use picture::{Beginner, Opened};
+pub use login_request::{LoginRequest, Mode};
 pub use scan::{Polled, Scanned};
-pub use trip::{Arrived, Stop};
+pub use scan_id::{NewScan, Requester};
 pub use visitor::Failure;
 
 /// The lifetime of settled records and one-time tickets. WeChat's browser sometimes repeats a
 /// request.
-const SETTLED_LIFE: Duration = Duration::from_secs(60);
+const SETTLED_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The interval at which a second instance polls for the first one's result.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The retry delay for requests that exceed a limit.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Maximum number of new logins per client network within [`MINUTE`].
-const BEGUN_A_MINUTE: u32 = 600;
+const MAX_LOGINS_PER_MINUTE: u32 = 600;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many records in use are skipped before a new login is refused.
 const PASSED_OVER: usize = 8;
 
-/// Size of the caches of refused scans and arrivals. An arrival holds an address of up to 2 kB.
+/// Size of the caches of refused scans and callbacks. A callback holds an address of up to 2 kB.
 const SCANS_REFUSED: usize = 10_000;
-const ARRIVALS_REFUSED: usize = 1000;
+const MAX_REFUSED_CALLBACKS: usize = 1000;
 
 /// How many networks over a limit are cached, to skip counting them for a moment.
 const NETWORKS_REFUSED: usize = 10_000;
 
 /// How long a refused code is cached. It has expired by then. Source: 网页授权, code.
-const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+const CODE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// Why a login could not be attempted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -102,10 +104,10 @@ struct Inner {
     limits: Limits,
     waiting: Waiting,
     log_limit: LogLimit,
-    scans: Together<Scanned>,
-    arrivals: Together<Arrived>,
+    scans: SingleFlights<Scanned>,
+    callbacks: SingleFlights<CallbackResult>,
     refused_scans: Refusals<Scanned>,
-    refused_arrivals: Refusals<Arrived>,
+    refused_callbacks: Refusals<CallbackResult>,
     refused_networks: Refusals<()>,
 }
 
@@ -120,11 +122,15 @@ impl Logins {
             limits: Limits::new(clock.clone()),
             waiting: Waiting::default(),
             log_limit: LogLimit::new(clock.clone()),
-            scans: Together::default(),
-            arrivals: Together::default(),
-            refused_scans: Refusals::new(clock.clone(), SCANS_REFUSED, CODE_LIFE),
-            refused_arrivals: Refusals::new(clock.clone(), ARRIVALS_REFUSED, SETTLED_LIFE),
-            refused_networks: Refusals::new(clock.clone(), NETWORKS_REFUSED, LOOK_AGAIN),
+            scans: SingleFlights::default(),
+            callbacks: SingleFlights::default(),
+            refused_scans: Refusals::new(clock.clone(), SCANS_REFUSED, CODE_LIFETIME),
+            refused_callbacks: Refusals::new(
+                clock.clone(),
+                MAX_REFUSED_CALLBACKS,
+                SETTLED_LIFETIME,
+            ),
+            refused_networks: Refusals::new(clock.clone(), NETWORKS_REFUSED, RETRY_AFTER),
             clock,
         }))
     }
@@ -158,21 +164,21 @@ impl Logins {
     ) -> Result<(), LoginError> {
         let from = from.and_then(ClientNetwork::of);
         if let Some(network) = from {
-            self.count("from", network, BEGUN_A_MINUTE).await?;
+            self.count("from", network, MAX_LOGINS_PER_MINUTE).await?;
         }
         for _ in 0..PASSED_OVER {
             match self.0.limits.admit(key, from, life) {
                 Room::Made => return Ok(()),
                 Room::None => break,
                 Room::InsteadOf(oldest) => {
-                    if self.give_up(oldest).await? {
+                    if self.discard(oldest).await? {
                         self.0.limits.forget(oldest);
                     }
                 }
             }
         }
         Err(LoginError::TooMany {
-            retry_after: SETTLED_LIFE,
+            retry_after: SETTLED_LIFETIME,
         })
     }
 
@@ -202,10 +208,10 @@ impl Logins {
     }
 
     /// Deletes the record unless it is in use; another instance may have used it.
-    async fn give_up(&self, key: Key) -> Result<bool, LoginError> {
+    async fn discard(&self, key: Key) -> Result<bool, LoginError> {
         match key {
-            Key::Trip(_) => self.give_up_trip(&key.id()).await,
-            Key::Scan(_) => self.give_up_scan(&key.id()).await,
+            Key::Redirect(_) => self.discard_redirect(&key.id()).await,
+            Key::Scan(_) => self.discard_scan(&key.id()).await,
         }
     }
 

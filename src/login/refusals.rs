@@ -35,10 +35,10 @@ impl<T: Clone> Refusals<T> {
         }
     }
 
-    pub(super) fn remember(&self, question: &[&str], refusal: T) {
-        let (question, now) = (print(question), self.clock.steady());
+    pub(super) fn remember(&self, key: &[&str], refusal: T) {
+        let (key, now) = (print(key), self.clock.steady());
         let mut kept = self.kept();
-        if let Some(before) = kept.by_question.get_mut(&question) {
+        if let Some(before) = kept.by_question.get_mut(&key) {
             *before = refusal;
             return;
         }
@@ -49,19 +49,19 @@ impl<T: Clone> Refusals<T> {
                 kept.by_question.remove(&oldest);
             }
         }
-        kept.by_question.insert(question.clone(), refusal);
-        kept.order.push_back((now.plus(self.life), question));
+        kept.by_question.insert(key.clone(), refusal);
+        kept.order.push_back((now.plus(self.life), key));
     }
 
-    pub(super) fn recall(&self, question: &[&str]) -> Option<T> {
-        let (question, now) = (print(question), self.clock.steady());
+    pub(super) fn recall(&self, key: &[&str]) -> Option<T> {
+        let (key, now) = (print(key), self.clock.steady());
         let mut kept = self.kept();
         while kept.order.front().is_some_and(|(end, _)| *end <= now) {
             if let Some((_, oldest)) = kept.order.pop_front() {
                 kept.by_question.remove(&oldest);
             }
         }
-        kept.by_question.get(&question).cloned()
+        kept.by_question.get(&key).cloned()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
@@ -69,9 +69,9 @@ impl<T: Clone> Refusals<T> {
     }
 }
 
-/// Combines all parts of a question into one fixed-length key.
-pub(super) fn print(question: &[&str]) -> String {
-    fingerprint(&serde_json::json!(question).to_string()).text()
+/// Combines all parts of a key into one fixed-length key.
+pub(super) fn print(key: &[&str]) -> String {
+    fingerprint(&serde_json::json!(key).to_string()).text()
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
     use clock::UnixMillis;
 
     #[test]
-    fn refusals_are_remembered_for_their_time_and_up_to_their_number() {
+    fn refusals_are_kept_for_a_time_and_up_to_a_number() {
         let clock = Clock::manual(UnixMillis(0));
         let refusals = Refusals::new(clock.clone(), 3, Duration::from_secs(10));
         for number in 0..4 {
@@ -93,11 +93,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(all(&refusals), [None, Some(1), Some(2), Some(3)]);
-        assert_eq!(
-            refusals.recall(&["uui", "d1"]),
-            None,
-            "a question is its parts"
-        );
+        assert_eq!(refusals.recall(&["uui", "d1"]), None, "a key is its parts");
         clock.advance(Duration::from_secs(10));
         assert_eq!(all(&refusals), [None; 4]);
         assert!(refusals.kept().by_question.is_empty());

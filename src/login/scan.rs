@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use super::exchange::Exchanges;
 use super::limits::Key;
-use super::picture::{Beginner, Opened, picture_of, scan_key};
 use super::records::Found;
 use super::refusals::print;
+use super::scan_id::{NewScan, Requester, scan_id, scan_key};
 use super::visitor::Visitor;
-use super::{Failure, LOOK_AGAIN, LoginError, Logins};
+use super::{Failure, LoginError, Logins, RETRY_AFTER};
 use crate::client_network::ClientNetwork;
 use wechat::account::Account;
 use wechat::signature::{fingerprint, is_id, random_id};
@@ -23,7 +23,7 @@ mod settle;
 
 /// How long a QR code can be scanned, and the result be polled. Source: wechat-server, the TTL of
 /// its Redis values.
-const SCAN_LIFE: Duration = Duration::from_secs(3600);
+const SCAN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Maximum number of attempts to update a record. Each failure means a concurrent update, and a
 /// record allows few.
@@ -115,12 +115,12 @@ impl Logins {
     pub async fn open_scan(
         &self,
         app_id: &str,
-        beginner: Beginner,
+        requester: Requester,
         from: Option<IpAddr>,
-    ) -> Result<Opened, LoginError> {
-        let (site, by_page) = match beginner {
-            Beginner::Page(origin) => (origin, true),
-            Beginner::BackEnd(site) => (site, false),
+    ) -> Result<NewScan, LoginError> {
+        let (site, by_page) = match requester {
+            Requester::Page(origin) => (origin, true),
+            Requester::BackEnd(site) => (site, false),
         };
         let exchanges = Exchanges::default();
         let scan = Scan {
@@ -133,16 +133,16 @@ impl Logins {
         };
         self.finish(async move |logins| {
             let uuid = random_id();
-            let picture = picture_of(&uuid);
+            let picture = scan_id(&uuid);
             logins
-                .admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFE)
+                .admit(Key::Scan(Key::number(&picture)), from, SCAN_LIFETIME)
                 .await?;
             logins
                 .0
                 .records
-                .put(&scan_key(&picture), &scan, logins.after(SCAN_LIFE))
+                .put(&scan_key(&picture), &scan, logins.after(SCAN_LIFETIME))
                 .await?;
-            Ok(Opened { uuid, picture })
+            Ok(NewScan { uuid, picture })
         })
         .await
     }
@@ -166,13 +166,13 @@ impl Logins {
         from: Option<IpAddr>,
     ) -> Result<Scanned, LoginError> {
         let (id, code) = (id.to_owned(), code.to_owned());
-        let question = print(&[&id, &code]);
+        let key = print(&[&id, &code]);
         let settle = |logins: Self| async move {
             logins
                 .settle_scan(&account, &id, &code, confirm, from)
                 .await
         };
-        self.0.scans.join(self, question, settle).await
+        self.0.scans.join(self, key, settle).await
     }
 
     /// Returns the result of [`Logins::scanned`] if this process has already refused the same scan.
@@ -218,14 +218,14 @@ impl Logins {
         if !is_id(uuid) {
             return Ok(Polled::Unknown);
         }
-        let id = &picture_of(uuid);
+        let id = &scan_id(uuid);
         let now = self.look(id).await?;
         if wait.is_zero() || now != Polled::Waiting {
             return Ok(now);
         }
         let Some(place) = self.0.waiting.sit(id, from.and_then(ClientNetwork::of)) else {
             return Err(LoginError::TooMany {
-                retry_after: LOOK_AGAIN,
+                retry_after: RETRY_AFTER,
             });
         };
         let deadline = self.0.clock.steady().plus(wait);
@@ -299,7 +299,7 @@ impl Logins {
     }
 
     /// Deletes the login unless it was scanned.
-    pub(super) async fn give_up_scan(&self, id: &str) -> Result<bool, LoginError> {
+    pub(super) async fn discard_scan(&self, id: &str) -> Result<bool, LoginError> {
         if self
             .scan(id)
             .await?

@@ -9,32 +9,32 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::Logins;
-use super::picture::SCAN_KEYS;
+use super::scan_id::SCAN_KEYS;
 use crate::client_network::{ClientNetwork, Shares};
 use credentials::store::Changed;
 
 /// Maximum number of concurrent long polls.
-const MOST: usize = 10_000;
+const MAX_POLLS: usize = 10_000;
 
 /// The share of them that one client network may use.
 const NETWORK_SHARES: usize = 4;
 
 /// The interval between store reads of a poll. It grows with the number of polls, to limit the
 /// total to a few thousand reads a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const PER_LOOK: usize = 1000;
 
 impl Logins {
-    /// Forwards store notifications about scans on other instances until `stop` changes. Each
+    /// Forwards store notifications about scans on other instances until `callback` changes. Each
     /// notification triggers one store read. Missed notifications are left to the periodic reads,
     /// so that the polls do not all read at once.
-    pub async fn listen(self, mut stop: watch::Receiver<bool>) {
+    pub async fn listen(self, mut callback: watch::Receiver<bool>) {
         let Some(mut news) = self.0.records.changes() else {
             return;
         };
         loop {
             let told = tokio::select! {
-                _ = stop.changed() => return,
+                _ = callback.changed() => return,
                 told = news.recv() => told,
             };
             match told {
@@ -83,10 +83,10 @@ impl Waiting {
     /// Returns a permit to wait for `id`, or `None` if the total or the limit of `from` is reached.
     pub(super) fn sit(&self, id: &str, from: Option<ClientNetwork>) -> Option<Place<'_>> {
         let mut seats = self.seats();
-        if seats.taken >= MOST
+        if seats.taken >= MAX_POLLS
             || seats
                 .networks
-                .exhausted(from, MOST / NETWORK_SHARES)
+                .exhausted(from, MAX_POLLS / NETWORK_SHARES)
                 .is_some()
         {
             return None;
@@ -125,7 +125,7 @@ impl Waiting {
     /// Returns when to re-read a store that other processes write to.
     pub(super) fn next_look(&self) -> Duration {
         let rounds = u32::try_from(self.seats().taken / PER_LOOK + 1).unwrap_or(u32::MAX);
-        LOOK_EVERY.saturating_mul(rounds)
+        POLL_INTERVAL.saturating_mul(rounds)
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -152,9 +152,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_places_are_bounded_and_come_back() {
+    fn places_are_bounded_and_returned() {
         let waiting = Waiting::default();
-        let places: Vec<_> = (0..MOST)
+        let places: Vec<_> = (0..MAX_POLLS)
             .map(|number| {
                 waiting
                     .sit(&(number % 7).to_string(), None)
@@ -162,7 +162,7 @@ mod tests {
             })
             .collect();
         assert!(waiting.sit("late", None).is_none());
-        assert!(waiting.next_look() > LOOK_EVERY * 10);
+        assert!(waiting.next_look() > POLL_INTERVAL * 10);
         drop(places);
         assert!(waiting.sit("late", None).is_some());
         assert!(
@@ -176,14 +176,14 @@ mod tests {
         let waiting = Waiting::default();
         let network = |address: &str| ClientNetwork::of(address.parse().expect("an address"));
         let from = |number: usize| network(&format!("2001:db8:1:{:x}::{number:x}", number % 256));
-        let places: Vec<_> = (0..MOST / 4)
+        let places: Vec<_> = (0..MAX_POLLS / 4)
             .map(|number| waiting.sit("a", from(number)).expect("a place"))
             .collect();
         assert!(
             waiting.sit("b", from(7)).is_none()
                 && waiting.sit("b", network("203.0.113.7")).is_some()
         );
-        let own: Vec<_> = (0..MOST * 3 / 4)
+        let own: Vec<_> = (0..MAX_POLLS * 3 / 4)
             .map(|_| waiting.sit("c", network("10.0.0.1")).expect("a place"))
             .collect();
         assert!(waiting.sit("c", None).is_none());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ring_between_looking_and_waiting_is_heard() {
+    async fn a_notice_between_reading_and_waiting_is_received() {
         let waiting = Waiting::default();
         let place = waiting.sit("a", None).expect("a place");
         let mut ring = std::pin::pin!(place.bell.notified());
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ring_is_heard_by_those_alone_whom_it_is_for() {
+    async fn a_notice_wakes_only_its_own_polls() {
         let waiting = Waiting::default();
         let (hers, his) = (
             waiting.sit("a", None).expect("a place"),

@@ -1,11 +1,11 @@
-//! What a back end has answered: nothing, a reply of WeChat's own, or a JSON object of one member
-//! that says the same. Pure.
+//! Reads a back end's answer: nothing, a reply as WeChat's XML, or a JSON object with one member
+//! that describes a reply.
 
 use serde::Deserialize;
 
 use wechat::message::{Article, Form, Message, Music, ReceivedReply, Reply, ReplyError};
 
-/// What a back end that is spoken to in JSON may answer, besides WeChat's XML.
+/// The JSON answers that a back end may give instead of WeChat's XML.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum JsonReply {
@@ -31,7 +31,7 @@ enum JsonReply {
     Transfer(Option<Staff>),
 }
 
-/// `true` or nothing for whoever is free, or one by name.
+/// Which staff member takes over: `true` or an empty value for any, a name for a specific one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Staff {
@@ -48,11 +48,12 @@ struct JsonArticle {
     url: String,
 }
 
-/// Reads the answer to `message`: `None` if it says nothing, an error if WeChat could not show it.
+/// Reads the answer to `message`. Returns `None` for an empty answer and an error for a reply that
+/// WeChat could not show.
 pub(super) fn read(body: &[u8], message: &Message) -> Result<Option<ReceivedReply>, ReplyError> {
     let text = std::str::from_utf8(body).map_err(|_| ReplyError::NotUtf8)?;
     let bare = text.trim_start_matches('\u{feff}').trim();
-    // Some frameworks write a text as JSON.
+    // Some frameworks encode a plain text as a JSON string.
     let word = bare.trim_matches('"');
     if word.is_empty() || word.eq_ignore_ascii_case("success") {
         return Ok(None);
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_nothing_a_reply_or_no_answer() {
+    fn an_answer_is_empty_a_reply_or_an_error() {
         for nothing in [
             "",
             " \n",

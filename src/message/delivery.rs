@@ -1,5 +1,5 @@
-//! Whether a delivery is WeChat's own, and what is in it. A refusal says why for the log alone:
-//! which check failed would help whoever forges one. Pure: the time and the request are arguments.
+//! Verifies and decodes one delivery. The reason for a refusal goes to the log only: it would help
+//! whoever forges deliveries.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Body, Envelope, Form, Message, MessageError, sealed_reply_as};
 use wechat::signature;
 
-/// What came: the parameters of the query, and the body.
+/// The request: its query parameters and its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Push<'a> {
     /// `signature`: over token, timestamp and nonce.
@@ -31,30 +31,29 @@ pub struct Push<'a> {
     pub body: &'a [u8],
 }
 
-/// A delivery that was believed.
+/// A verified delivery.
 #[derive(Debug)]
 pub struct Delivery<'a> {
-    /// What it says.
+    /// The decoded message.
     pub message: Message,
-    /// The message in the clear, as it came.
+    /// The decrypted message, byte for byte.
     pub clear: Cow<'a, [u8]>,
-    /// How its answer is to be written.
+    /// How the answer must be written.
     pub seal: Seal<'a>,
 }
 
-/// How the answer to a delivery is written: encrypted if that was, and in its form.
+/// How the answer to a delivery is written: encrypted if the delivery was, and in the same form.
 #[derive(Clone, Copy, Debug)]
 pub struct Seal<'a> {
-    /// The key that opened the delivery; `None` when it came in the clear.
+    /// The key that decrypted the delivery; `None` if the delivery was not encrypted.
     key: Option<&'a EnvelopeKey>,
     nonce: &'a str,
-    /// The form of what goes over the wire.
+    /// The form of the request's body.
     pub form: Form,
 }
 
 impl<'a> Delivery<'a> {
-    /// Opens what was pushed to `account`. Who sent it is proven before anything else of it is
-    /// looked at.
+    /// Verifies and decodes a push to `account`. The signature is checked before anything else.
     pub fn open(
         account: &Account,
         policy: &'a MessagePolicy,
@@ -77,7 +76,7 @@ impl<'a> Delivery<'a> {
                 let (clear, key) = unseal(account, policy, &envelope)?;
                 (Cow::Owned(clear), Some(key), envelope.form)
             }
-            // The plain signature covers nothing but the address.
+            // The plain signature does not cover the body.
             None if policy.keys.is_empty() || policy.takes_plain => {
                 (Cow::Borrowed(push.body), None, Form::of(push.body))
             }
@@ -105,7 +104,7 @@ impl<'a> Delivery<'a> {
 }
 
 impl Seal<'_> {
-    /// `reply` as it goes back to WeChat.
+    /// Returns `reply` as it is sent to WeChat, encrypted if the delivery was.
     pub fn close<'r>(&self, account: &Account, reply: &'r str, now: UnixSeconds) -> Cow<'r, str> {
         let (Some(key), Some(token)) = (self.key, &account.push_token) else {
             return Cow::Borrowed(reply);
@@ -121,7 +120,8 @@ impl Seal<'_> {
     }
 }
 
-/// `signature` is there in every mode; an encrypted delivery is proven by `msg_signature` alone.
+/// Checks the signature. `signature` is always present; an encrypted delivery is verified by
+/// `msg_signature` only.
 fn check_signature(token: &str, push: &Push<'_>, is_sealed: bool) -> Result<(), PushFault> {
     for (name, value) in [("timestamp", push.timestamp), ("nonce", push.nonce)] {
         if value.is_empty() {
@@ -154,7 +154,7 @@ fn check_clock(push: &Push<'_>, now: UnixMillis) -> Result<UnixSeconds, PushFaul
     Ok(sent)
 }
 
-/// The envelope, once its signature is right.
+/// Returns the envelope if its signature is valid.
 fn envelope(token: &str, push: &Push<'_>) -> Result<Envelope, PushFault> {
     let claimed = push
         .msg_signature

@@ -1,8 +1,8 @@
-//! The preset `echo`: what haowang1013/wechat-server answers, word for word.
+//! The preset `echo`: the same answers as haowang1013/wechat-server, word for word.
 
 use wechat::message::{Body, Event, Message, Reply};
 
-/// Its answer; `None` where it sends an empty body.
+/// Returns the answer, or `None` where that server sends an empty body.
 pub(super) fn reply(message: &Message) -> Option<Reply> {
     let content = match &message.body {
         Body::Text { content, .. } => format!("You said '{content}'"),

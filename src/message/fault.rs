@@ -1,72 +1,72 @@
-//! What is wrong with a delivery that is refused, and what its operator can change. Only the log
-//! says it: whoever forges deliveries gets one and the same answer.
+//! Why a delivery is refused, and what the operator can change. Goes to the log only: the sender
+//! always gets the same answer.
 
 use std::time::Duration;
 
 use wechat::message::{Form, MessageError};
 
-/// How far a delivery's timestamp may be from our clock, either way.
+/// The maximum difference between a delivery's timestamp and our clock, in either direction.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// Why a delivery, or WeChat's server check, is refused.
+/// Why a delivery or WeChat's server check is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PushFault {
-    /// Nothing to check it against.
+    /// The account has no token to verify it with.
     #[error("the app has no token")]
     NoToken,
-    /// A parameter of the query that WeChat always sends.
+    /// A query parameter that WeChat always sends is missing.
     #[error("the query has no {0}")]
     MissingParameter(&'static str),
-    /// A second value would leave it open which of the two is meant.
+    /// A repeated parameter is ambiguous.
     #[error("the query has a parameter more than once")]
     RepeatedParameter,
-    /// `signature` or `msg_signature` was made with another token, or by somebody who has none.
+    /// `signature` or `msg_signature` was made with another token, or without one.
     #[error("the signature was not made with the app's token")]
     WrongToken,
-    /// `signature` is right, `msg_signature` is not.
-    #[error("msg_signature does not cover the Encrypt of the body, though signature is right")]
+    /// `signature` is valid, `msg_signature` is not.
+    #[error("msg_signature does not match the body's Encrypt, although signature is valid")]
     AlteredEnvelope,
-    /// Signed rightly, at another time.
+    /// The signature is valid, but the timestamp is too far from our clock.
     #[error("the timestamp is {} s {} this machine's clock, and {} s are allowed", off.as_secs(), if *is_ahead { "ahead of" } else { "behind" }, TOLERANCE.as_secs())]
     WrongClock {
-        /// By how much.
+        /// The difference.
         off: Duration,
-        /// Whether the delivery is the one that is ahead.
+        /// True if the delivery is ahead of our clock.
         is_ahead: bool,
     },
-    /// In the clear, though the app has an EncodingAESKey.
-    #[error("the message is in the clear, and the app has an aesKey")]
+    /// Not encrypted, although the account has an EncodingAESKey.
+    #[error("the message is not encrypted, but the app has an aesKey")]
     Clear,
-    /// Encrypted, though the app has no EncodingAESKey.
-    #[error("the message is encrypted, and the app has no aesKey")]
+    /// Encrypted, although the account has no EncodingAESKey.
+    #[error("the message is encrypted, but the app has no aesKey")]
     NoKey,
     /// Encrypted with another EncodingAESKey.
     #[error("the message cannot be decrypted with the app's aesKey")]
     WrongKey,
-    /// Encrypted with the right key for another account.
-    #[error("the message is meant for the appid {0:?}, not for this app")]
+    /// Encrypted with the right key, but for another account.
+    #[error("the message is for the appid {0:?}, not for this app")]
     WrongApp(String),
-    /// An envelope or a message that cannot be read.
+    /// The envelope or the message is malformed.
     #[error("the body cannot be read as {}: {error}", if *form == Form::Json { "JSON" } else { "XML" })]
     Unreadable {
-        /// As what it was read.
+        /// The form in which it was parsed.
         form: Form,
-        /// What is wrong with it.
+        /// The parse error.
         error: MessageError,
     },
     /// No body at all.
     #[error("the body is empty")]
     NoBody,
-    /// More than we read.
+    /// The body exceeds the limit.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// The rest of it did not come.
-    #[error("the body did not arrive whole")]
+    /// The body ended early.
+    #[error("the body ended early")]
     Unfinished,
 }
 
 impl PushFault {
-    /// The kind of fault, for those who search the log.
+    /// A stable word for the kind of fault, for searching the log.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NoToken => "no_token",
@@ -98,17 +98,17 @@ impl PushFault {
                 "write the Token of WeChat's console (消息推送, 服务器配置) into the app's `token`"
             }
             Self::MissingParameter(_) | Self::RepeatedParameter => {
-                "make the proxy in front hand on WeChat's query string as it is; if it does, this was not WeChat"
+                "make the proxy forward WeChat's query string unchanged; if it does, the request did not come from WeChat"
             }
             Self::WrongToken => {
                 "write the same token into the app's `token` and into Token (令牌) in WeChat's console; if they are equal, \
-                 this was not WeChat"
+                 the request did not come from WeChat"
             }
             Self::AlteredEnvelope => {
-                "make the proxy in front hand on the body as it is; if it does, somebody changed the message"
+                "make the proxy forward the body unchanged; if it does, the message was forged"
             }
             Self::WrongClock { .. } => {
-                "set this machine's clock by NTP; if it is right, the push was held up on its way, or somebody sent an old one again"
+                "synchronise this machine's clock by NTP; if it is right, the push was delayed or replayed"
             }
             Self::Clear => {
                 "choose 安全模式 (safe mode) as 消息加解密方式 in WeChat's console, or write `mode: \"plain\"` into the app"
@@ -124,14 +124,14 @@ impl PushFault {
                 "let URL (服务器地址) in that account's console end in /wechat/ and its own appid, or correct the app's `key`"
             }
             Self::Unreadable { .. } => {
-                "the data format (数据格式) may be XML or JSON; look for a proxy in front that changes bodies, or for whoever sends them"
+                "the data format (数据格式) may be XML or JSON; check for a proxy that changes bodies, or for another sender"
             }
             Self::NoBody => {
-                "look for a redirect or a proxy in front that drops bodies: URL in WeChat's console must be the final address"
+                "check for a redirect or a proxy that drops bodies: URL in WeChat's console must be the final address"
             }
             Self::TooLarge(_) => "raise `server.bodyLimit` if WeChat sent it",
             Self::Unfinished => {
-                "look at the network and the proxy in front: the body must arrive within 15 s of its head"
+                "check the network and the proxy: the body must arrive within 15 s of its head"
             }
         }
     }

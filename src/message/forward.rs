@@ -1,6 +1,6 @@
-//! Handing a message to a back end: signed with the account's token as WeChat signs, so that a back
-//! end that was written for WeChat can stand behind us unchanged. What it answers is read in
-//! `answer`; when, and how often it is asked, is the inbox's.
+//! Forwards a message to a back end. The request is signed with the account's token as WeChat signs
+//! it, so a back end written for WeChat works unchanged. `answer` reads the response; the inbox
+//! decides when to send.
 
 use std::time::Duration;
 
@@ -15,49 +15,49 @@ use wechat::message::{Form, Message, ReceivedReply, ReplyError, write};
 use wechat::signature;
 use wechat::{ClientError, chain};
 
-/// No answer is longer; a longer one is refused.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// Maximum size of a response; a longer one is refused.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// How long a back end may take to be connected to.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Timeout for connecting to a back end.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A back end.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where it listens.
+    /// Its URL.
     pub url: Url,
-    /// How the message is written.
+    /// The format of the forwarded message.
     pub written: As,
-    /// Whether its answer is WeChat's answer.
+    /// True if its response is the answer to WeChat.
     pub answers: bool,
 }
 
-/// How a message is written.
+/// The format of a forwarded message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum As {
-    /// As WeChat's own XML.
+    /// WeChat's own XML.
     #[default]
     Xml,
-    /// As a JSON object of the same fields.
+    /// A JSON object with the same fields.
     Json,
 }
 
-/// Why a back end's answer does not count.
+/// Why a back end's response is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ForwardError {
-    #[error("it cannot be reached: {0}")]
+    #[error("it is unreachable: {0}")]
     Unreachable(String),
     #[error("it did not answer within {}", humantime::format_duration(*.0))]
     TooSlow(Duration),
     #[error("it answered with HTTP {0}")]
     Status(u16),
-    #[error("its answer is longer than {LONGEST_ANSWER} bytes")]
+    #[error("its answer is longer than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
     #[error("WeChat could not show its answer: {0}")]
     Reply(#[from] ReplyError),
 }
 
-/// The client of all back ends.
+/// The HTTP client for all back ends.
 #[derive(Debug)]
 pub(super) struct Forwarder(Client);
 
@@ -65,9 +65,9 @@ impl Forwarder {
     pub(super) fn new() -> Result<Self, ClientError> {
         let http = Client::builder()
             .user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")))
-            // A redirect would carry a follower's words to a host that nobody configured.
+            // A redirect could send a follower's message to a host that is not configured.
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN)
+            .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(30))
             .no_proxy();
         http.build()
@@ -75,9 +75,9 @@ impl Forwarder {
             .map_err(|error| ClientError::of(&error))
     }
 
-    /// Hands `message`, which came as `clear`, to `target`; what it answers is a reply for WeChat,
-    /// or nothing.
-    pub(super) async fn hand_to(
+    /// Sends `message` to `target` and returns its reply, if any. `clear` is the decrypted message,
+    /// byte for byte.
+    pub(super) async fn send(
         &self,
         target: &Target,
         account: &Account,
@@ -104,7 +104,7 @@ impl Forwarder {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
                 body.extend_from_slice(&chunk);
-                if body.len() > LONGEST_ANSWER {
+                if body.len() > MAX_ANSWER_BYTES {
                     return Err(ForwardError::TooLong);
                 }
             }
@@ -113,7 +113,7 @@ impl Forwarder {
         let body = tokio::time::timeout(patience, exchange)
             .await
             .map_err(|_| ForwardError::TooSlow(patience))??;
-        // What is said by one whose answer does not count is nobody's business.
+        // The response of a target that does not answer WeChat is ignored.
         Ok(if target.answers {
             answer::read(&body, message)?
         } else {
@@ -122,26 +122,26 @@ impl Forwarder {
     }
 }
 
-/// The body for a back end: to the letter if WeChat wrote it in the form that the back end asks
-/// for.
+/// The body for a back end: the original bytes if WeChat used the requested form, otherwise
+/// converted.
 fn written(message: &Message, clear: &[u8], wanted: As) -> Vec<u8> {
     match (message.form, wanted) {
         (Form::Xml, As::Xml) | (Form::Json, As::Json) if !message.is_repaired => {
-            // Many JSON parsers refuse a byte order mark.
+            // Many JSON parsers reject a byte order mark.
             clear
                 .strip_prefix("\u{feff}".as_bytes())
                 .unwrap_or(clear)
                 .to_vec()
         }
         (_, As::Xml) => write::document(&message.fields, Form::Xml).into_bytes(),
-        // XML has no numbers: every value is a text.
+        // XML does not distinguish numbers from text, so every value becomes a string.
         (Form::Xml, As::Json) => message.fields.to_json().into_bytes(),
         (Form::Json, As::Json) => write::document(&message.fields, Form::Json).into_bytes(),
     }
 }
 
-/// The address with WeChat's own parameters: whoever knows the account's token can check them.
-/// Source: 接入指南 (验证消息的确来自微信服务器).
+/// Appends WeChat's signature parameters to the URL, so that the back end can verify the request
+/// with the account's token. Source: 接入指南 (验证消息的确来自微信服务器).
 fn signed(url: &Url, account: &Account, message: &Message, now: UnixSeconds) -> Url {
     let token = account
         .push_token
@@ -166,6 +166,6 @@ fn signed(url: &Url, account: &Account, message: &Message, now: UnixSeconds) -> 
 }
 
 fn unreachable(error: reqwest::Error) -> ForwardError {
-    // The address carries a signature.
+    // The URL contains a signature.
     ForwardError::Unreachable(chain(&error.without_url()))
 }

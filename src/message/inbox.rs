@@ -1,6 +1,6 @@
-//! Every message that was believed comes by here: answered by a rule at once, or handed to back
-//! ends, once for all its deliveries and across all instances, and within WeChat's five seconds
-//! whatever a back end does.
+//! Answers verified messages: by a rule at once, or by forwarding them to back ends. A message is
+//! forwarded once, however often and to however many instances it is delivered. The answer always
+//! arrives before WeChat's timeout of five seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::forward::{ForwardError, Forwarder};
 use super::outcome::Answer;
-use super::recent::{Case, REMEMBERED, Recent};
+use super::recent_messages::{MessageEntry, RETENTION, RecentMessages};
 use super::rule::Wanted;
-use super::{Delivery, Forward, MessagePolicy, Target, late};
+use super::{Delivery, Forward, MessagePolicy, Target, custom_message};
 use crate::counters::Counters;
 use clock::Clock;
 use credentials::keeper::{AccountCredentials, Keeper};
@@ -23,16 +23,16 @@ use wechat::ClientError;
 use wechat::account::Account;
 use wechat::message::{Message, ReceivedReply, Reply, ReplyError};
 
-/// WeChat waits five seconds; the half is for the way. Source: 接收普通消息.
+/// WeChat's timeout of five seconds, less half a second for the network. Source: 接收普通消息.
 const DEADLINE: Duration = Duration::from_millis(4500);
 
-/// How long a back end may take whose late answer is sent on.
+/// Timeout for a back end whose late answer is sent as a customer-service message.
 const LATE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often an instance looks for the answer that another one is waiting for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often an instance polls the store for the answer that another instance is waiting for.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A cheap handle on the inbox of all accounts.
+/// A handle on the inbox of all accounts; cheap to clone.
 #[derive(Clone)]
 pub struct Inbox(Arc<Inner>);
 
@@ -42,31 +42,31 @@ struct Inner {
     forwarder: Forwarder,
     clock: Clock,
     runtime: Handle,
-    recent: Recent,
+    recent: RecentMessages,
     counters: Arc<Counters>,
-    /// How many messages are with back ends, so that a stopping process can wait for them.
+    /// The number of messages being forwarded, so that shutdown can wait for them.
     under_way: watch::Sender<usize>,
 }
 
-/// A message on its way to back ends.
+/// A message to forward.
 struct Job {
     credentials: Arc<AccountCredentials>,
     message: Message,
-    /// The message in the clear, as it came.
+    /// The decrypted message, byte for byte.
     clear: Vec<u8>,
     forward: Arc<Forward>,
 }
 
 impl Inbox {
-    /// An inbox whose claims rest in `store` and whose late answers `keeper` sends. Must be called
-    /// on the runtime that is to do the work.
+    /// Creates an inbox. `store` records which messages were forwarded, and `keeper` sends late
+    /// answers. Must be called on the runtime that is to run the tasks.
     pub fn new(
         store: Arc<dyn Store>,
         keeper: Keeper,
         clock: Clock,
         counters: Arc<Counters>,
     ) -> Result<Self, ClientError> {
-        let (forwarder, recent) = (Forwarder::new()?, Recent::new(clock.clone()));
+        let (forwarder, recent) = (Forwarder::new()?, RecentMessages::new(clock.clone()));
         let (runtime, under_way) = (Handle::current(), watch::Sender::new(0));
         Ok(Self(Arc::new(Inner {
             store,
@@ -80,9 +80,9 @@ impl Inbox {
         })))
     }
 
-    /// What to answer to `delivery` for the account of `credentials`; never later than WeChat
-    /// waits. Only what goes to back ends needs a place, which `admit` gives or refuses; it is
-    /// given back when they are done, be that after the answer.
+    /// Returns the answer to `delivery` for the account of `credentials`, before WeChat's timeout.
+    /// Only forwarded messages need a permit, which `admit` grants or refuses. The permit is
+    /// returned when the back ends have answered, which may be after this returns.
     pub async fn answer<P: Send + 'static, E>(
         &self,
         credentials: &Arc<AccountCredentials>,
@@ -102,30 +102,32 @@ impl Inbox {
                     message: delivery.message,
                     forward,
                 };
-                self.hand_on(job, place).await
+                self.forward_once(job, place).await
             }
         })
     }
 
-    /// Waits until no message is with a back end any more, at most for `grace`.
+    /// Waits until no message is being forwarded, for at most `grace`.
     pub async fn close(&self, grace: Duration) {
         let mut under_way = self.0.under_way.subscribe();
         if tokio::time::timeout(grace, under_way.wait_for(|count| *count == 0))
             .await
             .is_err()
         {
-            tracing::warn!("stopped before every back end had answered");
+            tracing::warn!(
+                "shutdown grace period over; stopping although back ends have not answered"
+            );
         }
     }
 
-    async fn hand_on(&self, job: Job, place: impl Send + 'static) -> Answer {
+    async fn forward_once(&self, job: Job, place: impl Send + 'static) -> Answer {
         let key = format!(
             "message.{}.{}",
             job.credentials.account.app_id,
             job.message.dedup_key()
         );
-        let (case, is_new) = self.0.recent.case(&key);
-        // Whoever only waits for what another delivery is answered holds the place that long.
+        let (case, is_new) = self.0.recent.entry(&key);
+        // A request that waits for another delivery's answer keeps its permit while it waits.
         let mut place = Some(place);
         if is_new {
             let place = place.take();
@@ -140,13 +142,13 @@ impl Inbox {
         case.answer(DEADLINE).await.unwrap_or(Answer::Nothing)
     }
 
-    /// Brings the case to its end: here, or by waiting for the instance that was first.
-    async fn settle(&self, job: &Job, key: &str, case: &Case) {
-        let is_ours = match self.0.store.take_permit(key, 1, REMEMBERED).await {
+    /// Completes the entry: forwards the message, or waits for the instance that claimed it first.
+    async fn settle(&self, job: &Job, key: &str, case: &MessageEntry) {
+        let is_ours = match self.0.store.take_permit(key, 1, RETENTION).await {
             Ok(is_ours) => is_ours,
             Err(error) => {
-                // A message that is handed on twice is a lesser evil than one that is lost.
-                tracing::warn!(account.id = %job.credentials.account.app_id, %error, "whether a message was seen elsewhere is unknown");
+                // Forwarding a message twice is better than losing it.
+                tracing::warn!(account.id = %job.credentials.account.app_id, %error, "the store failed; a message may be forwarded by another instance as well");
                 true
             }
         };
@@ -159,7 +161,7 @@ impl Inbox {
         } else {
             DEADLINE
         };
-        // Whoever does not answer is not waited for, neither by WeChat nor by the one who does.
+        // WeChat's answer does not wait for back ends that do not answer WeChat.
         let (answering, silent): (Vec<_>, Vec<_>) = job
             .forward
             .targets
@@ -180,7 +182,13 @@ impl Inbox {
         join(answering, silent).await;
     }
 
-    async fn conclude(&self, job: &Job, key: &str, case: &Case, received: Option<ReceivedReply>) {
+    async fn conclude(
+        &self,
+        job: &Job,
+        key: &str,
+        case: &MessageEntry,
+        received: Option<ReceivedReply>,
+    ) {
         let answer = received.as_ref().map_or(Answer::Nothing, |received| {
             Answer::Reply(received.text.as_str().into())
         });
@@ -188,7 +196,7 @@ impl Inbox {
         if self.0.store.is_shared()
             && let Err(error) = self.tell_others(key, &answer).await
         {
-            tracing::warn!(account.id = %job.credentials.account.app_id, %error, "other instances do not learn an answer");
+            tracing::warn!(account.id = %job.credentials.account.app_id, %error, "the store failed; other instances do not get the answer to a message");
         }
         if let (false, true, Some(received)) = (in_time, job.forward.push_late, &received) {
             self.push_late(job, received.reply.as_ref()).await;
@@ -200,14 +208,14 @@ impl Inbox {
         let handed = self
             .0
             .forwarder
-            .hand_to(target, account, &job.message, &job.clear, now, patience)
+            .send(target, account, &job.message, &job.clear, now, patience)
             .await;
         handed.unwrap_or_else(|error| {
             self.0
                 .counters
                 .forward_failures
                 .count(account.app_id.as_str(), 0);
-            // Without its path and query, which may hold secrets.
+            // Without its path and query, which may contain secrets.
             let url = &target.url;
             let port = url
                 .port()
@@ -218,7 +226,7 @@ impl Inbox {
                 ForwardError::Reply(_) => {
                     "a back end's reply was dropped; the follower sees nothing"
                 }
-                _ => "a back end took no message",
+                _ => "forwarding a message to a back end failed",
             };
             tracing::warn!(account.id = %account.app_id, backend, %error, "{message}");
             None
@@ -233,12 +241,12 @@ impl Inbox {
         };
         let record = Record {
             value: SecretString::from(text),
-            expires_at: self.0.clock.wall().plus(REMEMBERED),
+            expires_at: self.0.clock.wall().plus(RETENTION),
         };
         self.0.store.put(key, &record).await
     }
 
-    /// What the instance that handed the message on was answered.
+    /// Returns the answer of the instance that forwarded the message.
     async fn answer_of_another(&self, key: &str) -> Answer {
         let give_up = self.0.clock.steady().plus(DEADLINE);
         while self.0.clock.steady() < give_up {
@@ -247,7 +255,7 @@ impl Inbox {
                     return Answer::Nothing;
                 }
                 Ok(Some(record)) => return Answer::Reply(record.value.expose_secret().into()),
-                Ok(None) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(None) | Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
         Answer::Nothing
@@ -256,9 +264,9 @@ impl Inbox {
     async fn push_late(&self, job: &Job, reply: Option<&Reply>) {
         let account = &job.credentials.account;
         let Some(message) =
-            reply.and_then(|reply| late::as_custom_message(reply, &job.message.from))
+            reply.and_then(|reply| custom_message::from_reply(reply, &job.message.from))
         else {
-            tracing::warn!(account.id = %account.app_id, "a late answer cannot be said as a customer-service message");
+            tracing::warn!(account.id = %account.app_id, "a late answer was dropped: its kind of reply cannot be sent as a customer-service message");
             return;
         };
         match self.0.keeper.custom_send(&job.credentials, &message).await {
@@ -266,13 +274,13 @@ impl Inbox {
                 tracing::info!(account.id = %account.app_id, "a late answer was sent as a customer-service message")
             }
             Err(error) => {
-                tracing::warn!(account.id = %account.app_id, %error, "a late answer could not be sent")
+                tracing::warn!(account.id = %account.app_id, %error, "sending a late answer as a customer-service message failed")
             }
         }
     }
 }
 
-/// Takes a finished message off the count, also when its task panics.
+/// Decrements the count of messages in progress on drop, also on panic.
 struct UnderWay<'a>(&'a watch::Sender<usize>);
 
 impl Drop for UnderWay<'_> {
@@ -286,7 +294,7 @@ impl Drop for UnderWay<'_> {
 pub fn written(account: &Account, reply: &Reply, message: &Message) -> Answer {
     match reply.write(message, message.created) {
         Ok(text) => Answer::Reply(text.into()),
-        // A rule for everything meets pushes that nobody waits for.
+        // A rule that matches everything also matches pushes that expect no reply.
         Err(ReplyError::NoRecipient) => Answer::Nothing,
         Err(error) => {
             tracing::warn!(account.id = %account.app_id, %error, "a rule's reply was dropped; the follower sees nothing");

@@ -1,7 +1,7 @@
-//! Handles a message that WeChat pushes: it is accepted or refused (`delivery`, `fault`), answered
-//! by the account's rules (`rule`, `template`, `echo`) or handed to a back end (`inbox`, `forward`,
-//! `answer`), once, however often it is delivered. It knows nothing of routes; what a message is
-//! and how it is encrypted is `wechat`'s.
+//! Handles the messages that WeChat pushes. A message is verified (`delivery`, `fault`), then
+//! answered by the account's rules (`rule`, `template`, `echo`) or forwarded to a back end
+//! (`inbox`, `forward`, `answer`), once for all its deliveries. Routes are in `http`; the message
+//! format and its encryption are in the crate `wechat`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use wechat::account::AppId;
 use wechat::crypt::EnvelopeKey;
 
 mod answer;
+mod custom_message;
 mod delivery;
 mod echo;
 mod fault;
 mod forward;
 mod inbox;
-mod late;
 mod outcome;
-mod recent;
+mod recent_messages;
 mod rule;
 mod template;
 
@@ -31,12 +31,13 @@ pub use template::{
     ArticleTemplate, MusicTemplate, ReplyTemplate, Template, TemplateError, VideoTemplate,
 };
 
-/// What each account does with its messages; one that is not listed does nothing.
+/// The message policy of each account. An account that is not listed answers every message with
+/// `success`.
 #[derive(Clone, Debug, Default)]
 pub struct MessagePolicies(HashMap<AppId, Arc<MessagePolicy>>);
 
 impl MessagePolicies {
-    /// The policy of that account.
+    /// Returns the policy of an account.
     pub fn of(&self, app_id: &str) -> Arc<MessagePolicy> {
         self.0.get(app_id).cloned().unwrap_or_default()
     }
@@ -47,26 +48,26 @@ impl MessagePolicies {
     }
 }
 
-/// What one account does with its messages.
+/// How one account handles messages.
 #[derive(Debug, Default)]
 pub struct MessagePolicy {
-    /// The keys of its envelopes, the current one first; those before it are still read.
+    /// The keys for decryption, the current one first. Older ones are still accepted.
     pub keys: Vec<EnvelopeKey>,
-    /// Whether it takes messages in the clear though it has a key. A plain signature does not cover
-    /// the body.
+    /// Accept unencrypted messages although there is a key. A plain signature does not cover the
+    /// body.
     pub takes_plain: bool,
-    /// What it answers.
+    /// How messages are answered.
     pub answers: Answers,
 }
 
-/// What an account answers.
+/// How messages are answered.
 #[derive(Debug, Default)]
 pub enum Answers {
     /// Always `success`.
     #[default]
     Nothing,
-    /// What haowang1013/wechat-server answers.
+    /// As haowang1013/wechat-server does.
     Echo,
-    /// By these rules, the first that fits.
+    /// By the first rule that matches.
     Rules(Vec<Rule>),
 }

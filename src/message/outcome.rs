@@ -1,4 +1,4 @@
-//! The answer to a message, which the inbox produces and [`super::recent`] remembers.
+//! The answer to a message, which the inbox produces and [`super::recent_messages`] remembers.
 
 use std::sync::Arc;
 

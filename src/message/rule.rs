@@ -1,4 +1,4 @@
-//! Rules: which messages they are for, and what is done with those. Pure.
+//! Rules: which messages they match, and what is done with those.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::template::ReplyTemplate;
 use super::{Answers, MessagePolicy, Target, echo};
 use wechat::message::{Body, Message, Reply};
 
-/// The kinds of message that a rule can be for. Source: WeChat, 接收普通消息.
+/// The kinds of message that a rule can match. Source: WeChat, 接收普通消息.
 pub(super) const KINDS: [&str; 8] = [
     "text",
     "image",
@@ -24,24 +24,24 @@ pub(super) const KINDS: [&str; 8] = [
 /// One rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Which messages it is for.
+    /// Which messages it matches.
     pub on: On,
-    /// What must be found in what the user wrote, said or chose.
+    /// An expression that must match what the user wrote, said or chose.
     pub matches: Option<Regex>,
-    /// What is done then.
+    /// What is done with a matching message.
     pub action: Action,
 }
 
-/// Which messages.
+/// A condition on the kind of message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum On {
-    /// `*`: all.
+    /// `*`: every message.
     Anything,
     /// `event`: any event.
     AnyEvent,
-    /// `event:NAME`: that `Event` or, of a push without one, that `InfoType`, in any case.
+    /// `event:NAME`: that `Event`, or that `InfoType` if there is no event. Ignores case.
     Event(String),
-    /// `info:NAME`: that `InfoType`, in any case.
+    /// `info:NAME`: that `InfoType`. Ignores case.
     Info(String),
     /// A kind of message.
     Kind(&'static str),
@@ -50,23 +50,23 @@ pub enum On {
 /// What is done with a message.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// It is answered.
+    /// Send a reply.
     Reply(ReplyTemplate),
-    /// It is handed on.
+    /// Forward it to back ends.
     Forward(Arc<Forward>),
 }
 
-/// Where a message is handed to.
+/// Where a message is forwarded to.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// The back ends; at most one of them answers.
+    /// The back ends; at most one of them answers WeChat.
     pub targets: Vec<Target>,
-    /// Whether an answer that comes too late for WeChat is sent as a customer-service message.
+    /// Send a late answer as a customer-service message.
     pub push_late: bool,
 }
 
 impl On {
-    /// Reads `*`, `event`, `event:NAME`, `info:NAME` or a kind of message.
+    /// Parses `*`, `event`, `event:NAME`, `info:NAME` or a kind of message.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some((kind @ ("event" | "info"), name)) = text.split_once(':') {
@@ -103,9 +103,9 @@ impl On {
     }
 }
 
-/// What the first rule that fits wants.
+/// What the first matching rule asks for.
 pub(super) enum Wanted<'a> {
-    /// `success`, or for the neighbour's clients nothing at all.
+    /// `success`, or an empty body with the preset `echo`.
     Nothing,
     Silence,
     Reply(Box<Reply>),
@@ -113,11 +113,11 @@ pub(super) enum Wanted<'a> {
 }
 
 impl MessagePolicy {
-    /// What is to be done with `message`.
+    /// Returns what to do with `message`.
     pub(super) fn wants(&self, message: &Message) -> Wanted<'_> {
         match &self.answers {
             Answers::Nothing => Wanted::Nothing,
-            // A component's pushes want the word.
+            // A component's pushes are answered with `success`.
             Answers::Echo if !message.can_be_answered() => Wanted::Nothing,
             Answers::Echo => {
                 echo::reply(message).map_or(Wanted::Silence, |reply| Wanted::Reply(Box::new(reply)))
@@ -152,7 +152,7 @@ impl Rule {
     }
 }
 
-/// What a rule's expression looks at: what the user wrote, said or chose.
+/// The text that a rule's expression is matched against: what the user wrote, said or chose.
 fn subject_of(message: &Message) -> Cow<'_, str> {
     match &message.body {
         Body::Text { content, .. } => content.into(),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_answers() {
+    fn the_first_matching_rule_answers() {
         let rules = [
             rule("text", Some("^hi (\\w+)"), "hello {1}"),
             rule("event:subscribe", None, "Welcome!"),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_without_a_type_is_known_by_its_own_name() {
+    fn a_push_without_a_type_is_matched_by_its_info_type() {
         let fits = |on: &str, body: &str| {
             On::parse(on)
                 .expect("a kind")

@@ -1,12 +1,12 @@
-//! Texts with places in them that a message fills: `Hello {content}`. A place is a field of the
-//! message by its own spelling or another one (`{trace_id}`, `{event_key}`,
-//! `{ScanCodeInfo.ScanResult}`), or what the rule's expression caught (`{1}`, `{name}`).
+//! Texts with placeholders: `Hello {content}`. A placeholder is a field of the message, in its own
+//! or another spelling (`{trace_id}`, `{event_key}`, `{ScanCodeInfo.ScanResult}`), or a group of
+//! the rule's expression (`{1}`, `{name}`).
 
 use regex::{Captures, Regex};
 
 use wechat::message::{Article, Message, Music, Reply};
 
-/// A text with places.
+/// A text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
@@ -15,25 +15,25 @@ enum Piece {
     Text(String),
     /// A field of the message, by its path.
     Field(String),
-    /// What a group of the rule's expression caught.
+    /// A group of the rule's expression.
     Group(usize),
 }
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A brace that opens or closes nothing.
-    #[error("has a brace without its other half; write {{{{ or }}}} for a brace itself")]
+    /// An unmatched brace.
+    #[error("has an unmatched brace; write {{{{ or }}}} for a literal brace")]
     Unbalanced,
-    /// A place without a name, or with a character that no field has.
-    #[error("has a place {{{0}}} that is no name of a field")]
+    /// An empty placeholder, or one with a character that no field name has.
+    #[error("has a placeholder {{{0}}} that is not a field name")]
     NoName(String),
-    /// A number beyond the groups of the rule's expression.
-    #[error("has a place {{{0}}}, but the rule's match has no such group")]
+    /// A group number that the rule's expression does not have.
+    #[error("has a placeholder {{{0}}}, but the rule's match has no such group")]
     NoGroup(usize),
 }
 
-/// The names of fields that people would rather write. A field of that very name comes first.
+/// Short names for fields. A field with exactly that name wins.
 const ALIASES: [(&str, &str); 4] = [
     ("from", "FromUserName"),
     ("to", "ToUserName"),
@@ -42,7 +42,7 @@ const ALIASES: [(&str, &str); 4] = [
 ];
 
 impl Template {
-    /// Reads `text`; its numbers and names may be groups of `expression`.
+    /// Parses `text`. Its placeholders may refer to groups of `expression`.
     pub fn parse(text: &str, expression: Option<&Regex>) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -73,7 +73,7 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The text with its places filled; a field that the message does not have is empty.
+    /// Returns the text with its placeholders replaced. A missing field is replaced by nothing.
     pub fn fill(&self, message: &Message, caught: Option<&Captures<'_>>) -> String {
         let mut text = String::new();
         for piece in &self.0 {
@@ -119,7 +119,7 @@ impl Piece {
     }
 }
 
-/// The field that is meant by `name`.
+/// Returns the field called `name`.
 fn field<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
     let alias = ALIASES
         .iter()
@@ -132,7 +132,7 @@ fn field<'m>(message: &'m Message, name: &str) -> Option<&'m str> {
         .or_else(|| message.fields.lookup(name))
 }
 
-/// A reply whose texts are templates.
+/// A reply with placeholders in its texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyTemplate {
     /// A text.
@@ -154,11 +154,11 @@ pub enum ReplyTemplate {
 /// A video, by its media id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoTemplate {
-    /// The number it was given when uploaded.
+    /// The media id.
     pub media_id: Template,
     /// Its title.
     pub title: Option<Template>,
-    /// What it is about.
+    /// The description.
     pub description: Option<Template>,
 }
 
@@ -167,13 +167,13 @@ pub struct VideoTemplate {
 pub struct MusicTemplate {
     /// Its title.
     pub title: Option<Template>,
-    /// What it is about.
+    /// The description.
     pub description: Option<Template>,
-    /// Where it is.
+    /// The URL of the music.
     pub url: Option<Template>,
-    /// Where it is in better quality.
+    /// The URL of the music in higher quality.
     pub hq_url: Option<Template>,
-    /// The number that its picture was given when uploaded.
+    /// The media id of its thumbnail.
     pub thumb_media_id: Template,
 }
 
@@ -182,16 +182,16 @@ pub struct MusicTemplate {
 pub struct ArticleTemplate {
     /// Its title.
     pub title: Template,
-    /// What it is about.
+    /// The description.
     pub description: Option<Template>,
-    /// Where its picture is.
+    /// The URL of its picture.
     pub pic_url: Option<Template>,
-    /// Where the article is.
+    /// The URL of the article.
     pub url: Option<Template>,
 }
 
 impl ReplyTemplate {
-    /// The reply to `message`.
+    /// Returns the reply to `message`.
     pub fn fill(&self, message: &Message, caught: Option<&Captures<'_>>) -> Reply {
         let fill = |template: &Template| template.fill(message, caught);
         let optional = |template: &Option<Template>| template.as_ref().map(fill);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_fields_in_any_spelling() {
+    fn placeholders_are_fields_in_any_spelling() {
         assert_eq!(
             fill("{from} {to} {type} {event}"),
             "oUser gh_1 event scancode_push"
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_what_the_rule_caught() {
+    fn placeholders_are_groups_of_the_expression() {
         let expression = Regex::new("^(?P<word>\\w+) (\\d+)(x)?").expect("an expression");
         let caught = expression.captures("hello 42");
         let template =

@@ -15,7 +15,7 @@ pub use site::Site;
 
 /// Maximum length in bytes of a return address, percent-encoded and with our parameters. The
 /// response headers must fit into nginx's default 4 KiB (`proxy_buffer_size`).
-pub const LONGEST_RETURN: usize = 3600;
+pub const MAX_RETURN_LEN: usize = 3600;
 
 /// Maximum number of decoding passes; more would have no practical effect.
 const DECODINGS: usize = 3;
@@ -91,7 +91,7 @@ pub enum RedirectError {
     Malformed(&'static str),
     /// The address is longer than proxies and browsers accept.
     #[error(
-        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {LONGEST_RETURN} work everywhere, so shorten them"
+        "redirect and state come to {0} bytes when visitors are sent back, percent-encoded and with our own parameters; at most {MAX_RETURN_LEN} work everywhere, so shorten them"
     )]
     TooLong(usize),
     /// The account lists no site.
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn tricks_are_refused_outright_whatever_is_listed() {
+    fn malicious_urls_are_always_refused() {
         for (address, why) in [
             ("https://evil.org\\@shop.example.com/", "backslash"),
             ("https://shop.example.com\\.evil.org/", "backslash"),
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_compared_as_the_network_names_them() {
+    fn hosts_are_compared_in_canonical_form() {
         check(
             "https://商店.example/",
             &["https://xn--czrs0t.example/"],
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_admitted_is_admitted_again_as_it_is_sent() {
+    fn an_admitted_url_is_admitted_again() {
         let policy = policy(&["https://shop.example.com/"]);
         for address in [
             "https://shop.example.com/商/%E5%95%86?名=值#片",
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_site_is_known_by_its_first_entry() {
+    fn the_only_site_is_the_first_entry() {
         let only = |sites: &[&str]| policy(sites).only_site().map(String::from);
         assert_eq!(
             only(&["https://shop.example.com/in"]).as_deref(),
@@ -590,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn our_parameters_replace_those_of_the_link_and_leave_the_others_alone() {
+    fn only_our_parameters_are_replaced() {
         let with = |address: &str, pairs: &[(&str, &str)]| {
             let redirect = policy(&["https://a.example/"])
                 .admit(address)
@@ -623,7 +623,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_admitted_leads_to_the_listed_host(before in r"[a-z0-9.@:/\\%?#-]{0,12}", between in r"[a-z0-9.@:/\\%?#-]{0,12}") {
+        fn admitted_urls_lead_to_the_listed_host(before in r"[a-z0-9.@:/\\%?#-]{0,12}", between in r"[a-z0-9.@:/\\%?#-]{0,12}") {
             let policy = policy(&["https://shop.example.com/"]);
             for address in [format!("https://{before}shop.example.com{between}"), format!("{before}https://shop.example.com{between}/")] {
                 if let Ok(redirect) = policy.admit(&address) {

@@ -5,7 +5,7 @@ use url::{Host, Url};
 use super::parse;
 
 /// Maximum length of an `oauth.redirects` entry in bytes.
-const LONGEST_SITE: usize = 2048;
+const MAX_SITE_LEN: usize = 2048;
 
 /// An allowed site: scheme, host, port and leading path segments.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ impl Site {
 
     /// Parses one entry of `oauth.redirects`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.len() > LONGEST_SITE {
+        if text.len() > MAX_SITE_LEN {
             return Err("is longer than 2048 bytes");
         }
         let url = parse(text)?;

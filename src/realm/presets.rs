@@ -1,11 +1,11 @@
-//! The one table of WeChat's paths that need more than the plain case: which presets contain them,
-//! and how the gateway handles them. A new exception is one line. `docs/gateway.md` shows the same
-//! table; a test compares them.
+//! The table of WeChat paths that need special handling: which presets contain them, and how the
+//! gateway handles them. A new exception is one line. `docs/gateway.md` shows the same table; a
+//! test compares them.
 
 /// A named group of paths, for `gateway` in a realm's settings.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Preset {
-    /// What changes nothing.
+    /// Calls that change nothing.
     Read,
     /// Messages to one person: custom, template, subscribe, customer service.
     Messages,
@@ -15,15 +15,15 @@ pub enum Preset {
     Codes,
     /// The menu, but not deleting it.
     Menu,
-    /// A visitor's code against an identity or a phone number.
+    /// Exchanges a visitor's code for an identity or a phone number.
     Login,
-    /// The tickets that browsers' signatures are made of.
+    /// The tickets for signing in browsers.
     Tickets,
     /// Mini-programs and shops.
     Pages,
-    /// What a program needs to notify people in WeCom.
+    /// What a program needs to send notifications in WeCom.
     Notify,
-    /// Everything but what destroys or exports.
+    /// Everything except calls that destroy or export data.
     All,
 }
 
@@ -58,12 +58,12 @@ impl Preset {
         }
     }
 
-    /// The preset of that name.
+    /// Returns the preset with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.name() == name)
     }
 
-    /// Whether the preset contains `path`.
+    /// True if the preset contains `path`.
     pub fn contains(self, path: &str) -> bool {
         protected(path).is_none()
             && (self == Self::All
@@ -76,37 +76,38 @@ impl Preset {
 /// How the gateway handles a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handling {
-    /// The plain case: the virtual token is exchanged for the real one.
+    /// The default: the virtual token is replaced by the real one.
     Call,
     /// Answered with a virtual token; needs no preset.
     IssueToken,
-    /// No token: the real AppSecret is put in place of the virtual one in these parameters.
+    /// No token: the virtual AppSecret in these parameters is replaced by the real one.
     SwapSecret,
-    /// None of our secrets: passed untouched for callers in `gateway.anonymous`.
+    /// No token and no secret of ours: forwarded unchanged for callers in `gateway.anonymous`.
     Anonymous,
-    /// The same, at `wechat.mp`.
+    /// Like `Anonymous`, but forwarded to `wechat.mp`.
     AnonymousAtMp,
-    /// Answered with the ticket that we hold.
+    /// Answered with our own ticket.
     OwnTicket,
-    /// A plain call that destroys or exports: no preset contains it, only its own path gives it.
+    /// A normal call that destroys or exports data. No preset contains it; a rule must name its
+    /// path.
     OnlyByName,
-    /// `OnlyByName` and `SwapSecret` at once.
+    /// Both `OnlyByName` and `SwapSecret`.
     OnlyByNameSwapSecret,
 }
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// A path, or the beginning of paths followed by `*`.
+    /// A path, or a prefix followed by `*`.
     pub path: &'static str,
-    /// The presets that contain it, beside `all`.
+    /// The presets that contain it, besides `all`.
     pub presets: &'static [Preset],
     /// How it is handled.
     pub handling: Handling,
 }
 
 impl Row {
-    /// Whether no preset contains the row's paths.
+    /// True if no preset contains the row's paths.
     pub fn is_protected(&self) -> bool {
         matches!(
             self.handling,
@@ -136,19 +137,19 @@ use Handling::{
 };
 use Preset::{Codes, Login, Media, Menu, Messages, Notify, Pages, Read, Tickets};
 
-/// Where a token is asked for with a GET.
+/// The path of a token request by GET.
 pub const TOKEN: &str = "/cgi-bin/token";
 
 /// The cheapest call with a token.
 pub const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
 
-/// The table. The first row that matches a path says how it is handled.
+/// The table. The first row that matches a path applies.
 pub const TABLE: &[Row] = &[
     // Tokens.
     special(TOKEN, &[], IssueToken),
     special("/cgi-bin/stable_token", &[], IssueToken),
     special("/cgi-bin/gettoken", &[], IssueToken),
-    // What destroys or exports.
+    // Calls that destroy or export data.
     special("/cgi-bin/clear_quota/v2", &[], OnlyByNameSwapSecret),
     special("/cgi-bin/clear_quota*", &[], OnlyByName),
     special("/cgi-bin/openapi/quota/clear", &[], OnlyByName),
@@ -238,8 +239,7 @@ pub const TABLE: &[Row] = &[
     row("/tcb/*", &[Pages]),
 ];
 
-/// The first path segments that WeChat uses. A path that begins with another one is none of the
-/// gateway's.
+/// The first path segments that WeChat uses. The gateway serves no other paths.
 pub const FIRST_SEGMENTS: [&str; 33] = [
     "bizwifi",
     "card",
@@ -290,14 +290,14 @@ pub fn find(path: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| matches(row.path, path))
 }
 
-/// The row that keeps `path` out of every preset.
+/// Returns the row that excludes `path` from every preset.
 pub fn protected(path: &str) -> Option<&'static Row> {
     TABLE
         .iter()
         .find(|row| row.is_protected() && matches(row.path, path))
 }
 
-/// What kind of call this is, in one word of a closed set: for counters.
+/// Returns the area of the API that `path` belongs to, from a closed set of words, for counters.
 pub fn area(path: &str) -> &'static str {
     match find(path) {
         Some(row) if row.is_protected() => "protected",
@@ -313,7 +313,7 @@ pub fn area(path: &str) -> &'static str {
     }
 }
 
-/// `text` matches `pattern`: equals it, or begins with what stands before its `*`.
+/// True if `path` equals `pattern`, or begins with the part before its `*`.
 pub(super) fn matches(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(front) => path.starts_with(front),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_can_be_reached_and_begins_with_a_segment_of_wechats() {
+    fn every_row_is_reachable_under_a_wechat_segment() {
         for row in TABLE {
             let segment = row.path.split('/').nth(1).expect("a first segment");
             assert!(FIRST_SEGMENTS.contains(&segment), "{}", row.path);

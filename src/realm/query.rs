@@ -1,5 +1,4 @@
-//! The query of a signed request: its pairs, decoded, and what is known of it once a signature was
-//! right.
+//! The query of a signed request: its decoded pairs, and the type for a verified one.
 
 use std::borrow::Cow;
 
@@ -7,21 +6,19 @@ use url::form_urlencoded;
 
 use super::RealmError;
 
-/// Names that may stand in a signed query only once: a second value would leave it open which of
-/// the two was meant.
+/// Names that must be unique in a signed query: a second value would be ambiguous.
 pub(super) const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
 
-/// A query string that claims to be signed: its pairs, decoded like a form's, each special name at
-/// most once.
+/// A query string that claims to be signed. Its pairs are decoded as a form's.
 #[derive(Clone, Debug)]
 pub struct SignedQuery<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Where in `pairs` each name of [`ONCE`] stands.
+    /// The index in `pairs` of each name of [`ONCE`].
     special: [Option<usize>; ONCE.len()],
 }
 
 impl<'a> SignedQuery<'a> {
-    /// Decodes what followed the `?`. A pair that needs no decoding is borrowed.
+    /// Decodes the query after `?`. Pairs that need no decoding are borrowed.
     pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
         let mut query = Self {
             pairs: Vec::with_capacity(8),
@@ -58,7 +55,7 @@ impl<'a> SignedQuery<'a> {
         Ok(())
     }
 
-    /// The value of the first pair of that name.
+    /// Returns the value of the first pair called `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         match special(name) {
             Some(special) => self.special[special].map(|at| self.pairs[at].1.as_ref()),
@@ -75,11 +72,12 @@ impl<'a> SignedQuery<'a> {
     }
 }
 
-/// Where a pair ends and its value begins, found in one walk: this is on the path of every query.
+/// The end of a pair and the start of its value, found in one pass, because every query takes this
+/// path.
 struct Pair {
     end: usize,
     equals: Option<usize>,
-    /// Nothing in it is encoded.
+    /// True if nothing in it is encoded.
     is_plain: bool,
 }
 
@@ -105,14 +103,14 @@ impl Pair {
     }
 }
 
-/// Which of [`ONCE`] a name is.
+/// Returns the index of `name` in [`ONCE`].
 fn special(name: &str) -> Option<usize> {
     ONCE.iter().position(|special| *special == name)
 }
 
-/// A query whose signature was right; only [`Realms::verify`](super::Realms::verify) makes one.
-/// Version 1 covers `realm`, `nonce` and `ts` alone: the other values are then only as trustworthy
-/// as the way they came.
+/// A query whose signature was valid; only [`Realms::verify`](super::Realms::verify) creates one.
+/// Version 1 covers only `realm`, `nonce` and `ts`, so its other values are as trustworthy as the
+/// transport.
 #[derive(Clone, Debug)]
 pub struct VerifiedQuery<'a>(pub(super) SignedQuery<'a>);
 
@@ -123,22 +121,22 @@ impl VerifiedQuery<'_> {
             .expect("a query without a realm is never verified")
     }
 
-    /// Which credential is asked for, as written.
+    /// The requested credential, as written.
     pub fn key(&self) -> Option<&str> {
         self.get("key")
     }
 
-    /// The value that WeChat refused, if the caller says so.
+    /// The value that WeChat refused, if given.
     pub fn rotate(&self) -> Option<&str> {
         self.get("rotate")
     }
 
-    /// Any other parameter.
+    /// Returns another parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)
     }
 
-    /// The same, no longer tied to the request it came in.
+    /// Returns a copy that does not borrow from the request.
     pub fn into_owned(self) -> VerifiedQuery<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let SignedQuery { pairs, special } = self.0;
@@ -152,9 +150,9 @@ impl VerifiedQuery<'_> {
     }
 }
 
-/// One name or value as a form decodes it.
+/// Decodes one name or value of a form.
 fn decoded(text: &str) -> Cow<'_, str> {
-    // Without a bare `&` or `=` in it, the whole text is one name.
+    // Without a bare `&` or `=`, the whole text is one name.
     let text = text.replace('=', "%3D");
     form_urlencoded::parse(text.as_bytes())
         .next()

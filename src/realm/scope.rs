@@ -1,16 +1,15 @@
-//! Which of WeChat's paths a realm may call: `GatewayScope`, from the settings `gateway` and
-//! `deny`. Pure.
+//! Which WeChat paths a realm may call, from its settings `gateway` and `deny`.
 
 use std::fmt;
 
 use super::presets::{self, Preset, matches};
 
-/// The paths that one realm may call. First `deny`, then `gateway`.
+/// The paths that one realm may call. `deny` takes precedence over `gateway`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayScope {
-    /// What is allowed.
+    /// The allowed paths.
     pub allow: Vec<Rule>,
-    /// What is taken away from it.
+    /// The denied paths.
     pub deny: Vec<Rule>,
 }
 
@@ -27,40 +26,40 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
-/// Why a text is no [`Rule`].
+/// Why a text is not a valid [`Rule`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RuleError {
-    /// It does not begin with `/`, and no preset has this name.
+    /// Neither a path nor the name of a preset.
     #[error("no preset has this name")]
     UnknownPreset,
-    /// It begins with `/`, but is not a path that the gateway serves.
+    /// A path that the gateway does not serve.
     #[error(
         "a path is made of segments of A-Z, a-z, 0-9, '_', '.' and '-', such as /wxa/business/x; only its last segment may be *"
     )]
     BadPath,
 }
 
-/// Why a path may not be called.
+/// Why a path must not be called.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// This rule of `deny` takes it away.
+    /// This rule of `deny` matches it.
     Denied(Rule),
-    /// No rule of `gateway` allows it.
+    /// No rule of `gateway` matches it.
     NotAllowed,
-    /// It destroys or exports, so that only a rule with its own path allows it.
+    /// It destroys or exports data, so that only a rule with its own path allows it.
     OnlyByName,
 }
 
 impl GatewayScope {
-    /// Whether `path`, without a query and with single slashes, may be called.
+    /// True if `path` may be called. It has no query and no double slashes.
     pub fn allows(&self, path: &str) -> bool {
         self.refusal(path).is_none()
     }
 
-    /// Why `path` may not be called; `None` if it may.
+    /// Why `path` must not be called; `None` if it may be.
     pub fn refusal(&self, path: &str) -> Option<Refusal> {
-        // WeChat may read other spellings of a path as the same path, so denials cover them and
-        // permissions do not.
+        // WeChat may treat other spellings as the same path, so denials ignore case and trailing
+        // slashes; permissions do not.
         let spelled = path.trim_end_matches('/').to_ascii_lowercase();
         if let Some(rule) = self
             .deny
@@ -91,7 +90,7 @@ impl GatewayScope {
 }
 
 impl Rule {
-    /// Reads one entry of `gateway` or `deny`.
+    /// Parses one entry of `gateway` or `deny`.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         if !text.starts_with('/') {
             return Preset::from_name(text)
@@ -119,7 +118,7 @@ impl Rule {
         }
     }
 
-    /// The same for a path in small letters.
+    /// True if this rule denies `spelled`, a path in lower case.
     fn denies(&self, spelled: &str) -> bool {
         match self {
             Self::Preset(preset) => preset.contains(spelled),
@@ -131,8 +130,8 @@ impl Rule {
         matches!(self, Self::Preset(Preset::All))
     }
 
-    /// Whether this rule names what lies in `protected`, a pattern of the table: exactly, or by a
-    /// pattern that is no wider.
+    /// True if this rule names `protected`, a pattern of the table, exactly or by a pattern that is
+    /// not wider.
     fn names(&self, protected: &str) -> bool {
         let Self::Path(pattern) = self else {
             return false;
@@ -149,13 +148,13 @@ impl Rule {
     }
 }
 
-/// Whether the gateway serves paths with this segment.
+/// True if the gateway serves paths with this segment.
 pub fn is_segment(text: &str) -> bool {
     let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     !text.is_empty() && text != "." && text != ".." && text.bytes().all(alphabet)
 }
 
-/// As the settings write it.
+/// Formats the rule as in the settings.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn another_spelling_escapes_no_denial_and_earns_no_permission() {
+    fn another_spelling_evades_no_denial() {
         let scope = scope(
             &["all"],
             &["/wxa/business/*", "/cgi-bin/user/info", "media"],
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_destroys_or_exports_is_given_only_by_its_own_path() {
+    fn destructive_calls_need_a_rule_with_their_own_path() {
         let wide = scope(&["all", "/cgi-bin/*", "/*", "messages", "menu"], &[]);
         for path in [
             "/cgi-bin/clear_quota",

@@ -1,4 +1,4 @@
-//! What a realm's signature opens and what it does not.
+//! What a realm's signature grants and what it does not.
 
 use super::query::ONCE;
 use super::*;
@@ -63,7 +63,7 @@ fn v2(unsigned: &str, method: &str, path: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn the_originals_example_opens_the_query() {
+fn the_originals_example_is_accepted() {
     let query = ask(V1).expect("the example is right");
     assert_eq!(
         (query.realm(), query.key(), query.rotate()),
@@ -77,7 +77,7 @@ fn the_originals_example_opens_the_query() {
 }
 
 #[test]
-fn values_are_signed_decoded_and_handed_out_decoded() {
+fn values_are_signed_and_returned_decoded() {
     let sign = signature::realm_v1("R123", "a b&c", "1589203758000", "realm_secret").text();
     let raw = format!(
         "key=card%5Fticket&rotate=a%2Bb+c&realm=R12%33&nonce=a+b%26c&ts=1589203758000&sign={sign}&more=1&more=2"
@@ -90,7 +90,7 @@ fn values_are_signed_decoded_and_handed_out_decoded() {
 }
 
 #[test]
-fn unknown_realms_wrong_signatures_and_missing_fields_look_the_same() {
+fn all_authentication_failures_look_the_same() {
     let with_dummy = format!(
         "realm=R9&nonce=n&ts=1589203758&sign={}",
         signature::realm_v1("R9", "n", "1589203758", NO_SECRET).text()
@@ -104,7 +104,7 @@ fn unknown_realms_wrong_signatures_and_missing_fields_look_the_same() {
 }
 
 #[test]
-fn a_parameter_that_counts_may_not_be_given_twice() {
+fn special_parameters_may_not_repeat() {
     for name in ONCE {
         let raw = format!("{V1}&{name}=1&{name}=2");
         assert_eq!(ask(&raw).err(), Some(RealmError::Repeated(name)));
@@ -112,7 +112,7 @@ fn a_parameter_that_counts_may_not_be_given_twice() {
 }
 
 #[test]
-fn ts_counts_for_five_minutes_either_way_in_seconds_or_milliseconds() {
+fn ts_may_be_off_by_five_minutes() {
     let judge = |now: u64, ts: &str| {
         ask_at(UnixMillis(now), &v1("R123", ts), Accept::AnyVersion).map(|_| ())
     };
@@ -143,7 +143,7 @@ fn ts_counts_for_five_minutes_either_way_in_seconds_or_milliseconds() {
 }
 
 #[test]
-fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
+fn the_signature_is_checked_before_time_and_app() {
     let late = UnixMillis(NOW.0 + 600_000);
     let wrong = V1.replace("sign=7", "sign=8");
     assert_eq!(
@@ -170,7 +170,7 @@ fn the_signature_is_judged_before_the_time_and_the_time_before_the_app() {
 }
 
 #[test]
-fn version_one_opens_neither_other_routes_nor_a_realm_that_insists_on_version_two() {
+fn version_one_is_limited_to_the_query_route() {
     assert_eq!(
         ask_at(NOW, V1, Accept::V2Only).err(),
         Some(RealmError::Unauthorized)
@@ -216,7 +216,7 @@ fn version_two_binds_method_path_query_and_body() {
     assert!(ask(&reordered.join("&")).is_ok());
 }
 
-/// The answer to `raw` when `realm` is the only one and the caller's address is `from`.
+/// Verifies `raw` against `realm` alone, for a caller at `from`.
 fn ask_of(realm: Realm, raw: &str, from: &str, now: UnixMillis) -> Result<(), RealmError> {
     let realms: Realms = [realm].into_iter().collect();
     let request = SignedRequest {
@@ -237,7 +237,7 @@ fn ask_of(realm: Realm, raw: &str, from: &str, now: UnixMillis) -> Result<(), Re
 }
 
 #[test]
-fn either_of_two_secrets_signs_and_no_third() {
+fn either_of_two_secrets_signs() {
     let realm = |secrets: &[&str]| Realm {
         secrets: secrets
             .iter()
@@ -266,8 +266,8 @@ fn either_of_two_secrets_signs_and_no_third() {
             Err(RealmError::Unauthorized)
         );
     }
-    // What stands in for a missing secret opens nothing, neither for an unknown realm nor beside a
-    // single secret.
+    // The placeholder for a missing secret grants nothing, neither to an unknown realm nor to a
+    // realm with one secret.
     let stand_in = format!(
         "realm=R123&nonce=n&ts=1589203758&sign={}",
         signature::realm_v1("R123", "n", "1589203758", NO_SECRET).text()
@@ -290,7 +290,7 @@ fn either_of_two_secrets_signs_and_no_third() {
 }
 
 #[test]
-fn a_realm_ends_with_its_last_day() {
+fn a_realm_expires_after_its_last_day() {
     let realm = || Realm {
         until: Some(NOW.seconds()),
         ..Realm::new("R123", "realm_secret".into())
@@ -305,7 +305,7 @@ fn a_realm_ends_with_its_last_day() {
 }
 
 #[test]
-fn a_realm_bound_to_networks_is_refused_elsewhere() {
+fn a_realm_is_refused_outside_its_networks() {
     let mut networks = TrustedProxies::default();
     assert!(networks.add("10.0.0.0/8"));
     let realm = || Realm {
@@ -333,7 +333,7 @@ proptest! {
     }
 
     #[test]
-    fn no_query_panics_and_none_opens_by_chance(raw in r"\PC*", sign in "[0-9a-f]{32}|[0-9a-f]{64}") {
+    fn random_queries_neither_panic_nor_pass(raw in r"\PC*", sign in "[0-9a-f]{32}|[0-9a-f]{64}") {
         prop_assert!(ask(&raw).is_err());
         let claimed = format!("realm=R123&nonce=n&ts=1589203758&sign={sign}");
         prop_assert!(ask(&claimed).is_err());

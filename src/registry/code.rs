@@ -10,10 +10,10 @@ use clock::UnixMillis;
 use credentials::keeper::{AccountCredentials, KeeperError};
 use credentials::store::StoreError;
 
-/// What is sent, and to whom.
+/// A code and its recipient.
 #[derive(Clone, Debug)]
 pub struct Code {
-    /// The follower's name in the database, or where there is none their openid.
+    /// The follower's name in the database, or their openid.
     pub user_name: String,
     /// What they log in to.
     pub system_name: String,
@@ -84,8 +84,8 @@ impl Registry {
     }
 }
 
-/// The message as wetoken fills its template: what is logged in to, the code, how long it counts,
-/// when it was sent by local time.
+/// The message in wetoken's format: what the login is for, the code, its validity, and the local
+/// time of sending.
 fn written(code: &Code, openid: &str, template: &str, now: UnixMillis) -> String {
     let now = DateTime::from_timestamp_millis(i64::try_from(now.0).unwrap_or(i64::MAX))
         .unwrap_or_default()

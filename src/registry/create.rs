@@ -15,15 +15,15 @@ const CLAIM: Duration = Duration::from_secs(30);
 
 /// WeChat's consoles make secrets of 32 characters; this is what wetoken's table has room for once
 /// it is widened.
-const LONGEST_SECRET: usize = 128;
+const MAX_SECRET_LEN: usize = 128;
 
 /// Source: WeChat, 填写服务器配置: a token has 3 to 32 characters.
-const LONGEST_TOKEN: usize = 32;
+const MAX_TOKEN_LEN: usize = 32;
 
 /// What wetoken's table has room for in each of its other columns.
-const LONGEST_OTHER: usize = 64;
+const MAX_OTHER_LEN: usize = 64;
 
-/// An app as a caller asks for it.
+/// An app to create.
 #[derive(Clone, Debug)]
 pub struct NewApp {
     /// The appid.
@@ -34,7 +34,7 @@ pub struct NewApp {
     pub token: SecretString,
     /// The key that its messages are encrypted with.
     pub aes_key: Option<SecretString>,
-    /// The template by which codes are sent to its followers.
+    /// The template for sending codes to its followers.
     pub template_id: Option<String>,
     /// What is kept for other programs.
     pub payment: Payment,
@@ -43,10 +43,10 @@ pub struct NewApp {
 /// Why an app was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CreateError {
-    /// What was given as an appid is none.
+    /// The appid is invalid.
     #[error("appid: {0}")]
     AppId(#[from] AppIdError),
-    /// What was given as a key is none.
+    /// The key is invalid.
     #[error("aesKey: {0}")]
     AesKey(#[from] EnvelopeKeyError),
     /// A text that no console of WeChat's gives out.
@@ -58,7 +58,7 @@ pub enum CreateError {
         longest: usize,
     },
     /// A text that is kept for other programs and does not fit.
-    #[error("{name}: expected at most {LONGEST_OTHER} printable characters")]
+    #[error("{name}: expected at most {MAX_OTHER_LEN} printable characters")]
     Other {
         /// Which.
         name: &'static str,
@@ -172,8 +172,8 @@ impl NewApp {
     fn proven(self) -> Result<(AppId, StoredApp), CreateError> {
         let app_id = AppId::parse(&self.app_id)?;
         for (name, text, longest) in [
-            ("secret", &self.secret, LONGEST_SECRET),
-            ("token", &self.token, LONGEST_TOKEN),
+            ("secret", &self.secret, MAX_SECRET_LEN),
+            ("token", &self.token, MAX_TOKEN_LEN),
         ] {
             let text = text.expose_secret();
             if text.is_empty()
@@ -188,7 +188,7 @@ impl NewApp {
         }
         for (name, text) in others(&self) {
             let length = text.map_or(0, |text| text.chars().count());
-            if length > LONGEST_OTHER || text.is_some_and(|text| text.contains(char::is_control)) {
+            if length > MAX_OTHER_LEN || text.is_some_and(|text| text.contains(char::is_control)) {
                 return Err(CreateError::Other { name });
             }
         }

@@ -101,7 +101,7 @@ impl List {
             .iter()
             .filter(|(app_id, _)| !self.ids.contains(*app_id))
         {
-            accounts.push(Account::usual(
+            accounts.push(Account::with_defaults(
                 app_id.clone(),
                 app.secret.clone(),
                 app.token.clone(),
@@ -164,7 +164,7 @@ mod tests {
 
     fn list(stored: bool) -> List {
         let app_id = AppId::parse("wx1").expect("an appid");
-        let accounts = vec![Account::usual(
+        let accounts = vec![Account::with_defaults(
             app_id,
             "of-the-settings".into(),
             None,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_win_and_the_others_get_the_defaults() {
+    fn settings_win_and_stored_apps_get_defaults() {
         let mut list = list(true);
         assert!(list.adopt(vec![
             app("wx1", "hidden"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keeper_hears_only_of_what_makes_a_difference() {
+    fn the_keeper_is_told_only_of_relevant_changes() {
         let mut list = list(true);
         assert!(!list.adopt(vec![]) && list.adopt(vec![app("wx2", "s2")]));
         assert!(!list.adopt(vec![app("wx2", "s2")]), "nothing is new");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_is_not_kept() {
+    fn accounts_not_served_are_not_kept() {
         let mut list = list(true);
         list.adopt(vec![app("wx2", "s2")]);
         list.set(Configured::default());

@@ -1,6 +1,5 @@
-//! An appid that is not known here: another instance may have created the app a moment ago, so the
-//! store is asked for it once. A miss is remembered for a second. What strangers can make us ask
-//! and remember is bounded.
+//! Looks up an unknown appid once in the store, because another instance may have created the app a
+//! moment ago. A miss is cached for a second. Lookups and their cache are bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

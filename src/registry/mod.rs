@@ -34,7 +34,7 @@ use list::List;
 use lookup::Lookups;
 
 /// How often a shared store is read for new apps, so that all instances serve them within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a start waits for the store's first answer. A store that is down must not prevent it.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -152,7 +152,7 @@ impl Registry {
             _ if !state.list.holds_stored() => None,
             None => Some(Duration::ZERO),
             Some(true) if !self.0.store.is_shared() => None,
-            Some(_) => Some(LOOK_EVERY),
+            Some(_) => Some(POLL_INTERVAL),
         }
     }
 
@@ -164,8 +164,8 @@ impl Registry {
         }
     }
 
-    /// Takes over what the store returned, unless something changed here since it was asked; then
-    /// it is asked again.
+    /// Applies what the store returned, unless something changed here meanwhile; then the store is
+    /// read again.
     fn adopt(&self, version: u64, found: Vec<StoredApp>) {
         let mut state = self.state();
         if state.version != version {

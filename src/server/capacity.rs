@@ -1,31 +1,29 @@
-//! What the process takes on at once: as many connections as the settings and the limit on open
-//! files allow, each for as long as its client goes on listening. It knows nothing of what is
-//! served.
+//! Limits on connections: their number, from the settings and the limit on open files, and how long
+//! a client may leave sent data unacknowledged.
 
 use std::num::NonZero;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-/// A client that takes nothing of what it was sent for this long is gone, or holds our memory on
-/// purpose.
+/// A client that acknowledges nothing for this long is gone, or holds our memory on purpose.
 #[cfg(target_os = "linux")]
-const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Files for everything that is no caller's connection, however few the process may open: logs,
-/// listeners, stores, the way to WeChat.
+/// Files reserved for everything but callers' connections: logs, listeners, stores, calls to
+/// WeChat.
 const OWN_FILES: u64 = 32;
 
-/// How many worker threads there are when `wanted` are configured; zero means one for each core.
+/// The number of worker threads for the setting `wanted`; zero means one per core.
 pub(super) fn workers(wanted: usize) -> usize {
     NonZero::new(wanted)
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, NonZero::get)
 }
 
-/// How many connections each of `workers` may hold, so that all together hold at most `wanted` and
-/// leave files for our own calls; zero workers mean one for each core. Without a file left, nothing
-/// could be accepted and nothing asked for either.
+/// The maximum number of connections per worker, so that all workers together hold at most `wanted`
+/// and leave files for our own calls. Zero workers mean one per core. Always at least one, so that
+/// the server can accept anything at all.
 pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
     let workers = self::workers(workers);
     let files = files_for(wanted);
@@ -41,15 +39,15 @@ pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
     (all as usize / workers).max(1)
 }
 
-/// As many of `wanted` connections as fit into `files`: a fourth is left to us, since a caller may
-/// need a connection of our own to a back end.
+/// The part of `wanted` connections that fits into `files`. A quarter is reserved, because a caller
+/// may need a connection of ours to a back end.
 fn affordable(wanted: u32, files: u64) -> u32 {
     let left = files.saturating_sub((files / 4).max(OWN_FILES)).max(1);
     u32::try_from(left).unwrap_or(u32::MAX).min(wanted)
 }
 
-/// The limit on open files, raised to what `wanted` connections need if the system lets us; `None`
-/// when there is none.
+/// Returns the limit on open files, raised to what `wanted` connections need if the system allows
+/// it; `None` if there is no limit.
 #[cfg(unix)]
 fn files_for(wanted: u32) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -75,13 +73,13 @@ fn files_for(_: u32) -> Option<u64> {
     None
 }
 
-/// Has the system close `connection` when its client takes nothing any more: an answer that nobody
-/// reads would be held for ever.
+/// Makes the system close `connection` if the client stops acknowledging data. Otherwise an unread
+/// answer would be held for ever.
 pub(super) fn bound_silence(connection: &TcpStream) {
     #[cfg(target_os = "linux")]
     {
-        let millis = u32::try_from(TAKEN_WITHIN.as_millis()).unwrap_or(u32::MAX);
-        // Refused, the connection is as good as it was.
+        let millis = u32::try_from(ACCEPT_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        // If this fails, the connection works without the timeout.
         rustix::net::sockopt::set_tcp_user_timeout(connection, millis).ok();
     }
     #[cfg(not(target_os = "linux"))]
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_files_leave_some_for_ourselves() {
+    fn a_low_file_limit_reserves_some_for_us() {
         assert_eq!(affordable(25_000, 1_000_000), 25_000);
         assert_eq!(affordable(25_000, 1024), 768);
         assert_eq!(affordable(25_000, 64), 32);
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workers_share_what_all_may_hold() {
+    fn workers_share_the_connection_limit() {
         assert_eq!(connections_a_worker(100, 4), 25);
         assert_eq!(connections_a_worker(1, 4), 1);
         assert!(connections_a_worker(100, 0) >= 1);

@@ -1,5 +1,4 @@
-//! What is done with an accepted connection: HTTP/1.1, with a bound on what one connection can make
-//! the process hold.
+//! HTTP/1.1 on an accepted connection, with a bound on the memory that one connection can use.
 
 use std::future::ready;
 use std::io;
@@ -26,18 +25,18 @@ mod request_line;
 mod requests;
 mod stream;
 
-/// A proxy such as nginx keeps idle connections for 60 s; ours must outlive them, or a request
-/// could meet a closing door.
+/// Longer than the 60 s for which a proxy such as nginx keeps idle connections. Otherwise a request
+/// could arrive while we close.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The headers of a request must arrive within this time.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Timeout for the headers of a request.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client that is told to close may take to do so.
-const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// Timeout for a client to close after we have closed our side.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Answers that the dispatcher collects before it writes. With one piece more of an answer and what
-/// the client sent, this is most of what a connection holds.
+/// Size of the dispatcher's write buffer. Together with one more piece of an answer and the
+/// client's unread bytes, this is most of what a connection holds.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Connections that the system completes before we accept them.
@@ -62,8 +61,8 @@ where
 {
     let accept = |socket: TcpStream| {
         capacity::bound_silence(&socket);
-        // Pipelined answers are written one by one, and each would wait until the client confirms
-        // the one before.
+        // Without this, each pipelined answer would wait until the client acknowledges the previous
+        // one.
         socket.set_nodelay(true).ok();
         let peer = socket.peer_addr().ok();
         ready(Ok((BoundedStream::new(socket), peer)))
@@ -74,8 +73,8 @@ where
             async move { signal.notified().await }
         })
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEADERS_WITHIN)
-        .client_disconnect_timeout(DISCONNECT_WITHIN)
+        .client_request_timeout(HEADERS_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER)
         .on_connect_ext(|stream: &BoundedStream, data| {
             data.insert::<SharedFlow>(Rc::clone(stream.flow()));
@@ -85,8 +84,7 @@ where
     fn_service(accept).and_then(http)
 }
 
-/// Listeners on every address that `wanted` means; it is an error if none of them can be listened
-/// on.
+/// Binds every address that `wanted` resolves to. Fails only if none can be bound.
 pub(super) fn listen(wanted: &str) -> io::Result<Vec<TcpListener>> {
     let mut refused = None;
     let mut listeners = Vec::new();

@@ -182,7 +182,7 @@ fn add_neighbour(
                 };
                 apps.messages.insert(app_id.clone(), policy);
             }
-            apps.accounts.push(Account::usual(
+            apps.accounts.push(Account::with_defaults(
                 app_id,
                 secret.into(),
                 push_token.map(Into::into),

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::node::Node;
 use super::reader::At;
 
-/// An address, or an object with the password apart from the address. All of it is secret.
+/// Parses a URL, or an object with a separate password. Everything in it is secret.
 pub(super) fn sql_config(at: &At<'_>) -> Option<StoreConfig> {
     let read = |at: &At<'_>| {
         sql::from_url(at.secret()?.expose_secret())

@@ -1,5 +1,5 @@
-//! Reads who may call the routes of TokenBoy and wetoken, which have no signatures of their own: a
-//! list of networks, and optionally a realm. Also reads `server.hosts`.
+//! Reads who may call the routes of TokenBoy and wetoken, which have no signatures: a list of
+//! networks, and optionally a realm. Also reads `server.hosts`.
 
 use url::Host;
 

@@ -1,5 +1,5 @@
-//! The checked settings. A `Config` exists only if all of it is valid. Plain data; knows nothing of
-//! files or variables.
+//! The validated settings. A `Config` exists only if all of it is valid. Plain data without files
+//! or variables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How browsers reach this server. The path ends in `/`, so that `join` extends it.
     pub public_url: Option<Url>,
-    /// Host names, other than that of `public_url`, by which programs reach this server.
+    /// Host names of this server, besides that of `public_url`.
     pub hosts: Vec<String>,
     /// The folder of WeChat's domain verification files.
     pub static_dir: PathBuf,

@@ -23,10 +23,10 @@ const ORIGIN: &str = r"^[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[
 const LARGEST: usize = 1 << 20;
 
 /// How many pairs of states are compared for one pattern.
-const MOST_PAIRS: usize = 50_000;
+const MAX_PAIRS: usize = 50_000;
 
 /// How many patterns are checked with automata; others pass.
-const MOST_PATTERNS: usize = 32;
+const MAX_PATTERNS: usize = 32;
 
 pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     let cors = root.get("cors")?;
@@ -34,7 +34,7 @@ pub(super) fn origins(root: &At<'_>) -> Option<OriginPolicy> {
     let (mut patterns, mut places, mut whole) = (Vec::new(), Vec::new(), true);
     let mut reach = Reach {
         origin: automaton(ORIGIN),
-        left: MOST_PATTERNS,
+        left: MAX_PATTERNS,
     };
     for item in &items {
         let entries = item.text(EXPECTED).map(entries).unwrap_or_default();
@@ -100,13 +100,13 @@ fn entries(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The pattern that `entry` stands for, or what to write instead.
+/// Returns the pattern of `entry`, or advice on what to write instead.
 fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
     if entry == "*" {
         return Ok(entry.into());
     }
     if entry.trim_matches(['^', '$']) == "null" {
-        return Err("pages without an origin send null and cannot be told apart; write \"*\" to allow every page".to_owned());
+        return Err("pages without an origin send null and cannot be distinguished; write \"*\" to allow every page".to_owned());
     }
     if let Some(rest) = entry.strip_prefix("*.") {
         return Err(format!(
@@ -304,7 +304,7 @@ fn meet(a: &dense::DFA<Vec<u32>>, b: &dense::DFA<Vec<u32>>) -> Option<bool> {
                 next.push(pair);
             }
         }
-        if seen.len() > MOST_PAIRS {
+        if seen.len() > MAX_PAIRS {
             return None;
         }
     }

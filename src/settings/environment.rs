@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_set_to_nothing_is_unset_and_no_value_is_shown() {
+    fn an_empty_variable_is_unset_and_values_are_hidden() {
         let env: Environment = [("A", ""), ("B", "hidden")].into_iter().collect();
         assert_eq!(
             (env.get("A"), env.get("B"), env.get("C")),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::json5::Position;
 
-/// Something to tell the operator, with the place it is about.
+/// A message for the operator, with its place.
 #[derive(Debug)]
 pub(super) struct Remark {
     pub(super) about: About,
@@ -23,7 +23,7 @@ pub(super) enum About {
     },
     /// A variable of the environment.
     Variable(String),
-    /// A place in the file that has no path of its own.
+    /// A place in the file that has no path.
     Place(Position),
     /// The file as a whole.
     Everything,

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_utf8_is_refused_with_the_cure() {
+    fn a_file_that_is_not_utf8_is_refused_with_advice() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("jsdkd.json");
         std::fs::write(&path, b"\xff\xfe{\0}\0").expect("written");

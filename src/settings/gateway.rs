@@ -1,4 +1,4 @@
-//! `gateway`, proven: what the gateway may use. Who may call through it is said by `realms`.
+//! Reads `gateway`: what the gateway may use. `realms` reads who may call through it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of those who may call
+//! Reads `hub` and the variables `JWT_KEY_{kid}`: the keys of callers of
 //! waynecraig/wechat-token-hub's routes.
 
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ pub(super) fn hub(
             continue;
         }
         if key.len() < SHORT {
-            remark(Weight::Note, SHORT_KEY);
+            remark(Weight::Note, MIN_KEY_LEN);
         }
         keys.insert(kid.to_owned(), key.into());
     }
@@ -79,7 +79,7 @@ pub(super) fn hub(
 }
 
 const KID: &str = "1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-const SHORT_KEY: &str =
+const MIN_KEY_LEN: &str =
     "this key is shorter than 32 bytes; anyone who sees a token signed with it can try to guess it";
 
 fn is_kid(text: &str) -> bool {
@@ -99,7 +99,7 @@ fn written_keys(list: &At<'_>, keys: &mut HashMap<String, SecretString>) {
         }
         let Some(key) = at.secret() else { continue };
         if key.expose_secret().len() < SHORT {
-            at.note(SHORT_KEY);
+            at.note(MIN_KEY_LEN);
         }
         keys.insert(kid.to_owned(), key);
     }
@@ -114,7 +114,7 @@ pub(super) fn chosen_app(at: &At<'_>, accounts: &[Account], holds_apps: bool) ->
     let found = accounts
         .iter()
         .find(|account| account.app_id.as_str() == text);
-    // Without any account there is another fault, which is the cause.
+    // Without any account, the missing account is the fault to report.
     if found.is_none() && !accounts.is_empty() {
         at.fault(format!(
             "found {text:?}, and no app of that key is configured"

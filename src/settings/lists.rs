@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_only_where_an_item_begins() {
+    fn a_list_is_split_only_before_an_item() {
         let addresses = |text| items(text, |rest| rest.starts_with("http"));
         assert_eq!(
             addresses("http://a/,http://b/, http://c/ ;http://d/,"),

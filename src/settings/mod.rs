@@ -2,7 +2,7 @@
 //! fault at once. The only part of the program that reads the environment.
 //!
 //! Reading order: `config` (the result), `json5` (text to values), `layers` (which value wins),
-//! `prove` (what is checked), `reader` and `values` (how one setting is read), `faults` (how a
+//! `validate` (what is checked), `reader` and `values` (how one setting is read), `faults` (how a
 //! fault is shown).
 
 mod accounts;
@@ -27,13 +27,13 @@ mod oauth;
 mod outgoing;
 mod plain;
 mod presets;
-mod prove;
 mod reader;
 mod realm_scope;
 mod realms;
 mod replies;
 mod sources;
 mod templates;
+mod validate;
 mod values;
 mod variables;
 mod wechat_server;
@@ -84,7 +84,7 @@ impl Source {
         }
     }
 
-    /// A text that is not in a file, and the name by which faults call it.
+    /// Settings as text that is not in a file, and the name that faults use for it.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             origin: Origin::Text {
@@ -132,7 +132,7 @@ pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError>
     outgoing::check(env, &reader);
     let merged = layers::merge(entries, &variables)
         .map_err(|fault| SettingsError::one("", fault.to_string()))?;
-    let config = prove::prove(&merged, &variables, env, &reader);
+    let config = validate::validate(&merged, &variables, env, &reader);
     let (warnings, error) = faults::judge(reader.into_remarks(), &name, source.strict);
     match (config, error) {
         (Some(config), None) => Ok(Loaded {

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_client_understands_is_good() {
+    fn supported_proxies_are_accepted() {
         for good in [
             "http://proxy:8080",
             "https://user:p%40ss@proxy.example.com",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_would_ignore_or_misread_is_a_fault() {
+    fn unsupported_proxies_are_faults() {
         for bad in [
             "socks://127.0.0.1:1080",
             "SOCKS5://127.0.0.1:1080",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_names_the_variable_and_no_value() {
+    fn a_fault_names_the_variable_and_not_its_value() {
         let env: Environment = [
             ("ALL_PROXY", "socks://user:MARKER@proxy:1080"),
             ("https_proxy", "http://a:MARKER@b@c"),

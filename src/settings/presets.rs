@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wechat::address;
 
-/// What `preset: "NAME"` stands for. The source's own settings win over it.
+/// The settings behind `preset: "NAME"`. The source's own settings win.
 pub(super) struct Preset {
     pub(super) name: &'static str,
     /// The service's address; `None` = the source must set `url`.

@@ -128,7 +128,7 @@ impl<'a> At<'a> {
         self.remark(Weight::Unknown, message);
     }
 
-    /// Whether this is an object, which is a fault if not. Members outside `known` are warnings.
+    /// True if this is an object; otherwise adds a fault. Members outside `known` are warnings.
     pub(super) fn is_table(&self, known: &[&str]) -> bool {
         let Node::Table(members) = self.node() else {
             self.expected_secret("an object {…}");
@@ -227,7 +227,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// The path of the member `key` of what is at `above`.
+/// The path of the member `key` of the value at `above`.
 fn path_of(above: String, key: &str) -> String {
     let is_plain = key
         .chars()

@@ -1,5 +1,5 @@
-//! What a realm may call through the gateway, and its last day: `gateway`, `deny` and `until` of
-//! one of `realms`, proven.
+//! Reads what a realm may call through the gateway, and its last day: `gateway`, `deny` and `until`
+//! of a realm.
 
 use chrono::{Days, NaiveDate, NaiveTime};
 

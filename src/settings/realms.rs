@@ -1,5 +1,5 @@
-//! `realms`, proven: who may query and call, with which secrets, from where and until when. What
-//! they may call is read by `realm_scope`.
+//! Reads `realms`: who may query and call, with which secrets, from where and until when.
+//! `realm_scope` reads what they may call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,13 +33,13 @@ const ALGORITHMS: [(&str, Algorithm); 2] = [
 ];
 
 /// A realm has one secret, and two while it is being changed.
-const MOST_SECRETS: usize = 2;
+const MAX_SECRETS: usize = 2;
 
 /// A virtual AppSecret shorter than a real one is easier to guess than its tokens.
-const SHORT_SECRET: usize = 32;
+const SHORT_SECRET_LEN: usize = 32;
 
 /// More calls a minute than one instance forwards.
-const MOST_PER_MINUTE: u32 = 10_000_000;
+const MAX_PER_MINUTE: u32 = 10_000_000;
 
 /// What realms may name.
 pub(super) struct Configured<'a> {
@@ -55,8 +55,8 @@ pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
         return Realms::default();
     };
     let Some(items) = list.items() else {
-        // The original takes anything but a list for an empty one; only one that is visibly empty
-        // is meant so.
+        // The original treats anything but a list as an empty one; only a value that is visibly
+        // empty is accepted here.
         if list.members().next().is_none() && matches!(list.node(), Node::Table(_)) {
             return Realms::default();
         }
@@ -135,7 +135,7 @@ fn realm(
             if !is_caller {
                 most.note("counts calls through the gateway, which is closed to this realm; add gateway, or leave it out");
             }
-            most.number(1..=MOST_PER_MINUTE)
+            most.number(1..=MAX_PER_MINUTE)
         }),
         networks: item.get("networks").and_then(|networks| {
             if matches!(networks.node(), Node::List(items) if items.is_empty()) {
@@ -153,7 +153,7 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
     let Node::List(items) = at.node() else {
         return at.secret().into_iter().collect();
     };
-    if items.is_empty() || items.len() > MOST_SECRETS {
+    if items.is_empty() || items.len() > MAX_SECRETS {
         at.fault(format!(
             "found a list of {}, expected one secret, or two while it is being changed: [new, old]",
             items.len()
@@ -175,7 +175,7 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
     secrets
 }
 
-/// What must hold of secrets that stand in for an AppSecret.
+/// Checks secrets that are used as a virtual AppSecret.
 fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
     let Some(at) = item.get("secret") else { return };
     let is = |test: &dyn Fn(&str) -> bool| {
@@ -190,12 +190,12 @@ fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
             .any(|account| account.secret.expose_secret() == secret)
     }) {
         at.fault("is the AppSecret of one of the apps; a realm needs one of its own: jsdkd realm new prints one");
-    } else if is(&|secret| secret.len() < SHORT_SECRET) {
+    } else if is(&|secret| secret.len() < SHORT_SECRET_LEN) {
         at.note("is shorter than 32 characters, so that a virtual token can be guessed from it; jsdkd realm new prints a good one");
     }
 }
 
-/// The gateway tells realms apart by their secrets alone.
+/// The gateway identifies realms only by their secrets.
 fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
     let mut owners: HashMap<&str, &(usize, Realm)> = HashMap::new();
     for entry in realms {
@@ -207,7 +207,7 @@ fn no_secret_in_common(items: &[At<'_>], realms: &[(usize, Realm)]) {
                 let at = items[entry.0].get("secret");
                 at.iter().for_each(|at| {
                     at.fault(format!(
-                        "realms[{}] has the same secret, by which the gateway tells realms apart; jsdkd realm new prints another",
+                        "realms[{}] has the same secret, but the gateway identifies realms by their secrets; jsdkd realm new prints another",
                         first.0
                     ));
                 });

@@ -11,8 +11,8 @@ use super::presets::{Filled, PRESETS, Place, Preset};
 use super::reader::{At, did_you_mean};
 use super::templates::Templates;
 use credentials::sources::{
-    Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet, Success, Tangle,
-    Template,
+    DependencyError, Expires, HeaderName, JsonTemplate, Method, Payload, Source, SourceSet,
+    Success, Template,
 };
 
 const KNOWN: [&str; 11] = [
@@ -23,7 +23,7 @@ const KNOWN: [&str; 11] = [
 /// The codes with which WeChat and WeCom refuse an expired or replaced token.
 pub(super) const STALE: [i64; 3] = [40001, 40014, 42001];
 
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// All sources; TokenBoy calls them `token_sources`. `reserve` is the default for each.
@@ -46,8 +46,8 @@ pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
         Err(tangles) => tangles,
     };
     for tangle in tangles {
-        // A missing source is already a fault where it is named, or has a fault of its own.
-        if let Tangle::Cycle(round) = &tangle
+        // A missing source is already a fault where it is named, or has its own fault.
+        if let DependencyError::Cycle(round) = &tangle
             && let Some((_, at)) = section
                 .members()
                 .find(|(name, _)| Some(*name) == round.first().map(String::as_str))
@@ -60,7 +60,7 @@ pub(super) fn sources(root: &At<'_>, reserve: Duration) -> SourceSet {
 
 fn source(name: &str, at: &At<'_>, names: &[&str], reserve: Duration) -> Option<Source> {
     let fits = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '{' | '}');
-    if name.is_empty() || name.chars().count() > LONGEST_NAME || !name.chars().all(fits) {
+    if name.is_empty() || name.chars().count() > MAX_NAME_LEN || !name.chars().all(fits) {
         at.fault("a source's name has 1 to 64 characters, none of them a dot, a brace or a space");
     }
     let preset = at.get("preset").map(|preset| self::preset(&preset));

@@ -24,7 +24,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The text that stands here, which may be empty.
+    /// Returns the text, which may be empty.
     pub(super) fn plain_text(&self) -> Option<&'a str> {
         if let Node::Text(text) = self.node() {
             Some(text)

@@ -208,7 +208,7 @@ fn variable_name(path: &str) -> String {
     name
 }
 
-/// Reads `text` as `kind`. Text of another kind is returned as it is; whoever reads the setting
+/// Parses `text` as `kind`. Text of another kind is returned unchanged; the reader of the setting
 /// reports it.
 fn value(text: &str, kind: Kind) -> Value {
     let text = text.trim();

@@ -19,7 +19,7 @@ use wechat::address;
 const KNOWN: [&str; 4] = ["corpid", "agentid", "secret", "api"];
 
 /// WeCom returns the same token until it expires, so renewing it much earlier gains nothing.
-const LONGEST_RESERVE: Duration = Duration::from_secs(3600);
+const MAX_RESERVE: Duration = Duration::from_secs(3600);
 
 /// All applications. A corp's ticket is fetched with the token of its first application. `reserve`
 /// is the setting for all.
@@ -34,7 +34,7 @@ pub(super) fn wecom(root: &At<'_>, accounts: &[Account], reserve: Duration) -> W
         return WecomConfig::default();
     };
     let mut corps: BTreeMap<AppId, WecomCorp> = BTreeMap::new();
-    let (mut sources, reserve) = (Vec::new(), reserve.min(LONGEST_RESERVE));
+    let (mut sources, reserve) = (Vec::new(), reserve.min(MAX_RESERVE));
     for item in items {
         let Some(application) = application(&item, accounts) else {
             continue;

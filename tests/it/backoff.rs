@@ -1,4 +1,4 @@
-//! Errors of WeChat: what callers get, when WeChat is asked again, and what is not affected.
+//! WeChat's errors: what callers get, when WeChat is called again, and what is not affected.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::support::app::{APP, Response, TestApp, config_of};
-use crate::support::keeping::{dead_address, eventually};
+use crate::support::keepers::{dead_address, eventually};
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
@@ -55,7 +55,7 @@ async fn the_errcode_decides_whatever_the_http_status_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_is_a_grant_whatever_its_wrapping() {
+async fn a_grant_is_accepted_in_every_notation() {
     for effect in [
         Fault::strings(),
         Fault::text_plain(),
@@ -118,7 +118,7 @@ async fn a_failure_is_remembered_without_another_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_errcode_on_a_renewal_backs_off_as_any_other() {
+async fn a_visitor_errcode_on_a_renewal_backs_off() {
     let app = TestApp::start().await;
     app.sandbox.fault(Fault::errcode(40029, "invalid code"));
     app.query("token").await.problem(502, "upstream_refused");
@@ -133,7 +133,7 @@ async fn a_visitor_errcode_on_a_renewal_backs_off_as_any_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn permanent_failures_back_off_longer_than_temporary_ones() {
-    // On the token endpoint 40001 speaks of the secret.
+    // On the token endpoint, 40001 means a wrong secret.
     for code in [40001, 40013, 40125, 40164, 45009, 48001] {
         let app = TestApp::start().await;
         app.sandbox.fault(Fault::errcode(code, "as the test says"));
@@ -154,7 +154,7 @@ async fn permanent_failures_back_off_longer_than_temporary_ones() {
     for code in [-1, 45011] {
         let app = TestApp::start().await;
         app.sandbox.fault(Fault::errcode(code, "as the test says"));
-        // On a slow machine the first pause may have passed before the second question.
+        // On a slow machine the first back-off may have passed before the second query.
         let again = loop {
             let answer = app.query("token").await;
             if answer.status == 503 {
@@ -233,7 +233,7 @@ async fn a_reload_retries_what_is_kept_always() {
         .sandbox(|sandbox| sandbox.accounts[0].1 = "another-secret-now".to_owned());
     let app = app.start().await;
     eventually("the fault is met", async || app.sandbox.calls(TOKEN) >= 1).await;
-    // By now the ticket, which needs the token, is backing off too.
+    // By now the ticket, which depends on the token, is backing off too.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(app.sandbox.calls(TOKEN), 1);
     let mended =
@@ -264,7 +264,7 @@ async fn a_failing_ticket_does_not_stop_tokens() {
     assert!(app.sandbox.accepts(&app.value("token").await));
     app.query("ticket").await.problem(503, "cooling_down");
     assert!(app.sandbox.accepts(&app.value("token").await));
-    // The other ticket is another credential: it is tried by itself.
+    // The other ticket is a separate credential and is fetched on its own.
     app.query("card_ticket")
         .await
         .problem(502, "upstream_refused");
@@ -336,7 +336,7 @@ async fn renewals_of_stale_tokens_use_the_rotation_quota() {
         (2, 2),
         "one renewal, one more try"
     );
-    // The next round meets the last fault; within 30 s the token is not renewed for it again.
+    // The next attempt meets the last fault; within 30 s the token is not renewed for it again.
     eventually("the ticket comes", async || {
         app.query("ticket").await.status == 200
     })
@@ -384,7 +384,7 @@ async fn peer(answer: &'static [u8]) -> String {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // One read is the whole of a small request.
+            // One read returns a whole small request.
             if stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {
                 stream.write_all(answer).await.ok();
             }
@@ -394,7 +394,7 @@ async fn peer(answer: &'static [u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_from_wechat_is_survived() {
+async fn nonsense_from_wechat_is_an_error() {
     let of = |answer| async move { peer(answer).await };
     for (api, code) in [
         (of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, "upstream_unreadable"),

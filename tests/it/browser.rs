@@ -1,4 +1,4 @@
-//! The browser's half, `static/jsdkd.js`, in a real browser, from another origin than the server's.
+//! The browser helper `static/jsdkd.js` in a real browser, from another origin than the server's.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,10 @@ use super::support::page::{HELPER, Visit};
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49";
 const ANDROID: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/122.0 Mobile Safari/537.36 MicroMessenger/8.0.49";
 
-/// A script that does nothing, in the place of the helper.
+/// A script that does nothing, used instead of the helper.
 const NOTHING: &str = "data:text/javascript,0";
 
-/// A visit to a shop's page, of an origin that the server lets in, which loads the helper from the
-/// server.
+/// A visit to a shop's page with an allowed origin, which loads the helper from the server.
 async fn shop(user_agent: Option<&str>, server: &str, script: &str) -> Option<Value> {
     let helper = format!("{server}/jsdkd.js");
     Visit {
@@ -26,7 +25,7 @@ async fn shop(user_agent: Option<&str>, server: &str, script: &str) -> Option<Va
     .await
 }
 
-/// The addresses that reached `wx.config`, each without its origin, whose port is free.
+/// The URLs passed to `wx.config`, without their origins, whose ports are random.
 fn signed(report: &Value) -> Vec<&str> {
     let seen = report["seen"].as_array().expect("the stub's list");
     let urls = seen
@@ -48,7 +47,7 @@ fn the_helper_is_under_11_kb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_four_fields() {
+async fn a_page_of_another_origin_gets_its_config() {
     let (server, app, _guard) = server().await;
     let script = format!(
         "tell(jsdkd.config({{ appid: '{app}', jsApiList: ['chooseImage'], openTagList: ['wx-open-launch-app'], debug: true }}))"
@@ -76,7 +75,7 @@ async fn a_config_is_posted_from_another_origin_and_reaches_wx_config_with_our_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_address_is_sent_as_it_stands_but_without_its_fragment() {
+async fn the_url_is_sent_without_its_fragment() {
     let (server, app, _guard) = server().await;
     let Some(report) = shop(
         None,
@@ -90,7 +89,7 @@ async fn the_address_is_sent_as_it_stands_but_without_its_fragment() {
     assert_eq!(signed(&report), ["cart?a=1&b=%20"]);
 }
 
-/// Signs, walks on inside the page, signs again.
+/// Signs, navigates inside the page, and signs again.
 fn walk(app: &str) -> String {
     format!(
         "jsdkd.config({{ appid: '{app}' }}).then(function () {{
@@ -116,7 +115,7 @@ async fn an_iphone_keeps_the_address_first_entered_and_one_signature() {
     assert_eq!(signed(&report), ["cart?a=1&b=%20"]);
 }
 
-/// A page whose router moves before the helper is loaded, as a bundle or a lazy route does.
+/// A page whose router navigates before the helper is loaded, as a bundle or a lazy route does.
 fn loads_late(server: &str, app: &str) -> String {
     format!(
         "history.replaceState(null, '', '/home#/a'); history.pushState({{}}, '', '/item/7?c=2#x');
@@ -214,7 +213,7 @@ async fn the_same_page_asked_twice_is_signed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_app_rejects_with_the_detail_and_code_of_the_server() {
+async fn an_unknown_app_rejects_with_the_servers_error() {
     let (server, _app, _guard) = server().await;
     let Some(report) = shop(None, &server, "tell(jsdkd.config({ appid: 'wx_nobody' }))").await
     else {
@@ -300,7 +299,7 @@ async fn a_page_of_a_refused_origin_gets_no_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_where_the_script_came_from_with_its_path_prefix() {
+async fn the_server_is_derived_from_the_scripts_url() {
     let script = "tell(jsdkd.config({ appid: 'wx1' }))";
     let visit = Visit {
         host: "localhost",
@@ -331,7 +330,7 @@ async fn a_silent_server_rejects_after_the_timeout() {
     assert_eq!(report["fields"]["code"], "timeout", "{report}");
 }
 
-/// A server that lets in pages of `example.com`: its address, its app, and what keeps it running.
+/// A server that allows pages of `example.com`: its address, its app, and its guard.
 async fn server() -> (String, String, TestApp) {
     let server = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
     (server.url.clone(), APP.to_owned(), server)

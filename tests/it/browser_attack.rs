@@ -1,6 +1,5 @@
-//! Web pages in a real browser that try the addresses which are meant for programs: whatever a page
-//! does, no app is created, nothing is sent and nothing is read; what a person opens and what
-//! programs ask for goes on.
+//! Web pages in a real browser that call routes meant for programs. No page may create an app, send
+//! a code or read an answer; people and programs may still use the routes.
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,14 +14,14 @@ use crate::support::programs;
 use crate::support::service::Service;
 use crate::wetoken::{refused, succeeded};
 
-/// A name of the server's to which a browser sends no `Sec-Fetch-Site`, as to any address that is
-/// not this machine's own.
+/// A host name of the server for which browsers send no `Sec-Fetch-Site`, as for every insecure
+/// address except this machine's own.
 const OWN: &str = "tokens.example.com";
 
 const TEMPLATE_SEND: &str = "/cgi-bin/message/template/send";
 
-/// Everything by which a page can have a browser send a request, each as a promise that settles
-/// when the answer has come.
+/// Every way in which a page can make a browser send a request. Each is a promise that settles with
+/// the answer.
 const ATTACKS: &str = r#"
   function element(name, set) {
     return new Promise(function (done) {
@@ -92,8 +91,8 @@ fn at(name: &str, app: &TestApp) -> String {
     format!("http://{name}:{}", app.address().port())
 }
 
-/// Has a page of a foreign site try `base` in every way, with `query`, and returns when all its
-/// attempts have been answered.
+/// Makes a foreign page call `base` in every way, with `query`, and waits until all attempts are
+/// answered.
 async fn attack(tab: &Tab<'_>, host: &str, base: &str, query: &str) {
     let script = format!(
         "{ATTACKS} Promise.all(attacks('{base}', '{query}')).then(function () {{ ended = true; }});"
@@ -101,7 +100,7 @@ async fn attack(tab: &Tab<'_>, host: &str, base: &str, query: &str) {
     let (port, _serving) = site("data:,", &script);
     tab.go(&format!("http://{host}:{port}/")).await;
     tab.until("window.ended").await;
-    // And by a link in the page itself.
+    // And by a link in the page.
     tab.value(&format!(
         "location.href = '{base}?{}'",
         query.replace("NUMBER", "99")
@@ -152,7 +151,7 @@ async fn no_page_creates_an_app_or_sends_a_code() {
         let refresh = format!("{}/wx/{APP}/token/refresh", at(name, &app));
         attack(&tab, "evil.example", &refresh, "x=NUMBER").await;
     }
-    // What a person types, or opens from a bookmark, changes nothing either.
+    // A URL that a person types or opens from a bookmark changes nothing either.
     let typed = browser.tab().await;
     typed
         .go(&format!(
@@ -186,7 +185,7 @@ async fn no_page_creates_an_app_or_sends_a_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebound_page_reads_and_changes_nothing() {
+async fn dns_rebinding_reads_and_changes_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -194,7 +193,7 @@ async fn a_rebound_page_reads_and_changes_nothing() {
     let (token, object) = (app.value("token").await, "token-1");
     assert!(app.get("/token?name=a").await.body.contains(object));
     let tab = browser.tab().await;
-    // The page has the server's own origin, as after its name was made to point here.
+    // The page has the server's own origin, as after DNS rebinding.
     tab.go(&format!("{}/ping", at("evil.example", &app))).await;
     tab.until("document.body.innerText.indexOf('pong') > 0")
         .await;
@@ -310,7 +309,7 @@ async fn programs_with_their_usual_headers_create_apps() {
             "{name} {arguments:?}: {run:?}"
         );
     }
-    // The others by what they are known to send.
+    // The other programs by the headers that they are known to send.
     for (number, headers) in [
         &[
             ("user-agent", "Go-http-client/1.1"),

@@ -1,6 +1,6 @@
-//! `jsdkd.login` of `static/jsdkd.js` in a real browser: out from a shop's page to the sandbox's
-//! authorize page, a press of a button there, and back. Every page here calls login as soon as it
-//! is opened, which is what could go round and round.
+//! `jsdkd.login` of `static/jsdkd.js` in a real browser: from a shop's page to the sandbox's
+//! authorize page, a click there, and back. Every page calls `login` as soon as it is opened, so
+//! that a redirect loop would show.
 
 use sandbox::Answer;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::devtools::{Devtools, Tab};
 use crate::support::page::{Serving, site};
 use crate::support::visitor::parameter;
 
-/// The page's own query and route, which a login must bring back to the letter.
+/// The page's own query and route, which a login must restore exactly.
 const CART: &str = "/cart?a=1&b=%20&c#/top?d=2";
 
 /// A shop whose page logs its visitors in, and the server that it uses.
@@ -22,7 +22,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// `options` is what the page gives to `jsdkd.login`, beside the appid; `first` runs before it.
+    /// `options` is passed to `jsdkd.login` besides the appid; `first` runs before it.
     async fn open(options: &str, first: &str) -> Self {
         let server = TestApp::with(json!({ "cors": ["example\\.com"] })).await;
         let script = format!(
@@ -49,7 +49,7 @@ impl Shop {
         }
     }
 
-    /// Opens the shop and waits for WeChat's question; its address.
+    /// Opens the shop and waits for WeChat's page; returns its URL.
     async fn at_wechat(&self, tab: &Tab<'_>, path: &str) -> String {
         tab.go(&format!("{}{path}", self.home)).await;
         self.asked(tab).await
@@ -64,12 +64,12 @@ impl Shop {
     }
 }
 
-/// What came of the login, once the shop's page knows.
+/// The result of the login, once the page has it.
 async fn outcome(tab: &Tab<'_>) -> Value {
     tab.until("window.outcome").await
 }
 
-/// The page stays where it is: nothing is kept that login would have kept on its way out.
+/// Asserts that the page is not redirected and that nothing of a login is stored.
 async fn stays(tab: &Tab<'_>, address: &str) {
     assert_eq!(
         tab.value("sessionStorage.getItem('jsdkd.login') + ' ' + location.href")
@@ -79,7 +79,7 @@ async fn stays(tab: &Tab<'_>, address: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was() {
+async fn a_visitor_who_agrees_returns_with_a_ticket() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -109,8 +109,7 @@ async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was
     let cart = format!("{}{CART}", shop.home);
     stays(&tab, &cart).await;
 
-    // Two parts of a page that ask at the same time get the same, and do not send the visitor out
-    // again.
+    // Two parts of a page that log in at the same time get the same result and cause one redirect.
     let twice = "again().then(function (got) { window.second = got; })";
     tab.value(twice).await;
     assert_eq!(tab.until("window.second").await, came);
@@ -126,7 +125,7 @@ async fn a_visitor_who_agrees_comes_back_with_a_ticket_and_the_page_is_as_it_was
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_brings_wechats_code() {
+async fn a_relay_returns_wechats_code() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -147,7 +146,7 @@ async fn a_relay_brings_wechats_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
+async fn a_refusal_and_a_snapshot_reject_without_a_retry() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -174,7 +173,7 @@ async fn a_refusal_and_a_snapshot_reject_and_send_nobody_out_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_from_another_login_begins_anew_when_it_is_old_and_rejects_when_it_is_not() {
+async fn an_old_link_restarts_the_login() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -204,7 +203,7 @@ async fn a_link_from_another_login_begins_anew_when_it_is_old_and_rejects_when_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_round_and_round() {
+async fn a_lost_answer_causes_no_redirect_loop() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -219,7 +218,7 @@ async fn a_site_that_loses_the_answer_on_the_way_does_not_send_its_visitors_roun
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_router_that_moves_first_loses_nothing() {
+async fn a_router_that_changes_the_url_first_loses_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -240,7 +239,7 @@ async fn a_router_that_moves_first_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
+async fn without_session_storage_the_login_rejects() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -254,7 +253,7 @@ async fn a_browser_without_a_session_storage_is_told_so_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callback_in_another_profile_is_a_page_and_leaves_the_login_to_its_own() {
+async fn another_profiles_callback_consumes_nothing() {
     let Some(browser) = Devtools::start().await else {
         return;
     };

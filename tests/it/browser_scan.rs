@@ -1,5 +1,5 @@
-//! `jsdkd.scan` of `static/jsdkd.js` in a real browser: what it shows can be scanned, whatever
-//! befalls it on the way is met in quiet, and what will not pass is told.
+//! `jsdkd.scan` of `static/jsdkd.js` in a real browser: its code can be scanned, transient errors
+//! are retried, and permanent ones are reported.
 
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::support::app::{APP, TestApp, config_of};
 use crate::support::devtools::{Devtools, Tab};
 use crate::support::page::{HELPER, Serving, site};
 
-/// A page's script that scans with `options` and keeps what it hears.
+/// A page's script that scans with `options` and records its callbacks.
 fn scanning(options: &str) -> String {
     format!(
         "document.body.appendChild(document.createElement('p')).id = 'qr';
@@ -29,11 +29,11 @@ async fn outcome(tab: &Tab<'_>) -> Value {
     tab.until("window.outcome").await
 }
 
-/// The picture, once it is there.
+/// The picture, once it is loaded.
 const SHOWN: &str = "(function (picture) { return picture && picture.complete && picture.naturalWidth > 0 && picture.src; })\
                      (document.querySelector('#qr img'))";
 
-/// What a phone reads from a picture of the screen.
+/// Reads the code in a screenshot as a phone does.
 fn read(screen: &[u8]) -> String {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(screen));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
@@ -54,7 +54,7 @@ fn read(screen: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_who_it_was() {
+async fn a_phone_scans_the_code_of_another_origins_page() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -73,7 +73,7 @@ async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_w
     );
 
     let authorize = read(&tab.picture("#qr img").await);
-    // Who scanned is asked, since a page began the login.
+    // The person who scanned has to confirm, because a page began the login.
     let phone = browser.tab().await;
     phone
         .go(&app
@@ -105,7 +105,7 @@ async fn a_phone_scans_what_a_page_of_another_origin_shows_and_the_page_learns_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_will_not_pass_rejects_with_the_servers_words() {
+async fn permanent_errors_reject_with_the_servers_message() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -125,7 +125,7 @@ async fn what_will_not_pass_rejects_with_the_servers_words() {
         "{came}"
     );
 
-    // The account may be left out: the first one is meant.
+    // Without an account the first one is used.
     let (port, _serving) = site(
         &format!("{}/jsdkd.js", app.url),
         &scanning("size: 300, alt: 'QR'"),
@@ -156,7 +156,7 @@ async fn what_will_not_pass_rejects_with_the_servers_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
+async fn an_unlisted_sites_page_shows_no_code() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -172,7 +172,7 @@ async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
             .is_some_and(|message| message.contains("login.sites")),
         "{came}"
     );
-    // A form needs no answer to have done its harm.
+    // A form does its harm without a readable answer.
     tab.value(&format!("var f = document.createElement('form'); f.method = 'post'; f.action = '{}/login'; document.body.appendChild(f); f.submit()", app.url)).await;
     let told = tab
         .until("location.pathname === '/login' && document.body.innerText")
@@ -190,7 +190,7 @@ async fn a_page_of_another_site_shows_no_code_and_reads_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trouble_on_the_way_is_met_in_quiet_and_an_old_code_is_replaced() {
+async fn transient_errors_are_retried_and_old_codes_replaced() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -255,8 +255,7 @@ async fn a_page_may_cancel() {
     );
 }
 
-/// A server that stands beside its page, gives the answers that it was told to, one after the
-/// other, and keeps what it was asked.
+/// A server beside a page that gives prepared answers in order and records the requests.
 struct Desk {
     home: String,
     told: Data<Told>,
@@ -269,7 +268,7 @@ struct Told {
     pictures: Mutex<usize>,
 }
 
-/// Status, `Retry-After`, and the body, of a new login its uuid alone.
+/// Status, `Retry-After`, and the body; for a new login only its uuid.
 type Answering = (u16, &'static str, &'static str);
 
 impl Desk {
@@ -311,7 +310,7 @@ async fn answer(request: HttpRequest, told: Data<Told>) -> HttpResponse {
     if path.starts_with("/desk/qrcode/") {
         let mut pictures = told.pictures.lock().unwrap();
         *pictures += 1;
-        // The first one is lost on its way.
+        // The first one is lost.
         if *pictures == 1 {
             return HttpResponse::BadGateway().finish();
         }

@@ -20,7 +20,7 @@ use wechat::credential::CredentialKind;
 
 use crate::store_contract::{record, value};
 use crate::support::app::APP;
-use crate::support::keeping::{Instance, TIMEOUT, World, account, client, eventually};
+use crate::support::keepers::{Instance, TIMEOUT, World, account, client, eventually};
 
 const KEY: &str = "wx0123456789abcdef.token";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,7 +59,7 @@ impl Brittle {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
-    /// Delays each answer from now on.
+    /// Delays every answer.
     fn answers_after(&self, span: Duration) {
         self.latency_ms
             .store(span.as_millis() as u64, Ordering::SeqCst);
@@ -85,7 +85,7 @@ impl Brittle {
         .await;
     }
 
-    /// What is stored, whether the store is up or not.
+    /// The stored value, even if the store is down.
     async fn stored(&self) -> Option<String> {
         value(self.records.get(KEY).await.expect("memory does not fail"))
     }
@@ -505,7 +505,8 @@ async fn a_short_lifetime_is_renewed_in_its_last_twelfth_everywhere() {
         }
         assert_eq!(token(instance).await, first);
     }
-    // Whoever took 48 s for the rest of two hours has renewed it by now, and both credentials.
+    // An instance that mistook 48 s for the rest of two hours would have renewed by now, and both
+    // credentials.
     tokio::time::sleep(2 * SECOND).await;
     for instance in &instances {
         assert_eq!(token(instance).await, first);
@@ -592,8 +593,7 @@ async fn a_slow_read_does_not_undo_a_renewal() {
             .sandbox
             .fault(Fault::delay(Duration::from_millis(400)));
         let late = async {
-            // Begun during the renewal, and told what the store held then, after the renewal has
-            // ended.
+            // Started during the renewal and answered after it, with the value from before.
             tokio::time::sleep(Duration::from_millis(200)).await;
             store.answers_after(Duration::from_millis(600));
             let answer = instance.rotate("never seen").await;

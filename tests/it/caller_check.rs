@@ -1,5 +1,5 @@
-//! Who is answered at the addresses of wetoken and TokenBoy: by host name, by proxy, by signature;
-//! and what the log says of it.
+//! Who may call the routes of wetoken and TokenBoy: by host name, by proxy, by signature; and what
+//! the log says.
 
 use std::net::SocketAddr;
 
@@ -17,8 +17,8 @@ use crate::support::raw;
 use crate::support::service::Service;
 use crate::wetoken::{granted, refused, succeeded};
 
-/// One address of each kind: two that read by the fast path, one by the router, and those that
-/// change something.
+/// One route of each kind: two that read by the fast path, one by the router, and those that change
+/// something.
 const PATHS: [&str; 6] = [
     "/token?name=a",
     "/wx/{app}/token/get",
@@ -29,7 +29,7 @@ const PATHS: [&str; 6] = [
 ];
 const CREATE: &str = "/wechat/app/create?appid=wx-new&secret=s&token=t";
 
-/// A server with both neighbours' addresses.
+/// A server with both neighbours' routes.
 async fn with(over: Value) -> (TestApp, Service) {
     let service = Service::granting(7200);
     let mut laid = json!({ "wetoken": {}, "sources": { "a": { "url": service.url } } });
@@ -43,7 +43,7 @@ fn paths() -> impl Iterator<Item = String> {
     PATHS.iter().map(|path| path.replace("{app}", APP))
 }
 
-/// Whether a raw answer lets its caller in; otherwise it tells nothing.
+/// True if a raw answer lets its caller in; otherwise it must reveal nothing.
 fn is_let_in(answer: &raw::Raw) -> bool {
     // The HTTP library refuses some malformed requests itself.
     let is_refused =
@@ -215,7 +215,7 @@ async fn a_trusted_proxy_names_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_real_nginx_only_the_named_are_answered() {
+async fn behind_nginx_only_allowed_clients_are_answered() {
     let (app, _service) = with(json!({ "server": { "trustedProxies": ["loopback"] } })).await;
     let (strict, _other) = with(json!({ "server": { "trustedProxies": [] } })).await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -271,7 +271,7 @@ async fn behind_a_real_nginx_only_the_named_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_alone_opens_nothing() {
+async fn a_database_alone_opens_no_route() {
     let (_files, url) = sqlite();
     install(&url).await;
     let app = TestApp::with(json!({ "cache": { "sql": url } })).await;
@@ -297,7 +297,7 @@ async fn a_database_alone_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_notes_that_a_database_alone_opens_nothing() {
+async fn check_notes_that_a_database_alone_opens_no_route() {
     let check = async |text: &str| -> Ended {
         let folder = folder();
         std::fs::write(folder.path().join("jsdkd.json"), text).unwrap();
@@ -341,14 +341,14 @@ fn signed(
 
 const OURS: (&str, &str) = (REALM, REALM_SECRET);
 
-/// Two realms of which the first is the one that is asked for.
+/// Two realms; the first one is required.
 fn of_realm(apps: Value) -> Value {
     let realms = json!([{ "key": REALM, "secret": REALM_SECRET, "apps": apps }, { "key": "R2", "secret": "s2" }]);
     json!({ "realms": realms, "wetoken": { "realm": REALM }, "tokenboy": { "realm": REALM } })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_realm_in_the_section_asks_for_its_signature() {
+async fn a_realm_in_the_section_requires_its_signature() {
     let (app, _service) = with(of_realm(json!([APP, "wx-new"]))).await;
     let get = format!("/wx/{APP}/token/get");
     for (path, pairs) in [
@@ -398,7 +398,7 @@ async fn a_realm_in_the_section_asks_for_its_signature() {
             .await,
         403,
     );
-    assert_eq!(foreign, "this realm may not ask for this app");
+    assert_eq!(foreign, "this realm may not query this app");
     refused(
         &app.get(&signed(
             "GET",
@@ -410,7 +410,7 @@ async fn a_realm_in_the_section_asks_for_its_signature() {
         .await,
         403,
     );
-    // The networks count as well.
+    // The networks are checked as well.
     let far = app
         .request(Method::GET, &signed("GET", &get, &[], "", OURS))
         .header("x-forwarded-for", "8.8.8.8");
@@ -511,7 +511,7 @@ async fn routes_open_to_other_machines_are_logged_at_start() {
         let lines = server
             .log()
             .into_iter()
-            .filter(|line| text(line, "message").starts_with("open to"));
+            .filter(|line| line["section"].is_string());
         lines
             .map(|line| {
                 (

@@ -38,7 +38,7 @@ async fn the_root_without_a_signature_is_an_empty_page() {
             "{path}"
         );
     }
-    // The header alone is no check either.
+    // The header alone is not a check either.
     assert_eq!(ask(&app, "wx-unknown", "timestamp=1").await.status, 200);
 }
 

@@ -1,6 +1,6 @@
-//! Scenes of chaos: three real processes whose wall clocks disagree by minutes, or jump while they
-//! serve. Tokens live for seconds here, so that whoever measured a life by a wrong clock would hand
-//! out a dead one for minutes, or ask WeChat all the time.
+//! Chaos tests: three real processes whose wall clocks differ by minutes, or jump while they serve.
+//! Tokens are valid for seconds, so that a lifetime measured with a wrong clock would serve dead
+//! tokens for minutes or call WeChat all the time.
 
 use std::time::{Duration, Instant};
 
@@ -13,25 +13,25 @@ use crate::support::app::{APP, APP_SECRET};
 use crate::support::databases;
 use crate::support::faketime::WallClock;
 use crate::support::fleet::{Fleet, PROCESSES, TOKEN, cold, figure};
-use crate::support::load::{Asker, query};
+use crate::support::load::{LoadClient, query};
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::redis::RedisServer;
 
-/// How long a token lives.
+/// The lifetime of a token.
 const LIFE: Duration = Duration::from_secs(8);
 
-/// How long each scene goes on: three lives and a bit.
+/// The duration of each test: a little more than three lifetimes.
 const SPAN: Duration = Duration::from_secs(26);
 
-/// How many renewals that takes, each a twelfth of the life before its end at the earliest, and one
-/// more for the chance of it.
+/// The maximum number of renewals in that time: each at the earliest a twelfth of the lifetime
+/// before the expiry, and one in reserve.
 const RENEWALS: u64 = 5;
 
-/// As far as a clock may be off for the time in a realm's signature to be believed.
+/// How far a clock may be off so that the time in a realm's signature is still accepted.
 const MINUTES: i64 = 240;
 
-/// Asks one after the other for `span`, and sees to it that every answer is good; returns how many
-/// there were.
+/// Queries one process after the other for `span` and asserts that every answer is good; returns
+/// their number.
 async fn all_are_served(fleet: &Fleet, span: Duration) -> usize {
     let begun = Instant::now();
     let mut answers = 0;
@@ -48,7 +48,7 @@ async fn all_are_served(fleet: &Fleet, span: Duration) -> usize {
     answers
 }
 
-/// What a process says its time is, against the true one, in seconds.
+/// The difference between a process's time and the true time, in seconds.
 async fn is_off_by(process: &Process) -> i64 {
     let answer = process.get("/ping").await;
     let told: Value = serde_json::from_str(&answer.body).expect("a pong");
@@ -77,7 +77,7 @@ async fn clocks_disagree(cache: Value, store: &str) {
         &(answers, renewals),
     );
     assert!((3..=RENEWALS).contains(&renewals), "{renewals} renewals");
-    // Each of them renews and writes, and the two others believe it.
+    // Each of them renews and writes, and the two others accept it.
     for member in 0..PROCESSES {
         let app = cold(member);
         let token = fleet.token(member, &app).await;
@@ -93,15 +93,13 @@ async fn clocks_disagree(cache: Value, store: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_redis()
- {
+async fn clocks_minutes_apart_do_no_harm_on_redis() {
     let redis = RedisServer::start();
     clocks_disagree(json!({ "redis": redis.url() }), "Redis").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_more_than_others_over_mariadb()
- {
+async fn clocks_minutes_apart_do_no_harm_on_mariadb() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -110,7 +108,7 @@ async fn processes_whose_clocks_are_minutes_apart_serve_the_living_and_renew_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clocks_that_jump_while_they_serve_neither_serve_the_dead_nor_storm() {
+async fn jumping_clocks_cause_no_dead_values_and_no_storm() {
     let redis = RedisServer::start();
     let fleet = Fleet::with_clocks(json!({ "redis": redis.url() }), LIFE).await;
     let before = fleet.tokens(APP);
@@ -135,7 +133,7 @@ async fn clocks_that_jump_while_they_serve_neither_serve_the_dead_nor_storm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_process_with_a_file_takes_a_clock_set_back_and_forth_for_no_time_that_passed() {
+async fn a_clock_set_back_and_forth_expires_nothing() {
     let options = SandboxOptions {
         accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
         lifetime: LIFE,
@@ -153,10 +151,10 @@ async fn one_process_with_a_file_takes_a_clock_set_back_and_forth_for_no_time_th
     let process = Process::start(folder.path(), &[], &clock.variables())
         .listening()
         .await;
-    let asker = Asker::new(&sandbox, vec![process.url.clone()]);
+    let asker = LoadClient::new(&sandbox, vec![process.url.clone()]);
     let begun = Instant::now();
-    // Set forth it ends what is held, as far as a calendar can tell, so that each time one call
-    // more is made; set back it lengthens nothing.
+    // Setting the clock forward expires cached values, so that each time one more call is made;
+    // setting it back extends nothing.
     for seconds in [-MINUTES, 0, -MINUTES, MINUTES, -MINUTES, 0] {
         clock.set(seconds);
         let set = Instant::now();

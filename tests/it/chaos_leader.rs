@@ -1,21 +1,21 @@
-//! Scenes of chaos: the one of three processes that holds the right to renew dies, stands still
-//! beyond its lease, or writes late. What they measure stands in docs/failures.md.
+//! Chaos tests: the process with the lease dies, freezes beyond its lease, or writes late. The
+//! measurements are in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
 use sandbox::Fault;
 use serde_json::json;
 
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{Fleet, LEASE, PROCESSES, TOKEN, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
-use crate::support::toxic::{Link, Mood};
 
-/// While a leader holds the lease the callers of the others wait as long as WeChat may take, and
-/// hear of that.
+/// While a leader holds the lease, the others' callers wait for WeChat's timeout and then get this
+/// error.
 const MEANWHILE: [(u16, &str); 1] = [(504, "upstream_timeout")];
 
-/// Whoever asked WeChat in vain leaves it alone for a moment.
+/// After a failed call to WeChat a process backs off for a moment.
 const AFTERWARDS: [(u16, &str); 3] = [(504, "upstream_timeout"), (503, "cooling_down"), (0, "")];
 
 async fn three_on(redis: &RedisServer) -> Fleet {
@@ -27,7 +27,7 @@ async fn wechat_is_asked(fleet: &Fleet) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_killed_in_the_middle_is_replaced_when_its_lease_ends() {
+async fn a_leader_killed_while_renewing_is_replaced() {
     let redis = RedisServer::start();
     let mut fleet = three_on(&redis).await;
     let load = fleet.load();
@@ -60,8 +60,8 @@ async fn a_leader_killed_in_the_middle_is_replaced_when_its_lease_ends() {
     fleet.agree_on_a_living(&cold(0)).await;
 }
 
-/// The leader stands still from its call to WeChat on until the others have replaced it; WeChat
-/// grants its token after `granted_after`.
+/// Freezes the leader from its call to WeChat until the others have replaced it. WeChat grants its
+/// token after `granted_after`.
 async fn a_leader_stands_still(granted_after: Duration, what: &str) {
     let redis = RedisServer::start();
     let (fleet, app) = (three_on(&redis).await, cold(0));
@@ -112,7 +112,8 @@ async fn a_leader_stands_still(granted_after: Duration, what: &str) {
         "the leader's, the other's, and perhaps one to tell which was the last"
     );
     if granted_after > LEASE {
-        // The leader renews what may be void once WeChat must have come to its call.
+        // The leader renews a possibly void value as soon as its lost call must have reached
+        // WeChat.
         let deadline = Instant::now() + Duration::from_secs(40);
         while fleet.ask(1, &app).await.value != fleet.sandbox.current_token(&app) {
             assert!(
@@ -136,7 +137,7 @@ async fn a_leader_stands_still(granted_after: Duration, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stands_still_beyond_its_lease_writes_over_nothing() {
+async fn a_leader_frozen_beyond_its_lease_overwrites_nothing() {
     a_leader_stands_still(
         Duration::from_millis(500),
         "the leader stopped beyond its lease",
@@ -145,8 +146,7 @@ async fn a_leader_that_stands_still_beyond_its_lease_writes_over_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stands_still_while_wechat_grants_its_token_last_leaves_no_dead_token_behind()
-{
+async fn a_frozen_leader_leaves_no_dead_token() {
     a_leader_stands_still(
         Duration::from_millis(6500),
         "the leader stopped, and granted last",
@@ -170,7 +170,7 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
     );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
-    links[0].set(Mood::Delay(LEASE + Duration::from_secs(2)));
+    links[0].set(LinkState::Delay(LEASE + Duration::from_secs(2)));
     let granted = leader.await.expect("our own task");
     assert!(
         granted.is_good(),
@@ -184,8 +184,8 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
     }
     let theirs = fleet.token(1, &app).await;
     assert_ne!(Some(&theirs), granted.value.as_ref());
-    links[0].set(Mood::Pass);
-    // What is late stays late.
+    links[0].set(LinkState::Pass);
+    // Late requests arrive late.
     links[0].arrived().await;
     assert_eq!(
         redis.cli(&["GET", &format!("{app}.token")]),
@@ -201,7 +201,7 @@ async fn a_write_that_arrives_after_the_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind() {
+async fn a_lost_lease_costs_one_call() {
     let redis = RedisServer::start();
     let (fleet, app) = (three_on(&redis).await, cold(0));
     fleet.sandbox.fault(
@@ -217,7 +217,8 @@ async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind()
     let answer = leader.await.expect("our own task");
     assert!(answer.is_good(), "{answer:?}");
     let crossed = Instant::now();
-    // WeChat granted the leader's last, but neither can know that: a third one tells.
+    // WeChat granted the leader's token last, but neither process can know that, so a third token
+    // is fetched.
     eventually("a third token", async || fleet.tokens(&app) == 3).await;
     let last = fleet.sandbox.current_token(&app).expect("a token");
     assert_ne!(last, theirs);
@@ -230,7 +231,7 @@ async fn a_lease_that_redis_loses_costs_a_call_and_leaves_no_dead_token_behind()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
+async fn an_unwritten_value_does_not_replace_a_later_one() {
     let redis = RedisServer::start();
     let links = Link::three_to(redis.port()).await;
     let caches = links
@@ -245,13 +246,12 @@ async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     );
     let leader = fleet.ask_aside(0, &app);
     wechat_is_asked(&fleet).await;
-    links[0].set(Mood::Cut);
+    links[0].set(LinkState::Cut);
     let unsaved = leader.await.expect("our own task");
     assert!(unsaved.is_good(), "{unsaved:?}");
-    // Lost, as by a failover of Redis: the next one need not wait for its end.
+    // Lost, as by a failover of Redis: the next process need not wait for its expiry.
     redis.cli(&["DEL", &format!("jsdkd:lease:{app}.token")]);
-    // A life counts from the asking, so that what is left of it is no whole number of seconds, as
-    // is usual.
+    // The lifetime is measured from the request, so that the rest is not a whole number of seconds.
     fleet.sandbox.fault(
         Fault::delay(Duration::from_millis(50))
             .of(&app)
@@ -260,7 +260,7 @@ async fn a_value_that_could_not_be_written_does_not_replace_a_later_one() {
     );
     let later = fleet.token(1, &app).await;
     assert_ne!(unsaved.value.as_ref(), Some(&later));
-    links[0].set(Mood::Pass);
+    links[0].set(LinkState::Pass);
     fleet.convergence(&app, &later).await.within(
         Duration::from_secs(2),
         "a value that could not be written, beside a later one",

@@ -1,5 +1,5 @@
-//! Scenes of chaos: a process whose disk is full or cannot be written, and one that has no file
-//! descriptors left. What they measure stands in docs/failures.md.
+//! Chaos tests: a process whose disk is full or read-only, and one without free file descriptors.
+//! The measurements are in docs/failures.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{APP_SECRET, signed_v2};
 use crate::support::fleet::{AIR, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::programs;
 
@@ -42,7 +42,7 @@ async fn token(process: &Process, number: usize) -> String {
     answer.json()["value"].as_str().expect("a value").to_owned()
 }
 
-/// A process with a small disk of its own at `disk` in its folder, which goes with it.
+/// A process with a separate small disk at `disk` in its folder, unmounted on drop.
 struct Disk {
     process: Process,
     folder: tempfile::TempDir,
@@ -50,7 +50,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None`, said aloud, where this machine does not let us mount anything.
+    /// `None` with a notice if this machine does not allow mounting.
     async fn of_64k(settings: &Value) -> Option<Self> {
         let unshare = ["-rm", "-m"].into_iter().find(|how| {
             let tried = Command::new("unshare")
@@ -77,7 +77,7 @@ impl Disk {
         })
     }
 
-    /// A file of its disk, as seen from out here.
+    /// A file of its disk, seen from outside.
     fn file(&self, name: &str) -> PathBuf {
         let inside = self
             .folder
@@ -90,7 +90,7 @@ impl Disk {
             .join(inside.strip_prefix("/").expect("an absolute path"))
     }
 
-    /// Runs a shell's line where the process sees its disk, with its path as `$1`.
+    /// Runs a shell command in the process's mount namespace, with the disk's path as `$1`.
     fn run(&self, line: &str) {
         let mut enter = Command::new("nsenter");
         enter.args(["-t", &self.process.id().to_string(), "-m"]);
@@ -115,7 +115,7 @@ impl Disk {
         );
     }
 
-    /// What the cache file holds; a torn one fails the test.
+    /// The value in the cache file; a damaged file fails the test.
     fn cached(&self, number: usize) -> Option<String> {
         let text = fs::read(self.file("cache.json")).expect("a file");
         let all: Value =
@@ -125,8 +125,8 @@ impl Disk {
             .map(str::to_owned)
     }
 
-    /// While nothing can be written, credentials are fetched and served; `heal` it, and what the
-    /// file lacks is written.
+    /// While the disk cannot be written, credentials are fetched and served. After `heal` the
+    /// missing ones are written.
     async fn serves_and_catches_up(&self, first: usize, heal: impl FnOnce(&Self), what: &str) {
         let begun = Instant::now();
         let (one, other) = (
@@ -170,7 +170,7 @@ impl Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_or_read_only_costs_no_answer_and_is_written_when_it_can_be() {
+async fn a_full_or_read_only_disk_costs_no_answer() {
     let (sandbox, _running, apps) = wechat().await;
     let mut over = apps;
     over["cache"] = json!({ "file": "disk/cache.json" });
@@ -223,7 +223,7 @@ async fn a_disk_that_is_full_or_read_only_costs_no_answer_and_is_written_when_it
     );
 }
 
-/// So many files may be open; the process needs some thirty for itself.
+/// The limit on open files; the process needs about thirty.
 const FILES: usize = 64;
 
 impl Process {
@@ -233,11 +233,11 @@ impl Process {
             .count()
     }
 
-    /// How much of a core it has used so far.
+    /// The processor time used so far.
     fn worked(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
-        // The name in brackets may hold blanks; user and system time are the 14th and 15th field,
-        // in hundredths of a second.
+        // The name in brackets may contain spaces; user and system time are the 14th and 15th
+        // field, in hundredths of a second.
         let fields: Vec<_> = text
             .rsplit(") ")
             .next()
@@ -254,7 +254,7 @@ impl Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_holds_them() {
+async fn exhausted_file_descriptors_recover() {
     let (sandbox, _running, apps) = wechat().await;
     let folder = folder();
     write_settings(folder.path(), &settings(&sandbox.url(), apps));
@@ -269,7 +269,7 @@ async fn who_takes_all_file_descriptors_stops_newcomers_only_for_as_long_as_he_h
     let address = server.url.trim_start_matches("http://").to_owned();
     let mut idle = Vec::new();
     for _ in 0..FILES {
-        // Those for whom it has no descriptor wait in the system's queue.
+        // Connections without a descriptor wait in the system's queue.
         idle.push(
             TcpStream::connect(&address)
                 .await

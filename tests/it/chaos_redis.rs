@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real Redis that restarts, dies, hangs or is far away,
-//! or that one of them has lost. What they measure stands in docs/failures.md.
+//! Chaos tests: three processes share a real Redis that restarts, dies, hangs or is slow, or that
+//! one of them cannot reach. The measurements are in docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::APP;
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{AIR, Fleet, PROCESSES, TOKEN, cold, figure};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
-use crate::support::toxic::{Link, Mood};
 
-/// Our own bound for one request to Redis.
+/// Our timeout for one request to Redis.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum age of a cached copy.
@@ -20,7 +20,7 @@ const NEAR: Duration = Duration::from_secs(1);
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// A link of its own for each process, and the caches that go through them.
+/// A separate link for each process, and the cache settings that use them.
 async fn links(redis: &RedisServer) -> ([Link; PROCESSES], [Value; PROCESSES]) {
     let links = Link::three_to(redis.port()).await;
     let caches = links
@@ -30,7 +30,7 @@ async fn links(redis: &RedisServer) -> ([Link; PROCESSES], [Value; PROCESSES]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_restarts_costs_nobody_an_answer() {
+async fn a_restart_of_redis_costs_no_answer() {
     let mut redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -51,7 +51,7 @@ async fn a_redis_that_restarts_costs_nobody_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_at_once() {
+async fn a_dead_redis_serves_cached_values_and_refuses_others() {
     let mut redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -80,7 +80,7 @@ async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_a
         NEAR,
         "redis killed with -9 and started again: a cold account",
     );
-    // What WeChat refused meanwhile is renewed without being asked for again.
+    // The value that WeChat refused meanwhile is renewed without another request.
     eventually("a renewal of what was refused", async || {
         fleet.tokens(APP) == 2
     })
@@ -101,7 +101,7 @@ async fn while_redis_is_dead_what_is_held_is_served_and_what_is_not_is_refused_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_hangs_delays_nobody_who_asks_for_what_is_held() {
+async fn a_hanging_redis_does_not_delay_cached_answers() {
     let redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let load = fleet.load();
@@ -129,14 +129,14 @@ async fn a_redis_that_hangs_delays_nobody_who_asks_for_what_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_is_far_away_slows_only_what_is_new() {
+async fn a_slow_redis_delays_only_new_credentials() {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
     let load = fleet.load();
     links
         .iter()
-        .for_each(|link| link.set(Mood::Delay(Duration::from_millis(250))));
+        .for_each(|link| link.set(LinkState::Delay(Duration::from_millis(250))));
     load.more(60).await;
     let begun = Instant::now();
     let asked: Vec<_> = (0..PROCESSES)
@@ -158,9 +158,9 @@ async fn a_redis_that_is_far_away_slows_only_what_is_new() {
     fleet.agree_on_a_living(APP).await;
 }
 
-/// One of the three loses Redis in this way, while WeChat refuses the value that all hold. Once the
-/// way is free it takes it within a pause, unless it is in the middle of something.
-async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
+/// One process loses Redis in this way, while WeChat refuses the value that all have. After the
+/// link is repaired it recovers within a back-off, or later if it is busy.
+async fn one_loses_redis(mood: LinkState, in_the_middle: Duration, what: &str) {
     let redis = RedisServer::start();
     let (links, caches) = links(&redis).await;
     let fleet = Fleet::over(caches).await;
@@ -168,7 +168,7 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
     let load = fleet.load();
     load.more(9).await;
     links[2].set(mood);
-    // The first to notice pays the store's bound; it may be the load.
+    // The first caller to notice waits for the store's timeout; it may be one of the load.
     fleet
         .ask(2, &cold(0))
         .await
@@ -197,10 +197,10 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
         fleet.rotate(2, APP, &before).await.value.as_ref(),
         Some(&after)
     );
-    links[2].set(Mood::Pass);
+    links[2].set(LinkState::Pass);
     let healing = Instant::now();
     while fleet.token(2, APP).await != after {
-        // An attempt to connect is three requests, and a look that was waiting for it another one.
+        // An attempt to connect is three requests, and a read that waited for it is another one.
         assert!(
             healing.elapsed() < NEAR + 4 * in_the_middle + AIR,
             "{what}: it never learns of the new value"
@@ -233,15 +233,19 @@ async fn one_loses_redis(mood: Mood, in_the_middle: Duration, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_redis_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
- {
-    one_loses_redis(Mood::Cut, Duration::ZERO, "one process cut off from redis").await;
+async fn a_process_cut_off_from_redis_recovers() {
+    one_loses_redis(
+        LinkState::Cut,
+        Duration::ZERO,
+        "one process cut off from redis",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
+async fn a_process_whose_redis_vanished_silently_recovers() {
     one_loses_redis(
-        Mood::HalfOpen,
+        LinkState::HalfOpen,
         STORE_TIMEOUT,
         "one process with a half-open redis",
     )
@@ -249,9 +253,9 @@ async fn a_process_whose_redis_has_vanished_without_a_word_does_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same() {
+async fn a_redis_that_vanishes_during_a_request_recovers() {
     one_loses_redis(
-        Mood::SwallowAfter(40),
+        LinkState::SwallowAfter(40),
         STORE_TIMEOUT,
         "one process whose requests are cut in two",
     )
@@ -259,7 +263,7 @@ async fn a_process_whose_redis_vanishes_in_the_middle_of_a_request_does_the_same
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second() {
+async fn a_refused_value_is_gone_everywhere_within_a_second() {
     let redis = RedisServer::start();
     let fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let before = fleet.token(0, APP).await;
@@ -275,8 +279,7 @@ async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second(
         .convergence(APP, &after)
         .await
         .within(NEAR, "a value refused at one process gone from all");
-    // Everywhere at once: one renewal, however many ask and wherever, and none for a value that is
-    // gone.
+    // Everywhere at once: one renewal, however many report, and none for a value that is gone.
     let all = join_all((0..30).map(|number| fleet.rotate(number % PROCESSES, APP, &before))).await;
     assert!(
         all.iter()
@@ -293,7 +296,7 @@ async fn a_value_that_wechat_refused_is_gone_from_all_processes_within_a_second(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
+async fn a_redis_restored_from_a_backup_revives_nothing() {
     let mut redis = RedisServer::start();
     let mut fleet = Fleet::on(json!({ "redis": redis.url() })).await;
     let before = fleet.token(0, APP).await;
@@ -307,11 +310,10 @@ async fn a_redis_that_comes_back_with_older_values_brings_no_dead_one_back() {
         .convergence(APP, &after)
         .await
         .within(NEAR, "a rotation before the snapshot is loaded");
-    // The one that renewed is gone: nobody is left who has seen WeChat grant the one after the
-    // other.
+    // The process that renewed is killed: nobody is left who saw the order of WeChat's grants.
     fleet.kill(0);
     redis.restart_from(&old);
-    // So that they read it anew.
+    // So that they read it again.
     tokio::time::sleep(NEAR).await;
     let begun = Instant::now();
     for member in [1, 2] {

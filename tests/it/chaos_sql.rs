@@ -1,5 +1,5 @@
-//! Scenes of chaos: three processes share a real MariaDB that dies, that one of them has lost, or
-//! whose rows another session keeps locked. What they measure stands in docs/failures.md.
+//! Chaos tests: three processes share a real MariaDB that dies, that one of them cannot reach, or
+//! whose rows another session has locked. The measurements are in docs/failures.md.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::sql_store::install;
 use crate::support::app::APP;
 use crate::support::databases::{self, DatabaseServer};
+use crate::support::faulty_link::{Link, LinkState};
 use crate::support::fleet::{Fleet, PROCESSES, cold, figure};
-use crate::support::toxic::{Link, Mood};
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// What these processes grant the database for one call.
+/// The timeout of these processes for one database call.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum age of a cached copy.
@@ -24,7 +24,7 @@ fn cache(url: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused_at_once() {
+async fn a_dead_mariadb_serves_cached_values_and_refuses_others() {
     let Some(mut server) = DatabaseServer::mariadb() else {
         return;
     };
@@ -55,8 +55,8 @@ async fn while_mariadb_is_dead_what_is_held_is_served_and_what_is_not_is_refused
     fleet.agree_on_a_living(APP).await;
 }
 
-/// One of the three loses the database in this way.
-async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
+/// One process loses the database in this way.
+async fn one_loses_mariadb(mood: LinkState, in_the_middle: Duration, what: &str) {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -94,7 +94,7 @@ async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
         (before, &after),
         "who is cut off cannot know better"
     );
-    links[2].set(Mood::Pass);
+    links[2].set(LinkState::Pass);
     fleet.convergence(APP, &after).await.within(
         NEAR + 3 * in_the_middle,
         &format!("{what}: until it has what the others renewed"),
@@ -119,10 +119,9 @@ async fn one_loses_mariadb(mood: Mood, in_the_middle: Duration, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_the_rest_when_it_is_back()
- {
+async fn a_process_cut_off_from_mariadb_recovers() {
     one_loses_mariadb(
-        Mood::Cut,
+        LinkState::Cut,
         Duration::ZERO,
         "one process cut off from mariadb",
     )
@@ -130,9 +129,9 @@ async fn a_process_that_is_cut_off_from_mariadb_serves_what_it_holds_and_learns_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
+async fn a_process_whose_mariadb_vanished_silently_recovers() {
     one_loses_mariadb(
-        Mood::HalfOpen,
+        LinkState::HalfOpen,
         STORE_TIMEOUT,
         "one process with a half-open mariadb",
     )
@@ -140,7 +139,7 @@ async fn a_process_whose_mariadb_has_vanished_without_a_word_does_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_another_session_keeps_locked_delays_a_write_and_no_answer() {
+async fn a_locked_row_delays_a_write_and_no_answer() {
     let Some(database) = databases::mariadb() else {
         return;
     };

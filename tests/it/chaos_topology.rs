@@ -1,6 +1,6 @@
-//! Scenes of chaos: three processes on a Redis that has a second server in reserve: sentinels, and
-//! a cluster with and without a replica, and the server that holds the credential dies. What they
-//! measure stands in docs/failures.md.
+//! Chaos tests: three processes on a Redis with a spare server (sentinels, or a cluster with and
+//! without a replica), and the server with the credential dies. The measurements are in
+//! docs/failures.md.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::support::redis::{RedisCluster, RedisServer};
 
 const STORE_DOWN: [(u16, &str); 1] = [(503, "store_unavailable")];
 
-/// The sentinels and nodes of these tests call a silent server dead within a second, and choose its
-/// successor within another few.
+/// Sentinels and nodes declare a silent server dead within a second and elect its successor within
+/// a few more.
 const SUCCESSION: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn a_sentinel_failover_costs_no_answer_and_no_call() {
     fleet.agree_on_a_living(APP).await;
 }
 
-/// The first account that nobody has asked for whose credential is at this node.
+/// The first unused account whose credential is on this node.
 fn cold_at(cluster: &RedisCluster, node: usize) -> String {
     let found = (0..40)
         .map(cold)
@@ -71,7 +71,7 @@ fn cold_at(cluster: &RedisCluster, node: usize) -> String {
     found.expect("forty accounts are spread over three nodes")
 }
 
-/// The first whose credential is at another node.
+/// The first unused account whose credential is on another node.
 fn cold_elsewhere(cluster: &RedisCluster, node: usize) -> String {
     let found = (0..40)
         .map(cold)
@@ -143,8 +143,8 @@ async fn a_cluster_whose_replica_takes_over_loses_nothing() {
         &load.stop().await.all_good(),
     );
     assert_eq!(fleet.tokens(APP), 1);
-    // The first to fetch may find the node still without a master when it writes; then the next one
-    // fetches another, and should the two have crossed a third settles it.
+    // The first process to fetch may find no master when it writes; then the next one fetches
+    // another token, and if the two crossed, a third one settles it.
     assert!(
         (1..=3).contains(&fleet.tokens(&here)),
         "{}",
@@ -165,7 +165,7 @@ async fn a_dead_cluster_node_stops_only_its_own_accounts() {
         .collect();
     let first = cold_elsewhere(&cluster, dead);
     cluster.nodes[dead].kill();
-    // Once all processes have found out.
+    // After all processes have noticed.
     fleet.healing(&first, &STORE_DOWN).await;
     let mut refused = Vec::new();
     for app in &elsewhere {
@@ -196,7 +196,7 @@ async fn a_dead_cluster_node_stops_no_rotation_elsewhere() {
     }
     let first = cold_elsewhere(&cluster, dead);
     cluster.nodes[dead].kill();
-    // Once all processes have found out.
+    // After all processes have noticed.
     fleet.healing(&first, &STORE_DOWN).await;
     let mut refused = Vec::new();
     for (token, app) in &held {
@@ -221,8 +221,8 @@ async fn a_dead_cluster_node_is_logged_once() {
     let (here, there) = (cold_at(&cluster, dead), cold_elsewhere(&cluster, dead));
     fleet.token(0, &there).await;
     cluster.nodes[dead].kill();
-    // The first of a process is asked for while it finds out; cached copies are read again after
-    // half a second.
+    // The first query of a process comes while it notices; cached copies are read again after half
+    // a second.
     let load = fleet.load();
     for _ in 0..4 {
         fleet

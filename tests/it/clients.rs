@@ -1,4 +1,4 @@
-//! The snippets of `clients/`: each asks a server for a credential, wherever its language is
+//! The snippets of `clients/`: each queries a credential from a server, if its language is
 //! installed.
 
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::support::app::{APP, TestApp};
 use crate::support::programs;
 
-/// Characters that each language's own encoder treats in its own way.
+/// Characters that each language's encoder treats differently.
 const REALM: &str = "R 1~*(é)+/&=";
 const SECRET: &str =
     "a secret of more than sixty-four bytes, é & % included, which HMAC hashes first";
 
-/// The server that the snippets ask.
+/// The server for the snippets.
 async fn server() -> TestApp {
     TestApp::with(json!({ "realms": [{ "key": REALM, "secret": SECRET }] })).await
 }
@@ -114,7 +114,7 @@ async fn the_go_snippet_asks_for_a_credential() {
     let Some(go) = programs::find("go") else {
         return;
     };
-    // Built once instead of by each of four `go run`.
+    // Built once instead of by each of four `go run`s.
     let folder = tempfile::tempdir().unwrap();
     let program: PathBuf = folder.path().join("query");
     let built = Command::new(go)

@@ -1,4 +1,4 @@
-//! The commands as a person or a script runs them: what they print, and how they end.
+//! The commands as a person or a script runs them: their output and exit codes.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -25,7 +25,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
     .expect("a free port")
 }
 
-/// A port that is taken for as long as the listener lives.
+/// A port that is in use as long as the listener exists.
 fn taken() -> (TcpListener, u16) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = listener.local_addr().expect("a bound socket").port();
@@ -56,7 +56,7 @@ fn tells_all_faults(ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_good_and_exits_0() {
+async fn check_reports_good_settings_and_exits_0() {
     let folder = folder();
     write_settings(folder.path(), &settings("http://127.0.0.1:1", json!({})));
     let good = "jsdkd.json: good; 1 app(s), 1 realm(s)\nR123 may query tokens, tickets and card tickets of every app";
@@ -74,7 +74,7 @@ async fn check_says_good_and_exits_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_tells_every_fault_at_once_on_stderr_and_exits_78() {
+async fn check_reports_every_fault_and_exits_78() {
     let folder = folder();
     std::fs::write(folder.path().join("jsdkd.json"), FAULTY).expect("our own folder");
     let ended = run(folder.path(), &["check"], &[]).await;
@@ -142,7 +142,7 @@ async fn without_a_file_and_variables_it_says_what_is_missing() {
 async fn a_neighbours_variables_alone_suffice_and_keep_its_port() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let url = sandbox.url();
-    // An address of its own in the loopback network, so that a fixed port is free.
+    // A separate address of the loopback network, so that a fixed port is free.
     let bind = format!(
         "127.{}.{}.{}",
         rand::random_range(1..255),
@@ -187,7 +187,7 @@ async fn variables_win_over_the_file() {
     let written = settings(&sandbox.url(), json!({ "server": { "port": port } }));
     std::fs::write(folder.path().join("elsewhere.json"), written.to_string())
         .expect("our own folder");
-    // The file's port is taken, so listening at all proves that the variable won.
+    // The file's port is in use, so that listening at all proves that the variable won.
     for name in ["SERVER_PORT", "PORT", "JSDKD__SERVER__PORT"] {
         let variables = [
             ("APP_CONFIG", "elsewhere.json"),
@@ -215,7 +215,7 @@ async fn variables_win_over_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_ends_it_with_advice() {
+async fn a_port_in_use_is_an_error_with_advice() {
     let folder = folder();
     let (_listener, port) = taken();
     write_settings(
@@ -227,7 +227,6 @@ async fn a_port_that_is_taken_ends_it_with_advice() {
     for part in [
         &format!("cannot listen on 127.0.0.1:{port}"),
         "choose another server.port",
-        "stop what listens there",
     ] {
         assert!(ended.err.contains(part), "{part}: {ended:?}");
     }
@@ -270,7 +269,7 @@ async fn sign_prints_wechats_own_example() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn query_prints_the_credential_alone_and_tells_a_refusal() {
+async fn query_prints_only_the_credential_or_the_refusal() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let usual = [
@@ -369,13 +368,13 @@ async fn query_prints_the_credential_alone_and_tells_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_tells_by_its_exit_code_and_soon() {
+async fn healthcheck_exits_with_the_result_quickly() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let begun = Instant::now();
     let well = run(folder.path(), &["healthcheck", "--url", &server.url], &[]).await;
     assert_eq!((well.code, well.err.as_str()), (Some(0), ""));
-    // Where the settings say it listens.
+    // The port in the settings.
     let port = server.url.rsplit(':').next().expect("a port");
     let by_settings = run(folder.path(), &["healthcheck"], &[("SERVER_PORT", port)]).await;
     assert_eq!(by_settings.code, Some(0), "{by_settings:?}");
@@ -404,7 +403,7 @@ async fn healthcheck_tells_by_its_exit_code_and_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_does_not_wait_for_a_server_that_stands_still() {
+async fn healthcheck_does_not_wait_for_a_frozen_server() {
     let (_listener, port) = taken();
     let begun = Instant::now();
     let ended = run(
@@ -453,7 +452,7 @@ async fn completions_know_every_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn help_shows_examples_and_version_the_version() {
+async fn help_has_examples_and_version_works() {
     let help = run(folder().path(), &["--help"], &[]).await;
     assert_eq!(help.code, Some(0));
     for part in [
@@ -475,7 +474,7 @@ async fn help_shows_examples_and_version_the_version() {
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
 }
 
-/// Runs a line in a shell, as who pastes it would.
+/// Runs a line in a shell, as a person who pastes it does.
 async fn paste(line: &str) -> Option<String> {
     let (bash, _curl) = (programs::find("bash")?, programs::find("curl")?);
     let command = line.to_owned();
@@ -494,13 +493,13 @@ async fn paste(line: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("UTF-8"))
 }
 
-/// What stands in a line from its `curl` on.
+/// The part of a line from `curl` on.
 fn curl_line(line: &str) -> Option<String> {
     line.find("curl ").map(|at| line[at..].to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_prints_a_call_through_the_gateway_that_works() {
+async fn demo_prints_a_working_gateway_call() {
     let folder = folder();
     let demo = Process::start(folder.path(), &["demo", "--port", "0"], &[]);
     demo.said("Ctrl-C").await;
@@ -605,7 +604,7 @@ async fn demo_shows_its_page_and_every_line_it_prints_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sandbox_serves_wechat_and_can_be_moved() {
+async fn sandbox_serves_wechat_and_can_be_controlled() {
     let folder = folder();
     let mut sandbox = Process::start(
         folder.path(),
@@ -638,7 +637,7 @@ async fn sandbox_serves_wechat_and_can_be_moved() {
     assert_eq!(sandbox.ended().await.code, Some(0));
 }
 
-/// A server that has answered one good query, one bad one and a ping; its log.
+/// The log of a server that has answered one good query, one bad one and a ping.
 async fn log_of_three_requests(folder: &Path, server: Value) -> (Vec<Value>, String) {
     let (sandbox, _running) = wechat().await;
     let server = Process::serve(
@@ -740,7 +739,7 @@ async fn the_log_is_json_with_stable_fields_and_no_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_access_log_tells_each_request_when_asked_for() {
+async fn the_access_log_has_a_line_per_request() {
     let (log, text) = log_of_three_requests(folder().path(), json!({ "accessLog": true })).await;
     let requests: Vec<&Value> = log
         .iter()
@@ -775,7 +774,7 @@ async fn on_a_terminal_the_log_is_written_for_people() {
     };
     let folder = folder();
     let (_listener, port) = taken();
-    // It reports the torn file, then ends by itself because its port is taken.
+    // It reports the damaged file and then exits, because its port is in use.
     std::fs::write(folder.path().join("cache.json"), "torn").expect("our own folder");
     let over = json!({ "server": { "port": port }, "cache": { "file": "cache.json" } });
     write_settings(folder.path(), &settings("http://127.0.0.1:1", over));

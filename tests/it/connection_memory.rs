@@ -1,4 +1,4 @@
-//! What one connection can make the process hold, whatever it sends and however little it reads.
+//! The memory that one connection can use, whatever it sends and however little it reads.
 #![cfg(target_os = "linux")]
 
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use crate::support::process::{Process, folder, settings, until};
 
 const CONNECTIONS: usize = 100;
 
-/// What one connection may hold on average, in KiB: some 64 KiB of answers, buffers and the current
-/// request.
+/// The maximum average memory of a connection in KiB: about 64 KiB of answers, buffers and the
+/// current request.
 const EACH: u64 = 90;
 
 /// The rest of the process may grow by this much, in KiB.
 const OTHERWISE: u64 = 4 * 1024;
 
-/// A connection that sends `bytes` until the server takes no more, and reads nothing.
+/// Sends `bytes` on a connection until the server accepts no more, and reads nothing.
 async fn flood(server: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut connection = TcpStream::connect(server)
         .await
         .expect("the server listens");
-    // The server may refuse the rest, or take no more than the system's buffers hold.
+    // The server may refuse the rest, or accept only what the system's buffers hold.
     drop(tokio::time::timeout(Duration::from_secs(2), connection.write_all(bytes)).await);
     connection
 }
@@ -37,8 +37,7 @@ async fn server(folder: &std::path::Path) -> Process {
     server
 }
 
-/// Floods a server with `bytes` over [`CONNECTIONS`] connections, and returns how much more memory
-/// it holds.
+/// Sends `bytes` over [`CONNECTIONS`] connections and returns the growth of the server's memory.
 async fn growth(server: &Process, bytes: &[u8]) -> u64 {
     let before = server.memory();
     let floods = join_all((0..CONNECTIONS).map(|_| flood(server.address(), bytes))).await;
@@ -53,7 +52,7 @@ fn request(line: &str, headers: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
+async fn unread_pipelined_answers_use_little_memory() {
     let folder = folder();
     let config = format!("POST /jsapi/{APP}/config");
     let many_headers: String = (0..90).map(|n| format!("a{n}:\r\n")).collect();
@@ -87,7 +86,7 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
         request("POST /nowhere", "content-length: 2\r\n") + "{}",
     ];
     for request in &requests {
-        // A process of its own, so that nothing is measured twice.
+        // A separate process, so that nothing is measured twice.
         let server = server(folder.path()).await;
         let growth = growth(
             &server,
@@ -105,7 +104,7 @@ async fn pipelined_requests_whose_answers_nobody_reads_hold_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_never_becomes_a_request_holds_little() {
+async fn incomplete_requests_use_little_memory() {
     let folder = folder();
     let head = "GET /ping HTTP/1.1\r\nhost: test\r\n";
     let chunked = request(
@@ -144,7 +143,7 @@ async fn what_never_becomes_a_request_holds_little() {
 
 #[cfg(target_arch = "x86_64")]
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_comes_back_when_the_connections_are_gone() {
+async fn memory_is_freed_with_the_connections() {
     let folder = folder();
     let server = server(folder.path()).await;
     let (before, begun) = (server.memory(), Instant::now());

@@ -1,4 +1,4 @@
-//! Which pages may call: the origin's policy as a browser meets it.
+//! Which pages may call: the origin policy as seen by a browser.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::raw;
 
 const PATH: &str = "/jsapi/wx0123456789abcdef/config";
 
-/// `GET /ping` from a page of `origin`.
+/// `GET /ping` from a page with this `origin`.
 async fn from(app: &TestApp, origin: &str) -> Response {
     app.send(app.request(Method::GET, "/ping").header("origin", origin))
         .await
@@ -165,7 +165,7 @@ async fn a_request_without_an_origin_gets_no_cors_headers() {
         (access_control(&answer), answer.header("vary")),
         (vec![], "Origin")
     );
-    // Whoever stores answers must keep those for different origins apart, refused ones too.
+    // Caches must separate the answers for different origins, including refusals.
     assert_eq!(
         from(&app, "https://evil.org").await.header("vary"),
         "Origin"
@@ -201,7 +201,7 @@ async fn a_refused_origin_reaches_no_handler() {
         .await;
     assert_eq!((head.status.as_u16(), access_control(&head)), (403, vec![]));
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);
-    // Bytes that are no text are no origin.
+    // Invalid UTF-8 is not an origin.
     let odd = raw::send(
         app.address(),
         "GET /ping",
@@ -306,7 +306,7 @@ async fn a_preflight_answers_with_methods_content_type_and_a_day() {
             ("nosniff", "")
         );
     }
-    // A method that nothing here answers is not promised.
+    // A method without a handler is not offered.
     let request = app
         .request(Method::OPTIONS, PATH)
         .header("origin", origin)

@@ -88,7 +88,7 @@ async fn a_kill_leaves_a_whole_file_with_every_answered_value() {
                 })
             })
             .collect();
-        // From before the first write to after the last; the last round saves something on the
+        // From before the first write to after the last; the last round writes something on the
         // slowest machine.
         let pause = if round + 1 == ROUNDS {
             1_500
@@ -176,7 +176,7 @@ async fn a_second_process_on_the_same_file_is_refused() {
             .json(),
         ticket
     );
-    // Once the first is gone, however it went, its place is free.
+    // After the first one has gone, however it ended, another can start.
     drop(first);
     let third = Process::start(folder.path(), &[], &[]).listening().await;
     assert_eq!(

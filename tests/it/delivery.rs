@@ -1,5 +1,4 @@
-//! What the files that deliver the server promise: image, compose file, systemd unit, and the check
-//! itself.
+//! The files that deploy the server: image, compose file, systemd unit, and the check itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
 }
 
-/// The Dockerfile's instructions, continued lines joined, comments gone.
+/// The Dockerfile's instructions, with continued lines joined and comments removed.
 fn instructions() -> Vec<String> {
     let lines: Vec<String> = read("Dockerfile")
         .lines()
@@ -35,7 +34,7 @@ fn instructions() -> Vec<String> {
 }
 
 #[test]
-fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
+fn the_image_matches_the_originals_and_runs_unprivileged() {
     let all = instructions();
     let runtime = all
         .iter()
@@ -71,7 +70,7 @@ fn the_image_keeps_the_originals_promises_and_runs_as_nobody() {
 }
 
 #[test]
-fn the_image_copies_only_what_is_there_and_let_through() {
+fn the_image_copies_existing_files_only() {
     let ignore = read(".dockerignore");
     let copies = instructions()
         .into_iter()
@@ -91,7 +90,7 @@ fn the_image_copies_only_what_is_there_and_let_through() {
 }
 
 #[test]
-fn whatever_is_compiled_in_is_copied_before_the_build() {
+fn embedded_files_are_copied_before_the_build() {
     let mut folders = vec![root().join("src"), root().join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
@@ -123,7 +122,7 @@ fn whatever_is_compiled_in_is_copied_before_the_build() {
 }
 
 #[test]
-fn the_image_builds_the_dependencies_before_the_sources_arrive() {
+fn the_image_caches_the_dependencies() {
     let all = instructions();
     let place = |start: &str| all.iter().position(|line| line.starts_with(start)).unwrap();
     assert!(place("COPY Cargo.toml Cargo.lock ./") < place("RUN mkdir -p src"));
@@ -135,7 +134,7 @@ fn the_image_builds_the_dependencies_before_the_sources_arrive() {
 }
 
 #[test]
-fn every_service_of_the_compose_file_is_confined_and_watched() {
+fn every_compose_service_is_confined_and_checked() {
     let compose = read("docker-compose.yml");
     let services = compose
         .split("\nservices:\n")

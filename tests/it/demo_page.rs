@@ -1,5 +1,4 @@
-//! The demo's page, `static/demo.html`, in a real browser against the real `jsdkd demo`: what a
-//! newcomer sees within the first minute.
+//! The demo's page, `static/demo.html`, in a real browser against the real `jsdkd demo`.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,7 +40,7 @@ impl Demo {
     }
 }
 
-/// What stands in a box for a person once somebody is known, or once it is known that nobody is.
+/// The text of a box once a person is known, or once it is known that nobody is.
 async fn told(tab: &Tab<'_>, id: &str) -> (Value, String) {
     let state = tab
         .until(&format!("document.getElementById('{id}').dataset.state"))
@@ -105,7 +104,7 @@ async fn the_pictures_of_the_readmes_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
+async fn the_button_logs_in_and_shows_the_user() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -145,7 +144,7 @@ async fn a_newcomer_logs_in_by_a_button_and_reads_what_a_back_end_learns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
+async fn the_qr_code_can_be_opened_as_a_link() {
     let Some(browser) = Devtools::start().await else {
         return;
     };
@@ -161,7 +160,7 @@ async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
         .await;
     phone.go(address.as_str().expect("an address")).await;
     phone.press("button.yes").await;
-    // Who scanned is asked, since a page began the login.
+    // The person who scanned has to confirm, because a page began the login.
     phone.press("button[value=yes]").await;
     let (state, text) = told(&tab, "scanned").await;
     assert!(state == "known" && text.contains("小明"), "{text}");
@@ -176,10 +175,10 @@ async fn a_newcomer_without_a_phone_opens_what_the_qr_code_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_on_the_same_network_can_do_the_same() {
+async fn a_phone_on_the_same_network_can_log_in() {
     let demo = Demo::start(&["--bind", "0.0.0.0"]).await;
     let facts = demo.process.get("/demo/ticket").await.json();
-    // A machine without a network has no address that a phone could use.
+    // Without a network there is no address that a phone could use.
     let Some(home) = facts["phone"].as_str() else {
         return;
     };

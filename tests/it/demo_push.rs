@@ -1,4 +1,4 @@
-//! The lines that `jsdkd demo` prints for a follower's message, run as they stand.
+//! Runs the lines that `jsdkd demo` prints for a follower's message.
 
 use crate::support::process::{Process, folder, run};
 

@@ -179,7 +179,7 @@ async fn a_redis_that_evicts_and_one_that_is_away_are_named() {
     let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
     let ended = doctor(place, &sandbox.url(), with(&redis.url()), &["--json"]).await;
     fails(&ended, "allkeys-lru", "noeviction");
-    let dead = crate::support::keeping::dead_address().replace("http", "redis");
+    let dead = crate::support::keepers::dead_address().replace("http", "redis");
     let ended = doctor(place, &sandbox.url(), with(&dead), &["--json"]).await;
     fails(&ended, "redis", "cache.redis");
 }

@@ -1,5 +1,4 @@
-//! The library as a stranger's program uses it: by what `jsdkd::` promises, and nothing else of the
-//! crate.
+//! The library as another program uses it: only its public API.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde_json::json;
 use sha1::{Digest, Sha1};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{dead_address, eventually};
+use crate::support::keepers::{dead_address, eventually};
 use crate::support::redis::RedisServer;
 
 async fn wechat() -> jsdkd::Sandbox {
@@ -30,7 +29,7 @@ async fn refused(start: Builder) -> Error {
 }
 
 #[tokio::test]
-async fn a_program_is_handed_living_credentials_that_wechat_takes() {
+async fn a_program_gets_valid_credentials() {
     let wechat = wechat().await;
     let credentials = builder(wechat.url()).start().await.unwrap();
     let token = credentials.access_token(APP).await.unwrap();
@@ -105,7 +104,7 @@ async fn a_thousand_callers_make_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_is_renewed_by_comparison_and_a_stable_account_asks_elsewhere() {
+async fn a_refused_token_is_renewed_once() {
     let wechat = wechat().await;
     let stable = Account::new(APP, APP_SECRET).stable().rotations_per_day(5);
     let credentials = Credentials::builder()
@@ -139,7 +138,7 @@ async fn a_refused_token_is_renewed_by_comparison_and_a_stable_account_asks_else
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_and_a_server_on_one_redis_share_what_either_fetched() {
+async fn a_program_and_a_server_share_a_redis() {
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
     let credentials = builder(app.sandbox.url())
@@ -170,7 +169,7 @@ async fn a_program_and_a_server_on_one_redis_share_what_either_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_belongs_to_one_keeper_at_a_time_and_outlives_it() {
+async fn a_file_has_one_owner_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.json");
     let wechat = wechat().await;
@@ -204,7 +203,7 @@ async fn a_file_belongs_to_one_keeper_at_a_time_and_outlives_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_has_the_servers_codes_and_shows_no_secret() {
+async fn errors_have_the_servers_codes_and_no_secrets() {
     let wechat = wechat().await;
     let wrong = Credentials::builder()
         .account(APP, "wrong-secret-marker-3b3b")
@@ -249,7 +248,7 @@ async fn what_fails_has_the_servers_codes_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn what_cannot_work_is_told_all_at_once_and_where() {
+async fn invalid_settings_are_reported_all_at_once() {
     let twice = Credentials::builder()
         .account("w x", "s")
         .account("wx1", "")

@@ -1,5 +1,4 @@
-//! Every failure that can be had from outside: its code, its status, its envelope, and when to come
-//! back.
+//! Every failure that can be caused from outside: its code, status, envelope, and retry delay.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::support::app::{
 
 const CONFIG: &str = "/jsapi/wx0123456789abcdef/config";
 
-/// The body with what changes from run to run taken out.
+/// The body without the parts that differ from run to run.
 fn redacted(answer: &Response) -> String {
     let volatile = [
         (r"\d{13} ms", "[time] ms"),
@@ -112,7 +111,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &old,
         401,
         "timestamp_out_of_range",
-        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign anew","status":401,"title":"Unauthorized"}"#,
+        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign again","status":401,"title":"Unauthorized"}"#,
     );
     check(
         &app.get("/qrcode/%ff").await,
@@ -149,7 +148,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &foreign,
         403,
         "realm_not_allowed",
-        r#"{"code":"realm_not_allowed","detail":"this realm may not ask for this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
+        r#"{"code":"realm_not_allowed","detail":"this realm may not query this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
     );
 }
 
@@ -158,8 +157,8 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    // A folder that is a file cannot be read: a fault of the server, whose path is nobody's
-    // business.
+    // A folder that is a file cannot be read. This is a fault of the server, and its path must not
+    // be shown.
     let account = json!({ "key": APP, "secret": APP_SECRET, "token": "push" });
     let app = TestApp::with(
         json!({ "cors": ["example\\.com"], "apps": [account], "server": { "static": file } }),
@@ -257,7 +256,7 @@ async fn wechats_refusal_is_passed_on_and_then_cached() {
     }
 }
 
-/// What the first query says when WeChat does `fault`.
+/// The first answer while WeChat has `fault`.
 async fn first_answer_under(fault: Fault) -> (Response, Duration) {
     let app = TestApp::with(json!({ "wechat": { "timeout": "300ms" } })).await;
     app.sandbox.fault(fault);

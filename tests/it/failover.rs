@@ -1,4 +1,4 @@
-//! Upstream hosts: the next one is tried if one cannot be reached, not if it answers.
+//! Upstream hosts: the next one is tried if one is unreachable, not if it answers.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use wechat::WechatError;
 use wechat::account::TokenApi;
 
-use crate::support::keeping::{TIMEOUT, World, account, client, dead_address};
+use crate::support::keepers::{TIMEOUT, World, account, client, dead_address};
 
 const TOKEN: &str = "/cgi-bin/token";
 

@@ -1,5 +1,5 @@
-//! Records of logins with a cache file: a journal beside it that is appended to, whole at any
-//! moment, and bounded by what it holds.
+//! Login records with a cache file: a journal beside it that is appended to, complete at any
+//! moment, and compacted.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::oauth::{SITE, one_site};
 use crate::store_contract::{record, value};
 use crate::support::app::{APP, APP_SECRET, lay};
 use crate::support::fleet::figure;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -30,7 +30,7 @@ fn journal(cache: &Path) -> PathBuf {
     cache.with_extension("json.logins")
 }
 
-/// WeChat, and settings with a cache file and one site that visitors may return to.
+/// WeChat, and settings with a cache file and one return site.
 async fn wechat() -> (Sandbox, RunningSandbox, Value) {
     let accounts = vec![(APP.to_owned(), APP_SECRET.to_owned())];
     let (sandbox, running) = Sandbox::start(
@@ -51,7 +51,7 @@ async fn wechat() -> (Sandbox, RunningSandbox, Value) {
     (sandbox, running, settings)
 }
 
-/// Begins a trip; the address at WeChat and the cookie.
+/// Starts a login; returns WeChat's URL and the cookie.
 async fn depart(server: &Process) -> Option<(String, String)> {
     let begun = server
         .request(Method::GET, &format!("/oauth/{APP}?redirect={SITE}"))
@@ -65,7 +65,7 @@ async fn depart(server: &Process) -> Option<(String, String)> {
     ))
 }
 
-/// Comes back from WeChat; the status of the answer.
+/// Returns from WeChat; returns the status of the answer.
 async fn arrive(
     server: &Process,
     sandbox: &Sandbox,
@@ -88,7 +88,7 @@ async fn arrive(
         .as_u16()
 }
 
-/// All bytes that the process has given to `write`.
+/// The number of bytes that the process has passed to `write`.
 #[cfg(target_os = "linux")]
 fn written_by(server: &Process) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{}/io", server.id())).expect("our own child");
@@ -99,7 +99,7 @@ fn written_by(server: &Process) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_login_writes_does_not_grow_with_their_number() {
+async fn a_login_writes_a_constant_amount() {
     const TURNS: u64 = 20;
     let (sandbox, _running, settings) = wechat().await;
     let folder = folder();
@@ -169,7 +169,7 @@ async fn logins_leave_the_credentials_file_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_finds_logins_and_none_that_was_taken() {
+async fn a_restart_finds_logins_that_were_not_taken() {
     let (_directory, path) = place();
     let store = open(&path);
     for number in 0..3 {
@@ -197,7 +197,7 @@ async fn a_restart_finds_logins_and_none_that_was_taken() {
     );
     assert!(store.take("oauth.trip.2").await.unwrap().is_some());
     drop(store);
-    // A start that writes nothing leaves all as it is.
+    // A start that writes nothing changes nothing.
     drop(open(&path));
     let store = open(&path);
     let found = [
@@ -216,7 +216,7 @@ async fn a_restart_finds_logins_and_none_that_was_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_change_one_login_one_does() {
+async fn of_many_concurrent_changes_one_wins() {
     let (_directory, path) = place();
     let store = Arc::new(open(&path));
     store
@@ -262,7 +262,7 @@ async fn of_many_who_change_one_login_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_line_at_the_end_of_a_journal_costs_nothing_else() {
+async fn an_incomplete_last_line_costs_nothing_else() {
     let (directory, path) = place();
     open(&path)
         .put("oauth.trip.1", &record("kept", HOUR))
@@ -298,7 +298,7 @@ async fn half_a_line_at_the_end_of_a_journal_costs_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_is_not_ours_is_moved_aside_whole() {
+async fn a_foreign_journal_is_moved_aside() {
     let line = "{\"key\":\"oauth.trip.1\",\"value\":\"v\",\"ends\":4000000000000}\n";
     for damage in [
         "not ours at all".to_owned(),
@@ -332,7 +332,7 @@ async fn a_journal_that_is_not_ours_is_moved_aside_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_holds_little_more_than_what_lives() {
+async fn a_journal_is_compacted() {
     let (_directory, path) = place();
     let clock = Clock::manual(UnixMillis(1_700_000_000_000));
     let store = FileStore::open(&path, clock.clone()).unwrap();
@@ -361,7 +361,7 @@ async fn a_journal_holds_little_more_than_what_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_somebody_removed_is_written_again_whole() {
+async fn a_removed_journal_is_rewritten() {
     let (directory, path) = place();
     let store = open(&path);
     store
@@ -395,7 +395,7 @@ async fn a_journal_that_somebody_removed_is_written_again_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_cannot_be_written_is_an_error_that_is_made_good() {
+async fn a_failed_write_is_an_error_and_is_retried_later() {
     let (directory, _) = place();
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
@@ -460,14 +460,14 @@ async fn logins_of_an_earlier_version_leave_the_credentials_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_any_moment_costs_no_login_that_was_answered() {
+async fn a_kill_loses_no_answered_login() {
     let (sandbox, _running, settings) = wechat().await;
     let folder = folder();
     write_settings(folder.path(), &settings);
     let mut trips = Vec::new();
     for round in 0..8 {
         let mut server = Process::start(folder.path(), &[], &[]).listening().await;
-        // The kill falls into a crowd of answers, of which at least a few have come.
+        // The kill falls into many answers, a few of which have arrived.
         let mut begun = stream::iter(0..400)
             .map(|_| depart(&server))
             .buffer_unordered(50);

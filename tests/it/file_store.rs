@@ -1,5 +1,5 @@
-//! The cache file: the original's format, complete at any moment, never silently overwritten, for
-//! one process.
+//! The cache file: the original's format, complete at any moment, never silently overwritten, owned
+//! by one process.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use crate::store_contract::{app, keeps_the_contract, record, value};
 use crate::support::app::{APP, TestApp};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A folder of its own and the path of a cache file in it.
+/// A new folder, and the path of a cache file in it.
 pub(crate) fn place() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().join("cache.json");
@@ -345,7 +345,7 @@ async fn five_hundred_writes_are_batched_and_none_is_lost() {
         done.set(true);
     };
     let watching = async {
-        // Each rewrite makes another file; polled far more often than they come.
+        // Each rewrite creates another file; polled far more often than that happens.
         while !done.get() {
             inodes.borrow_mut().insert(
                 std::fs::metadata(&path)
@@ -373,7 +373,7 @@ async fn five_hundred_writes_are_batched_and_none_is_lost() {
     assert_eq!(names(directory.path()), ["cache.json", "cache.json.lock"]);
 }
 
-/// A store whose folder was removed, so that not even root can write.
+/// A store whose folder was removed, so that even root cannot write.
 async fn without_its_folder() -> (tempfile::TempDir, PathBuf, FileStore) {
     let (directory, _) = place();
     let folder = directory.path().join("folder");

@@ -1,4 +1,4 @@
-//! One fetch at a time per credential, however many callers ask or hang up.
+//! One fetch at a time per credential, however many callers wait or hang up.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::app::{APP, TestApp};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
@@ -22,7 +22,7 @@ fn calls(app: &TestApp) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_cold_requests_make_one_call_each() {
     let app = TestApp::with(json!({ "wechat": { "timeout": "20s" } })).await;
-    // Late enough that all of them have come before the first answer.
+    // Late enough that all callers have arrived before the first answer.
     app.sandbox.fault(Fault::delay(Duration::from_secs(1)));
     let configs = join_all((0..400).map(|_| app.config(json!({ "url": "https://example.com/" }))));
     let tokens = join_all((0..300).map(|_| app.value("token")));
@@ -141,7 +141,7 @@ async fn slow_token_and_ticket_together_keep_callers_bounds() {
         "{:?}",
         begun.elapsed()
     );
-    // What was begun goes on, and the next caller gets it.
+    // The running fetch continues, and the next caller gets it.
     eventually("the ticket comes", async || {
         app.query("ticket").await.status == 200
     })

@@ -1,6 +1,6 @@
-//! Other programs on our store, as during a move: the Node original on Redis and with its cache
-//! file, micro-plat/wetoken on MariaDB. They fetch and write while three instances of ours serve,
-//! renew and rotate. Tokens live for seconds here.
+//! Other programs on our store, as during a migration: the Node original on Redis and with its
+//! cache file, micro-plat/wetoken on MariaDB. They fetch and write while three instances of ours
+//! serve, renew and rotate. Tokens are valid for seconds.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -25,11 +25,11 @@ use crate::support::redis::RedisServer;
 /// How long a token is valid.
 const LIFETIME: Duration = Duration::from_secs(12);
 
-/// When our renewal is due at the earliest: a second before the end, and half a second for
+/// When our renewal is due at the earliest: a second before the expiry, and half a second for
 /// rounding.
 const RENEWED_AFTER: Duration = Duration::from_millis(10_500);
 
-/// By when an instance hands out what another program wrote.
+/// Within this time an instance returns what another program wrote.
 const PROMISED: Duration = Duration::from_secs(1);
 
 fn token_key() -> String {
@@ -108,7 +108,7 @@ impl Foreigner {
         }
     }
 
-    /// The token as the program reads it.
+    /// The token as that program reads it.
     fn get(&self) -> Option<String> {
         match self {
             Self::Redis(_, original) => original.get(),
@@ -121,7 +121,7 @@ impl Foreigner {
         }
     }
 
-    /// Writes a token as the program does.
+    /// Writes a token as that program does.
     fn put(&self, token: &str, seconds: u64) {
         match self {
             Self::Redis(_, original) => original.put(&token_key(), token, seconds),
@@ -133,14 +133,14 @@ impl Foreigner {
         }
     }
 
-    /// Asks WeChat for a token and writes it.
+    /// Fetches a token from WeChat and writes it.
     async fn fetch_and_put(&self, sandbox: &Sandbox) -> String {
         let (token, seconds) = fetch(sandbox).await;
         self.put(&token, seconds);
         token
     }
 
-    /// The store holds `token` byte for byte as the program itself writes it.
+    /// Asserts that the store has `token` byte for byte as that program writes it.
     #[track_caller]
     fn holds_in_its_own_form(&self, token: &str) {
         let lifetime = i64::try_from(LIFETIME.as_secs()).unwrap();
@@ -221,8 +221,8 @@ async fn on_mariadb() -> Option<Foreigner> {
     Some(Foreigner::Wetoken(database))
 }
 
-/// Callers at every instance and callers of the other program, until `stop` changes. Every token
-/// that they get must be one that WeChat accepts. Returns how many there were.
+/// Calls every instance and the other program until `stop` changes. Every token must be one that
+/// WeChat accepts. Returns the number of calls.
 async fn callers(fleet: &Fleet, foreigner: &Foreigner, stop: watch::Receiver<bool>) -> usize {
     let mut answers = 0;
     while !*stop.borrow() {
@@ -323,12 +323,12 @@ async fn share_a_store(foreigner: Foreigner, name: &str) {
     );
 }
 
-/// The other program fetches, we renew, and only then it writes what it had fetched: a token that
-/// ours has superseded.
+/// The other program fetches, we renew, and only then it writes its token, which ours has
+/// superseded.
 async fn cross_a_renewal(foreigner: Foreigner, name: &str) {
     let fleet = Fleet::with_short_lifetime(foreigner.cache(), LIFETIME).await;
-    // Else a ticket's renewal would meet the dead token first, and use the one forced renewal in 30
-    // s.
+    // Otherwise a ticket's renewal would meet the dead token first and use the one forced renewal
+    // in 30 s.
     fleet.sandbox.tune(Tuning {
         overlap: Some(12),
         ..Tuning::default()
@@ -339,7 +339,7 @@ async fn cross_a_renewal(foreigner: Foreigner, name: &str) {
     foreigner.put(&late, seconds);
     let written = Instant::now();
     for member in 0..PROCESSES {
-        // A token that was superseded, which nobody but a caller can know.
+        // A superseded token, which only a caller can report.
         while fleet.ask(member, APP).await.value.as_deref() != Some(late.as_str()) {
             assert!(
                 written.elapsed() < PROMISED + AIR,
@@ -364,7 +364,7 @@ async fn cross_a_renewal(foreigner: Foreigner, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_node_original_and_we_share_a_redis_under_load() {
+async fn the_original_and_we_share_a_redis_under_load() {
     let Some(foreigner) = on_redis().await else {
         return;
     };
@@ -405,7 +405,7 @@ fn entry(file: &Path, key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_file_goes_back_and_forth_between_the_original_and_us() {
+async fn the_original_and_we_share_a_cache_file() {
     let Some(node) = Original::node() else { return };
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -453,7 +453,7 @@ async fn a_cache_file_goes_back_and_forth_between_the_original_and_us() {
             .json();
         let ours = token_at(&process).await;
         assert!(ours != theirs && sandbox.accepts(&ours));
-        // However we end: what was handed out is in the file.
+        // However it ends, every answered value is in the file.
         if round == 2 {
             process.kill();
         } else {

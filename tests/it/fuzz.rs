@@ -1,5 +1,5 @@
-//! The fuzz targets, each for two seconds over good inputs that were spoiled at random. A failure
-//! prints its seed and its input.
+//! The fuzz targets, each for two seconds over valid inputs with random changes. A failure prints
+//! its seed and its input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ mod targets;
 
 const LASTING: Duration = Duration::from_secs(2);
 
-/// Pieces that mean something to one of the parsers.
+/// Words that are significant for one of the parsers.
 const WORDS: [&str; 40] = [
     "{",
     "}",
@@ -59,7 +59,7 @@ const WORDS: [&str; 40] = [
     "\"MsgType\":",
 ];
 
-/// Feeds `target` spoiled copies of `good` until the time is over.
+/// Runs `target` with mutated copies of `good` until the time is over.
 fn run(target: fn(&[u8]), good: &[&str]) {
     let seed = rand::random::<u64>();
     let mut rng = StdRng::seed_from_u64(seed);
@@ -77,7 +77,7 @@ fn run(target: fn(&[u8]), good: &[&str]) {
     }
 }
 
-/// Changes, drops, doubles or adds something at one place.
+/// Changes, removes, repeats or inserts something at one position.
 fn spoil(input: &mut Vec<u8>, rng: &mut StdRng) {
     let from = rng.random_range(0..=input.len());
     let to = (from + rng.random_range(0..6)).min(input.len());
@@ -96,7 +96,7 @@ fn spoil(input: &mut Vec<u8>, rng: &mut StdRng) {
 }
 
 #[test]
-fn no_query_string_opens_by_chance_and_none_that_is_signed_stays_shut() {
+fn only_signed_queries_pass() {
     let good = [
         "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5e",
         "key=ticket&rotate=a%20b%2Bc+d",
@@ -107,7 +107,7 @@ fn no_query_string_opens_by_chance_and_none_that_is_signed_stays_shut() {
 }
 
 #[test]
-fn whatever_body_is_sent_the_echo_is_json_without_our_fields() {
+fn any_body_is_echoed_as_json_without_our_fields() {
     let good = [
         r##"{"debug":false,"jsApiList":["a","b"],"url":"https://example.com/?a=b#c","n":1.50e3,"o":{"x":[null,true]}}"##,
         r#"{"appId":"x","sign\u0061ture":"y","timestamp":1,"nonceStr":"z","url":"https%3A%2F%2Fexample.com%2F"}"#,
@@ -118,7 +118,7 @@ fn whatever_body_is_sent_the_echo_is_json_without_our_fields() {
 }
 
 #[test]
-fn whatever_stands_in_the_settings_they_are_taken_or_refused_with_a_reason() {
+fn any_settings_load_or_have_faults() {
     let good = [
         include_str!("../../jsdkd.example.json"),
         "{ apps: [{ key: 'wx1', secret: 's' }], cache: { redis: 'redis://127.0.0.1' }, cors: ['a\\.com'], reserve: '5m' }",
@@ -128,7 +128,7 @@ fn whatever_stands_in_the_settings_they_are_taken_or_refused_with_a_reason() {
 }
 
 #[test]
-fn whatever_is_pushed_it_is_a_message_that_can_be_answered_or_refused_without_being_repeated() {
+fn any_push_is_a_message_or_an_error() {
     let good = [
         "<xml><ToUserName><![CDATA[gh_1]]></ToUserName><FromUserName><![CDATA[o1]]></FromUserName><CreateTime>1348831860</CreateTime>\
          <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[marker]]]]><![CDATA[>]]></Content><MsgId>1</MsgId></xml>",
@@ -147,9 +147,9 @@ fn whatever_is_pushed_it_is_a_message_that_can_be_answered_or_refused_without_be
 }
 
 #[test]
-fn no_envelope_opens_by_chance_and_each_gives_back_what_was_put_in() {
+fn envelopes_round_trip() {
     let good = [
-        // Right in all but the app.
+        // Valid except for the app.
         "sKqRbbiSUnDhFHOvPjtUMbWS28WQJEcq+Mzda1Jz7/48f8S/Ty+bA9T4kUGo9xXppbi6Xb5CJDNdGLzlBP6xcQ==",
         "<xml><ToUserName>gh_1</ToUserName><Encrypt><![CDATA[sKqRbbiSUnDhFHOvPjtUMa6lXyQJNE6q+rJldFYD4NTmV2XifN5mn/po9s2E7e9uLndP0dX\
          +Z1pg2X9Ztp0SYg==]]></Encrypt></xml>",

@@ -6,26 +6,32 @@ use serde_json::json;
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::gateway::{VIRTUAL, settings, token};
 use crate::support::raw;
-use crate::support::wire::{REAL_TOKEN, Seen, Wire, answer, json};
+use crate::support::tcp_wechat::{REAL_TOKEN, ReceivedRequest, TcpWechat, answer, json};
 
-async fn start(wire: &Wire, over: serde_json::Value) -> TestApp {
+async fn start(wechat: &TcpWechat, over: serde_json::Value) -> TestApp {
     let mut settings = settings(
         json!({}),
-        json!({ "wechat": { "api": [wire.url()], "mp": wire.url(), "tokenApi": "basic" } }),
+        json!({ "wechat": { "api": [wechat.url()], "mp": wechat.url(), "tokenApi": "basic" } }),
     );
     crate::support::app::lay(&mut settings, over);
     TestApp::with(settings).await
 }
 
-async fn echo() -> Wire {
-    Wire::answering(|_| json(r#"{"errcode":0,"errmsg":"ok"}"#)).await
+async fn echo() -> TcpWechat {
+    TcpWechat::answering(|_| json(r#"{"errcode":0,"errmsg":"ok"}"#)).await
 }
 
 /// What arrived of `line` with `headers` and `body`.
-async fn arrived(app: &TestApp, wire: &Wire, line: &str, headers: &str, body: &[u8]) -> Seen {
-    let before = wire.seen().len();
+async fn arrived(
+    app: &TestApp,
+    wechat: &TcpWechat,
+    line: &str,
+    headers: &str,
+    body: &[u8],
+) -> ReceivedRequest {
+    let before = wechat.seen().len();
     let answer = raw::send(app.address(), line, headers, body).await;
-    let seen = wire.seen();
+    let seen = wechat.seen();
     assert_eq!(
         (answer.status, seen.len()),
         (200, before + 1),
@@ -36,8 +42,8 @@ async fn arrived(app: &TestApp, wire: &Wire, line: &str, headers: &str, body: &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_arrives_byte_for_byte() {
-    let wire = echo().await;
-    let app = start(&wire, json!({})).await;
+    let wechat = echo().await;
+    let app = start(&wechat, json!({})).await;
     let virtual_token = token(&app).await;
     for odd in [
         "a=中文&b=é",
@@ -57,7 +63,7 @@ async fn a_query_arrives_byte_for_byte() {
         ] {
             let seen = arrived(
                 &app,
-                &wire,
+                &wechat,
                 &format!("GET /cgi-bin/user/info?{query}"),
                 "",
                 b"",
@@ -73,7 +79,7 @@ async fn a_query_arrives_byte_for_byte() {
     }
     let alone = arrived(
         &app,
-        &wire,
+        &wechat,
         &format!("GET /cgi-bin/getcallbackip?access_token={virtual_token}"),
         "",
         b"",
@@ -140,8 +146,8 @@ async fn bytes_of_other_encodings_arrive_as_they_were_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_keeps_its_case_and_the_host_is_ours() {
-    let wire = echo().await;
-    let app = start(&wire, json!({ "gateway": { "prefix": "/wx" } })).await;
+    let wechat = echo().await;
+    let app = start(&wechat, json!({ "gateway": { "prefix": "/wx" } })).await;
     let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APP}&secret={VIRTUAL}");
     let token = app.get(&format!("/wx{path}")).await.json()["access_token"]
         .as_str()
@@ -160,7 +166,7 @@ async fn a_path_keeps_its_case_and_the_host_is_ours() {
     ] {
         let seen = arrived(
             &app,
-            &wire,
+            &wechat,
             &format!("POST {line}?access_token={token}"),
             "X-Forwarded-Host: evil.example\r\n",
             b"",
@@ -173,7 +179,7 @@ async fn a_path_keeps_its_case_and_the_host_is_ours() {
         );
         assert_eq!(
             seen.header("host"),
-            Some(wire.address.to_string().as_str()),
+            Some(wechat.address.to_string().as_str()),
             "{line}"
         );
     }
@@ -184,8 +190,8 @@ async fn a_path_keeps_its_case_and_the_host_is_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_headers_that_matter_go_on() {
-    let wire = echo().await;
-    let app = start(&wire, json!({})).await;
+    let wechat = echo().await;
+    let app = start(&wechat, json!({})).await;
     let line = format!(
         "POST /cgi-bin/message/custom/send?access_token={}",
         token(&app).await
@@ -198,7 +204,7 @@ async fn only_the_headers_that_matter_go_on() {
          X-WX-Source: w\r\nTE: trailers\r\nUpgrade-Insecure-Requests: 1\r\n",
         body.len()
     );
-    let seen = arrived(&app, &wire, &line, &headers, body).await;
+    let seen = arrived(&app, &wechat, &line, &headers, body).await;
     assert_eq!((seen.body.as_slice(), seen.whole), (body, true));
     for (name, value) in [
         ("content-type", "text/weird; x=\"1\""),
@@ -232,7 +238,7 @@ async fn only_the_headers_that_matter_go_on() {
             seen.head
         );
     }
-    let plain = arrived(&app, &wire, &line, "Content-Length: 2\r\n", b"{}").await;
+    let plain = arrived(&app, &wechat, &line, "Content-Length: 2\r\n", b"{}").await;
     assert_eq!(
         (plain.header("content-type"), plain.header("accept")),
         (None, None),
@@ -244,8 +250,8 @@ async fn only_the_headers_that_matter_go_on() {
 /// The bytes of our answer when WeChat answers `bytes`.
 async fn answered(bytes: Vec<u8>, line: &str) -> (String, Vec<u8>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let wire = Wire::answering(move |_| bytes.clone()).await;
-    let app = start(&wire, json!({})).await;
+    let wechat = TcpWechat::answering(move |_| bytes.clone()).await;
+    let app = start(&wechat, json!({})).await;
     let line = line.replace("TOKEN", &token(&app).await);
     let mut socket = tokio::net::TcpStream::connect(app.address()).await.unwrap();
     socket
@@ -376,9 +382,9 @@ async fn a_long_answer_in_chunks_comes_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_secret_takes_the_place_of_the_virtual_one() {
-    let wire = echo().await;
+    let wechat = echo().await;
     let app = start(
-        &wire,
+        &wechat,
         json!({ "realms": [{ "key": "shop", "secret": VIRTUAL, "apps": [APP], "gateway": ["login", "/cgi-bin/clear_quota/v2"] }] }),
     )
     .await;
@@ -397,7 +403,7 @@ async fn the_real_secret_takes_the_place_of_the_virtual_one() {
         ),
     ] {
         let filled = |text: &str| text.replace("APP", APP).replace("VIRTUAL", VIRTUAL);
-        let seen = arrived(&app, &wire, &format!("POST {}", filled(line)), "", b"").await;
+        let seen = arrived(&app, &wechat, &format!("POST {}", filled(line)), "", b"").await;
         let real = APP_SECRET.replace('-', "%2D");
         assert_eq!(seen.target(), filled(target).replace("REAL", &real));
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::support::app::TestApp;
 use crate::support::gateway::{settings, token};
-use crate::support::wire::REAL_TOKEN;
+use crate::support::tcp_wechat::REAL_TOKEN;
 
 const CALL: &str = "/cgi-bin/get_api_domain_ip";
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::support::app::{APP, TestApp, config_of};
 use crate::support::gateway::{VIRTUAL, settings, token};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{self, Process, folder};
 
 const CALL: &str = "/cgi-bin/get_api_domain_ip";

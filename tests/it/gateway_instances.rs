@@ -7,10 +7,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::app::{APP, APP_SECRET, Response, TestApp};
 use crate::support::gateway::{VIRTUAL, settings};
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::support::process::{self, Process, folder, until, write_settings};
 use crate::support::redis::RedisServer;
-use crate::support::wire::{REAL_TOKEN, json as good};
+use crate::support::tcp_wechat::{REAL_TOKEN, json as good};
 
 const CALL: &str = "/cgi-bin/get_api_domain_ip";
 const STORED: &str = "wx-stored-1";

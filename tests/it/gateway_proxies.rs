@@ -15,7 +15,7 @@ use crate::support::nginx::Nginx;
 use crate::support::process::{self, Process, folder, write_settings};
 use crate::support::redis::make_certificates_for;
 use crate::support::socks::Socks;
-use crate::support::wire::{REAL_TOKEN, Wire, json as good};
+use crate::support::tcp_wechat::{REAL_TOKEN, TcpWechat, json as good};
 
 const CALL: &str = "/cgi-bin/get_api_domain_ip";
 
@@ -105,7 +105,7 @@ async fn the_password_of_a_socks_proxy_is_sent_and_never_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_for_plain_http_is_sent_the_whole_address() {
-    let wire = Wire::answering(|_| good(r#"{"ip_list":["192.0.2.1"]}"#)).await;
+    let wire = TcpWechat::answering(|_| good(r#"{"ip_list":["192.0.2.1"]}"#)).await;
     let proxy = format!("http://user:MARKER%201@{}", wire.address);
     for odd in ["", "a=\"<>&"] {
         let before = wire.seen().len();

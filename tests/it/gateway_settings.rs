@@ -175,7 +175,7 @@ fn two_realms_may_not_share_a_secret_if_one_of_them_calls() {
         format!("secret: '{SECRET}'"),
         format!("secret: '{SECRET}', apps: ['wx1'], gateway: ['read']"),
     );
-    let shared = "realms[1].secret: realms[0] has the same secret, by which the gateway tells realms apart; jsdkd realm new prints another";
+    let shared = "realms[1].secret: realms[0] has the same secret, but the gateway identifies realms by their secrets; jsdkd realm new prints another";
     for (first, second) in [(&plain, &caller), (&caller, &plain), (&caller, &caller)] {
         let told = faults(&pair(first, second));
         assert!(

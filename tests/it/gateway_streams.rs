@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::support::app::{APP, TestApp};
 use crate::support::gateway::{VIRTUAL, settings, token};
 use crate::support::process::{self, Process, folder};
-use crate::support::wire::{REAL_TOKEN, Wire, answer, json as good};
+use crate::support::tcp_wechat::{REAL_TOKEN, TcpWechat, answer, json as good};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const DOWNLOAD: &str = "/cgi-bin/media/get?media_id=1";
@@ -306,14 +306,15 @@ async fn process_at(url: &str) -> (Process, tempfile::TempDir, String) {
 async fn memory_does_not_grow_with_a_body() {
     let body = vec![b'x'; 25_000_000];
     let big = body.clone();
-    let wire = Wire::answering(
-        move |seen| match seen.target().starts_with("/cgi-bin/media/get") {
-            true => answer("200 OK", "Content-Type: image/jpeg\r\n", &big),
-            false => good(r#"{"media_id":"m"}"#),
-        },
-    )
-    .await;
-    let (server, _folder, token) = process_at(&wire.url()).await;
+    let wechat =
+        TcpWechat::answering(
+            move |seen| match seen.target().starts_with("/cgi-bin/media/get") {
+                true => answer("200 OK", "Content-Type: image/jpeg\r\n", &big),
+                false => good(r#"{"media_id":"m"}"#),
+            },
+        )
+        .await;
+    let (server, _folder, token) = process_at(&wechat.url()).await;
     let before = server.memory();
     let down = server
         .request(
@@ -340,7 +341,10 @@ async fn memory_does_not_grow_with_a_body() {
             .contains("media_id")
     );
     assert_eq!(
-        wire.seen().last().map(|seen| (seen.body.len(), seen.whole)),
+        wechat
+            .seen()
+            .last()
+            .map(|seen| (seen.body.len(), seen.whole)),
         Some((25_000_000, true))
     );
     let grown = server.memory().saturating_sub(before);

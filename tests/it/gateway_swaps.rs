@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::gateway::{VIRTUAL, settings};
-use crate::support::wire::{Seen, Wire, json as good};
+use crate::support::tcp_wechat::{ReceivedRequest, TcpWechat, json as good};
 
 const PATH: &str = "/cgi-bin/clear_quota/v2";
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-async fn start(gateway: &[&str]) -> (TestApp, Wire) {
-    let wire = Wire::answering(|_| good(r#"{"errcode":0,"errmsg":"ok"}"#)).await;
+async fn start(gateway: &[&str]) -> (TestApp, TcpWechat) {
+    let wire = TcpWechat::answering(|_| good(r#"{"errcode":0,"errmsg":"ok"}"#)).await;
     let over = json!({ "wechat": { "api": [wire.url()] } });
     let app = TestApp::with(settings(json!({ "gateway": gateway }), over)).await;
     (app, wire)
@@ -21,11 +21,11 @@ async fn start(gateway: &[&str]) -> (TestApp, Wire) {
 
 /// The errcode of the answer, and what has arrived by then.
 async fn post(
-    (app, wire): &(TestApp, Wire),
+    (app, wire): &(TestApp, TcpWechat),
     query: &str,
     content_type: &str,
     body: &str,
-) -> (i64, Vec<Seen>) {
+) -> (i64, Vec<ReceivedRequest>) {
     let request = app
         .request(Method::POST, &format!("{PATH}{query}"))
         .header("content-type", content_type)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::app::{APP, APP_SECRET};
 use crate::support::process::{self, Ended, Process, folder, settings, until, write_settings};
 
-/// A file that nobody can read to its end, and what a fault calls it.
+/// Files that cannot be read to their end, and what a fault calls them.
 fn endless(folder: &Path) -> [(PathBuf, &'static str); 5] {
     let at = |name: &str| folder.join(name);
     let fifo = at("fifo");
@@ -85,7 +85,7 @@ async fn secrets_that_never_end_are_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_file_that_is_none_is_a_fault() {
+async fn a_cache_file_that_is_no_regular_file_is_a_fault() {
     let folder = folder();
     let files = endless(folder.path());
     for (path, _) in files.iter().filter(|(path, _)| !path.ends_with("large")) {
@@ -114,7 +114,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_of_what_never_ends_changes_nothing_and_delays_no_stop() {
+async fn a_hanging_reload_changes_nothing() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     for (path, what) in endless(folder.path()) {
         for is_secret in [false, true] {

@@ -1,4 +1,4 @@
-//! What every answer wears, and which methods an address answers.
+//! The headers of every answer, and the methods of every route.
 
 use reqwest::Method;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn app() -> (TestApp, TempDir) {
     (app, folder)
 }
 
-/// One request of every kind, good and bad, with the status it gets.
+/// One request of every kind, valid and invalid, and its status.
 fn every_kind() -> Vec<(Method, String, &'static str, u16)> {
     let mut all = vec![
         (Method::POST, CONFIG.to_owned(), "{}", 200),
@@ -119,7 +119,7 @@ async fn every_answer_has_security_headers_and_no_server_name() {
 async fn head_answers_as_get_does_without_the_body() {
     let (app, _folder) = app().await;
     for (method, path, _, status) in every_kind() {
-        // A version 1 signature holds for both methods.
+        // A version 1 signature is valid for both methods.
         if method != Method::GET {
             continue;
         }
@@ -143,7 +143,7 @@ async fn head_answers_as_get_does_without_the_body() {
             assert_eq!(head.header(name), get.header(name), "{name} of {path}");
         }
     }
-    // Not a byte of a body comes, not even unread.
+    // No byte of a body is sent.
     let raw = raw::send(app.address(), "HEAD /ping", "", b"").await;
     assert_eq!((raw.status, raw.body.as_str()), (200, ""));
 }

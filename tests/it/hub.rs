@@ -1,5 +1,5 @@
-//! The contract of waynecraig/wechat-token-hub: plain values for who brings a token, and the same
-//! 401 for everybody else.
+//! The contract of waynecraig/wechat-token-hub: plain values for callers with a token, and the same
+//! 401 for everyone else.
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +38,7 @@ pub(crate) fn made(header: &Value, claims: &Value, key: &str) -> String {
     format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac))
 }
 
-/// A good token that says no more than it must.
+/// A valid token with the minimum of claims.
 pub(crate) fn good() -> String {
     made(
         &json!({ "alg": "HS256", "typ": "JWT", "kid": KID }),
@@ -56,7 +56,7 @@ pub(crate) async fn ask(app: &TestApp, path: &str, token: &str) -> Response {
     .await
 }
 
-/// The value that a good answer is.
+/// The value of a good answer.
 #[track_caller]
 fn value(answer: &Response) -> String {
     assert_eq!(
@@ -71,7 +71,7 @@ fn value(answer: &Response) -> String {
     answer.body.clone()
 }
 
-/// An error as the hub tells it.
+/// An error in the hub's form.
 #[track_caller]
 fn refused(answer: &Response, status: u16) {
     assert_eq!(
@@ -94,7 +94,7 @@ fn refused(answer: &Response, status: u16) {
     );
 }
 
-/// A hub with two apps, the second its own.
+/// A hub with two apps, the second as its own.
 async fn hub() -> TestApp {
     let apps =
         json!([{ "key": OTHER, "secret": "other-secret" }, { "key": APP, "secret": APP_SECRET }]);
@@ -120,7 +120,7 @@ async fn the_answer_is_the_bare_value() {
         ("/hub/wx0123456789abcdef/access_token", "token"),
         ("/hub/wx0123456789abcdef/access-token", "token"),
         ("/hub/wx0123456789abcdef/ticket?type=wx_card", "card_ticket"),
-        // By the router's road.
+        // By the router, not the fast path.
         ("/Access_Token/", "token"),
         ("/hub/wx%30123456789abcdef/TICKET?type=jsapi", "ticket"),
     ] {
@@ -201,7 +201,7 @@ async fn rotate_renews_only_the_current_value_within_limits() {
     app.stop().await;
 }
 
-/// What does not open a hub, as the header's value.
+/// Header values that do not authenticate.
 fn bad_headers() -> Vec<String> {
     let (header, claims) = (
         json!({ "alg": "HS256", "kid": KID }),
@@ -259,7 +259,7 @@ async fn every_invalid_token_gets_the_same_answer() {
     refused(&bare, 401);
     assert_eq!(bare.header("www-authenticate"), "Bearer");
     for bad in bad_headers() {
-        // Neither the account nor the type is looked at before.
+        // Neither the account nor the type is checked first.
         for path in [
             "/access_token",
             "/ticket?type=nonsense",
@@ -461,8 +461,8 @@ async fn pyjwts_hs256_tokens_are_accepted_and_others_refused() {
     app.stop().await;
 }
 
-/// Asked as the hub's page asks: a `GET` with the header and nothing else. What curl prints on
-/// success.
+/// A request as on the hub's page: a `GET` with the header and nothing else. Returns curl's output
+/// on success.
 fn curled(curl: &Path, url: &str, token: &str) -> String {
     let header = format!("Authorization: Bearer {token}");
     let ran = Command::new(curl)
@@ -495,7 +495,7 @@ async fn the_hubs_environment_variables_alone_suffice() {
     );
     let said = sandbox.said("jsdkd sandbox: ").await;
     let wechat = said.split_whitespace().nth(2).unwrap();
-    // The port alone is not the page's, because somebody else may hold 8567.
+    // Only the port differs from the page, because 8567 may be in use.
     let variables = [
         ("WECHAT_API_ROOT", wechat),
         ("APPID", APP),

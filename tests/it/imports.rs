@@ -1,8 +1,8 @@
-//! No circle between files: the graph of imports, drawn from the source.
+//! No import cycles between files: the graph of imports is read from the source.
 //!
 //! An edge is a `use` or a path that begins with `crate::`, `super::`, `self::` or, in a module's
-//! own file, with a child module. A re-export (`pub use`) is no edge of its own: who imports
-//! through it depends on the file behind it. A visibility is no import either.
+//! own file, with a child module. A re-export (`pub use`) is not an edge: its users depend on the
+//! file behind it. Visibilities are not imports either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +10,8 @@ use std::path::Path;
 
 use crate::tidy::{FOLDERS, collect, without_comment};
 
-/// Circles that are still there, each by its files below the folder of sources.
-const KNOWN: [(&str, &[&str]); 8] = [
+/// The remaining cycles, by their files below the folder of sources.
+const KNOWN: [(&str, &[&str]); 1] = [
     // A credential and its renewal are one state machine in several files.
     (
         "crates/credentials/src",
@@ -24,32 +24,9 @@ const KNOWN: [(&str, &[&str]); 8] = [
             "engine/settle",
         ],
     ),
-    (
-        "crates/credentials/src",
-        &["sources/subject", "sources/wire"],
-    ),
-    (
-        "crates/credentials/src",
-        &[
-            "store/redis/options",
-            "store/redis/tls_options",
-            "store/redis/url",
-        ],
-    ),
-    ("crates/sandbox/src", &["control", "server"]),
-    ("crates/sandbox/src", &["judge", "push"]),
-    (
-        "crates/sandbox/src",
-        &["oauth", "outbox", "page", "visit", "world"],
-    ),
-    ("crates/wechat/src", &["message/body", "message/event"]),
-    (
-        "crates/wechat/src",
-        &["message/form", "message/json", "message/parse"],
-    ),
 ];
 
-/// The files of one folder of sources: their code without tests and comments, by module path.
+/// The files of one folder of sources: code without tests and comments, by module path.
 struct Files(BTreeMap<Vec<String>, String>);
 
 /// An import: the path, and the name under which a re-export makes it public.
@@ -245,7 +222,7 @@ fn expand(tree: &str) -> Vec<String> {
     paths
 }
 
-/// The circles of a graph: sets of files that each lead to all others of the set.
+/// The cycles of a graph: sets of files that each lead to all others of the set.
 fn circles<'g>(
     graph: &BTreeMap<&'g [String], BTreeSet<&'g [String]>>,
 ) -> BTreeSet<BTreeSet<&'g [String]>> {
@@ -280,7 +257,7 @@ fn circles<'g>(
 }
 
 #[test]
-fn no_circle_between_files_but_the_known_ones() {
+fn no_import_cycles_but_the_known_ones() {
     let mut found = Vec::new();
     for folder in FOLDERS {
         let files = Files::read(folder);
@@ -297,7 +274,7 @@ fn no_circle_between_files_but_the_known_ones() {
 }
 
 #[test]
-fn the_http_room_has_no_circle_even_through_its_module_files() {
+fn http_has_no_import_cycle_at_all() {
     let files = Files::read("src");
     let graph = files.graph(true);
     let in_http = |file: &&[String]| file.first().is_some_and(|room| room == "http");
@@ -317,7 +294,7 @@ fn the_http_room_has_no_circle_even_through_its_module_files() {
 }
 
 #[test]
-fn only_the_route_table_and_the_neighbours_know_a_neighbour() {
+fn only_the_route_table_imports_neighbours() {
     let files = Files::read("src");
     for (file, imports) in files
         .graph(true)
@@ -337,7 +314,7 @@ fn only_the_route_table_and_the_neighbours_know_a_neighbour() {
 }
 
 #[test]
-fn the_reader_of_imports_sees_every_form() {
+fn every_form_of_import_is_read() {
     let paths = |code: &str| -> Vec<String> {
         imports(code)
             .iter()

@@ -1,5 +1,4 @@
-//! The body of `POST /jsapi/{appid}/config`: what is read, what passes through, and what is
-//! refused.
+//! The body of `POST /jsapi/{appid}/config`: what is accepted, what is echoed, and what is refused.
 
 use proptest::prelude::*;
 use reqwest::Method;
@@ -38,13 +37,13 @@ fn echo(answer: &Response) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_or_empty_body_counts_as_an_empty_object() {
+async fn a_missing_or_empty_body_is_an_empty_object() {
     let app = TestApp::start().await;
     for body in ["", " \r\n\t", "{}", "\u{feff}", "\u{feff}{}"] {
         let answer = post(&app, body).await;
         assert_eq!(echo(&answer), "{", "{body:?}");
     }
-    // No body needs no content type, however its absence is written.
+    // A missing body needs no content type, however it is sent.
     for headers in [
         "",
         "Content-Length: 0\r\n",
@@ -91,7 +90,7 @@ async fn a_body_that_is_not_json_or_no_object_is_refused() {
     for body in broken {
         post(&app, body).await.problem(400, "invalid_json");
     }
-    // UTF-16 with a mark of its own.
+    // UTF-16 with a byte order mark.
     post(&app, b"\xff\xfe{\0}\0".as_slice())
         .await
         .problem(400, "invalid_json");
@@ -101,7 +100,7 @@ async fn a_body_that_is_not_json_or_no_object_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_but_lawful_json_passes_through() {
+async fn unusual_but_valid_json_is_accepted() {
     let app = TestApp::start().await;
     for body in [
         r#"{"a":"\ud800","\udc00":"\u0000","":{}}"#,
@@ -164,7 +163,7 @@ async fn a_body_over_the_limit_is_refused_and_one_at_it_is_not() {
         .await
         .problem(413, "body_too_large");
     let line = format!("POST {PATH}");
-    // The same in chunks, whose sum nobody announces.
+    // The same in chunks, whose total is not announced.
     for (length, status) in [(100, 200), (101, 413)] {
         let body = of_length(length);
         let chunks: String = body
@@ -188,7 +187,7 @@ async fn a_body_over_the_limit_is_refused_and_one_at_it_is_not() {
         .await;
         assert_eq!(answer.status, status, "{answer:?}");
     }
-    // An announced length is believed before a byte has come, also one beyond any number.
+    // An announced length is refused before a byte arrives, also one beyond any integer.
     for length in ["101", "18446744073709551615"] {
         let answer = raw::send(
             app.address(),
@@ -213,7 +212,7 @@ async fn the_default_limit_is_100_kb() {
     app.config_text(&of_length(100 * 1024 + 1))
         .await
         .problem(413, "body_too_large");
-    // A client that goes on sending is told nevertheless.
+    // A client that goes on sending still gets the answer.
     app.config_text(&of_length(8 * 1024 * 1024))
         .await
         .problem(413, "body_too_large");

@@ -1,4 +1,4 @@
-//! `POST` and `GET /jsapi/{appid}/config`: what the caller sent, signed.
+//! `POST` and `GET /jsapi/{appid}/config`: the caller's fields, signed.
 
 use clock::{Clock, UnixMillis};
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::support::raw;
 
 const PATH: &str = "/jsapi/wx0123456789abcdef/config";
 
-/// Whether `config` is signed for `url` with the ticket that WeChat gave out.
+/// Asserts that `config` is signed for `url` with the ticket that WeChat issued.
 #[track_caller]
 fn assert_signed(app: &TestApp, config: &Value, url: &str) {
     let ticket = app
@@ -84,7 +84,7 @@ async fn the_answer_is_signed_for_the_url() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_callers_object_comes_back_in_its_own_order_and_spelling() {
+async fn the_callers_object_is_echoed_unchanged() {
     let app = TestApp::start().await;
     let body = r#" { "z" : 1.0 , "debug":true,"a":[1e3, {"b":-0.00, "x":123456789012345678901234567890}],"é\u00e9":"\/\ud83d\ude00","jsApiList":["x"] } "#;
     let expected = r#"{"z":1.0,"debug":true,"a":[1e3, {"b":-0.00, "x":123456789012345678901234567890}],"é\u00e9":"\/\ud83d\ude00","jsApiList":["x"],"#;
@@ -149,7 +149,7 @@ async fn a_url_is_signed_exactly_as_sent_up_to_the_fragment() {
             (&json!(url), "")
         );
     }
-    // Escapes of JSON are no part of the url.
+    // JSON escapes are not part of the URL.
     assert_signed(
         &app,
         &post(&app, r#"{"\u0075rl":"https:\/\/a.cn\/\u0023x"}"#)
@@ -234,7 +234,7 @@ async fn an_address_that_is_not_http_is_refused() {
     app.config_text(r#"{"url":"https://a.cn/\ud800"}"#)
         .await
         .problem(400, "invalid_url");
-    // Of two the last counts, as it does for whoever reads the answer.
+    // Of two the last one wins, as for whoever parses the answer.
     app.config_text(r#"{"url":"https://a.cn","url":1}"#)
         .await
         .problem(400, "invalid_url");
@@ -248,7 +248,7 @@ async fn an_address_that_is_not_http_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_url_the_referer_is_signed_or_a_warning_sent() {
+async fn without_a_url_the_referer_is_signed() {
     let app = TestApp::start().await;
     let ask = async |method: Method, referer: Option<&str>| {
         let mut request = app.request(method, PATH);
@@ -280,7 +280,7 @@ async fn without_a_url_the_referer_is_signed_or_a_warning_sent() {
             );
         }
     }
-    // A url of the caller's own goes before.
+    // The caller's own url wins.
     let request = app
         .request(Method::GET, &format!("{PATH}?url=https://b.cn/"))
         .header("referer", "https://a.cn/");
@@ -296,7 +296,7 @@ async fn without_a_url_the_referer_is_signed_or_a_warning_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_referer_that_holds_an_origin_only_is_signed_with_a_warning() {
+async fn a_referer_with_only_an_origin_is_signed_with_a_warning() {
     let app = TestApp::start().await;
     for (referer, signed) in [
         ("https://a.cn/", "https://a.cn/"),
@@ -314,7 +314,7 @@ async fn a_referer_that_holds_an_origin_only_is_signed_with_a_warning() {
                 ),
                 "{answer:?}"
             );
-            // What the page itself sends is not doubted.
+            // The url of the page itself causes no warning.
             let url = json!({ "url": referer }).to_string();
             let own = app
                 .request(Method::POST, PATH)
@@ -361,7 +361,7 @@ async fn a_url_that_a_get_does_not_encode_is_signed_with_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_appid_is_not_found_however_it_is_written() {
+async fn an_unknown_appid_is_not_found() {
     let app = TestApp::start().await;
     let long = "w".repeat(15_000);
     for unknown in [
@@ -391,7 +391,7 @@ async fn an_unknown_appid_is_not_found_however_it_is_written() {
     app.get("/jsapi/wxunknown/config")
         .await
         .problem(404, "unknown_app");
-    // A percent-encoded letter is the letter.
+    // A percent-encoded letter equals the letter.
     app.get("/jsapi/wx0123456789%61bcdef/config").await.json();
     app.get(&format!("{PATH}/")).await.json();
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 1);
@@ -427,7 +427,7 @@ async fn every_account_is_signed_with_its_own_ticket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_get_says_the_same_in_its_parameters() {
+async fn a_get_has_the_same_parameters() {
     let app = TestApp::start().await;
     let answer = app
         .get(&format!("{PATH}?url=https%3A%2F%2Fa.cn%2F%3Fx%3D1%23t&jsApiList=a,b&openTagList=c&debug=true&any=+1%26&appId=x"))
@@ -442,7 +442,7 @@ async fn a_get_says_the_same_in_its_parameters() {
         (config["appId"].as_str(), answer.header("cache-control")),
         (Some(APP), "no-store")
     );
-    // Encoded twice, as a wholly encoded url in a form would be.
+    // Encoded twice, as an encoded url in a form would be.
     assert_signed(
         &app,
         &app.get(&format!("{PATH}?url=https%253A%252F%252Fa.cn%252F"))
@@ -455,12 +455,12 @@ async fn a_get_says_the_same_in_its_parameters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gets_lists_may_be_written_in_pieces_and_other_names_count_last() {
+async fn a_gets_lists_may_be_split_into_several_parameters() {
     let app = TestApp::start().await;
     let config = app
         .get(&format!("{PATH}?jsApiList=a,+b,,&jsApiList=c&x=1&x=2&url=ftp://no&url=https://a.cn/&debug=1&=nameless&flag"))
         .await;
-    // A url that cannot be signed is a mistake wherever it stands.
+    // A url that cannot be signed is an error in every position.
     config.problem(400, "invalid_url");
     let config = app
         .get(&format!("{PATH}?jsApiList=a,+b,,&jsApiList=c&x=1&x=2&url=https://b.cn/&url=https://a.cn/&debug=1&=nameless&flag"))

@@ -1,5 +1,5 @@
-//! `GET /jsapi/{appid}/query`: credentials for who signs with a realm's secret, and for nobody
-//! else.
+//! `GET /jsapi/{appid}/query`: credentials for callers that sign with a realm's secret, and for
+//! nobody else.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn shifted(by_ms: i64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_is_exactly_key_and_value_and_the_time_left_a_header() {
+async fn the_answer_has_key_value_and_an_expiry_header() {
     let app = TestApp::start().await;
     for key in ["token", "ticket", "card_ticket"] {
         let answer = app.query(key).await;
@@ -98,7 +98,7 @@ async fn the_time_left_runs_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sample_of_the_originals_page_opens_the_query_at_its_time() {
+async fn the_originals_sample_is_accepted_at_its_time() {
     let clock = Clock::manual(UnixMillis(1_589_203_758_000));
     let realms = json!([{ "key": "R123", "secret": "realm_secret" }]);
     let app = TestApp::build(json!({ "realms": realms }))
@@ -108,7 +108,7 @@ async fn the_sample_of_the_originals_page_opens_the_query_at_its_time() {
         .await;
     let ask = async || app.get(&format!("{PATH}?{SAMPLE}")).await;
     ask().await.json();
-    // Any case of the hex digits, and no key is the token.
+    // Hex digits of either case; without a key the token is returned.
     let capitals = SAMPLE.replace(
         "782ab722a4efaecade8d3bba953f9c5d",
         "782AB722A4EFAECADE8D3BBA953F9C5D",
@@ -132,7 +132,7 @@ async fn the_sample_of_the_originals_page_opens_the_query_at_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn version_one_is_as_the_originals_clients_write_it() {
+async fn version_one_matches_the_originals_clients() {
     let app = TestApp::start().await;
     for key in ["token", "ticket", "card_ticket"] {
         assert_eq!(
@@ -142,7 +142,7 @@ async fn version_one_is_as_the_originals_clients_write_it() {
             key
         );
     }
-    // Ten digits are seconds; pairs may come in any order and with others between.
+    // Ten digits are seconds; pairs may be in any order and mixed with others.
     let seconds = (now_ms().parse::<u64>().unwrap() / 1000).to_string();
     app.get(&v1(REALM, REALM_SECRET, "n", &seconds))
         .await
@@ -281,7 +281,7 @@ async fn an_old_ts_with_a_valid_signature_gets_our_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_right_signature_learns_of_unknown_apps_and_keys() {
+async fn only_a_valid_signature_reveals_unknown_apps_and_keys() {
     let app = TestApp::start().await;
     app.get(&signed_v1("wx-unknown", ""))
         .await
@@ -304,7 +304,7 @@ async fn only_a_right_signature_learns_of_unknown_apps_and_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_realm_with_a_list_of_apps_may_ask_for_these_only() {
+async fn a_realm_with_apps_may_query_only_those() {
     let realms = json!([{ "key": REALM, "secret": REALM_SECRET, "apps": ["wx-second"] }]);
     let apps =
         json!([{ "key": APP, "secret": APP_SECRET }, { "key": "wx-second", "secret": "s-2" }]);
@@ -332,7 +332,7 @@ async fn a_realm_with_a_list_of_apps_may_ask_for_these_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rotate_renews_only_the_value_that_is_still_the_current_one() {
+async fn rotate_renews_only_the_current_value() {
     let app = TestApp::start().await;
     let first = app.value("token").await;
     let other = app.rotate("token", "some-old-value").await;

@@ -1,5 +1,5 @@
-//! Strangers who bring codes that WeChat refuses, and strangers who begin, hold and wait for more
-//! than their part: what it costs us, and that others notice nothing.
+//! Floods: codes that WeChat refuses, and clients that begin, hold and poll more than their share.
+//! What it costs us, and that others are not affected.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clock::Clock;
 use credentials::store::{MemoryStore, Store};
 use futures_util::future::join_all;
-use jsdkd::login::{Beginner, Logins, Opened, Polled, Scanned};
+use jsdkd::login::{Logins, NewScan, Polled, Requester, Scanned};
 use reqwest::Method;
 use sandbox::{Answer, Fault};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::sql_store::{install, sqlite};
 use crate::support::app::{APP, Response, TestApp, lay};
 use crate::support::databases;
 use crate::support::fleet::figure;
-use crate::support::keeping::{account, client, eventually};
+use crate::support::keepers::{account, client, eventually};
 use crate::support::process::{Process, folder, settings, write_settings};
 use crate::support::redis::RedisServer;
 use crate::support::visitor::{Browser, parameter};
@@ -39,7 +39,7 @@ async fn with_cache(cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// Another instance on the store of `first`, at the same WeChat.
+/// Another instance on the store of `first`, with the same WeChat.
 async fn beside(first: &TestApp, cache: Value) -> TestApp {
     let mut settings = one_site();
     lay(
@@ -49,7 +49,7 @@ async fn beside(first: &TestApp, cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// A phone comes back with `code`.
+/// A phone returns with `code`.
 async fn bring(app: &TestApp, login: &Login, code: &str, from: &str) -> Response {
     let path = format!("/wechat/weblogin?state={}&code={code}", state_of(login));
     app.send(
@@ -59,23 +59,23 @@ async fn bring(app: &TestApp, login: &Login, code: &str, from: &str) -> Response
     .await
 }
 
-fn shop() -> Beginner {
-    Beginner::BackEnd("shop.example.com".to_owned())
+fn shop() -> Requester {
+    Requester::BackEnd("shop.example.com".to_owned())
 }
 
-/// What the QR code carries as its `state`.
+/// The `state` in the QR code.
 fn state_of(login: &Login) -> String {
     parameter(&login.at_wechat, "state").expect("a state")
 }
 
-/// The callback of a new trip, without a code.
+/// The callback of a new login, without a code.
 async fn depart(browser: &Browser<'_>) -> String {
     let begun = browser.open(&format!("/oauth/{APP}?redirect={SITE}")).await;
     let trip = parameter(begun.header("location"), "state").expect("a state");
     format!("/oauth/{APP}/callback?state={trip}")
 }
 
-/// A refused code is refused again at once, and WeChat asked once, by both ways to log in.
+/// A refused code is refused again at once, with one call to WeChat, by both ways to log in.
 async fn refused_again_at_once(app: &TestApp, other: Option<&TestApp>) {
     let login = begin(app).await;
     let browser = Browser::new(app);
@@ -110,7 +110,7 @@ async fn refused_again_at_once(app: &TestApp, other: Option<&TestApp>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_code_is_refused_again_at_once_in_every_store() {
+async fn a_refused_code_is_cached_on_every_store() {
     refused_again_at_once(&with_cache(json!({ "memo": {} })).await, None).await;
     let folder = TempDir::new().unwrap();
     refused_again_at_once(
@@ -138,7 +138,7 @@ async fn a_refused_code_is_refused_again_at_once_in_every_store() {
     }
 }
 
-/// How many commands Redis has been asked, the question itself aside.
+/// The number of commands that Redis has processed, without this one.
 fn commands(redis: &RedisServer) -> u64 {
     let stats = redis.cli(&["INFO", "stats"]);
     let processed = stats
@@ -152,7 +152,7 @@ fn commands(redis: &RedisServer) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_dead_code_costs_one_exchange_and_no_reads() {
+async fn a_flood_of_one_bad_code_costs_one_exchange() {
     let redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = with_cache(cache.clone()).await;
@@ -210,7 +210,7 @@ async fn a_flood_of_one_dead_code_costs_one_exchange_and_no_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_login_takes_ten_codes_and_leaves_one_key() {
+async fn one_login_allows_ten_codes() {
     let redis = RedisServer::start();
     let cache = json!({ "redis": redis.url() });
     let first = with_cache(cache.clone()).await;
@@ -270,7 +270,7 @@ async fn one_login_takes_ten_codes_and_leaves_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_whose_process_died_is_waited_for_once() {
+async fn an_exchange_of_a_dead_process_is_awaited_once() {
     let redis = RedisServer::start();
     let app = with_cache(json!({ "redis": redis.url() })).await;
     let (login, browser) = (begin(&app).await, Browser::new(&app));
@@ -321,7 +321,7 @@ async fn an_exchange_whose_process_died_is_waited_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_network_has_six_hundred_codes_exchanged_a_minute_and_a_bounded_log() {
+async fn one_network_may_exchange_600_codes_a_minute() {
     let sandbox = with_cache(json!({ "memo": {} })).await;
     let folder = folder();
     let mut over = one_site();
@@ -423,7 +423,7 @@ async fn one_network_has_six_hundred_codes_exchanged_a_minute_and_a_bounded_log(
 }
 
 #[tokio::test]
-async fn one_subscriber_of_ipv6_begins_six_hundred_logins_a_minute() {
+async fn one_ipv6_subscriber_may_begin_600_logins_a_minute() {
     let app = with_cache(json!({ "memo": {} })).await;
     let from = async |address: &str| {
         app.send(
@@ -454,7 +454,7 @@ async fn one_subscriber_of_ipv6_begins_six_hundred_logins_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_pool_gives_its_oldest_unused_login_up() {
+async fn a_full_pool_evicts_its_oldest_unused_login() {
     let app = with_cache(json!({ "memo": {} })).await;
     let store = Arc::new(MemoryStore::new(Default::default(), Clock::system()));
     let instance = || {
@@ -475,14 +475,14 @@ async fn a_full_pool_gives_its_oldest_unused_login_up() {
     for _ in oldest.len()..100_000 {
         begin_one().await;
     }
-    let look = async |login: &Opened| {
+    let look = async |login: &NewScan| {
         logins
             .poll(&login.uuid, Duration::ZERO, None)
             .await
             .unwrap()
     };
     assert_eq!(look(&oldest[0]).await, Polled::Waiting);
-    // The oldest is scanned at an instance that did not begin it.
+    // The oldest is scanned at an instance that did not start it.
     let own = begin(&app).await;
     let at_wechat = own.at_wechat.replace(&state_of(&own), &oldest[0].picture);
     let code = parameter(
@@ -574,7 +574,7 @@ async fn half_from(app: &TestApp, address: &str) -> TcpStream {
 
 #[tokio::test]
 async fn one_network_holds_a_quarter_of_the_unfinished_bodies() {
-    // Bodies have a tenth of the places, 16, and a network 4 of them.
+    // Bodies have a tenth of the permits, 16, and a network 4 of them.
     let app = TestApp::with(json!({ "server": { "maxWaiting": 160 } })).await;
     let mut held = Vec::new();
     for number in 0..4 {

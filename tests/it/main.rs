@@ -1,5 +1,4 @@
-//! The tests that look at jsdkd from outside: one binary, because it links once; grouped by
-//! behaviour.
+//! The integration tests: one binary, because it links once; grouped by behaviour.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on says so by panicking"

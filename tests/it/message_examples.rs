@@ -1,5 +1,5 @@
-//! The examples of docs/messages.md: each is loaded as it stands there, and its follower sees what
-//! its table says.
+//! The examples of docs/messages.md: each is loaded as written, and its follower sees what its
+//! table says.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,13 +10,13 @@ use wechat::message::Message;
 use crate::messages::with;
 use crate::support::app::TestApp;
 use crate::support::backend::Backend;
-use crate::support::pushing::{event, message, push, said, text};
+use crate::support::deliveries::{event, message, push, said, text};
 
 fn page(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The text of the example of this number.
+/// The example with this number.
 fn example(page: &str, number: usize) -> &str {
     let from = page
         .split(&format!("\n### {number}. "))
@@ -45,7 +45,7 @@ async fn app(example: &str) -> TestApp {
     .await
 }
 
-/// What the tables of a text say that a follower sees, where it stands there to the letter.
+/// The texts that the tables say a follower sees.
 fn seen(text: &str) -> BTreeSet<&str> {
     let last_cells = text.lines().filter_map(|line| {
         line.strip_prefix("| ")?
@@ -118,7 +118,7 @@ fn texts() -> Vec<(usize, String, &'static str)> {
 }
 
 #[tokio::test]
-async fn followers_see_the_texts_that_both_pages_say() {
+async fn followers_see_the_texts_of_both_pages() {
     let pages = [page("docs/messages.md"), page("docs/messages.zh-CN.md")];
     for number in 1..=13 {
         let cases: Vec<_> = texts()
@@ -140,7 +140,7 @@ async fn followers_see_the_texts_that_both_pages_say() {
 }
 
 #[tokio::test]
-async fn followers_see_the_other_replies_that_the_page_says() {
+async fn followers_see_the_other_replies_of_the_page() {
     let page = page("docs/messages.md");
     for (number, xml, part) in [
         (
@@ -181,7 +181,7 @@ async fn followers_see_the_other_replies_that_the_page_says() {
 }
 
 #[tokio::test]
-async fn every_reply_of_the_table_is_taken_from_the_settings_and_from_a_back_end() {
+async fn every_documented_reply_works() {
     let page = page("docs/messages.md");
     let table = page
         .split("| reply | in the settings |")
@@ -214,7 +214,7 @@ async fn every_reply_of_the_table_is_taken_from_the_settings_and_from_a_back_end
 }
 
 #[tokio::test]
-async fn a_back_end_is_written_to_as_the_page_shows() {
+async fn a_back_end_gets_the_documented_request() {
     let page = page("docs/messages.md");
     let shown = page
         .split("```json\n")

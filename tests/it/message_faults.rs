@@ -1,13 +1,14 @@
-//! What the log says of a push that is refused: which fault, and what to change. The answer stays
-//! one and the same.
+//! What the log says about a refused push: the fault and the cure. The answer is always the same.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use wechat::crypt;
 
 use crate::support::app::Response;
+use crate::support::deliveries::{
+    AES_KEY, TOKEN, plain_query, sealed, sealed_json, text, timestamp,
+};
 use crate::support::process::{Process, folder, settings, until};
-use crate::support::pushing::{AES_KEY, TOKEN, plain_query, sealed, sealed_json, text, timestamp};
 
 const PLAIN: &str = "wxplain";
 const SAFE: &str = "wxsafe";
@@ -34,7 +35,7 @@ async fn post(server: &Process, app: &str, query: &str, body: String) -> (u16, S
     (answer.status.as_u16(), answer.body)
 }
 
-/// The lines on refused pushes.
+/// The log lines about refused pushes.
 fn lines(server: &Process) -> Vec<Value> {
     server
         .log()
@@ -44,7 +45,7 @@ fn lines(server: &Process) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
+async fn the_log_names_a_pushs_fault_and_the_cure() {
     let folder = folder();
     let server = server(folder.path()).await;
     let (ours, hi) = (plain_query(0, "n"), || text("hi", 1));
@@ -141,7 +142,7 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
             ours.clone(),
             hi(),
             "clear",
-            "in the clear",
+            "not encrypted",
             "安全模式",
         ),
         (
@@ -253,7 +254,7 @@ async fn the_log_says_which_fault_a_push_has_and_what_to_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_of_each_fault_for_an_account_in_a_minute_is_logged() {
+async fn each_fault_is_logged_once_a_minute() {
     let folder = folder();
     let server = server(folder.path()).await;
     let wrong = plain_query(0, "n").replace("signature=", "signature=0");

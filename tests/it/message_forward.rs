@@ -1,4 +1,4 @@
-//! Back ends behind the message server: what they are handed, once each, and what becomes of their
+//! Back ends behind the message server: what they receive, once each, and what happens to their
 //! answers.
 
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use wechat::signature;
 use crate::messages::with;
 use crate::support::app::{APP, TestApp, lay};
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, TOKEN, content, deliver, event, message, opened, plain_query, push, said, sealed, text,
 };
+use crate::support::keepers::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::visitor::parameter;
 
-/// What a back end written for WeChat answers.
+/// The answer of a back end written for WeChat.
 fn reply(content: &str) -> String {
     format!(
         "<xml><ToUserName><![CDATA[oUser]]></ToUserName><FromUserName><![CDATA[gh_1]]></FromUserName><CreateTime>12345678</CreateTime>\
@@ -31,7 +31,7 @@ async fn forwarding(rule: Value) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_back_end_that_was_written_for_wechat_stands_behind_us_unchanged() {
+async fn a_back_end_for_wechat_works_unchanged() {
     let backend = Backend::answering(&reply("from the back end"));
     let app = forwarding(json!({ "on": "*", "forward": backend.url })).await;
     let sent = text("hi <&> 你好", 7);
@@ -62,7 +62,7 @@ async fn a_back_end_that_was_written_for_wechat_stands_behind_us_unchanged() {
 }
 
 #[tokio::test]
-async fn a_back_end_knows_nothing_of_encryption() {
+async fn a_back_end_needs_no_encryption() {
     let backend = Backend::answering(&reply("clear"));
     let app = TestApp::with(with(
         json!({ "aesKey": AES_KEY, "messages": [{ "on": "*", "forward": backend.url }] }),
@@ -77,7 +77,7 @@ async fn a_back_end_knows_nothing_of_encryption() {
 }
 
 #[tokio::test]
-async fn a_back_end_may_speak_json() {
+async fn a_back_end_may_use_json() {
     let backend = Backend::answering(r#"{"text":"from json"}"#);
     let app = forwarding(json!({ "on": "event", "forward": backend.url, "as": "json" })).await;
     assert_eq!(said(&push(&app, &event("CLICK", "k1")).await), "from json");
@@ -91,7 +91,7 @@ async fn a_back_end_may_speak_json() {
 }
 
 #[tokio::test]
-async fn an_unknown_kind_of_message_is_handed_on_as_it_is() {
+async fn an_unknown_kind_of_message_is_forwarded_unchanged() {
     let backend = Backend::answering("success");
     let app = forwarding(json!({ "on": "*", "forward": backend.url })).await;
     let strange = message(
@@ -102,7 +102,7 @@ async fn an_unknown_kind_of_message_is_handed_on_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_wechat_would_not_take_is_a_success_instead() {
+async fn an_invalid_answer_becomes_success() {
     let backend = Backend::answering("");
     let app = forwarding(json!({ "on": "*", "forward": backend.url })).await;
     for (number, (status, body)) in [
@@ -145,7 +145,7 @@ async fn a_slow_back_end_does_not_make_wechat_wait() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_sent_as_a_customer_service_message_where_the_rule_says_so() {
+async fn a_late_answer_is_sent_as_a_customer_service_message() {
     let backend = Backend::answering(&reply("late but here"));
     backend.order(|orders| orders.after = Duration::from_millis(5200));
     let app = forwarding(json!({ "on": "*", "forward": backend.url, "late": "push" })).await;
@@ -164,7 +164,7 @@ async fn a_late_answer_is_sent_as_a_customer_service_message_where_the_rule_says
 }
 
 #[tokio::test]
-async fn deliveries_of_one_message_are_handed_on_once_and_answered_alike() {
+async fn repeated_deliveries_are_forwarded_once() {
     let backend = Backend::answering(&reply("once"));
     backend.order(|orders| orders.after = Duration::from_millis(300));
     let app = forwarding(json!({ "on": "*", "forward": backend.url })).await;
@@ -194,7 +194,7 @@ async fn deliveries_of_one_message_are_handed_on_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn instances_that_share_a_store_hand_a_message_on_once() {
+async fn instances_forward_a_message_once() {
     let redis = RedisServer::start();
     let backend = Backend::answering(&reply("shared"));
     backend.order(|orders| orders.after = Duration::from_millis(200));
@@ -216,7 +216,7 @@ async fn instances_that_share_a_store_hand_a_message_on_once() {
 }
 
 #[tokio::test]
-async fn of_several_back_ends_one_answers_and_the_others_are_not_waited_for() {
+async fn only_the_answering_back_end_is_awaited() {
     let (answering, slow) = (
         Backend::answering(&reply("mine")),
         Backend::answering(&reply("not mine")),
@@ -250,7 +250,7 @@ async fn a_store_that_is_down_loses_no_message() {
 }
 
 #[tokio::test]
-async fn a_late_answer_that_cannot_be_sent_breaks_nothing() {
+async fn a_late_answer_that_cannot_be_sent_is_logged() {
     let backend = Backend::answering(&reply("late"));
     backend.order(|orders| orders.after = Duration::from_millis(4800));
     let app = forwarding(json!({ "on": "*", "forward": backend.url, "late": "push" })).await;

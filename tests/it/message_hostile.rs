@@ -1,13 +1,15 @@
-//! What is not WeChat's own gets one and the same refusal, whatever is wrong with it, and brings
-//! nothing down.
+//! Deliveries that are not WeChat's get the same refusal, whatever is wrong with them, and crash
+//! nothing.
 
 use serde_json::json;
 
 use crate::messages::with;
 use crate::support::app::{APP, Response, TestApp};
-use crate::support::pushing::{AES_KEY, deliver, message, plain_query, push, said, sealed, text};
+use crate::support::deliveries::{
+    AES_KEY, deliver, message, plain_query, push, said, sealed, text,
+};
 
-/// The refusal, without what differs between any two answers.
+/// The refusal without the parts that differ between any two answers.
 fn refusal(answer: &Response) -> (u16, String, String) {
     (
         answer.status.as_u16(),
@@ -17,7 +19,7 @@ fn refusal(answer: &Response) -> (u16, String, String) {
 }
 
 #[tokio::test]
-async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
+async fn every_hostile_plain_delivery_gets_the_same_answer() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let query = plain_query(0, "n-1");
     let bomb = format!(
@@ -87,7 +89,7 @@ async fn every_hostile_delivery_in_the_clear_is_refused_alike() {
     );
 }
 
-/// `base64` with another letter at `at`.
+/// `base64` with another character at `at`.
 fn altered(base64: &str, at: usize) -> String {
     let other = if base64[at..].starts_with('B') {
         "C"
@@ -98,7 +100,7 @@ fn altered(base64: &str, at: usize) -> String {
 }
 
 #[tokio::test]
-async fn every_hostile_envelope_is_refused_alike() {
+async fn every_hostile_envelope_gets_the_same_answer() {
     let app = TestApp::with(with(json!({ "aesKey": AES_KEY, "messages": "echo" }))).await;
     let (query, body) = sealed(&text("hi", 1), APP, "n-1");
     let wrong = refusal(
@@ -119,7 +121,7 @@ async fn every_hostile_envelope_is_refused_alike() {
         .next()
         .unwrap()
         .to_owned();
-    // Signed rightly by somebody who knows the token, so that only the envelope itself can be
+    // Signed correctly by somebody who knows the token, so that only the envelope itself can be
     // refused.
     let signed = |encrypt: &str| {
         let timestamp = query
@@ -130,7 +132,7 @@ async fn every_hostile_envelope_is_refused_alike() {
             .next()
             .unwrap();
         let signature =
-            wechat::crypt::signature(crate::support::pushing::TOKEN, timestamp, "n-1", encrypt)
+            wechat::crypt::signature(crate::support::deliveries::TOKEN, timestamp, "n-1", encrypt)
                 .text();
         let rest = query.split("msg_signature=").next().unwrap();
         (
@@ -145,8 +147,7 @@ async fn every_hostile_envelope_is_refused_alike() {
         &encrypt[..encrypt.len() - 4],
         &encrypt[..encrypt.len() - 24],
         &format!("{encrypt}AAAA"),
-        // The first block decides over the length that is in the second, the last but one over the
-        // padding.
+        // The first block affects the length in the second one, the last but one the padding.
         &altered(&encrypt, 0),
         &altered(&encrypt, encrypt.len() - 30),
         &"A".repeat(64 * 1024),

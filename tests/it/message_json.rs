@@ -8,7 +8,7 @@ use wechat::message::Message;
 use crate::messages::with;
 use crate::support::app::{APP, TestApp};
 use crate::support::backend::Backend;
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, content, deliver, event, json_reply, message, opened_json, plain_query, push, said,
     sealed_json, text,
 };
@@ -169,7 +169,7 @@ async fn a_back_end_gets_the_form_that_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_back_ends_reply_goes_on_in_the_form_of_the_delivery() {
+async fn a_back_ends_reply_is_sent_in_the_form_of_the_delivery() {
     let backend = Backend::answering("");
     let app = forwarding("json", &backend).await;
     let xml = "<xml><ToUserName>oUser</ToUserName><FromUserName>gh_1</FromUserName><CreateTime>9</CreateTime>\
@@ -198,7 +198,7 @@ async fn a_back_ends_reply_goes_on_in_the_form_of_the_delivery() {
 }
 
 #[tokio::test]
-async fn json_that_is_no_message_is_refused_as_all_is() {
+async fn invalid_json_gets_the_same_refusal() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(40_000), "]".repeat(40_000));
     let deep_objects = format!(
@@ -239,7 +239,7 @@ async fn json_that_is_no_message_is_refused_as_all_is() {
     );
 }
 
-/// Pushes that name no sender, no recipient or no type, and what a rule calls them.
+/// Pushes without sender, recipient or type, and the name that rules use for them.
 fn nameless() -> Vec<(String, Option<&'static str>)> {
     let ticket = "<xml><AppId>wx1</AppId><CreateTime>1413192605</CreateTime><InfoType>component_verify_ticket</InfoType>\
                   <ComponentVerifyTicket>ticket@@@x</ComponentVerifyTicket></xml>";
@@ -261,7 +261,7 @@ fn nameless() -> Vec<(String, Option<&'static str>)> {
 }
 
 #[tokio::test]
-async fn a_push_without_sender_recipient_or_type_is_a_success_and_forwarded() {
+async fn a_push_without_common_elements_is_forwarded() {
     let backend = Backend::answering(r#"{"text":"nobody will read this"}"#);
     let app = TestApp::with(with(
         json!({ "messages": [{ "on": "*", "forward": backend.url }] }),
@@ -332,7 +332,7 @@ async fn a_push_without_a_type_is_matched_by_its_own_name() {
 }
 
 #[tokio::test]
-async fn deliveries_that_differ_in_anything_are_handed_on_each() {
+async fn different_deliveries_are_all_forwarded() {
     let event = |name: &str, more: &str| {
         message(&format!(
             "<MsgType>event</MsgType><Event>{name}</Event>{more}"
@@ -419,7 +419,7 @@ async fn deliveries_that_differ_in_anything_are_handed_on_each() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_clean_is_read_and_answered() {
+async fn unclean_text_is_read_and_answered() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let post = async |body: Vec<u8>| {
         let request = app.request(Method::POST, &format!("/wechat?{}", plain_query(0, "n-1")));
@@ -488,7 +488,7 @@ async fn text_that_is_not_clean_is_read_and_answered() {
 }
 
 #[tokio::test]
-async fn a_back_end_is_handed_clean_text() {
+async fn a_back_end_gets_clean_text() {
     let backend = Backend::answering("");
     let (as_xml, as_json) = (
         forwarding("xml", &backend).await,

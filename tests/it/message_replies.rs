@@ -1,4 +1,4 @@
-//! Back ends' answers that WeChat could not show, and those that only look so.
+//! Back ends' answers that WeChat could not show, and unusual ones that it could.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::messages::with;
 use crate::support::app::TestApp;
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
+use crate::support::deliveries::{TOKEN, event, json_reply, plain_query, push, said, text};
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, until};
-use crate::support::pushing::{TOKEN, event, json_reply, plain_query, push, said, text};
 
 /// A reply with `inside` after the common elements.
 fn reply(inside: &str) -> String {
@@ -21,7 +21,7 @@ fn reply(inside: &str) -> String {
 
 const TEXT: &str = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[shown]]></Content>";
 
-/// Answers that make WeChat tell the follower that the account is out of order.
+/// Answers that make WeChat report the account as out of order.
 fn not_shown() -> Vec<String> {
     let xml = [
         "<MsgType>text</MsgType><Content></Content>",
@@ -78,7 +78,7 @@ async fn behind(backend: &Backend) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_reply_that_wechat_cannot_show_is_a_success() {
+async fn an_invalid_reply_becomes_success() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     for (number, answer) in not_shown().into_iter().enumerate() {
@@ -97,7 +97,7 @@ async fn a_reply_that_wechat_cannot_show_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_reply_in_another_dress_is_shown() {
+async fn an_irregular_reply_is_shown() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     let good = reply(TEXT);
@@ -146,7 +146,7 @@ async fn a_reply_in_another_dress_is_shown() {
 }
 
 #[tokio::test]
-async fn articles_that_wechat_would_cut_off_are_left_out() {
+async fn surplus_articles_of_a_back_end_are_left_out() {
     let backend = Backend::answering("");
     let app = behind(&backend).await;
     let items: String = (1..=9)
@@ -167,7 +167,7 @@ async fn articles_that_wechat_would_cut_off_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_rules_reply_that_wechat_cannot_show_is_a_success() {
+async fn an_invalid_reply_of_a_rule_becomes_success() {
     let app =
         TestApp::with(with(json!({ "messages": [{ "on": "text", "reply": { "text": "{absent} {content}{content}" } }] }))).await;
     for content in ["", " ", &"x".repeat(1500)] {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, TOKEN, content, deliver, event, message, opened, plain_query, push, said, sealed, text,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn with(more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_server_check_is_answered_in_its_three_places() {
+async fn the_server_check_works_at_three_addresses() {
     let app = TestApp::with(with(json!({}))).await;
     let query = format!(
         "{}&echostr=4375120948345356249",
@@ -61,7 +61,7 @@ async fn the_server_check_is_answered_in_its_three_places() {
 }
 
 #[tokio::test]
-async fn deliveries_are_taken_in_the_same_three_places() {
+async fn deliveries_work_at_three_addresses() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let query = plain_query(0, "n-1");
     for path in [
@@ -90,7 +90,7 @@ async fn deliveries_are_taken_in_the_same_three_places() {
 }
 
 #[tokio::test]
-async fn without_rules_everything_is_a_success() {
+async fn without_rules_every_answer_is_success() {
     let app = TestApp::with(with(json!({}))).await;
     for xml in [
         text("hi", 1),
@@ -113,7 +113,7 @@ async fn without_rules_everything_is_a_success() {
 }
 
 #[tokio::test]
-async fn the_preset_echo_answers_word_for_word_as_wechat_server_does() {
+async fn the_preset_echo_answers_like_wechat_server() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let kind = |kind: &str, more: &str| {
         message(&format!("<MsgType>{kind}</MsgType>{more}<MsgId>1</MsgId>"))
@@ -163,7 +163,7 @@ async fn the_preset_echo_answers_word_for_word_as_wechat_server_does() {
 }
 
 #[tokio::test]
-async fn the_first_rule_that_fits_answers_with_what_it_caught() {
+async fn the_first_matching_rule_answers_with_its_groups() {
     let app = TestApp::with(with(json!({ "messages": [
         { "on": "text", "match": "^order (\\d+)", "reply": { "text": "order {1} of {from}" } },
         { "on": "text", "match": "^hi", "reply": { "text": "hello {content}" } },
@@ -221,7 +221,7 @@ async fn the_first_rule_that_fits_answers_with_what_it_caught() {
 }
 
 #[tokio::test]
-async fn a_repeated_delivery_gets_the_first_answer_to_the_letter() {
+async fn a_repeated_delivery_gets_the_identical_answer() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     let first = push(&app, &text("hi", 1)).await;
     let again = deliver(&app, "/wechat", &plain_query(5, "n-2"), &text("hi", 1)).await;
@@ -248,7 +248,7 @@ async fn an_encrypted_delivery_is_answered_encrypted() {
 }
 
 #[tokio::test]
-async fn in_compatible_mode_only_what_is_encrypted_counts() {
+async fn compatible_mode_uses_only_the_encrypted_part() {
     let app = TestApp::with(with(
         json!({ "aesKey": AES_KEY, "mode": "compatible", "messages": "echo" }),
     ))
@@ -269,7 +269,7 @@ async fn in_compatible_mode_only_what_is_encrypted_counts() {
 }
 
 #[tokio::test]
-async fn an_app_with_a_key_takes_the_clear_only_when_it_says_so() {
+async fn unencrypted_messages_need_mode_plain_beside_a_key() {
     let safe = TestApp::with(with(json!({ "aesKey": AES_KEY, "messages": "echo" }))).await;
     push(&safe, &text("hi", 1))
         .await
@@ -295,7 +295,7 @@ async fn an_app_with_a_key_takes_the_clear_only_when_it_says_so() {
 }
 
 #[tokio::test]
-async fn the_key_before_is_still_read_and_answered_with() {
+async fn the_previous_key_still_works() {
     let new = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
     let app = TestApp::with(with(
         json!({ "aesKey": [new, AES_KEY], "messages": "echo" }),
@@ -309,7 +309,7 @@ async fn the_key_before_is_still_read_and_answered_with() {
 }
 
 #[tokio::test]
-async fn old_deliveries_are_refused_and_new_rules_hold_at_once() {
+async fn old_deliveries_are_refused_and_new_rules_apply() {
     let app = TestApp::with(with(json!({ "messages": "echo" }))).await;
     for ago in [-290, 0, 290] {
         assert_eq!(

@@ -1,4 +1,5 @@
-//! Behind the sample for nginx: what the server receives, and what the logs keep to themselves.
+//! Behind the sample configuration for nginx: what the server receives, and what the logs do not
+//! contain.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, TestApp, signed_v1, signed_v2};
+use crate::support::fake_server::{Guard, serve};
 use crate::support::nginx::Nginx;
-use crate::support::standin::{Guard, serve};
 
-/// What nginx stands before: a server that answers with what reached it.
+/// A server behind nginx that answers with the request it received.
 async fn upstream() -> (SocketAddr, Guard) {
     serve(echo)
 }
@@ -37,9 +38,9 @@ fn echo() -> Route {
     })
 }
 
-/// A client for which `example.com` is nginx, and which follows no redirect.
+/// A client that resolves `example.com` to nginx and follows no redirects.
 pub(crate) fn client(nginx: &Nginx) -> Client {
-    // Whoever installs it first wins, and all of them are the same.
+    // The first installation wins; all are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .no_proxy()
@@ -147,7 +148,7 @@ async fn a_config_a_query_and_a_check_file_work_through_nginx() {
 }
 
 #[tokio::test]
-async fn the_server_learns_who_asked_and_how() {
+async fn the_server_sees_the_client_and_the_scheme() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -163,7 +164,7 @@ async fn the_server_learns_who_asked_and_how() {
 }
 
 #[tokio::test]
-async fn connections_to_the_server_are_used_again() {
+async fn connections_to_the_server_are_reused() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -175,7 +176,7 @@ async fn connections_to_the_server_are_used_again() {
 }
 
 #[tokio::test]
-async fn http_serves_the_verification_file_and_sends_the_rest_to_https() {
+async fn http_serves_only_the_verification_file() {
     let (address, _guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -200,7 +201,7 @@ async fn http_serves_the_verification_file_and_sends_the_rest_to_https() {
 }
 
 #[tokio::test]
-async fn no_log_of_nginx_holds_a_signature_even_when_the_server_is_away() {
+async fn no_nginx_log_has_a_signature() {
     let (address, guard) = upstream().await;
     let Some(nginx) = Nginx::start(address).await else {
         return;
@@ -227,7 +228,7 @@ async fn no_log_of_nginx_holds_a_signature_even_when_the_server_is_away() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    // nginx answers first and writes then.
+    // nginx answers first and writes the log afterwards.
     let mut logs = nginx.logs();
     for _ in 0..200 {
         if logs.contains(r#""GET /jsapi/wx1/query HTTP/1.1" 502"#) {

@@ -1,5 +1,5 @@
-//! Whole logins by https through the sample for nginx: the server believes the proxy's headers, and
-//! no log keeps what a login is made of.
+//! Complete logins over https through the sample configuration for nginx: the server trusts the
+//! proxy's headers, and no log contains a login's secrets.
 
 use reqwest::Url;
 use sandbox::Answer;
@@ -13,7 +13,7 @@ use crate::support::nginx::Nginx;
 use crate::support::process::until;
 use crate::support::visitor::{parameter, returned};
 
-/// A phone's or a desktop's browser before nginx.
+/// The browser of a phone or a desktop behind nginx.
 struct Browser {
     client: reqwest::Client,
     port: u16,
@@ -27,7 +27,7 @@ impl Browser {
         }
     }
 
-    /// A path, or an address of `https://example.com`, which stands for nginx's own port here.
+    /// Opens a path, or a URL of `https://example.com`, which is nginx here.
     async fn send(&self, method: reqwest::Method, address: &str, cookie: &str) -> Response {
         let path = address
             .strip_prefix("https://example.com")
@@ -50,7 +50,7 @@ impl Browser {
     }
 }
 
-/// Waits until nginx has written about `line`, and holds every log against `words`.
+/// Waits until nginx has logged `line`, and asserts that no log contains any of `words`.
 async fn no_log_holds(nginx: &Nginx, line: &str, words: &[&str]) {
     until(|| nginx.logs().contains(line).then_some(()))
         .await
@@ -62,7 +62,7 @@ async fn no_log_holds(nginx: &Nginx, line: &str, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_visitor_logs_in_by_https_with_a_cookie_that_is_bound_to_the_host() {
+async fn a_visitor_logs_in_over_https_with_a_host_cookie() {
     let app = TestApp::with(one_site()).await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;
@@ -133,7 +133,7 @@ async fn a_visitor_logs_in_by_https_with_a_cookie_that_is_bound_to_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_desktop_waits_for_a_scan_by_https() {
+async fn a_desktop_waits_for_a_scan_over_https() {
     let app = TestApp::start().await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;

@@ -1,5 +1,5 @@
-//! A visitor's trip to WeChat and back: what the site gets in either mode, and what its back end
-//! learns for the ticket.
+//! A visitor's login through WeChat: what the site gets in either mode, and what its back end gets
+//! for the ticket.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub(crate) fn one_site() -> Value {
     json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "oauth": { "redirects": ["https://shop.example.com/"] } }] })
 }
 
-/// The signed address that redeems `ticket`.
+/// The signed URL that redeems `ticket`.
 pub(crate) fn redeeming(ticket: &str) -> String {
     signed("GET", &format!("/oauth/{APP}/user"), &[("ticket", ticket)])
 }
 
 #[tokio::test]
-async fn a_visitor_is_sent_to_wechat_and_back_to_the_site_with_a_ticket() {
+async fn a_visitor_returns_to_the_site_with_a_ticket() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let begun = browser
@@ -132,7 +132,7 @@ async fn the_apps_scope_is_the_default() {
 }
 
 #[tokio::test]
-async fn a_relay_passes_wechats_code_on_without_a_call() {
+async fn a_relay_returns_wechats_code_without_a_call() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -159,7 +159,7 @@ async fn a_relay_passes_wechats_code_on_without_a_call() {
 }
 
 #[tokio::test]
-async fn a_refusal_and_a_snapshot_go_back_to_the_site_as_errors() {
+async fn a_refusal_and_a_snapshot_are_errors_for_the_site() {
     let app = TestApp::with(one_site()).await;
     for mode in ["login", "relay"] {
         let query = format!("redirect={SITE}&state=s1&mode={mode}");
@@ -186,7 +186,7 @@ async fn a_refusal_and_a_snapshot_go_back_to_the_site_as_errors() {
         0,
         "a snapshot is known by its grant"
     );
-    // Now and then WeChat forgets to mark one; such a visitor may not read their own profile.
+    // Sometimes WeChat does not mark one; such a visitor cannot read their own profile.
     app.sandbox
         .fault(Fault::errcode(48001, "api unauthorized").on("/sns/userinfo"));
     let query = format!("redirect={SITE}&state=s1&scope=snsapi_userinfo");
@@ -215,7 +215,7 @@ async fn our_parameters_in_a_redirect_are_removed() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_redeemed_once_at_its_app_within_a_minute() {
+async fn a_ticket_is_redeemed_once_within_a_minute() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let mut settings = one_site();
     settings["apps"]

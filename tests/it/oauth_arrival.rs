@@ -1,5 +1,5 @@
-//! Coming back: twice, late, by another browser, with a code that WeChat does not take, or while
-//! WeChat is away.
+//! Callbacks: repeated, late, from another browser, with a code that WeChat refuses, or while
+//! WeChat is down.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn is_page(response: &Response, status: u16) {
 }
 
 #[tokio::test]
-async fn the_same_browser_with_the_same_code_gets_the_same_again() {
+async fn a_repeated_callback_gets_the_same_answer() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -92,7 +92,7 @@ async fn another_browser_gets_nothing_and_consumes_nothing() {
         .await;
     let thief = Browser::new(&app);
     is_page(&thief.open(&callback).await, 400);
-    // One that has a trip, and so a cookie, of its own.
+    // A browser with its own login, and so its own cookie.
     thief
         .open(&format!("/oauth/{APP}?redirect={SITE}"))
         .await
@@ -142,7 +142,7 @@ async fn head_and_a_callback_without_state_consume_nothing() {
 }
 
 #[tokio::test]
-async fn a_trip_ends_after_ten_minutes_and_its_repetition_after_one() {
+async fn a_login_expires_after_ten_minutes() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let app = TestApp::build(one_site())
         .clock(clock.clone())
@@ -199,7 +199,7 @@ async fn a_refused_code_is_a_page_with_a_restart_link() {
             Some("s&1")
         );
     }
-    // What the visitor did says nothing of the account: nothing cools down.
+    // A visitor's error does not concern the account: there is no back-off.
     assert_eq!(app.query("token").await.status, 200);
 }
 

@@ -1,5 +1,4 @@
-//! Setting out: where a visitor may be sent back to, the cookie that binds the trip, and how many
-//! may set out.
+//! Starting a login: where a visitor may return to, the cookie, and the rate limit.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -10,7 +9,7 @@ use crate::support::app::{APP, APP_SECRET, TestApp, config_of};
 use crate::support::visitor::{Browser, returned};
 
 #[tokio::test]
-async fn a_site_that_is_not_listed_is_refused_with_what_to_add() {
+async fn an_unlisted_site_is_refused_with_advice() {
     let app = TestApp::with(one_site()).await;
     for address in [
         "https://shop.example.com.evil.org/",
@@ -228,7 +227,7 @@ async fn head_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_public_address_may_begin_600_trips_a_minute() {
+async fn a_public_address_may_begin_600_logins_a_minute() {
     let app = TestApp::with(one_site()).await;
     let path = format!("/oauth/{APP}?redirect={SITE}");
     let from = async |address: &str| {
@@ -275,7 +274,7 @@ async fn check_files_are_served_beside_oauth_routes() {
 }
 
 #[tokio::test]
-async fn a_reload_of_redirects_applies_to_trips_under_way() {
+async fn a_reload_of_redirects_applies_to_running_logins() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser

@@ -1,4 +1,5 @@
-//! How long a redirect may be: measured once, at the beginning, by what will be sent in the end.
+//! The maximum length of a redirect, checked when the login begins, by the URL that will be sent at
+//! its end.
 
 use sandbox::Answer;
 use url::form_urlencoded::byte_serialize;
@@ -12,12 +13,12 @@ fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
 }
 
-/// A redirect of `count` times `letter` in the path and as much in the query.
+/// A redirect with `letter` repeated `count` times in the path and in the query.
 fn redirect(letter: &str, count: usize) -> String {
     format!("https://shop.example.com/{0}?q={0}", letter.repeat(count))
 }
 
-/// The largest count that is accepted at the beginning.
+/// The largest count that is accepted when the login begins.
 async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
     let accepts = async |count: usize| {
         let begun = app
@@ -32,7 +33,7 @@ async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
         }
         begun.status == 302
     };
-    // A request with 12,000 bytes of address still fits into the 16 KiB that a head may have.
+    // A request with 12,000 bytes of URL still fits into the 16 KiB of a head.
     let (mut good, mut bad) = (1, 6000 / encoded(letter).len());
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
@@ -46,7 +47,7 @@ async fn most(app: &TestApp, letter: &str, more: &str) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_is_accepted_at_the_beginning_comes_back() {
+async fn an_accepted_login_always_comes_back() {
     let app = TestApp::with(one_site()).await;
     let long_state = encoded(&"é&=%".repeat(100));
     for letter in ["a", "微", "é", "%20", "\u{1f600}"] {
@@ -79,7 +80,7 @@ async fn whatever_is_accepted_at_the_beginning_comes_back() {
 }
 
 #[tokio::test]
-async fn addresses_of_two_thousand_bytes_are_taken_as_before() {
+async fn urls_of_two_thousand_bytes_are_accepted() {
     let app = TestApp::with(one_site()).await;
     let site = format!("https://shop.example.com/?q={}", "a".repeat(2048 - 28));
     assert_eq!(site.len(), 2048);
@@ -98,7 +99,7 @@ async fn addresses_of_two_thousand_bytes_are_taken_as_before() {
             .await;
         assert!(back.header("location").starts_with(&site), "{}", back.body);
     }
-    // Chinese letters count as they are sent: nine bytes each.
+    // Chinese characters count as sent: nine bytes each.
     let chinese = format!("https://shop.example.com/?q={}", "微".repeat(600));
     assert_eq!(chinese.len(), 1828);
     app.get(&format!("/oauth/{APP}?redirect={}", encoded(&chinese)))
@@ -107,7 +108,7 @@ async fn addresses_of_two_thousand_bytes_are_taken_as_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_longest_return_passes_nginx_as_it_comes() {
+async fn the_longest_return_passes_nginx() {
     let app = TestApp::with(one_site()).await;
     let Some(nginx) = Nginx::start(app.address()).await else {
         return;

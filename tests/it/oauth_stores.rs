@@ -1,5 +1,5 @@
-//! Trips in each store: a ticket goes to one of many, a thousand visitors are not confused,
-//! instances share what is on its way.
+//! Logins on each store: one caller gets a ticket, a thousand visitors are not confused, and
+//! instances share their logins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,14 +23,13 @@ pub(crate) async fn app_with(cache: Value) -> TestApp {
     TestApp::with(settings).await
 }
 
-/// A thousand visitors, 250 at a time, each seen to the end: none crossed, none lost.
+/// A thousand visitors, 250 at a time: none confused, none lost.
 async fn a_thousand_trips(cache: Value) {
     many_trips(cache, 1000).await;
 }
 
 pub(crate) async fn many_trips(cache: Value, many: usize) {
-    // A busy machine may take longer for so many exchanges than WeChat's usual bound in these
-    // tests.
+    // A busy machine may need longer for so many exchanges than the tests' timeout for WeChat.
     let mut settings = one_site();
     lay(
         &mut settings,
@@ -53,8 +52,8 @@ pub(crate) async fn many_trips(cache: Value, many: usize) {
             user["openid"].as_str().expect("an openid").to_owned()
         }
     });
-    // Each store takes so many at once on a machine that runs other tests beside this one;
-    // `bench/logins` sends all of them at once.
+    // As many as each store handles on a machine that runs other tests; `bench/logins` sends all at
+    // once.
     let openids: Vec<String> = stream::iter(trips).buffer_unordered(250).collect().await;
     let different: BTreeMap<_, _> = openids.iter().map(|openid| (openid, ())).collect();
     assert_eq!(
@@ -105,7 +104,7 @@ async fn fifty_visitors_are_not_confused_in_a_database() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
+async fn of_twenty_redemptions_one_wins_on_every_store() {
     one_of_twenty_redeems(app_with(json!({ "memo": {} })).await).await;
     let folder = TempDir::new().unwrap();
     one_of_twenty_redeems(app_with(json!({ "file": folder.path().join("cache.json") })).await)
@@ -126,7 +125,7 @@ async fn of_twenty_who_redeem_a_ticket_one_wins_in_every_store() {
 }
 
 #[tokio::test]
-async fn a_trip_survives_a_restart_where_the_store_does() {
+async fn a_login_survives_a_restart_if_the_store_does() {
     let folder = TempDir::new().unwrap();
     let cache = json!({ "file": folder.path().join("cache.json") });
     let before = app_with(cache.clone()).await;
@@ -157,7 +156,7 @@ async fn a_trip_survives_a_restart_where_the_store_does() {
 }
 
 #[tokio::test]
-async fn a_visitor_may_set_out_at_one_instance_and_come_back_at_two_others_at_once() {
+async fn a_login_may_use_several_instances() {
     let redis = RedisServer::start();
     let first = app_with(json!({ "redis": redis.url() })).await;
     let mut settings = one_site();
@@ -199,7 +198,7 @@ async fn a_visitor_may_set_out_at_one_instance_and_come_back_at_two_others_at_on
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_a_page_and_a_problem_and_no_session() {
+async fn a_store_that_is_down_is_a_page_and_a_problem() {
     let mut redis = RedisServer::start();
     let app = app_with(json!({ "redis": redis.url() })).await;
     let browser = Browser::new(&app);

@@ -1,5 +1,5 @@
 //! docs/openapi.yaml describes every route: compared with the route table in both directions,
-//! validated as OpenAPI 3.1, and held against the answers of a running server.
+//! validated as OpenAPI 3.1, and compared with the answers of a running server.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::hub;
 use crate::support::app::{APP, TestApp};
 use crate::support::gateway::VIRTUAL;
-use crate::support::keeping::dead_address;
+use crate::support::keepers::dead_address;
 use crate::support::pip::Python;
 
-/// What pip installs, once for each target folder.
+/// Installed by pip once per target folder.
 const PACKAGES: [&str; 4] = [
     "openapi-spec-validator==0.7.2",
     "jsonschema==4.26.0",
@@ -42,7 +42,7 @@ fn operations(document: &Value) -> BTreeSet<(String, String)> {
     operations.collect()
 }
 
-/// `/login/{uuid:[0-9a-f]+}` as OpenAPI writes it: `/login/{uuid}`.
+/// `/login/{uuid:[0-9a-f]+}` as in OpenAPI: `/login/{uuid}`.
 fn without_patterns(path: &str) -> String {
     let mut parts = path.split('{');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -66,8 +66,8 @@ fn openapi_lists_exactly_the_routes_of_the_server() {
             served.insert((without_patterns(&path), (*method).to_owned()));
         }
     }
-    // The root takes messages only where a proxy names the app, and so does not allow POST to
-    // everybody. The files have no route.
+    // The root accepts messages only if a proxy names the app, so it does not offer POST. The files
+    // have no route.
     served.extend(
         [("/", "post"), ("/{name}.txt", "get")]
             .map(|(path, method)| (path.to_owned(), method.to_owned())),
@@ -107,7 +107,7 @@ fn every_route_stands_on_a_page() {
     let pages = pages.concat();
     let document = document();
     for (path, method) in operations(&document) {
-        // wetoken's page writes its paths together, and the demo's are for its own page.
+        // wetoken's page combines its paths, and the demo's routes are for its own page.
         let tags = &document["paths"][&path][&method]["tags"];
         if tags == &json!(["wetoken"]) || tags == &json!(["demo"]) || path == "/{name}.txt" {
             continue;
@@ -164,7 +164,7 @@ fn openapi_names_the_error_codes_of_the_server() {
         known.collect(),
         "the codes of the schema and of the server"
     );
-    // Each code stands at a response, else nobody would know where it comes from.
+    // Each code must belong to a response.
     let mut used = BTreeSet::new();
     collect_codes(&document["paths"], &mut used);
     collect_codes(&document["components"]["responses"], &mut used);
@@ -187,7 +187,7 @@ fn collect_codes<'d>(node: &'d Value, into: &mut BTreeSet<&'d str>) {
     }
 }
 
-/// The response that `operation` describes for `status`, found through `$ref`.
+/// The response of `operation` for `status`, with `$ref` resolved.
 fn response<'d>(document: &'d Value, operation: &'d Value, status: u16) -> Option<&'d Value> {
     let responses = &operation["responses"];
     let response = responses

@@ -1,5 +1,4 @@
-//! What the original's own end-to-end tests ask of a server, asked of ours with the original's test
-//! settings.
+//! The original's end-to-end tests, run against our server with the original's test settings.
 
 use serde_json::{Value, json};
 use wechat::signature;
@@ -9,8 +8,8 @@ use reqwest::Method;
 
 const APP: &str = "dummy_app_key";
 
-/// The original's fake of WeChat grants fixed values; here they lie in the cache from the start, in
-/// its own format.
+/// The original's fake of WeChat grants fixed values; here they are in the cache from the start, in
+/// its format.
 async fn app() -> TestApp {
     let expires = now_ms().parse::<u64>().unwrap() / 1000 + 7000;
     let memo = json!({

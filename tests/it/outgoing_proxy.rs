@@ -1,4 +1,4 @@
-//! The proxies of outgoing calls, as variables name them: used, or a fault at start.
+//! Proxies for outgoing calls, from the environment: used, or a fault at start.
 
 use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -17,8 +17,7 @@ async fn wechat() -> (Sandbox, RunningSandbox) {
         .expect("a free port")
 }
 
-/// What a server with these variables answers that asks for WeChat at `api`, and everything that it
-/// said.
+/// The answer of a server with these variables that uses WeChat at `api`, and its output.
 async fn token(api: &str, variables: &[(&str, &str)]) -> (Value, String) {
     let folder = folder();
     write_settings(
@@ -85,7 +84,7 @@ async fn a_proxys_password_is_sent_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_proxy_excepts_and_this_machine_are_called_directly() {
+async fn no_proxy_and_loopback_are_called_directly() {
     let (sandbox, _running) = wechat().await;
     let dead = ("ALL_PROXY", "socks5://127.0.0.1:9");
     let (answer, said) = token(&sandbox.url(), &[dead]).await;
@@ -105,7 +104,7 @@ async fn what_no_proxy_excepts_and_this_machine_are_called_directly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http_proxy_still_works() {
     let (sandbox, _running) = wechat().await;
-    // It answers to a whole address as well, which is all that such a proxy is asked for.
+    // It accepts an absolute URL as well, which is all that such a proxy needs.
     let (answer, said) = token(
         "http://wechat.test",
         &[("HTTP_PROXY", &sandbox.address().to_string())],

@@ -1,5 +1,5 @@
-//! More callers than there are places, clients that dawdle, and accounts in trouble: what is
-//! refused, what is closed, and that nobody else notices.
+//! More callers than permits, slow clients, and accounts with problems: what is refused, what is
+//! closed, and that others are not affected.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use tokio::net::TcpStream;
 use crate::hub;
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, signed_v2};
 use crate::support::backend::Backend;
-use crate::support::keeping::eventually;
+use crate::support::deliveries::{self, push, text};
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, settings, write_settings};
-use crate::support::pushing::{self, push, text};
 use crate::support::service::Service;
 
 const OTHER: &str = "wxfedcba9876543210";
 const TOKEN: &str = "/cgi-bin/token";
 
-/// A server with two accounts, of which `APP` is the one in trouble.
+/// A server with two accounts; `APP` is the one with problems.
 async fn two(server: Value) -> TestApp {
     let apps = json!([{ "key": APP, "secret": APP_SECRET }, { "key": OTHER, "secret": "s" }]);
     let app =
@@ -138,12 +138,11 @@ async fn neighbours_report_overload_in_their_own_form() {
 }
 
 #[tokio::test]
-async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again() {
+async fn a_hanging_back_end_holds_bounded_messages() {
     let backend = Backend::answering("success");
     backend.order(|orders| orders.after = Duration::from_secs(1));
     let rules = json!([{ "on": "text", "match": "^rule", "reply": { "text": "at once" } }, { "on": "*", "forward": backend.url }]);
-    let apps =
-        json!([{ "key": APP, "secret": APP_SECRET, "token": pushing::TOKEN, "messages": rules }]);
+    let apps = json!([{ "key": APP, "secret": APP_SECRET, "token": deliveries::TOKEN, "messages": rules }]);
     let app = TestApp::with(json!({ "apps": apps, "server": { "maxWaiting": 1 } })).await;
     let refused = async {
         eventually("the first is with the back end", async || {
@@ -152,7 +151,7 @@ async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again
         .await;
         overloaded(&push(&app, &text("second", 2)).await);
         assert_eq!(
-            pushing::said(&push(&app, &text("rule", 3)).await),
+            deliveries::said(&push(&app, &text("rule", 3)).await),
             "at once"
         );
     };
@@ -170,7 +169,7 @@ async fn messages_for_a_back_end_that_hangs_are_bounded_and_wechat_may_ask_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_whose_upstream_hangs_with_two_thousand_callers_holds_nobody_else_up() {
+async fn a_hanging_upstream_delays_no_other_account() {
     let app = two(json!({ "workers": 2, "maxWaiting": 10_000 })).await;
     assert_eq!(
         (
@@ -190,8 +189,8 @@ async fn an_account_whose_upstream_hangs_with_two_thousand_callers_holds_nobody_
             let (query, config) = tokio::join!(query(&app, OTHER), config(&app, OTHER));
             assert_eq!((query.status.as_u16(), config.status.as_u16()), (200, 200));
         }
-        // Neither near copy nor account in trouble: this one goes the whole way to WeChat, past all
-        // who wait.
+        // Neither cached nor the account with problems: this query calls WeChat, ahead of all who
+        // wait.
         let card = app
             .get(&signed_v2("GET", OTHER, &[("key", "card_ticket")]))
             .await;
@@ -214,7 +213,7 @@ async fn an_account_whose_upstream_hangs_with_two_thousand_callers_holds_nobody_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_rotates_all_the_time_holds_nobody_else_up() {
+async fn a_caller_that_keeps_rotating_delays_nobody_else() {
     let app = two(json!({ "workers": 2 })).await;
     assert_eq!(query(&app, OTHER).await.status, 200);
     let (token, done) = (
@@ -253,7 +252,7 @@ async fn a_caller_who_rotates_all_the_time_holds_nobody_else_up() {
     app.stop().await;
 }
 
-/// A connection that has sent `bytes` and no more.
+/// A connection that has sent only `bytes`.
 pub(crate) async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
     let mut connection = TcpStream::connect(server)
         .await
@@ -268,7 +267,7 @@ pub(crate) async fn began(server: SocketAddr, bytes: &str) -> TcpStream {
 /// Everything until the server closes.
 async fn rest(mut connection: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset ends it as well as a farewell.
+    // A reset ends it as well as a close.
     drop(connection.read_to_end(&mut answer).await);
     String::from_utf8(answer).expect("our answers are text")
 }
@@ -351,7 +350,7 @@ async fn unfinished_bodies_take_bounded_memory() {
 const PING: &str = "GET /ping HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_outside_until_another_ends() {
+async fn surplus_connections_wait_until_another_ends() {
     let app = TestApp::with(json!({ "server": { "maxConnections": 2 } })).await;
     let mut inside = Vec::new();
     for _ in 0..2 {
@@ -370,7 +369,7 @@ async fn connections_beyond_the_bound_wait_outside_until_another_ends() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_process_with_few_files_keeps_some_for_itself_and_does_not_spin() {
+async fn a_low_file_limit_reserves_files_and_does_not_spin() {
     let folder = folder();
     let sandbox = TestApp::start().await;
     write_settings(folder.path(), &settings(&sandbox.sandbox.url(), json!({})));

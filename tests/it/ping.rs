@@ -1,4 +1,4 @@
-//! `GET /ping`: alive, and what time it is there.
+//! `GET /ping`: the server's time.
 
 use std::time::Duration;
 

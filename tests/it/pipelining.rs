@@ -1,4 +1,4 @@
-//! Many requests over one connection: each is answered, in order, and whatever is too long or too
+//! Many requests over one connection: each is answered in order, and one that is too long or too
 //! slow is refused.
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ async fn exchange(server: SocketAddr, bytes: &[u8], piece: usize) -> String {
     let mut answer = Vec::new();
     let writing = async {
         for piece in bytes.chunks(piece) {
-            // A refusal may come before the last byte is taken.
+            // A refusal may arrive before all bytes are sent.
             if write.write_all(piece).await.is_err() {
                 break;
             }
@@ -36,7 +36,7 @@ async fn exchange(server: SocketAddr, bytes: &[u8], piece: usize) -> String {
     String::from_utf8(answer).expect("our answers are text")
 }
 
-/// What a check file's request is answered with.
+/// The answers to requests for a check file.
 fn check_files(answer: &str) -> Vec<usize> {
     answer
         .lines()
@@ -99,7 +99,7 @@ async fn a_pipelined_answer_does_not_wait_for_a_confirmation() {
                 .expect("an answer");
         }
     }
-    // A confirmation comes after 40 ms.
+    // An acknowledgement is delayed by 40 ms.
     assert!(
         begun.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -109,7 +109,7 @@ async fn a_pipelined_answer_does_not_wait_for_a_confirmation() {
 }
 
 #[tokio::test]
-async fn bodies_among_pipelined_requests_are_told_apart() {
+async fn pipelined_bodies_are_separated() {
     let app = TestApp::start().await;
     let config = |body: &str| {
         let length = body.len();
@@ -185,7 +185,7 @@ async fn a_large_body_streams_through() {
     app.stop().await;
 }
 
-/// A head of so many bytes.
+/// A head with this many bytes.
 fn head(length: usize) -> String {
     let head = "GET /ping HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx: ";
     format!("{head}{}\r\n\r\n", "y".repeat(length - head.len() - 4))
@@ -209,7 +209,7 @@ async fn a_head_of_more_than_16_kib_is_refused_and_closed() {
         ] {
             let mut bytes = before.clone() + &head(length);
             if length == 120_000 {
-                // It is refused before it is whole.
+                // It is refused before it is complete.
                 bytes.truncate(bytes.len() - 4);
             }
             let answer = exchange(app.address(), bytes.as_bytes(), 4000).await;
@@ -235,7 +235,7 @@ async fn a_head_of_more_than_16_kib_is_refused_and_closed() {
 }
 
 #[tokio::test]
-async fn a_later_head_has_as_little_time_as_the_first() {
+async fn every_head_has_the_same_timeout() {
     let app = TestApp::start().await;
     let begun = Instant::now();
     let half = format!("{}GET /ping HTTP/1.1\r\nhost: te", get(1, false));

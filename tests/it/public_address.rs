@@ -1,5 +1,5 @@
-//! The address that browsers reach us by, behind proxies that say it in their own ways, and every
-//! place where it is used.
+//! The public address behind proxies, which state it in different ways, and every place where it is
+//! used.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -26,7 +26,7 @@ fn with(request: reqwest::RequestBuilder, headers: Headers<'_>) -> reqwest::Requ
     })
 }
 
-/// Every address of ours that a request with `headers` leads to begins with `base`.
+/// Asserts that every URL of ours in the answers to `headers` begins with `base`.
 async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
     let begun = app
         .send(with(
@@ -65,7 +65,7 @@ async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
         "{headers:?}"
     );
 
-    // A person who said no begins again by the same address.
+    // A person who refused can start again at the same address.
     let state = parameter(&at_wechat, "state").unwrap();
     let refused = app
         .send(with(
@@ -83,13 +83,13 @@ async fn all_begin_with(app: &TestApp, headers: Headers<'_>, base: &str) {
     );
 }
 
-/// As [`behind_qrcode`], for a host that need not be one of the tests.
+/// Like [`behind_qrcode`], for any host.
 fn behind_qrcode_of(address: &str, base: &str) -> String {
     behind_qrcode(&address.replacen(base, "http://example.com", 1))
 }
 
 #[tokio::test]
-async fn the_schemes_own_port_is_used_where_a_proxy_names_the_others() {
+async fn a_contradictory_port_of_a_proxy_is_replaced() {
     let app = TestApp::with(one_site()).await;
     for (headers, base) in [
         (
@@ -146,7 +146,7 @@ async fn the_schemes_own_port_is_used_where_a_proxy_names_the_others() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_name_the_port() {
+async fn an_untrusted_peer_cannot_set_the_port() {
     let mut settings = one_site();
     settings["server"] = json!({ "trustedProxies": ["203.0.113.0/24"] });
     let app = TestApp::with(settings).await;
@@ -163,7 +163,7 @@ async fn a_stranger_cannot_name_the_port() {
 }
 
 #[tokio::test]
-async fn the_form_of_a_question_posts_to_where_browsers_reach_us() {
+async fn the_confirmation_form_posts_to_the_public_address() {
     let app = TestApp::with(
         json!({ "login": { "confirm": true }, "server": { "publicUrl": "http://127.0.0.1:1/wx" } }),
     )
@@ -189,7 +189,7 @@ async fn the_form_of_a_question_posts_to_where_browsers_reach_us() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_contradicts_itself_is_named_once_with_the_cure() {
+async fn a_contradictory_proxy_is_logged_once_with_advice() {
     let folder = folder();
     let process = Process::serve(
         folder.path(),

@@ -1,12 +1,11 @@
-//! `GET /qrcode/{text}`: what a reader sees in the pictures, of every kind of text that somebody
-//! might put into the address.
+//! `GET /qrcode/{text}`: what a reader reads in the pictures, for every kind of text.
 
 use reqwest::Method;
 
 use crate::support::app::{Response, TestApp};
 use crate::support::raw;
 
-/// The address that WeChat is sent to by a scan login.
+/// WeChat's URL in a login by scan.
 const AUTHORIZE: &str = "https://open.weixin.qq.com/connect/oauth2/authorize?appid=wx0123456789abcdef\
     &redirect_uri=https%3A%2F%2Fwx.example.com%2Fwechat%2Fweblogin&response_type=code&scope=snsapi_userinfo\
     &state=0123456789abcdef0123456789abcdef#wechat_redirect";
@@ -25,7 +24,7 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// A picture in grey, one byte for each pixel.
+/// A greyscale picture, one byte per pixel.
 struct Picture {
     side: usize,
     pixels: Vec<u8>,
@@ -48,8 +47,7 @@ impl Picture {
         }
     }
 
-    /// Draws the path of `svg`, four pixels for a module. It knows our own spelling of a path and
-    /// no other.
+    /// Draws the path of `svg`, four pixels per module. Parses only our own spelling of a path.
     fn of_svg(svg: &str) -> Self {
         const SCALE: usize = 4;
         let attribute = |name: &str| {
@@ -81,7 +79,7 @@ impl Picture {
         Self { side, pixels }
     }
 
-    /// What a reader reads.
+    /// The text that a reader reads.
     fn text(&self) -> String {
         let mut prepared =
             rqrr::PreparedImage::prepare_from_greyscale(self.side, self.side, |x, y| {
@@ -90,12 +88,12 @@ impl Picture {
         let grids = prepared.detect_grids();
         assert_eq!(grids.len(), 1, "codes in the picture");
         let (meta, text) = grids[0].decode().expect("a code that can be read");
-        // The two bits for medium.
+        // The two bits for the medium level.
         assert_eq!(meta.ecc_level, 0, "error correction");
         text
     }
 
-    /// The white frame's least width in pixels.
+    /// The smallest width of the white border in pixels.
     fn margin(&self) -> usize {
         let dark = |row: usize, column: usize| self.pixels[row * self.side + column] < 128;
         let all = || (0..self.side).flat_map(|row| (0..self.side).map(move |column| (row, column)));
@@ -145,7 +143,7 @@ async fn svg_of(app: &TestApp, path: &str) -> Picture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
+async fn every_text_is_read_from_png_and_svg() {
     let app = TestApp::start().await;
     for text in [
         "hello",
@@ -167,8 +165,7 @@ async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
             text,
             "{path}.svg"
         );
-        // As a form value inside of a path, which is how the original writes the address of a
-        // login.
+        // A form-encoded value inside a path, as the original writes a login's URL.
         let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
         let path = format!("/qrcode/{}", encoded(&form).replace(".svg", "%2Esvg"));
         assert_eq!(
@@ -187,7 +184,7 @@ async fn a_reader_reads_every_text_from_both_kinds_of_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_originals_address_of_a_login_shows_the_authorize_address() {
+async fn the_originals_login_qr_code_has_the_authorize_url() {
     let app = TestApp::start().await;
     let path = format!("/qrcode/{}?unescape=true", encoded(&encoded(AUTHORIZE)));
     assert!(
@@ -196,7 +193,7 @@ async fn the_originals_address_of_a_login_shows_the_authorize_address() {
     );
     let picture = png_of(&app, &path).await;
     assert_eq!((picture.text(), picture.side), (AUTHORIZE.to_owned(), 256));
-    // Without the second decoding it is the text that was encoded once.
+    // Without the second decoding it is the text encoded once.
     assert_eq!(
         png_of(&app, path.trim_end_matches("?unescape=true"))
             .await
@@ -206,7 +203,7 @@ async fn the_originals_address_of_a_login_shows_the_authorize_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
+async fn a_logins_qr_code_leads_to_wechat() {
     let app = TestApp::start().await;
     let answer = app.send(app.request(Method::POST, "/login")).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -221,14 +218,14 @@ async fn the_picture_of_a_login_sends_the_phone_to_wechat() {
         seen.contains("/connect/oauth2/authorize?appid=") && seen.ends_with("#wechat_redirect"),
         "{seen}"
     );
-    // Whoever photographs the picture must not be able to poll the login.
+    // A photo of the picture must not allow polling the login.
     assert!(!seen.contains(uuid), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_path_counts_byte_for_byte_as_it_was_sent() {
+async fn the_path_is_used_byte_for_byte() {
     let app = TestApp::start().await;
-    // An SVG is text, which is all that a raw exchange can show.
+    // An SVG is text, so that a raw exchange can compare it.
     for (target, text) in [
         ("/qrcode/a%2Fb/c%252Fd+e.svg", "a/b/c%2Fd+e"),
         ("/qrcode/a%2Fb/c%252Fd+e.svg?unescape=true", "a/b/c/d e"),
@@ -263,7 +260,7 @@ async fn the_longest_text_fits_and_one_byte_more_is_refused() {
         ("1".repeat(5596), "1"),
     ] {
         let picture = png_of(&app, &format!("/qrcode/{}", encoded(&longest))).await;
-        // 177 modules and the quiet zone of four on each side, three pixels for each.
+        // 177 modules and the quiet zone of four on each side, three pixels each.
         assert_eq!((picture.side, picture.margin()), (555, 12));
         assert!(picture.text() == longest, "{} characters", longest.len());
         let told = app
@@ -280,7 +277,7 @@ async fn the_longest_text_fits_and_one_byte_more_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_code_stands_in_the_middle_of_256_pixels_with_its_quiet_zone() {
+async fn a_small_code_is_centred_with_a_quiet_zone() {
     let app = TestApp::start().await;
     for text in ["a", AUTHORIZE] {
         let picture = png_of(&app, &format!("/qrcode/{}", encoded(text))).await;
@@ -295,7 +292,7 @@ async fn a_small_code_stands_in_the_middle_of_256_pixels_with_its_quiet_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
+async fn an_invalid_text_differs_from_an_unknown_path() {
     let app = TestApp::start().await;
     for path in [
         "/qrcode/",
@@ -320,7 +317,7 @@ async fn what_is_no_text_is_told_apart_from_an_address_that_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_tells_the_size_and_other_methods_are_refused() {
+async fn head_has_the_size_and_other_methods_are_refused() {
     let app = TestApp::start().await;
     for path in ["/qrcode/a/b", "/qrcode/a/b.svg", "/QRCODE/a"] {
         let length = |answer: &Response| {

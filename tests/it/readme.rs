@@ -1,5 +1,5 @@
-//! The pages in two languages: README and everything in docs/. They name the same things, section
-//! by section, they agree with the program, and their links lead somewhere.
+//! The pages in two languages, README and docs/: they name the same things section by section, they
+//! agree with the program, and their links lead somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,14 +28,14 @@ const PAIRS: [(&str, &str); 18] = [
     ("docs/wecom.md", "docs/wecom.zh-CN.md"),
 ];
 
-/// One section: the text in backticks that stands in its prose and tables, and its code blocks
-/// without comments.
+/// One section: the texts in backticks in its prose and tables, and its code blocks without
+/// comments.
 #[derive(Debug, Default, PartialEq)]
 struct Section {
     named: BTreeSet<String>,
     blocks: Vec<String>,
     tables: usize,
-    /// What each row of a table is about, in order.
+    /// The subject of each table row, in order.
     rows: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The sections of a page; the first is what stands before the first heading of the second rank.
+/// The sections of a page; the first is before the first heading of level two.
 fn sections(page: &str) -> Vec<Section> {
     let mut all = vec![Section::default()];
     let mut block: Option<String> = None;
@@ -75,12 +75,12 @@ fn sections(page: &str) -> Vec<Section> {
     all
 }
 
-/// What stands in backticks in a line.
+/// The texts in backticks in a line.
 fn names(line: &str) -> impl Iterator<Item = String> + '_ {
     line.split('`').skip(1).step_by(2).map(str::to_owned)
 }
 
-/// The first cell of a table's row, if it is one name in backticks and nothing else.
+/// The first cell of a table row, if it is one name in backticks.
 fn subject(line: &str) -> Option<&str> {
     let cell = line.strip_prefix("| ")?.split(" |").next()?;
     cell.strip_prefix('`')?
@@ -88,7 +88,7 @@ fn subject(line: &str) -> Option<&str> {
         .filter(|name| !name.contains('`'))
 }
 
-/// A line of code without its comment, which is in the page's own language.
+/// A line of code without its comment, which is translated.
 fn uncommented(line: &str) -> &str {
     let start = [" // ", " # "]
         .iter()
@@ -158,7 +158,7 @@ fn the_readmes_are_short_and_show_the_demo() {
 }
 
 #[test]
-fn both_pages_name_the_same_routes_settings_codes_and_commands() {
+fn both_languages_name_the_same_things() {
     for (english, chinese) in PAIRS {
         let (ours, theirs) = (sections(&page(english)), sections(&page(chinese)));
         for (number, (left, right)) in ours.iter().zip(&theirs).enumerate() {
@@ -189,7 +189,7 @@ fn both_pages_name_the_same_routes_settings_codes_and_commands() {
 }
 
 #[test]
-fn the_lines_of_a_program_are_those_that_the_crates_own_page_runs() {
+fn the_library_example_matches_the_crates() {
     let source = page("crates/credentials/src/lib.rs");
     let example = source.split("//! ```\n").nth(1).expect("an example");
     let shown = example
@@ -242,7 +242,7 @@ fn the_sandbox_page_shows_the_example_of_the_crate() {
 }
 
 #[test]
-fn the_tables_of_errors_are_the_programs_own() {
+fn the_error_tables_match_the_program() {
     // `("unknown_app", StatusCode::NOT_FOUND)`, wherever the source maps an error to its code.
     let source = page("src/http/error.rs");
     let statuses = (400..600).filter_map(|status| StatusCode::from_u16(status).ok());
@@ -286,7 +286,7 @@ fn error_row(line: &str) -> Option<(String, u16)> {
 }
 
 #[test]
-fn every_default_stands_in_the_table_of_settings() {
+fn every_default_is_in_the_settings_table() {
     let defaults: serde_json::Value = json5::from_str(&page("config/default.json5")).unwrap();
     let mut settings = Vec::new();
     flatten("", &defaults, &mut settings);
@@ -309,7 +309,7 @@ fn every_default_stands_in_the_table_of_settings() {
     }
 }
 
-/// The settings of `tree` by their paths, each with what it holds: one value, or those of a list.
+/// The settings of `tree` by path, each with its value or its list of values.
 fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<String>)>) {
     let text = |value: &serde_json::Value| {
         value
@@ -334,7 +334,7 @@ fn flatten(path: &str, tree: &serde_json::Value, into: &mut Vec<(String, Vec<Str
 }
 
 #[test]
-fn the_links_of_the_pages_lead_somewhere() {
+fn all_links_lead_somewhere() {
     let pages = PAIRS
         .iter()
         .flat_map(|(english, chinese)| [*english, *chinese]);
@@ -376,7 +376,7 @@ fn the_links_of_the_pages_lead_somewhere() {
     }
 }
 
-/// The names by which GitHub lets a link reach the headings of `page`.
+/// The anchors that GitHub generates for the headings of `page`.
 fn places(page: &str) -> BTreeSet<String> {
     let headings = page
         .lines()

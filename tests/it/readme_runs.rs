@@ -1,5 +1,4 @@
-//! The lines of README.md and of the pages in docs/ that a reader would paste, run as they stand
-//! but for the ports.
+//! Runs the lines of README.md and docs/ that a reader would paste; only the ports differ.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,14 +12,14 @@ use crate::support::programs;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jsdkd");
 
-/// `jsdkd` with some command, on a port of its own.
+/// A running `jsdkd` command on its own port.
 struct Running {
     child: Child,
     port: u16,
 }
 
 impl Running {
-    /// Starts what `command` makes of a free port.
+    /// Starts the command that `command` builds for a free port.
     fn start(command: impl Fn(u16) -> Command) -> Self {
         // Another process may take the port before ours does.
         (0..5)
@@ -40,7 +39,7 @@ impl Running {
             .spawn()
             .unwrap();
         let output = child.stdout.take().unwrap();
-        // Read to its end, or the program would stop at a full pipe.
+        // Read completely, or the program would block on a full pipe.
         std::thread::spawn(move || BufReader::new(output).lines().count());
         for _ in 0..400 {
             if child.try_wait().unwrap().is_some() {
@@ -55,7 +54,7 @@ impl Running {
         None
     }
 
-    /// `text` with this program where it says `port`.
+    /// `text` with this program's port.
     fn at(&self, port: u16, text: &str) -> String {
         text.replace(
             &format!("127.0.0.1:{port}"),
@@ -89,7 +88,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("{ROOT}/{name}")).unwrap()
 }
 
-/// The part of a page below one of its headings.
+/// The part of a page below a heading.
 fn section(name: &str, heading: &str) -> String {
     let page = read(name);
     let section = page
@@ -100,7 +99,7 @@ fn section(name: &str, heading: &str) -> String {
         .to_owned()
 }
 
-/// The page's blocks of this language.
+/// The page's code blocks in this language.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     page.split(&format!("```{language}\n"))
         .skip(1)
@@ -108,8 +107,7 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
         .collect()
 }
 
-/// Those of the page's shell blocks that ask a server something; those that build and start it are
-/// not among them.
+/// The shell blocks that call a server; those that build and start it are excluded.
 fn asking(page: &str) -> Vec<&str> {
     let mut asking = blocks(page, "sh");
     asking.retain(|block| {
@@ -121,7 +119,7 @@ fn asking(page: &str) -> Vec<&str> {
     asking
 }
 
-/// bash, when all that the pages call is installed.
+/// bash, if all programs that the pages call are installed.
 fn bash() -> Option<std::path::PathBuf> {
     let bash = programs::require("bash")?;
     ["curl", "openssl", "python3"]
@@ -147,7 +145,7 @@ fn told(script: &str, ran: &Output) -> String {
 }
 
 #[test]
-fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
+fn the_readme_and_routes_pages_run() {
     let Some(bash) = bash() else { return };
     let demo = Running::start(|port| jsdkd(&["demo", "--port", &port.to_string()]));
     let pages = [
@@ -161,7 +159,7 @@ fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
     let blocks = asking(&pages);
     assert!(blocks.len() > 12, "{blocks:?}");
     for block in blocks {
-        // The page about errors shows one; everywhere else an error is a fault of the page.
+        // The page about errors shows one; everywhere else an error is a mistake of the page.
         let shows_an_error = block.contains("/jsapi/wxunknown/");
         let script = demo
             .at(3030, block)
@@ -186,7 +184,7 @@ fn every_line_of_readme_and_the_pages_about_routes_works_against_the_demo() {
 }
 
 #[test]
-fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
+fn the_oauth_page_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/oauth.md");
     let folder = tempfile::tempdir().unwrap();
@@ -198,7 +196,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
         .expect("the settings to try");
     fs::write(&settings, sandbox.at(3031, text)).unwrap();
     let server = serving(&settings);
-    // One shell for all: the later lines use what the earlier ones found out.
+    // One shell for all: later lines use results of earlier ones.
     let lines = asking(&page)
         .concat()
         .replace("curl ", "curl -S --fail-with-body ");
@@ -218,7 +216,7 @@ fn a_visitor_logs_in_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
+fn the_tokenboy_page_runs() {
     let Some(answers) = answers_of("docs/tokenboy.md") else {
         return;
     };
@@ -236,7 +234,7 @@ fn tokenboys_questions_are_answered_by_the_lines_of_its_page() {
 }
 
 #[test]
-fn wecoms_pages_are_signed_for_by_the_lines_of_the_page_about_them() {
+fn the_wecom_page_runs() {
     let Some(answers) = answers_of("docs/wecom.md") else {
         return;
     };
@@ -253,8 +251,7 @@ fn wecoms_pages_are_signed_for_by_the_lines_of_the_page_about_them() {
     );
 }
 
-/// What the lines of a page are answered, when the page's settings to try are served against the
-/// sandbox.
+/// The answers to the lines of a page, with its settings served against the sandbox.
 fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
     let bash = bash()?;
     let page = read(page);
@@ -288,7 +285,7 @@ fn answers_of(page: &str) -> Option<Vec<serde_json::Value>> {
 }
 
 #[test]
-fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
+fn the_messages_page_runs() {
     let Some(bash) = bash() else { return };
     let page = read("docs/messages.md");
     let folder = tempfile::tempdir().unwrap();
@@ -327,11 +324,11 @@ fn a_message_is_answered_by_the_lines_of_the_page_about_them() {
 }
 
 #[test]
-fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
+fn the_hub_section_runs() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## waynecraig/wechat-token-hub");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
-    // The page's own line, so that its variables are what suffices.
+    // The page's own line, so that its variables must suffice.
     let line = page
         .lines()
         .find(|line| line.starts_with("WECHAT_API_ROOT=") && line.ends_with('&'))
@@ -369,7 +366,7 @@ fn a_caller_of_the_hub_gets_its_values_by_the_lines_of_the_page_about_it() {
 }
 
 #[test]
-fn wetokens_questions_are_answered_by_the_lines_of_the_page_about_it() {
+fn the_wetoken_section_runs() {
     let Some(bash) = bash() else { return };
     let page = section("docs/neighbours.md", "## micro-plat/wetoken");
     let sandbox = Running::start(|port| jsdkd(&["sandbox", "--port", &port.to_string()]));
@@ -485,7 +482,7 @@ fn the_sandbox_page_is_a_script_that_runs() {
 }
 
 #[test]
-fn the_settings_of_the_pages_hold() {
+fn the_settings_on_the_pages_load() {
     for page in [
         "README.md",
         "docs/messages.md",
@@ -532,7 +529,7 @@ fn the_settings_of_the_pages_hold() {
     }
 }
 
-/// The settings that `block` is, or the app's members that it is among others.
+/// The settings in `block`, completed if it only shows an app's members.
 fn whole(block: &str) -> String {
     if block.starts_with('{') {
         block.to_owned()

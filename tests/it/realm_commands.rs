@@ -6,7 +6,7 @@ use crate::settings::good;
 use crate::support::process::{folder, run, write_settings};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_realm_is_a_fresh_secret_and_lines_that_load() {
+async fn realm_new_prints_a_fresh_secret_and_valid_settings() {
     let folder = folder();
     let args = [
         "realm",
@@ -50,7 +50,7 @@ async fn a_new_realm_is_a_fresh_secret_and_lines_that_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_realm_with_nonsense_is_refused_in_words() {
+async fn realm_new_refuses_invalid_arguments() {
     let folder = folder();
     for (args, part) in [
         (&["realm", "new", "shop"][..], "--app"),

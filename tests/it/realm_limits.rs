@@ -1,4 +1,4 @@
-//! What a realm's `keys`, `networks`, `until` and two secrets mean for every request that it signs.
+//! A realm's `keys`, `networks`, `until` and two secrets, for every request that it signs.
 
 use clock::Clock;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ async fn realm(fields: Value) -> TestApp {
     .await
 }
 
-/// Every address that a realm's signature opens, signed with version 2.
+/// Every route that accepts a realm's signature, signed with version 2.
 fn every_address() -> Vec<String> {
     let mut all = vec![signed_v2("GET", APP, &[("key", "ticket")])];
     let paths = [
@@ -66,7 +66,7 @@ async fn a_query_returns_only_what_keys_lists() {
             "{path}: {problem}"
         );
     }
-    // Who may not have a credential learns nothing about accounts either.
+    // Without permission for a credential, the caller learns nothing about accounts either.
     app.get(&signed_v2("GET", "wxunknown", &[("key", "token")]))
         .await
         .problem(403, "realm_not_allowed");
@@ -84,7 +84,7 @@ async fn a_query_returns_only_what_keys_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_hold_for_wetokens_addresses_too() {
+async fn keys_apply_to_wetokens_routes_too() {
     let app = realm(json!({ "keys": ["ticket"] })).await;
     for (path, errcode) in [
         (format!("/{APP}/wechat/ticket/get"), 0),
@@ -118,7 +118,7 @@ async fn signed_requests_from_outside_the_networks_are_refused() {
             assert!(refused, "{path} from {outside:?}: {answer:?}");
         }
     }
-    // TokenBoy's address speaks its own language, with the same status.
+    // TokenBoy's route has its own form, with the same status.
     let token = signed("GET", "/token", &[("name", "x")]);
     assert_eq!(from(&app, &token, "8.8.8.8").await.status, 403);
     assert_ne!(from(&app, &token, "10.1.2.3").await.status, 403);
@@ -128,7 +128,7 @@ async fn signed_requests_from_outside_the_networks_are_refused() {
             .status,
         401
     );
-    // A direct caller is who connects, whatever else it writes.
+    // A direct client is identified by its connection, whatever headers it sends.
     let direct = app
         .request(reqwest::Method::GET, &signed_v2("GET", APP, &[]))
         .header("x-real-ip", "10.1.2.3");
@@ -136,14 +136,14 @@ async fn signed_requests_from_outside_the_networks_are_refused() {
     app.get(&signed_v2("GET", APP, &[]))
         .await
         .problem(403, "realm_not_allowed");
-    // A wrong signature learns nothing of networks.
+    // A wrong signature reveals nothing about networks.
     app.get(&signed_v2("GET", APP, &[]).replace("nonce=n-1", "nonce=n-2"))
         .await
         .problem(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_realm_past_its_last_day_is_unauthorized() {
+async fn an_expired_realm_is_unauthorized() {
     let app = realm(json!({ "until": "2020-01-01" })).await;
     for path in every_address() {
         let answer = app.get(&path).await;

@@ -1,4 +1,4 @@
-//! Signatures of version 2: what they bind, and what may still be written differently.
+//! Signatures of version 2: what they cover, and what may still differ.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use wechat::signature;
 use crate::support::app::{APP, REALM, REALM_SECRET, TestApp, now_ms, signed_v1, signed_v2};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_realm_that_insists_on_version_two_takes_version_one_for_a_wrong_signature() {
+async fn a_version_two_realm_refuses_version_one() {
     let app = TestApp::with(
         json!({ "realms": [{ "key": REALM, "secret": REALM_SECRET, "algorithm": "hmac-sha256" }] }),
     )
@@ -38,8 +38,7 @@ async fn version_two_binds_method_path_and_every_pair() {
         assert_ne!(altered, good);
         app.get(&altered).await.problem(401, "unauthorized");
     }
-    // How a pair is written and where it stands are not part of it, nor the case of the signature's
-    // digits.
+    // The encoding and order of pairs are not covered, nor is the case of the signature's digits.
     let (head, query) = good.split_once('?').unwrap();
     let mut pairs: Vec<&str> = query.split('&').collect();
     pairs.reverse();
@@ -57,7 +56,7 @@ async fn version_two_binds_method_path_and_every_pair() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_is_signed_as_a_head() {
+async fn head_is_signed_as_head() {
     let app = TestApp::start().await;
     let head = async |path: String| app.send(app.request(Method::HEAD, &path)).await;
     let good = head(signed_v2("HEAD", APP, &[])).await;
@@ -78,7 +77,7 @@ async fn a_head_is_signed_as_a_head() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_with_strange_letters_are_signed_and_cannot_be_cut_in_two() {
+async fn values_with_special_characters_are_signed() {
     let app = TestApp::start().await;
     for value in [
         "a&key=ticket",

@@ -1,5 +1,5 @@
 //! Notices over Redis's publish/subscribe: instances see each other's writes sooner than by
-//! reading, and all works without notices too.
+//! polling. Everything works without notices too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use wechat::account::TokenApi;
 
 use crate::store_contract::{has_lease, record, release, renews};
-use crate::support::keeping::{World, eventually};
+use crate::support::keepers::{World, eventually};
 use crate::support::redis::{RedisCluster, RedisServer};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -25,7 +25,7 @@ async fn store(url: &str) -> Arc<dyn Store> {
     .unwrap()
 }
 
-/// Lets `writer` write `key` until `news` receives a notice: notices before the subscription are
+/// Lets `writer` write `key` until `news` receives a notice; notices before the subscription are
 /// lost.
 pub(crate) async fn hears(news: &mut Receiver<Changed>, writer: &dyn Store, key: &str) -> bool {
     let deadline = Instant::now() + Duration::from_secs(15);

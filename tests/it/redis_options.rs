@@ -1,5 +1,4 @@
-//! The options that people have for their Redis clients, against real servers, and what `jsdkd
-//! check` says of them.
+//! Options of common Redis clients, against real servers, and what `jsdkd check` says about them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     settings::load(&Source::text("jsdkd.json", text), &env).map_err(|fault| fault.to_string())
 }
 
-/// The store that these options lead to.
+/// The store for these options.
 async fn store(options: Value) -> Arc<dyn Store> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let loaded = load(&format!("{{ cache: {{ redis: {options} }}, {APPS} }}"), &[]).unwrap();
@@ -40,7 +39,7 @@ async fn works(store: &dyn Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_is_a_password_and_a_text_a_port_and_a_database() {
+async fn numbers_and_texts_are_accepted_as_options() {
     let server = RedisServer::with_password("123456");
     let port = server.port().to_string();
     works(&*store(json!({ "port": port, "password": 123456, "user": "", "db": "2", "keyPrefix": "site:" })).await).await;
@@ -59,7 +58,7 @@ async fn a_number_is_a_password_and_a_text_a_port_and_a_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_of_ioredis_have_a_password_of_their_own() {
+async fn ioredis_sentinels_have_their_own_password() {
     let master = RedisServer::with_password("s3cret");
     let sentinel = RedisServer::sentinel_with_passwords(master.port(), "s3cret", "other");
     let options = |own: &str| {
@@ -79,7 +78,7 @@ async fn sentinels_of_ioredis_have_a_password_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_may_bear_another_name_than_the_address() {
+async fn a_certificate_may_have_another_name() {
     let server = RedisServer::with_tls_for("DNS:redis.internal", false);
     let (port, ca) = (server.port(), server.ca().display().to_string());
     let named = |name: &str| json!({ "host": "127.0.0.1", "port": port, "tls": { "servername": name, "ca": ca } });
@@ -116,7 +115,7 @@ async fn a_certificate_may_bear_another_name_than_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_asked_for_by_that_name() {
+async fn that_name_is_sent_as_sni() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = json!({ "port": listener.local_addr().unwrap().port(), "tls": { "servername": "redis.internal" } });
     let store = store(options).await;
@@ -133,7 +132,7 @@ async fn the_server_is_asked_for_by_that_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_may_want_a_certificate_of_ours() {
+async fn a_server_may_require_a_client_certificate() {
     let server = RedisServer::with_tls_for("DNS:localhost", true);
     let (cert, key) = server.pair();
     let tls = json!({ "ca": server.ca(), "cert": cert, "key": { "file": key } });
@@ -255,7 +254,7 @@ fn an_optional_secret_that_is_empty_is_absent() {
 }
 
 #[tokio::test]
-async fn check_calls_the_options_good_and_names_what_has_no_effect() {
+async fn check_names_options_without_effect() {
     let folder = folder();
     let text = format!(
         "{{ {APPS}, cache: {{ redis: {{ password: 123456, keyPrefix: 'p:', ttl: 60, tls: {{ servername: 'n' }} }} }} }}"

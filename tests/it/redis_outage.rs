@@ -1,4 +1,4 @@
-//! The whole server on a real Redis: moving from the original, two servers on one Redis, and
+//! The whole server on a real Redis: migration from the original, two servers on one Redis, and
 //! outages under load.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ async fn on(redis: &RedisServer) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_original_and_we_read_each_others_values() {
+async fn the_original_and_we_share_values() {
     let redis = RedisServer::start();
     redis.cli(&[
         "SETEX",
@@ -50,7 +50,7 @@ async fn the_original_and_we_read_each_others_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_written_elsewhere_is_served_within_a_second_or_so() {
+async fn a_value_written_elsewhere_is_served_within_a_second() {
     let redis = RedisServer::start();
     let app = on(&redis).await;
     app.value("token").await;
@@ -164,7 +164,7 @@ async fn a_hanging_redis_does_not_delay_cached_values() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     redis.resume();
-    // One call may have waited for the store's own bound of a second.
+    // One call may have waited for the store's timeout of a second.
     assert!(
         begun.elapsed() < Duration::from_secs(6),
         "{:?}",

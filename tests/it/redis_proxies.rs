@@ -48,7 +48,7 @@ fn no_scripts(command: &[String]) -> Treatment {
     }
 }
 
-/// Envoy's words do not begin with `ERR`.
+/// Envoy's errors do not begin with `ERR`.
 fn no_scripts_in_other_words(command: &[String]) -> Treatment {
     match command[0].as_str() {
         "EVAL" | "EVALSHA" | "SCRIPT" => Treatment::Say("unsupported command 'eval'"),
@@ -65,7 +65,7 @@ fn no_listening(command: &[String]) -> Treatment {
     }
 }
 
-/// What the plainest of proxies take.
+/// The commands that the most limited proxies accept.
 fn is_plain(command: &[String]) -> bool {
     let plain = [
         "GET", "SET", "DEL", "INCR", "DECR", "PTTL", "PEXPIRE", "EXISTS", "HGET", "HGETALL",
@@ -136,7 +136,7 @@ async fn the_contract_is_kept_for_users_without_scripts() {
     let url = |user: &str| format!("redis://{user}:s3cret@127.0.0.1:{}", server.port());
     keeps_the_contract(store(&url("plain")).await, true).await;
     server.cli(&["FLUSHALL"]);
-    // It may run scripts, but not the commands that are in them.
+    // It may run scripts, but not the commands inside them.
     server.cli(&[
         "ACL", "SETUSER", "odd", "on", ">s3cret", "~*", "+@all", "-publish", "-ping", "-info",
         "-config", "-client",

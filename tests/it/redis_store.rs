@@ -53,7 +53,7 @@ async fn works(store: &dyn Store) {
     release(store, "wx1.token", "me").await;
 }
 
-/// The fault of a call, which must come within the bound.
+/// The error of a call, which must come within the timeout.
 async fn fault(store: &dyn Store) -> StoreError {
     let began = Instant::now();
     let fault = store
@@ -272,7 +272,7 @@ async fn tls_trusts_the_given_authority_and_no_other() {
         let untrusted = fault(&*store_at(&refused).await).await;
         assert!(untrusted.cause.contains("certificate"), "{untrusted}");
     }
-    // A plain connection to it is no connection at all, but ends in time.
+    // An unencrypted connection to it fails within the timeout.
     fault(&*store_at(&server.url()).await).await;
 }
 
@@ -362,7 +362,7 @@ async fn a_hanging_server_times_out_and_recovers() {
     for store in [&warm, &cold] {
         let hanging = fault(&**store).await;
         assert!(hanging.cause.contains("did not answer"), "{hanging}");
-        // From then on nobody waits long for an answer that will not come.
+        // From then on nobody waits long.
         let began = Instant::now();
         fault(&**store).await;
         assert!(
@@ -378,7 +378,7 @@ async fn a_hanging_server_times_out_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_hangs_up_while_connecting_harms_no_other() {
+async fn a_caller_that_disconnects_harms_no_other() {
     let server = RedisServer::start();
     let store = store_at(&server.url()).await;
     server.pause();
@@ -425,7 +425,7 @@ async fn a_thousand_callers_share_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_lead_to_the_master_and_its_successor() {
+async fn sentinels_name_the_master_and_its_successor() {
     let mut master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -435,7 +435,7 @@ async fn sentinels_lead_to_the_master_and_its_successor() {
         &replica.port().to_string(),
     );
 
-    // The first of the sentinels does not exist and must not matter.
+    // The first of the sentinels does not exist and is skipped.
     let url = format!(
         "redis-sentinel://127.0.0.1:1,127.0.0.1:{}/mymaster",
         sentinel.port()
@@ -488,7 +488,7 @@ async fn failover_works_while_master_and_a_sentinel_hang() {
     ))
     .await;
     works(&*store).await;
-    // A sentinel alone may not elect itself when it knows of another, so the promotion is done by
+    // A sentinel alone cannot elect itself if it knows another one, so the promotion is done by
     // hand.
     master.pause();
     fault(&*store).await;
@@ -542,7 +542,7 @@ async fn sentinels_and_clusters_take_the_password_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demoted_master_is_left_for_the_new_one() {
+async fn a_demoted_master_is_abandoned_for_the_new_one() {
     let master = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     replica.await_answer(&["INFO", "replication"], "master_link_status:up");
@@ -650,7 +650,7 @@ async fn moved_slots_of_a_cluster_are_followed() {
     for key in &keys {
         assert_eq!(read(&*store, key).await.as_deref(), Some(key.as_str()));
     }
-    // Someone who names one node of it as a lone server is told so.
+    // If one of its nodes is configured as a single server, the error says so.
     let elsewhere = keys.iter().find(|key| cluster.owner(key) != 0).unwrap();
     let lone = store_at(&cluster.nodes[0].url())
         .await
@@ -721,7 +721,7 @@ async fn one_node_fails(fail: fn(&mut RedisServer), recover: fn(&mut RedisServer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_cluster_node_is_left_for_its_replica() {
+async fn a_hanging_cluster_node_is_abandoned_for_its_replica() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     works(&*store).await;

@@ -1,4 +1,4 @@
-//! Renewal ahead of the expiry: when it starts, what is handed out meanwhile, and when it stops.
+//! Renewal before expiry: when it starts, what is returned meanwhile, and when it stops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use wechat::account::{Account, AppId, Keep, TokenApi};
 use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, TestApp, signed_v2};
-use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::keepers::{World, account, client, dead_address, eventually};
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
@@ -26,7 +26,7 @@ fn now() -> u64 {
     Clock::system().wall().seconds().0
 }
 
-/// `cache` with a token for each of `apps` that ends at `end`.
+/// `cache` with a token for each of `apps` that expires at `end`.
 fn memo(apps: &[String], end: u64) -> Value {
     let entries = apps.iter().map(|app| {
         (
@@ -257,7 +257,7 @@ async fn clock_set_back(store: impl Fn(Clock) -> Arc<dyn Store>, asked_in_vain: 
         "the old token has ended, whatever the calendar says"
     );
     assert!(world.sandbox.accepts(&after));
-    // And the new one lives no longer than WeChat said.
+    // And the new one is not valid longer than WeChat said.
     world.clock.advance(Duration::from_secs(7199));
     world.clock.set_wall(start);
     assert_eq!(instance.token().await.expect("a token"), after);

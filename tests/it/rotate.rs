@@ -1,4 +1,5 @@
-//! "WeChat refused this value": renewal by comparison, one for all callers, within the limits.
+//! Reports that WeChat refused a value: one renewal for all callers, only of the current value,
+//! within the limits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use wechat::account::{Account, Keep, TokenApi};
 use wechat::credential::CredentialKind;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{Instance, World, account};
+use crate::support::keepers::{Instance, World, account};
 
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
@@ -95,7 +96,7 @@ async fn rotating_a_missing_value_fetches_it() {
 async fn a_cold_process_forces_a_refused_stable_value() {
     let (world, before) = still(TokenApi::Stable).await;
     let refused = before.token().await.expect("a token");
-    // A process without memory: WeChat's plain answer would be the refused value itself.
+    // A process that has just started: WeChat's answer without force would be the refused value.
     let after = world.instance(store(&world), TokenApi::Stable);
     let next = after.rotate(&refused).await.expect("a token");
     assert_ne!(next, refused);
@@ -147,7 +148,7 @@ async fn the_daily_quota_is_enforced_and_comes_back() {
         let mut current = instance.token().await.expect("a token");
         for turn in 0..budget + 3 {
             world.clock.advance(Duration::from_secs(31));
-            // Whoever else would look after the value has the time to.
+            // Time for any other task that might check the value.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let next = instance.rotate(&current).await.expect("a token");
             assert_eq!(
@@ -157,8 +158,8 @@ async fn the_daily_quota_is_enforced_and_comes_back() {
             );
             current = next;
         }
-        // On stable what is current may always be asked for without force, but once: the answer is
-        // as good for the next 30 s.
+        // On stable the current value may always be fetched without force, but only once: the
+        // answer is used for the next 30 s.
         let asked = if token_api == TokenApi::Stable { 3 } else { 0 };
         assert_eq!(
             world.token_calls(),
@@ -290,11 +291,11 @@ async fn a_failed_rotation_does_not_start_the_thirty_seconds() {
                 .times(1),
         );
         instance.rotate(&first).await.expect_err("WeChat is busy");
-        // The pause after a failure ends sooner than the thirty seconds.
+        // The back-off after a failure is shorter than the thirty seconds.
         world.clock.advance(Duration::from_secs(2));
         let second = instance.rotate(&first).await.expect("a token");
         assert_ne!(second, first, "{token_api:?}: nothing had been renewed");
-        // This one counts, and from now on.
+        // This one counts, from now on.
         world.clock.advance(Duration::from_secs(29));
         assert_eq!(
             instance.rotate(&second).await.expect("a token"),

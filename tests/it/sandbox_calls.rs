@@ -1,5 +1,5 @@
-//! The sandbox's everyday calls: media, mini-programs, menus, codes, WeCom's messages; and the
-//! record of what arrived.
+//! The sandbox's common calls: media, mini-programs, menus, codes, WeCom's messages; and the record
+//! of requests.
 
 use sandbox::{Fault, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -268,7 +268,7 @@ async fn mini_programs_menus_codes_and_wecom_are_answered() {
             .await["errcode"],
         0
     );
-    // A good token is called bad where it is of the wrong kind, as WeChat does.
+    // A valid token of the wrong kind is refused as invalid, as WeChat does.
     assert_eq!(
         bench.post("/cgi-bin/account/fastregister", json!({})).await["errcode"],
         40001

@@ -1,5 +1,5 @@
 //! The sandbox pushes to a message server, in process and by `jsdkd sandbox --push`: what arrives
-//! there, and what each answer is worth.
+//! there, and how each answer is checked.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse, Route};
 use clock::UnixSeconds;
-use sandbox::{Push, PushError, PushMode, Pushed, Trouble, UNAVAILABLE, push};
+use sandbox::{MessageBuilder, Push, PushError, PushMode, ReplyFault, UNAVAILABLE, push};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,8 +18,8 @@ use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Body, Envelope, Form, Message, MessageError, Reply, sealed_reply_as};
 use wechat::signature;
 
+use crate::support::fake_server;
 use crate::support::process::{Ended, folder, run};
-use crate::support::standin;
 
 const APP: &str = "wx5823bf96d3bd56c7";
 const TOKEN: &str = "marker-push-token";
@@ -34,7 +34,7 @@ fn app() -> AppId {
     AppId::parse(APP).unwrap()
 }
 
-/// A message server that believes nothing unsigned and answers in the way that the path names.
+/// A message server that verifies signatures and answers as the path says.
 fn message_server() -> Route {
     web::to(answer)
 }
@@ -105,7 +105,7 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
 }
 
 /// A push of `message` to `path` there.
-fn to(server: SocketAddr, path: &str, mode: PushMode, message: Pushed) -> Push {
+fn to(server: SocketAddr, path: &str, mode: PushMode, message: MessageBuilder) -> Push {
     let url = format!("http://{server}{path}").parse().unwrap();
     let plain = Push::new(url, TOKEN.into(), app(), message);
     Push {
@@ -118,14 +118,14 @@ fn to(server: SocketAddr, path: &str, mode: PushMode, message: Pushed) -> Push {
 const MODES: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
 
 #[tokio::test]
-async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear() {
-    let (server, _guard) = standin::serve(message_server);
+async fn a_message_is_answered_in_every_mode() {
+    let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
         let answer = push(&to(
             server,
             "/echo?of=theirs",
             mode,
-            Pushed::text("你好 ]]> & <b>"),
+            MessageBuilder::text("你好 ]]> & <b>"),
         ))
         .await
         .unwrap();
@@ -142,7 +142,7 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
         let reply = answer.reply.expect("a reply");
         assert_eq!(reply.text("Content"), Some("You said 你好 ]]> & <b>"));
         for path in ["/success", "/nothing"] {
-            let answer = push(&to(server, path, mode, Pushed::event("subscribe")))
+            let answer = push(&to(server, path, mode, MessageBuilder::event("subscribe")))
                 .await
                 .unwrap();
             assert!(
@@ -154,10 +154,10 @@ async fn a_message_arrives_in_every_mode_and_the_reply_comes_back_in_the_clear()
 }
 
 #[tokio::test]
-async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
-    let (server, _guard) = standin::serve(message_server);
+async fn a_json_message_is_answered_in_every_mode() {
+    let (server, _guard) = fake_server::serve(message_server);
     for mode in MODES {
-        let mut hello = to(server, "/echo", mode, Pushed::text("你好 \" & <b>"));
+        let mut hello = to(server, "/echo", mode, MessageBuilder::text("你好 \" & <b>"));
         hello.form = Form::Json;
         assert!(
             hello.clear().starts_with(r#"{"ToUserName":"gh_"#),
@@ -180,7 +180,7 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
         );
     }
     let raw = r#"{"ToUserName":"gh_1","FromUserName":"oRaw","CreateTime":1,"MsgType":"text","Content":"raw"}"#;
-    let mut raw = to(server, "/echo", PushMode::Safe, Pushed::json(raw));
+    let mut raw = to(server, "/echo", PushMode::Safe, MessageBuilder::json(raw));
     raw.openid = "oRaw".to_owned();
     assert_eq!(
         push(&raw)
@@ -194,13 +194,13 @@ async fn a_message_in_json_arrives_in_every_mode_and_is_answered_in_json() {
 }
 
 #[tokio::test]
-async fn who_when_and_which_can_be_chosen() {
-    let (server, _guard) = standin::serve(message_server);
+async fn sender_time_and_id_can_be_chosen() {
+    let (server, _guard) = fake_server::serve(message_server);
     let mut chosen = to(
         server,
         "/echo",
         PushMode::Safe,
-        Pushed::event("SCAN").key("7").field("Ticket", "T"),
+        MessageBuilder::event("SCAN").key("7").field("Ticket", "T"),
     );
     (chosen.openid, chosen.to, chosen.created) = (
         "oSomebody".to_owned(),
@@ -222,28 +222,24 @@ async fn who_when_and_which_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() {
-    let (server, _guard) = standin::serve(message_server);
+async fn an_invalid_answer_has_a_fault() {
+    let (server, _guard) = fake_server::serve(message_server);
     use PushMode::{Plain, Safe};
-    for (path, mode, trouble) in [
-        ("/clear", Safe, Trouble::Clear),
-        ("/wrong-token", Safe, Trouble::Signature),
-        ("/wrong-token", Plain, Trouble::Sealed),
-        ("/wrong-app", Safe, Trouble::Undecipherable),
-        ("/html", Plain, Trouble::Shape(MessageError::NotAMessage)),
-        ("/json", Plain, Trouble::Shape(MessageError::Malformed)),
-        ("/error", Plain, Trouble::Status(502)),
-        ("/moved", Plain, Trouble::Status(302)),
-        ("/long", Plain, Trouble::TooLong),
+    for (path, mode, fault) in [
+        ("/clear", Safe, ReplyFault::Clear),
+        ("/wrong-token", Safe, ReplyFault::Signature),
+        ("/wrong-token", Plain, ReplyFault::Sealed),
+        ("/wrong-app", Safe, ReplyFault::Undecipherable),
+        ("/html", Plain, ReplyFault::Shape(MessageError::NotAMessage)),
+        ("/json", Plain, ReplyFault::Shape(MessageError::Malformed)),
+        ("/error", Plain, ReplyFault::Status(502)),
+        ("/moved", Plain, ReplyFault::Status(302)),
+        ("/long", Plain, ReplyFault::TooLong),
     ] {
-        let answer = push(&to(server, path, mode, Pushed::text("a")).repeated())
+        let answer = push(&to(server, path, mode, MessageBuilder::text("a")).repeated())
             .await
             .unwrap();
-        assert_eq!(
-            answer.trouble.as_ref(),
-            Some(&trouble),
-            "{path}: {answer:?}"
-        );
+        assert_eq!(answer.fault.as_ref(), Some(&fault), "{path}: {answer:?}");
         assert_eq!(
             (
                 answer.user_sees(),
@@ -257,15 +253,15 @@ async fn an_answer_that_wechat_would_not_take_is_told_with_what_the_user_sees() 
             "{path}: it is an answer, so nothing is repeated"
         );
     }
-    let mut forged = to(server, "/echo", Plain, Pushed::text("a"));
+    let mut forged = to(server, "/echo", Plain, MessageBuilder::text("a"));
     forged.token = "another-token".into();
     assert_eq!(
-        push(&forged).await.unwrap().trouble,
-        Some(Trouble::Status(403))
+        push(&forged).await.unwrap().fault,
+        Some(ReplyFault::Status(403))
     );
 }
 
-/// Takes one delivery to its end; its first line and body.
+/// Receives one delivery; returns its first line and body.
 async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut received = Vec::new();
@@ -282,13 +278,13 @@ async fn delivery(listener: &TcpListener) -> (TcpStream, String, String) {
 }
 
 #[tokio::test]
-async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
+async fn an_unanswered_push_is_delivered_three_times() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let repeated = to(
         listener.local_addr().unwrap(),
         "/",
         PushMode::Plain,
-        Pushed::text("a"),
+        MessageBuilder::text("a"),
     )
     .repeated();
     let server = async {
@@ -334,8 +330,8 @@ async fn what_nobody_answers_is_delivered_three_times_with_other_nonces() {
 
 #[tokio::test]
 async fn no_answer_is_an_error_that_names_no_address() {
-    let (server, _guard) = standin::serve(message_server);
-    let mut late = to(server, "/late", PushMode::Plain, Pushed::text("a"));
+    let (server, _guard) = fake_server::serve(message_server);
+    let mut late = to(server, "/late", PushMode::Plain, MessageBuilder::text("a"));
     late.deadline = Duration::from_millis(100);
     let error = push(&late).await.expect_err("no answer");
     assert_eq!(
@@ -354,7 +350,7 @@ async fn no_answer_is_an_error_that_names_no_address() {
         free.local_addr().unwrap(),
         "/",
         PushMode::Plain,
-        Pushed::text("a"),
+        MessageBuilder::text("a"),
     );
     drop(free);
     let error = push(&nowhere)
@@ -375,7 +371,7 @@ async fn pushed(to: &str, kind: &str, rest: &[&str]) -> Ended {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_prints_what_was_sent_and_the_answer() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let echo = format!("http://{server}/echo");
     let key = ["--aes-key", KEY];
     for (kind, rest, sent, said) in [
@@ -469,7 +465,7 @@ async fn the_command_prints_what_was_sent_and_the_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_sends_a_file_as_it_is() {
-    let (server, _guard) = standin::serve(message_server);
+    let (server, _guard) = fake_server::serve(message_server);
     let (folder, to) = (folder(), format!("http://{server}/echo"));
     let raw = "<xml><ToUserName>gh_1</ToUserName><FromUserName>oRaw</FromUserName><CreateTime>1</CreateTime>\
                <MsgType>text</MsgType><Content>raw</Content></xml>";
@@ -489,8 +485,8 @@ async fn the_command_sends_a_file_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none() {
-    let (server, _guard) = standin::serve(message_server);
+async fn the_command_exits_1_on_an_invalid_or_missing_answer() {
+    let (server, _guard) = fake_server::serve(message_server);
     for (path, part) in [
         ("/html", "neither `success`, nor empty"),
         ("/error", "HTTP status 502"),
@@ -520,7 +516,7 @@ async fn the_command_exits_1_when_wechat_would_not_take_the_answer_or_gets_none(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_says_what_it_needs() {
+async fn the_command_names_missing_arguments() {
     let folder = folder();
     let to = ["--to", "http://127.0.0.1:1/"];
     for (rest, code, part) in [

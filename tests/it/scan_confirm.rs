@@ -1,5 +1,5 @@
-//! `login: { confirm: true }`: the person who scanned is asked whether they mean it, on a page that
-//! names the site. And what strangers can make us hold.
+//! `login: { confirm: true }`: the person who scanned has to confirm on a page that names the site.
+//! Also the limits of scans.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -27,7 +27,7 @@ pub(crate) fn field(page: &Response, name: &str) -> String {
         .to_owned()
 }
 
-/// Sends the page's form as a browser does: without a referrer its origin is `null`.
+/// Submits the page's form as a browser does: without a referrer its origin is `null`.
 pub(crate) async fn say(app: &TestApp, picture: &str, token: &str, answer: &str) -> Response {
     let request = app
         .request(Method::POST, "/wechat/weblogin")
@@ -115,7 +115,7 @@ async fn only_the_confirmation_page_can_answer() {
 }
 
 #[tokio::test]
-async fn the_confirmation_names_the_site_that_began_the_login() {
+async fn the_confirmation_names_the_requesting_site() {
     let app = asking().await;
     let login = begin_from(&app, Some("https://shop.example.com")).await;
     let page = scan(&app, &login, "Alice", Answer::Agree).await;
@@ -136,7 +136,7 @@ async fn the_confirmation_names_the_site_that_began_the_login() {
 }
 
 #[tokio::test]
-async fn a_login_asks_by_who_began_it_unless_the_settings_say() {
+async fn the_confirmation_depends_on_the_requester_by_default() {
     let page = Some("https://shop.example.com");
     for (confirm, by_page, by_back_end) in [
         (json!(null), true, false),
@@ -198,7 +198,7 @@ async fn a_second_phone_is_refused_while_the_first_is_asked() {
 }
 
 #[tokio::test]
-async fn one_public_address_begins_six_hundred_logins_a_minute() {
+async fn one_public_address_may_begin_600_scans_a_minute() {
     let app = TestApp::start().await;
     let from = async |address: &str| {
         app.send(

@@ -1,5 +1,4 @@
-//! Login by scanning: what the desktop is told, what the phone sees, and that one person has one
-//! login.
+//! Login by scanning: what the desktop gets, what the phone sees, and that one person logs in.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +13,23 @@ use crate::support::app::{APP, Response, TestApp};
 use crate::support::redis::RedisServer;
 use crate::support::visitor::{Browser, parameter};
 
-/// What `POST /login` answered.
+/// The answer to `POST /login`.
 pub(crate) struct Login {
     pub(crate) uuid: String,
-    /// What the QR code calls it.
+    /// The public id in the QR code.
     pub(crate) picture: String,
     /// The path of `query_url`.
     pub(crate) query: String,
-    /// The address that the QR code leads to.
+    /// The URL in the QR code.
     pub(crate) at_wechat: String,
 }
 
-/// Begins a login and checks the shape of the answer.
+/// Starts a login and checks the form of the answer.
 pub(crate) async fn begin(app: &TestApp) -> Login {
     begin_from(app, None).await
 }
 
-/// The same by a page of `origin`, else by a back end.
+/// The same by a page of `origin`, or by a back end.
 pub(crate) async fn begin_from(app: &TestApp, origin: Option<&str>) -> Login {
     let request = app.request(Method::POST, "/login");
     let begun = app
@@ -87,8 +86,7 @@ pub(crate) async fn begin_from(app: &TestApp, origin: Option<&str>) -> Login {
     }
 }
 
-/// The text that a QR code's address shows: the path decoded once by HTTP, and once more for
-/// `unescape=true`.
+/// The text in a QR code's URL: the path decoded once by HTTP, and once more for `unescape=true`.
 pub(crate) fn behind_qrcode(address: &str) -> String {
     let url: Url = address.parse().unwrap();
     assert_eq!(url.query(), Some("unescape=true"));
@@ -105,7 +103,7 @@ pub(crate) fn behind_qrcode(address: &str) -> String {
     ))
 }
 
-/// A phone scans and its person answers WeChat; the page that the phone ends at.
+/// A phone scans and its person answers WeChat; returns the page that the phone ends at.
 pub(crate) async fn scan(app: &TestApp, login: &Login, visitor: &str, answer: Answer) -> Response {
     let callback = app
         .sandbox
@@ -214,7 +212,7 @@ async fn unknown_and_waiting_logins_have_different_codes() {
 }
 
 #[tokio::test]
-async fn a_login_can_be_for_any_app_and_is_for_the_first_unless_said() {
+async fn a_login_is_for_the_first_app_by_default() {
     let app = TestApp::build(
         json!({ "apps": [{ "key": APP, "secret": "s" }, { "key": "wxsecond", "secret": "s2" }] }),
     );
@@ -245,7 +243,7 @@ async fn a_login_can_be_for_any_app_and_is_for_the_first_unless_said() {
 }
 
 #[tokio::test]
-async fn addresses_are_those_by_which_browsers_reach_us() {
+async fn urls_use_the_public_address() {
     let app = TestApp::start().await;
     let request = app
         .request(Method::POST, "/login")
@@ -287,7 +285,7 @@ async fn addresses_are_those_by_which_browsers_reach_us() {
 }
 
 #[tokio::test]
-async fn a_second_person_is_refused_and_the_first_is_welcome_again() {
+async fn a_second_person_is_refused() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     is_page(
@@ -310,7 +308,7 @@ async fn a_second_person_is_refused_and_the_first_is_welcome_again() {
 }
 
 #[tokio::test]
-async fn of_many_who_scan_at_once_one_is_logged_in() {
+async fn of_many_simultaneous_scans_one_logs_in() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     let names: Vec<String> = (0..20).map(|number| format!("visitor {number}")).collect();
@@ -330,7 +328,7 @@ async fn of_many_who_scan_at_once_one_is_logged_in() {
 }
 
 #[tokio::test]
-async fn a_phone_that_asks_twice_is_answered_twice_and_wechat_asked_once() {
+async fn a_repeated_scan_calls_wechat_once() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     app.sandbox
@@ -447,7 +445,7 @@ async fn a_held_poll_is_answered_by_the_scan() {
 }
 
 #[tokio::test]
-async fn a_held_poll_ends_with_its_time() {
+async fn a_held_poll_times_out() {
     let app = TestApp::start().await;
     let login = begin(&app).await;
     let begun = Instant::now();
@@ -490,7 +488,7 @@ async fn a_stopping_server_ends_its_polls() {
     let login = begin(&app).await;
     let request = app.request(Method::GET, &format!("{}?wait=25s", login.query));
     let poll = tokio::spawn(async move { Response::of(request.send().await.unwrap()).await });
-    // The poll has arrived as soon as requests of later connections are answered, at each worker.
+    // The poll has arrived as soon as requests of later connections are answered, on each worker.
     for _ in 0..20 {
         let ping = app
             .request(Method::GET, "/ping")

@@ -1,12 +1,12 @@
-//! A scan at one instance is known to a poll at another as soon as Redis tells of it, sooner than
-//! the poll looks by itself; and ten thousand polls that wait cost no more for it.
+//! A poll learns of a scan at another instance by a notice from Redis, sooner than by polling the
+//! store. The notices add no cost for ten thousand waiting polls.
 
 use std::time::{Duration, Instant};
 
 use clock::Clock;
 use credentials::store::{StoreConfig, open, redis};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use jsdkd::login::{Beginner, Logins, Polled};
+use jsdkd::login::{Logins, Polled, Requester};
 use reqwest::Method;
 use sandbox::Answer;
 use serde_json::json;
@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use crate::scan_login::{begin, scan};
 use crate::store_contract::record;
 use crate::support::app::{APP, Response, TestApp};
-use crate::support::keeping::{client, eventually};
+use crate::support::keepers::{client, eventually};
 use crate::support::redis::RedisServer;
 
-/// A poll looks by itself twice a second, so of nine not all but one are so quick by chance.
+/// A poll reads twice a second, so that nine polls cannot all be this quick by chance.
 const TOLD: Duration = Duration::from_millis(150);
 const TURNS: usize = 9;
 
-/// How often anything has been read.
+/// The number of reads.
 fn reads(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "commandstats"]);
     let calls = stats
@@ -40,7 +40,7 @@ async fn all_listen(server: &RedisServer, instances: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself() {
+async fn a_scan_elsewhere_notifies_the_poll() {
     let redis = RedisServer::start();
     let first = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
     let same_wechat = json!({ "api": [first.sandbox.url()], "open": first.sandbox.url() });
@@ -58,7 +58,7 @@ async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself(
                 Instant::now(),
             )
         });
-        // It looks once, takes its place, and looks again.
+        // It reads once, registers, and reads again.
         eventually("the poll waits", async || reads(&redis) >= before + 2).await;
         assert_eq!(
             scan(&first, &login, &format!("visitor {turn}"), Answer::Agree)
@@ -84,7 +84,7 @@ async fn a_poll_is_told_of_a_scan_at_another_instance_before_it_looks_by_itself(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
+async fn ten_thousand_polls_have_a_bounded_cost() {
     const POLLS: usize = 10_000;
     let redis = RedisServer::start();
     let app = TestApp::with(json!({ "cache": { "redis": redis.url() } })).await;
@@ -108,8 +108,8 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
     let login = begin(&app).await;
     let mut ids = vec![login.uuid.clone()];
     for _ in 1..100 {
-        let beginner = Beginner::BackEnd("shop.example.com".to_owned());
-        ids.push(logins.open_scan(APP, beginner, None).await.unwrap().uuid);
+        let requester = Requester::BackEnd("shop.example.com".to_owned());
+        ids.push(logins.open_scan(APP, requester, None).await.unwrap().uuid);
     }
     let before = reads(&redis);
     let polls: FuturesUnordered<_> = (0..POLLS)
@@ -150,7 +150,7 @@ async fn ten_thousand_polls_wait_at_a_bounded_cost_whatever_else_is_told() {
         "MEASURED a scan at another instance among {POLLS} polls: {done} told within {:?}",
         scanned.elapsed()
     );
-    // Ten thousand look again every 5.5 s; for what is told nobody looks but those whom it is for.
+    // Ten thousand polls read again every 5.5 s; a notice wakes only its own polls.
     let (read, rounds) = (
         reads(&redis) - before,
         begun.elapsed().as_secs_f64() / 5.5 + 1.0,

@@ -1,4 +1,4 @@
-//! Which pages may begin a login by scan, and that the picture of a login does not open it.
+//! Which pages may start a login by scan, and that the public id gives no access to the login.
 
 use reqwest::Method;
 use sandbox::Answer;
@@ -26,7 +26,7 @@ async fn from(app: &TestApp, origin: &str) -> Response {
     post(app, &[("origin", origin)]).await
 }
 
-/// Every `cors` that opens our pages' addresses to anybody.
+/// Every `cors` that opens our routes to everybody.
 fn open_to_all() -> [Value; 4] {
     [
         json!([]),
@@ -59,7 +59,7 @@ async fn without_cors_no_foreign_page_begins_a_login() {
         ] {
             let refused = post(&app, headers).await;
             let told = refused.problem(403, "origin_not_allowed");
-            // `.*` does not let in what is no origin at all, whatever it asks for.
+            // `.*` does not allow invalid origins.
             let detail = told["detail"].as_str().unwrap();
             assert!(
                 detail.contains("login.sites") || detail.contains("add its host to cors"),
@@ -70,7 +70,7 @@ async fn without_cors_no_foreign_page_begins_a_login() {
 }
 
 #[tokio::test]
-async fn pages_of_ours_of_this_network_and_of_named_origins_begin_one() {
+async fn own_private_and_listed_pages_begin_logins() {
     let app =
         TestApp::with(json!({ "cors": ["shop\\.example\\.com", "*"], "login": { "sites": ["https://Club.example.com:443/"] } }))
             .await;
@@ -105,7 +105,7 @@ async fn pages_of_ours_of_this_network_and_of_named_origins_begin_one() {
 }
 
 #[tokio::test]
-async fn our_own_origin_is_the_public_one() {
+async fn our_own_origin_is_the_public_address() {
     let app =
         TestApp::with(json!({ "server": { "publicUrl": "https://wx.example.com/wx" }, "cors": ["shop\\.example\\.com"] })).await;
     assert_eq!(from(&app, "https://wx.example.com").await.status, 201);
@@ -116,7 +116,7 @@ async fn our_own_origin_is_the_public_one() {
     ] {
         from(&app, origin).await.problem(403, "origin_not_allowed");
     }
-    // A name that leads to us, such as one that was rebound, is not ours for that.
+    // A host name that resolves to us, as after DNS rebinding, is not our own origin.
     post(&app, &[("origin", "http://evil.org"), ("host", "evil.org")])
         .await
         .problem(403, "origin_not_allowed");
@@ -140,7 +140,7 @@ async fn our_own_origin_is_the_public_one() {
 }
 
 #[tokio::test]
-async fn a_listed_site_needs_no_cors_for_its_logins_alone() {
+async fn a_listed_site_needs_no_cors_for_logins() {
     let app =
         TestApp::with(json!({ "cors": ["other\\.example\\.com"], "login": { "sites": [SHOP] } }))
             .await;
@@ -211,7 +211,7 @@ async fn a_reload_changes_who_may_begin_and_who_is_asked() {
     from(&app, SHOP).await.problem(403, "origin_not_allowed");
 }
 
-/// Whoever has only the picture can scan it and nothing else; at both of two instances.
+/// With only the public id one can scan and nothing else, at both of two instances.
 async fn the_picture_opens_nothing(first: &TestApp, second: &TestApp) {
     let login = begin(first).await;
     for app in [first, second] {
@@ -258,7 +258,7 @@ async fn two_instances(cache: Value) {
 }
 
 #[tokio::test]
-async fn the_picture_opens_nothing_in_memory_and_in_a_file() {
+async fn the_public_id_opens_nothing_in_memory_and_in_a_file() {
     let folder = TempDir::new().unwrap();
     for cache in [
         json!({ "memo": {} }),
@@ -270,7 +270,7 @@ async fn the_picture_opens_nothing_in_memory_and_in_a_file() {
 }
 
 #[tokio::test]
-async fn the_picture_opens_nothing_across_instances_on_redis() {
+async fn the_public_id_opens_nothing_across_instances_on_redis() {
     let redis = RedisServer::start();
     two_instances(json!({ "redis": redis.url() })).await;
     let keys = redis.cli(&["KEYS", "login.scan.*"]);
@@ -278,7 +278,7 @@ async fn the_picture_opens_nothing_across_instances_on_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_picture_opens_nothing_across_instances_on_sql() {
+async fn the_public_id_opens_nothing_across_instances_on_sql() {
     let (_folder, file) = sqlite();
     let databases = [databases::mariadb(), databases::postgres()];
     for url in databases

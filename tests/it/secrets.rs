@@ -1,5 +1,5 @@
-//! Marker secrets are planted, every failure is driven, and nothing that leaves the process may
-//! contain one of them, but for the one answer that is meant to carry a credential.
+//! Plants marker secrets, causes every failure, and asserts that no output contains a marker,
+//! except for the one answer that is a credential.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,14 +17,14 @@ use wechat::account::TokenApi;
 
 use crate::support::app::{APP, REALM, Response, TestApp, config_of, now_ms, signed_v1, signed_v2};
 use crate::support::backend::Backend;
-use crate::support::keeping::{World, account, client, dead_address, eventually};
+use crate::support::deliveries;
+use crate::support::keepers::{World, account, client, dead_address, eventually};
 use crate::support::process;
-use crate::support::pushing;
 use crate::support::service::Service;
 use crate::support::visitor::{Browser, parameter, returned, signed};
 use crate::{hub, scan_login};
 
-/// Markers of this file's own, so that other tests' values are not mistaken for them.
+/// Markers of this file only, so that other tests' values are not mistaken for them.
 const APP_MARKER: &str = "marker-app-secret-77f1";
 const REALM_MARKER: &str = crate::support::app::REALM_SECRET;
 const PUSH_MARKER: &str = "marker-push-token-77f2";
@@ -77,7 +77,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// What must not be seen in `text`; `values` are credentials that WeChat granted meanwhile.
+/// Asserts that `text` contains no secret; `values` are credentials that WeChat granted meanwhile.
 #[track_caller]
 fn assert_silent(place: &str, text: &str, values: &[String]) {
     let markers = [
@@ -99,7 +99,7 @@ fn assert_silent(place: &str, text: &str, values: &[String]) {
     }
 }
 
-/// An answer without a credential: neither its head nor its body tells anything.
+/// Asserts that an answer without a credential has no secret in its head or body.
 #[track_caller]
 fn assert_answer_silent(place: &str, answer: &Response, values: &[String]) {
     assert_silent(
@@ -130,7 +130,7 @@ async fn start(over: Value) -> TestApp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_failure_of_wechats_shows_a_secret() {
+async fn no_wechat_error_shows_a_secret() {
     let echo = |secret: &str| {
         Fault::errcode(
             40125,
@@ -184,7 +184,7 @@ async fn no_failure_of_wechats_shows_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
+async fn a_token_in_a_tickets_refusal_is_removed() {
     let end = Clock::system().wall().seconds().0 + 3600;
     let memo =
         json!({ "memo": { format!("{APP}.token"): { "value": TOKEN_MARKER, "__expires": end } } });
@@ -205,7 +205,7 @@ async fn an_echo_of_the_token_in_a_tickets_refusal_is_cut_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_answer_to_a_query_carries_a_credential() {
+async fn only_query_answers_have_a_credential() {
     let app = start(json!({})).await;
     let (token, ticket) = (app.value("token").await, app.value("ticket").await);
     let card = app.value("card_ticket").await;
@@ -241,7 +241,7 @@ async fn only_the_answer_to_a_query_carries_a_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refused_query_shows_what_would_have_opened_it() {
+async fn no_refused_query_shows_a_valid_signature() {
     let app = start(json!({})).await;
     let token = app.value("token").await;
     let spoiled = signed_v2("GET", APP, &[("rotate", REFUSED_MARKER)]).replace("n-1", "n-2");
@@ -270,7 +270,7 @@ async fn no_refused_query_shows_what_would_have_opened_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_hub_shows_neither_its_keys_nor_what_was_signed_with_them() {
+async fn the_hub_shows_no_keys_and_no_tokens() {
     let key = "marker-hub-key-of-at-least-32-bytes-77f9";
     let app = start(json!({ "hub": { "keys": { "k1": key } } })).await;
     let token = hub::made(
@@ -432,12 +432,12 @@ async fn checking_the_settings_of_the_gateway_shows_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_failure_of_the_stores_shows_a_secret() {
+async fn no_store_error_shows_a_secret() {
     let directory = tempfile::tempdir().expect("a folder");
     let folder = directory.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("cache.json");
-    // A torn file full of secrets is moved aside and reported.
+    // A damaged file full of secrets is moved aside and reported.
     std::fs::write(
         &path,
         format!("{{\"{APP}.token\":{{\"value\":\"{TOKEN_MARKER}\",\"__exp: {TICKET_MARKER}"),
@@ -517,7 +517,7 @@ async fn no_debug_output_shows_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
+async fn grants_and_failures_are_logged_by_account_and_kind() {
     let app = start(json!({})).await;
     app.sandbox
         .fault(Fault::errcode(-1, "system error").times(1));
@@ -544,7 +544,7 @@ async fn a_grant_and_a_failure_are_logged_by_account_and_kind_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_login_shows_what_it_carries() {
+async fn no_login_shows_its_values() {
     let oauth = json!({ "redirects": ["https://shop.example.com/"] });
     let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": PUSH_MARKER, "oauth": oauth }]);
     let app = start(json!({ "apps": apps })).await;
@@ -614,7 +614,7 @@ async fn no_login_shows_what_it_carries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
+async fn no_source_shows_its_secrets() {
     let secrets = [
         "marker-url-key-77f9",
         "marker-args-secret-77fa",
@@ -666,13 +666,13 @@ async fn no_source_shows_what_it_is_asked_with_or_what_it_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
+async fn no_created_app_shows_its_secrets() {
     let silent = [
         "marker-new-secret-77fe",
         "marker-new-token-77ff",
         "marker-code-7700",
         "marker-user-7701",
-        pushing::AES_KEY,
+        deliveries::AES_KEY,
     ];
     let [secret, token, code, user, aes_key] = silent;
     let silent = silent.map(str::to_owned);
@@ -731,7 +731,7 @@ async fn no_app_that_is_made_shows_its_secrets_and_no_code_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_message_shows_its_keys_or_what_a_follower_said() {
+async fn no_message_shows_its_keys_or_text() {
     let said = "marker-words-of-a-follower-77f6";
     let backend = Backend::answering("<html>broken</html>");
     let forward = format!(
@@ -741,30 +741,30 @@ async fn no_message_shows_its_keys_or_what_a_follower_said() {
             .replace("http://", "http://user:marker-backend-password-77f8@")
     );
     let rules = json!([{ "on": "text", "forward": forward, "late": "push" }, { "on": "event", "reply": { "text": "{absent}" } }]);
-    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": pushing::TOKEN, "aesKey": pushing::AES_KEY, "mode": "plain", "messages": rules }]);
+    let apps = json!([{ "key": APP, "secret": APP_MARKER, "token": deliveries::TOKEN, "aesKey": deliveries::AES_KEY, "mode": "plain", "messages": rules }]);
     let app = start(json!({ "apps": apps })).await;
     let silent = [
         said,
-        pushing::TOKEN,
-        pushing::AES_KEY,
+        deliveries::TOKEN,
+        deliveries::AES_KEY,
         "marker-backend-key-77f7",
         "marker-backend-password-77f8",
     ]
     .map(str::to_owned);
     for status in [200, 302, 500] {
         backend.order(|orders| orders.status = status);
-        let answer = pushing::push(&app, &pushing::text(said, status.into())).await;
+        let answer = deliveries::push(&app, &deliveries::text(said, status.into())).await;
         assert_eq!(answer.body, "success");
     }
-    let dead = pushing::push(&app, &pushing::event("CLICK", said)).await;
+    let dead = deliveries::push(&app, &deliveries::event("CLICK", said)).await;
     assert_answer_silent("an empty reply", &dead, &silent);
-    let (query, body) = pushing::sealed(said, APP, "n-1");
+    let (query, body) = deliveries::sealed(said, APP, "n-1");
     assert_answer_silent(
         "a refusal",
-        &pushing::deliver(&app, "/wechat", &query, &body).await,
+        &deliveries::deliver(&app, "/wechat", &query, &body).await,
         &silent,
     );
-    assert_answer_silent("a refusal", &pushing::push(&app, said).await, &silent);
+    assert_answer_silent("a refusal", &deliveries::push(&app, said).await, &silent);
     app.stop().await;
     assert_silent("the log", &logs().text(), &silent);
 }

@@ -1,5 +1,4 @@
-//! Where a fault of the settings is reported: its line and column, or its variable, whatever stands
-//! around it.
+//! The position of a fault in the settings: line and column, or the variable.
 
 use jsdkd::settings::{Source, load};
 
@@ -19,7 +18,7 @@ fn faults_with(text: &str, variables: &[(&str, &str)]) -> String {
         .to_string()
 }
 
-/// The place and path of the one fault of `text`.
+/// The place and path of the only fault of `text`.
 #[track_caller]
 fn place(text: &str) -> String {
     let told = faults(text);

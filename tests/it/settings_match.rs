@@ -1,5 +1,4 @@
-//! Settings whose value is accepted and then never matches: each is understood as it was meant, or
-//! told with its cure.
+//! Settings with a value that would never match: each is either normalised or reported with advice.
 
 use std::net::IpAddr;
 
@@ -19,7 +18,7 @@ fn read(section: &str, value: &Value) -> Result<Loaded, String> {
         .map_err(|fault| fault.to_string())
 }
 
-/// `cors` with this value lets these in and those not, without a warning.
+/// Asserts that `cors` with this value allows these origins and refuses those, without a warning.
 #[track_caller]
 fn cors_is(value: Value, allowed: &[&str], refused: &[&str]) {
     let loaded = read("cors", &value).unwrap_or_else(|fault| panic!("{value}: {fault}"));
@@ -43,7 +42,7 @@ fn cors_is(value: Value, allowed: &[&str], refused: &[&str]) {
 }
 
 #[test]
-fn what_people_write_for_an_origin_is_understood() {
+fn common_spellings_of_an_origin_are_accepted() {
     let shop = "https://shop.example.com";
     let others = [
         "http://shop.example.com",
@@ -95,7 +94,7 @@ fn what_people_write_for_an_origin_is_understood() {
         &["https://www.xn--czrs0t.example.com"],
         &["https://x.example.com"],
     );
-    // And what was good is what it was.
+    // And valid values are unchanged.
     cors_is(
         json!("^https://(shop|club)\\.example\\.com$"),
         &[shop, "https://club.example.com"],
@@ -124,7 +123,7 @@ fn what_people_write_for_an_origin_is_understood() {
 }
 
 #[test]
-fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
+fn a_pattern_that_no_origin_matches_is_a_fault() {
     for (text, cure) in [
         (
             "https://shop.example.com/app",
@@ -178,7 +177,7 @@ fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
         );
         assert!(fault.starts_with("jsdkd.json:1:"), "{fault}");
     }
-    // The original lets this in as well, and nobody by it.
+    // The original accepts this as well, and it matches nothing.
     let loaded = read("cors", &json!(["^example.com"])).unwrap();
     assert!(
         loaded.warnings[0].contains("cors[0]: no origin can match this")
@@ -187,7 +186,7 @@ fn a_pattern_that_no_origin_matches_is_told_with_its_cure() {
 }
 
 #[test]
-fn many_and_large_patterns_are_taken() {
+fn many_and_large_patterns_are_accepted() {
     let many: Vec<String> = (0..300)
         .map(|n| format!("site{n}\\.example\\.com"))
         .collect();
@@ -205,7 +204,7 @@ fn many_and_large_patterns_are_taken() {
 }
 
 #[test]
-fn networks_are_read_as_people_write_them() {
+fn common_spellings_of_networks_are_accepted() {
     for section in ["server", "tokenboy", "wetoken"] {
         let name = if section == "server" {
             "trustedProxies"
@@ -275,7 +274,7 @@ fn addresses_of_wechat_may_have_the_path_of_its_calls() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_told() {
+fn a_missing_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let of = |path: &str| read("server", &json!({ "static": path })).unwrap().warnings;
     assert_eq!(of(&folder.path().display().to_string()), [""; 0]);
@@ -287,7 +286,7 @@ fn a_folder_that_is_not_there_is_told() {
 }
 
 #[test]
-fn a_rule_that_never_comes_to_its_turn_is_told() {
+fn an_unreachable_rule_is_reported() {
     let warnings = |rules: &str| {
         good(&format!(
             "{{ apps: [{{ key: 'wx1', secret: 's', token: 't', messages: [{rules}] }}] }}"
@@ -341,7 +340,7 @@ fn a_rule_that_never_comes_to_its_turn_is_told() {
 }
 
 #[test]
-fn a_site_that_nobody_could_return_to_is_a_fault() {
+fn an_unusable_return_site_is_a_fault() {
     let of = |redirects: Value| {
         let text = format!(
             "{{ apps: [{{ key: 'wx1', secret: 's', oauth: {{ redirects: {redirects} }} }}] }}"
@@ -375,7 +374,7 @@ fn a_site_that_nobody_could_return_to_is_a_fault() {
 }
 
 #[tokio::test]
-async fn visitors_return_to_the_sites_as_they_are_written() {
+async fn return_sites_match_as_written() {
     for (redirects, admitted, refused) in [
         (
             json!(["https://*.example.com/"]),

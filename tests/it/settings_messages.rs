@@ -1,4 +1,4 @@
-//! `messages`, `aesKey` and `mode` of an app: what is taken, and every fault at its place.
+//! `messages`, `aesKey` and `mode` of an app: what is accepted, and every fault with its place.
 
 use jsdkd::message::Answers;
 use jsdkd::settings::{Environment, Source, load};
@@ -7,7 +7,7 @@ use crate::settings::{faults, good};
 
 const KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
 
-/// One app whose object goes on with `more`, on a line of its own.
+/// One app with `more` appended to its object, on a separate line.
 fn app(more: &str) -> String {
     format!("{{ apps: [{{ key: 'wx1', secret: 's', token: 't',\n{more} }}] }}")
 }
@@ -27,7 +27,7 @@ fn rule_faults(rule: &str) -> Vec<String> {
 }
 
 #[test]
-fn rules_of_every_kind_are_taken() {
+fn rules_of_every_kind_are_accepted() {
     let loaded = good(&app(
         "messages: [
           { on: 'text', match: '^(?P<word>hi) (.*)', reply: { text: '{word} {2} {{}} {content}' } },
@@ -118,8 +118,8 @@ fn every_fault_of_a_rule_is_named() {
         [
             "[0].reply: found an object, expected one of text, image, voice, video, music, news, transfer_customer_service: { text: \"…\" }",
             "[1].reply: found an object, expected one of text, image, voice, video, music, news, transfer_customer_service: { text: \"…\" }",
-            "[2].reply.text: the text has a place {1}, but the rule's match has no such group",
-            "[3].reply.text: the text has a brace without its other half; write {{ or }} for a brace itself",
+            "[2].reply.text: the text has a placeholder {1}, but the rule's match has no such group",
+            "[3].reply.text: the text has an unmatched brace; write {{ or }} for a literal brace",
         ]
     );
     assert_eq!(
@@ -149,7 +149,7 @@ fn every_fault_of_a_rule_is_named() {
 }
 
 #[test]
-fn the_variables_of_wechat_server_bring_its_answers() {
+fn wechat_servers_variables_enable_its_answers() {
     let variables: Environment = [
         ("WECHAT_APP_ID", "wx1"),
         ("WECHAT_APP_SECRET", "s"),

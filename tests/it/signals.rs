@@ -1,4 +1,4 @@
-//! What signals do to the running program: stop it well, or have it read its settings again.
+//! Signals to the running program: a clean stop, or a reload of its settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn sigterm_and_sigint_flush_the_cache_and_exit_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_under_way_is_finished_while_new_connections_are_refused() {
+async fn a_running_request_finishes_during_shutdown() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(
         folder.path(),
@@ -103,7 +103,7 @@ async fn a_request_under_way_is_finished_while_new_connections_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_longer_than_the_grace_is_not_waited_for() {
+async fn requests_beyond_the_grace_period_are_dropped() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let over = json!({ "server": { "shutdownGrace": "2s" }, "wechat": { "timeout": "60s" } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
@@ -120,7 +120,7 @@ async fn what_takes_longer_than_the_grace_is_not_waited_for() {
     server.signal("TERM");
     assert_eq!(server.ended().await.code, Some(0));
     let took = begun.elapsed();
-    // One grace for requests and renewals together, not one for each.
+    // One grace period for requests and renewals together.
     assert!(
         took >= Duration::from_millis(1_800) && took < Duration::from_millis(3_800),
         "{took:?}"
@@ -129,7 +129,7 @@ async fn what_takes_longer_than_the_grace_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_do_not_delay_the_end() {
+async fn idle_connections_do_not_delay_shutdown() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let over = json!({ "server": { "shutdownGrace": "60s" } });
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), over)).await;
@@ -154,7 +154,7 @@ async fn idle_connections_do_not_delay_the_end() {
         );
         idle.push(client);
     }
-    // One that has never said anything.
+    // A connection that has never sent anything.
     let _silent = std::net::TcpStream::connect(server.url.trim_start_matches("http://"))
         .expect("a connection");
     let begun = Instant::now();
@@ -169,7 +169,7 @@ async fn idle_connections_do_not_delay_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_that_comes_while_it_starts_ends_it_too() {
+async fn a_signal_during_startup_stops_it() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     write_settings(
         folder.path(),
@@ -180,7 +180,7 @@ async fn a_signal_that_comes_while_it_starts_ends_it_too() {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         server.signal("TERM");
         let ended = server.ended().await;
-        // Before the program has set up anything the system ends it; after that it ends itself.
+        // Before the program has installed handlers the system ends it; after that it stops itself.
         assert!(
             ended.code == Some(0) || (ended.code.is_none() && ended.out.is_empty()),
             "after {pause} ms: {ended:?}"
@@ -191,9 +191,9 @@ async fn a_signal_that_comes_while_it_starts_ends_it_too() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn from_the_first_handler_on_no_early_signal_is_lost_or_deadly() {
+async fn no_early_signal_is_lost_or_deadly() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
-    // Many accounts make the start long enough to be hit in its midst.
+    // Many accounts make the start long enough to send a signal during it.
     let apps: Vec<Value> = (0..3_000)
         .map(|n| json!({ "key": format!("wx_{n:06}"), "secret": "s" }))
         .collect();
@@ -216,7 +216,7 @@ async fn from_the_first_handler_on_no_early_signal_is_lost_or_deadly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_changes_apps_realms_and_cors_without_dropping_a_request_or_a_credential() {
+async fn sighup_changes_settings_without_loss() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Arc::new(
         Process::serve(
@@ -323,7 +323,7 @@ async fn sighup_changes_apps_realms_and_cors_without_dropping_a_request_or_a_cre
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_faulty_file_changes_nothing_and_is_reported_with_its_place() {
+async fn a_faulty_file_changes_nothing_and_is_reported() {
     let ((sandbox, _running), folder) = (wechat().await, folder());
     let server = Process::serve(folder.path(), &settings(&sandbox.url(), json!({}))).await;
     let before = server

@@ -1,11 +1,11 @@
-//! The whole way once: a config, a credential, a stop.
+//! One complete run: a config, a credential, a stop.
 
 use serde_json::json;
 
 use crate::support::app::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_and_a_credential_come_from_one_fetch_each() {
+async fn a_config_and_a_query_cost_one_fetch_each() {
     let app = TestApp::start().await;
     let config = app
         .config(json!({ "url": "https://example.com/" }))
@@ -25,7 +25,7 @@ async fn a_config_and_a_credential_come_from_one_fetch_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_are_served_in_any_case_and_with_a_slash_at_the_end() {
+async fn paths_match_in_any_case_and_with_a_trailing_slash() {
     let app = TestApp::start().await;
     for path in ["/ping", "/PING", "/ping/", "/Ping/"] {
         assert!(app.get(path).await.json()["pong"].is_u64(), "{path}");

@@ -25,7 +25,7 @@ async fn install(folder: &Path, cache: Value) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_makes_what_is_missing_and_finds_it_good_the_second_time() {
+async fn install_creates_missing_tables_once() {
     let (_place, file) = sqlite();
     let databases = [databases::mariadb(), databases::postgres()];
     let urls = databases
@@ -92,7 +92,7 @@ async fn other_caches_have_nothing_to_install() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_somebody_elses_is_told_and_left_alone() {
+async fn a_foreign_table_is_reported_and_kept() {
     for database in [databases::mariadb(), databases::postgres()]
         .into_iter()
         .flatten()
@@ -117,7 +117,7 @@ async fn a_table_of_somebody_elses_is_told_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stops_it_is_told_without_the_password() {
+async fn install_errors_do_not_show_the_password() {
     let folder = folder();
     let nobody = install(
         folder.path(),

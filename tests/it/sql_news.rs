@@ -1,4 +1,4 @@
-//! Notices by PostgreSQL's `NOTIFY`: instances see each other's writes sooner than by reading.
+//! Notices by PostgreSQL's `NOTIFY`: instances see each other's writes sooner than by polling.
 //! Other databases have none.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::redis_news::{BY_ITSELF, hears};
 use crate::sql_store::{bare, installed, sqlite};
 use crate::store_contract::{has_lease, record, release, renews};
 use crate::support::databases::{self, DatabaseServer};
-use crate::support::keeping::{World, eventually};
+use crate::support::keepers::{World, eventually};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,5 +1,5 @@
-//! A database that starts late, dies, hangs and comes back: every wait is bounded, an outage is not
-//! an empty store, and all recovers.
+//! A database that starts late, dies, hangs and recovers: every wait is bounded, an outage is not
+//! an empty store, and everything recovers.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::sql_store::{bare, install};
 use crate::store_contract::{record, value};
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases::DatabaseServer;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -46,7 +46,7 @@ async fn lives_through_outages(server: &mut DatabaseServer) {
         .await
         .unwrap();
     server.kill();
-    // What is left of a PostgreSQL may answer once more.
+    // A PostgreSQL that is being killed may answer once more.
     eventually("the end of the server", async || {
         store.get("oauth.trip.1").await.is_err()
     })

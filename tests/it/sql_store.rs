@@ -34,7 +34,7 @@ pub(crate) async fn install(url: &str) -> Vec<String> {
     told
 }
 
-/// The store at `url`, tables and all.
+/// The store at `url` with its tables.
 pub(crate) async fn installed(url: &str) -> Arc<dyn Store> {
     install(url).await;
     bare(url).await
@@ -47,7 +47,7 @@ pub(crate) fn sqlite() -> (TempDir, String) {
     (folder, url)
 }
 
-/// Runs `test` on each kind of database that is here.
+/// Runs `test` on each installed kind of database.
 async fn on_each(test: impl AsyncFn(&str)) {
     for database in [databases::mariadb(), databases::postgres()]
         .into_iter()
@@ -81,7 +81,7 @@ async fn sqlite_keeps_the_contract() {
     keeps_the_contract(installed(&url).await, true).await;
 }
 
-/// Runs `question` in fifty tasks at two stores on one database; returns how many were granted.
+/// Runs `question` in fifty tasks on two stores of one database; returns how many were granted.
 async fn granted<F>(
     stores: &[Arc<dyn Store>; 2],
     question: impl Fn(Arc<dyn Store>, usize) -> F,
@@ -118,7 +118,7 @@ async fn fifty_callers_at_two_stores_get_one_lease_and_permit_each() {
             });
             assert_eq!(claimed.await, 1, "{url}: one has the claim");
 
-            // A claim that changes hands all the time: whoever gets it gives it back at once.
+            // A lease that changes hands all the time: each holder releases it at once.
             let passed = granted(&stores, |store, task| {
                 let (key, owner) = (format!("{key}.passed"), format!("owner-{task}"));
                 async move {
@@ -161,7 +161,7 @@ async fn concurrent_writers_do_not_disturb_each_other() {
                     "login.scan.shared".to_owned(),
                     "wx1.token".to_owned(),
                 ] {
-                    // A short life, so that sweeps come in between.
+                    // A short lifetime, so that sweeps happen in between.
                     store
                         .put(
                             &key,
@@ -181,7 +181,7 @@ async fn concurrent_writers_do_not_disturb_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_tables_are_an_error_that_names_the_installer() {
     on_each(async |url| {
-        // A file comes into being by the installer too.
+        // The installer creates a file as well.
         let store = bare(url).await;
         for key in ["wx1.token", "oauth.trip.1"] {
             let read = store.get(key).await.unwrap_err();
@@ -265,7 +265,7 @@ async fn a_certificate_is_checked_if_requested() {
         return;
     };
     let database = server.database();
-    // A user whose every connection must be encrypted.
+    // A user whose connections must be encrypted.
     database.sql("ALTER USER jsdkd@'%' REQUIRE SSL");
     let url = database.url();
     let with = |options: &str| format!("{url}?{options}");
@@ -348,7 +348,7 @@ async fn expired_rows_are_deleted_in_small_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_very_long_key_is_a_key_like_any_other() {
+async fn a_very_long_key_works() {
     on_each(async |url| {
         let store = installed(url).await;
         let keys: Vec<String> = ["a", "b"]

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
 
-/// What both of wetoken's schemas have in common, its comments shortened.
+/// The common part of wetoken's two schemas, with shortened comments.
 pub(crate) fn create_wetokens_tables(database: &Database<'_>) {
     let credential = |table: &str, column: &str| {
         format!(
@@ -48,7 +48,7 @@ pub(crate) fn insert(database: &Database<'_>, table: &str, column: &str, text: &
     ));
 }
 
-/// Value, lifetime and the seconds to the end, as wetoken's own question and its clock have them.
+/// Value, lifetime and the seconds to the expiry, by wetoken's own query and clock.
 fn seen_by_wetoken(database: &Database<'_>, table: &str, column: &str) -> (String, i64, i64) {
     let row = database.sql(&format!(
         "SELECT t.{column}, t.expire, TIMESTAMPDIFF(SECOND, now(), t.expire_date), t.message FROM {table} t WHERE t.appid = '{APP}'"
@@ -109,7 +109,7 @@ async fn wetoken_reads_what_we_write() {
     };
     create_wetokens_tables(&database);
     install(&database.url()).await;
-    // It is over, so that wetoken would ask WeChat, and so do we.
+    // It has expired, so that wetoken would call WeChat, and so do we.
     insert(
         &database,
         "wechat_access_token",
@@ -167,7 +167,7 @@ async fn a_value_too_long_for_the_column_is_refused() {
     };
     create_wetokens_tables(&database);
     install_only_ours(&database);
-    // The server's own mode would cut it short in silence.
+    // The server's own mode would truncate it silently.
     database.sql("SET GLOBAL sql_mode = ''");
     let store = bare(&database.url()).await;
     let (fits, long) = ("x".repeat(64), "y".repeat(512));
@@ -225,7 +225,7 @@ async fn a_value_too_long_for_the_column_is_refused() {
     );
 }
 
-/// As `jsdkd install` would, but for the widening.
+/// Like `jsdkd install`, without the widening.
 fn install_only_ours(database: &Database<'_>) {
     database.sql(
         "CREATE TABLE jsdkd_record (name VARCHAR(180) NOT NULL, kind VARCHAR(8) NOT NULL, value MEDIUMTEXT, owner VARCHAR(64),
@@ -343,8 +343,8 @@ async fn no_expiry_is_later_than_the_credentials() {
                 );
             }
         }
-        // A clock or a zone that was set back makes an end look far; a life is never longer than it
-        // was.
+        // After a clock or a time zone was set back, an expiry looks far; a lifetime is never
+        // longer than it was.
         store.put("wx1.token", &record("T", HOUR)).await.unwrap();
         database.sql(if database.url().starts_with("mysql") {
             "UPDATE wechat_access_token SET expire_date = DATE_ADD(expire_date, INTERVAL 8 HOUR)"

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wechat::account::TokenApi;
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{World, eventually};
+use crate::support::keepers::{World, eventually};
 
 const STABLE: &str = "/cgi-bin/stable_token";
 
@@ -83,8 +83,8 @@ async fn it_is_renewed_only_in_its_last_five_minutes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unchanged_value_is_retried_until_it_changes() {
-    // 24 seconds stand for two hours: WeChat changes in the last of them. With the last five begun
-    // we hear of four whole ones, and so ask a little too early.
+    // 24 seconds stand for two hours: WeChat changes the token in the last of them. The last five
+    // minutes are rounded to whole seconds, so we call a little too early.
     let app = TestApp::build(settings()).start().await;
     app.sandbox.tune(Tuning {
         lifetime: Some(24),
@@ -114,8 +114,8 @@ async fn an_unchanged_value_is_retried_until_it_changes() {
 async fn a_value_that_does_not_change_causes_no_hot_loop() {
     let world = World::new(Clock::manual(Clock::system().wall())).await;
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(BTreeMap::new(), world.clock.clone()));
-    // This token changes in its last 20 s, though we look from its last 300 s on: WeChat says "not
-    // yet" for a long while.
+    // This token changes in its last 20 s, while we call from its last 300 s on: WeChat returns the
+    // old one for a long time.
     world.sandbox.tune(Tuning {
         lifetime: Some(480),
         ..Tuning::default()

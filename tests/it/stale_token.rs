@@ -1,4 +1,4 @@
-//! WeChat calls a token stale that three processes hold, and all of them need a ticket at once.
+//! WeChat refuses a token that three processes hold, and all of them need a ticket at once.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -43,13 +43,13 @@ async fn one_refusal_for_all(cache: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_token_costs_three_processes_on_redis_one_refused_call() {
+async fn a_stale_token_costs_one_refused_call_on_redis() {
     let server = RedisServer::start();
     one_refusal_for_all(json!({ "redis": server.url() })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stale_token_costs_three_processes_on_sql_one_refused_call() {
+async fn a_stale_token_costs_one_refused_call_on_sql() {
     for database in [databases::mariadb(), databases::postgres()]
         .into_iter()
         .flatten()

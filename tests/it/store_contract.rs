@@ -1,4 +1,4 @@
-//! The contract that every store keeps, in one suite for all backends.
+//! The contract of all stores, as one test suite for all backends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::support::redis::{RedisCluster, RedisServer};
 
-/// A record of that value which ends `left` from now.
+/// A record with this value that expires `left` from now.
 pub(crate) fn record(value: &str, left: Duration) -> Record {
     Record {
         value: SecretString::from(value),
@@ -20,7 +20,7 @@ pub(crate) fn record(value: &str, left: Duration) -> Record {
     }
 }
 
-/// The value found, without its end.
+/// The value found, without its expiry.
 pub(crate) fn value(found: Option<Record>) -> Option<String> {
     found.map(|record| record.value.expose_secret().to_owned())
 }
@@ -138,7 +138,7 @@ pub(crate) async fn renews(store: &dyn Store, key: &str, value: &str) -> bool {
     }
 }
 
-/// Acquires the lease on `key`; the credential that is there comes with it.
+/// Acquires the lease on `key`; the current credential comes with it.
 async fn acquire(store: &dyn Store, key: &str, owner: &str, ttl: Duration) -> Acquired {
     store.acquire(key, owner, ttl, 0).await.unwrap()
 }
@@ -251,7 +251,7 @@ async fn commits_only_over_a_lower_generation(store: &Arc<dyn Store>) {
         );
         store.release(&fourth, None).await.unwrap();
 
-        // What the store has lost is written back.
+        // A value that the store lost is written back.
         assert!(store.take(key).await.unwrap().is_some());
         assert!(loaded(&**store, key).await.is_none());
         assert!(restore(&**store, key, "v4", fourth.generation).await);
@@ -450,7 +450,7 @@ async fn counts_permits(store: &Arc<dyn Store>) {
         "what was never taken cannot be given back"
     );
 
-    // The window counts from the permit that was used, not from the one that was given back.
+    // The window starts with the permit that was used, not with the one that was returned.
     assert!(store.take_permit("wx4.rotate", 1, SHORT).await.unwrap());
     tokio::time::sleep(SHORT / 2).await;
     store.return_permit("wx4.rotate").await.unwrap();

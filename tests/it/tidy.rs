@@ -1,4 +1,4 @@
-//! The house rules of ARCHITECTURE.md, checked on the source itself.
+//! The structural rules of ARCHITECTURE.md, checked on the source.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const SERVER: &[(&str, u8)] = &[
     ("main", 10),
 ];
 
-/// The rooms of `crates/credentials` and their ranks. Between crates cargo keeps the order.
+/// The rooms of `crates/credentials` and their ranks. Between crates cargo enforces the order.
 const CREDENTIALS: &[(&str, u8)] = &[
     ("rng", 0),
     ("files", 0),
@@ -52,7 +52,7 @@ pub(crate) const FOLDERS: [&str; 5] = [
 
 /// One source file: its path, its room, and its text without tests.
 struct Source {
-    /// Below the root of the project.
+    /// The path below the project's root.
     name: String,
     /// The folder of [`FOLDERS`].
     folder: &'static str,
@@ -61,7 +61,7 @@ struct Source {
     code: String,
 }
 
-/// All files that are no tests.
+/// All files except tests.
 fn sources() -> Vec<Source> {
     FOLDERS.into_iter().flat_map(sources_of).collect()
 }
@@ -159,7 +159,7 @@ fn rooms_after<'t>(code: &'t str, word: &str) -> Vec<&'t str> {
         .collect()
 }
 
-/// The members of a brace list, without looking into inner braces.
+/// The members of a brace list, without the contents of inner braces.
 fn top_level(list: &str) -> Vec<&str> {
     let (mut depth, mut begin, mut members) = (0, 0, Vec::new());
     for (at, c) in list.char_indices() {
@@ -181,7 +181,7 @@ fn top_level(list: &str) -> Vec<&str> {
     members
 }
 
-/// Fails with every line outside `homes` that has one of `words` in it. A home is a folder
+/// Fails with every line outside `homes` that contains one of `words`. A home is a folder
 /// (`store/`) or a file (`clock.rs`).
 #[track_caller]
 fn only_in(homes: &[&str], words: &[&str]) {
@@ -248,7 +248,7 @@ fn no_room_imports_upwards() {
 }
 
 #[test]
-fn the_import_reader_sees_every_form() {
+fn every_form_of_use_is_read() {
     assert_eq!(
         rooms_after(
             "use crate::clock::Clock;\nlet a = crate::store::open();",
@@ -300,9 +300,9 @@ fn only_http_and_the_wiring_know_actix() {
 }
 
 #[test]
-fn only_wechat_knows_its_wire() {
-    // The sandbox is the other end of the same wire; the table of presets and the gateway name
-    // paths, and call none by them.
+fn only_wechat_names_wechats_hosts() {
+    // The sandbox is the other end of these calls; the table of presets and the gateway name paths
+    // without calling them.
     only_in(
         &[
             "crates/wechat/",
@@ -316,7 +316,7 @@ fn only_wechat_knows_its_wire() {
 
 #[test]
 fn only_the_store_does_storage_io() {
-    // What others wrote is read, never written; a message is sent as it is.
+    // Files of other programs are only read; a message is sent as it is.
     let readers = [
         "crates/credentials/src/store/",
         "crates/credentials/src/files.rs",
@@ -386,7 +386,7 @@ fn only_the_commands_write_to_the_terminal() {
 }
 
 #[test]
-fn nothing_lives_in_a_static_that_can_change() {
+fn no_mutable_statics() {
     let words = [
         "static mut",
         "OnceLock",
@@ -407,7 +407,7 @@ fn nothing_lives_in_a_static_that_can_change() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_fits_into_a_head() {
+fn every_file_has_a_description_and_is_short() {
     let mut faults = Vec::new();
     for source in sources() {
         let lines = source.text.lines().count();
@@ -425,7 +425,7 @@ fn every_file_says_what_it_is_and_fits_into_a_head() {
 }
 
 #[test]
-fn nothing_is_public_that_is_not_promised() {
+fn only_promised_items_are_public() {
     let text = include_str!("../../crates/credentials/src/lib.rs");
     let lines: Vec<&str> = text.lines().collect();
     for pair in lines
@@ -450,7 +450,7 @@ fn nothing_is_public_that_is_not_promised() {
         public, promised,
         "a new public name is a new promise: write it into docs/library.md and CHANGELOG.md"
     );
-    // What a stranger's program names must be ours, or a type of its own that it has from us.
+    // Public items of the library must be its own types, or types that it re-exports.
     let face = ["builder", "credentials", "error", "value"];
     for source in sources_of("crates/credentials/src")
         .iter()

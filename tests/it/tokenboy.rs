@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::app::{APP, APP_SECRET, TestApp};
-use crate::support::keeping::{dead_address, eventually};
+use crate::support::keepers::{dead_address, eventually};
 use crate::support::redis::RedisServer;
 use crate::support::service::{Service, errcode, pair};
 
@@ -407,8 +407,7 @@ async fn a_value_is_extracted_from_the_services_text() {
     app.stop().await;
 }
 
-/// A service whose `/token` grants and whose `/ticket` takes none but the last token that it
-/// granted.
+/// A service whose `/token` issues tokens and whose `/ticket` accepts only the last one.
 fn chained() -> Service {
     Service::start(|asked, number| {
         match asked.path.as_str() {
@@ -494,7 +493,7 @@ async fn a_service_that_refuses_every_token_costs_one_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_networks_that_are_let_in_are_answered() {
+async fn only_allowed_networks_are_answered() {
     let service = Service::granting(7200);
     let sources = json!({ "a": { "url": service.url } });
     let app = TestApp::with(
@@ -595,7 +594,7 @@ async fn a_cached_object_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_fetch_once_and_survive_the_loss_of_redis() {
+async fn two_instances_fetch_once_and_survive_a_redis_outage() {
     let mut redis = RedisServer::start();
     let service = Service::granting(7200);
     service.think(Duration::from_millis(300));
@@ -692,7 +691,7 @@ async fn a_reload_adds_and_removes_sources_and_keeps_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keep_always_fetches_before_anybody_asks() {
+async fn keep_always_fetches_at_start() {
     let service = chained();
     let app =
         TestApp::with(json!({ "sources": chain(&service), "keep": "always", "apps": null })).await;
@@ -706,7 +705,7 @@ async fn keep_always_fetches_before_anybody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn presets_ask_what_their_services_want() {
+async fn presets_send_what_their_services_require() {
     let service = Service::start(|_, number| {
         (200, json!({ "errcode": 0, "access_token": format!("t{number}"), "ticket": "k", "expires_in": 7200 }).to_string())
     });
@@ -746,7 +745,7 @@ async fn presets_ask_what_their_services_want() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
+async fn wecoms_presets_work_against_the_sandbox() {
     let app = TestApp::start().await;
     let at = |path: &str| format!("{}{path}", app.sandbox.url());
     let sources = json!({
@@ -765,7 +764,7 @@ async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
         ticket["ticket"].as_str(),
         app.sandbox.current_ticket(APP).as_deref()
     );
-    // What WeCom revokes early is renewed as soon as a ticket is refused.
+    // A token that WeCom revokes early is renewed as soon as a ticket is refused.
     app.sandbox.void_token(APP);
     let agent = app.get("/token?name=agent_ticket").await.json();
     assert!(
@@ -784,7 +783,7 @@ async fn wecoms_presets_work_against_wecom_as_the_sandbox_plays_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokenboys_own_example_works_against_wechat_as_the_sandbox_plays_it() {
+async fn tokenboys_example_works_against_the_sandbox() {
     let app = TestApp::start().await;
     let at = |path: &str| format!("{}{path}", app.sandbox.url());
     let sources = json!({

@@ -1,4 +1,5 @@
-//! `sources` and `tokenboy` in the settings: what holds, and what is refused in which words.
+//! `sources` and `tokenboy` in the settings: what is accepted, and what is refused with which
+//! message.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use jsdkd::settings::{Environment, Source, load};
 use crate::settings::{faults, good};
 
 #[test]
-fn sources_alone_are_something_to_serve() {
+fn sources_alone_are_enough() {
     let loaded = good("{ sources: { a: { url: 'http://x/' } } }");
     assert_eq!(
         (
@@ -77,7 +78,7 @@ fn tokenboys_own_settings_load_under_their_own_names() {
 }
 
 #[test]
-fn a_round_of_sources_is_shown() {
+fn a_cycle_of_sources_is_a_fault() {
     let text = "{ sources: {
   a: { url: 'http://x/', args: { t: '{{results.b.t}}' } },
   b: { url: 'http://x/', headers: { t: '{{results.c.t}}' } },
@@ -90,7 +91,7 @@ fn a_round_of_sources_is_shown() {
 }
 
 #[test]
-fn every_fault_is_named_at_its_place_and_no_secret_is_shown() {
+fn every_fault_has_its_place_and_no_secret() {
     let text = r#"{ sources: {
   "a.b": { url: "http://x/" },
   b: { args: { t: "{{results.weixn.t}}", u: "{{secret-1", v: "{{secret.2}}" } },
@@ -142,7 +143,7 @@ fn every_fault_is_named_at_its_place_and_no_secret_is_shown() {
 }
 
 #[test]
-fn an_end_is_a_field_or_a_time() {
+fn an_expiry_is_a_field_or_a_duration() {
     let expires = |text: &str| {
         let loaded = good(&format!(
             "{{ sources: {{ a: {{ url: 'http://x/', expires: {text} }} }} }}"

@@ -1,4 +1,4 @@
-//! What WeChat tells of a follower, for a back end that signs.
+//! A follower's data, for a back end that signs.
 
 use reqwest::Method;
 use sandbox::Fault;
@@ -9,7 +9,7 @@ use crate::support::visitor::signed;
 const INFO: &str = "/cgi-bin/user/info";
 
 #[tokio::test]
-async fn a_follower_is_described_as_wechat_describes_them() {
+async fn a_follower_has_wechats_fields() {
     let app = TestApp::start().await;
     let openid = app.sandbox.follow(APP, "Alice", true).unwrap();
     let user = app
@@ -36,7 +36,7 @@ async fn a_follower_is_described_as_wechat_describes_them() {
 }
 
 #[tokio::test]
-async fn a_dead_token_is_renewed_once_and_the_question_repeated() {
+async fn a_dead_token_is_renewed_and_the_call_repeated() {
     let app = TestApp::start().await;
     let openid = app.sandbox.follow(APP, "Alice", true).unwrap();
     let path = format!("/users/{APP}/{openid}");
@@ -52,7 +52,7 @@ async fn a_dead_token_is_renewed_once_and_the_question_repeated() {
         (2, 2)
     );
 
-    // Healing draws on the limit of forced renewals: the next one within 30 s is refused, and
+    // The renewal uses the limit of forced renewals: the next one within 30 s is refused, and
     // nothing loops.
     app.sandbox
         .fault(Fault::errcode(40001, "invalid credential").on(INFO));
@@ -68,7 +68,7 @@ async fn a_dead_token_is_renewed_once_and_the_question_repeated() {
 }
 
 #[tokio::test]
-async fn what_wechat_refuses_is_told_and_starts_no_pause() {
+async fn a_refusal_is_passed_on_without_a_backoff() {
     let app = TestApp::start().await;
     let problem = app
         .get(&signed("GET", &format!("/users/{APP}/onobodyatall"), &[]))

@@ -1,5 +1,4 @@
-//! The check files of WeChat: those that tell their own name's code, and those that lie in
-//! `server.static`.
+//! WeChat's check files: those whose content follows from their name, and those in `server.static`.
 
 use std::path::Path;
 
@@ -38,7 +37,7 @@ async fn a_long_code_is_still_a_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_resembles_a_check_file_is_not_found() {
+async fn names_that_resemble_a_check_file_are_not_found() {
     let app = TestApp::start().await;
     for path in [
         "/MP_verify_.txt",
@@ -113,14 +112,14 @@ async fn any_other_text_file_comes_from_the_static_folder() {
         ),
         (200, "13", "")
     );
-    // A file that is put there later is served without a restart.
+    // A file that is added later is served without a restart.
     app.get("/later.txt").await.problem(404, "not_found");
     std::fs::write(folder.path().join("later.txt"), "").unwrap();
     assert_eq!(app.get("/later.txt").await.body, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_but_plain_text_files_of_the_folder_itself_is_served() {
+async fn only_text_files_of_the_folder_itself_are_served() {
     let above = TempDir::new().unwrap();
     let folder = above.path().join("static");
     std::fs::create_dir_all(folder.join("folder.txt")).unwrap();
@@ -175,7 +174,7 @@ async fn nothing_but_plain_text_files_of_the_folder_itself_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_static_folder_nothing_is_there() {
+async fn without_a_static_folder_nothing_is_served() {
     let folder = TempDir::new().unwrap();
     with_files(&folder.path().join("absent"))
         .await

@@ -1,6 +1,6 @@
-//! Every page that a visitor may end at leads on: a button that begins again where the record still
-//! says to which site, else the site by its name; and never to a site that the settings do not
-//! list.
+//! Every page that a visitor may end at has a way on: a button that restarts the login if the
+//! record still has its site, else the site's name. No button leads to a site that the settings do
+//! not list.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::scan_login::{begin, begin_from, is_page, scan};
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, config_of};
 use crate::support::visitor::{Browser, returned};
 
-/// Where the page's button leads.
+/// The target of the page's button.
 fn button(page: &Response) -> Option<String> {
     let button = page.body.split("<a class=\"button\" href=\"").nth(1)?;
     Some(
@@ -31,7 +31,7 @@ fn sites(listed: &[&str]) -> Value {
     json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "oauth": { "redirects": listed } }] })
 }
 
-/// Follows a page's button as its browser would, to the site.
+/// Follows a page's button to the site, as a browser does.
 async fn begins_again(app: &TestApp, browser: &Browser<'_>, page: &Response) -> Response {
     let begun = browser
         .open(&button(page).unwrap_or_else(|| panic!("no button: {}", page.body)))
@@ -44,7 +44,7 @@ async fn begins_again(app: &TestApp, browser: &Browser<'_>, page: &Response) -> 
 }
 
 #[tokio::test]
-async fn a_lost_cookie_begins_again_without_the_sites_state() {
+async fn a_lost_cookie_restarts_without_the_sites_state() {
     let app = TestApp::with(one_site()).await;
     for query in [
         format!("redirect={SITE}&state=own-1&scope=snsapi_userinfo"),
@@ -75,7 +75,7 @@ async fn a_lost_cookie_begins_again_without_the_sites_state() {
 }
 
 #[tokio::test]
-async fn the_same_browser_begins_again_with_its_state() {
+async fn the_same_browser_restarts_with_its_state() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let begun = browser
@@ -97,7 +97,7 @@ async fn the_same_browser_begins_again_with_its_state() {
 }
 
 #[tokio::test]
-async fn an_old_link_names_the_only_site_or_where_it_is_from() {
+async fn an_old_link_names_the_site() {
     let clock = Clock::manual(UnixMillis(Clock::system().wall().0));
     let app = TestApp::build(one_site())
         .clock(clock.clone())
@@ -139,7 +139,7 @@ async fn an_old_link_names_the_only_site_or_where_it_is_from() {
 }
 
 #[tokio::test]
-async fn no_button_leads_to_a_site_that_is_not_listed_any_more() {
+async fn no_button_leads_to_a_removed_site() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -172,7 +172,7 @@ async fn a_link_cannot_plant_an_address_in_a_page() {
 }
 
 #[tokio::test]
-async fn a_scan_that_brought_no_login_begins_again_at_wechat() {
+async fn a_failed_scan_restarts_at_wechat() {
     let app = TestApp::start().await;
     for (answer, fault) in [
         (Answer::Snapshot, None),
@@ -189,7 +189,7 @@ async fn a_scan_that_brought_no_login_begins_again_at_wechat() {
             .sandbox
             .visit(&login.at_wechat, "Alice", answer)
             .unwrap();
-        // The second answer is a remembered refusal.
+        // The second answer is a cached refusal.
         for _ in 0..2 {
             let page = Browser::new(&app).open(&callback).await;
             assert!(
@@ -227,7 +227,7 @@ async fn a_code_that_another_has_scanned_names_the_site() {
 }
 
 #[tokio::test]
-async fn a_scan_of_an_old_code_says_where_the_page_is_from() {
+async fn a_scan_of_an_old_code_names_the_site() {
     let app = TestApp::start().await;
     let id = "0".repeat(32);
     for page in [
@@ -242,7 +242,7 @@ async fn a_scan_of_an_old_code_says_where_the_page_is_from() {
 }
 
 #[tokio::test]
-async fn a_visitor_of_an_app_that_was_taken_away_sees_a_page() {
+async fn a_visitor_of_a_removed_app_sees_a_page() {
     let app = TestApp::with(one_site()).await;
     let browser = Browser::new(&app);
     let callback = browser
@@ -260,7 +260,7 @@ async fn a_visitor_of_an_app_that_was_taken_away_sees_a_page() {
 }
 
 #[tokio::test]
-async fn chinese_pages_lead_on_too() {
+async fn chinese_pages_have_the_same_links() {
     let app = TestApp::with(one_site()).await;
     let login = begin(&app).await;
     let callback = app
@@ -290,7 +290,7 @@ async fn chinese_pages_lead_on_too() {
 }
 
 #[tokio::test]
-async fn a_question_that_was_asked_is_asked_again_after_a_new_scan() {
+async fn the_confirmation_is_shown_again_after_a_new_scan() {
     let app = TestApp::with(json!({ "login": { "confirm": true } })).await;
     let login = begin(&app).await;
     let page = scan(&app, &login, "Alice", Answer::Agree).await;

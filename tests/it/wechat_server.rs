@@ -12,10 +12,10 @@ use wechat::message::Message;
 
 use crate::settings::{faults, good};
 use crate::support::app::{APP, APP_SECRET, Response, TestApp, lay};
-use crate::support::programs;
-use crate::support::pushing::{
+use crate::support::deliveries::{
     AES_KEY, TOKEN, content, deliver, event, message, opened, plain_query, push, said, sealed, text,
 };
+use crate::support::programs;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
 

@@ -1,5 +1,4 @@
-//! Messages and envelopes compared with wechatpy, a library of other people's: what one writes, the
-//! other reads.
+//! Messages and envelopes compared with the library wechatpy: what one writes, the other reads.
 
 use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
@@ -18,10 +17,10 @@ use wechat::message::{
 
 use crate::messages;
 use crate::support::app::{self, TestApp};
+use crate::support::deliveries;
 use crate::support::pip::Python;
-use crate::support::pushing;
 
-/// What pip installs, once for each target folder.
+/// Installed by pip once per target folder.
 const PACKAGES: [&str; 7] = [
     "wechatpy==1.8.18",
     "cryptography==50.0.2",
@@ -43,7 +42,7 @@ const NONCE: &str = "1372623149";
 /// wechatpy, installed by the first test that asks.
 struct Wechatpy(Python);
 
-/// wechatpy for another test, which runs scripts of its own.
+/// wechatpy for another test, which runs its own scripts.
 pub(crate) fn installed() -> Option<Python> {
     wechatpy()?;
     Python::with(
@@ -77,8 +76,8 @@ impl Wechatpy {
     }
 }
 
-/// Random text out of pieces that XML or Python might stumble over, with no white space at its
-/// ends: wechatpy would cut that off.
+/// Random text of pieces that XML or Python might misread, without white space at its ends, which
+/// wechatpy would trim.
 fn words(rng: &mut StdRng) -> String {
     const PIECES: [&str; 16] = [
         "a", "微信", "😀", "&", "&amp;", "<", ">", "]]>", "]", "\n", " ", "\"", "'", "%s", "{0}",
@@ -90,7 +89,7 @@ fn words(rng: &mut StdRng) -> String {
     format!("w{middle}w")
 }
 
-/// Texts of every length from 0 to 96 bytes, and some more.
+/// Texts of every length from 0 to 96 bytes, and some longer ones.
 fn texts(rng: &mut StdRng) -> Vec<String> {
     (0..=96)
         .map(|length| "x".repeat(length))
@@ -100,7 +99,7 @@ fn texts(rng: &mut StdRng) -> Vec<String> {
 
 fn rng() -> StdRng {
     let seed = rand::random();
-    // Shown when the test fails.
+    // Shown if the test fails.
     println!("seed {seed}");
     StdRng::seed_from_u64(seed)
 }
@@ -113,7 +112,7 @@ fn app() -> AppId {
     AppId::parse(APP).unwrap()
 }
 
-/// What stands in the element `name` of `xml`, which has it in CDATA.
+/// The content of the element `name` of `xml`, which is in CDATA.
 fn element<'x>(xml: &'x str, name: &str) -> &'x str {
     let (_, rest) = xml.split_once(&format!("<{name}><![CDATA[")).unwrap();
     rest.split_once("]]>").unwrap().0
@@ -190,8 +189,8 @@ fn written(rng: &mut StdRng, name: &str, text: &str) -> String {
     }
 }
 
-/// The elements of each kind of message that wechatpy has a class for, a random text or number in
-/// each; a name with a dot opens, and closes again, an element that others are in.
+/// The elements of each kind of message that wechatpy has a class for, each with a random text or
+/// number. A name with a dot opens an element that contains others, and closes it.
 const KINDS: [(&str, &str); 19] = [
     ("text", "Content MsgId"),
     ("image", "PicUrl MediaId MsgId"),
@@ -274,7 +273,7 @@ fn push(rng: &mut StdRng, kind: &str, elements: &str) -> String {
     xml + "</xml>"
 }
 
-/// What we read in a message, under the names that wechatpy has for it.
+/// What we read in a message, under wechatpy's names.
 fn ours(message: &Message) -> Value {
     let number = |text: &str| text.parse::<f64>().unwrap();
     let id = message
@@ -336,7 +335,7 @@ fn ours(message: &Message) -> Value {
     let common =
         json!({ "type": text("msgtype"), "target": to, "source": from, "time": created, "id": id });
     for (name, value) in common.as_object().unwrap() {
-        // The id of a report is that of what it reports on.
+        // The id of a report is that of the message it reports on.
         ours.as_object_mut()
             .unwrap()
             .entry(name)
@@ -394,7 +393,7 @@ fn of_event(event: &Event) -> Value {
 }
 
 #[test]
-fn what_wechatpy_reads_in_a_message_we_read_too() {
+fn wechatpy_and_we_read_the_same_message() {
     let Some(wechatpy) = wechatpy() else { return };
     let mut rng = rng();
     let pushes: Vec<String> = (0..8)
@@ -471,7 +470,7 @@ fn what_we_reply_wechatpy_reads() {
                 Reply::Music(music),
                 json!({ "type": "music", "title": a, "description": b, "music_url": c, "hq_music_url": d, "thumb_media_id": e }),
             ),
-            // Two of them, because wechatpy itself cannot read one.
+            // Two articles, because wechatpy itself cannot read one.
             (Reply::News(vec![article(&a), article(&e)]), json!({ "type": "news", "articles": [item(&a), item(&e)] })),
             (Reply::TransferCustomerService { account: None }, json!({ "type": "transfer_customer_service" })),
         ]);
@@ -498,24 +497,24 @@ fn what_we_reply_wechatpy_reads() {
     }
 }
 
-/// A server of wechatpy's, killed when dropped.
+/// A wechatpy server, killed on drop.
 struct Behind(Child);
 
 impl Drop for Behind {
     fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
+        // Both fail only if it has exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 #[tokio::test]
-async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
+async fn a_wechatpy_back_end_works_unchanged() {
     let Some(wechatpy) = wechatpy() else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/wechatpy/backend.py");
     let mut child = Behind(
         wechatpy
-            .python(&[script, pushing::TOKEN])
+            .python(&[script, deliveries::TOKEN])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),
@@ -525,12 +524,13 @@ async fn a_back_end_of_wechatpys_stands_behind_us_unchanged() {
         .read_line(&mut port)
         .unwrap();
     let rules = json!([{ "on": "*", "forward": format!("http://127.0.0.1:{}/", port.trim()) }]);
-    let settings = json!({ "aesKey": pushing::AES_KEY, "mode": "compatible", "messages": rules });
+    let settings =
+        json!({ "aesKey": deliveries::AES_KEY, "mode": "compatible", "messages": rules });
     let app = TestApp::with(messages::with(settings)).await;
-    let (query, body) = pushing::sealed(&pushing::text("你好 <&>", 1), app::APP, "n-1");
-    let answer = pushing::deliver(&app, "/wechat", &query, &body).await;
+    let (query, body) = deliveries::sealed(&deliveries::text("你好 <&>", 1), app::APP, "n-1");
+    let answer = deliveries::deliver(&app, "/wechat", &query, &body).await;
     assert_eq!(
-        pushing::content(&pushing::opened(&answer, app::APP)),
+        deliveries::content(&deliveries::opened(&answer, app::APP)),
         "wechatpy heard 你好 <&> from oUser"
     );
 }

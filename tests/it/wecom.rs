@@ -8,19 +8,19 @@ use sha1::{Digest, Sha1};
 
 use crate::settings::{faults, good};
 use crate::support::app::{APP, Response, TestApp, config_of};
-use crate::support::keeping::dead_address;
+use crate::support::keepers::dead_address;
 use crate::support::redis::RedisServer;
 
 const CORP: &str = "ww0123456789abcdef";
 const SECRET: &str = "corp-secret-marker-1c1c";
 const PAGE: &str = "https://shop.example.com/?id=7";
 
-/// The settings of one application, played by the sandbox.
+/// The settings of one application, with the sandbox as WeCom.
 fn wecom(app: &TestApp) -> Value {
     json!([{ "corpid": CORP, "agentid": 1000002, "secret": SECRET, "api": app.sandbox.url() }])
 }
 
-/// A server with one WeCom application beside the usual account.
+/// A server with one WeCom application besides the default account.
 async fn start() -> TestApp {
     start_with(json!({})).await
 }
@@ -37,7 +37,7 @@ async fn start_with(settings: Value) -> TestApp {
     app
 }
 
-/// Posts `body` to `/jsapi/{id}/config` with `query` behind it.
+/// Posts `body` to `/jsapi/{id}/config` with `query`.
 async fn post(app: &TestApp, id: &str, query: &str, body: Value) -> Response {
     let request = app.request(Method::POST, &format!("/jsapi/{id}/config{query}"));
     app.send(
@@ -48,8 +48,7 @@ async fn post(app: &TestApp, id: &str, query: &str, body: Value) -> Response {
     .await
 }
 
-/// The ticket of `kind` that the sandbox has for the corp now, asked for as WeCom's own clients
-/// would.
+/// The current ticket of `kind`, requested as WeCom's own clients do.
 async fn ticket(app: &TestApp, kind: &str) -> String {
     let get = async |path: String| -> Value {
         let text = reqwest::get(format!("{}{path}", app.sandbox.url()))
@@ -72,7 +71,7 @@ async fn ticket(app: &TestApp, kind: &str) -> String {
     get(path).await["ticket"].as_str().unwrap().to_owned()
 }
 
-/// By hand, as WeCom's own page on the signature says it (JS-SDK使用权限签名算法).
+/// Computed by hand as WeCom's page on the signature describes it (JS-SDK使用权限签名算法).
 #[track_caller]
 fn assert_signed(config: &Value, ticket: &str) {
     let (nonce, timestamp) = (
@@ -221,7 +220,7 @@ async fn addresses_origins_and_bodies_follow_the_same_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_configured_is_not_there() {
+async fn unconfigured_applications_are_not_found() {
     let app = start().await;
     post(&app, "ww0000000000000000", "", json!({}))
         .await
@@ -302,7 +301,7 @@ async fn of_several_applications_one_must_be_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_pages_at_once_fetch_one_token_and_one_ticket_of_each_kind() {
+async fn a_hundred_pages_cost_one_fetch_per_kind() {
     let app = start().await;
     let pages = (0..100).map(|turn| {
         post(
@@ -329,7 +328,7 @@ async fn a_hundred_pages_at_once_fetch_one_token_and_one_ticket_of_each_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_wecom_revoked_is_renewed_when_a_ticket_is_refused() {
+async fn a_revoked_token_is_renewed_when_a_ticket_is_refused() {
     let app = start().await;
     post(&app, CORP, "", json!({ "url": PAGE })).await.json();
     app.sandbox.void_token(CORP);
@@ -348,7 +347,7 @@ async fn a_token_that_wecom_revoked_is_renewed_when_a_ticket_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_wecom_refuses_is_told_as_what_wechat_refuses() {
+async fn wecoms_refusals_look_like_wechats() {
     let app = start().await;
     let with = |secret: &str, api: &str| json!([{ "corpid": CORP, "agentid": 1000002, "secret": secret, "api": api }]);
     let apply = |wecom: Value| {
@@ -399,7 +398,7 @@ async fn two_instances_on_one_redis_have_one_ticket() {
 }
 
 #[test]
-fn one_application_is_enough_to_serve() {
+fn one_application_is_enough() {
     let loaded = good(
         "{ wecom: [{ corpid: 'ww1', agentid: 7, secret: 's' }, { corpid: 'ww1', agentid: '8', secret: 's' }] }",
     );
@@ -426,7 +425,7 @@ fn one_application_is_enough_to_serve() {
 }
 
 #[test]
-fn every_fault_is_named_at_its_place() {
+fn every_fault_has_its_place() {
     let text = r#"{ apps: [{ key: "wx1", secret: "s" }], wecom: [
   { corpid: "wx1", agentid: 1, secret: "s" },
   { corpid: "w w", agentid: "x1", secret: "" },

@@ -1,4 +1,4 @@
-//! wetoken's addresses: who may ask, and what a credential looks like there.
+//! wetoken's routes: who may call, and the form of a credential.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::process::{Process, folder, settings, write_settings};
 const TOKEN: &str = "/cgi-bin/token";
 const TICKET: &str = "/cgi-bin/ticket/getticket";
 
-/// Every address of a credential.
+/// Every route of a credential.
 const CREDENTIALS: [(&str, &str); 11] = [
     ("/{appid}/wechat/token/get", "access_token"),
     ("/{appid}/wechat/ticket/get", "ticket"),
@@ -29,7 +29,7 @@ const CREDENTIALS: [(&str, &str); 11] = [
     ("/token/query?appid={appid}", "access_token"),
 ];
 
-/// A server that answers at wetoken's addresses.
+/// A server with wetoken's routes.
 pub(crate) async fn with(over: Value) -> TestApp {
     TestApp::with(laid(over)).await
 }
@@ -41,7 +41,7 @@ fn laid(mut over: Value) -> Value {
     over
 }
 
-/// The errmsg of an answer that is nothing but that and its errcode.
+/// The errmsg of an answer that has nothing besides it and its errcode.
 #[track_caller]
 pub(crate) fn refused(answer: &Response, errcode: u16) -> String {
     let told: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
@@ -63,7 +63,7 @@ pub(crate) fn refused(answer: &Response, errcode: u16) -> String {
     told["errmsg"].as_str().expect("words").to_owned()
 }
 
-/// An answer without a credential that is a success.
+/// A successful answer without a credential.
 #[track_caller]
 pub(crate) fn succeeded(answer: &Response) {
     assert_eq!(
@@ -72,7 +72,7 @@ pub(crate) fn succeeded(answer: &Response) {
     );
 }
 
-/// The value in an answer whose members stand in wetoken's order, and the rest of its life.
+/// The value in an answer with wetoken's order of members, and its remaining lifetime.
 #[track_caller]
 pub(crate) fn granted(answer: &Response, member: &str) -> (String, u64) {
     let told = answer.json();
@@ -197,7 +197,7 @@ async fn wetokens_routes_exist_only_with_their_section() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_networks_that_are_let_in_are_answered() {
+async fn only_allowed_networks_are_answered() {
     let app = with(json!({ "wetoken": { "allow": ["loopback", "203.0.113.0/24"] } })).await;
     for path in [
         format!("/{APP}/wechat/token/get"),
@@ -366,7 +366,7 @@ async fn a_refresh_renews_only_what_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_has_status_200_and_names_wechats_errcode_but_no_secret() {
+async fn a_refusal_is_200_with_wechats_errcode() {
     let app = with(json!({})).await;
     for path in [
         "/wx/wx-none/token/get",

@@ -1,4 +1,4 @@
-//! Apps that are made while the server runs: by whom, how often, and where they are served then.
+//! Apps that are created while the server runs: by whom, how often, and where they are served.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use crate::sql_store::{bare, install};
 use crate::sql_wetoken::{create_wetokens_tables, insert};
 use crate::support::app::{APP, Response, TestApp, config_of};
 use crate::support::databases::{self, DatabaseServer};
-use crate::support::keeping::eventually;
+use crate::support::deliveries;
+use crate::support::keepers::eventually;
 use crate::support::process::{Process, folder, run, settings};
-use crate::support::pushing;
 use crate::support::redis::RedisServer;
 use crate::wetoken::{granted, refused, succeeded, with};
 
 const TOKEN: &str = "/cgi-bin/token";
 
-/// The app of wetoken's own page.
+/// The app on wetoken's page.
 const NEW: &str = "wx9e02ddcc34513fd4";
 const SECRET: &str = "6acb2b999177524beba3d97d54df2de5";
 const CREATE: &str = "/wechat/app/create?appid=wx9e02ddcc34513fd4&secret=6acb2b999177524beba3d97d54df2de5&token=oTSvVuXdjx1FPi6bz";
 
-/// A server with no app of its own, whose WeChat knows the new one.
+/// A server without apps, whose WeChat knows the new one.
 async fn without_apps(over: Value) -> TestApp {
     let mut over = over;
     over["apps"] = Value::Null;
@@ -49,7 +49,7 @@ async fn is_served(app: &TestApp) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
+async fn wetokens_documented_requests_work_on_its_tables() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -126,7 +126,7 @@ async fn the_lines_of_wetokens_page_work_on_its_own_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wetokens_stored_credential_needs_no_call_to_wechat() {
+async fn wetokens_stored_credential_costs_no_call() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -163,7 +163,7 @@ async fn wetokens_stored_credential_needs_no_call_to_wechat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
+async fn a_new_app_is_served_everywhere_within_a_second() {
     let redis = RedisServer::start();
     let database = databases::mariadb();
     let mut caches = vec![json!({ "redis": redis.url() })];
@@ -181,7 +181,7 @@ async fn an_app_made_at_one_instance_is_served_by_the_other_within_a_second() {
             is_served(&second).await
         })
         .await;
-        // The machine may be busy; one of three tells what jsdkd itself needs.
+        // The machine may be busy; the quickest of three shows what jsdkd itself needs.
         let mut quickest = Duration::MAX;
         for other in ["wx-a", "wx-b", "wx-c"] {
             succeeded(&first.get(&CREATE.replace(NEW, other)).await);
@@ -236,7 +236,7 @@ async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let app = without_apps(json!({ "cache": { "file": file } })).await;
     let form = format!(
         "appid={NEW}&secret={SECRET}&token=t1&aesKey={}",
-        pushing::AES_KEY
+        deliveries::AES_KEY
     );
     let posted = app
         .request(Method::POST, "/wechat/app/create")
@@ -251,7 +251,7 @@ async fn created_apps_are_stored_in_the_file_and_survive_a_restart() {
     let again = without_apps(json!({ "cache": { "file": file } })).await;
     assert_eq!(granted(&token(&again).await, "access_token").0, value);
     again.stop().await;
-    // Without the section they are as little served as made.
+    // Without the section they are neither served nor created.
     let off = TestApp::with(json!({ "cache": { "file": file } })).await;
     off.get(&format!("/wechat/{NEW}"))
         .await
@@ -432,7 +432,7 @@ async fn an_app_removed_from_the_database_is_not_served() {
     assert!(is_served(&app).await);
     database.sql("DELETE FROM wechat_app_info");
     eventually("it is gone", async || !is_served(&app).await).await;
-    // What an operator prepared without a secret is no app yet; its template is.
+    // A row prepared by an operator without a secret is not an app; its template is used.
     database.sql(&format!(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id)
          VALUES ('{NEW}', '', '', '', 'm1', '', '', '', 'T1')"
@@ -469,11 +469,11 @@ async fn a_new_app_has_a_message_server_too() {
     let app = without_apps(json!({})).await;
     let create = format!(
         "/wechat/app/create?appid={NEW}&secret=s&token={}&aesKey={}",
-        pushing::TOKEN,
-        pushing::AES_KEY
+        deliveries::TOKEN,
+        deliveries::AES_KEY
     );
     succeeded(&app.get(&create).await);
-    let signature = signature::push(pushing::TOKEN, "1589203758", "n-9").text();
+    let signature = signature::push(deliveries::TOKEN, "1589203758", "n-9").text();
     let check = |signature: &str| {
         format!("/wechat/{NEW}?signature={signature}&timestamp=1589203758&nonce=n-9&echostr=hello")
     };
@@ -482,28 +482,30 @@ async fn a_new_app_has_a_message_server_too() {
         .await
         .problem(401, "bad_push_signature");
     let address = format!("/wechat/{NEW}");
-    let (query, body) = pushing::sealed(&pushing::text("hi", 1), NEW, "n-1");
+    let (query, body) = deliveries::sealed(&deliveries::text("hi", 1), NEW, "n-1");
     assert_eq!(
-        pushing::deliver(&app, &address, &query, &body).await.body,
+        deliveries::deliver(&app, &address, &query, &body)
+            .await
+            .body,
         "success"
     );
-    let plain = pushing::deliver(
+    let plain = deliveries::deliver(
         &app,
         &address,
-        &pushing::plain_query(0, "n-2"),
-        &pushing::text("hi", 2),
+        &deliveries::plain_query(0, "n-2"),
+        &deliveries::text("hi", 2),
     )
     .await;
     plain.problem(401, "bad_push_signature");
     app.stop().await;
 }
 
-/// Everything that wetoken's own form has.
+/// All fields of wetoken's form.
 const ALL: [(&str, &str); 8] = [
     ("appid", NEW),
     ("secret", SECRET),
     ("token", "t1"),
-    ("aesKey", pushing::AES_KEY),
+    ("aesKey", deliveries::AES_KEY),
     ("mchid", "1900000109"),
     ("payKey", "8934e7d15453e97507ef794cf7b0519d"),
     ("subAppid", "wx8888888888888888"),
@@ -511,7 +513,7 @@ const ALL: [(&str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn payment_fields_are_written_as_wetoken_writes_them() {
+async fn payment_fields_have_wetokens_format() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -560,7 +562,7 @@ async fn payment_fields_are_written_as_wetoken_writes_them() {
     for app_id in [NEW, "wx-form", "wx-json"] {
         assert_eq!(row(app_id), expected(app_id));
     }
-    // What the row of a prepared app has stays, and what is said goes before it.
+    // The fields of a prepared row stay, and the request's fields win.
     database.sql(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid)
          VALUES ('wx-prepared', '', '', '', 'm1', 'p1', 's1', '')",

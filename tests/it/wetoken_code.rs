@@ -8,14 +8,13 @@ use crate::sql_store::install;
 use crate::sql_wetoken::create_wetokens_tables;
 use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases;
-use crate::support::keeping::eventually;
+use crate::support::keepers::eventually;
 use crate::wetoken::{refused, succeeded, with};
 
 const SEND: &str = "/cgi-bin/message/template/send";
 const NEW: &str = "wx-new";
 
-/// A server with an app of its own making, whose codes go by the template `T1`, and the openid of a
-/// follower.
+/// A server with a created app, whose codes use the template `T1`, and the openid of a follower.
 async fn with_template() -> (TestApp, String) {
     let app = with(json!({ "apps": null })).await;
     app.sandbox.add_account(NEW, APP_SECRET);
@@ -31,7 +30,7 @@ fn path(app_id: &str, user: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_is_sent_to_an_openid_in_wetokens_words() {
+async fn a_code_is_sent_to_an_openid() {
     let (app, openid) = with_template().await;
     succeeded(&app.get(&path(NEW, &openid)).await);
     let form = format!("user_name={openid}&system_name=x&code=1");
@@ -86,7 +85,7 @@ async fn with_a_database_the_user_is_looked_up_by_name() {
     assert!(
         refused(&app.get(&xiaoming).await, 400).starts_with("this app has no template for codes")
     );
-    // The settings' app is the one that is served, the row's template the one that is used.
+    // The settings' app is served, and the row's template is used.
     database.sql(&format!(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id)
          VALUES ('{APP}', 'another-secret', 't', '', '', '', '', '', 'T2')"

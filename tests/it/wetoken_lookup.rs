@@ -1,5 +1,4 @@
-//! An appid that is not known here: the store is asked once before it is refused, and no stranger
-//! makes us ask without limit.
+//! Unknown appids: the store is read once before a refusal, and lookups are limited.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::support::databases;
 use crate::support::redis::RedisServer;
 use crate::wetoken::{succeeded, with};
 
-/// Every address that takes an appid, each asked as far as it goes without a visitor.
+/// Every route with an appid, requested as far as possible without a visitor.
 const ADDRESSES: [&str; 14] = [
     "GET /{appid}/wechat/token/get",
     "GET /wx/{appid}/ticket/get",
@@ -64,7 +63,7 @@ fn is_unknown(answer: &Response) -> bool {
     answer.body.contains("no app of this appid")
 }
 
-/// Two instances on `cache`: what one creates the other knows when it is asked next.
+/// Two instances on `cache`: an app created at one is known to the other at its next request.
 async fn knows_at_once(cache: Value) {
     let first = instance(&cache, None).await;
     let second = instance(&cache, Some(&first)).await;
@@ -78,7 +77,7 @@ async fn knows_at_once(cache: Value) {
             "{cache} {address}"
         );
     }
-    // A hundred callers at once are one lookup, and none of them is refused.
+    // A hundred callers at once cause one lookup, and none is refused.
     create(&first, "wx-crowd").await;
     let all = join_all((0..100).map(|_| ask(&second, ADDRESSES[0], "wx-crowd"))).await;
     assert!(
@@ -86,7 +85,7 @@ async fn knows_at_once(cache: Value) {
             .all(|answer| answer.body.starts_with(r#"{"errcode":0"#)),
         "{cache}"
     );
-    // MySQL's usual collations take one for the other.
+    // MySQL's default collations treat them as equal.
     create(&first, "wx-case").await;
     assert!(
         is_unknown(&ask(&second, ADDRESSES[0], "WX-CASE").await),
@@ -97,7 +96,7 @@ async fn knows_at_once(cache: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mariadb_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_mariadb() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -106,7 +105,7 @@ async fn on_mariadb_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_wetokens_own_tables_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_wetokens_tables() {
     let Some(database) = databases::mariadb() else {
         return;
     };
@@ -116,7 +115,7 @@ async fn on_wetokens_own_tables_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_postgres_and_sqlite_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_postgres_and_sqlite() {
     if let Some(database) = databases::postgres() {
         install(&database.url()).await;
         knows_at_once(json!({ "sql": database.url() })).await;
@@ -127,12 +126,12 @@ async fn on_postgres_and_sqlite_a_new_app_is_known_to_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_redis_a_new_app_is_known_to_all_at_once() {
+async fn a_new_app_is_known_everywhere_on_redis() {
     let redis = RedisServer::start();
     knows_at_once(json!({ "redis": redis.url() })).await;
 }
 
-/// How often Redis was asked for a single app.
+/// The number of lookups of a single app in Redis.
 fn lookups(redis: &RedisServer) -> u64 {
     let told = redis.cli(&["INFO", "commandstats"]);
     let line = told
@@ -183,7 +182,7 @@ async fn lookups_of_unknown_appids_are_limited() {
         lookups(&redis)
     );
 
-    // What is no appid, or needs a signature that is not there, asks for nothing.
+    // An invalid appid, or a missing signature, causes no lookup.
     let before = lookups(&redis);
     for path in [
         "/wechat/weblogin-",
@@ -254,7 +253,7 @@ async fn without_stored_apps_the_store_is_not_read() {
     app.get("/wechat/wx-none").await.problem(404, "unknown_app");
     assert_eq!(lookups(&redis), before);
     app.stop().await;
-    // A database may hold apps, also where wetoken's addresses are closed.
+    // A database may hold apps, even if wetoken's routes are closed.
     let (_folder, url) = sqlite();
     install(&url).await;
     let cache = json!({ "sql": url });

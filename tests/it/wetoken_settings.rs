@@ -1,4 +1,4 @@
-//! `wetoken` in the settings, and a store of apps as something to serve.
+//! `wetoken` in the settings, and a store of apps as the only source of accounts.
 
 use jsdkd::settings::{Environment, Source, load};
 
@@ -8,7 +8,7 @@ const APPS: &str = "apps: [{ key: 'wx1', secret: 's' }]";
 const SQL: &str = "cache: { sql: 'mysql://u:p@db/wetoken' }";
 
 #[test]
-fn its_addresses_are_there_with_its_section_alone() {
+fn its_routes_exist_with_an_empty_section() {
     assert!(good(&format!("{{ {APPS} }}")).config.wetoken.is_none());
     assert!(
         good(&format!("{{ {APPS}, wetoken: null }}"))
@@ -60,7 +60,7 @@ fn its_addresses_are_there_with_its_section_alone() {
 }
 
 #[test]
-fn a_variable_opens_them_too() {
+fn a_variable_enables_them_too() {
     let env: Environment = [("JSDKD__WETOKEN__ALLOW", "loopback,10.1.0.0/16")]
         .into_iter()
         .collect();
@@ -74,7 +74,7 @@ fn a_variable_opens_them_too() {
 }
 
 #[test]
-fn a_store_that_holds_apps_is_something_to_serve() {
+fn a_store_with_apps_is_enough() {
     for text in [
         "{ wetoken: {} }",
         &format!("{{ {SQL} }}"),
@@ -105,7 +105,7 @@ fn a_store_that_holds_apps_is_something_to_serve() {
 }
 
 #[test]
-fn a_realm_may_name_an_app_that_the_store_holds() {
+fn a_realm_may_name_a_stored_app() {
     let realm = "realms: [{ key: 'R', secret: 's', apps: ['wx9'] }]";
     assert!(
         good(&format!("{{ {APPS}, wetoken: {{}}, {realm} }}"))
@@ -116,7 +116,7 @@ fn a_realm_may_name_an_app_that_the_store_holds() {
 }
 
 #[test]
-fn the_hub_may_mean_an_app_that_the_store_holds() {
+fn the_hub_may_name_a_stored_app() {
     let hub = |text: &str| {
         good(&format!(
             "{{ wetoken: {{}}, hub: {{ keys: {{ k: '{}' }} {text} }} }}",
@@ -134,7 +134,7 @@ fn the_hub_may_mean_an_app_that_the_store_holds() {
 }
 
 #[test]
-fn its_faults_are_named_at_their_places() {
+fn its_faults_have_their_places() {
     let expected = "jsdkd.json:1:22 wetoken.allow[0]: found \"lan\", expected \"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"";
     assert_eq!(faults("{ wetoken: { allow: ['lan'] } }"), expected);
     assert_eq!(
@@ -201,7 +201,7 @@ fn a_realm_must_be_one_of_the_settings() {
 }
 
 #[test]
-fn host_names_are_names_and_nothing_else() {
+fn host_names_are_only_names() {
     let hosts = |hosts: &str| {
         good(&format!("{{ {APPS}, server: {{ hosts: {hosts} }} }}"))
             .config

@@ -94,8 +94,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still at `wall` until [`Clock::advance`] or [`Clock::set_wall`] moves
-    /// it.
+    /// A clock that stays at `wall` until [`Clock::advance`] or [`Clock::set_wall`] moves it.
     pub fn manual(wall: UnixMillis) -> Self {
         Self(Source::Manual {
             wall: Arc::new(AtomicU64::new(wall.0)),
@@ -154,10 +153,10 @@ impl Clock {
     }
 }
 
-/// The kernel's clocks. Where it keeps coarse ones those are read: they are a few milliseconds
-/// behind at most, which is finer than anything here asks for, and cost a quarter of the exact
-/// ones; a request reads them half a dozen times. They are read through the C library, so that
-/// tests can preload a clock of their own.
+/// The kernel's clocks. Coarse ones are used where available: they lag by a few milliseconds at
+/// most, which is precise enough here, and cost a quarter of the exact ones; a request reads the
+/// time several times. They are read through the C library, so that tests can preload another
+/// clock.
 mod system {
     use rustix::time::{ClockId, clock_gettime};
 
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_passed_is_zero_away() {
+    fn a_past_time_is_zero_away() {
         assert_eq!(UnixMillis(10).until(UnixMillis(3)), Duration::ZERO);
         assert_eq!(UnixMillis(1_999).seconds(), UnixSeconds(1));
     }

@@ -62,8 +62,8 @@ impl Account {
         }
     }
 
-    /// Fetches its token from `/cgi-bin/stable_token`, which voids nobody else's: for accounts that
-    /// another program fetches for, too.
+    /// Fetches the token from `/cgi-bin/stable_token`, which does not void tokens of other
+    /// programs. For accounts whose token another program fetches too.
     #[must_use]
     pub fn stable(self) -> Self {
         Self {
@@ -106,7 +106,12 @@ impl Account {
                 token_api,
                 reserve: token_api.reserve(reserve),
                 rotations_per_day,
-                ..wechat::account::Account::usual(app_id, self.secret.clone(), None, reserve)
+                ..wechat::account::Account::with_defaults(
+                    app_id,
+                    self.secret.clone(),
+                    None,
+                    reserve,
+                )
             }),
             _ => Err(faults),
         }
@@ -135,7 +140,7 @@ impl Builder {
         self.with_account(Account::new(app_id, secret))
     }
 
-    /// Adds an account with choices of its own.
+    /// Adds an account with its own options.
     pub fn with_account(mut self, account: Account) -> Self {
         self.accounts.push(account);
         self
@@ -183,7 +188,7 @@ impl Builder {
         }
     }
 
-    /// Renews every account for ever, and not only what was asked for within one lifetime.
+    /// Renews every account for ever, not only while it is used.
     pub fn keep_always(self) -> Self {
         Self {
             keep_always: true,
@@ -194,8 +199,7 @@ impl Builder {
     /// Proves all of it, opens the store and begins. A shared store may be down; it is used when it
     /// comes. Must be called on a tokio runtime with time and I/O, which then does the work.
     pub async fn start(self) -> Result<Credentials, Error> {
-        // A server may begin without any, and be given some by its store; nobody gives a program
-        // more.
+        // A server may start without accounts and get them from its store; a program cannot.
         if self.accounts.is_empty() {
             return Err(Error::misconfigured("the builder was given no account"));
         }

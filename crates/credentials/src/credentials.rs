@@ -1,9 +1,8 @@
-//! The keeper for programs that would rather own their credentials themselves: the public surface
-//! of the library. It is laid over the same settings, stores and keeper as the server, and shows
-//! none of their types.
+//! The keeper for programs that keep their credentials themselves: the public API of the library.
+//! It uses the same settings, stores and keeper as the server, and exposes none of their types.
 //!
-//! `builder` says what is wanted, this file what is promised, `value` what is handed out, `error`
-//! what goes wrong; `sandbox` is for the tests of its users.
+//! `builder` has the options, this file the operations, `value` the results, and `error` the
+//! errors. The crate `sandbox` is for its users' tests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,8 +31,8 @@ pub(crate) struct Parts {
     pub(crate) keep: Keep,
 }
 
-/// The owner of some accounts' credentials; clones share it. It renews ahead as long as one of them
-/// lives, on the tokio runtime that it was started on.
+/// Keeps some accounts' credentials; cheap to clone. It renews them ahead on the tokio runtime that
+/// it was started on, until the last clone is dropped.
 #[derive(Clone)]
 pub struct Credentials(Arc<Running>);
 
@@ -62,9 +61,9 @@ impl Credentials {
         self.credential(app_id, Kind::CardTicket).await
     }
 
-    /// One of the three, by its kind. Nearly always it is at hand. Else it is read from the store
-    /// or fetched, once for all who ask, and this ends within the bound on a call; a renewal that
-    /// takes longer goes on without its caller.
+    /// Returns one of the three kinds. Usually it is cached; otherwise it is read from the store or
+    /// fetched, once for all callers, within the timeout. A slower renewal continues without its
+    /// caller.
     pub async fn credential(&self, app_id: &str, kind: Kind) -> Result<Credential, Error> {
         let cached = self
             .credentials(app_id)?
@@ -77,9 +76,9 @@ impl Credentials {
         ))
     }
 
-    /// "WeChat refused this value" (40001, 40014, 42001): renews it if it is still the current one,
-    /// else hands out the current one. One renewal however many ask. At most one in 30 s and so
-    /// many a day; beyond that the current value is handed out.
+    /// Reports that WeChat refused this value (40001, 40014, 42001). Renews it if it is still
+    /// current; otherwise returns the current one. All callers share one renewal. There is at most
+    /// one in 30 s and a quota per day; beyond these the current value is returned.
     pub async fn rotate(
         &self,
         app_id: &str,
@@ -124,8 +123,8 @@ impl Credentials {
         })
     }
 
-    /// Stops renewing ahead, lets running renewals end and the store finish. What is asked for
-    /// afterwards is answered as long as it is at hand.
+    /// Stops renewing ahead, and waits for running renewals and the store. Afterwards only cached
+    /// values are returned.
     pub async fn close(&self) {
         self.0.stop.send_replace(true);
         let ahead = self
@@ -135,7 +134,7 @@ impl Credentials {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(ahead) = ahead {
-            // It only fails when the task is gone, which is what is waited for.
+            // Fails only if the task has ended, which is fine.
             ahead.await.ok();
         }
         self.0.keeper.close(self.0.grace).await;

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_are_read_and_nothing_is_waited_for() {
+    fn only_regular_files_are_read_without_blocking() {
         let folder = tempfile::tempdir().expect("a folder");
         let (fifo, socket) = (folder.path().join("fifo"), folder.path().join("socket"));
         assert!(

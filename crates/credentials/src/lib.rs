@@ -1,10 +1,10 @@
 //! Keeps the expiring credentials of WeChat (微信) accounts fresh: each `access_token`,
-//! `jsapi_ticket` and card ticket is fetched once, renewed before it expires, and handed to whoever
-//! asks.
+//! `jsapi_ticket` and card ticket is fetched once, renewed before it expires, and shared by all
+//! callers.
 //!
 //! WeChat gives each account credentials that expire after two hours, may be fetched 2000 times a
 //! day, and void each other. So one owner must keep them. The server `jsdkd` is that owner for many
-//! programs; [`Credentials`] is it inside one Rust program. Both may share one store: then they
+//! programs; [`Credentials`] is the same inside one Rust program. Both may share one store: then they
 //! renew each credential once for all of them.
 //!
 //! ```
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! The names at the root are the public interface, under [semantic versioning](https://semver.org).
-//! The modules below it serve the server `jsdkd` and promise nothing to others.
+//! The modules below are for the server `jsdkd` and are not a stable API.
 
 #[doc(hidden)]
 pub mod engine;

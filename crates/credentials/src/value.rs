@@ -1,4 +1,4 @@
-//! What a program is handed: a credential, or a page's signature.
+//! The results: a credential, or a page's signature.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ impl Credential {
         &self.value
     }
 
-    /// How long it lives from the moment it was handed out. Ask again instead of keeping it: a
-    /// program that keeps one for longer than a minute may keep one that was renewed meanwhile.
+    /// The lifetime when it was returned. Ask again instead of keeping it: after a minute it may
+    /// have been renewed.
     pub fn left(&self) -> Duration {
         self.left
     }

@@ -1,5 +1,4 @@
-//! What arrived: the last calls as they came, byte for byte, so that a test can compare them with
-//! what a client sent.
+//! Records the last calls byte for byte, so that a test can compare them with what a client sent.
 
 use std::collections::VecDeque;
 
@@ -11,33 +10,33 @@ use sha2::{Digest, Sha256};
 /// How many calls are kept.
 const KEPT: usize = 200;
 
-/// A longer body is kept as its length and hash alone.
+/// A longer body is recorded by its length and hash only.
 const LONGEST: usize = 64 * 1024;
 
-/// More than any upload that WeChat takes.
-const MOST: u64 = 64 << 20;
+/// More than any upload that WeChat accepts.
+const MAX_BODY_BYTES: u64 = 64 << 20;
 
-/// One call as it came.
+/// One recorded call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// `GET`, `POST` …
     pub method: String,
     /// Path and query, still encoded.
     pub target: String,
-    /// The headers in small letters, in the order they came.
+    /// The headers with lower-case names, in their order.
     pub headers: Vec<(String, String)>,
-    /// How many bytes the body has.
+    /// The length of the body in bytes.
     pub length: u64,
     /// The SHA-256 of the body, in hex.
     pub sha256: String,
     /// The body, if it has at most 64 KiB.
     pub body: Option<Bytes>,
-    /// Whether the body came whole.
+    /// False if the body ended early.
     pub whole: bool,
 }
 
 impl Arrival {
-    /// The value of a header; empty when there is none.
+    /// The value of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .iter()
@@ -46,7 +45,7 @@ impl Arrival {
     }
 }
 
-/// A body as it was read.
+/// A request body as received.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
     length: u64,
@@ -55,7 +54,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// No body, or one that is not looked at.
+    /// No body, or one that is not recorded.
     pub(super) fn nothing() -> Self {
         Self::of(Bytes::new())
     }
@@ -69,12 +68,12 @@ impl Received {
         }
     }
 
-    /// Reads a body to its end, or to the longest that anybody sends.
+    /// Reads the whole body, up to the largest upload that WeChat accepts.
     pub(super) async fn read(mut payload: Payload) -> Self {
         let (mut bytes, mut hash, mut whole) = (Vec::new(), Sha256::new(), true);
         while let Some(chunk) = payload.next().await {
             match chunk {
-                Ok(chunk) if bytes.len() as u64 + chunk.len() as u64 <= MOST => {
+                Ok(chunk) if bytes.len() as u64 + chunk.len() as u64 <= MAX_BODY_BYTES => {
                     hash.update(&chunk);
                     bytes.extend_from_slice(&chunk);
                 }
@@ -97,7 +96,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The last calls.
+/// The last calls, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(VecDeque<Arrival>);
 
@@ -121,7 +120,7 @@ impl Arrivals {
         });
     }
 
-    /// Those at `path`, the oldest first; all for an empty path.
+    /// Returns the calls at `path`, the oldest first; all calls for an empty path.
     pub(super) fn at(&self, path: &str) -> Vec<Arrival> {
         let fits =
             |arrival: &&Arrival| path.is_empty() || arrival.target.split('?').next() == Some(path);

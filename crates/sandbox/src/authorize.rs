@@ -1,14 +1,14 @@
-//! The authorize link: what it must look like, what it asks, and where its visitor goes next. Pure:
-//! it knows no account and no HTTP.
+//! The authorize link: its required form, its parameters, and where its visitor is sent.
 
 use std::fmt;
 
+use serde::Deserialize;
 use url::Url;
 
 pub(super) const PATH: &str = "/connect/oauth2/authorize";
 
-/// WeChat compares the link with a pattern: these parameters, in this order. The last three may be
-/// missing.
+/// WeChat compares the link with a pattern: these parameters, in this order. The last three are
+/// optional.
 const ORDER: [&str; 8] = [
     "appid",
     "redirect_uri",
@@ -20,18 +20,31 @@ const ORDER: [&str; 8] = [
     "connect_redirect",
 ];
 
-/// A link in good form.
+/// A visitor's answer on the authorize page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Yes: the callback brings a code.
+    Agree,
+    /// No: the callback has a state and no code.
+    Refuse,
+    /// No answer: WeChat shows a snapshot of the page (快照页), and the callback brings the code of a
+    /// virtual visitor.
+    Snapshot,
+}
+
+/// A valid authorize link.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) app_id: String,
     pub(super) redirect: Url,
     pub(super) scope: String,
     pub(super) state: String,
-    /// Whether the link asks for snapshot mode.
+    /// True if the link asks for snapshot mode.
     pub(super) snapshot: bool,
 }
 
-/// What WeChat's error page says instead: a number where WeChat documents one, in both languages.
+/// The text of WeChat's error page in both languages, with a number where WeChat documents one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Wrong {
     pub(super) code: Option<i32>,
@@ -40,7 +53,7 @@ pub(super) struct Wrong {
 }
 
 impl Asked {
-    /// Reads the query of a link.
+    /// Parses the query of a link.
     pub(super) fn parse(query: &str) -> Result<Self, Wrong> {
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
@@ -96,13 +109,13 @@ impl Asked {
         })
     }
 
-    /// Whether WeChat would not ask at all.
+    /// True if WeChat would redirect without a consent page.
     pub(super) fn is_silent(&self) -> bool {
         self.scope == "snsapi_base"
     }
 
-    /// Where the visitor is sent: with a code, or without one after a refusal. The query that was
-    /// there stays in front.
+    /// Returns the address that the visitor is sent to: with a code, or without one after a
+    /// refusal. An existing query is kept in front.
     pub(super) fn callback(&self, code: Option<&str>) -> String {
         let mut url = self.redirect.clone();
         let mut query = url
@@ -124,21 +137,21 @@ impl Asked {
 }
 
 impl Wrong {
-    /// The account is not there.
+    /// The account does not exist.
     pub(super) fn app_id() -> Self {
         Self::numbered(40013, "appid 无效", "invalid appid")
     }
 
-    /// The host is not the account's.
+    /// The host is not the account's OAuth domain.
     pub(super) fn domain() -> Self {
         Self::numbered(
             10003,
             "redirect_uri 的域名与后台配置的网页授权域名不一致",
-            "the host of redirect_uri is not the account's OAuth domain, or it is no address percent-encoded once",
+            "the host of redirect_uri is not the account's OAuth domain, or redirect_uri is not a URL percent-encoded once",
         )
     }
 
-    /// What WeChat documents with a number.
+    /// An error that WeChat documents with a number.
     pub(super) fn numbered(code: i32, chinese: &str, english: &str) -> Self {
         Self {
             code: Some(code),
@@ -195,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_wechats_order_is_read_and_any_other_is_not() {
+    fn a_link_must_have_wechats_parameter_order() {
         let link = link("https://a.example/cb");
         let asked = Asked::parse(&link).expect("a good link");
         assert_eq!(
@@ -248,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_keeps_the_query_and_the_fragment_that_were_there() {
+    fn a_callback_keeps_query_and_fragment() {
         let to = |redirect: &str, code| {
             Asked::parse(&link(redirect))
                 .expect("a good link")

@@ -1,10 +1,9 @@
-//! A map that keeps only its newest entries, so that a long run does not grow for ever. It knows
-//! nothing of what it holds.
+//! A map that keeps only its newest entries, so that a long run does not grow without bound.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Values by name; the oldest name is forgotten when there are more than `limit`.
+/// Values by name. Inserting more than `limit` names evicts the oldest.
 #[derive(Debug)]
 pub(super) struct Bounded<V> {
     limit: usize,
@@ -13,7 +12,7 @@ pub(super) struct Bounded<V> {
 }
 
 impl<V> Bounded<V> {
-    /// An empty one.
+    /// Creates an empty map.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -22,7 +21,7 @@ impl<V> Bounded<V> {
         }
     }
 
-    /// Adds a value, or replaces one, which does not make its name any newer.
+    /// Inserts or replaces a value. A replaced value keeps its position in the eviction order.
     pub(super) fn insert(&mut self, name: &str, value: V) {
         let name = Arc::<str>::from(name);
         if self.values.insert(name.clone(), value).is_none() {
@@ -40,7 +39,7 @@ impl<V> Bounded<V> {
         self.values.get(name)
     }
 
-    /// The value of `name`, to be changed.
+    /// A mutable reference to the value of `name`.
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
         self.values.get_mut(name)
     }
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_names_are_forgotten_and_a_replaced_value_takes_no_room() {
+    fn the_oldest_entry_is_evicted() {
         let mut map = Bounded::new(2);
         for (name, value) in [("a", 1), ("b", 2), ("b", 3), ("c", 4)] {
             map.insert(name, value);

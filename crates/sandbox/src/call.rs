@@ -1,6 +1,6 @@
-//! The everyday calls of SDKs beyond tokens, tickets and messages: media, mini-programs, menus,
-//! codes, quotas, WeCom's messages. One row for each path; all are counted, spoiled and recorded
-//! like the others.
+//! The common SDK calls besides tokens, tickets and messages: media, mini-programs, menus, codes,
+//! quotas, WeCom's messages. One row per path. All are counted, recorded and subject to faults like
+//! the others.
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::world::World;
 use super::{Sandbox, mint};
 
-/// How a path is asked.
+/// The method of a call and how it is authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Asked {
     Get,
@@ -24,14 +24,14 @@ enum Asked {
     Openly,
 }
 
-/// What a call is about.
+/// A call to one of these paths.
 struct Call<'a> {
     app_id: String,
     request: &'a HttpRequest,
     received: &'a Received,
 }
 
-/// A good answer.
+/// A successful answer.
 enum Answer {
     Json(Value),
     File(String, Media),
@@ -39,7 +39,7 @@ enum Answer {
 
 type Act = fn(&mut World, &Call<'_>) -> Result<Answer, Refusal>;
 
-/// Every path, how it is asked, and what it does.
+/// Every path, its method and its handler.
 const ROWS: [(&str, Asked, Act); 22] = [
     ("/cgi-bin/get_api_domain_ip", Asked::Get, |_, _| {
         done(json!({"ip_list": ["192.0.2.20"]}))
@@ -125,7 +125,7 @@ const ROWS: [(&str, Asked, Act); 22] = [
             json!({"errcode": 0, "errmsg": "ok", "quota": {"daily_limit": 10_000, "used": 1, "remain": 9_999}}),
         )
     }),
-    // It shows the address of an earlier call, token and all, as WeChat's does.
+    // Returns the address of an earlier call, including its token, as WeChat does.
     ("/cgi-bin/openapi/rid/get", Asked::Post, |world, call| {
         need(&call.json()?, "rid")?;
         let address = call.request.query_string().to_owned();
@@ -154,8 +154,7 @@ const ROWS: [(&str, Asked, Act); 22] = [
         world.login(&named("appid"), &named("appsecret"))?;
         done(ok())
     }),
-    // For third-party platforms alone: any other token is told that it is no good, however good it
-    // is.
+    // For third-party platforms only: every other token is refused as invalid.
     ("/cgi-bin/account/fastregister", Asked::Post, |_, _| {
         Err(Refusal::NOT_LATEST)
     }),
@@ -250,7 +249,7 @@ fn perform(
 }
 
 impl Call<'_> {
-    /// The body as a JSON object, whatever its type says: some SDKs send none.
+    /// Parses the body as a JSON object, regardless of its content type, which some SDKs omit.
     fn json(&self) -> Result<Value, Refusal> {
         if self.received.bytes.is_empty() {
             return Err(Refusal::EMPTY_BODY);
@@ -309,7 +308,7 @@ fn upload(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     done(answer)
 }
 
-/// A video comes as the address of the video, everything else as itself.
+/// A video is returned as its URL, all other media as bytes.
 fn download(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let id = parameter(call.request, "media_id");
     let media = world.kept.media.get(&id)?.clone();
@@ -323,7 +322,7 @@ fn download(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::File(format!("{id}.{ending}"), media))
 }
 
-/// A mini-program's `wx.login`: any code but `invalid` is somebody's, and is used once.
+/// A mini-program's `wx.login`: every code except `invalid` logs somebody in, once.
 fn session(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let [app_id, secret, code, grant_type] =
         ["appid", "secret", "js_code", "grant_type"].map(|name| parameter(call.request, name));

@@ -1,6 +1,6 @@
-//! The `/sandbox/...` routes, by which a test in any language, or a person with curl, moves the
-//! sandbox. They are not part of WeChat, are never counted or spoiled, and answer mistakes with 400
-//! and what they would accept.
+//! The `/sandbox/...` routes, by which a test in any language, or a person with curl, controls the
+//! sandbox. They are not part of WeChat: they are not counted, and faults do not affect them.
+//! Mistakes are answered with 400 and what is accepted.
 
 use std::time::Duration;
 
@@ -13,32 +13,30 @@ use url::Host;
 
 use super::Sandbox;
 use super::fault::Fault;
+use super::paths::paths;
 use super::probe::parameter;
-use super::server::paths;
-use super::survey::survey;
+use super::state_report::state_report;
 use super::visit::visit;
 use super::world::{TokenKind, World};
 
-/// New rules for a running sandbox; what is absent stays as it is.
+/// New rules for a running sandbox. An absent field does not change its rule.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tuning {
-    /// Seconds that tokens and tickets live from now on.
+    /// Lifetime of new tokens and tickets, in seconds.
     pub lifetime: Option<u32>,
-    /// Seconds that an old token goes on living beside its successor; a twenty-fourth of `lifetime`
-    /// unless it is given, as in life.
+    /// How long an old token stays valid beside its successor, in seconds. By default a
+    /// twenty-fourth of `lifetime`, as at WeChat.
     pub overlap: Option<u32>,
     /// Tokens a day from `/cgi-bin/token`.
     pub daily_quota: Option<u32>,
-    /// Whether a repeated fetch gives the same ticket while it has more than its last five minutes
-    /// left.
+    /// Whether a repeated fetch returns the same ticket until its last five minutes.
     pub ticket_reuse: Option<bool>,
-    /// Whether `snsapi_base` is granted without the authorize page, as in life; then the first of
-    /// its sample visitors, 小明, comes. At first the page asks even then, so that a person can
-    /// choose who visits.
+    /// Whether `snsapi_base` is granted without the authorize page, as at WeChat, to the first
+    /// sample visitor, 小明. By default the page is shown, so that a person can choose the visitor.
     pub silent: Option<bool>,
-    /// How many sandbox seconds pass in one of ours, 1 to 3600. Every span shrinks for the client,
-    /// `expires_in` with them.
+    /// Sandbox seconds per real second, 1 to 3600. All durations shrink for the client, including
+    /// `expires_in`.
     pub time_scale: Option<u32>,
 }
 
@@ -103,7 +101,7 @@ enum What {
 struct NewAccount {
     appid: String,
     secret: String,
-    /// Empty for any host.
+    /// Empty means any host.
     oauth_domain: Option<String>,
     bound: Option<bool>,
 }
@@ -116,11 +114,11 @@ struct NewVisitor {
     follows: Option<bool>,
 }
 
-/// What a wrong address is told.
+/// The answer to an unknown address.
 const HELP: &str = "GET /sandbox/state, GET /sandbox/messages, GET /sandbox/calls, POST /sandbox/faults, DELETE /sandbox/faults, POST /sandbox/advance, POST /sandbox/void, \
                     POST /sandbox/accounts, POST /sandbox/visitors, POST /sandbox/visit, POST /sandbox/tuning, POST /sandbox/reset";
 
-/// Adds the routes.
+/// Registers the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/sandbox/state", web::get().to(state))
@@ -137,7 +135,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/sandbox/reset", web::post().to(reset));
 }
 
-/// Answers a wrong address under `/sandbox`.
+/// Answers an unknown address under `/sandbox`.
 pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
     let error = format!(
         "no {} {}; accepted: {HELP}",
@@ -148,7 +146,7 @@ pub(super) fn unknown(request: &HttpRequest) -> HttpResponse {
 }
 
 async fn state(sandbox: Data<Sandbox>) -> HttpResponse {
-    HttpResponse::Ok().json(survey(&sandbox.state()))
+    HttpResponse::Ok().json(state_report(&sandbox.state()))
 }
 
 async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
@@ -162,7 +160,7 @@ async fn messages(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse 
     HttpResponse::Ok().json(json!({"messages": sandbox.sent(&app_id)}))
 }
 
-/// The last calls as they came, at one path or at all.
+/// Returns the last calls, at one path or at all.
 async fn calls(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
     let arrivals = sandbox.arrivals(&parameter(&request, "path"));
     let calls: Vec<_> = arrivals
@@ -214,7 +212,7 @@ async fn void(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
                 Ok(())
             } else {
                 Err(format!(
-                    "account {:?} has no such token now; see GET /sandbox/state",
+                    "account {:?} has no current token of this kind; see GET /sandbox/state",
                     order.appid
                 ))
             }
@@ -226,7 +224,7 @@ async fn add_account(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     let example = r#"{"appid":"wx...","secret":"...","oauth_domain":"www.example.com","bound":true}, the last two optional"#;
     obey(parse(&body, example).and_then(|account: NewAccount| {
         if account.appid.is_empty() || account.secret.is_empty() {
-            return Err("appid and secret: expected at least one character each".to_owned());
+            return Err("appid and secret: must not be empty".to_owned());
         }
         let NewAccount {
             appid,
@@ -271,11 +269,11 @@ async fn reset(sandbox: Data<Sandbox>) -> HttpResponse {
     obey(Ok(()))
 }
 
-/// An OAuth domain as WeChat registers it: a host without scheme, port and path. Nothing for an
-/// empty one.
+/// Parses an OAuth domain as WeChat registers it: a host without scheme, port and path. `None` if
+/// empty.
 pub(super) fn host(text: &str) -> Result<Option<Host>, String> {
     let wrong =
-        |error| format!("oauth_domain: {error}; expected a host alone, such as www.example.com");
+        |error| format!("oauth_domain: {error}; expected a host name, such as www.example.com");
     if text.is_empty() {
         Ok(None)
     } else {
@@ -283,7 +281,7 @@ pub(super) fn host(text: &str) -> Result<Option<Host>, String> {
     }
 }
 
-/// A mistake is told where it is and what would have been right.
+/// Parses a body. An error names the position of the mistake and a valid example.
 fn parse<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("{error}; expected {example}"))
 }

@@ -1,5 +1,4 @@
-//! The way of every call to the pretended WeChat: count it, let the fault it meets act, ask the
-//! world, write the answer.
+//! The processing of every call: count it, apply its fault, call the handler, write the answer.
 
 use std::future::pending;
 use std::io;
@@ -19,8 +18,8 @@ use super::refusal::Refusal;
 use super::world::World;
 use super::{Sandbox, mint};
 
-/// Answers one call without a body made for `app_id` (empty if it names no account) with what `act`
-/// does to the world.
+/// Answers a call without a body. It is made for `app_id`, which is empty if it names no account;
+/// `act` computes the answer.
 pub(super) async fn answer(
     sandbox: &Sandbox,
     request: &HttpRequest,
@@ -30,7 +29,7 @@ pub(super) async fn answer(
     answer_to(sandbox, request, app_id, &Received::nothing(), act).await
 }
 
-/// The same for a call with a body.
+/// Like [`answer`], for a call with a body.
 pub(super) async fn answer_to(
     sandbox: &Sandbox,
     request: &HttpRequest,
@@ -58,8 +57,8 @@ pub(super) async fn answer_to(
     )
 }
 
-/// Counts a call made for `app_id` and lets its fault delay it or end it: then the error is what to
-/// send. What is left of the fault is for the answer.
+/// Counts a call made for `app_id` and applies its fault: a delay, or an error that is the answer.
+/// Returns the rest of the fault, which applies to the answer.
 pub(super) async fn meet(
     sandbox: &Sandbox,
     request: &HttpRequest,
@@ -85,14 +84,14 @@ pub(super) async fn meet(
     }
 }
 
-/// The refusal that the fault asks for.
+/// The refusal that the fault asks for, if any.
 pub(super) fn scripted(effect: &Effect) -> Option<Refusal> {
     effect
         .errcode
         .map(|code| Refusal::scripted(code, effect.errmsg.as_deref()))
 }
 
-/// Sends a text with what the fault still changes about any answer.
+/// Sends a text, changed as the fault asks.
 pub(super) fn send(text: String, content_type: &str, effect: &Effect) -> HttpResponse {
     let status = effect
         .status
@@ -111,7 +110,7 @@ pub(super) fn send(text: String, content_type: &str, effect: &Effect) -> HttpRes
     }
 }
 
-/// Keeps a second handle on each connection, so that [`reset`] can reach the socket below actix.
+/// Keeps a second handle on each connection, so that [`reset`] can access the socket below actix.
 pub(super) fn remember_socket(
     connection: &dyn std::any::Any,
     extensions: &mut actix_web::dev::Extensions,
@@ -124,13 +123,13 @@ pub(super) fn remember_socket(
 
 const JSON: &str = "application/json; charset=utf-8";
 
-/// A refusal with the trace that WeChat adds.
+/// Writes a refusal with the trace that WeChat appends.
 pub(super) fn refused(sandbox: &Sandbox, refusal: &Refusal) -> Value {
     let now = sandbox.state().world.time.now();
     json!({"errcode": refusal.code, "errmsg": format!("{} {}", refusal.message, mint::rid(now))})
 }
 
-/// Sends a JSON answer with what the fault changes about it.
+/// Sends a JSON answer, changed as the fault asks.
 pub(super) fn finish(mut body: Value, effect: &Effect) -> HttpResponse {
     for (name, value) in body.as_object_mut().into_iter().flatten() {
         match name.as_str() {
@@ -162,15 +161,15 @@ fn gateway_page(status: u16) -> HttpResponse {
         .body(page)
 }
 
-/// Half of a file.
+/// Sends half of a file.
 pub(super) fn half(bytes: Bytes, content_type: &str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(content_type)
         .body(half_of(bytes))
 }
 
-/// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half: an
-/// error that follows at once would take the half with it.
+/// Announces the whole text, sends half of it, and closes. The pause lets actix flush the half
+/// first; an immediate error would discard it.
 fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Result<Bytes>>> {
     let (whole, half) = (text.len() as u64, text.slice(..text.len() / 2));
     let parts = stream::unfold(Some(half), |half| async move {
@@ -179,7 +178,7 @@ fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Resu
             None => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Some((
-                    Err(io::Error::other("the sandbox was told to send half a body")),
+                    Err(io::Error::other("half_body: a fault of the sandbox")),
                     None,
                 ))
             }
@@ -188,18 +187,15 @@ fn half_of(text: Bytes) -> SizedStream<impl futures_util::Stream<Item = io::Resu
     SizedStream::new(whole, parts)
 }
 
-/// Closes without a byte of an answer: a body that fails at its first chunk makes actix drop the
-/// connection before it flushes the head. Without lingering, the kernel then says RST rather than
-/// FIN.
+/// Closes without an answer: a body that fails at its first chunk makes actix drop the connection
+/// before it flushes the head. With lingering off, the kernel sends RST instead of FIN.
 fn reset(request: &HttpRequest) -> HttpResponse {
     if let Some(Ok(socket)) = request.conn_data::<OwnedFd>().map(OwnedFd::try_clone) {
         let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket));
         if let Err(error) = stream.and_then(|stream| stream.set_zero_linger()) {
-            tracing::debug!(%error, "sandbox closes without a reset");
+            tracing::debug!(%error, "cannot reset the connection; closing it");
         }
     }
-    let failure = Err::<Bytes, _>(io::Error::other(
-        "the sandbox was told to reset the connection",
-    ));
+    let failure = Err::<Bytes, _>(io::Error::other("reset: a fault of the sandbox"));
     HttpResponse::Ok().body(SizedStream::new(1, stream::iter([failure])))
 }

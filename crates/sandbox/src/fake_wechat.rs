@@ -1,14 +1,13 @@
-//! The fake of WeChat's API, for the tests of programs that use the library.
+//! A fake of WeChat's API, for the tests of programs that use the library.
 
 use std::io;
 use std::net::Ipv4Addr;
 
 use crate::{RunningSandbox, Sandbox, SandboxOptions};
 
-/// A truthful fake of WeChat's API on a free port of this machine, in a thread of its own: give its
-/// address to `jsdkd_credentials::Builder::api`, or as the API host to any SDK. It ends when it is
-/// dropped. What can go wrong with WeChat is told to it over HTTP, under `/sandbox/`; `jsdkd
-/// sandbox --help` lists how.
+/// A faithful fake of WeChat's API on a free port of this machine, running on its own thread. Pass
+/// its URL to `jsdkd_credentials::Builder::api`, or to any SDK as the API host. It stops when it is
+/// dropped. Faults are set over HTTP under `/sandbox/`; `jsdkd sandbox --help` lists the routes.
 ///
 /// ```ignore
 /// # #[tokio::main]
@@ -31,7 +30,7 @@ pub struct FakeWechat {
 }
 
 impl FakeWechat {
-    /// Starts one that knows this account.
+    /// Starts a fake with this account.
     pub async fn start(app_id: impl Into<String>, secret: impl Into<String>) -> io::Result<Self> {
         let options = SandboxOptions {
             accounts: vec![(app_id.into(), secret.into())],
@@ -41,32 +40,32 @@ impl FakeWechat {
         Ok(Self { sandbox, running })
     }
 
-    /// Its address.
+    /// The base URL.
     pub fn url(&self) -> String {
         self.sandbox.url()
     }
 
-    /// Opens another account, or changes an account's secret.
+    /// Adds an account, or changes an account's secret.
     pub fn add_account(&self, app_id: &str, secret: &str) {
         self.sandbox.add_account(app_id, secret);
     }
 
-    /// How often `path`, such as `/cgi-bin/token`, was called.
+    /// The number of calls to `path`, such as `/cgi-bin/token`.
     pub fn calls(&self, path: &str) -> u64 {
         self.sandbox.calls(path)
     }
 
-    /// Whether WeChat would take this `access_token` now.
+    /// True if WeChat would accept this `access_token` now.
     pub fn accepts(&self, token: &str) -> bool {
         self.sandbox.accepts(token)
     }
 
-    /// Kills the account's tokens at once, as another program that fetches one does.
+    /// Invalidates the account's tokens at once, as another program that fetches one does.
     pub fn void_token(&self, app_id: &str) {
         self.sandbox.void_token(app_id);
     }
 
-    /// Stops it and waits for its end.
+    /// Stops the fake and waits until it has stopped.
     pub async fn stop(self) {
         self.running.stop().await;
     }

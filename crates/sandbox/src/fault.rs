@@ -1,41 +1,41 @@
-//! Faults: what goes wrong, where and how often. This file decides which fault a call meets;
-//! `exchange` acts it out.
+//! Faults: what goes wrong, for which calls and how often. This file selects the fault of a call;
+//! `exchange` applies it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A fault waiting for calls. Faults are tried in the order they were added; the first that fits a
-/// call is the only one it meets.
+/// A fault that waits for calls. Faults are tried in the order in which they were added; only the
+/// first that matches a call applies.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Which path, such as `/cgi-bin/token`; every path if absent.
+    /// The path, such as `/cgi-bin/token`; every path if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Which account; every account, and calls that name none, if absent.
+    /// The account; every account, and calls without one, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appid: Option<String>,
-    /// How many calls it spoils; all until it is cleared if absent.
+    /// How many calls it affects; without it, all until it is cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// What goes wrong.
+    /// The effect.
     pub fault: Effect,
 }
 
-/// What goes wrong with one call. `delay_ms` and the changes to an answer may be combined; of the
-/// ways for a call to go without WeChat's own answer (`errcode`, `hang`, `reset`, `garbage`,
-/// `html`) only one, and then WeChat's state does not change.
+/// What goes wrong with one call. `delay_ms` and the changes to an answer may be combined. Of the
+/// effects that replace WeChat's answer (`errcode`, `hang`, `reset`, `garbage`, `html`) only one is
+/// allowed, and WeChat's state does not change then.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Effect {
-    /// Wait this long first.
+    /// Wait this many milliseconds first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
     /// Refuse with this code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errcode: Option<i32>,
-    /// The text that goes with `errcode`.
+    /// The text of `errcode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errmsg: Option<String>,
     /// Never answer.
@@ -62,10 +62,10 @@ pub struct Effect {
     /// Serve the JSON as `text/plain`.
     #[serde(skip_serializing_if = "is_false")]
     pub text_plain: bool,
-    /// Claim this remaining time instead of the true one.
+    /// Report this remaining time instead of the true one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
-    /// Hand out an empty token or ticket.
+    /// Return an empty token or ticket.
     #[serde(skip_serializing_if = "is_false")]
     pub empty_token: bool,
     /// Add a string with raw control characters, which JSON forbids and WeChat sends.
@@ -84,7 +84,7 @@ impl Fault {
         .into()
     }
 
-    /// Refuses with `code` and an HTTP status of failure.
+    /// Refuses with `code` and a failing HTTP status.
     pub fn status(status: u16, code: i32) -> Self {
         Effect {
             status: Some(status),
@@ -94,7 +94,7 @@ impl Fault {
         .into()
     }
 
-    /// Answers late.
+    /// Delays the answer.
     pub fn delay(span: Duration) -> Self {
         Self::from(Effect::default()).after(span)
     }
@@ -162,7 +162,7 @@ impl Fault {
         .into()
     }
 
-    /// Claims `seconds` of remaining time.
+    /// Reports `seconds` of remaining time.
     pub fn expires_in(seconds: i64) -> Self {
         Effect {
             expires_in: Some(seconds),
@@ -171,7 +171,7 @@ impl Fault {
         .into()
     }
 
-    /// Hands out an empty token or ticket.
+    /// Returns an empty token or ticket.
     pub fn empty_token() -> Self {
         Effect {
             empty_token: true,
@@ -201,7 +201,7 @@ impl Fault {
         self
     }
 
-    /// Only for the next `count` calls that fit.
+    /// Only for the next `count` matching calls.
     pub fn times(mut self, count: u32) -> Self {
         self.times = Some(count);
         self
@@ -213,7 +213,7 @@ impl Fault {
         self
     }
 
-    /// Says what is wrong with a fault that came from outside; `paths` are those that exist.
+    /// Checks a fault that was received over HTTP; `paths` are the existing paths.
     pub(super) fn check(&self, paths: &[&str]) -> Result<(), String> {
         if let Some(path) = &self.path
             && !paths.contains(&path.as_str())
@@ -224,7 +224,7 @@ impl Fault {
             ));
         }
         if self.times == Some(0) {
-            return Err("times: expected 1 or more, or nothing for every call".to_owned());
+            return Err("times: expected 1 or more; leave it out for every call".to_owned());
         }
         self.fault.check()
     }
@@ -250,7 +250,8 @@ impl Effect {
     fn check(&self) -> Result<(), String> {
         if *self == Self::default() {
             return Err(
-                "fault: empty; name at least one effect, for example {\"errcode\":-1}".to_owned(),
+                "fault: empty; expected at least one effect, for example {\"errcode\":-1}"
+                    .to_owned(),
             );
         }
         let endings = [
@@ -279,24 +280,24 @@ impl Effect {
     }
 }
 
-/// The faults that wait.
+/// The active faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Adds one behind the others.
+    /// Adds a fault after the others.
     pub(super) fn add(&mut self, fault: Fault) {
         if fault.times != Some(0) {
             self.0.push(fault);
         }
     }
 
-    /// Lets everything work again.
+    /// Removes all faults.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// What this call meets; spends one of the fault's times.
+    /// Returns the effect on this call and counts it against the fault's `times`.
     pub(super) fn meet(&mut self, path: &str, app_id: &str) -> Effect {
         let Some(place) = self.0.iter().position(|fault| fault.fits(path, app_id)) else {
             return Effect::default();
@@ -311,7 +312,7 @@ impl Faults {
         effect
     }
 
-    /// Those that wait, in order.
+    /// The active faults, in order.
     pub(super) fn waiting(&self) -> &[Fault] {
         &self.0
     }
@@ -327,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_met_in_order_and_as_often_as_they_say() {
+    fn faults_apply_in_order_and_as_often_as_configured() {
         let mut faults = Faults::default();
         faults.add(Fault::hang().on("/a").times(2));
         faults.add(Fault::reset().of("wx1"));
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_makes_no_sense_is_turned_away_with_a_reason() {
+    fn an_invalid_fault_is_refused_with_a_reason() {
         let reason = |json: &str| {
             serde_json::from_str::<Fault>(json)
                 .map_err(|e| e.to_string())

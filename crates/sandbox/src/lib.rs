@@ -1,16 +1,18 @@
-//! A truthful fake of WeChat's API, for `jsdkd sandbox`, `jsdkd demo` and every test.
+//! A faithful fake of WeChat's API, for `jsdkd sandbox`, `jsdkd demo` and all tests.
 //!
-//! Truthful means: refusals come with HTTP 200 and an errcode, a new token retires the old one,
-//! quotas run out, nothing is valid for longer than WeChat would let it be. Faults and time travel
-//! are extra, by [`Sandbox`] in process or over `/sandbox/...` from outside.
+//! It behaves as WeChat does: refusals are HTTP 200 with an errcode, a new token retires the old
+//! one, quotas run out, and no value is valid for longer than WeChat would accept it. Faults and
+//! time travel are extra: through [`Sandbox`] in process, or over `/sandbox/...`.
 //!
-//! `world` is the pure state, `timeline` its time, `fault` what may go wrong; `exchange` is the way
-//! of every call, and `arrivals` records what came. One file per corner of the protocol: `token`,
-//! `ticket`, `wecom`, `probe`, `user`, `sns`, `message` with its `outbox`, and `call` with `media`
-//! for the everyday rest. `authorize`, `page` and `visit` play open.weixin.qq.com for the people in
-//! `visitors`, by the rules in `oauth`; `control` and `survey` are the `/sandbox/...` routes;
-//! `server` runs it all. The other way round, `push` sends to a message server what `pushed`
-//! writes, and `judge` says what the answer is worth.
+//! - State: `world` (accounts, tokens, tickets), `visitors`, `outbox` and `media`, on the time of
+//!   `timeline`.
+//! - Every call: `exchange` processes it, `fault` holds the faults, `arrivals` records it.
+//! - Endpoints, one file per part of the API: `token`, `ticket`, `wecom`, `probe`, `user`, `sns`,
+//!   `message` with `send`, and `call` for the others; `paths` lists them.
+//! - Login: `authorize`, `page` and `visit` stand in for open.weixin.qq.com; `oauth` has the rules.
+//! - `/sandbox/...`: `control` and `state_report`. `server` runs everything.
+//! - Pushes to a message server: `push` sends what `message_builder` writes, and `reply_check`
+//!   checks the answer.
 
 mod arrivals;
 mod authorize;
@@ -20,20 +22,23 @@ mod control;
 mod exchange;
 mod fake_wechat;
 mod fault;
-mod judge;
 mod media;
 mod message;
+mod message_builder;
 mod mint;
 mod oauth;
 mod outbox;
 mod page;
+mod paths;
 mod probe;
 mod push;
-mod pushed;
+mod push_mode;
 mod refusal;
+mod reply_check;
+mod send;
 mod server;
 mod sns;
-mod survey;
+mod state_report;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -56,27 +61,28 @@ use clock::Clock;
 
 pub use arrivals::Arrival;
 use arrivals::Received;
+pub use authorize::Answer;
 pub use control::Tuning;
 pub use fake_wechat::FakeWechat;
 pub use fault::{Effect, Fault};
-pub use judge::{Trouble, UNAVAILABLE};
-pub use push::{Push, PushAnswer, PushError, PushMode, push};
-pub use pushed::Pushed;
+pub use message_builder::MessageBuilder;
+pub use push::{Push, PushAnswer, PushError, push};
+pub use push_mode::PushMode;
+pub use reply_check::{ReplyFault, UNAVAILABLE};
 pub use server::RunningSandbox;
-pub use visit::Answer;
 use world::{TicketKind, TokenKind, World};
 
-/// What a sandbox starts with.
+/// The options of a new sandbox.
 #[derive(Clone)]
 pub struct SandboxOptions {
     /// Appid and secret of each account.
     pub accounts: Vec<(String, String)>,
-    /// How long tokens and tickets live. Other spans (the overlap of old and new) shrink with it in
-    /// proportion.
+    /// The lifetime of tokens and tickets. Other durations, such as the overlap of old and new,
+    /// shrink in proportion.
     pub lifetime: Duration,
-    /// How many tokens an account may fetch a day from `/cgi-bin/token`.
+    /// How many tokens per day an account may fetch from `/cgi-bin/token`.
     pub daily_quota: u32,
-    /// Where the time comes from. Delays of faults are always real.
+    /// The source of the time. Delays of faults always use real time.
     pub clock: Clock,
 }
 
@@ -102,7 +108,7 @@ impl fmt::Debug for SandboxOptions {
     }
 }
 
-/// A handle on a sandbox; clones share it. It stays readable after the server has stopped.
+/// A handle on a sandbox; cheap to clone. It can be read after the server has stopped.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
 
@@ -112,12 +118,12 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// All that changes. The lock is held for a few instructions, never across an await.
+/// The mutable state. The lock is held for a few instructions, never across an await.
 struct State {
     world: World,
     faults: fault::Faults,
     arrivals: arrivals::Arrivals,
-    /// Calls by account (empty when a call names no account) and path.
+    /// The number of calls by account and path. The account is empty if a call names none.
     calls: BTreeMap<(String, String), u64>,
 }
 
@@ -133,7 +139,7 @@ impl State {
 }
 
 impl Sandbox {
-    /// Starts a sandbox at `bind`; port 0 takes a free one.
+    /// Starts a sandbox at `bind`; port 0 uses a free one.
     pub async fn start(
         bind: SocketAddr,
         options: SandboxOptions,
@@ -149,13 +155,13 @@ impl Sandbox {
         Ok((sandbox, running))
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    /// Its base URL, without a slash at the end; one that this machine can reach even if it listens
-    /// on every interface.
+    /// The base URL without a trailing slash. It is reachable from this machine even if the sandbox
+    /// listens on every interface.
     pub fn url(&self) -> String {
         let mut address = self.0.address;
         match address.ip() {
@@ -166,7 +172,7 @@ impl Sandbox {
         format!("http://{address}")
     }
 
-    /// How often `path` was called, by anyone, refused and spoiled calls included.
+    /// How often `path` was called, including calls that were refused or affected by faults.
     pub fn calls(&self, path: &str) -> u64 {
         self.state()
             .calls
@@ -177,7 +183,7 @@ impl Sandbox {
     }
 
     /// How often `path` was called for one account. A call with an access_token counts for the
-    /// account it was issued to.
+    /// account of the token.
     pub fn calls_of(&self, appid: &str, path: &str) -> u64 {
         self.state()
             .calls
@@ -186,65 +192,63 @@ impl Sandbox {
             .unwrap_or(0)
     }
 
-    /// Lets something go wrong from now on.
+    /// Adds a fault.
     pub fn fault(&self, fault: Fault) {
         self.state().faults.add(fault);
     }
 
-    /// Lets everything work again.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
 
-    /// Jumps ahead in the sandbox's own time.
+    /// Advances the sandbox's time.
     pub fn advance(&self, by: Duration) {
         self.state().world.time.advance(by);
     }
 
-    /// Changes the rules from now on; what was handed out keeps the end it was promised.
+    /// Changes the rules for new values. Issued values keep their expiry.
     pub fn tune(&self, tuning: Tuning) {
         tuning.apply(&mut self.state().world);
     }
 
-    /// Opens an account, or changes its secret.
+    /// Adds an account, or changes its secret.
     pub fn add_account(&self, appid: &str, secret: &str) {
         self.state().world.add_account(appid, secret);
     }
 
-    /// Registers the one host that visitors of the account may be sent back to (网页授权域名), or lets
-    /// them go anywhere again.
+    /// Sets the only host that the account's visitors may return to (网页授权域名); `None` allows any.
     pub fn set_oauth_domain(&self, appid: &str, domain: Option<&str>) -> Result<(), String> {
         let domain = control::host(domain.unwrap_or_default())?;
         self.state().world.account_mut(appid)?.oauth_domain = domain;
         Ok(())
     }
 
-    /// Binds the account to the Open Platform, as every account is at first, or unbinds it: only a
-    /// bound one learns unionids.
+    /// Binds the account to the Open Platform or unbinds it. Only a bound account gets unionids;
+    /// accounts are bound at first.
     pub fn set_bound(&self, appid: &str, bound: bool) -> Result<(), String> {
         self.state().world.account_mut(appid)?.bound = bound;
         Ok(())
     }
 
-    /// Kills the account's current tokens of both kinds at once, as another program's refresh
-    /// would.
+    /// Invalidates the account's current tokens of both kinds, as another program's refresh would.
     pub fn void_token(&self, appid: &str) {
         let mut state = self.state();
         state.world.void(appid, TokenKind::Basic);
         state.world.void(appid, TokenKind::Stable);
     }
 
-    /// Whether WeChat would accept this token now. Not counted as a call.
+    /// True if WeChat would accept this token now. Not counted as a call.
     pub fn accepts(&self, token: &str) -> bool {
         self.state().world.admit(token).is_ok()
     }
 
-    /// The newest live token of the account, of either kind.
+    /// The newest valid token of the account, of either kind.
     pub fn current_token(&self, appid: &str) -> Option<String> {
         self.state().world.newest_token(appid).map(str::to_owned)
     }
 
-    /// The live `jsapi` ticket that was handed out last.
+    /// The most recently issued `jsapi` ticket, if it is valid.
     pub fn current_ticket(&self, appid: &str) -> Option<String> {
         self.state()
             .world
@@ -252,8 +256,8 @@ impl Sandbox {
             .map(|(value, _)| value.to_owned())
     }
 
-    /// The last hundred messages that the account has sent to people, customer-service and template
-    /// messages alike, as they came; the oldest first.
+    /// The last hundred messages that the account has sent, customer-service and template messages,
+    /// the oldest first.
     pub fn sent(&self, appid: &str) -> Vec<serde_json::Value> {
         self.state()
             .world
@@ -263,18 +267,17 @@ impl Sandbox {
             .unwrap_or_default()
     }
 
-    /// The last 200 calls at `path`, or at every path if it is empty, as they came; the oldest
-    /// first.
+    /// The last 200 calls at `path`, the oldest first; all paths if it is empty.
     pub fn arrivals(&self, path: &str) -> Vec<Arrival> {
         self.state().arrivals.at(path)
     }
 
-    /// Forgets all that happened: back to the options it was started with.
+    /// Resets everything to the options of the start.
     pub fn reset(&self) {
         *self.state() = State::new(&self.0.options);
     }
 
-    /// Counts and records a call, and says what fault it meets.
+    /// Counts and records a call, and returns the effect of its fault.
     fn begin(&self, request: &HttpRequest, app_id: &str, received: &Received) -> Effect {
         let (mut state, path) = (self.state(), request.path());
         state.arrivals.add(request, received);
@@ -286,7 +289,7 @@ impl Sandbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that panicked under the lock must not fail all the others.
+        // A test that panicked while holding the lock must not fail all others.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

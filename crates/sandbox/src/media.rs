@@ -1,6 +1,5 @@
-//! Media that was uploaded, and pictures that are drawn on request: how they are read from a form
-//! and how they are handed out; and what else everyday calls leave behind. Source: WeChat, 新增临时素材
-//! and 获取临时素材; WeCom, 获取临时素材 (Range).
+//! Uploaded media and generated pictures: how they are parsed from a form and sent; and the state
+//! of the other common calls. Source: WeChat, 新增临时素材 and 获取临时素材; WeCom, 获取临时素材 (Range).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,19 +11,19 @@ use serde_json::Value;
 use super::bounded::Bounded;
 use super::refusal::Refusal;
 
-/// All media together; the oldest are forgotten.
-const MOST_BYTES: usize = 64 << 20;
+/// Maximum size of all media together; the oldest are removed.
+const MAX_BYTES: usize = 64 << 20;
 
-/// How many used codes of mini-programs are remembered.
-const MOST_CODES: usize = 10_000;
+/// How many used mini-program codes are remembered.
+const MAX_CODES: usize = 10_000;
 
-/// What the everyday calls leave behind.
+/// The state of the common calls.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) media: Library,
     /// The menu of each account.
     pub(super) menus: BTreeMap<String, Value>,
-    /// The codes of mini-programs that were used.
+    /// The used mini-program codes.
     pub(super) codes: Bounded<()>,
 }
 
@@ -33,7 +32,7 @@ impl Default for Kept {
         Self {
             media: Library::default(),
             menus: BTreeMap::new(),
-            codes: Bounded::new(MOST_CODES),
+            codes: Bounded::new(MAX_CODES),
         }
     }
 }
@@ -47,7 +46,7 @@ pub(super) struct Media {
     pub(super) bytes: Bytes,
 }
 
-/// What was uploaded, by media_id.
+/// Uploaded files by media_id.
 #[derive(Debug, Default)]
 pub(super) struct Library {
     files: VecDeque<(String, Media)>,
@@ -58,7 +57,7 @@ impl Library {
     pub(super) fn add(&mut self, id: &str, media: Media) {
         self.bytes += media.bytes.len();
         self.files.push_back((id.to_owned(), media));
-        while self.bytes > MOST_BYTES
+        while self.bytes > MAX_BYTES
             && let Some((_, oldest)) = self.files.pop_front()
         {
             self.bytes -= oldest.bytes.len();
@@ -74,7 +73,7 @@ impl Library {
     }
 }
 
-/// The file in the part `media` of a form, as every SDK sends it.
+/// Returns the file in the part `media` of a form, which is where every SDK sends it.
 pub(super) fn uploaded(request: &HttpRequest, body: &Bytes, kind: &str) -> Result<Media, Refusal> {
     let content_type = request
         .headers()
@@ -103,7 +102,7 @@ pub(super) fn uploaded(request: &HttpRequest, body: &Bytes, kind: &str) -> Resul
                 .and_then(|rest| rest.split('"').next())
                 .map(str::to_owned)
         };
-        // "filename" ends in "name", so it is looked for with what stands before.
+        // "filename" ends in "name", so the preceding separator is matched as well.
         if head.contains("; name=\"media\"") || head.contains("; name=media") {
             let line = head
                 .lines()
@@ -122,7 +121,7 @@ pub(super) fn uploaded(request: &HttpRequest, body: &Bytes, kind: &str) -> Resul
     }
 }
 
-/// Sends a file as WeChat does, or the part of it that `Range` asks for.
+/// Sends a file as WeChat does, or the part that `Range` asks for.
 pub(super) fn send(
     request: &HttpRequest,
     content_type: &str,
@@ -143,7 +142,7 @@ pub(super) fn send(
     });
     response
         .insert_header((header::CONTENT_TYPE, content_type))
-        // WeChat writes it so, with a small d.
+        // WeChat writes this header with a lower-case d.
         .insert_header((
             "Content-disposition",
             format!("attachment; filename=\"{name}\""),
@@ -158,7 +157,7 @@ pub(super) fn send(
     }
 }
 
-/// `bytes=0-99` of `whole` bytes.
+/// Parses `bytes=0-99` for a file of `whole` bytes.
 fn part(range: &str, whole: usize) -> Option<(usize, usize)> {
     let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
     let last = whole.checked_sub(1)?;
@@ -171,7 +170,7 @@ fn part(range: &str, whole: usize) -> Option<(usize, usize)> {
     (from <= to).then_some((from, to))
 }
 
-/// A picture of one black pixel, for every code that is drawn.
+/// A picture of one black pixel, used for every generated code.
 pub(super) const PICTURE: &[u8] = &[
     0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0,
     1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0x3a, 0x7e, 0x9b, 0x55, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T',

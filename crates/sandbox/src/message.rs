@@ -1,5 +1,5 @@
-//! `POST /cgi-bin/message/custom/send` and `/template/send`, by which an account writes to people:
-//! how they are asked and how they answer. What may be sent is in `outbox`.
+//! `POST /cgi-bin/message/custom/send` and `/template/send`: requests and answers. `outbox` checks
+//! the messages.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data};
@@ -66,7 +66,7 @@ async fn send(
     .await
 }
 
-/// A body too large to be read is no better than one that is not JSON.
+/// A body that is too large is refused like one that is not JSON.
 fn read(body: Body) -> Result<Value, Refusal> {
     let body = body.map_err(|_| Refusal::BAD_BODY)?;
     if body.is_empty() {

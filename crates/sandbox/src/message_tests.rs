@@ -29,7 +29,7 @@ fn template(openid: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_an_account_sends_is_kept_and_counted() {
+async fn sent_messages_are_kept_and_counted() {
     let bench = bench().await;
     let ok = json!({"errcode": 0, "errmsg": "ok"});
     let media = |kind: &str| json!({"touser": ANYBODY, "msgtype": kind, kind: {"media_id": "M"}});
@@ -92,7 +92,7 @@ async fn what_an_account_sends_is_kept_and_counted() {
 }
 
 #[tokio::test]
-async fn what_wechat_would_not_send_is_refused_and_not_kept() {
+async fn invalid_messages_are_refused_and_not_kept() {
     let bench = bench().await;
     bench.sandbox.add_account("wx2", "s");
     let elsewhere = bench
@@ -192,7 +192,7 @@ async fn what_wechat_would_not_send_is_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_call_needs_a_token_a_body_and_post_and_meets_faults() {
+async fn a_call_needs_a_token_a_body_and_post() {
     let bench = bench().await;
     let good = bench.stable(false).await;
     let good = format!("?access_token={}", text(&good, "access_token"));
@@ -230,7 +230,7 @@ async fn a_call_needs_a_token_a_body_and_post_and_meets_faults() {
 }
 
 #[tokio::test]
-async fn a_client_msg_id_keeps_a_template_message_from_being_sent_twice_for_ten_minutes() {
+async fn a_client_msg_id_deduplicates_for_ten_minutes() {
     let bench = bench().await;
     let mut message = template(ANYBODY);
     message["client_msg_id"] = json!("order-1");
@@ -251,7 +251,7 @@ async fn a_client_msg_id_keeps_a_template_message_from_being_sent_twice_for_ten_
 }
 
 #[tokio::test]
-async fn messages_of_an_account_that_is_not_there_are_a_mistake() {
+async fn messages_of_an_unknown_account_are_an_error() {
     let bench = bench().await;
     for query in ["", "?appid=wx0"] {
         let response = bench

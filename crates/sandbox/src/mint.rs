@@ -1,5 +1,5 @@
-//! Values that look like WeChat's: random ones, and a person's ids, which follow from their names.
-//! Nothing here remembers what it made.
+//! Generates values that look like WeChat's: random ones, and a person's ids, which are derived
+//! from the name.
 
 use rand::RngExt;
 use sha2::{Digest, Sha256};
@@ -27,22 +27,22 @@ pub(super) fn code() -> String {
         .collect()
 }
 
-/// A user-level access_token or refresh_token: as one for the account, but shorter.
+/// A user-level access_token or refresh_token: like an account's, but shorter.
 pub(super) fn user_token() -> String {
     format!("90_{}", opaque(86))
 }
 
-/// A person's openid, another one for every account. Those of one account begin alike.
+/// A person's openid, which differs per account. Those of one account share a prefix.
 pub(super) fn openid(app_id: &str, name: &str) -> String {
     format!("o{}{}", derived(&[app_id], 5), derived(&[app_id, name], 22))
 }
 
-/// Whether `text` looks like an openid: `o` and 27 opaque characters.
+/// True if `text` looks like an openid: `o` and 27 opaque characters.
 pub(super) fn is_openid(text: &str) -> bool {
     text.len() == 28 && text.starts_with('o') && text.bytes().all(|byte| ALPHABET.contains(&byte))
 }
 
-/// An account's original id, which its messages name it by: `gh_` and twelve digits of hex.
+/// An account's original id, used in messages: `gh_` and twelve hex digits.
 pub(super) fn original_id(app_id: &str) -> String {
     let hash = Sha256::digest(app_id.as_bytes());
     hash.iter()
@@ -50,8 +50,7 @@ pub(super) fn original_id(app_id: &str) -> String {
         .fold("gh_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// The number of a message: 19 digits, as WeChat's have, and more than a number of JavaScript's
-/// holds.
+/// A message's id: 19 digits, like WeChat's, which is more than a JavaScript number can hold.
 pub(super) fn msg_id() -> String {
     rand::rng()
         .random_range(6_000_000_000_000_000_000..9_000_000_000_000_000_000_u64)
@@ -63,13 +62,13 @@ pub(super) fn nonce() -> String {
     rand::rng().random::<u32>().to_string()
 }
 
-/// A person's unionid, the same for all accounts that are bound to one Open Platform account; here
-/// these are all accounts.
+/// A person's unionid, the same for all accounts that are bound to one Open Platform account. Here
+/// that is every bound account.
 pub(super) fn unionid(name: &str) -> String {
     format!("o{}", derived(&["unionid", name], 27))
 }
 
-/// The address of a person's picture at WeChat's size 132. There is no picture behind it.
+/// The URL of a person's picture at WeChat's size 132. No picture is served there.
 pub(super) fn picture(name: &str) -> String {
     format!(
         "https://thirdwx.qlogo.cn/mmopen/vi_32/{}/132",
@@ -88,7 +87,7 @@ pub(super) fn rid(now: UnixMillis) -> String {
     )
 }
 
-/// The same opaque characters whenever it is asked for the same words; 32 at most.
+/// Returns the same opaque characters for the same words; 32 at most.
 fn derived(words: &[&str], length: usize) -> String {
     let hash = Sha256::digest(words.join("\0").as_bytes());
     hash.iter()

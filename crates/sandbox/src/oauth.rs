@@ -1,32 +1,31 @@
-//! What WeChat does with a visitor: lets them in at the authorize link and tells an account about
-//! them. The world's rules for both; `visitors` remembers, `visit` and `sns` speak HTTP.
+//! WeChat's rules for a visitor's login: the consent, the code, and what an account may read.
+//! `visitors` holds the state; `visit` and `sns` are the HTTP routes.
 
-use super::authorize::{Asked, Wrong};
+use super::authorize::{Answer, Asked, Wrong};
 use super::mint;
 use super::refusal::Refusal;
-use super::visit::Answer;
 use super::visitors::{Pass, Person, Session};
 use super::world::{Grant, World};
 use clock::UnixMillis;
 
-/// A refresh token lives 30 days while an access token lives two hours.
+/// A refresh token is valid for 30 days, an access token for two hours.
 const REFRESH_LIFETIMES: u32 = 360;
 
-/// What a code, or a refresh token, is exchanged for.
+/// What a code or a refresh token is exchanged for.
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) access: Grant,
     pub(super) session: Session,
-    /// Only for a bound account that may see the profile.
+    /// Only for a bound account with access to the profile.
     pub(super) unionid: Option<String>,
 }
 
 impl World {
-    /// Reads an authorize link and holds it against the account.
+    /// Parses an authorize link and checks it against the account's settings.
     pub(super) fn asked(&self, query: &str) -> Result<Asked, Wrong> {
         let asked = Asked::parse(query)?;
         let account = self.accounts.get(&asked.app_id).ok_or_else(Wrong::app_id)?;
-        // The whole host counts: `www.qq.com` covers neither `pay.qq.com` nor `qq.com`.
+        // The whole host is compared: `www.qq.com` covers neither `pay.qq.com` nor `qq.com`.
         let host = asked.redirect.host().map(|host| host.to_owned());
         match &account.oauth_domain {
             Some(domain) if host.as_ref() != Some(domain) => Err(Wrong::domain()),
@@ -34,7 +33,7 @@ impl World {
         }
     }
 
-    /// A visitor answers; where the browser goes then.
+    /// Records a visitor's answer and returns where the browser is sent.
     pub(super) fn visit(&mut self, asked: &Asked, visitor: &str, answer: Answer) -> String {
         let ends = self.time.now().plus(self.overlap());
         let code = match answer {
@@ -46,8 +45,8 @@ impl World {
                 .agree_virtually(&asked.app_id, &asked.scope, ends),
             Answer::Refuse => {
                 self.visitors.refuse(&asked.app_id);
-                // WeChat's older text; a newer one about websites says that nothing is redirected
-                // at all.
+                // According to WeChat's older documentation. The newer one, about websites, says
+                // that nothing is redirected.
                 return asked.callback(None);
             }
         };
@@ -83,13 +82,13 @@ impl World {
         Ok(self.logged_in(session, ends, now))
     }
 
-    /// `GET /sns/auth`: whose token it is, while it lives.
+    /// `GET /sns/auth`: the grant of a valid token.
     pub(super) fn pass(&self, token: &str, openid: &str) -> Result<&Pass, Refusal> {
         self.visitors.admit(token, openid, self.time.now())
     }
 
-    /// `GET /sns/userinfo`: the pass and the unionid. WeChat shows nobody's profile by
-    /// `snsapi_base`, and a virtual visitor has none.
+    /// `GET /sns/userinfo`: the grant and the unionid. WeChat shows no profile by `snsapi_base`,
+    /// and a virtual visitor has none.
     pub(super) fn profile(
         &self,
         token: &str,
@@ -102,8 +101,8 @@ impl World {
         Ok((pass, self.unionid(pass)))
     }
 
-    /// `GET /cgi-bin/user/info`: somebody whom the token's account knows, and since when they
-    /// follow it.
+    /// `GET /cgi-bin/user/info`: a person known to the token's account, and since when they follow
+    /// it.
     pub(super) fn user(
         &self,
         token: &str,

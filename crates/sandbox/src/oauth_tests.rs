@@ -49,7 +49,7 @@ fn login(world: &mut World, scope: &str, visitor: &str) -> Login {
 }
 
 #[test]
-fn a_code_works_once_for_its_own_account_and_for_five_minutes() {
+fn a_code_works_once_within_five_minutes_for_its_account() {
     let (mut world, clock) = world();
     let mut fresh = || code(&mut world, APP, "snsapi_base", "Alice", Answer::Agree);
     let [one, two] = [fresh(), fresh()];
@@ -78,7 +78,7 @@ fn a_code_works_once_for_its_own_account_and_for_five_minutes() {
 }
 
 #[test]
-fn a_person_has_one_openid_at_each_account_and_one_unionid_at_all_bound_ones() {
+fn openids_differ_per_account_and_the_unionid_does_not() {
     let (mut world, _) = world();
     let alice = login(&mut world, "snsapi_userinfo", "Alice");
     let openid = alice.session.pass.openid.clone();
@@ -142,7 +142,7 @@ fn a_thousand_visitors_are_a_thousand_people() {
 }
 
 #[test]
-fn a_profile_needs_a_live_token_of_that_person_with_the_scope_for_it() {
+fn a_profile_needs_a_valid_token_with_its_scope() {
     let (mut world, clock) = world();
     let alice = login(&mut world, "snsapi_userinfo", "Alice").session;
     let base = login(&mut world, "snsapi_base", "Alice").session;
@@ -184,7 +184,7 @@ fn a_profile_needs_a_live_token_of_that_person_with_the_scope_for_it() {
 }
 
 #[test]
-fn a_refresh_renews_a_live_token_replaces_a_dead_one_and_lasts_thirty_days() {
+fn a_refresh_extends_or_replaces_a_token_for_thirty_days() {
     let (mut world, clock) = world();
     let first = login(&mut world, "snsapi_userinfo", "Alice");
     let (refresh, openid) = (
@@ -228,7 +228,7 @@ fn a_refresh_renews_a_live_token_replaces_a_dead_one_and_lasts_thirty_days() {
 }
 
 #[test]
-fn a_snapshot_visitor_is_nobody_and_has_no_profile() {
+fn a_snapshot_visitor_has_no_profile() {
     let (mut world, _) = world();
     let mut visit = || {
         let code = code(
@@ -261,7 +261,7 @@ fn a_snapshot_visitor_is_nobody_and_has_no_profile() {
 }
 
 #[test]
-fn a_refusal_brings_the_state_alone() {
+fn a_refusal_returns_only_the_state() {
     let (mut world, _) = world();
     let asked = world
         .asked(&link(APP, "snsapi_userinfo"))
@@ -275,7 +275,7 @@ fn a_refusal_brings_the_state_alone() {
 }
 
 #[test]
-fn the_oauth_domain_is_one_whole_host() {
+fn the_oauth_domain_is_compared_as_a_whole_host() {
     let (mut world, _) = world();
     for (domain, wrong) in [
         ("www.qq.com", None),
@@ -310,7 +310,7 @@ fn the_oauth_domain_is_one_whole_host() {
 }
 
 #[test]
-fn an_account_knows_who_came_and_since_when_a_follower_follows() {
+fn an_account_knows_its_visitors_and_followers() {
     let (mut world, clock) = world();
     let token = world.basic_token(APP, SECRET).expect("a token").value;
     let openid = mint::openid(APP, "Alice");
@@ -334,7 +334,7 @@ fn an_account_knows_who_came_and_since_when_a_follower_follows() {
 }
 
 #[test]
-fn a_short_lifetime_shrinks_codes_and_refresh_tokens_in_proportion() {
+fn a_short_lifetime_scales_codes_and_refresh_tokens() {
     let (mut world, clock) = world();
     world.lifetime = Duration::from_secs(240);
     let late = code(&mut world, APP, "snsapi_base", "Alice", Answer::Agree);

@@ -1,95 +1,35 @@
-//! What accounts have sent to people: the world's rules for customer-service and template messages,
-//! and the last of each account's to look at. Pure: it is told bodies, and knows no HTTP.
+//! The messages that accounts have sent: their numbers, and the last ones of each account.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
 use super::bounded::Bounded;
-use super::refusal::Refusal;
-use super::world::World;
 use clock::UnixMillis;
 
-/// How many of an account's messages are kept.
+/// How many messages of an account are kept.
 const KEPT: usize = 100;
 
 /// How many `client_msg_id`s are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// The longest text, in bytes.
-const LONGEST_TEXT: usize = 2048;
-
-/// The number in WeChat's own example, from which ours count on.
-const FIRST_NUMBER: u64 = 200_228_332;
-
-/// Everything that was sent.
+/// All sent messages.
 #[derive(Debug)]
 pub(super) struct Outbox {
     accounts: BTreeMap<String, Sent>,
-    templates: u64,
-    /// The number and the time of a template message, by account, openid and `client_msg_id`.
-    repeatable: Bounded<(u64, UnixMillis)>,
+    pub(super) templates: u64,
+    /// The id and the time of a template message, by account, openid and `client_msg_id`.
+    pub(super) repeatable: Bounded<(u64, UnixMillis)>,
 }
 
 /// What one account has sent.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    /// How many customer-service messages (客服消息).
+    /// The number of customer-service messages (客服消息).
     pub(super) custom: u64,
-    /// How many template messages (模板消息).
+    /// The number of template messages (模板消息).
     pub(super) template: u64,
     last: VecDeque<Value>,
-}
-
-impl World {
-    /// `POST /cgi-bin/message/custom/send`. WeChat takes one only for 48 hours after the person did
-    /// something; of people the sandbox knows whether they follow, so who does not is refused, and
-    /// whom it does not know is not.
-    pub(super) fn send_custom(&mut self, app_id: &str, message: Value) -> Result<(), Refusal> {
-        let follows = self.visitors.follows(app_id, text(&message, "touser"))?;
-        check_custom(&message)?;
-        if follows == Some(false) {
-            return Err(Refusal::OUT_OF_TIME);
-        }
-        let sent = self.outbox.of(app_id);
-        sent.custom += 1;
-        sent.keep(message);
-        Ok(())
-    }
-
-    /// `POST /cgi-bin/message/template/send`: the message's number. One with the `client_msg_id` of
-    /// another to the same person within ten minutes is not sent, and gets that one's number;
-    /// WeChat does not say what it answers then.
-    pub(super) fn send_template(&mut self, app_id: &str, message: Value) -> Result<u64, Refusal> {
-        let openid = text(&message, "touser");
-        let follows = self.visitors.follows(app_id, openid)?;
-        if text(&message, "template_id").is_empty() {
-            return Err(Refusal::BAD_TEMPLATE);
-        }
-        if follows == Some(false) {
-            return Err(Refusal::NOT_FOLLOWING);
-        }
-        check_data(&message["data"])?;
-        let (now, span) = (self.time.now(), self.lifetime / 12);
-        let repeatable = Some(text(&message, "client_msg_id")).filter(|id| !id.is_empty());
-        let repeatable = repeatable.map(|id| [app_id, openid, id].join("\0"));
-        if let Some((number, at)) = repeatable
-            .as_ref()
-            .and_then(|name| self.outbox.repeatable.get(name))
-            && at.until(now) < span
-        {
-            return Ok(*number);
-        }
-        let number = FIRST_NUMBER + self.outbox.templates;
-        self.outbox.templates += 1;
-        if let Some(name) = repeatable {
-            self.outbox.repeatable.insert(&name, (number, now));
-        }
-        let sent = self.outbox.of(app_id);
-        sent.template += 1;
-        sent.keep(message);
-        Ok(number)
-    }
 }
 
 impl Outbox {
@@ -98,18 +38,20 @@ impl Outbox {
         self.accounts.get(app_id)
     }
 
-    fn of(&mut self, app_id: &str) -> &mut Sent {
+    /// What an account has sent, to add to it.
+    pub(super) fn of(&mut self, app_id: &str) -> &mut Sent {
         self.accounts.entry(app_id.to_owned()).or_default()
     }
 }
 
 impl Sent {
-    /// The last hundred as they came, the oldest first.
+    /// The last hundred messages, the oldest first.
     pub(super) fn last(&self) -> impl Iterator<Item = &Value> {
         self.last.iter()
     }
 
-    fn keep(&mut self, message: Value) {
+    /// Keeps a message, and removes the oldest one if there are too many.
+    pub(super) fn keep(&mut self, message: Value) {
         if self.last.len() == KEPT {
             self.last.pop_front();
         }
@@ -125,53 +67,4 @@ impl Default for Outbox {
             repeatable: Bounded::new(REMEMBERED),
         }
     }
-}
-
-/// What a customer-service message of its type cannot be without.
-/// Source: WeChat, 客服接口 (发消息).
-fn check_custom(message: &Value) -> Result<(), Refusal> {
-    let kind = text(message, "msgtype");
-    let inside = &message[kind];
-    let needs = |name, refusal| {
-        if text(inside, name).is_empty() {
-            Err(refusal)
-        } else {
-            Ok(())
-        }
-    };
-    match kind {
-        "text" if text(inside, "content").len() > LONGEST_TEXT => Err(Refusal::TOO_LONG),
-        "text" => needs("content", Refusal::EMPTY_CONTENT),
-        "image" | "voice" | "video" | "mpnews" => needs("media_id", Refusal::BAD_MEDIA),
-        "music" => needs("thumb_media_id", Refusal::BAD_MEDIA),
-        "news" => match inside["articles"].as_array().map_or(0, Vec::len) {
-            0 => Err(Refusal::EMPTY_NEWS),
-            1 => Ok(()),
-            // A reply may have eight, a customer-service message one.
-            _ => Err(Refusal::TOO_MANY_ARTICLES),
-        },
-        "mpnewsarticle" | "msgmenu" | "wxcard" | "miniprogrampage" if inside.is_object() => Ok(()),
-        "mpnewsarticle" | "msgmenu" | "wxcard" | "miniprogrampage" => Err(Refusal::BAD_BODY),
-        _ => Err(Refusal::BAD_MESSAGE_TYPE),
-    }
-}
-
-/// Every element of a template message has a value that is not empty. Which ones there must be only
-/// the template knows.
-fn check_data(data: &Value) -> Result<(), Refusal> {
-    let elements = data
-        .as_object()
-        .filter(|elements| !elements.is_empty())
-        .ok_or_else(|| Refusal::bad_element("data"))?;
-    let is_empty =
-        |element: &Value| text(element, "value").is_empty() && !element["value"].is_number();
-    match elements.iter().find(|(_, element)| is_empty(element)) {
-        Some((name, _)) => Err(Refusal::bad_element(&format!("data.{name}.value"))),
-        None => Ok(()),
-    }
-}
-
-/// A text of an object, empty if absent.
-fn text<'v>(object: &'v Value, name: &str) -> &'v str {
-    object[name].as_str().unwrap_or_default()
 }

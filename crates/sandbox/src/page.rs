@@ -1,16 +1,16 @@
-//! The pages that a person meets at the sandbox's authorize link: plain HTML in Chinese and
-//! English, readable on a phone, without a script and without anything from elsewhere. They know no
-//! state.
+//! The pages behind the sandbox's authorize link: plain HTML in Chinese and English, readable on a
+//! phone, without scripts or external resources.
 
 use super::authorize::{Asked, Wrong};
-use super::visit::SAMPLES;
+use super::visitors::SAMPLES;
 
-/// What they are served as.
+/// Their content type.
 pub(super) const TYPE: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = include_str!("sandbox.css");
 
-/// Asks who visits and whether they agree. `query` is the link's own and comes back with the form.
+/// Asks who is visiting and whether they agree. `query` is the link's query, which the form sends
+/// back.
 pub(super) fn consent(asked: &Asked, query: &str) -> String {
     let (what_zh, what_en) = if asked.is_silent() {
         (
@@ -60,7 +60,7 @@ pub(super) fn trouble(wrong: &Wrong) -> String {
     document("出错 · Error", &body)
 }
 
-/// A form that the page did not write.
+/// The answer to an invalid form.
 pub(super) fn mistake(error: &str) -> String {
     document(
         "出错 · Error",
@@ -71,7 +71,7 @@ pub(super) fn mistake(error: &str) -> String {
     )
 }
 
-/// One radio button for each sample, so that whoever just agrees has chosen the first.
+/// One radio button per sample visitor; the first is preselected.
 fn people() -> String {
     let person = |(index, name): (usize, &&str)| {
         let checked = if index == 0 { " checked" } else { "" };

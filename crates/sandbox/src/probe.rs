@@ -1,5 +1,5 @@
-//! `GET /cgi-bin/getcallbackip`, the cheapest way to ask whether a token is still accepted; and
-//! what every call with a token shares.
+//! `GET /cgi-bin/getcallbackip`, the cheapest call to check a token; and helpers for all calls with
+//! a token.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -19,13 +19,13 @@ pub(super) async fn callback_ip(sandbox: Data<Sandbox>, request: HttpRequest) ->
             return Err(Refusal::GET_ONLY);
         }
         world.admit(&token)?;
-        // Addresses from the ranges that are reserved for documentation.
+        // Addresses from the ranges reserved for documentation.
         Ok(json!({"ip_list": ["192.0.2.10", "198.51.100.0/25"]}))
     })
     .await
 }
 
-/// A parameter of the query, empty if absent: WeChat makes no difference.
+/// A query parameter; empty if absent, which WeChat treats alike.
 pub(super) fn parameter(request: &HttpRequest, wanted: &str) -> String {
     let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
     pairs
@@ -34,7 +34,7 @@ pub(super) fn parameter(request: &HttpRequest, wanted: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The account that a token was issued to, empty if it never was.
+/// The account that a token was issued to; empty for an unknown token.
 pub(super) fn owner(sandbox: &Sandbox, token: &str) -> String {
     sandbox
         .state()

@@ -1,6 +1,6 @@
-//! The sandbox as the other side of a message server: it sends a message or an event as WeChat
-//! would and hands back the answer, opened and judged. It needs no running sandbox; how a message
-//! is written is in `pushed`, what an answer is worth in `judge`.
+//! Sends a message or an event to a message server as WeChat does, and returns the decrypted and
+//! checked answer. Needs no running sandbox. `message_builder` writes the message, `reply_check`
+//! checks the answer.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::judge::{Judge, Trouble, UNAVAILABLE};
+use super::message_builder::{Head, MessageBuilder, beside, envelope};
 use super::mint;
-use super::pushed::{Head, Pushed, beside, envelope};
-use super::visit::SAMPLES;
+use super::push_mode::PushMode;
+use super::reply_check::{ReplyCheck, ReplyFault, UNAVAILABLE};
+use super::visitors::SAMPLES;
 use clock::{Clock, UnixSeconds};
 use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey, EnvelopeKeyError};
@@ -20,26 +21,25 @@ use wechat::message::{Fields, Form, Message};
 use wechat::signature;
 use wechat::{chain, is_loopback};
 
-/// How long WeChat waits for a whole answer.
-/// Source: WeChat, 接收普通消息.
+/// WeChat's timeout for a whole answer. Source: WeChat, 接收普通消息.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often WeChat sends a message in all while nobody answers.
+/// How often WeChat sends a message in total if there is no answer.
 const TRIES: u32 = 3;
 
-/// No reply is longer; more of an answer is not read.
-const LONGEST_BODY: usize = 64 * 1024;
+/// Longer than any reply; the rest of an answer is not read.
+const MAX_BODY_LEN: usize = 64 * 1024;
 
-/// Sends `push` and hands back what the message server says to it.
+/// Sends `push` and returns the message server's answer.
 ///
 /// ```no_run
 /// # use wechat as jsdkd_wechat;
 /// use jsdkd_wechat::account::AppId;
-/// use jsdkd_sandbox::{Push, PushMode, Pushed, push};
+/// use jsdkd_sandbox::{Push, PushMode, MessageBuilder, push};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let url = "http://127.0.0.1:3030/wechat/wx5823bf96d3bd56c7".parse()?;
-/// let mut hello = Push::new(url, "QDG6eK".into(), AppId::parse("wx5823bf96d3bd56c7")?, Pushed::text("Hello"));
+/// let mut hello = Push::new(url, "QDG6eK".into(), AppId::parse("wx5823bf96d3bd56c7")?, MessageBuilder::text("Hello"));
 /// assert!(push(&hello).await?.is_success());
 ///
 /// hello.mode = PushMode::Safe;
@@ -55,8 +55,7 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     let mut tries = 1;
     loop {
         match push.deliver(&client, key.as_ref()).await {
-            // Only silence makes WeChat repeat a message; an answer that it does not take is an
-            // answer.
+            // WeChat repeats a message only without an answer; a wrong answer is not repeated.
             Err(_) if tries < push.tries => tries += 1,
             Err(silence) => return Err(silence),
             Ok(answer) => return Ok(PushAnswer { tries, ..answer }),
@@ -64,99 +63,88 @@ pub async fn push(push: &Push) -> Result<PushAnswer, PushError> {
     }
 }
 
-/// What is sent, where to, and for which account. To push the same one twice is to repeat it, as
-/// WeChat does when nobody answers: the same message with another timestamp and nonce.
+/// What is sent, where to, and for which account. Pushing the same value twice repeats it as WeChat
+/// does: the same message with another timestamp and nonce.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The message server's address. A query of its own stays in front of what WeChat adds.
+    /// The message server's URL. Its own query is kept in front of WeChat's parameters.
     pub url: Url,
-    /// The token of its settings.
+    /// The token in the server's settings.
     pub token: SecretString,
-    /// The account's appid, which an envelope ends with.
+    /// The account's appid, which is part of an envelope.
     pub app_id: AppId,
-    /// The EncodingAESKey, for all modes but plain.
+    /// The EncodingAESKey; required except in plain mode.
     pub aes_key: Option<SecretString>,
     /// How the message is encrypted.
     pub mode: PushMode,
-    /// How it is written (数据格式); raw text keeps its own form.
+    /// Its format (数据格式); raw text keeps its own.
     pub form: Form,
     /// The message.
-    pub message: Pushed,
-    /// Who sends it.
+    pub message: MessageBuilder,
+    /// The sender.
     pub openid: String,
     /// The account's original id.
     pub to: String,
-    /// When it was sent.
+    /// When the message was sent.
     pub created: UnixSeconds,
-    /// Its number, which events lack.
+    /// The message's id; events have none.
     pub msg_id: String,
-    /// When it is delivered, which is signed; now, if `None`.
+    /// The signed time of the delivery; `None` means now.
     pub timestamp: Option<UnixSeconds>,
-    /// The nonce that is signed; a new one for every delivery, if `None`.
+    /// The signed nonce; `None` means a new one per delivery.
     pub nonce: Option<String>,
-    /// How long a delivery waits for the whole answer.
+    /// Timeout for the whole answer to one delivery.
     pub deadline: Duration,
-    /// How often it is delivered in all while nobody answers.
+    /// How often it is delivered in total if there is no answer.
     pub tries: u32,
 }
 
-/// How a message is encrypted (消息加解密方式).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PushMode {
-    /// 明文: not at all.
-    Plain,
-    /// 兼容: with the same in the clear beside it.
-    Compatible,
-    /// 安全: whole.
-    Safe,
-}
-
-/// What the message server said.
+/// The message server's answer.
 #[derive(Clone, Debug)]
 pub struct PushAnswer {
     /// The HTTP status.
     pub status: u16,
     /// From sending the last delivery to the end of its answer.
     pub took: Duration,
-    /// How many deliveries it took.
+    /// The number of deliveries.
     pub tries: u32,
-    /// The answer as it came, still encrypted if it was; what is not UTF-8 is replaced.
+    /// The body as received, still encrypted if it was; invalid UTF-8 is replaced.
     pub body: String,
-    /// The reply in the clear; `None` if there is none, or none that WeChat takes.
+    /// The decrypted reply; `None` if there is none or WeChat does not accept it.
     pub reply: Option<Fields>,
-    /// Why WeChat would not take the answer.
-    pub trouble: Option<Trouble>,
+    /// Why WeChat does not accept the answer.
+    pub fault: Option<ReplyFault>,
 }
 
-/// Why there is no answer. It holds no address, because addresses carry signatures.
+/// Why there is no answer. Contains no URL, because URLs carry signatures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// Only a plain message needs no key.
+    /// All modes except plain require a key.
     #[error("an EncodingAESKey is needed, except in plain mode")]
     NoKey,
-    /// Not the key that WeChat shows.
+    /// Not a valid EncodingAESKey.
     #[error("the EncodingAESKey: {0}")]
     BadKey(EnvelopeKeyError),
-    /// Nothing was sent.
+    /// The HTTP client could not be created.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// No whole answer in time.
+    /// No complete answer within the timeout.
     #[error("no answer within {}; the user sees {UNAVAILABLE}", humantime::format_duration(*.after))]
     TimedOut {
-        /// The deadline of each delivery.
+        /// The timeout of each delivery.
         after: Duration,
     },
-    /// No connection, or one that broke.
+    /// No connection, or it broke.
     #[error("no answer: {cause}; the user sees {UNAVAILABLE}")]
     Unreachable {
-        /// What the network said.
+        /// The network error.
         cause: String,
     },
 }
 
 impl Push {
-    /// A plain message by the first of the sandbox's sample visitors, sent now.
-    pub fn new(url: Url, token: SecretString, app_id: AppId, message: Pushed) -> Self {
+    /// A plain message from the sandbox's first sample visitor, sent now.
+    pub fn new(url: Url, token: SecretString, app_id: AppId, message: MessageBuilder) -> Self {
         Self {
             openid: mint::openid(app_id.as_str(), SAMPLES[0]),
             to: mint::original_id(app_id.as_str()),
@@ -176,7 +164,7 @@ impl Push {
         }
     }
 
-    /// The same, delivered three times in all if nobody answers, as WeChat does.
+    /// Delivers it up to three times if there is no answer, as WeChat does.
     #[must_use]
     pub fn repeated(self) -> Self {
         Self {
@@ -185,7 +173,7 @@ impl Push {
         }
     }
 
-    /// The message in the clear.
+    /// The unencrypted message.
     pub fn clear(&self) -> String {
         let head = Head {
             to: &self.to,
@@ -214,7 +202,7 @@ impl Push {
         key: Option<&EnvelopeKey>,
     ) -> Result<PushAnswer, PushError> {
         let (url, body) = self.delivery(key);
-        // WeChat's own headers, by which some firewalls know it.
+        // WeChat's own headers, which some firewalls check.
         let content_type = match self.form() {
             Form::Xml => "text/xml",
             Form::Json => "application/json",
@@ -238,7 +226,7 @@ impl Push {
             cause: chain(&error.without_url()),
         })?;
         let sent = Message::parse(self.clear().as_bytes()).ok();
-        let judge = Judge {
+        let reply_check = ReplyCheck {
             token: &self.token,
             app_id: &self.app_id,
             key,
@@ -246,23 +234,23 @@ impl Push {
             form: self.form(),
             sent,
         };
-        let judged = if body.len() > LONGEST_BODY {
-            Err(Trouble::TooLong)
+        let judged = if body.len() > MAX_BODY_LEN {
+            Err(ReplyFault::TooLong)
         } else {
-            judge.judge(status, &body)
+            reply_check.check(status, &body)
         };
         Ok(PushAnswer {
             status,
             took: began.until(clock.steady()),
             tries: 1,
             body: String::from_utf8_lossy(&body).into_owned(),
-            trouble: judged.as_ref().err().cloned(),
+            fault: judged.as_ref().err().cloned(),
             reply: judged.unwrap_or_default(),
         })
     }
 
-    /// The address with WeChat's parameters, and the body. `signature` is there in every mode,
-    /// though it does not cover the body. Source: WeChat, 接入指南 and 消息加解密说明.
+    /// The URL with WeChat's parameters, and the body. `signature` is always present, although it
+    /// does not cover the body. Source: WeChat, 接入指南 and 消息加解密说明.
     fn delivery(&self, key: Option<&EnvelopeKey>) -> (Url, String) {
         let timestamp = self
             .timestamp
@@ -296,14 +284,14 @@ impl Push {
 }
 
 impl PushAnswer {
-    /// Whether WeChat would take the answer: `success`, nothing, or a reply.
+    /// True if WeChat accepts the answer: `success`, an empty body, or a reply.
     pub fn is_success(&self) -> bool {
-        self.trouble.is_none()
+        self.fault.is_none()
     }
 
-    /// What WeChat writes into the chat in place of an answer that it does not take.
+    /// What WeChat shows in the chat instead of an answer that it does not accept.
     pub fn user_sees(&self) -> Option<&'static str> {
-        self.trouble.as_ref().map(|_| UNAVAILABLE)
+        self.fault.as_ref().map(|_| UNAVAILABLE)
     }
 }
 
@@ -318,11 +306,11 @@ impl fmt::Display for PushMode {
 }
 
 fn client(url: &Url) -> Result<Client, PushError> {
-    // It fails when there is a provider already, which serves as well.
+    // Fails if there is a provider already, which works as well.
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    // Where an answer redirects to, WeChat does not go.
+    // WeChat does not follow redirects.
     let mut client = Client::builder()
         .user_agent("Mozilla/4.0")
         .redirect(reqwest::redirect::Policy::none());
@@ -339,7 +327,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), re
     let (status, mut body) = (response.status().as_u16(), Vec::new());
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST_BODY {
+        if body.len() > MAX_BODY_LEN {
             break;
         }
     }
@@ -356,7 +344,7 @@ mod tests {
     fn hello(mode: PushMode) -> Push {
         let app_id = AppId::parse("wx5823bf96d3bd56c7").expect("an appid");
         let url = "http://127.0.0.1:1/wechat?a=b".parse().expect("a URL");
-        let plain = Push::new(url, "QDG6eK".into(), app_id, Pushed::text("Hello"));
+        let plain = Push::new(url, "QDG6eK".into(), app_id, MessageBuilder::text("Hello"));
         Push {
             mode,
             aes_key: Some(KEY.into()),
@@ -388,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_message_is_signed_and_only_in_compatible_mode_stands_in_the_clear_too() {
+    fn only_compatible_mode_also_sends_plain_text() {
         let modes = [(PushMode::Compatible, true), (PushMode::Safe, false)];
         for (mode, stands_clear, form) in modes
             .iter()
@@ -432,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn two_deliveries_carry_one_message_and_two_nonces() {
+    fn two_deliveries_have_one_message_and_two_nonces() {
         let push = hello(PushMode::Plain);
         let [one, two] = [(); 2].map(|()| push.delivery(None));
         assert_eq!(one.1, two.1);
@@ -445,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_and_a_bad_one_are_told_and_no_secret_is_shown() {
+    fn a_missing_or_bad_key_is_reported_without_secrets() {
         let mut push = hello(PushMode::Safe);
         assert!(
             !format!("{push:?}").contains("QDG6eK") && !format!("{push:?}").contains(&KEY[..4])

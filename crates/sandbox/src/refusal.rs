@@ -1,13 +1,13 @@
-//! How WeChat says no: a code and a text. Only the codes that the sandbox itself gives; a fault may
-//! give any other.
+//! WeChat's refusals: a code and a text. Only the codes that the sandbox itself uses; a fault may
+//! use any.
 
 use std::borrow::Cow;
 
-/// One refusal; it travels with HTTP 200.
+/// One refusal, sent with HTTP 200.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Refusal {
     pub(super) code: i32,
-    /// Without the trace, which is added when the refusal is sent.
+    /// Without the trace, which is appended when the refusal is sent.
     pub(super) message: Cow<'static, str>,
 }
 
@@ -64,7 +64,7 @@ impl Refusal {
         }
     }
 
-    /// An element of a message that is missing or empty, by its name.
+    /// A missing or empty element of a message.
     pub(super) fn bad_element(name: &str) -> Self {
         Self {
             code: 47003,
@@ -72,7 +72,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal that a fault asks for, with WeChat's usual text where none was given.
+    /// The refusal of a fault, with WeChat's text if none is given.
     pub(super) fn scripted(code: i32, message: Option<&str>) -> Self {
         let usual = match code {
             -1 => "system error",

@@ -1,5 +1,5 @@
-//! Runs the sandbox on a thread and runtime of its own, so that a blocking test, or one that stops
-//! its runtime, can use it too.
+//! Runs the sandbox on its own thread and runtime, so that a blocking test, or one that stops its
+//! runtime, can use it too.
 
 use std::fmt;
 use std::io;
@@ -15,29 +15,6 @@ use super::Sandbox;
 use super::exchange::{answer, remember_socket};
 use super::refusal::Refusal;
 use super::{authorize, call, control, message, probe, sns, ticket, token, user, visit, wecom};
-
-/// The paths of WeChat's that the sandbox knows.
-pub(super) fn paths() -> Vec<&'static str> {
-    PATHS.into_iter().chain(call::paths()).collect()
-}
-
-const PATHS: [&str; 15] = [
-    token::BASIC,
-    token::STABLE,
-    ticket::PATH,
-    wecom::TOKEN,
-    wecom::TICKET,
-    wecom::AGENT_TICKET,
-    probe::PATH,
-    user::PATH,
-    message::CUSTOM,
-    message::TEMPLATE,
-    authorize::PATH,
-    sns::ACCESS,
-    sns::REFRESH,
-    sns::USERINFO,
-    sns::AUTH,
-];
 
 /// Keeps the server alive; dropping it stops the server.
 pub struct RunningSandbox {
@@ -58,15 +35,15 @@ impl RunningSandbox {
                         Ok(server) => server,
                         Err(error) => return drop(started.send(Err(error))),
                     };
-                    // A failed send means that the caller no longer waits; then nobody could ever
-                    // stop us, and we do not begin.
+                    // A failed send means that the caller no longer waits, so that nobody could
+                    // stop the server.
                     if started.send(Ok(server.handle())).is_ok()
                         && let Err(error) = server.await
                     {
                         tracing::error!(%error, "sandbox stopped");
                     }
                 });
-                // Nobody waits when the sandbox was dropped rather than stopped.
+                // The receiver is gone if the sandbox was dropped instead of stopped.
                 let _ = ending.send(());
             })?;
         let handle = starting.await.map_err(io::Error::other)??;
@@ -77,21 +54,21 @@ impl RunningSandbox {
         })
     }
 
-    /// Stops at once: the port is free and every connection closed when this returns. A fake has
-    /// nothing to finish first.
+    /// Stops at once. When this returns, the port is free and every connection closed. Running
+    /// requests are not awaited.
     pub async fn stop(mut self) {
         self.handle.stop(false).await;
-        // Only fails when the thread is gone already, which is what we wait for.
+        // Fails only if the thread has ended already.
         let _ = (&mut self.ended).await;
     }
 }
 
 impl Drop for RunningSandbox {
     fn drop(&mut self) {
-        // The order to stop is sent by the call; only its completion needs an await.
+        // The call itself sends the stop command; only its completion needs an await.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
-            // A panic over there has been reported by the thread itself.
+            // The thread has reported its own panic.
             let _ = thread.join();
         }
     }
@@ -108,7 +85,7 @@ fn serve(listener: TcpListener, sandbox: Sandbox) -> io::Result<Server> {
     let server = HttpServer::new(move || App::new().app_data(sandbox.clone()).configure(routes))
         .workers(1)
         .disable_signals()
-        // A client that gives up on a hanging call takes the call with it.
+        // If a client gives up on a hanging call, the call ends.
         .h1_allow_half_closed(false)
         .on_connect(remember_socket)
         .listen(listener)?;

@@ -1,5 +1,4 @@
-//! The four `/sns/...` endpoints, which are about one visitor: how they are asked and how they
-//! answer.
+//! The four `/sns/...` endpoints, which concern one visitor: requests and answers.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -31,7 +30,7 @@ pub(super) async fn access_token(sandbox: Data<Sandbox>, request: HttpRequest) -
         }
         let login = world.exchange(&app_id, &secret, &code)?;
         let mut body = tokens(&login);
-        // Both are absent rather than false or empty.
+        // Both are absent instead of false or empty.
         if login.session.pass.is_virtual {
             body["is_snapshotuser"] = 1.into();
         }
@@ -59,12 +58,12 @@ pub(super) async fn refresh_token(sandbox: Data<Sandbox>, request: HttpRequest) 
 }
 
 pub(super) async fn userinfo(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
-    // `lang` changed the names of places, and there are none any more.
+    // `lang` only affected place names, which are no longer sent.
     let [token, openid] = ["access_token", "openid"].map(|name| parameter(&request, name));
     answer(&sandbox, &request, &buyer(&sandbox, &token), |world| {
         get_only(&request)?;
         let (pass, unionid) = world.profile(&token, &openid)?;
-        // WeChat has told nobody's sex and place since 2021-10-20; the fields remain.
+        // Since 2021-10-20 WeChat leaves sex and place empty; the fields remain.
         let mut body = json!({
             "openid": pass.openid, "nickname": pass.name, "sex": 0, "province": "", "city": "", "country": "",
             "headimgurl": mint::picture(&pass.name), "privilege": [],
@@ -87,7 +86,7 @@ pub(super) async fn auth(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpRe
     .await
 }
 
-/// Success has no `errcode` here.
+/// A successful answer has no `errcode` here.
 fn tokens(login: &Login) -> Value {
     let (access, session) = (&login.access, &login.session);
     json!({
@@ -112,7 +111,7 @@ fn required(value: &str, refusal: Refusal) -> Result<(), Refusal> {
     }
 }
 
-/// The account that a user-level token was bought for, empty if it never was.
+/// The account that a user-level token was issued to; empty for an unknown token.
 fn buyer(sandbox: &Sandbox, token: &str) -> String {
     sandbox
         .state()

@@ -125,7 +125,7 @@ fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_client_gets_tokens_and_tickets_and_every_call_is_counted() {
+async fn tokens_and_tickets_are_issued_and_calls_counted() {
     let bench = bench().await;
     let token = bench.token().await;
     assert_eq!(
@@ -162,7 +162,7 @@ async fn a_client_gets_tokens_and_tickets_and_every_call_is_counted() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_code_a_trace_and_http_200() {
+async fn every_refusal_has_a_code_a_trace_and_http_200() {
     let bench = bench().await;
     let credential = "grant_type=client_credential";
     for (query, code) in [
@@ -217,7 +217,7 @@ async fn every_refusal_has_its_code_a_trace_and_http_200() {
 }
 
 #[tokio::test]
-async fn faults_that_change_an_answer_change_only_what_they_name() {
+async fn faults_change_only_what_they_name() {
     let bench = bench().await;
     let (status, kind, body) = bench.spoiled(Fault::text_plain()).await.expect("an answer");
     assert_eq!(
@@ -269,7 +269,7 @@ async fn faults_that_change_an_answer_change_only_what_they_name() {
 }
 
 #[tokio::test]
-async fn faults_of_the_connection_reach_the_client_as_such() {
+async fn connection_faults_reach_the_client() {
     let bench = bench().await;
     let began = Instant::now();
     bench
@@ -301,7 +301,7 @@ async fn faults_of_the_connection_reach_the_client_as_such() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_real_one_and_half_a_body_is_sent_before_the_close() {
+async fn a_reset_sends_rst_and_half_a_body_is_sent() {
     let bench = bench().await;
     let raw = |fault: Fault| {
         bench.sandbox.clear_faults();
@@ -335,7 +335,7 @@ async fn a_reset_is_a_real_one_and_half_a_body_is_sent_before_the_close() {
 }
 
 #[tokio::test]
-async fn the_control_route_does_what_the_handle_does() {
+async fn the_control_route_matches_the_handle() {
     let bench = bench().await;
     let ok = (200, json!({"ok": true}));
     let script =
@@ -396,7 +396,7 @@ async fn the_control_route_does_what_the_handle_does() {
 }
 
 #[tokio::test]
-async fn mistakes_on_the_control_route_are_told_what_is_accepted() {
+async fn mistakes_on_the_control_route_say_what_is_accepted() {
     let bench = bench().await;
     for (path, body, hint) in [
         (
@@ -418,13 +418,13 @@ async fn mistakes_on_the_control_route_are_told_what_is_accepted() {
         (
             "/sandbox/void",
             r#"{"appid":"wx0","what":"token"}"#,
-            "no such token",
+            "no current token",
         ),
         ("/sandbox/tuning", r#"{"time_scale":0}"#, "1 to 3600"),
         (
             "/sandbox/accounts",
             r#"{"appid":"","secret":""}"#,
-            "at least one character",
+            "must not be empty",
         ),
     ] {
         let (status, answer) = bench.post(path, body).await;
@@ -444,7 +444,7 @@ async fn mistakes_on_the_control_route_are_told_what_is_accepted() {
 }
 
 #[tokio::test]
-async fn stopping_is_quick_even_while_a_call_hangs_and_frees_the_port() {
+async fn stopping_frees_the_port_even_while_a_call_hangs() {
     let bench = bench().await;
     bench.sandbox.fault(Fault::hang());
     let hanging = bench.client.get(bench.sandbox.url() + PROBE).send();

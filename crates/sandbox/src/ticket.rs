@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/ticket/getticket`: how it is asked and how it answers.
+//! `GET /cgi-bin/ticket/getticket`: request and answer.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -27,7 +27,7 @@ pub(super) async fn ticket(sandbox: Data<Sandbox>, request: HttpRequest) -> Http
             _ => return Err(Refusal::BAD_ARGUMENT),
         };
         let grant = world.ticket(&token, kind)?;
-        // Unlike a token, a ticket comes with an errcode of success.
+        // Unlike a token, a ticket is sent with an `errcode` of 0.
         Ok(json!({"errcode": 0, "errmsg": "ok", "ticket": grant.value, "expires_in": grant.expires_in}))
     })
     .await

@@ -1,8 +1,7 @@
-//! The sandbox's own time: steady, faster than ours if asked, and movable. It knows nothing of
-//! tokens.
+//! The sandbox's time: steady, optionally faster than real time, and movable.
 //!
-//! It runs on the steady clock, because the real WeChat does not notice when a client's calendar is
-//! set back.
+//! It is based on the steady clock, because the real WeChat is not affected when a client's clock
+//! is set back.
 
 use std::time::Duration;
 
@@ -12,14 +11,14 @@ use clock::{Clock, SteadyMillis, UnixMillis};
 #[derive(Debug)]
 pub(super) struct Timeline {
     clock: Clock,
-    /// What the sandbox's calendar said at `since`.
+    /// The sandbox's time at `since`.
     origin: UnixMillis,
     since: SteadyMillis,
     scale: u32,
 }
 
 impl Timeline {
-    /// Starts at the wall time of `clock` and runs as fast as it does.
+    /// Starts at the wall time of `clock`, at real speed.
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             origin: clock.wall(),
@@ -29,7 +28,7 @@ impl Timeline {
         }
     }
 
-    /// The sandbox's calendar now.
+    /// The sandbox's time now.
     pub(super) fn now(&self) -> UnixMillis {
         self.origin.plus(
             self.since
@@ -38,29 +37,29 @@ impl Timeline {
         )
     }
 
-    /// Jumps ahead by `span` of the sandbox's own time.
+    /// Advances by `span` of sandbox time.
     pub(super) fn advance(&mut self, span: Duration) {
         self.origin = self.origin.plus(span);
     }
 
-    /// From now on `scale` seconds pass here in each second of ours.
+    /// Makes `scale` sandbox seconds pass per real second.
     pub(super) fn set_scale(&mut self, scale: u32) {
         (self.origin, self.since, self.scale) = (self.now(), self.clock.steady(), scale.max(1));
     }
 
-    /// How many sandbox seconds pass in one of ours.
+    /// Sandbox seconds per real second.
     pub(super) fn scale(&self) -> u32 {
         self.scale
     }
 
-    /// `span` in whole seconds of the CLIENT's clock, rounded down so that `expires_in` never
-    /// promises too much.
+    /// `span` in whole seconds of the client's clock, rounded down so that `expires_in` is never
+    /// too long.
     pub(super) fn client_seconds(&self, span: Duration) -> u64 {
         (span / self.scale).as_secs()
     }
 
-    /// The day that quotas are counted in, which begins at midnight in China. WeChat does not
-    /// publish the hour of the reset.
+    /// The day that quotas are counted in. It begins at midnight in China; WeChat does not publish
+    /// the hour of the reset.
     pub(super) fn day(&self) -> u64 {
         const CHINA: Duration = Duration::from_secs(8 * 3600);
         self.now().plus(CHINA).seconds().0 / 86_400
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scaled_timeline_runs_ahead_and_reports_in_the_clients_seconds() {
+    fn a_scaled_timeline_reports_the_clients_seconds() {
         let clock = Clock::manual(UnixMillis(1_000));
         let mut time = Timeline::new(clock.clone());
         clock.advance(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token`: how they are asked and how they answer.
+//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token`: requests and answers.
 
 use actix_web::http::Method;
 use actix_web::web::{Bytes, Data};
@@ -14,7 +14,7 @@ use super::world::Grant;
 pub(super) const BASIC: &str = "/cgi-bin/token";
 pub(super) const STABLE: &str = "/cgi-bin/stable_token";
 
-/// What both endpoints are asked, in the query of the one and the body of the other.
+/// The parameters of both endpoints, in the query of one and the body of the other.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Demand {
@@ -43,7 +43,7 @@ pub(super) async fn stable(
     request: HttpRequest,
     body: Result<Bytes, actix_web::Error>,
 ) -> HttpResponse {
-    // A body too large to be read is no better than one that is not JSON.
+    // A body that is too large is refused like one that is not JSON.
     let demand = body
         .map_err(|_| Refusal::BAD_BODY)
         .and_then(|body| Demand::from_body(&body));
@@ -95,7 +95,7 @@ impl Demand {
     }
 }
 
-/// Success has no `errcode` here.
+/// A successful answer has no `errcode` here.
 fn granted(grant: Grant) -> Value {
     json!({"access_token": grant.value, "expires_in": grant.expires_in})
 }

@@ -1,4 +1,4 @@
-//! `GET /cgi-bin/user/info`: what an account is told about somebody it knows.
+//! `GET /cgi-bin/user/info`: what an account can read about a person it knows.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -20,8 +20,7 @@ pub(super) async fn info(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpRe
         }
         let (_, since, unionid) = world.user(&token, &openid)?;
         let Some(since) = since else { return Ok(json!({"subscribe": 0, "openid": openid})) };
-        // WeChat no longer fills `language`, and has told neither nickname nor picture here since
-        // 2021-12-27.
+        // WeChat no longer fills `language`, and since 2021-12-27 neither nickname nor picture.
         let mut body = json!({
             "subscribe": 1, "openid": openid, "language": "", "subscribe_time": since.seconds().0, "remark": "", "groupid": 0,
             "tagid_list": [], "subscribe_scene": "ADD_SCENE_SEARCH", "qr_scene": 0, "qr_scene_str": "",

@@ -1,5 +1,5 @@
-//! How a visitor comes in: a person by the authorize page in a browser, a program by one call. Both
-//! end in `World::visit`.
+//! A visitor's consent: by a person on the authorize page in a browser, or by a program in one
+//! call. Both use `World::visit`.
 
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
@@ -10,32 +10,17 @@ use url::Url;
 
 use super::Sandbox;
 use super::arrivals::Received;
-use super::authorize::{PATH, Wrong};
+use super::authorize::{Answer, PATH, Wrong};
 use super::exchange::{meet, send};
 use super::page;
 use super::probe::parameter;
 use super::refusal::Refusal;
-
-/// The people whom the page offers. The first is who comes when nobody is asked.
-pub(super) const SAMPLES: [&str; 3] = ["小明", "Alice", "小红"];
-
-/// What a visitor says to an account that asks for them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Answer {
-    /// Yes: the callback brings a code.
-    Agree,
-    /// No: the callback brings the state alone.
-    Refuse,
-    /// Nothing: WeChat shows a snapshot of the page (快照页), and the callback brings the code of
-    /// somebody who does not exist.
-    Snapshot,
-}
+use super::visitors::SAMPLES;
 
 impl Sandbox {
-    /// Opens an authorize link as `visitor`, who may have any name, and answers it: the address
-    /// that the browser is sent to, or what WeChat's error page would say. The host of the link
-    /// does not matter; WeChat's fragment has to be there.
+    /// Opens an authorize link as `visitor`, who may have any name, and answers it. Returns the
+    /// address that the browser is sent to, or the text of WeChat's error page. The link's host is
+    /// ignored; WeChat's fragment is required.
     pub fn visit(
         &self,
         authorize_url: &str,
@@ -46,18 +31,18 @@ impl Sandbox {
         if url.path() != PATH {
             return Err(format!("url: expected the path {PATH}"));
         }
-        // A browser keeps the fragment to itself, so that only here it can be seen.
+        // A browser does not send the fragment, so it can only be checked here.
         if url.fragment() != Some("wechat_redirect") {
             return Err(
-                "url: expected #wechat_redirect at its end, without which WeChat opens no page"
+                "url: expected #wechat_redirect at its end; WeChat opens no page without it"
                     .to_owned(),
             );
         }
         self.answer(url.query().unwrap_or_default(), visitor, answer)
     }
 
-    /// Lets a visitor follow an account, or no longer; gives the openid, by which the account knows
-    /// them from now on.
+    /// Makes a visitor follow an account or unfollow it. Returns the openid by which the account
+    /// knows the visitor.
     pub fn follow(&self, appid: &str, visitor: &str, follows: bool) -> Result<String, String> {
         self.introduce(appid, visitor, Some(follows))
     }
@@ -86,7 +71,7 @@ impl Sandbox {
     }
 }
 
-/// `GET /connect/oauth2/authorize`, the one page of open.weixin.qq.com's.
+/// `GET /connect/oauth2/authorize`, the only page of open.weixin.qq.com.
 pub(super) async fn authorize(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
     let effect = match meet(
         &sandbox,
@@ -111,8 +96,8 @@ pub(super) async fn authorize(sandbox: Data<Sandbox>, request: HttpRequest) -> H
     dressed(send(text, page::TYPE, &effect))
 }
 
-/// `POST /sandbox/visit`: the page's form, or JSON from a program. A program's body is known by its
-/// brace, whatever type it claims.
+/// `POST /sandbox/visit`: the page's form, or JSON from a program. JSON is recognised by its brace,
+/// whatever the content type.
 pub(super) async fn visit(sandbox: Data<Sandbox>, body: Bytes) -> HttpResponse {
     if body.trim_ascii_start().first() == Some(&b'{') {
         return by_program(&sandbox, &body);
@@ -165,10 +150,10 @@ fn by_program(sandbox: &Sandbox, body: &[u8]) -> HttpResponse {
     }
 }
 
-/// What the page's form sends.
+/// The fields of the page's form.
 struct Form {
-    /// The query of the authorize link, which is read anew: a page may be old, and anybody can
-    /// write a form.
+    /// The query of the authorize link. It is parsed again, because a page may be old and anyone
+    /// can send a form.
     query: String,
     visitor: String,
     answer: Answer,
@@ -213,8 +198,8 @@ fn go(location: String) -> HttpResponse {
         .finish()
 }
 
-/// No `form-action`: Chromium holds it against the redirect that follows the form too, and that one
-/// leads to any site.
+/// No `form-action`: Chromium applies it to the redirect after the form as well, which may lead to
+/// any site.
 fn dressed(mut response: HttpResponse) -> HttpResponse {
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";

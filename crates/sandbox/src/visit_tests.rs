@@ -105,7 +105,7 @@ fn code_of(callback: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_person_sees_who_asks_for_what_and_is_sent_back_with_a_code() {
+async fn a_person_agrees_and_returns_with_a_code() {
     let bench = bench().await;
     let query = link("snsapi_userinfo");
     let (status, _, page) = bench.page(&query).await;
@@ -208,7 +208,7 @@ async fn a_wrong_link_gets_wechats_error_page() {
 }
 
 #[tokio::test]
-async fn tuned_silent_the_base_scope_is_granted_without_a_page() {
+async fn silent_mode_grants_the_base_scope_without_a_page() {
     let bench = bench().await;
     assert_eq!(
         bench.post("/sandbox/tuning", r#"{"silent":true}"#).await.0,
@@ -231,7 +231,7 @@ async fn tuned_silent_the_base_scope_is_granted_without_a_page() {
 }
 
 #[tokio::test]
-async fn a_program_visits_by_one_call_and_learns_its_mistakes() {
+async fn a_program_visits_in_one_call() {
     let bench = bench().await;
     let url = bench.sandbox.url() + &link("snsapi_base") + "#wechat_redirect";
     let order = |url: &str, visitor: &str, answer: &str| {
@@ -288,7 +288,7 @@ async fn a_program_visits_by_one_call_and_learns_its_mistakes() {
 }
 
 #[tokio::test]
-async fn a_code_buys_tokens_and_the_profile_and_every_call_is_counted() {
+async fn a_code_is_exchanged_for_tokens_and_the_profile() {
     let bench = bench().await;
     let login = bench.login("snsapi_userinfo", "Alice", Answer::Agree).await;
     let [token, openid, refresh] =
@@ -404,7 +404,7 @@ async fn every_refusal_about_a_visitor_has_its_code() {
 }
 
 #[tokio::test]
-async fn an_account_is_told_about_followers_and_little_about_others() {
+async fn an_account_reads_followers_and_little_of_others() {
     let bench = bench().await;
     let token = bench.token().await;
     let user = |openid: &str| {
@@ -471,7 +471,7 @@ async fn an_account_is_told_about_followers_and_little_about_others() {
         (
             "/sandbox/accounts",
             json!({"appid": "wx3", "secret": "s", "oauth_domain": "https://a.example/"}),
-            "a host alone",
+            "a host name",
         ),
     ] {
         let (status, answer) = bench.post(path, body.to_string()).await;

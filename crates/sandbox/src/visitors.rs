@@ -1,6 +1,5 @@
-//! The people who visit pages inside WeChat: who they are, their codes, and the user-level tokens
-//! that a code buys. Pure: it is told the time and every span, and knows neither addresses nor
-//! secrets of accounts. What is old is forgotten once there is much of it.
+//! The visitors of pages inside WeChat: their identities, their codes, and the user-level tokens
+//! that codes are exchanged for. Old entries are evicted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,16 +9,18 @@ use super::mint;
 use super::refusal::Refusal;
 use clock::UnixMillis;
 
-/// How many codes, tokens and strangers are remembered: more than any test has at work, and less
-/// than a machine minds.
+/// The sample visitors on the page. The first one is used when the page is skipped.
+pub(super) const SAMPLES: [&str; 3] = ["小明", "Alice", "小红"];
+
+/// How many codes, tokens and visitors are kept: more than any test needs.
 const REMEMBERED: usize = 50_000;
 
-/// Everyone and everything that belongs to them.
+/// All visitors and their codes and tokens.
 #[derive(Debug)]
 pub(super) struct Visitors {
-    /// By openid: those who came at least once. Followers are not among them.
+    /// By openid: everyone who has visited and does not follow.
     strangers: Bounded<Person>,
-    /// By openid, with the time since when. They were made by order, so no bound is needed.
+    /// By openid, with the time since when. Only created by commands, so no bound is needed.
     followers: HashMap<String, (Person, UnixMillis)>,
     codes: Bounded<Code>,
     tokens: Bounded<Lease>,
@@ -28,26 +29,25 @@ pub(super) struct Visitors {
     virtual_people: u64,
 }
 
-/// Somebody known to an account.
+/// A person known to an account.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
     app_id: String,
     pub(super) name: String,
 }
 
-/// What a visitor granted an account by one visit.
+/// What a visitor granted to an account.
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) app_id: String,
     pub(super) name: String,
     pub(super) openid: String,
     pub(super) scope: String,
-    /// Somebody who does not exist, in whose name WeChat shows a page to those who have not logged
-    /// in (快照页).
+    /// A virtual visitor, for whom WeChat shows a page to those who have not logged in (快照页).
     pub(super) is_virtual: bool,
 }
 
-/// A pair of user-level tokens as it is handed out.
+/// A new pair of user-level tokens.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) access: String,
@@ -55,14 +55,14 @@ pub(super) struct Session {
     pub(super) pass: Arc<Pass>,
 }
 
-/// How often an account's visitors did what.
+/// Counts of what an account's visitors did.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Tally {
-    /// Answers given on the authorize page, refusals included.
+    /// Answers on the authorize page, including refusals.
     pub(super) visits: u64,
-    /// Codes handed out.
+    /// Issued codes.
     pub(super) codes: u64,
-    /// Codes exchanged.
+    /// Exchanged codes.
     pub(super) logins: u64,
 }
 
@@ -88,7 +88,7 @@ struct Refresh {
 }
 
 impl Pass {
-    /// Whether it opens the profile and not only the openid. A scope may be a list.
+    /// True if it grants the profile and not only the openid. A scope may be a list.
     pub(super) fn has_profile(&self) -> bool {
         self.scope
             .split(',')
@@ -97,7 +97,7 @@ impl Pass {
 }
 
 impl Visitors {
-    /// `name` agrees to `scope`: the code for it, good until `ends`.
+    /// Records that `name` agrees to `scope`. Returns the code, valid until `ends`.
     pub(super) fn agree(
         &mut self,
         app_id: &str,
@@ -119,7 +119,7 @@ impl Visitors {
         )
     }
 
-    /// As [`Visitors::agree`], by somebody who does not exist and never comes twice.
+    /// Like [`Visitors::agree`], for a new virtual visitor.
     pub(super) fn agree_virtually(
         &mut self,
         app_id: &str,
@@ -127,7 +127,7 @@ impl Visitors {
         ends: UnixMillis,
     ) -> String {
         self.virtual_people += 1;
-        // No name that anybody could give has this character.
+        // A name with this character cannot be chosen by a person.
         let name = format!("\0{}", self.virtual_people);
         let openid = mint::openid(app_id, &name);
         let (app_id, scope) = (app_id.to_owned(), scope.to_owned());
@@ -143,12 +143,12 @@ impl Visitors {
         )
     }
 
-    /// Somebody says no.
+    /// Records a refusal.
     pub(super) fn refuse(&mut self, app_id: &str) {
         self.tally_mut(app_id).visits += 1;
     }
 
-    /// Spends a code, which works once, for its own account only.
+    /// Exchanges a code, which works once and only for its own account.
     pub(super) fn spend(
         &mut self,
         app_id: &str,
@@ -172,7 +172,7 @@ impl Visitors {
         Ok(pass)
     }
 
-    /// A new pair of tokens for a pass.
+    /// Issues a new pair of tokens for a grant.
     pub(super) fn open(
         &mut self,
         pass: Arc<Pass>,
@@ -202,8 +202,8 @@ impl Visitors {
         }
     }
 
-    /// Renews: a live access token stays and gets until `ends`, a dead one is followed by a new
-    /// one. The refresh token gains no time.
+    /// Refreshes: a valid access token is kept and extended to `ends`; an expired one is replaced.
+    /// The refresh token is not extended.
     pub(super) fn renew(
         &mut self,
         app_id: &str,
@@ -239,7 +239,7 @@ impl Visitors {
         })
     }
 
-    /// What a user-level token is good for now, if `openid` is whose it is.
+    /// The grant of a valid user-level token, if `openid` is its person's.
     pub(super) fn admit(
         &self,
         token: &str,
@@ -259,14 +259,14 @@ impl Visitors {
         }
     }
 
-    /// The account that a user-level token was bought for.
+    /// The account that a user-level token was issued to.
     pub(super) fn owner(&self, token: &str) -> Option<&str> {
         self.tokens
             .get(token)
             .map(|lease| lease.pass.app_id.as_str())
     }
 
-    /// Makes `name` known to an account, as a visit does, and gives the openid.
+    /// Makes `name` known to an account and returns the openid.
     pub(super) fn meet(&mut self, app_id: &str, name: &str) -> String {
         let openid = mint::openid(app_id, name);
         if !self.followers.contains_key(&openid) {
@@ -281,8 +281,8 @@ impl Visitors {
         openid
     }
 
-    /// Lets `name` follow the account from `now` on, or no longer. Who follows already keeps the
-    /// time since when.
+    /// Makes `name` follow the account from `now` on, or unfollow it. An existing follower keeps
+    /// the original time.
     pub(super) fn follow(&mut self, app_id: &str, name: &str, follows: bool, now: UnixMillis) {
         let openid = mint::openid(app_id, name);
         if follows {
@@ -296,7 +296,7 @@ impl Visitors {
         }
     }
 
-    /// Who this is to the account, and since when they follow it if they do.
+    /// The person with this openid, and since when they follow the account.
     pub(super) fn person(
         &self,
         app_id: &str,
@@ -310,8 +310,8 @@ impl Visitors {
         found.filter(|(person, _)| person.app_id == app_id)
     }
 
-    /// Whether `openid` follows the account; `None` when it could be anybody's. What is no openid,
-    /// or another account's, is refused.
+    /// Whether `openid` follows the account; `None` if it is an unknown openid. An invalid openid,
+    /// or one of another account, is refused.
     pub(super) fn follows(&self, app_id: &str, openid: &str) -> Result<Option<bool>, Refusal> {
         let known = self.followers.get(openid).map(|(person, _)| (person, true));
         match known.or_else(|| self.strangers.get(openid).map(|person| (person, false))) {
@@ -321,7 +321,7 @@ impl Visitors {
         }
     }
 
-    /// What happened at an account.
+    /// The counts of an account.
     pub(super) fn tally(&self, app_id: &str) -> Tally {
         self.tallies.get(app_id).copied().unwrap_or_default()
     }

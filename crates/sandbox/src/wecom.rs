@@ -1,6 +1,6 @@
-//! WeCom's (企业微信) token and tickets: an account's appid is the corpid here, its secret the
-//! corpsecret. Unlike WeChat's own, the token stays the same while it lives, and every answer has
-//! an `errcode`. Source: 企业微信, 获取access_token.
+//! WeCom's (企业微信) token and tickets. The appid is the corpid, the secret the corpsecret. Unlike
+//! WeChat's, a repeated request returns the same token until it expires, and every answer has an
+//! `errcode`. Source: 企业微信, 获取access_token.
 
 use actix_web::http::Method;
 use actix_web::web::Data;
@@ -26,7 +26,7 @@ pub(super) async fn token(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpR
         if request.method() != Method::GET {
             return Err(Refusal::GET_ONLY);
         }
-        // WeCom has one code for a wrong secret and for a token that it does not take.
+        // WeCom has one code for a wrong secret and for an invalid token.
         let in_its_words = |refusal| if refusal == Refusal::WRONG_SECRET { Refusal::BAD_CREDENTIAL } else { refusal };
         let grant = world.stable_token(&corp, &secret, false).map_err(in_its_words)?;
         Ok(json!({"errcode": 0, "errmsg": "ok", "access_token": grant.value, "expires_in": grant.expires_in}))
@@ -34,7 +34,7 @@ pub(super) async fn token(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpR
     .await
 }
 
-/// The ticket of the whole company, or with `type=agent_config` of one application.
+/// The ticket of the whole company, or of one application with `type=agent_config`.
 pub(super) async fn ticket(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpResponse {
     let token = parameter(&request, "access_token");
     answer(&sandbox, &request, &owner(&sandbox, &token), |world| {

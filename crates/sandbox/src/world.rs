@@ -1,7 +1,7 @@
-//! The state of the pretended WeChat: accounts, their tokens and tickets, and what may be asked of
-//! them. Pure: no HTTP, no waiting, no faults. Each question reads the time once, so that a new
-//! token has its full lifetime in `expires_in`. Spans follow WeChat's rules at the full lifetime of
-//! 7200 s and shrink in proportion with a shorter one.
+//! The state of the fake WeChat: accounts, tokens, tickets, and the rules for them. No HTTP, no
+//! waiting, no faults. Each call reads the time once, so that a new token has its full lifetime in
+//! `expires_in`. Durations follow WeChat's rules for the full lifetime of 7200 s and shrink in
+//! proportion with a shorter one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,22 +18,22 @@ use super::timeline::Timeline;
 use super::visitors::Visitors;
 use clock::UnixMillis;
 
-/// Forced refreshes of the stable token that WeChat allows an account in a day.
+/// Forced refreshes of the stable token per account and day.
 const FORCED_PER_DAY: u32 = 20;
-/// A forced refresh sooner than this after the last one refreshes nothing.
+/// A forced refresh sooner than this after the previous one returns the current token.
 const FORCED_SPACING: Duration = Duration::from_secs(30);
 
-/// Everything that this WeChat knows.
+/// The whole state.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) time: Timeline,
     pub(super) lifetime: Duration,
-    /// How long an old token lives beside its successor; in proportion to the lifetime unless it is
-    /// tuned.
+    /// How long an old token stays valid beside its successor; by default in proportion to the
+    /// lifetime.
     pub(super) overlap: Option<Duration>,
     pub(super) daily_quota: u32,
-    /// Whether a repeated fetch gives the same ticket while it has time left; WeChat does not say
-    /// which it does.
+    /// Whether a repeated fetch returns the same ticket while it is valid; WeChat does not document
+    /// it.
     pub(super) ticket_reuse: bool,
     /// Whether `snsapi_base` is granted without a page.
     pub(super) silent: bool,
@@ -46,13 +46,13 @@ pub(super) struct World {
     prune_at: usize,
 }
 
-/// One account and what is current for it. A name in `current` is a key of `World::tokens`.
+/// One account and its current values. A name in `current` is a key of `World::tokens`.
 #[derive(Debug)]
 pub(super) struct Account {
     secret: SecretString,
-    /// The one host that visitors may be sent back to (网页授权域名); any host if none is registered.
+    /// The only host that visitors may return to (网页授权域名); `None` allows any.
     pub(super) oauth_domain: Option<Host>,
-    /// Whether it is bound to the Open Platform, which gives its visitors a unionid.
+    /// True if it is bound to the Open Platform, which gives its visitors a unionid.
     pub(super) bound: bool,
     current: [Option<String>; 2],
     tickets: [Option<(String, UnixMillis)>; 3],
@@ -62,33 +62,33 @@ pub(super) struct Account {
     forced_at: Option<UnixMillis>,
 }
 
-/// A token that was handed out at some time.
+/// An issued token.
 #[derive(Debug)]
 struct Token {
     app_id: String,
     number: u64,
     ends: UnixMillis,
-    /// When it was, or will be, cut off before its end because a newer one replaced it.
+    /// When it is invalidated before its expiry because a newer one replaced it.
     cut: Option<UnixMillis>,
 }
 
-/// The two endpoints' tokens, which live side by side.
+/// The tokens of the two endpoints, which are valid side by side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TokenKind {
     Basic,
     Stable,
 }
 
-/// The kinds of ticket, not interchangeable.
+/// The kinds of ticket, which are not interchangeable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TicketKind {
     Jsapi,
     Card,
-    /// WeCom's, of one application.
+    /// WeCom's, for one application.
     Agent,
 }
 
-/// A value handed out, with its remaining time by the client's clock.
+/// An issued value, with its remaining time on the client's clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Grant {
     pub(super) value: String,
@@ -96,7 +96,7 @@ pub(super) struct Grant {
 }
 
 impl World {
-    /// The world on its first day.
+    /// Creates the initial state.
     pub(super) fn new(options: &SandboxOptions) -> Self {
         let mut world = Self {
             time: Timeline::new(options.clock.clone()),
@@ -119,7 +119,7 @@ impl World {
         world
     }
 
-    /// Opens an account, or changes the secret of one that is there and leaves its tokens alone.
+    /// Adds an account, or changes the secret of an existing one; its tokens stay valid.
     pub(super) fn add_account(&mut self, app_id: &str, secret: &str) {
         let secret = SecretString::from(secret);
         match self.accounts.get_mut(app_id) {
@@ -141,14 +141,14 @@ impl World {
         }
     }
 
-    /// An account, to be changed.
+    /// A mutable reference to an account.
     pub(super) fn account_mut(&mut self, app_id: &str) -> Result<&mut Account, String> {
         self.accounts
             .get_mut(app_id)
             .ok_or_else(|| format!("no account {app_id:?}; see GET /sandbox/state"))
     }
 
-    /// `GET /cgi-bin/token`: always a new token; the last one lives on for five minutes.
+    /// `GET /cgi-bin/token`: always a new token; the previous one stays valid for five minutes.
     pub(super) fn basic_token(&mut self, app_id: &str, secret: &str) -> Result<Grant, Refusal> {
         let (now, quota) = (self.time.now(), self.daily_quota);
         let account = self.login(app_id, secret)?;
@@ -160,8 +160,8 @@ impl World {
         Ok(self.issue(app_id, TokenKind::Basic, now))
     }
 
-    /// `POST /cgi-bin/stable_token`: the current token until its last five minutes, or a new one by
-    /// force, which voids the old at once.
+    /// `POST /cgi-bin/stable_token`: the current token until its last five minutes. A forced
+    /// refresh returns a new one and invalidates the old one at once.
     pub(super) fn stable_token(
         &mut self,
         app_id: &str,
@@ -187,8 +187,7 @@ impl World {
         {
             return Ok(self.grant(value.to_owned(), ends, now));
         }
-        // The old token is not cut: it has at most the overlap left and dies at the end it was
-        // promised.
+        // The old token is not cut off: it has at most the overlap left and expires as announced.
         Ok(self.issue(app_id, TokenKind::Stable, now))
     }
 
@@ -209,7 +208,7 @@ impl World {
         Ok(self.grant(value, ends, now))
     }
 
-    /// The account on whose behalf `token` acts now, or why it is refused.
+    /// The account of `token` if it is valid now; otherwise the refusal.
     pub(super) fn admit(&self, token: &str) -> Result<&str, Refusal> {
         if token.is_empty() {
             return Err(Refusal::NO_TOKEN);
@@ -225,32 +224,32 @@ impl World {
         }
     }
 
-    /// Whose token this is or was.
+    /// The account that a token was issued to.
     pub(super) fn owner(&self, token: &str) -> Option<&str> {
         self.tokens.get(token).map(|token| token.app_id.as_str())
     }
 
-    /// Kills the current token at once, as another program's refresh would; false when there is
+    /// Invalidates the current token, as another program's refresh would. Returns false if there is
     /// none.
     pub(super) fn void(&mut self, app_id: &str, kind: TokenKind) -> bool {
         self.retire(app_id, kind, self.time.now())
     }
 
-    /// The current token of `kind` and its end, while it is alive.
+    /// The current token of `kind` and its expiry, if it is valid.
     pub(super) fn current(&self, app_id: &str, kind: TokenKind) -> Option<(&str, UnixMillis)> {
         let value = self.accounts.get(app_id)?.current[kind as usize].as_deref()?;
         self.admit(value).ok()?;
         Some((value, self.tokens.get(value)?.ends))
     }
 
-    /// The newest live token of either kind.
+    /// The newest valid token of either kind.
     pub(super) fn newest_token(&self, app_id: &str) -> Option<&str> {
         let both = [TokenKind::Basic, TokenKind::Stable].map(|kind| self.current(app_id, kind));
         let alive = both.into_iter().flatten().map(|(value, _)| value);
         alive.max_by_key(|value| self.tokens.get(*value).map(|token| token.number))
     }
 
-    /// The ticket handed out last and its end, while it is alive.
+    /// The most recently issued ticket and its expiry, if it is valid.
     pub(super) fn current_ticket(
         &self,
         app_id: &str,
@@ -260,7 +259,7 @@ impl World {
         (self.time.now() < *ends).then_some((value, *ends))
     }
 
-    /// Tokens and forced refreshes that the account has had today.
+    /// The tokens and forced refreshes that the account has used today.
     pub(super) fn spent_today(&self, app_id: &str) -> (u32, u32) {
         let account = self
             .accounts
@@ -271,7 +270,7 @@ impl World {
         })
     }
 
-    /// The account, if `secret` is its own.
+    /// The account, if `secret` is correct.
     pub(super) fn login(&mut self, app_id: &str, secret: &str) -> Result<&mut Account, Refusal> {
         let today = self.time.day();
         let account = self
@@ -287,8 +286,8 @@ impl World {
         Ok(account)
     }
 
-    /// How long old and new live together, and how long a visitor's code lives: five minutes of a
-    /// full lifetime, unless it is tuned.
+    /// How long old and new tokens are valid together, and how long a visitor's code is valid: five
+    /// minutes of a full lifetime by default.
     pub(super) fn overlap(&self) -> Duration {
         self.overlap.unwrap_or(self.lifetime / 24)
     }
@@ -331,8 +330,8 @@ impl World {
         }
     }
 
-    /// Forgets tokens that ended over a day ago (they then answer 40014), rarely enough that the
-    /// cost per token stays constant.
+    /// Removes tokens that expired over a day ago (they are then refused with 40014), rarely enough
+    /// that the cost per token stays constant.
     fn prune(&mut self, now: UnixMillis) {
         if self.tokens.len() >= self.prune_at {
             self.tokens

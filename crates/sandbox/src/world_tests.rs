@@ -24,7 +24,7 @@ fn pass(clock: &Clock, seconds: u64) {
 }
 
 #[test]
-fn a_wrong_appid_and_a_wrong_secret_are_told_apart() {
+fn a_wrong_appid_and_a_wrong_secret_differ() {
     let (mut world, _) = world();
     assert_eq!(
         world.basic_token("wx0", SECRET),
@@ -70,7 +70,7 @@ fn a_new_basic_token_retires_the_old_one_after_five_minutes() {
 }
 
 #[test]
-fn a_token_that_nobody_replaced_expires_and_one_never_issued_is_garbage() {
+fn an_unreplaced_token_expires_and_an_unknown_one_is_invalid() {
     let (mut world, clock) = world();
     let token = world.basic_token(APP, SECRET).expect("a token").value;
     pass(&clock, 7199);
@@ -82,7 +82,7 @@ fn a_token_that_nobody_replaced_expires_and_one_never_issued_is_garbage() {
 }
 
 #[test]
-fn the_daily_quota_runs_out_and_comes_back_at_midnight_in_china() {
+fn the_daily_quota_resets_at_midnight_in_china() {
     let (mut world, clock) = world();
     world.daily_quota = 2;
     assert!(world.basic_token(APP, SECRET).is_ok() && world.basic_token(APP, SECRET).is_ok());
@@ -117,7 +117,7 @@ fn a_stable_token_stays_the_same_until_its_last_five_minutes() {
 }
 
 #[test]
-fn force_voids_the_old_stable_token_at_once_but_not_twice_in_thirty_seconds() {
+fn force_voids_the_stable_token_once_in_thirty_seconds() {
     let (mut world, clock) = world();
     let first = world
         .stable_token(APP, SECRET, false)
@@ -148,7 +148,7 @@ fn force_voids_the_old_stable_token_at_once_but_not_twice_in_thirty_seconds() {
 }
 
 #[test]
-fn force_is_allowed_twenty_times_a_day_and_the_normal_mode_goes_on() {
+fn force_is_allowed_twenty_times_a_day() {
     let (mut world, clock) = world();
     for _ in 0..20 {
         assert!(world.stable_token(APP, SECRET, true).is_ok());
@@ -183,7 +183,7 @@ fn basic_and_stable_tokens_live_side_by_side() {
 }
 
 #[test]
-fn a_ticket_is_handed_out_again_until_its_last_five_minutes_and_outlives_its_token() {
+fn a_ticket_is_reused_until_its_last_five_minutes() {
     let (mut world, clock) = world();
     let token = world
         .stable_token(APP, SECRET, false)
@@ -258,7 +258,7 @@ fn a_short_lifetime_shrinks_the_overlap_in_proportion() {
 }
 
 #[test]
-fn tokens_long_dead_are_forgotten() {
+fn tokens_long_expired_are_removed() {
     let (mut world, clock) = world();
     let first = world
         .stable_token(APP, SECRET, false)
@@ -274,7 +274,7 @@ fn tokens_long_dead_are_forgotten() {
 }
 
 #[test]
-fn a_new_token_has_its_full_lifetime_though_the_clock_runs_on_meanwhile() {
+fn a_new_token_has_its_full_lifetime() {
     let options = SandboxOptions {
         accounts: vec![(APP.to_owned(), SECRET.to_owned())],
         ..SandboxOptions::default()

@@ -167,7 +167,7 @@ pub const USUAL_ROTATIONS: u32 = 1000;
 
 impl Account {
     /// Creates an account with defaults for all optional settings.
-    pub fn usual(
+    pub fn with_defaults(
         app_id: AppId,
         secret: SecretString,
         push_token: Option<SecretString>,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_our_own_addresses_is_no_appid() {
+    fn a_segment_of_our_own_routes_is_no_appid() {
         for word in ["weblogin", "app", "hub", "HUB"] {
             assert_eq!(AppId::parse(word), Err(AppIdError::Reserved), "{word}");
         }

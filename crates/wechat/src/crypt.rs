@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn wechats_own_example_is_opened_and_its_answer_comes_out() {
+    fn wechats_example_is_decrypted_and_answered() {
         let (key, app) = (
             key(&"A".repeat(43)),
             AppId::parse("wxba5fad812f8e6fb9").expect("an appid"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_stray_bits_encrypts_what_others_encrypt_with_it() {
+    fn a_key_with_stray_bits_works_as_in_other_programs() {
         let message = "<xml><ToUserName><![CDATA[gh_0123456789ab]]></ToUserName>\
                        <FromUserName><![CDATA[oABCDEFGHIJKLMNOPQRSTUVWXYZ1]]></FromUserName>\
                        <CreateTime>1409659813</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]></Content>\
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_of_the_padding_come_out_as_in_other_programs() {
+    fn padding_matches_other_programs() {
         for (message, encrypt) in [
             (
                 "success".to_owned(),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_is_opened_again_and_only_by_its_key_and_its_app() {
+    fn every_length_is_decrypted_only_by_its_key_and_app() {
         let (other_key, other_app) = (
             key(&"B".repeat(43)),
             AppId::parse("wx5823bf96d3bd56c8").expect("an appid"),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_forty_three_characters_and_shows_nothing() {
+    fn a_key_has_43_characters_and_debug_hides_it() {
         for wrong in [
             "",
             &KEY[1..],
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_or_padding_that_does_not_fit_is_refused_with_the_one_error() {
+    fn a_wrong_length_or_padding_has_the_same_error() {
         // 20 + 7 + 18 = 45, so 19 bytes of padding make 64.
         let open = |bytes| key(KEY).decrypt(&app(), &raw(bytes));
         assert_eq!(
@@ -421,7 +421,7 @@ mod tests {
         /// changes unseen, nothing is cut off or added, and neither the appid nor the padding can
         /// be changed at all.
         #[test]
-        fn a_changed_byte_is_refused_or_shows_in_a_message_of_the_same_length(
+        fn a_changed_byte_never_changes_the_length(
             plain in prop::collection::vec(any::<u8>(), 0..120), at: prop::sample::Index, flip in 1u8..,
         ) {
             let mut bytes = STANDARD.decode(key(KEY).encrypt(&app(), &plain, RANDOM)).expect("base64");
@@ -437,7 +437,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_open_by_chance(bytes: Vec<u8>) {
+        fn random_bytes_are_never_decrypted(bytes: Vec<u8>) {
             prop_assert_eq!(key(KEY).decrypt(&app(), &STANDARD.encode(&bytes)), Err(EnvelopeError));
         }
     }

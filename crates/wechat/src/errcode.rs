@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_secret_and_a_dead_token_share_a_code_but_not_a_meaning() {
+    fn a_code_means_a_wrong_secret_or_a_stale_token_by_call() {
         assert_eq!(Errcode(40001).kind(Call::Token), Kind::Permanent);
         assert_eq!(Errcode(40001).kind(Call::WithToken), Kind::StaleToken);
     }
 
     #[test]
-    fn a_visitors_code_says_nothing_of_the_account() {
+    fn a_visitors_errcode_does_not_concern_the_account() {
         for code in [40029, 40163, 42003, 42007] {
             assert_eq!(Errcode(code).kind(Call::WithToken), Kind::Visitor, "{code}");
         }

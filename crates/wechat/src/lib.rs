@@ -25,19 +25,19 @@ mod observe;
 mod reply;
 pub mod signature;
 mod template;
+mod transport;
 mod user;
-mod wire;
 
 use clock::Clock;
 use observe::Watch;
-use wire::HttpWire;
-pub use wire::{chain, exchange, is_loopback};
+use transport::HttpTransport;
+pub use transport::{chain, exchange, is_loopback};
 
 pub use errcode::{Call, Errcode, Kind};
 pub use oauth::{VisitorGrant, authorize_url};
 pub use observe::{CallObserver, CallOutcome, CallReport, date};
+pub use transport::{Request, Transport};
 pub use user::Language;
-pub use wire::{Request, Wire};
 
 /// A credential that WeChat just issued.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Grant {
     pub expires_in: Duration,
 }
 
-/// Why a call to WeChat failed. Never contains an address, because addresses carry secrets.
+/// Why a call to WeChat failed. Never contains an address, because addresses send_to_hosts secrets.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum WechatError {
@@ -136,7 +136,7 @@ impl WechatError {
 pub struct ClientError(String);
 
 impl ClientError {
-    /// Removes the address, which may carry a secret.
+    /// Removes the address, which may send_to_hosts a secret.
     pub fn of(error: &reqwest::Error) -> Self {
         Self(chain(error))
     }
@@ -148,7 +148,7 @@ const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct WechatClient {
-    wire: Arc<dyn Wire>,
+    transport: Arc<dyn Transport>,
     timeout: Duration,
 }
 
@@ -156,8 +156,8 @@ impl WechatClient {
     /// Creates a client that tries `hosts` in order on connection failures. `timeout` bounds each
     /// call over all hosts.
     pub fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
-        Ok(Self::over(
-            Arc::new(HttpWire::new(hosts, timeout)?),
+        Ok(Self::with_transport(
+            Arc::new(HttpTransport::new(hosts, timeout)?),
             timeout,
         ))
     }
@@ -169,13 +169,13 @@ impl WechatClient {
         observer: Arc<dyn CallObserver>,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        let wire = HttpWire::new(hosts, timeout)?.watched(Watch { observer, clock });
-        Ok(Self::over(Arc::new(wire), timeout))
+        let transport = HttpTransport::new(hosts, timeout)?.watched(Watch { observer, clock });
+        Ok(Self::with_transport(Arc::new(transport), timeout))
     }
 
-    /// Creates a client whose calls use `wire`, each bounded by `timeout`.
-    pub fn over(wire: Arc<dyn Wire>, timeout: Duration) -> Self {
-        Self { wire, timeout }
+    /// Creates a client whose calls use `transport`, each bounded by `timeout`.
+    pub fn with_transport(transport: Arc<dyn Transport>, timeout: Duration) -> Self {
+        Self { transport, timeout }
     }
 
     /// Returns the timeout of each call.
@@ -247,7 +247,7 @@ impl WechatClient {
         query: &[(&str, &str)],
         json: Option<String>,
     ) -> Result<(u16, Vec<u8>), WechatError> {
-        let sent = self.wire.send(Request { path, query, json });
+        let sent = self.transport.send(Request { path, query, json });
         tokio::time::timeout(self.timeout, sent)
             .await
             .unwrap_or(Err(WechatError::TimedOut {

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_authorize_address_is_in_wechats_own_order() {
+    fn the_authorize_url_has_wechats_parameter_order() {
         let open: Url = "https://open.weixin.qq.com/".parse().expect("an address");
         assert_eq!(
             authorize_url(

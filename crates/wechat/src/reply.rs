@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::{Call, Errcode, Grant, WechatError};
 
 /// Maximum lifetime of a WeChat credential; a larger number is an upstream fault.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Maximum length of an `errmsg` that we pass on.
-const LONGEST_MESSAGE: usize = 300;
+const MAX_MESSAGE_LEN: usize = 300;
 
 /// Parses `body` as the answer to `call` and returns the credential in `field`. Removes `secrets`
 /// from WeChat's messages, in case it echoes them.
@@ -43,7 +43,7 @@ pub(super) fn grant(
         .ok_or_else(|| unreadable("it has no expires_in above zero"))?;
     Ok(Grant {
         value: SecretString::from(value),
-        expires_in: Duration::from_secs(seconds).min(LONGEST_LIFE),
+        expires_in: Duration::from_secs(seconds).min(MAX_LIFETIME),
     })
 }
 
@@ -121,7 +121,7 @@ fn message(object: &Map<String, Value>, secrets: &[&SecretString]) -> String {
     message
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST_MESSAGE)
+        .take(MAX_MESSAGE_LEN)
         .collect()
 }
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_read_whatever_its_wrapping() {
+    fn a_grant_is_read_in_every_notation() {
         for body in [
             r#"{"access_token":"T","expires_in":7200}"#,
             r#"{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":"7200"}"#,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_errcode_alone_and_never_repeats_a_secret() {
+    fn a_refusal_is_its_errcode_and_repeats_no_secret() {
         for (status, body) in [
             (
                 200,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_unreadable() {
+    fn anything_else_is_unreadable() {
         for body in [
             "",
             "<html>502</html>",

@@ -202,7 +202,7 @@ mod tests {
     const NONCE: &str = "Wm3WZYTPz0wzccnW";
 
     #[test]
-    fn wechats_own_js_sdk_examples_come_out() {
+    fn wechats_js_sdk_examples_are_reproduced() {
         let now = jsapi(
             TICKET,
             NONCE,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_originals_realm_example_comes_out() {
+    fn the_originals_realm_example_is_reproduced() {
         let sign = realm_v1("R123", "caa3c9d793b", "1589203758", "realm_secret");
         assert_eq!(sign.text(), "782ab722a4efaecade8d3bba953f9c5d");
         assert!(sign.matches("782AB722A4EFAECADE8D3BBA953F9C5D"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_check_of_wechats_crypto_example_comes_out() {
+    fn wechats_server_check_example_is_reproduced() {
         assert_eq!(
             push("AAAAA", "1714112445", "415670741").text(),
             "6c5c811b55cc85e0e1b54100749188c20beb3f5d"
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_signed_sorted_encoded_and_without_its_sign() {
+    fn the_canonical_query_is_sorted_and_lacks_sign() {
         let pairs = [
             ("ts", "1"),
             ("sign", "x"),

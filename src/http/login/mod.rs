@@ -1,15 +1,15 @@
 //! Login by scanning, with the routes of haowang1013/wechat-server: a desktop begins a login
-//! (`open`; `beginner` checks that it may) and polls it (`poll`), and the phone that scanned comes
+//! (`open`; `requester` checks that it may) and polls it (`poll`), and the phone that scanned comes
 //! back from WeChat (`scanned`).
 
 use super::route::Route;
 
-mod beginner;
 mod open;
 mod poll;
+mod requester;
 mod scanned;
 mod weblogin;
 
-pub(super) use beginner::may_call;
+pub(super) use requester::may_call;
 
 pub(super) const ROUTES: &[Route] = &[open::ROUTE, poll::ROUTE, scanned::ROUTE];

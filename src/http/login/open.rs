@@ -4,14 +4,14 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use url::form_urlencoded::byte_serialize;
 
-use super::beginner;
+use super::requester;
 use super::weblogin::at_wechat;
 use crate::http::error::ApiError;
 use crate::http::headers::{JSON, NO_STORE};
 use crate::http::params::Params;
 use crate::http::public_address;
 use crate::http::route::{Call, Pages, Route};
-use crate::login::Opened;
+use crate::login::NewScan;
 
 pub(super) const ROUTE: Route =
     Route::post("/login", |call| Box::pin(post(call))).pages(Pages::LoginSites);
@@ -30,11 +30,11 @@ async fn post(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     };
     let credentials = state.account_for(req.head(), &app_id).await?;
     let base = public_address::base(req, state)?;
-    let beginner = beginner::of(req, state, &base)?;
+    let requester = requester::of(req, state, &base)?;
     let _permit = state.permit_for(req.head(), &credentials)?;
-    let Opened { uuid, picture } = state
+    let NewScan { uuid, picture } = state
         .logins
-        .open_scan(&app_id, beginner, state.client_ip(req.head()))
+        .open_scan(&app_id, requester, state.client_ip(req.head()))
         .await?;
     // Encoded twice and marked so, as the original does, because proxies decode the path once.
     let text = byte_serialize(at_wechat(state, &base, &app_id, &picture).as_bytes())

@@ -21,7 +21,7 @@ pub(super) const ROUTE: Route = Route::get("/login/{uuid}", |call| Box::pin(get(
     .pages(Pages::LoginSites);
 
 /// Proxies close a silent connection after a minute or less.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The fields that the original's clients find in every user, empty or zero if WeChat does not send
 /// them. Source: wechat-server, `UserInfo`.
@@ -89,7 +89,7 @@ fn as_known(mut user: Map<String, Value>) -> Map<String, Value> {
     user
 }
 
-/// Parses `25s`, `1500ms` or a number of seconds; at most [`LONGEST_WAIT`].
+/// Parses `25s`, `1500ms` or a number of seconds; at most [`MAX_WAIT`].
 fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
     let Some(text) = text else {
         return Ok(Duration::ZERO);
@@ -101,7 +101,7 @@ fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
         .or_else(|| humantime::parse_duration(text).ok());
     let span =
         span.ok_or_else(|| ApiError::MalformedQuery("wait must be a time such as 25s".to_owned()))?;
-    Ok(span.min(LONGEST_WAIT))
+    Ok(span.min(MAX_WAIT))
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_has_a_unit_or_is_in_seconds_and_is_bounded() {
+    fn a_wait_has_a_unit_or_is_in_seconds() {
         let read = |text| wait(Some(text)).ok();
         assert_eq!(
             (read("25s"), read("25"), read("1500ms")),
@@ -121,14 +121,14 @@ mod tests {
         );
         assert_eq!(
             (read("2h"), read("99999999999"), read("0")),
-            (Some(LONGEST_WAIT), Some(LONGEST_WAIT), Some(Duration::ZERO))
+            (Some(MAX_WAIT), Some(MAX_WAIT), Some(Duration::ZERO))
         );
         assert_eq!((read("soon"), read("-1"), read("1.5")), (None, None, None));
         assert_eq!(wait(None).ok(), Some(Duration::ZERO));
     }
 
     #[test]
-    fn a_user_has_every_field_and_loses_none() {
+    fn a_user_has_every_field() {
         let user = json!({ "openid": "o1", "nickname": "小明", "sex": 1, "privilege": [] });
         let known = as_known(user.as_object().expect("an object").clone());
         assert_eq!(

@@ -8,7 +8,7 @@ use url::Url;
 use super::weblogin::{CALLBACK, LOGINS, at_wechat};
 use crate::http::error::ApiError;
 use crate::http::headers::NO_STORE;
-use crate::http::page::{self, Page, WayOn};
+use crate::http::page::{self, Page, PageLinks};
 use crate::http::params::Params;
 use crate::http::route::{Call, Pages, Route};
 use crate::http::state::AppState;
@@ -72,13 +72,13 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let credentials = match state.logins.app_of_scan(picture).await {
         Ok(None) => None,
         Ok(Some(app_id)) => state.account(&app_id).await.ok(),
-        Err(error) => return Ok(page::trouble_here(req, state, &error, again.as_deref())),
+        Err(error) => return Ok(page::internal_failure(req, state, &error, again.as_deref())),
     };
     let Some(credentials) = credentials else {
         return Ok(lost(req, &base));
     };
     if *req.method() == Method::HEAD {
-        // HEAD logs nobody in.
+        // HEAD does not log in.
         return Ok(HttpResponse::Ok()
             .insert_header((header::CACHE_CONTROL, NO_STORE))
             .finish());
@@ -106,7 +106,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
             .await
         {
             Ok(scanned) => answer(req, state, &base, picture, &scanned),
-            Err(error) => page::trouble_here(req, state, &error, again.as_deref()),
+            Err(error) => page::internal_failure(req, state, &error, again.as_deref()),
         },
     )
 }
@@ -143,7 +143,7 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
             .await
         {
             Ok(scanned) => answer(req, state, &base, &form.state, &scanned),
-            Err(error) => page::trouble_here(req, state, &error, again.as_deref()),
+            Err(error) => page::internal_failure(req, state, &error, again.as_deref()),
         },
     )
 }
@@ -152,9 +152,9 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
 fn lost(req: &HttpRequest, base: &Url) -> HttpResponse {
     page::visitor(
         req,
-        Page::Expired(WayOn {
+        Page::Expired(PageLinks {
             host: base.host_str().unwrap_or_default(),
-            ..WayOn::default()
+            ..PageLinks::default()
         }),
     )
 }

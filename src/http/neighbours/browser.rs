@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn default_headers_of_programs_are_no_browser() {
+    fn default_headers_of_programs_are_not_a_browsers() {
         for program in [
             &[("user-agent", "curl/8.14.1"), ("accept", "*/*")][..],
             &[

@@ -19,7 +19,7 @@ use crate::http::marks::Shaped;
 use crate::http::params::Params;
 use crate::http::route::{Call, Handler, Pages, Route};
 use crate::http::state::{AppState, NeighbourSettings};
-use crate::http::{message_server, pushed_app};
+use crate::http::{message_server, push_account};
 use crate::login::{LoginError, is_openid};
 use crate::settings::{Config, WechatServerConfig};
 use credentials::keeper::AccountCredentials;
@@ -175,7 +175,7 @@ async fn account(call: &Call<'_>) -> Result<(Arc<AccountCredentials>, Vec<String
         let WechatServer(config) = access.neighbour().ok_or(ApiError::NotFound)?;
         (config.app.clone(), config.words.clone())
     };
-    let found = pushed_app::find(call.req, call.state, app_id.as_str()).await?;
+    let found = push_account::find(call.req, call.state, app_id.as_str()).await?;
     Ok((found, words))
 }
 

@@ -1,18 +1,18 @@
-//! `GET /oauth/{appid}/callback`: a visitor comes back from WeChat and goes on to the site, or sees
-//! why not.
+//! `GET /oauth/{appid}/callback`: a visitor returns from WeChat and is redirected to the site, or
+//! sees an error page.
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
 use url::Url;
 
-use super::trip::{beginning, browser};
+use super::cookie::{browser, restart_url};
 use crate::http::error::ApiError;
 use crate::http::headers::NO_STORE;
-use crate::http::page::{self, Page, WayOn};
+use crate::http::page::{self, Page, PageLinks};
 use crate::http::params::Params;
 use crate::http::public_address;
 use crate::http::route::{Call, Route};
-use crate::login::{Arrived, Stop};
+use crate::login::{Callback, CallbackResult};
 use wechat::account::Account;
 
 pub(super) const ROUTE: Route =
@@ -29,9 +29,9 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         Err(ApiError::UnknownApp) => {
             return Ok(page::visitor(
                 req,
-                Page::Expired(WayOn {
+                Page::Expired(PageLinks {
                     host,
-                    ..WayOn::default()
+                    ..PageLinks::default()
                 }),
             ));
         }
@@ -41,27 +41,27 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let policy = state.access().oauth.of(account.app_id.as_str());
     let params = Params::of(req);
     let site = policy.only_site();
-    let lost = WayOn {
+    let lost = PageLinks {
         again: None,
         site: site.as_ref(),
         host,
     };
-    let (Ok(Some(trip)), Ok(code)) = (params.one("state"), params.one("code")) else {
+    let (Ok(Some(login)), Ok(code)) = (params.one("state"), params.one("code")) else {
         return Ok(page::visitor(req, Page::Expired(lost)));
     };
-    let (trip, code) = (trip.to_owned(), code.map(str::to_owned));
+    let (login, code) = (login.to_owned(), code.map(str::to_owned));
     let from = state.client_ip(req.head());
-    let stop = Stop {
+    let callback = Callback {
         account,
         policy,
-        state: trip,
+        state: login,
         code,
         browser: browser(req, &base),
         from,
     };
     if let Some(refused) = state
         .logins
-        .refused_arrival(&stop)
+        .refused_callback(&callback)
         .filter(|_| *req.method() == Method::GET)
     {
         return Ok(answer(req, &base, &refused, lost));
@@ -71,41 +71,46 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     };
     if *req.method() == Method::HEAD {
         // HEAD does not use the state up.
-        return match state.logins.is_expected(stop).await {
+        return match state.logins.is_expected(callback).await {
             Ok(true) => Ok(HttpResponse::Ok()
                 .insert_header((header::CACHE_CONTROL, NO_STORE))
                 .finish()),
             Ok(false) => Ok(page::visitor(req, Page::Expired(lost))),
-            Err(error) => Ok(page::trouble_here(req, state, &error, again.as_deref())),
+            Err(error) => Ok(page::internal_failure(req, state, &error, again.as_deref())),
         };
     }
-    Ok(match state.logins.arrive(stop).await {
-        Ok(arrived) => answer(req, &base, &arrived, lost),
-        Err(error) => page::trouble_here(req, state, &error, again.as_deref()),
+    Ok(match state.logins.handle_callback(callback).await {
+        Ok(result) => answer(req, &base, &result, lost),
+        Err(error) => page::internal_failure(req, state, &error, again.as_deref()),
     })
 }
 
-/// `lost` is for a visitor whose trip is unknown.
-fn answer(req: &HttpRequest, base: &Url, arrived: &Arrived, lost: WayOn<'_>) -> HttpResponse {
-    match arrived {
-        Arrived::To(address) => HttpResponse::Found()
+/// `lost` is for a visitor whose login is unknown.
+fn answer(
+    req: &HttpRequest,
+    base: &Url,
+    result: &CallbackResult,
+    lost: PageLinks<'_>,
+) -> HttpResponse {
+    match result {
+        CallbackResult::Return(address) => HttpResponse::Found()
             .insert_header((header::LOCATION, address.as_str()))
             .insert_header((header::CACHE_CONTROL, NO_STORE))
             .finish(),
-        Arrived::Unknown(departure) => {
-            let again = departure
+        CallbackResult::Unknown(request) => {
+            let again = request
                 .as_ref()
-                .and_then(|departure| beginning(base, departure));
+                .and_then(|request| restart_url(base, request));
             page::visitor(
                 req,
-                Page::Expired(WayOn {
+                Page::Expired(PageLinks {
                     again: again.as_deref(),
                     ..lost
                 }),
             )
         }
-        Arrived::Failed(failure, departure) => {
-            let again = beginning(base, departure);
+        CallbackResult::Failed(failure, request) => {
+            let again = restart_url(base, request);
             page::failed(req, *failure, again.as_deref())
         }
     }

@@ -1,12 +1,12 @@
 //! One callback domain for many sites (网页授权): a visitor is sent to WeChat (`begin`), comes back
-//! here (`callback`) and goes on to the site, whose back end asks who it was (`user`).
+//! here (`callback`) and is redirected to the site, whose back end asks for the user (`user`).
 
 use super::route::Route;
 
 mod begin;
 mod callback;
+mod cookie;
 mod redeem;
-mod trip;
 mod user;
 
 pub(super) use redeem::redeem;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Person, Phase, Scan, Scanned, scan_key};
 use crate::login::exchange::{Known, Outcome, print_of};
 use crate::login::limits::Key;
-use crate::login::{Failure, LOOK_EVERY, LoginError, Logins};
+use crate::login::{Failure, LoginError, Logins, POLL_INTERVAL};
 use wechat::account::Account;
 
 impl Logins {
@@ -94,7 +94,7 @@ impl Logins {
                     continue;
                 }
                 Known::UnderWay if clock.steady() < give_up => {
-                    tokio::time::sleep(LOOK_EVERY).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                     continue;
                 }
                 Known::UnderWay | Known::Lost => scan.after(Outcome::Failed(Failure::TimedOut)),

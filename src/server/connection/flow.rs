@@ -1,69 +1,68 @@
-//! How much of a connection's bytes the HTTP dispatcher may have, and when. It counts and decides;
-//! it does no I/O.
+//! Decides how many of a connection's bytes the HTTP dispatcher gets, and when. Does no I/O.
 //!
-//! actix-http decodes every request in its 128 KiB buffer at once, some 6 KB of memory each,
-//! however many answers already wait. So it is given its bytes in rounds, one for each time that it
-//! is polled. The bytes of one round complete at most one request head, and there is no further
-//! round while an answer is unsent, unless the current request's body is being waited for.
+//! actix-http decodes every request in its 128 KiB buffer at once, at about 6 KB of memory each,
+//! even while answers are unsent. So it gets its bytes in rounds, one per poll. A round completes
+//! at most one request head. The next round waits until all answers are sent, unless the current
+//! request's body is being read.
 
 use std::task::Waker;
 
 use super::request_line::RequestLine;
 
-/// A longer request head is refused.
+/// Maximum size of a request head.
 pub(super) const HEAD_LIMIT: usize = 16 * 1024;
 
-/// Bytes in one round.
+/// Maximum number of bytes in one round.
 const ROUND_BYTES: usize = 16 * 1024;
 
-/// Lines in one round: the dispatcher keeps 32 bytes for each chunk of a body, and a chunk takes
-/// two lines.
+/// Maximum number of lines in one round. The dispatcher keeps 32 bytes for each chunk of a body,
+/// and a chunk takes two lines.
 const ROUND_LINES: usize = 128;
 
-/// The shortest request head, `A / HTTP/1.0` and two line feeds. Two empty lines that are closer
-/// than this cannot both end a head.
+/// The length of the shortest request head: `A / HTTP/1.0` and two line feeds. Two empty lines
+/// closer than this cannot both end a head.
 const SHORTEST_HEAD: usize = 14;
 
-/// What is known of a request's body when the request reaches the app.
+/// The length of a request's body, as known when the request reaches the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
     /// No body.
     None,
     /// A `Content-Length`.
     Known(u64),
-    /// A body in chunks, or one that lasts until the connection ends.
+    /// A chunked body, or one that lasts until the connection ends.
     Unknown,
 }
 
 /// The state of one connection, shared by its stream and its requests.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    /// A request is with the app, or its answer not yet with the dispatcher.
+    /// The app is processing a request, or the dispatcher has not received the whole answer.
     answering: bool,
-    /// The reader of that request's body waits for more of it.
+    /// The reader of that request's body is waiting for more.
     wanted: bool,
-    /// The connection ends after the current answer, and further bytes are thrown away.
+    /// The connection ends after the current answer; further bytes are discarded.
     closing: bool,
-    /// The socket did not take all that was written.
+    /// The socket did not accept all written bytes.
     stuck: bool,
     /// Wakes the answer's body when the socket has taken all.
     unstuck: Option<Waker>,
     /// The current request's body has an unknown length.
     unmeasured: bool,
-    /// Bytes of the current body that are certainly still to come.
+    /// Bytes of the current body that are still to come, if its length is known.
     body_left: u64,
-    /// Bytes handed over that belong to a head that is not complete.
+    /// Bytes delivered of a head that is incomplete.
     head: usize,
-    /// Bytes handed over after the last empty line. A few empty lines may be ambiguous; these are
-    /// the fewest and the most.
+    /// Bytes delivered since the last empty line, as a minimum and a maximum: adjacent empty lines
+    /// can be ambiguous.
     after_line: (usize, usize),
     line_end: LineEnd,
     round: Round,
-    /// The request line of the head that is being handed over.
+    /// The request line of the current head.
     pub(super) line: RequestLine,
 }
 
-/// What one round has handed over.
+/// What the current round has delivered.
 #[derive(Debug, Default)]
 struct Round {
     bytes: usize,
@@ -72,7 +71,7 @@ struct Round {
     empty_line: bool,
 }
 
-/// How the bytes handed over end.
+/// How the delivered bytes end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum LineEnd {
     #[default]
@@ -103,29 +102,29 @@ impl Flow {
         !self.stuck && has_room && may_read
     }
 
-    /// True if this round has handed something over, which the dispatcher has still to look at.
+    /// True if this round has delivered something that the dispatcher has not processed yet.
     pub(super) fn is_in_round(&self) -> bool {
         self.round.bytes > 0
     }
 
-    /// True if further bytes are read to be thrown away.
+    /// True if further bytes are discarded.
     pub(super) fn is_discarding(&self) -> bool {
         self.closing && !self.answering && !self.stuck
     }
 
-    /// True if the dispatcher has a part of a head and nothing else to do.
+    /// True if the dispatcher has an incomplete head and nothing else to do.
     pub(super) fn is_head_unfinished(&self) -> bool {
         self.head > 0 && !self.answering && !self.closing
     }
 
-    /// True if the next byte is the first of a request head. Of pipelined heads this is seldom
-    /// known.
+    /// True if the next byte is known to be the first of a request head. With pipelining this is
+    /// rarely known.
     pub(super) fn begins_head(&self) -> bool {
         !self.answering && !self.closing && self.head == 0 && self.body_left == 0
     }
 
-    /// How many of `bytes`, which are not empty, are handed over now; `None` if the head that they
-    /// belong to is too long. Call it only while [`Flow::is_open`].
+    /// Returns how many of `bytes` are delivered now, or `None` if their head is too long. `bytes`
+    /// must not be empty. Call it only while [`Flow::is_open`].
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let bytes = &bytes[..bytes.len().min(ROUND_BYTES - self.round.bytes)];
         self.wanted = false;
@@ -133,7 +132,7 @@ impl Flow {
             self.round.bytes += bytes.len();
             return Some(bytes.len());
         }
-        // No head ends inside a body of known length, so its bytes are not looked at.
+        // No head ends inside a body of known length, so those bytes are not scanned.
         let of_body = usize::try_from(self.body_left)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
@@ -166,7 +165,7 @@ impl Flow {
         Some(of_body + taken.len())
     }
 
-    /// The part of `bytes` that completes at most one head.
+    /// Returns the part of `bytes` that completes at most one head.
     fn piece(&self, bytes: &[u8]) -> Piece {
         let mut piece = Piece {
             length: bytes.len(),
@@ -214,7 +213,7 @@ impl Flow {
         piece
     }
 
-    /// The dispatcher has worked off what it was given, and all that it wrote is with the socket.
+    /// The dispatcher has processed its bytes, and the socket has accepted all output.
     pub(super) fn end_round(&mut self) {
         self.round = Round::default();
         self.stuck = false;
@@ -233,12 +232,12 @@ impl Flow {
         self.stuck
     }
 
-    /// The socket did not take all that was written.
+    /// The socket did not accept all output.
     pub(super) fn stick(&mut self) {
         self.stuck = true;
     }
 
-    /// A request reaches the app. True if all of its body is with the dispatcher already.
+    /// A request reaches the app. Returns true if the dispatcher already has its whole body.
     pub(super) fn begin(&mut self, body: BodyLength) -> bool {
         let (fewest, most) = self.after_line;
         self.answering = true;
@@ -262,13 +261,13 @@ impl Flow {
         is_whole
     }
 
-    /// The reader of the current request's body waits for more.
+    /// The reader of the current request's body is waiting for more.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// The current request is answered without its whole body having been read, so that the
-    /// connection ends with this answer.
+    /// The current request was answered before its body was read, so the connection ends with this
+    /// answer.
     pub(super) fn close(&mut self) {
         self.closing = true;
     }
@@ -277,13 +276,13 @@ impl Flow {
     pub(super) fn end(&mut self) {
         self.answering = false;
         if std::mem::take(&mut self.unmeasured) {
-            // A body in chunks ends with an empty line.
+            // A chunked body ends with an empty line.
             self.head = self.after_line.0;
         }
     }
 }
 
-/// What [`Flow::piece`] found.
+/// The result of [`Flow::piece`].
 struct Piece {
     length: usize,
     /// Where the first and the last of its empty lines end.
@@ -297,7 +296,7 @@ mod tests {
 
     const GET: &str = "GET /ping HTTP/1.1\r\nhost: a\r\n\r\n";
 
-    /// What one round hands over of `bytes`.
+    /// Delivers one round of `bytes`.
     fn round(flow: &mut Flow, bytes: &str) -> usize {
         let mut taken = 0;
         while flow.is_open() && taken < bytes.len() {
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn many_empty_lines_are_no_many_rounds() {
+    fn empty_lines_do_not_multiply_rounds() {
         let mut flow = Flow::default();
         let body = "\n\n".repeat(500);
         assert_eq!(round(&mut flow, &body), SHORTEST_HEAD + 1);
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_on_only_when_it_is_wanted() {
+    fn a_body_is_read_only_on_demand() {
         let mut flow = Flow::default();
         let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(round(&mut flow, head), head.len());
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_while_an_answer_is_stuck() {
+    fn nothing_is_read_while_an_answer_is_unsent() {
         let mut flow = Flow::default();
         flow.stick();
         assert!(!flow.is_open());
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_its_limit_wherever_it_begins() {
+    fn every_head_has_the_same_limit() {
         let long = |length: usize| format!("{:-<1$}\r\n\r\n", "GET /", length - 4);
         let read = |flow: &mut Flow, text: &str| {
             let mut bytes = text.as_bytes();
@@ -429,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_refused_body_is_thrown_away() {
+    fn bytes_after_a_refused_body_are_discarded() {
         let mut flow = Flow::default();
         let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
         round(&mut flow, post);

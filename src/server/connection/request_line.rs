@@ -12,7 +12,7 @@ pub(super) struct RequestLine {
     is_reading: bool,
     /// The line so far, if it came in pieces or has such bytes.
     line: Vec<u8>,
-    /// A whole line that has such bytes.
+    /// A complete line with non-ASCII bytes.
     raw: Option<Vec<u8>>,
 }
 
@@ -85,7 +85,7 @@ mod tests {
     const SEEN: &str = "b=~~~&c=~";
 
     #[test]
-    fn the_query_comes_back_however_the_line_was_cut() {
+    fn the_query_is_restored_however_the_line_is_split() {
         for cut in 0..HEAD.len() {
             let (mut line, mut head) = (RequestLine::default(), HEAD.as_bytes().to_vec());
             let (first, second) = head.split_at_mut(cut);

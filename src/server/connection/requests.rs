@@ -1,5 +1,5 @@
-//! The layer outside the app that tells a connection's [`Flow`] when a request begins, wants more
-//! of its body, and is answered.
+//! A layer outside the app that reports to a connection's [`Flow`] when a request begins, waits for
+//! its body, and is answered.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -26,10 +26,10 @@ use crate::http::RawQuery;
 /// make it grow beyond twice the limit.
 const PIECE: usize = 8 * 1024;
 
-/// Where a request finds its connection's flow.
+/// The state of a request's connection.
 pub(super) type SharedFlow = Rc<RefCell<Flow>>;
 
-/// The app, or a factory of it.
+/// The app, or its factory.
 pub(super) struct Tracked<S>(pub(super) S);
 
 impl<S, B> ServiceFactory<Request> for Tracked<S>
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// What a request's head says of its body.
+/// Returns the length of a request's body.
 fn length(request: &mut Request) -> BodyLength {
     if matches!(request.payload(), Payload::None) {
         return BodyLength::None;
@@ -120,7 +120,7 @@ fn length(request: &mut Request) -> BodyLength {
     length.map_or(BodyLength::Unknown, BodyLength::Known)
 }
 
-/// The request that a connection is busy with. Dropped, it is answered.
+/// The connection's current request. Dropping it means that it is answered.
 struct Current(SharedFlow);
 
 impl Drop for Current {
@@ -129,8 +129,8 @@ impl Drop for Current {
     }
 }
 
-/// A body that was not whole when its request began. It is kept until the answer has been given,
-/// because the dispatcher would read a dropped body to its end without a bound.
+/// A body that was incomplete when its request began. It is kept until the answer is complete,
+/// because the dispatcher would read the rest of a dropped body without a limit.
 struct Body {
     payload: RefCell<Payload>,
     is_read: Cell<bool>,
@@ -148,14 +148,14 @@ impl Body {
         next
     }
 
-    /// Throws away what is there of the body; true if that was the rest of it.
+    /// Discards the available part of the body. Returns true at the end of the body.
     fn discard(&self, context: &mut Context<'_>) -> bool {
         while !self.is_read.get() && self.poll_next(context).is_ready() {}
         self.is_read.get()
     }
 }
 
-/// A [`Body`] as the app reads it.
+/// The app's view of a [`Body`].
 struct BodyReader(Rc<Body>);
 
 impl Stream for BodyReader {
@@ -167,7 +167,7 @@ impl Stream for BodyReader {
 }
 
 pin_project! {
-    /// The app at work on one request.
+    /// The future of one request.
     pub(super) struct TrackedAnswer<F> {
         #[pin]
         app: F,
@@ -192,8 +192,8 @@ where
             Ok(response) => response.into(),
             Err(error) => return Poll::Ready(Err(error.into())),
         };
-        // The dispatcher closes behind such an answer as well, but for a body in chunks, which it
-        // would read to its end.
+        // The dispatcher closes after such an answer as well, except for a chunked body, which it
+        // would read completely.
         let is_unread = match &*this.body {
             Some(body) => !body.discard(context),
             None => *this.has_body && is_first,
@@ -220,7 +220,7 @@ pin_project! {
         #[pin]
         body: B,
         rest: Bytes,
-        // Dropped before the end of the request is told.
+        // Must be dropped before the end of the request is reported.
         request_body: Option<Rc<Body>>,
         current: Option<Current>,
     }

@@ -1,5 +1,5 @@
-//! The stream between a socket and the HTTP dispatcher. It hands over what [`Flow`] allows, leaves
-//! the rest in the system's buffers, and refuses a head that is too long or comes too slowly.
+//! The stream between a socket and the HTTP dispatcher. It delivers what [`Flow`] allows, leaves
+//! the rest in the system's buffers, and refuses a head that is too long or too slow.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,18 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::HEADERS_WITHIN;
+use super::HEADERS_TIMEOUT;
 use super::flow::Flow;
 use crate::http::HangUp;
 
-/// Bytes read ahead to see whether a client that waits for its answer is still there.
+/// Bytes read ahead, to notice that a waiting client has gone.
 const AHEAD: usize = 4 * 1024;
 
-/// How long a refused client's bytes are read and thrown away, so that the refusal is not lost in a
-/// connection reset.
+/// How long a refused client's bytes are discarded. Closing at once would reset the connection, and
+/// the refusal could be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// At most this many pieces of `AHEAD` bytes are thrown away at one poll.
+/// Maximum number of pieces of `AHEAD` bytes discarded in one poll.
 const DISCARDS: usize = 16;
 
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -35,11 +35,11 @@ pub(super) struct BoundedStream {
     socket: TcpStream,
     flow: Rc<RefCell<Flow>>,
     hang_up: HangUp,
-    /// Bytes that were read and may not be handed over yet.
+    /// Bytes read but not delivered yet.
     ahead: Vec<u8>,
-    /// How many of them have been handed over.
+    /// How many of them have been delivered.
     handed: usize,
-    /// The dispatcher was refused bytes that are there, and nothing but us will wake it.
+    /// The dispatcher was refused available bytes, so we must wake it.
     hungry: bool,
     /// Set while a head is incomplete.
     head_timeout: Option<Pin<Box<Sleep>>>,
@@ -62,7 +62,7 @@ impl BoundedStream {
         }
     }
 
-    /// The state that the requests of this connection share.
+    /// The state shared with this connection's requests.
     pub(super) fn flow(&self) -> &Rc<RefCell<Flow>> {
         &self.flow
     }
@@ -72,7 +72,7 @@ impl BoundedStream {
         &self.hang_up
     }
 
-    /// Hands over nothing. The end of the connection and its faults are passed on all the same.
+    /// Delivers no bytes, but reports the end of the connection and its errors.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.hungry = !self.ahead.is_empty();
         if self.flow.borrow().is_discarding() {
@@ -103,7 +103,7 @@ impl BoundedStream {
         Poll::Pending
     }
 
-    /// Hands over as much as is allowed of what is there; `false` if the head is too long.
+    /// Delivers as many of the available bytes as allowed. Returns `false` if the head is too long.
     fn poll_open(
         &mut self,
         context: &mut Context<'_>,
@@ -148,10 +148,10 @@ impl BoundedStream {
         Poll::Ready(Ok(taken.is_some()))
     }
 
-    /// Answers in the dispatcher's place. All earlier answers have been sent, or nothing would have
-    /// been read.
+    /// Answers in place of the dispatcher. All earlier answers have been sent; otherwise nothing
+    /// would have been read.
     fn refuse(&mut self, answer: &[u8]) {
-        // A client that takes no answer gets none.
+        // If the client does not accept the answer, it is dropped.
         self.socket.try_write(answer).ok();
         (self.refused, self.hungry, self.ahead) = (true, false, Vec::new());
     }
@@ -163,7 +163,7 @@ impl BoundedStream {
             .is_some_and(|timeout| timeout.as_mut().poll(context).is_ready())
     }
 
-    /// Starts and ends the time that a head has.
+    /// Starts or stops the timeout of a request head.
     fn watch_head(&mut self, context: &mut Context<'_>) {
         if self.refused || self.hungry || !self.flow.borrow().is_head_unfinished() {
             self.head_timeout = None;
@@ -171,14 +171,14 @@ impl BoundedStream {
         }
         let timeout = self
             .head_timeout
-            .get_or_insert_with(|| Box::pin(sleep(HEADERS_WITHIN)));
+            .get_or_insert_with(|| Box::pin(sleep(HEADERS_TIMEOUT)));
         if timeout.as_mut().poll(context).is_ready() {
             context.waker().wake_by_ref();
         }
     }
 
-    /// Throws away what the client still sends: what is there, and of a refused client whatever
-    /// comes within [`LINGER`].
+    /// Discards what the client still sends: the available bytes, and for a refused client
+    /// everything within [`LINGER`].
     fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; AHEAD];
         for _ in 0..DISCARDS {
@@ -246,8 +246,7 @@ impl AsyncWrite for BoundedStream {
         written
     }
 
-    /// The dispatcher calls this at the end of each of its polls, unless something is left to
-    /// write.
+    /// The dispatcher calls this at the end of each poll, unless output is left.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.flow.borrow_mut().end_round();

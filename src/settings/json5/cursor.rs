@@ -111,8 +111,8 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The error for what stands here instead of `expected`. It shows one character, since more
-    /// could be a secret.
+    /// The error for the text here, where `expected` was expected. It shows one character, since
+    /// more could be a secret.
     pub(super) fn unexpected(&self, expected: &str) -> SyntaxError {
         let message = match self.peek() {
             None => return self.unclosed(),

@@ -31,8 +31,8 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The character that an escape stands for, after its backslash. A line break stands for none.
-    /// `None` is an error.
+    /// The character of an escape, after its backslash. A line break is no character. `None` is an
+    /// error.
     fn escape(&mut self) -> Option<Option<char>> {
         let c = match self.next()? {
             '\r' if self.rest.starts_with('\n') => {
@@ -155,7 +155,7 @@ impl<'t> Cursor<'t> {
         kind.ok_or_else(|| SyntaxError::new(start, NO_NUMBER))
     }
 
-    /// The characters at the start of the rest for which `fits` holds.
+    /// The characters at the start of the rest that match `fits`.
     fn leading(&self, fits: impl Fn(char) -> bool) -> &'t str {
         &self.rest[..self.rest.find(|c| !fits(c)).unwrap_or(self.rest.len())]
     }

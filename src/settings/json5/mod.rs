@@ -83,7 +83,7 @@ impl Parser<'_> {
         Ok(Value::new((self.origin)(at).as_ref(), kind))
     }
 
-    /// What stands between two brackets, read by `inside`.
+    /// The content between two brackets, parsed by `inside`.
     fn nested<T>(
         &mut self,
         inside: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,

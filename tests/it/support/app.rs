@@ -1,4 +1,4 @@
-//! A real server on a free port, WeChat played by a sandbox of its own: what most tests begin with.
+//! A real server on a free port with its own sandbox as WeChat. Most tests start with this.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wechat::signature;
 
-/// The account that a test server has unless its settings say otherwise.
+/// The account of a test server unless its settings say otherwise.
 pub(crate) const APP: &str = "wx0123456789abcdef";
 pub(crate) const APP_SECRET: &str = "app-secret-marker-5d41";
 pub(crate) const REALM: &str = "R123";
@@ -32,7 +32,7 @@ pub(crate) struct TestApp {
     _running: sandbox::RunningSandbox,
 }
 
-/// What a test server starts with: settings laid over the usual ones, clocks, and a sandbox's
+/// The options of a test server: settings merged over the defaults, clocks, and a sandbox's
 /// options.
 pub(crate) struct Builder {
     settings: Value,
@@ -41,12 +41,12 @@ pub(crate) struct Builder {
 }
 
 impl TestApp {
-    /// A server with one account in memory.
+    /// Starts a server with one account, in memory.
     pub(crate) async fn start() -> Self {
         Self::with(json!({})).await
     }
 
-    /// A server with `settings` laid over the usual ones; `null` takes one away.
+    /// Starts a server with `settings` merged over the defaults; `null` removes a setting.
     pub(crate) async fn with(settings: Value) -> Self {
         Self::build(settings).start().await
     }
@@ -63,7 +63,7 @@ impl TestApp {
         }
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.url
             .trim_start_matches("http://")
@@ -87,7 +87,7 @@ impl TestApp {
         self.config_text(&body.to_string()).await
     }
 
-    /// The same with any text for a body.
+    /// Like [`TestApp::config`], with any text as the body.
     pub(crate) async fn config_text(&self, body: &str) -> Response {
         let request = self.request(Method::POST, &format!("/jsapi/{APP}/config"));
         self.send(
@@ -103,7 +103,7 @@ impl TestApp {
         self.get(&signed_v2("GET", APP, &[("key", key)])).await
     }
 
-    /// "WeChat refused this value."
+    /// Reports that WeChat refused this value.
     pub(crate) async fn rotate(&self, key: &str, refused: &str) -> Response {
         self.get(&signed_v2("GET", APP, &[("key", key), ("rotate", refused)]))
             .await
@@ -121,7 +121,7 @@ impl TestApp {
         }
     }
 
-    /// A request to this server, to be finished and given to [`TestApp::send`].
+    /// Starts a request to this server, for [`TestApp::send`].
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
@@ -130,7 +130,7 @@ impl TestApp {
         Response::of(request.send().await.expect("the server answers")).await
     }
 
-    /// Stops the server as SIGTERM would, and waits for its end.
+    /// Stops the server as SIGTERM does, and waits until it has stopped.
     pub(crate) async fn stop(mut self) {
         self.stop
             .take()
@@ -191,7 +191,7 @@ impl Builder {
     }
 }
 
-/// The usual test settings with `over` laid over them, proven.
+/// The default test settings with `over` merged over them, validated.
 pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
     let mut settings = json!({
         "apps": [{ "key": APP, "secret": APP_SECRET }],
@@ -208,7 +208,7 @@ pub(crate) fn config_of(sandbox: &Sandbox, over: Value) -> Config {
     .config
 }
 
-/// Lays `over` over `under`; `null` takes a member away.
+/// Merges `over` into `under`; `null` removes a member.
 pub(crate) fn lay(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
@@ -229,7 +229,7 @@ pub(crate) fn now_ms() -> String {
     Clock::system().wall().to_string()
 }
 
-/// A signed path of version 2 with `pairs` beside the necessary ones.
+/// A signed path of version 2 with `pairs` besides the required parameters.
 pub(crate) fn signed_v2(method: &str, app: &str, pairs: &[(&str, &str)]) -> String {
     let (path, ts) = (format!("/jsapi/{app}/query"), now_ms());
     let mut pairs = pairs.to_vec();
@@ -239,14 +239,14 @@ pub(crate) fn signed_v2(method: &str, app: &str, pairs: &[(&str, &str)]) -> Stri
     format!("{path}?{query}&sign={sign}")
 }
 
-/// A signed path of version 1, as the original's clients write it; `ts` in milliseconds.
+/// A signed path of version 1, as the original's clients write it; `ts` is in milliseconds.
 pub(crate) fn signed_v1(app: &str, extra: &str) -> String {
     let ts = now_ms();
     let sign = signature::realm_v1(REALM, "n-1", &ts, REALM_SECRET).text();
     format!("/jsapi/{app}/query?{extra}realm={REALM}&nonce=n-1&ts={ts}&sign={sign}")
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[must_use = "an answer that nobody looks at proves nothing"]
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -265,7 +265,7 @@ impl Response {
         }
     }
 
-    /// A header's value; empty when there is none.
+    /// A header's value; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -276,7 +276,7 @@ impl Response {
         &self.headers
     }
 
-    /// The body of a good answer.
+    /// The body of a successful answer.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.body);

@@ -1,4 +1,4 @@
-//! A back end behind the message server: it notes what it is handed and answers as it is told.
+//! A back end behind the message server: it records its requests and gives configurable answers.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 
 use super::page::Serving;
 
-/// One request as it came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) query: String,
@@ -18,7 +18,7 @@ pub(crate) struct Received {
     pub(crate) body: String,
 }
 
-/// What is answered to every request.
+/// The answer to every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
     pub(crate) after: Duration,
@@ -39,7 +39,7 @@ struct Shared {
 }
 
 impl Backend {
-    /// Answers `body` at once until told otherwise.
+    /// Starts a back end that answers `body` at once.
     pub(crate) fn answering(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!(
@@ -76,12 +76,12 @@ impl Backend {
         }
     }
 
-    /// Changes what is answered from now on.
+    /// Changes the following answers.
     pub(crate) fn order(&self, change: impl FnOnce(&mut Orders)) {
         change(&mut self.shared.orders.lock().expect("no test panics here"));
     }
 
-    /// Everything received so far.
+    /// All requests so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared
             .received

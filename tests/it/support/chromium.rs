@@ -1,5 +1,4 @@
-//! A headless Chromium with an empty profile, killed when dropped. It knows nothing of what the
-//! page does.
+//! A headless Chromium with an empty profile, killed on drop.
 
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 const PROGRAM: &str = "/usr/bin/chromium";
 
-/// One browser at a time: a small machine starts several of them more slowly than one after
+/// One browser at a time: on a small machine several in parallel take longer than one after
 /// another.
 static TURN: Semaphore = Semaphore::const_new(1);
 
@@ -22,8 +21,8 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// Opens `url`, with every host name leading to this machine so that a page can have any
-    /// origin. `None`, said aloud, where there is no Chromium; with `CI` set that is a failure.
+    /// Opens `url`. Every host name resolves to this machine, so that a page can have any origin.
+    /// Without Chromium it prints a notice and returns `None`, or fails if `CI` is set.
     pub(crate) async fn open(url: &str, user_agent: Option<&str>) -> Option<Self> {
         let (turn, profile) = prepare().await?;
         let child = dressed(&mut Command::new(PROGRAM), profile.path())
@@ -39,11 +38,10 @@ impl Chromium {
         })
     }
 
-    /// A browser that takes the orders of its DevTools protocol from one pipe and answers through
-    /// the other.
+    /// Starts a browser that is controlled by its DevTools protocol over two pipes.
     pub(crate) async fn driven() -> Option<(Self, ChildStdin, ChildStdout)> {
         let (turn, profile) = prepare().await?;
-        // Chromium wants them as descriptors 3 and 4, which std alone cannot give to a child.
+        // Chromium expects them as descriptors 3 and 4, which std cannot pass to a child.
         let mut shell = Command::new("/bin/sh");
         shell.args([
             "-c",
@@ -73,7 +71,7 @@ impl Chromium {
     }
 }
 
-/// Our turn and an empty profile, where there is a Chromium.
+/// Waits for the turn and creates an empty profile; `None` without Chromium.
 async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
     if !Path::new(PROGRAM).exists() {
         assert!(
@@ -87,7 +85,7 @@ async fn prepare() -> Option<(SemaphorePermit<'static>, TempDir)> {
     Some((turn, TempDir::new().expect("a temporary directory")))
 }
 
-/// `command` with what every browser of ours is started with.
+/// Adds the arguments that every browser of the tests gets.
 fn dressed<'a>(command: &'a mut Command, profile: &Path) -> &'a mut Command {
     command
         .args([
@@ -112,10 +110,10 @@ fn dressed<'a>(command: &'a mut Command, profile: &Path) -> &'a mut Command {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
+        // Both fail only if it has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Its children end a moment later and write until then, so one removal is not always
+        // Its child processes exit a moment later and write until then, so one removal may not be
         // enough.
         for _ in 0..40 {
             match std::fs::remove_dir_all(self.profile.path()) {

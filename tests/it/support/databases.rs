@@ -1,7 +1,7 @@
-//! Real MariaDB and PostgreSQL servers for the tests. One of each is shared by all tests that only
-//! need a database of their own; a test that kills its server starts one for itself. Their time
-//! zone is never ours. Each runs beside a shell that ends it and removes its data when its value is
-//! dropped, or when this process ends, however it ends.
+//! Real MariaDB and PostgreSQL servers. Tests that only need a database share one server of each
+//! kind; a test that kills its server starts its own. Their time zone differs from ours. A shell
+//! beside each server stops it and removes its data on drop, or when this process exits for any
+//! reason.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::chown;
@@ -17,11 +17,11 @@ use tempfile::TempDir;
 use super::programs;
 use super::redis::{free_port, make_certificates};
 
-/// The password of the user `jsdkd`, who may do everything.
+/// The password of the user `jsdkd`, who has all privileges.
 pub(crate) const PASSWORD: &str = "sql-password-marker-77b0";
 
-/// Runs the server, and ends it and its children as `kill -9` does when standard input closes.
-/// Unless it was stopped on purpose this process is gone, and the data is nobody's.
+/// Runs the server. When standard input closes, it kills the server and its children as `kill -9`
+/// does, and removes the data unless the server was stopped on purpose.
 const KEEPER: &str = r#"set -m
 "$@" </dev/null >server.log 2>&1 &
 echo $! >server.pid
@@ -52,7 +52,7 @@ pub(crate) struct Database<'s> {
     name: String,
 }
 
-/// A new database on the MariaDB that all share; `None`, said aloud, where there is none.
+/// A new database on the shared MariaDB; `None` with a notice if it is not installed.
 pub(crate) fn mariadb() -> Option<Database<'static>> {
     static SHARED: OnceLock<Option<DatabaseServer>> = OnceLock::new();
     Some(
@@ -63,7 +63,7 @@ pub(crate) fn mariadb() -> Option<Database<'static>> {
     )
 }
 
-/// A new database on the PostgreSQL that all share; `None`, said aloud, where there is none.
+/// A new database on the shared PostgreSQL; `None` with a notice if it is not installed.
 pub(crate) fn postgres() -> Option<Database<'static>> {
     static SHARED: OnceLock<Option<DatabaseServer>> = OnceLock::new();
     Some(
@@ -75,12 +75,12 @@ pub(crate) fn postgres() -> Option<Database<'static>> {
 }
 
 impl DatabaseServer {
-    /// A MariaDB of one's own.
+    /// Starts a separate MariaDB.
     pub(crate) fn mariadb() -> Option<Self> {
         Self::mariadb_with(|_| Vec::new())
     }
 
-    /// A MariaDB that also speaks TLS, with a certificate for `localhost` and `127.0.0.1` by
+    /// Starts a MariaDB with TLS. Its certificate is for `localhost` and `127.0.0.1`, signed by
     /// [`DatabaseServer::ca`].
     pub(crate) fn mariadb_with_tls() -> Option<Self> {
         Self::mariadb_with(|dir| {
@@ -119,7 +119,7 @@ impl DatabaseServer {
         Some(server)
     }
 
-    /// A PostgreSQL of one's own.
+    /// Starts a separate PostgreSQL.
     pub(crate) fn postgres() -> Option<Self> {
         let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
             .into_iter()
@@ -191,7 +191,7 @@ impl DatabaseServer {
         }
     }
 
-    /// One of PostgreSQL's programs, run by somebody who may.
+    /// One of PostgreSQL's programs, run as a user that may.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = Command::new(if is_root() {
@@ -212,7 +212,7 @@ impl DatabaseServer {
         self.dir.path().join("data")
     }
 
-    /// Starts it again, on the same port and with the same data, and waits until it answers.
+    /// Starts it again with the same port and data, and waits until it answers.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let (data, here, port) = (
@@ -261,7 +261,7 @@ impl DatabaseServer {
                     "fsync=off",
                 ]);
                 server.args(["-c", "timezone=Asia/Shanghai"]);
-                // Left by one that was killed; its number may be another process's by now.
+                // Left by a killed server; another process may have its number by now.
                 std::fs::remove_file(self.data().join("postmaster.pid")).ok();
                 server
             }
@@ -301,7 +301,7 @@ impl DatabaseServer {
         }
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             std::fs::write(self.dir.path().join("stopped"), "").unwrap();
@@ -310,8 +310,8 @@ impl DatabaseServer {
         }
     }
 
-    /// Lets it hang: connections are accepted by the system and never answered. Only MariaDB is one
-    /// process.
+    /// Makes it hang: the system accepts connections, and nothing answers. Only for MariaDB, which
+    /// is one process.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
@@ -333,7 +333,7 @@ impl DatabaseServer {
         );
     }
 
-    /// A client that runs the statement it is given as its last argument.
+    /// A client that runs the statement in its last argument.
     fn client(&self, database: &str) -> Command {
         match self.kind {
             Kind::MariaDb => {
@@ -376,7 +376,7 @@ impl DatabaseServer {
         }
     }
 
-    /// A new database.
+    /// Creates a database.
     pub(crate) fn database(&self) -> Database<'_> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -385,12 +385,12 @@ impl DatabaseServer {
     }
 }
 
-/// A session of MariaDB's own client that stays open.
+/// An open session of MariaDB's client.
 pub(crate) struct OpenSession(Child);
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        // The server undoes what the session has not committed, and lets go of what it has locked.
+        // The server rolls back what the session has not committed, and releases its locks.
         self.0.kill().ok();
         self.0.wait().ok();
     }
@@ -403,7 +403,7 @@ impl Drop for DatabaseServer {
 }
 
 impl Database<'_> {
-    /// As `cache.sql` takes it.
+    /// The URL for `cache.sql`.
     pub(crate) fn url(&self) -> String {
         let scheme = if self.server.kind == Kind::MariaDb {
             "mysql"
@@ -416,7 +416,7 @@ impl Database<'_> {
         )
     }
 
-    /// Runs statements in a session that knows nothing of ours, and returns what they print.
+    /// Runs statements in a separate session and returns their output.
     #[track_caller]
     pub(crate) fn sql(&self, statements: &str) -> String {
         finish(self.server.client(&self.name).arg(statements))
@@ -424,8 +424,8 @@ impl Database<'_> {
             .to_owned()
     }
 
-    /// Runs statements, of which one prints a line, and keeps what they lock until the session is
-    /// dropped. Only MariaDB's client can.
+    /// Runs statements, one of which must print a line, and holds their locks until the session is
+    /// dropped. Only with MariaDB's client.
     pub(crate) fn session(&self, statements: &str) -> OpenSession {
         let mut client = Command::new("mariadb");
         client
@@ -456,7 +456,7 @@ impl Database<'_> {
     }
 }
 
-/// The data of a new MariaDB, made once and copied for each: making it takes seconds.
+/// The data of a new MariaDB, created once and copied for each, because creating it takes seconds.
 fn empty_data() -> Option<PathBuf> {
     static EMPTY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let make = || {
@@ -482,7 +482,7 @@ fn empty_data() -> Option<PathBuf> {
             install.arg("--user=root");
         }
         finish(&mut install);
-        // Another run of the tests may have been quicker.
+        // Another test run may have been faster.
         let renamed = std::fs::rename(unfinished.path().join("data"), &folder);
         assert!(renamed.is_ok() || folder.exists(), "{renamed:?}");
         Some(folder)

@@ -1,5 +1,5 @@
-//! A Chromium under a test's hand, by the Chrome DevTools protocol: tabs with profiles of their
-//! own, scripts in them, presses of a mouse, pictures of what is shown. It knows no page of ours.
+//! A Chromium controlled by the Chrome DevTools protocol: tabs with separate profiles, scripts,
+//! mouse clicks, screenshots.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -11,39 +11,39 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::chromium::Chromium;
 
-/// Nothing that a page does takes longer than this, on however slow a machine.
+/// Timeout for anything that a page does, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A browser that does as it is told.
+/// A controlled browser.
 pub(crate) struct Devtools {
-    wire: Mutex<Wire>,
+    socket: Mutex<Socket>,
     _browser: Chromium,
 }
 
-/// Orders go out and messages come in, each a JSON object that ends with a zero byte.
-struct Wire {
+/// The two pipes. Each message is a JSON object followed by a zero byte.
+struct Socket {
     orders: ChildStdin,
     messages: UnboundedReceiver<Value>,
     sent: u64,
 }
 
-/// A tab in a profile of its own: it shares no cookie with any other.
+/// A tab with its own profile: it shares no cookies with others.
 pub(crate) struct Tab<'a> {
     browser: &'a Devtools,
     session: String,
 }
 
 impl Devtools {
-    /// `None`, said aloud, where there is no Chromium.
+    /// Starts a browser; `None` with a notice if Chromium is not installed.
     pub(crate) async fn start() -> Option<Self> {
         let (browser, orders, answers) = Chromium::driven().await?;
-        let wire = Wire {
+        let socket = Socket {
             orders,
             messages: follow(answers),
             sent: 0,
         };
         Some(Self {
-            wire: Mutex::new(wire),
+            socket: Mutex::new(socket),
             _browser: browser,
         })
     }
@@ -74,13 +74,18 @@ impl Devtools {
     }
 
     async fn order(&self, method: &str, parameters: Value) -> Value {
-        let answer = self.wire.lock().await.call(None, method, parameters).await;
+        let answer = self
+            .socket
+            .lock()
+            .await
+            .call(None, method, parameters)
+            .await;
         answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 }
 
 impl Tab<'_> {
-    /// Opens `url`; what the page then does is waited for by [`Tab::until`].
+    /// Opens `url`. Use [`Tab::until`] to wait for what the page does.
     pub(crate) async fn go(&self, url: &str) {
         self.order("Page.navigate", json!({ "url": url })).await;
     }
@@ -113,16 +118,15 @@ impl Tab<'_> {
         }
     }
 
-    /// The value of a script's last expression, now.
+    /// Returns the value of a script's last expression.
     pub(crate) async fn value(&self, script: &str) -> Value {
         self.try_value(script)
             .await
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Presses the mouse where `selector` is, as soon as it is there. A page that is still being
-    /// laid out may move it between the look and the press, so a press that went elsewhere is
-    /// repeated.
+    /// Clicks `selector` as soon as it exists. A page that is still loading may move it between the
+    /// measurement and the click, so a click that missed is repeated.
     pub(crate) async fn press(&self, selector: &str) {
         let begun = Instant::now();
         loop {
@@ -133,7 +137,7 @@ impl Tab<'_> {
             ))
             .await;
             self.click(&place).await;
-            // A press that led to another page took the variable with it.
+            // A click that led to another page removed the variable.
             if self.try_value("window.unpressed === true").await != Ok(json!(true)) {
                 return;
             }
@@ -141,7 +145,7 @@ impl Tab<'_> {
         }
     }
 
-    /// A press of the mouse in the middle of `place`.
+    /// Clicks in the middle of `place`.
     async fn click(&self, place: &Value) {
         let middle = |from: &str, side: &str| {
             place[from]
@@ -155,7 +159,7 @@ impl Tab<'_> {
         }
     }
 
-    /// A picture of `selector` as the screen shows it: a PNG.
+    /// A screenshot of `selector` as PNG.
     pub(crate) async fn picture(&self, selector: &str) -> Vec<u8> {
         let mut clip = self.place(selector).await;
         clip["scale"] = json!(1);
@@ -168,7 +172,7 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
-    /// A picture of the whole window, which is made `width` by `height` pixels large: a PNG.
+    /// A screenshot of the whole window, resized to `width` by `height` pixels, as PNG.
     pub(crate) async fn window_picture(&self, width: u32, height: u32) -> Vec<u8> {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -179,7 +183,7 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
-    /// Where `selector` is in the window, which is moved there.
+    /// Scrolls `selector` into the window and returns its position.
     async fn place(&self, selector: &str) -> Value {
         let script = format!(
             "(function () {{ var found = document.readyState === 'complete' && document.querySelector({selector:?}); if (!found) return;
@@ -193,7 +197,7 @@ impl Tab<'_> {
         let parameters = json!({ "expression": script, "returnByValue": true });
         let answer = self
             .browser
-            .wire
+            .socket
             .lock()
             .await
             .call(Some(&self.session), "Runtime.evaluate", parameters)
@@ -208,7 +212,7 @@ impl Tab<'_> {
     async fn order(&self, method: &str, parameters: Value) -> Value {
         let answer = self
             .browser
-            .wire
+            .socket
             .lock()
             .await
             .call(Some(&self.session), method, parameters)
@@ -217,9 +221,8 @@ impl Tab<'_> {
     }
 }
 
-impl Wire {
-    /// The result of an order, or the browser's complaint. What the browser tells unasked is not of
-    /// interest.
+impl Socket {
+    /// Sends a command and returns its result or the browser's error. Events are ignored.
     async fn call(
         &mut self,
         session: Option<&str>,

@@ -1,9 +1,9 @@
-//! A process's own wall clock, which can be set while it runs: Debian's libfaketime, preloaded. Its
-//! steady clock is left alone, as an operator or NTP would leave it.
+//! A settable wall clock for a process: Debian's libfaketime, preloaded. Its steady clock is not
+//! changed, as when an operator or NTP sets the time.
 
 use std::path::{Path, PathBuf};
 
-/// The library that stands between a process and the kernel's clock.
+/// The path of libfaketime.
 fn library() -> PathBuf {
     let places = std::fs::read_dir("/usr/lib").expect("a Linux").flatten();
     let found = places
@@ -19,7 +19,7 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// A clock that tells the true time until it is set. It is kept in a file of that folder.
+    /// A clock with the true time until it is set. Its offset is stored in a file in `folder`.
     pub(crate) fn in_folder(folder: &Path) -> Self {
         let file = folder.join("wall-clock");
         let (library, path) = (library().display().to_string(), file.display().to_string());
@@ -32,7 +32,7 @@ impl WallClock {
         clock
     }
 
-    /// What a process needs in its environment to go by this clock.
+    /// The environment variables that make a process use this clock.
     pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
         vec![
             ("LD_PRELOAD", &self.library),
@@ -42,11 +42,11 @@ impl WallClock {
         ]
     }
 
-    /// So many seconds from the true time, from now on.
+    /// Sets the clock to this many seconds from the true time.
     pub(crate) fn set(&self, seconds: i64) {
         let aside = self.file.with_extension("new");
         std::fs::write(&aside, format!("{seconds:+}s\n")).expect("a folder of our own");
-        // It is read whenever the time is asked for, and must never be half there.
+        // The file is read whenever a process reads the time, so it must always be complete.
         std::fs::rename(aside, &self.file).expect("a folder of our own");
     }
 }

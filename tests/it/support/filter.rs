@@ -1,5 +1,5 @@
-//! A proxy in front of a real Redis that refuses commands, as those that clouds sell do. It
-//! understands requests and answers, and passes one after the other.
+//! A proxy in front of a real Redis that refuses commands, as managed services do. It parses
+//! requests and answers, and forwards one at a time.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,16 +15,16 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Treatment {
     Pass,
-    /// Answers with this error, which it says instead of Redis.
+    /// Answers with this error instead of Redis.
     Say(&'static str),
     /// Closes the connection.
     Close,
 }
 
-/// How a command, its name in capitals, is treated.
+/// Decides about a command; its name is in upper case.
 pub(crate) type Rule = fn(&[String]) -> Treatment;
 
-/// A proxy to one server. Ends with its value.
+/// A proxy to one server, closed on drop.
 pub(crate) struct Filter {
     address: SocketAddr,
     rule: watch::Sender<Rule>,
@@ -33,7 +33,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// A proxy to the server at `port` of this machine.
+    /// Creates a proxy to the server at `port` of this machine.
     pub(crate) async fn to(port: u16, rule: Rule) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -70,12 +70,12 @@ impl Filter {
         format!("redis://{}", self.address)
     }
 
-    /// Ends all connections; new ones are under another rule.
+    /// Closes all connections and applies another rule to new ones.
     pub(crate) fn change(&self, rule: Rule) {
         self.rule.send_replace(rule);
     }
 
-    /// How often this command was sent, whatever became of it.
+    /// How often this command was sent, including refused ones.
     pub(crate) fn count(&self, command: &str) -> usize {
         self.seen
             .lock()
@@ -124,7 +124,7 @@ async fn serve(
     }
 }
 
-/// A request, as it came and in words.
+/// Reads a request; returns its bytes and its words.
 async fn request(from: &mut (impl AsyncBufRead + Unpin)) -> Option<(Vec<u8>, Vec<String>)> {
     let (mut raw, mut words) = (Vec::new(), Vec::new());
     let count = line(from, &mut raw)
@@ -147,7 +147,7 @@ async fn request(from: &mut (impl AsyncBufRead + Unpin)) -> Option<(Vec<u8>, Vec
     Some((raw, words))
 }
 
-/// Appends one whole answer of the protocol.
+/// Appends one complete answer.
 async fn reply(from: &mut (impl AsyncBufRead + Unpin), to: &mut Vec<u8>) -> Option<()> {
     let mut wanted = 1;
     while wanted > 0 {
@@ -168,7 +168,7 @@ async fn reply(from: &mut (impl AsyncBufRead + Unpin), to: &mut Vec<u8>) -> Opti
     Some(())
 }
 
-/// Appends one line; returns it without its end.
+/// Appends one line and returns it without its end.
 async fn line(from: &mut (impl AsyncBufRead + Unpin), to: &mut Vec<u8>) -> Option<String> {
     let begun = to.len();
     let read = from.read_until(b'\n', to).await.ok()?;

@@ -1,6 +1,5 @@
-//! Three real processes on one store, against one sandbox: what the scenes of chaos are played on.
-//! They are stopped, killed and started again, and asked how soon they are well; what to expect is
-//! for the scenes to say.
+//! Three real processes on one store and one sandbox, for the chaos tests. They can be stopped,
+//! killed and restarted, and the time to recovery is measured.
 
 use std::time::{Duration, Instant};
 
@@ -12,27 +11,27 @@ use tokio::task::JoinHandle;
 
 use super::app::{APP, APP_SECRET, signed_v2};
 use super::faketime::WallClock;
-use super::load::{Answer, Asker, Load, config, query};
+use super::load::{Answer, Load, LoadClient, config, query};
 use super::process::{Process, folder, settings, write_settings};
 
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
 
-/// How long WeChat may take in these scenes.
+/// WeChat's timeout in these tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a dead leader holds the right to renew: WeChat's time and 2 s.
+/// How long a dead leader's lease lasts: WeChat's timeout plus 2 s.
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
 
-/// The air that a loaded machine needs on top of any bound.
+/// Slack for a loaded machine, added to every bound.
 pub(crate) const AIR: Duration = Duration::from_secs(3);
 
-/// How many processes there are.
+/// The number of processes.
 pub(crate) const PROCESSES: usize = 3;
 
-/// What a value has left once WeChat has granted its successor.
+/// The remaining lifetime of a value after WeChat has granted its successor.
 const OVERLAP: Duration = Duration::from_secs(301);
 
-/// The appid of an account that nobody has asked for yet.
+/// The appid of an account that has not been used yet.
 pub(crate) fn cold(number: usize) -> String {
     format!("wxcold{number:010}")
 }
@@ -42,7 +41,7 @@ const COLD: usize = 40;
 pub(crate) struct Fleet {
     pub(crate) sandbox: Sandbox,
     members: Vec<Member>,
-    asker: Asker,
+    asker: LoadClient,
     _running: RunningSandbox,
 }
 
@@ -52,23 +51,23 @@ struct Member {
     process: Process,
 }
 
-/// What a scene may have otherwise than most.
+/// The options of a fleet.
 struct Fitting {
-    /// How long WeChat's tokens live.
+    /// The lifetime of WeChat's tokens.
     lifetime: Duration,
-    /// How long before their end they are renewed; else as by default.
+    /// How long before their expiry they are renewed; `None` is the default.
     reserve: Option<&'static str>,
-    /// Whether each process's wall clock can be set.
+    /// Give each process a settable wall clock.
     has_clocks: bool,
 }
 
 impl Fleet {
-    /// Three processes on the store at `cache`, which have served the usual account once.
+    /// Starts three processes on the store at `cache` and warms up the default account.
     pub(crate) async fn on(cache: Value) -> Self {
         Self::over([cache.clone(), cache.clone(), cache]).await
     }
 
-    /// The same, each by its own way to that store.
+    /// Like [`Fleet::on`], with a separate address of the store for each process.
     pub(crate) async fn over(caches: [Value; PROCESSES]) -> Self {
         Self::fitted(
             caches,
@@ -81,7 +80,7 @@ impl Fleet {
         .await
     }
 
-    /// Three processes whose wall clocks can be set, and tokens that live so long.
+    /// Starts three processes with settable wall clocks and this lifetime of tokens.
     pub(crate) async fn with_clocks(cache: Value, lifetime: Duration) -> Self {
         let fleet = Self::fitted(
             [cache.clone(), cache.clone(), cache],
@@ -92,7 +91,7 @@ impl Fleet {
             },
         )
         .await;
-        // Longer than a near copy may be old, as in life.
+        // Longer than the maximum age of a cached copy, as at WeChat.
         fleet.sandbox.tune(Tuning {
             overlap: Some(2),
             ..Tuning::default()
@@ -100,8 +99,8 @@ impl Fleet {
         fleet
     }
 
-    /// Three processes with tokens that are valid for `lifetime`, and renewed a second before their
-    /// end.
+    /// Starts three processes with tokens that are valid for `lifetime` and renewed a second before
+    /// they expire.
     pub(crate) async fn with_short_lifetime(cache: Value, lifetime: Duration) -> Self {
         let fitting = Fitting {
             lifetime,
@@ -109,7 +108,7 @@ impl Fleet {
             has_clocks: false,
         };
         let fleet = Self::fitted([cache.clone(), cache.clone(), cache], fitting).await;
-        // Longer than a cached copy may be old, as at WeChat.
+        // Longer than the maximum age of a cached copy, as at WeChat.
         fleet.sandbox.tune(Tuning {
             overlap: Some(2),
             ..Tuning::default()
@@ -160,7 +159,7 @@ impl Fleet {
             Member { folder, clock, process }
         });
         let members = join_all(members).await;
-        let asker = Asker::new(
+        let asker = LoadClient::new(
             &sandbox,
             members
                 .iter()
@@ -179,12 +178,12 @@ impl Fleet {
         &self.members[member].process
     }
 
-    /// Ends one of them as a power cut would.
+    /// Kills a process, as a power failure does.
     pub(crate) fn kill(&mut self, member: usize) {
         self.members[member].process.kill();
     }
 
-    /// Starts one of them again, in its old folder.
+    /// Starts a process again in its old folder.
     pub(crate) async fn restart(&mut self, member: usize) {
         let place = &mut self.members[member];
         place.process = Process::start(place.folder.path(), &[], &[])
@@ -193,7 +192,7 @@ impl Fleet {
         self.asker.moved(member, &place.process.url);
     }
 
-    /// Sets a process's wall clock to so many seconds from the true time.
+    /// Sets a process's wall clock to this many seconds from the true time.
     pub(crate) fn set_clock(&self, member: usize, seconds: i64) {
         self.members[member]
             .clock
@@ -202,31 +201,31 @@ impl Fleet {
             .set(seconds);
     }
 
-    /// How often WeChat was asked for a token of that account.
+    /// The number of token requests to WeChat for this account.
     pub(crate) fn tokens(&self, app: &str) -> u64 {
         self.sandbox.calls_of(app, TOKEN)
     }
 
-    /// One process's answer for the token of an account.
+    /// One process's answer for an account's token.
     pub(crate) async fn ask(&self, member: usize, app: &str) -> Answer {
         self.asker.ask(member, query(app)).await
     }
 
-    /// One process's answer for another kind of credential; whether it is alive is judged for
-    /// tokens only.
+    /// One process's answer for another kind of credential. Whether the value is valid is checked
+    /// for tokens only.
     pub(crate) async fn ask_for(&self, member: usize, app: &str, kind: &str) -> Answer {
         self.asker
             .ask(member, signed_v2("GET", app, &[("key", kind)]))
             .await
     }
 
-    /// [`Fleet::ask`] in a task of its own.
+    /// Runs [`Fleet::ask`] in a separate task.
     pub(crate) fn ask_aside(&self, member: usize, app: &str) -> JoinHandle<Answer> {
         let (asker, path) = (self.asker.clone(), query(app));
         tokio::spawn(async move { asker.ask(member, path).await })
     }
 
-    /// The token of an account as one process hands it out.
+    /// The account's token according to one process.
     #[track_caller]
     pub(crate) fn token(&self, member: usize, app: &str) -> impl Future<Output = String> {
         let (place, answer) = (std::panic::Location::caller(), self.ask(member, app));
@@ -237,7 +236,7 @@ impl Fleet {
         }
     }
 
-    /// "WeChat refused this value", said to one process.
+    /// Reports to one process that WeChat refused this value.
     pub(crate) async fn rotate(&self, member: usize, app: &str, refused: &str) -> Answer {
         self.asker
             .ask(
@@ -247,9 +246,8 @@ impl Fleet {
             .await
     }
 
-    /// From now on, how long each process takes to hand out a token of that account, which all of
-    /// them must agree on in the end. Until then every refusal must be of one of these statuses and
-    /// codes.
+    /// Measures how long each process takes until it returns a token of this account. They must
+    /// agree in the end, and refusals until then must have one of these statuses and codes.
     pub(crate) async fn healing(&self, app: &str, refusals: &[(u16, &str)]) -> Healing {
         let begun = Instant::now();
         let each = (0..PROCESSES).map(async |member| {
@@ -272,7 +270,7 @@ impl Fleet {
         Healing(join_all(each).await)
     }
 
-    /// From now on, how long until every process hands out this token.
+    /// Measures how long it takes until every process returns this token.
     pub(crate) async fn convergence(&self, app: &str, token: &str) -> Healing {
         let begun = Instant::now();
         let each = (0..PROCESSES).map(async |member| {
@@ -288,8 +286,8 @@ impl Fleet {
         Healing(join_all(each).await)
     }
 
-    /// All processes hand out one token of that account, and it outlives the time that WeChat
-    /// leaves to one that was replaced.
+    /// Asserts that all processes return the same token and that it outlives the overlap of a
+    /// replaced one.
     pub(crate) async fn agree_on_a_living(&self, app: &str) {
         let token = self.token(0, app).await;
         for member in 1..PROCESSES {
@@ -306,7 +304,7 @@ impl Fleet {
         );
     }
 
-    /// Thirty requests a second over all processes, until it is stopped.
+    /// Sends thirty requests per second to all processes until it is stopped.
     pub(crate) fn load(&self) -> Load {
         Load::start(&self.asker)
     }
@@ -317,7 +315,7 @@ impl Fleet {
 pub(crate) struct Healing(pub(crate) Vec<Duration>);
 
 impl Healing {
-    /// Prints the figure, and holds it to its bound with some air.
+    /// Prints the measurement and asserts its bound plus the slack.
     #[track_caller]
     pub(crate) fn within(&self, bound: Duration, what: &str) {
         figure(what, &self.0);
@@ -326,7 +324,7 @@ impl Healing {
     }
 }
 
-/// Prints what was measured; the harness shows it with `--nocapture`.
+/// Prints a measurement; shown with `--nocapture`.
 pub(crate) fn figure(what: &str, measured: &impl std::fmt::Debug) {
     println!("MEASURED {what}: {measured:?}");
 }

@@ -8,7 +8,7 @@ use super::app::{APP, TestApp, lay};
 /// The virtual AppSecret of the realm `shop`.
 pub(crate) const VIRTUAL: &str = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e";
 
-/// Settings with the realm `shop`, `realm` laid over it, and `over` laid over all.
+/// Settings with the realm `shop`: `realm` is merged into the realm, `over` into everything.
 pub(crate) fn settings(realm: Value, over: Value) -> Value {
     let mut shop = json!({ "key": "shop", "secret": VIRTUAL, "apps": [APP], "gateway": ["all"] });
     lay(&mut shop, realm);

@@ -1,6 +1,5 @@
-//! A load on three processes, and each single question to them: every answer is written down, and
-//! judged as it arrives by whether WeChat would take what was handed out. What to expect is for the
-//! scenes to say.
+//! Load on three processes. Every answer is recorded, together with whether WeChat would accept the
+//! returned value.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +14,10 @@ use wechat::signature;
 use super::app::{APP, signed_v2};
 use super::fleet::{AIR, PROCESSES, TIMEOUT};
 
-/// Nobody waits longer than this for an answer; whoever would is written down as not answered.
+/// Timeout of a request, far beyond any bound. Such a request is recorded as unanswered.
 const HUNG: Duration = Duration::from_secs(10);
 
-/// Between two requests of the load: thirty a second over all.
+/// The interval between requests: thirty per second in total.
 const BEAT: Duration = Duration::from_millis(33);
 
 /// A running load.
@@ -29,9 +28,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Thirty requests a second over all processes, for tokens and for signed configurations, until
-    /// it is stopped.
-    pub(crate) fn start(asker: &Asker) -> Self {
+    /// Sends thirty requests per second to all processes, for tokens and for signed configurations,
+    /// until it is stopped.
+    pub(crate) fn start(asker: &LoadClient) -> Self {
         let (asker, seen) = (asker.clone(), watch::Sender::new(Vec::new()));
         let (stop, mut stopped) = watch::channel(());
         let kept = seen.clone();
@@ -62,7 +61,7 @@ impl Load {
         }
     }
 
-    /// Waits until it has been answered so often from now on.
+    /// Waits for this many more answers.
     pub(crate) async fn more(&self, answers: usize) {
         let mut seen = self.seen.subscribe();
         let wanted = seen.borrow().len() + answers;
@@ -71,7 +70,7 @@ impl Load {
             .expect("the load runs");
     }
 
-    /// Ends it, and returns what was answered once the last answer is there.
+    /// Stops the load and returns all answers, including those still in flight.
     pub(crate) async fn stop(self) -> Seen {
         drop(self.stop);
         self.running.await.expect("the load does not panic");
@@ -79,12 +78,12 @@ impl Load {
     }
 }
 
-/// What was answered.
+/// The recorded answers.
 #[derive(Debug)]
 pub(crate) struct Seen(Vec<Answer>);
 
 impl Seen {
-    /// All of them good and alive; returns how many there were, and the slowest.
+    /// Asserts that all are successful and valid. Returns their number and the slowest.
     #[track_caller]
     pub(crate) fn all_good(&self) -> (usize, Duration) {
         let mut bad = BTreeMap::<_, usize>::new();
@@ -115,24 +114,24 @@ impl Seen {
         (self.0.len(), slowest)
     }
 
-    /// Those of all processes but one.
+    /// The answers of all processes except one.
     pub(crate) fn without(mut self, member: usize) -> Self {
         self.0.retain(|answer| answer.member != member);
         self
     }
 }
 
-/// One answer, judged as it arrived.
+/// One recorded answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) member: usize,
-    /// 0: none came.
+    /// 0 means no answer.
     pub(crate) status: u16,
-    /// The problem's.
+    /// The code of the problem.
     pub(crate) code: String,
     pub(crate) retry_after: bool,
     pub(crate) value: Option<String>,
-    /// Whether WeChat would take the value, or the signature.
+    /// True if WeChat would accept the value or the signature.
     pub(crate) is_alive: bool,
     pub(crate) took: Duration,
 }
@@ -142,7 +141,7 @@ impl Answer {
         self.status == 200 && self.is_alive
     }
 
-    /// A refusal because the store is down: told at once, and when to come back.
+    /// True for an immediate refusal because the store is down, with a time to retry.
     #[track_caller]
     pub(crate) fn is_refused_for_the_store(&self, within: Duration) {
         assert_eq!(
@@ -154,16 +153,16 @@ impl Answer {
     }
 }
 
-/// Asks processes and judges what they say.
+/// Sends requests to the processes and checks the answers.
 #[derive(Clone)]
-pub(crate) struct Asker {
+pub(crate) struct LoadClient {
     sandbox: Sandbox,
     client: reqwest::Client,
     urls: Arc<Mutex<Vec<String>>>,
 }
 
-impl Asker {
-    /// Of the processes at these addresses, which have their credentials from that sandbox.
+impl LoadClient {
+    /// For the processes at these addresses, whose credentials come from that sandbox.
     pub(crate) fn new(sandbox: &Sandbox, urls: Vec<String>) -> Self {
         let client = reqwest::Client::builder()
             .timeout(HUNG)
@@ -177,12 +176,12 @@ impl Asker {
         }
     }
 
-    /// One of them has another address from now on.
+    /// Changes the address of one process.
     pub(crate) fn moved(&self, member: usize, url: &str) {
         locked(&self.urls)[member] = url.to_owned();
     }
 
-    /// Asks one of them for `path`.
+    /// Requests `path` from one process.
     pub(crate) async fn ask(&self, member: usize, path: String) -> Answer {
         let (url, asked) = (
             format!("{}{path}", locked(&self.urls)[member]),
@@ -227,7 +226,7 @@ impl Asker {
 
 const PAGE: &str = "https://shop.example.com/";
 
-/// The path of a signed query for the token of an account.
+/// The path of a signed query for an account's token.
 pub(crate) fn query(app: &str) -> String {
     signed_v2("GET", app, &[("key", "token")])
 }

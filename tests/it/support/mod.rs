@@ -1,15 +1,18 @@
-//! What several groups of tests share.
+//! Helpers shared by several groups of tests.
 
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod chromium;
 pub(crate) mod databases;
+pub(crate) mod deliveries;
 pub(crate) mod devtools;
+pub(crate) mod fake_server;
 pub(crate) mod faketime;
+pub(crate) mod faulty_link;
 pub(crate) mod filter;
 pub(crate) mod fleet;
 pub(crate) mod gateway;
-pub(crate) mod keeping;
+pub(crate) mod keepers;
 pub(crate) mod load;
 pub(crate) mod nginx;
 pub(crate) mod npm;
@@ -18,12 +21,9 @@ pub(crate) mod pip;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;
-pub(crate) mod pushing;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod service;
 pub(crate) mod socks;
-pub(crate) mod standin;
-pub(crate) mod toxic;
+pub(crate) mod tcp_wechat;
 pub(crate) mod visitor;
-pub(crate) mod wire;

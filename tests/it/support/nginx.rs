@@ -11,21 +11,21 @@ use super::redis::make_certificates_for;
 
 const SAMPLE: &str = include_str!("../../../deploy/nginx.conf");
 
-/// nginx in a folder and on ports of its own; gone when this value is.
+/// nginx in its own folder and on its own ports; stopped on drop.
 pub(crate) struct Nginx {
     child: Child,
     folder: tempfile::TempDir,
-    /// Its port for http.
+    /// Its HTTP port.
     pub(crate) http: SocketAddr,
-    /// Its port for https; the certificate is for `example.com` and signed by itself.
+    /// Its HTTPS port; the certificate is for `example.com` and self-signed.
     pub(crate) https: SocketAddr,
 }
 
 impl Nginx {
-    /// Starts nginx before `upstream`; `None` where it is not installed.
+    /// Starts nginx in front of `upstream`; `None` if it is not installed.
     pub(crate) async fn start(upstream: SocketAddr) -> Option<Self> {
         let (nginx, openssl) = (programs::require("nginx")?, programs::require("openssl")?);
-        // Another process may take a port between our look and nginx's bind.
+        // Another process may take a port before nginx binds it.
         for _ in 0..5 {
             if let Some(running) = Self::try_start(&nginx, &openssl, upstream).await {
                 return Some(running);
@@ -34,8 +34,8 @@ impl Nginx {
         panic!("nginx did not start in five attempts; its words are above");
     }
 
-    /// Starts nginx with nothing but a `proxy_pass` to `upstream` and `directives`, on its port for
-    /// http; `None` where it is not installed.
+    /// Starts nginx with only a `proxy_pass` to `upstream` and `directives`, on its HTTP port;
+    /// `None` if it is not installed.
     pub(crate) async fn bare(upstream: SocketAddr, directives: &str) -> Option<Self> {
         let nginx = programs::require("nginx")?;
         for _ in 0..5 {
@@ -140,7 +140,7 @@ impl Drop for Nginx {
     }
 }
 
-/// The sample with its marked lines, and no others, made to fit this machine.
+/// The sample configuration with its marked lines adapted to this machine.
 fn adapted(folder: &Path, upstream: SocketAddr, http: SocketAddr, https: SocketAddr) -> String {
     let folder = folder.to_str().unwrap();
     let adapt = |line: &str| {
@@ -156,8 +156,7 @@ fn adapted(folder: &Path, upstream: SocketAddr, http: SocketAddr, https: SocketA
     SAMPLE.lines().map(|line| adapt(line) + "\n").collect()
 }
 
-/// What Debian's own nginx.conf is around a file in `conf.d`, without a second process that would
-/// outlive a kill.
+/// The relevant part of Debian's nginx.conf, without a second process that would survive a kill.
 fn frame(folder: &Path) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("    {what}_temp_path {}/{what};\n", folder.display()))

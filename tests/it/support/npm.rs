@@ -1,4 +1,4 @@
-//! Packages of Node, fetched once by npm into a folder below `target/`: other people's programs
+//! Node packages, downloaded once by npm into a folder below `target/`: other people's programs
 //! that call WeChat.
 
 use std::fs;
@@ -10,15 +10,15 @@ use super::programs;
 
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// Node, and the folder in which it finds what was installed for it.
+/// Node with a folder of installed packages.
 pub(crate) struct Node {
     program: PathBuf,
     packages: PathBuf,
 }
 
 impl Node {
-    /// The packages of the `package.json` at `description`, in a folder called `name`. `None`, said
-    /// aloud, where that cannot be done.
+    /// Installs the packages of the `package.json` at `description` into a folder called `name`;
+    /// `None` with a notice if that fails.
     pub(crate) fn with(name: &str, description: &str) -> Option<Self> {
         let (program, npm) = (programs::find("node")?, programs::find("npm")?);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -32,16 +32,16 @@ impl Node {
             program,
             packages: folder.join("node_modules"),
         };
-        // Tests run side by side, and one folder takes one npm at a time.
+        // Tests run in parallel, and a folder allows one npm at a time.
         let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-        // What an earlier run has left is used, unless it was cut short or is for another list.
+        // An earlier installation is reused unless it is incomplete or for another list.
         if done.is_file() && fs::read_to_string(&written).is_ok_and(|text| text == wanted) {
             return Some(this);
         }
         fs::remove_dir_all(&folder).ok();
         fs::create_dir_all(&folder).unwrap();
         fs::write(&written, &wanted).unwrap();
-        // No package's own script is run.
+        // Installation scripts of packages are disabled.
         let arguments = [
             "install",
             "--no-audit",
@@ -63,7 +63,7 @@ impl Node {
         None
     }
 
-    /// Node, to run `script` below `tests/it/` in `folder`.
+    /// A command that runs `script` below `tests/it/` in `folder`.
     pub(crate) fn run(&self, script: &str, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command

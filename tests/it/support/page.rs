@@ -1,5 +1,4 @@
-//! A web page of our own origin that runs a script beside the helper and reports what came of it.
-//! It knows no jsdkd server but the address it is given.
+//! A web page of a given origin that runs a script beside the helper and reports the result.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,11 +12,11 @@ use tokio::sync::mpsc;
 
 use super::chromium::Chromium;
 
-/// The helper as it is served.
+/// The helper as served.
 pub(crate) const HELPER: &str = include_str!("../../../static/jsdkd.js");
 
-/// What a page needs beside the helper: a `wx` that behaves like WeChat's script (ready fires at
-/// once when any config was ever answered, and also after a refusal), and a way to report.
+/// What a page needs besides the helper: a `wx` that behaves like WeChat's script (`ready` fires at
+/// once if any config was ever answered, and also after a refusal), and a way to report.
 const STUB: &str = r"
 var seen = [], refusal = null;
 var wx = (function () {
@@ -48,20 +47,20 @@ window.onerror = function (message) { report({ seen: seen, thrown: message }); }
 
 /// One visit of a browser to one page.
 pub(crate) struct Visit<'a> {
-    /// The host of the page's origin; any name leads here.
+    /// The host of the page's origin; any name resolves to this machine.
     pub(crate) host: &'a str,
-    /// Path, query and fragment of the page.
+    /// The page's path, query and fragment.
     pub(crate) path: &'a str,
     /// The browser's `User-Agent`, if not its own.
     pub(crate) user_agent: Option<&'a str>,
-    /// Where the page loads the helper from; a path is on the page's own origin.
+    /// The helper's URL; a path is on the page's own origin.
     pub(crate) helper: &'a str,
-    /// What the page does: it calls `tell(promise)` or `report(value)` once.
+    /// The page's script: it calls `tell(promise)` or `report(value)` once.
     pub(crate) script: &'a str,
 }
 
 impl Visit<'_> {
-    /// What the page reported; `None` where there is no browser.
+    /// Returns the page's report; `None` without a browser.
     pub(crate) async fn report(&self) -> Option<Value> {
         let (reports, mut reported) = mpsc::unbounded_channel();
         let (port, _serving) = serve(document(self.helper, self.script), reports);
@@ -79,8 +78,8 @@ impl Visit<'_> {
     }
 }
 
-/// Serves a page that loads `helper` and runs `script`, for as long as the guard lives; its port,
-/// for which any host is good.
+/// Serves a page that loads `helper` and runs `script` until the guard is dropped. Returns its
+/// port; any host name works.
 pub(crate) fn site(helper: &str, script: &str) -> (u16, Serving) {
     serve(document(helper, script), mpsc::unbounded_channel().0)
 }
@@ -96,7 +95,7 @@ pub(crate) struct Serving(pub(crate) ServerHandle);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // The stop is sent here; nobody waits for its end.
+        // The call itself sends the stop command; there is no need to wait.
         drop(self.0.stop(false));
     }
 }
@@ -122,8 +121,8 @@ fn serve(page: String, reports: mpsc::UnboundedSender<Value>) -> (u16, Serving) 
     (port, serving)
 }
 
-/// The page; the helper below any path; a config service below any path, which hangs below
-/// `/silent/`; a redirect to whatever stands behind `/moved-to`.
+/// Serves the page; the helper below any path; a config service below any path, which hangs below
+/// `/silent/`; and a redirect to the target after `/moved-to`.
 async fn answer(
     request: HttpRequest,
     body: Bytes,

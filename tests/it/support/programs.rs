@@ -1,9 +1,9 @@
-//! Programs of this machine that tests run: found, or left out aloud.
+//! Finds the programs that tests run, and prints a notice for each test that is skipped.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Where `name` is; `None`, said aloud, when this machine lacks it.
+/// Returns the path of `name`; `None` with a notice if it is not installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let found = lookup(name);
     if found.is_none() {
@@ -12,8 +12,8 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// As [`find`], but a lack is a failure where `CI` is set, as `scripts/check` does once it has
-/// installed what is required.
+/// Like [`find`], but fails if `CI` is set, as `scripts/check` does after installing the required
+/// programs.
 #[track_caller]
 pub(crate) fn require(name: &str) -> Option<PathBuf> {
     let found = find(name);
@@ -24,8 +24,8 @@ pub(crate) fn require(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Says aloud that a test is left out because `name` could not be installed for it; a failure where
-/// `CI` is set.
+/// Prints a notice that a test is skipped because `name` could not be installed; fails if `CI` is
+/// set.
 #[track_caller]
 pub(crate) fn leave_out(name: &str, why: &str) {
     assert!(
@@ -36,7 +36,7 @@ pub(crate) fn leave_out(name: &str, why: &str) {
 }
 
 fn say_left_out(name: &str) {
-    // Written past the test harness, which would swallow the line of a test that passes.
+    // Written directly to the terminal, because the test harness hides the output of passing tests.
     let _ = writeln!(
         std::io::stderr(),
         "LEFT OUT: a test that needs `{name}`, which is not installed here"
@@ -45,7 +45,7 @@ fn say_left_out(name: &str) {
 
 fn lookup(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps servers in sbin, which is not in everybody's PATH.
+    // Debian installs servers in sbin, which is not in every user's PATH.
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .map(|folder| folder.join(name))

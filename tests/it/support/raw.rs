@@ -1,4 +1,4 @@
-//! A request written byte for byte, for what no client library would send.
+//! Sends requests byte for byte that no client library would send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// An answer as it came over the wire.
+/// An answer as received.
 #[must_use = "an answer that nobody looks at proves nothing"]
 #[derive(Debug)]
 pub(crate) struct Raw {
@@ -16,7 +16,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// A header's value; empty when there is none.
+    /// A header's value; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -24,14 +24,14 @@ impl Raw {
             .map_or("", |(_, value)| value)
     }
 
-    /// The `code` of a problem; empty when it is none.
+    /// The `code` of a problem; empty if the answer is not one.
     pub(crate) fn code(&self) -> String {
         let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         problem["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
-/// `METHOD TARGET` with `headers` and `body` as they stand; the connection is closed behind it.
+/// Sends `METHOD TARGET` with `headers` and `body` unchanged; the connection is closed afterwards.
 pub(crate) async fn send(server: SocketAddr, line: &str, headers: &str, body: &[u8]) -> Raw {
     let head = format!("{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
     exchange(server, &[head.as_bytes(), body].concat()).await
@@ -45,8 +45,8 @@ pub(crate) async fn exchange(server: SocketAddr, bytes: &[u8]) -> Raw {
             .expect("the server listens")
             .into_split();
         let mut answer = Vec::new();
-        // Both ways at once: a refusal may come before the last byte is taken, and then the rest
-        // cannot be written.
+        // In parallel: a refusal may arrive before all bytes are sent, and then the rest cannot be
+        // written.
         let (_, reading) = tokio::join!(write.write_all(bytes), read.read_to_end(&mut answer));
         reading.expect("the answer arrives whole");
         answer

@@ -1,5 +1,5 @@
-//! Real Redis servers for the tests: alone, with sentinels, as a cluster. Each lives in a temporary
-//! directory and dies with its value.
+//! Real Redis servers: single, with sentinels, as a cluster. Each has a temporary directory and is
+//! killed on drop.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Where a server keeps what it must not forget, in its folder.
+/// The folder of a server's persistent data.
 const JOURNAL: &str = "appendonlydir";
 
-/// A port that was free a moment ago. Below the range from which the system gives outgoing
-/// connections theirs, and below 55536, so that a cluster's second port (ten thousand higher) is a
-/// port too.
+/// A port that was free a moment ago. It is below the range for outgoing connections and below
+/// 55536, so that a cluster's second port (ten thousand higher) is valid too.
 pub(crate) fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -28,7 +27,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// One process of Redis (or of a sentinel) with a configuration that survives a restart.
+/// A process of Redis or of a sentinel; its configuration survives a restart.
 pub(crate) struct RedisServer {
     dir: TempDir,
     port: u16,
@@ -44,12 +43,12 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// A server with further arguments; `{dir}` in them is its directory.
+    /// A server with more arguments; `{dir}` in them is its directory.
     pub(crate) fn with(args: &[&str]) -> Self {
         Self::prepare(args, false).started()
     }
 
-    /// A server with a password, which the tool uses too.
+    /// A server with a password, which `redis-cli` uses too.
     pub(crate) fn with_password(password: &str) -> Self {
         let mut server = Self::prepare(&["--requirepass", password], false);
         server.tool = tool_password(password);
@@ -61,13 +60,14 @@ impl RedisServer {
         Self::with(&["--unixsocket", "{dir}/redis.sock"])
     }
 
-    /// A server that speaks only TLS, with a certificate for `localhost` and `127.0.0.1` by
+    /// A server that only accepts TLS, with a certificate for `localhost` and `127.0.0.1` signed by
     /// [`RedisServer::ca`].
     pub(crate) fn with_tls() -> Self {
         Self::with_tls_for(OUR_NAMES, false)
     }
 
-    /// The same with a certificate for other names; `strict`: it wants a certificate of ours, too.
+    /// Like [`RedisServer::with_tls`], with a certificate for other names. `strict` requires a
+    /// client certificate.
     pub(crate) fn with_tls_for(names: &str, strict: bool) -> Self {
         let mut server = Self::prepare(&[], false);
         make_certificates_for(server.dir.path(), names);
@@ -112,18 +112,18 @@ impl RedisServer {
         server.started()
     }
 
-    /// A sentinel that watches the master at `port` under the name `mymaster`, alone in its
-    /// judgement and quick in it.
+    /// A sentinel that watches the master at `port` as `mymaster`, decides alone and fails over
+    /// quickly.
     pub(crate) fn sentinel_of(port: u16) -> Self {
         Self::sentinel_with(port, None, None)
     }
 
-    /// Such a sentinel whose master has a password, which the sentinel itself wants too.
+    /// A sentinel whose master has a password, which the sentinel requires as well.
     pub(crate) fn sentinel_with_password(port: u16, password: &str) -> Self {
         Self::sentinel_with(port, Some(password), Some(password))
     }
 
-    /// Such a sentinel that wants another password than its master.
+    /// A sentinel with another password than its master's.
     pub(crate) fn sentinel_with_passwords(port: u16, masters: &str, own: &str) -> Self {
         Self::sentinel_with(port, Some(masters), Some(own))
     }
@@ -170,7 +170,7 @@ impl RedisServer {
         self
     }
 
-    /// Starts the process again, on the same port and with the same data.
+    /// Starts the process again with the same port and data.
     pub(crate) fn restart(&mut self) {
         self.kill();
         let here = self.dir.path();
@@ -185,8 +185,8 @@ impl RedisServer {
                 "",
                 "--appendonly",
                 "yes",
-                // Else a write that was answered waits in memory while the disk is synced, and
-                // `kill` loses it.
+                // Otherwise an acknowledged write may only be in memory while the disk is synced,
+                // and `kill` loses it.
                 "--appendfsync",
                 "always",
                 "--repl-diskless-sync-delay",
@@ -204,14 +204,14 @@ impl RedisServer {
         self.await_answer(&["PING"], "PONG");
     }
 
-    /// What is on its disk now.
+    /// A copy of its data on disk.
     pub(crate) fn snapshot(&self) -> TempDir {
         let copy = tempfile::tempdir().unwrap();
         copy_files(&self.dir.path().join(JOURNAL), copy.path());
         copy
     }
 
-    /// Dies, and starts again with what was on its disk then.
+    /// Kills it and restarts it with the data of a snapshot.
     pub(crate) fn restart_from(&mut self, snapshot: &TempDir) {
         self.kill();
         let journal = self.dir.path().join(JOURNAL);
@@ -221,7 +221,7 @@ impl RedisServer {
         self.restart();
     }
 
-    /// Ends the process as `kill -9` does.
+    /// Kills the process as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -229,7 +229,7 @@ impl RedisServer {
         }
     }
 
-    /// Lets it hang: connections are accepted by the system and never answered.
+    /// Makes it hang: the system accepts connections, and nothing answers.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
@@ -250,7 +250,7 @@ impl RedisServer {
         );
     }
 
-    /// Runs one command with `redis-cli` and returns what it printed.
+    /// Runs one command with `redis-cli` and returns its output.
     #[track_caller]
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         let output = Command::new("redis-cli")
@@ -265,7 +265,7 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// The keys that it holds and that fit the pattern.
+    /// The stored keys that match the pattern.
     pub(crate) fn names_like(&self, pattern: &str) -> Vec<String> {
         self.cli(&["--scan", "--pattern", pattern])
             .lines()
@@ -273,7 +273,7 @@ impl RedisServer {
             .collect()
     }
 
-    /// Waits until the command's answer contains `wanted`.
+    /// Waits until the command's output contains `wanted`.
     #[track_caller]
     pub(crate) fn await_answer(&self, args: &[&str], wanted: &str) {
         let end = Instant::now() + Duration::from_secs(8);
@@ -299,7 +299,7 @@ impl RedisServer {
         self.dir.path().join("redis.sock")
     }
 
-    /// The certificate and key of a server with TLS, which its authority signed.
+    /// The certificate and key of a server with TLS.
     pub(crate) fn pair(&self) -> (PathBuf, PathBuf) {
         (
             self.dir.path().join("redis.crt"),
@@ -307,7 +307,7 @@ impl RedisServer {
         )
     }
 
-    /// The authority's certificate of a server with TLS.
+    /// The CA certificate of a server with TLS.
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
     }
@@ -340,7 +340,7 @@ const CLUSTERED: [&str; 6] = [
     "no",
 ];
 
-/// Three masters that share the keys.
+/// A cluster of three masters.
 pub(crate) struct RedisCluster {
     pub(crate) nodes: Vec<RedisServer>,
 }
@@ -374,8 +374,7 @@ impl RedisCluster {
         format!("redis://{}", hosts.join(","))
     }
 
-    /// A replica of that node, which the others will make a master when the node is silent for a
-    /// second.
+    /// Adds a replica of a node. The cluster promotes it if the node is silent for a second.
     pub(crate) fn add_replica_of(&self, node: usize) -> RedisServer {
         let replica = RedisServer::with(&CLUSTERED);
         replica.cli(&[
@@ -401,7 +400,7 @@ impl RedisCluster {
         self.nodes.iter().position(owns).expect("some node owns it")
     }
 
-    /// Gives the key's slot, empty or not, to another node; returns the new owner.
+    /// Moves the key's slot to another node; returns the new owner.
     pub(crate) fn move_slot_of(&self, key: &str) -> usize {
         let from = self.owner(key);
         let to = (from + 1) % self.nodes.len();
@@ -429,7 +428,7 @@ impl RedisCluster {
 
 const OUR_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 
-/// An authority, and a certificate of it for this machine.
+/// Creates a CA, and a certificate for this machine signed by it.
 pub(crate) fn make_certificates(dir: &Path) {
     make_certificates_for(dir, OUR_NAMES);
 }

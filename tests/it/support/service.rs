@@ -1,5 +1,5 @@
-//! Any service that grants expiring credentials: it notes what it is asked and answers as the test
-//! tells it.
+//! A service that grants expiring credentials: it records its requests and gives configurable
+//! answers.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::page::Serving;
 
-/// One request as it came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: String,
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 impl Service {
-    /// Answers with `answer`, which is given the request and its number from 1.
+    /// Starts a service whose answer is computed from the request and its number, counted from 1.
     pub(crate) fn start(
         answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Service {
         }
     }
 
-    /// Grants `token-N`, which lives `lifetime` seconds, at its N-th call.
+    /// Starts a service whose N-th call returns `token-N` with this lifetime in seconds.
     pub(crate) fn granting(lifetime: u64) -> Self {
         Self::start(move |_, number| {
             (
@@ -89,7 +89,7 @@ impl Service {
         })
     }
 
-    /// Answers otherwise from now on.
+    /// Changes the following answers.
     pub(crate) fn order(
         &self,
         answer: impl Fn(&Asked, u64) -> (u16, String) + Send + Sync + 'static,
@@ -97,12 +97,12 @@ impl Service {
         *self.shared.answer.lock().expect("no test panics here") = Arc::new(answer);
     }
 
-    /// Thinks so long before each answer.
+    /// Delays every answer.
     pub(crate) fn think(&self, after: Duration) {
         *self.shared.after.lock().expect("no test panics here") = after;
     }
 
-    /// Everything it was asked.
+    /// All requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared
             .asked
@@ -111,7 +111,7 @@ impl Service {
             .clone()
     }
 
-    /// How often `path` was asked.
+    /// The number of requests to `path`.
     pub(crate) fn calls(&self, path: &str) -> usize {
         self.asked()
             .iter()

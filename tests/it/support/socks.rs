@@ -1,5 +1,5 @@
-//! A little SOCKS proxy, versions 4, 4a and 5, that leads to one place wherever its clients want to
-//! go, and remembers where that was.
+//! A small SOCKS proxy, versions 4, 4a and 5. It forwards every connection to one address and
+//! records the requested destinations.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Ends when it is dropped.
+/// Stopped on drop.
 pub(crate) struct Socks {
     pub(crate) address: SocketAddr,
     wanted: Arc<Mutex<Vec<String>>>,
@@ -16,8 +16,7 @@ pub(crate) struct Socks {
 }
 
 impl Socks {
-    /// A proxy that leads to `target`, for those who know `login` (`user:password`) if there is
-    /// one.
+    /// Starts a proxy to `target`. `login` (`user:password`) is required if given.
     pub(crate) async fn leading_to(target: SocketAddr, login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -29,7 +28,7 @@ impl Socks {
             while let Ok((mut client, _)) = listener.accept().await {
                 let seen = Arc::clone(&seen);
                 tokio::spawn(async move {
-                    // A client that breaks off is refused by that alone.
+                    // A client that disconnects early ends only its own connection.
                     if let Ok(Some(destination)) = greet(&mut client, login).await {
                         seen.lock().expect("nobody panics").push(destination);
                         let mut there = TcpStream::connect(target)
@@ -47,7 +46,7 @@ impl Socks {
         }
     }
 
-    /// Where clients wanted to go.
+    /// The requested destinations.
     pub(crate) fn wanted(&self) -> Vec<String> {
         self.wanted.lock().expect("nobody panics").clone()
     }
@@ -59,7 +58,7 @@ impl Drop for Socks {
     }
 }
 
-/// Where `client` wants to go; `None` if it was refused.
+/// Reads the requested destination; `None` if the client was refused.
 async fn greet(client: &mut TcpStream, login: Option<&str>) -> std::io::Result<Option<String>> {
     match client.read_u8().await? {
         4 => version_4(client).await.map(Some),

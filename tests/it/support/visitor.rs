@@ -1,5 +1,4 @@
-//! A visitor with a browser of their own: it keeps the cookie that it is given, and WeChat is
-//! played by the sandbox.
+//! A visitor with a browser that keeps its cookie; the sandbox plays WeChat.
 
 use std::sync::Mutex;
 
@@ -9,10 +8,10 @@ use wechat::signature;
 
 use super::app::{REALM, REALM_SECRET, Response, TestApp, now_ms};
 
-/// A browser at one server.
+/// A browser that visits one server.
 pub(crate) struct Browser<'a> {
     app: &'a TestApp,
-    /// `name=value`, as it is sent back.
+    /// `name=value`, as sent back.
     cookie: Mutex<Option<String>>,
 }
 
@@ -24,7 +23,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    /// The same browser at another instance behind the same name.
+    /// The same browser at another instance with the same host name.
     pub(crate) fn at(&self, app: &'a TestApp) -> Self {
         Self {
             app,
@@ -36,7 +35,7 @@ impl<'a> Browser<'a> {
         self.cookie.lock().expect("no test panics here").clone()
     }
 
-    /// Opens a path or an address of the server.
+    /// Opens a path or a URL of the server.
     pub(crate) async fn open(&self, address: &str) -> Response {
         self.send(Method::GET, address).await
     }
@@ -65,8 +64,8 @@ impl<'a> Browser<'a> {
         response
     }
 
-    /// Sets out with `query` and answers WeChat's question as `visitor`; returns where WeChat sends
-    /// the browser.
+    /// Starts a login with `query` and answers WeChat's question as `visitor`. Returns where WeChat
+    /// sends the browser.
     pub(crate) async fn at_wechat(
         &self,
         app_id: &str,
@@ -82,7 +81,7 @@ impl<'a> Browser<'a> {
             .expect("WeChat takes the address")
     }
 
-    /// A whole trip; returns the answer to the callback.
+    /// Runs a complete login; returns the answer to the callback.
     pub(crate) async fn trip(
         &self,
         app_id: &str,
@@ -95,14 +94,14 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// What `name` is in the query of an answer's `Location`.
+/// The parameter `name` in the query of an answer's `Location`.
 #[track_caller]
 pub(crate) fn returned(response: &Response, name: &str) -> Option<String> {
     assert_eq!(response.status, 302, "{}", response.body);
     parameter(response.header("location"), name)
 }
 
-/// What `name` is in the query of `address`.
+/// The parameter `name` in the query of `address`.
 #[track_caller]
 pub(crate) fn parameter(address: &str, name: &str) -> Option<String> {
     let url: Url = address

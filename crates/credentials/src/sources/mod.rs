@@ -1,9 +1,9 @@
 //! Any expiring credential of any service, by its settings: where it is fetched and how the answer
-//! is read. A source may read what other sources answered. Kept by the engine in `credentials/`.
-//! This room knows nothing of accounts, of settings files or of HTTP routes.
+//! is read. A source may use the answers of other sources. The renewal engine keeps them. Accounts,
+//! settings files and HTTP routes are elsewhere.
 //!
-//! Reading order: `source` (what is configured) and `template`, this file (what a request gets),
-//! `subject` (what the engine must know), `wire` and `reply` (one call), `object` (the JSON).
+//! Reading order: `source` (the settings) and `template`, this file (the result of a request),
+//! `subject` (the interface to the engine), `client` and `reply` (one call), `object` (the JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use clock::Clock;
 use wechat::ClientError;
 use wechat::account::Keep;
 
+mod client;
 mod error;
 mod object;
 mod reply;
 mod source;
 mod subject;
 mod template;
-mod wire;
 
 pub use error::{SourceError, UpstreamError};
 pub use reqwest::Method;
 pub use reqwest::header::HeaderName;
-pub use source::{Expires, JsonTemplate, Payload, Source, SourceSet, Success, Tangle};
+pub use source::{DependencyError, Expires, JsonTemplate, Payload, Source, SourceSet, Success};
 pub use template::{Template, TemplateError};
 
+use client::SourceClient;
 pub use subject::SourceSubject;
-use wire::Wire;
 
 /// The handle on a source's credential.
 pub type SourceCredential = Credential<SourceSubject>;
@@ -47,7 +47,7 @@ pub struct Sources(Arc<Inner>);
 struct Inner {
     directory: ArcSwap<BTreeMap<String, Arc<Kept>>>,
     engine: Arc<Engine<SourceSubject>>,
-    wire: Arc<Wire>,
+    client: Arc<SourceClient>,
     keep: Keep,
 }
 
@@ -86,11 +86,11 @@ impl Sources {
             whose: " of the sources",
             observer: None,
         });
-        let wire = Arc::new(Wire::new(timeout)?);
+        let client = Arc::new(SourceClient::new(timeout)?);
         let sources = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
             engine,
-            wire,
+            client,
             keep,
         }));
         sources.set(set);
@@ -107,7 +107,7 @@ impl Sources {
             .collect();
         let subject = |source: &Arc<Source>| SourceSubject {
             source: Arc::clone(source),
-            wire: Arc::clone(&self.0.wire),
+            client: Arc::clone(&self.0.client),
         };
         let mut credentials = self.0.engine.set(sources.iter().map(subject));
         let directory = sources.into_iter().filter_map(|source| {
@@ -133,7 +133,7 @@ impl Sources {
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no sources.
     pub fn is_empty(&self) -> bool {
         self.0.directory.load().is_empty()
     }
@@ -161,8 +161,8 @@ impl Sources {
         Arc::clone(&self.0.engine).run(stop).await;
     }
 
-    /// Waits for the renewals under way, at most `grace`, and writes what the store lacks. The
-    /// store's owner closes it.
+    /// Waits for running renewals, at most `grace`, and writes what the store lacks. The store is
+    /// closed by its owner.
     pub async fn close(&self, grace: Duration) {
         self.0.engine.close(grace).await;
     }

@@ -1,5 +1,4 @@
-//! A JSON object as a service sent it: its members keep their order and their spelling. Pure; it
-//! knows nothing of sources.
+//! A JSON object as a service sent it: its members keep their order and spelling.
 
 use std::fmt;
 
@@ -73,8 +72,8 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     (seconds >= 1.0).then_some(seconds.min(1e12) as u64)
 }
 
-/// The object with `number` at `path` instead of what stands there; a text stays one. Everything
-/// else stays as it came.
+/// Returns the object with `number` at `path`; a string stays a string. Everything else is
+/// unchanged.
 pub(super) fn with_number(text: &str, path: &[&str], number: u64) -> String {
     let Some((first, rest)) = path.split_first() else {
         return if text.starts_with('"') {
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_is_one_and_a_stray_character_does_not_matter() {
+    fn only_objects_are_accepted_despite_stray_characters() {
         assert_eq!(
             text("\u{feff}{\"a\":\"b\u{1}c\"}".as_bytes()).as_deref(),
             Some("{\"a\":\"b c\"}")
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_read_in_every_spelling_but_never_below_one() {
+    fn seconds_are_read_in_every_notation_and_at_least_one() {
         let read = |json: &str| seconds(&serde_json::from_str(json).expect("JSON"));
         assert_eq!(
             ["7200", "\"7200\"", "7200.9", "1e30"].map(read),

@@ -16,10 +16,10 @@ use wechat::{Call, Errcode, Kind};
 const WITHOUT_AN_END: Duration = Duration::from_secs(7000);
 
 /// A longer lifetime is a fault of the service.
-const LONGEST_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The longest message of a service that we repeat.
-const LONGEST_MESSAGE: usize = 300;
+const MAX_MESSAGE_LEN: usize = 300;
 
 /// Shorter texts are words such as `jsapi`, which a message may contain.
 const SHORTEST_SECRET: usize = 4;
@@ -99,7 +99,7 @@ fn lifetime(source: &Source, text: &str) -> Result<Duration, String> {
     let field = source.expires_field();
     match (&source.expires, field.as_deref().and_then(told)) {
         (Expires::Fixed(span), _) => Ok(*span),
-        (_, Some(Some(seconds))) => Ok(Duration::from_secs(seconds).min(LONGEST_LIFE)),
+        (_, Some(Some(seconds))) => Ok(Duration::from_secs(seconds).min(MAX_LIFETIME)),
         (Expires::Usual, None) => Ok(WITHOUT_AN_END),
         _ => Err(format!(
             "it has no {} above zero",
@@ -153,7 +153,7 @@ fn without(text: &str, sent: &[SecretString]) -> String {
     }
     text.chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST_MESSAGE)
+        .take(MAX_MESSAGE_LEN)
         .collect()
 }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_errcode_decides_and_an_end_that_is_not_told_is_tokenboys() {
+    fn an_errcode_decides_and_the_default_lifetime_is_tokenboys() {
         let usual = source();
         assert_eq!(
             ask(&usual, 200, r#"{"access_token":"T","expires_in":7200}"#),
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(ask(&usual, 200, r#"{"t":"T"}"#), Ok(7000));
         assert_eq!(
             ask(&usual, 200, r#"{"expires_in":1e300}"#),
-            Ok(LONGEST_LIFE.as_secs())
+            Ok(MAX_LIFETIME.as_secs())
         );
         let refused = |body| ask(&usual, 200, body).expect_err(body);
         assert_eq!(
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_stand_for_success_and_the_end_may_lie_deeper() {
+    fn success_may_be_a_value_and_the_expiry_nested() {
         let ok = Success::Equals(vec!["code".to_owned()], Value::from("OK"));
         let expires = Expires::Field(vec!["data".to_owned(), "ttl".to_owned()]);
         let deep = Source {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_never_repeated() {
+    fn errors_do_not_repeat_sent_secrets() {
         let said = ask(
             &source(),
             200,

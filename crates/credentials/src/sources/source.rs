@@ -1,5 +1,5 @@
-//! What a source is: where its credential is fetched and with what, and how the answer is read.
-//! Plain data, proven by `settings/`; it knows nothing of files or of the network.
+//! A source: where its credential is fetched and with what, and how the answer is read. Plain data,
+//! validated by `settings/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -141,7 +141,7 @@ pub struct SourceSet(BTreeMap<String, Source>);
 
 /// Why sources cannot all be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Tangle {
+pub enum DependencyError {
     /// A source reads one that is not configured.
     #[error("reads {needed}, but no source is called so")]
     Unknown {
@@ -157,7 +157,7 @@ pub enum Tangle {
 
 impl SourceSet {
     /// Proves `sources`; of two with one name the later counts.
-    pub fn new(sources: Vec<Source>) -> Result<Self, Vec<Tangle>> {
+    pub fn new(sources: Vec<Source>) -> Result<Self, Vec<DependencyError>> {
         let set: BTreeMap<String, Source> = sources
             .into_iter()
             .map(|source| (source.name.clone(), source))
@@ -166,20 +166,20 @@ impl SourceSet {
             set: &set,
             way: Vec::new(),
             done: BTreeSet::new(),
-            tangles: Vec::new(),
+            errors: Vec::new(),
         };
         for name in set.keys() {
             search.visit(name);
         }
-        let tangles = search.tangles;
-        if tangles.is_empty() {
+        let errors = search.errors;
+        if errors.is_empty() {
             Ok(Self(set))
         } else {
-            Err(tangles)
+            Err(errors)
         }
     }
 
-    /// Whether there is none.
+    /// True if there are no sources.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -204,7 +204,7 @@ struct Search<'s> {
     set: &'s BTreeMap<String, Source>,
     way: Vec<&'s str>,
     done: BTreeSet<&'s str>,
-    tangles: Vec<Tangle>,
+    errors: Vec<DependencyError>,
 }
 
 impl<'s> Search<'s> {
@@ -214,7 +214,7 @@ impl<'s> Search<'s> {
                 .iter()
                 .chain([&name])
                 .map(|name| (*name).to_owned());
-            return self.tangles.push(Tangle::Cycle(round.collect()));
+            return self.errors.push(DependencyError::Cycle(round.collect()));
         }
         if self.done.contains(name) {
             return;
@@ -225,7 +225,7 @@ impl<'s> Search<'s> {
             if set.contains_key(needed) {
                 self.visit(needed);
             } else {
-                self.tangles.push(Tangle::Unknown {
+                self.errors.push(DependencyError::Unknown {
                     name: name.to_owned(),
                     needed: needed.to_owned(),
                 });
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_may_read_each_other_but_not_in_a_round() {
+    fn sources_may_depend_on_each_other_without_cycles() {
         let chain = vec![
             source("a", &["b", "c"]),
             source("b", &["c"]),
@@ -275,8 +275,9 @@ mod tests {
             source("c", &["b"]),
             source("d", &["d"]),
         ];
-        let names =
-            |names: &[&str]| Tangle::Cycle(names.iter().map(|name| (*name).to_owned()).collect());
+        let names = |names: &[&str]| {
+            DependencyError::Cycle(names.iter().map(|name| (*name).to_owned()).collect())
+        };
         assert_eq!(
             SourceSet::new(round).expect_err("two rounds"),
             [names(&["b", "c", "b"]), names(&["d", "d"])]
@@ -284,11 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_not_there_is_named() {
-        let tangles = SourceSet::new(vec![source("a", &["b"])]).expect_err("b is nowhere");
+    fn an_unknown_source_is_named() {
+        let errors = SourceSet::new(vec![source("a", &["b"])]).expect_err("b is nowhere");
         assert_eq!(
-            tangles,
-            [Tangle::Unknown {
+            errors,
+            [DependencyError::Unknown {
                 name: "a".to_owned(),
                 needed: "b".to_owned()
             }]

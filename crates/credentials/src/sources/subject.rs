@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
+use super::client::SourceClient;
 use super::error::UpstreamError;
 use super::object;
 use super::source::Source;
-use super::wire::Wire;
 use crate::engine::{Effect, Granted, LogNames, Needed, Refusal, Subject};
 use wechat::Kind;
 
@@ -18,7 +18,7 @@ const PREFIX: &str = "source.";
 /// One source and the way to its service.
 pub struct SourceSubject {
     pub(super) source: Arc<Source>,
-    pub(super) wire: Arc<Wire>,
+    pub(super) client: Arc<SourceClient>,
 }
 
 impl Subject for SourceSubject {
@@ -61,7 +61,7 @@ impl Subject for SourceSubject {
         needed: &'a Needed<Self>,
         _force: bool,
     ) -> BoxFuture<'a, Result<Granted, UpstreamError>> {
-        self.wire.fetch(&self.source, needed).boxed()
+        self.client.fetch(&self.source, needed).boxed()
     }
 
     fn effect(&self) -> Effect {

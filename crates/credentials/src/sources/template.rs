@@ -86,8 +86,7 @@ impl Template {
         })
     }
 
-    /// As [`Template::fill`], for a form: what fills a place is encoded, the text around it is as
-    /// it stands.
+    /// Like [`Template::fill`], for a form: the values are encoded, the text around them is not.
     pub(super) fn fill_form(
         &self,
         field: impl Fn(&str, &[String]) -> Option<String>,
@@ -95,8 +94,9 @@ impl Template {
         self.fill(|source, path| Some(byte_serialize(field(source, path)?.as_bytes()).collect()))
     }
 
-    /// The parts of the text, its places filled by `field`, which is given a source and a path.
-    /// They come one by one, because each may be a secret of its own, as what follows `Bearer ` is.
+    /// Returns the parts of the text with its placeholders replaced by `field`, which gets a source
+    /// and a path. The parts stay separate, because each may be a separate secret, such as what
+    /// follows `Bearer `.
     pub(super) fn fill(
         &self,
         field: impl Fn(&str, &[String]) -> Option<String>,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_filled_wherever_they_stand() {
+    fn placeholders_are_replaced_everywhere() {
         assert_eq!(
             fill("{{results.weixin.access_token}}").as_deref(),
             Ok("access_token")
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_another_form_is_refused_without_being_shown() {
+    fn an_invalid_placeholder_is_refused_and_not_shown() {
         assert_eq!(
             Template::parse("{{results.a.b").err(),
             Some(TemplateError::Open)

@@ -21,7 +21,7 @@ pub struct StoredApp {
     pub token: Option<SecretString>,
     /// The key that its messages are encrypted with.
     pub aes_key: Option<SecretString>,
-    /// The template by which codes are sent to its followers.
+    /// The template for sending codes to its followers.
     pub template_id: Option<String>,
     /// What other programs need to be paid through it; kept for them and never used here.
     pub payment: Payment,

@@ -138,7 +138,7 @@ mod tests {
     use clock::SteadyMillis;
 
     #[test]
-    fn a_value_is_known_by_its_fingerprint() {
+    fn a_value_is_identified_by_its_fingerprint() {
         let value = |text: &str| SecretString::from(text);
         let lifetime = Duration::from_secs(7200);
         let new = |value, generation| NewCredential {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_by_the_stores_clock_or_with_a_success() {
+    fn a_backoff_ends_by_the_stores_clock_or_with_a_success() {
         let pause = Pause {
             until: 5_000,
             attempts: 3,

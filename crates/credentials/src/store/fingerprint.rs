@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_beginning_of_a_sha_256() {
+    fn it_is_the_prefix_of_a_sha_256() {
         // SHA-256 of "abc", from FIPS 180-4.
         let print = Fingerprint::of("abc");
         assert_eq!(print.to_string(), "ba7816bf8f01cfea");

@@ -72,9 +72,9 @@ pub trait Store: CredentialStore + Records + Apps + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
-/// Small records with an end: logins, messages, permits. A miss is `Ok(None)`, never an error, and
-/// an error is never a miss: a dead store must not look empty. A credential's value can be read and
-/// written here too, as a program that knows no generations does.
+/// Small records with an expiry: logins, messages, permits. A miss is `Ok(None)`, never an error,
+/// and an error is never a miss: a dead store must not look empty. A credential's value can be read
+/// and written here too, without a generation.
 pub trait Records: Send + Sync {
     /// The record under `key` that has not ended, if there is one.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
@@ -111,7 +111,7 @@ pub trait Records: Send + Sync {
     fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// The fingerprint by which a companion names `value`.
+/// The fingerprint that identifies `value` in a companion.
 pub fn fingerprint_of(value: &str) -> String {
     Fingerprint::of(value).to_string()
 }
@@ -208,9 +208,9 @@ pub struct RedisConfig {
 pub struct RedisTls {
     /// PEM of the only authority to trust, instead of the system's.
     pub ca: Option<String>,
-    /// The name that is asked for and that the certificate must bear, instead of the host's.
+    /// The name for SNI and the certificate, if it differs from the host.
     pub server_name: Option<String>,
-    /// PEM of our own certificate and of its private key.
+    /// Our own certificate and its private key, as PEM.
     pub client: Option<(String, SecretString)>,
 }
 

@@ -70,7 +70,7 @@ async fn alone(running: Arc<AtomicU32>, done: Arc<AtomicU32>) -> u32 {
 }
 
 #[test]
-fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
+fn every_caller_gets_a_result_of_one_run() {
     try_orders(|| {
         let flight = Arc::new(SingleFlight::<u32>::default());
         let (running, done, told) = (
@@ -103,7 +103,7 @@ fn whoever_joins_gets_a_result_and_no_two_pieces_of_work_run_at_once() {
 }
 
 #[test]
-fn a_caller_who_hangs_up_stops_nothing() {
+fn a_caller_that_hangs_up_stops_nothing() {
     try_orders(|| {
         let flight = Arc::new(SingleFlight::<u32>::default());
         let (running, done) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
@@ -119,7 +119,7 @@ fn a_caller_who_hangs_up_stops_nothing() {
 }
 
 #[test]
-fn a_panic_in_the_work_is_told_to_all_who_wait() {
+fn a_panic_is_reported_to_all_waiters() {
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     try_orders(|| {
@@ -144,7 +144,7 @@ fn a_panic_in_the_work_is_told_to_all_who_wait() {
 }
 
 #[test]
-fn no_appointment_is_lost_however_the_hands_meet() {
+fn no_appointment_is_lost_in_any_interleaving() {
     try_orders(|| {
         let agenda = Arc::new(Agenda::<u32>::default());
         let setters: Vec<_> = (0..3_u32)
@@ -176,7 +176,7 @@ fn no_appointment_is_lost_however_the_hands_meet() {
 }
 
 #[test]
-fn an_earlier_appointment_stands_whoever_comes_last() {
+fn an_earlier_appointment_wins() {
     try_orders(|| {
         let agenda = Arc::new(Agenda::<u32>::default());
         let hands: Vec<_> = [50, 20, 70]

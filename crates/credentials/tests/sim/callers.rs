@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use wechat::credential::CredentialKind;
 
 use super::host::{APPS, Fleet};
-use super::wire::number;
+use super::transport::number;
 use super::world::{MINUTE, SECOND, World};
 
 /// Longer than any promise; a caller whose host was killed or frozen gives up.
@@ -20,28 +20,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Caller {
     pub(crate) world: Arc<World>,
     pub(crate) fleet: Arc<Fleet>,
-    pub(crate) dice: SmallRng,
+    pub(crate) rng: SmallRng,
 }
 
 impl Caller {
     pub(crate) fn new(world: &Arc<World>, fleet: &Arc<Fleet>, number: u64) -> Self {
-        let dice =
+        let rng =
             SmallRng::seed_from_u64(world.seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         Self {
             world: Arc::clone(world),
             fleet: Arc::clone(fleet),
-            dice,
+            rng,
         }
     }
 
     async fn pause(&mut self, mean: u64) {
-        let span = self.dice.random_range(0..2 * mean);
+        let span = self.rng.random_range(0..2 * mean);
         sleep(Duration::from_millis(span)).await;
     }
 
     /// Asks a host for a credential, perhaps reporting one as refused. Returns what was handed out.
     async fn ask(&mut self, app: &str, kind: CredentialKind, refused: Option<u64>) -> Option<u64> {
-        let host = self.dice.random_range(0..self.fleet.hosts());
+        let host = self.rng.random_range(0..self.fleet.hosts());
         let (process, keeper) = self.fleet.on(host)?;
         self.world.alive(process).await;
         let since = self.world.now();
@@ -49,7 +49,7 @@ impl Caller {
         if let Some(value) = refused {
             let mut state = self.world.state();
             let state = &mut *state;
-            state.judge.hears(app, value, &state.wechat, since);
+            state.invariants.on_answer(app, value, &state.wechat, since);
         }
         let asked = async {
             match refused {
@@ -77,8 +77,8 @@ impl Caller {
                 let mut state = self.world.state();
                 let state = &mut *state;
                 state
-                    .judge
-                    .hands_out(value, since, now, &state.wechat, &state.storage);
+                    .invariants
+                    .on_granted(value, since, now, &state.wechat, &state.storage);
                 Some(value)
             }
             Err(error) => {
@@ -86,8 +86,8 @@ impl Caller {
                     .note(|| format!("{word} {app} {} at host {host}: {error}", kind.name()));
                 self.world
                     .state()
-                    .judge
-                    .refuses(&error.to_string(), since, now);
+                    .invariants
+                    .on_refused(&error.to_string(), since, now);
                 None
             }
         }
@@ -125,14 +125,14 @@ impl Caller {
     }
 
     /// Sometimes sends many requests at once.
-    pub(crate) async fn crowd(self, app: &'static str) {
+    pub(crate) async fn callers(self, app: &'static str) {
         let mut number = 0;
         let mut first = self;
         loop {
             first.pause(9 * 60 * MINUTE).await;
-            let crowd = (0..30).map(|_| {
+            let callers = (0..30).map(|_| {
                 number += 1;
-                let seed = first.dice.random::<u64>();
+                let seed = first.rng.random::<u64>();
                 let mut one = Caller::new(&first.world, &first.fleet, seed);
                 let kind = if number % 2 == 0 {
                     CredentialKind::AccessToken
@@ -141,23 +141,23 @@ impl Caller {
                 };
                 async move { one.ask(app, kind, None).await }
             });
-            futures_util::future::join_all(crowd.collect::<Vec<_>>()).await;
+            futures_util::future::join_all(callers.collect::<Vec<_>>()).await;
         }
     }
 
     /// Reports everything as refused: the current value, old ones, and invented ones.
-    pub(crate) async fn vandal(mut self) {
+    pub(crate) async fn outside_writer(mut self) {
         let mut seen = 0;
         loop {
             // Long pauses between attacks, so that a run also has normal hours.
             self.pause(16 * 60 * MINUTE).await;
             let (app, pace) = (
-                APPS[self.dice.random_range(0..2)],
-                [SECOND, 40 * SECOND][self.dice.random_range(0..2)],
+                APPS[self.rng.random_range(0..2)],
+                [SECOND, 40 * SECOND][self.rng.random_range(0..2)],
             );
-            for _ in 0..self.dice.random_range(1..60) {
+            for _ in 0..self.rng.random_range(1..60) {
                 let newest = self.world.state().wechat.newest(app);
-                let refused = match self.dice.random_range(0..4) {
+                let refused = match self.rng.random_range(0..4) {
                     0 => seen,
                     1 => 0,
                     _ => newest.unwrap_or(0),

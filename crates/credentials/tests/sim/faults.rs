@@ -14,7 +14,7 @@ use super::world::{DAY, HOUR, MINUTE, SECOND, World};
 
 /// Faults that last for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum FaultKind {
     /// The store refuses connections.
     StoreDown,
     /// The store accepts requests and does not answer.
@@ -26,9 +26,9 @@ pub(crate) enum Trouble {
     CutOff(usize),
     WechatDown,
     WechatHangs,
-    /// It answers -1.
+    /// It answers with errcode -1.
     WechatBusy,
-    /// A gateway answers in its place.
+    /// A gateway answers instead of it.
     WechatGarbage,
     /// It executes the request, and the answer is lost.
     WechatDeaf,
@@ -38,28 +38,28 @@ pub(crate) enum Trouble {
 /// What happens at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    Begins(Trouble),
-    Ends(Trouble),
-    /// A replica is promoted that lags behind by so much.
+    Begins(FaultKind),
+    Ends(FaultKind),
+    /// A replica is promoted that is this many ms behind.
     FailOver(u64),
     Crash(usize),
     Start(usize),
     Freeze(usize, u64),
-    /// The wall clock is moved by so many ms.
+    /// The wall clock is moved by this many ms.
     Jump(usize, i64),
-    /// The wall clock jumps to and fro for so long, as with two time servers that disagree.
+    /// The wall clock jumps back and forth for this long, as with two time servers that disagree.
     Wobble(usize, u64),
     /// Another program fetches a token of the account.
     Rival(usize),
-    /// The store is set back to a backup that is so old.
+    /// The store is restored from a backup of this age.
     SetBack(u64),
     /// The companion of the account's token is lost.
     LoseCompanion(usize),
     /// Another program fetches a token of the account and writes it to the store, without a
     /// generation.
     ForeignWrite(usize),
-    /// As [`Event::ForeignWrite`], but under the generation of the value that was there, which no
-    /// lease hands out twice.
+    /// Like [`Event::ForeignWrite`], but under the generation of the existing value, which no lease
+    /// hands out twice.
     SameGeneration(usize),
 }
 
@@ -100,19 +100,19 @@ impl Plan {
 
     /// All events in their order.
     pub(crate) fn events(&self) -> Vec<(u64, Event)> {
-        let mut dice = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
+        let mut rng = SmallRng::seed_from_u64(self.seed ^ 0xFA17);
         let mut events = Vec::new();
         // Some runs are nearly calm, some have faults all the time.
         let gap = *[HOUR, 4 * HOUR, 12 * HOUR]
-            .choose(&mut dice)
+            .choose(&mut rng)
             .expect("not empty");
         let (mut now, end) = (0, self.rough_until());
         loop {
-            now += dice.random_range(0..2 * gap);
+            now += rng.random_range(0..2 * gap);
             if now >= end {
                 break;
             }
-            self.draw(&mut dice, now, end, &mut events);
+            self.draw(&mut rng, now, end, &mut events);
         }
         if self.is_strange {
             self.draw_strange(end, &mut events);
@@ -123,29 +123,29 @@ impl Plan {
 
     /// Drawn from a generator of their own, so that the other events of a seed stay the same.
     fn draw_strange(&self, end: u64, events: &mut Vec<(u64, Event)>) {
-        let mut dice = SmallRng::seed_from_u64(self.seed ^ 0x57A6E);
-        let mut now = dice.random_range(0..6 * HOUR);
+        let mut rng = SmallRng::seed_from_u64(self.seed ^ 0x57A6E);
+        let mut now = rng.random_range(0..6 * HOUR);
         while now < end {
-            let app = dice.random_range(0..2);
-            let event = match dice.random_range(0..4) {
-                0 => Event::SetBack(dice.random_range(MINUTE..6 * HOUR)),
+            let app = rng.random_range(0..2);
+            let event = match rng.random_range(0..4) {
+                0 => Event::SetBack(rng.random_range(MINUTE..6 * HOUR)),
                 1 => Event::LoseCompanion(app),
                 2 => Event::ForeignWrite(app),
                 _ => Event::SameGeneration(app),
             };
             events.push((now, event));
-            now += dice.random_range(0..6 * HOUR);
+            now += rng.random_range(0..6 * HOUR);
         }
     }
 
-    fn draw(&self, dice: &mut SmallRng, now: u64, end: u64, events: &mut Vec<(u64, Event)>) {
-        let host = dice.random_range(0..self.hosts);
+    fn draw(&self, rng: &mut SmallRng, now: u64, end: u64, events: &mut Vec<(u64, Event)>) {
+        let host = rng.random_range(0..self.hosts);
         let long = *[5 * SECOND, MINUTE, 20 * MINUTE, 2 * HOUR]
-            .choose(dice)
+            .choose(rng)
             .expect("not empty");
-        let span = dice.random_range(SECOND / 10..long);
+        let span = rng.random_range(SECOND / 10..long);
         let until = (now + span).min(end);
-        use Trouble::*;
+        use FaultKind::*;
         let troubles = [
             StoreDown,
             StoreHangs,
@@ -159,24 +159,21 @@ impl Plan {
             WechatDeaf,
             WechatFlaky,
         ];
-        match dice.random_range(0..troubles.len() + 9) {
+        match rng.random_range(0..troubles.len() + 9) {
             kind if kind < troubles.len() => {
                 events.push((now, Event::Begins(troubles[kind])));
                 events.push((until, Event::Ends(troubles[kind])));
             }
             kind => match kind - troubles.len() {
-                0 | 1 => events.push((now, Event::FailOver(dice.random_range(0..LAG)))),
+                0 | 1 => events.push((now, Event::FailOver(rng.random_range(0..LAG)))),
                 2 | 3 => {
                     events.push((now, Event::Crash(host)));
                     events.push((until, Event::Start(host)));
                 }
                 4 | 5 => events.push((now, Event::Freeze(host, until - now))),
                 6 => events.push((now, Event::Wobble(host, until - now))),
-                7 => events.push((
-                    now,
-                    Event::Jump(host, dice.random_range(-3..=3) * 1_234_567),
-                )),
-                _ => events.push((now, Event::Rival(dice.random_range(0..2)))),
+                7 => events.push((now, Event::Jump(host, rng.random_range(-3..=3) * 1_234_567))),
+                _ => events.push((now, Event::Rival(rng.random_range(0..2)))),
             },
         }
     }
@@ -189,22 +186,22 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
         world.note(|| format!("{event:?}"));
         let now = world.now();
         match event {
-            Event::Begins(trouble) => world.state().weather.push(trouble),
+            Event::Begins(trouble) => world.state().active_faults.push(trouble),
             Event::Ends(trouble) => {
                 let mut state = world.state();
                 let one = state
-                    .weather
+                    .active_faults
                     .iter()
                     .position(|is| *is == trouble)
                     .expect("what ends has begun");
-                state.weather.remove(one);
+                state.active_faults.remove(one);
             }
             Event::FailOver(lag) => world.fail_over(lag),
             Event::Freeze(host, span) => world.state().hosts[host].frozen_until = now + span,
             Event::SetBack(age) => {
                 let mut state = world.state();
                 state.storage.set_back_by(age, now);
-                state.judge.fails_over(now);
+                state.invariants.on_failover(now);
             }
             Event::LoseCompanion(app) => world
                 .state()
@@ -224,8 +221,8 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
             now
         };
         let mut state = world.state();
-        let is_calm = state.weather.is_empty() && state.hosts.iter().all(|host| host.is_up);
-        state.judge.trouble(until);
-        state.judge.calm_is(is_calm);
+        let is_calm = state.active_faults.is_empty() && state.hosts.iter().all(|host| host.is_up);
+        state.invariants.disturbed_until(until);
+        state.invariants.set_calm(is_calm);
     }
 }

@@ -1,7 +1,7 @@
 //! Another program fetches the same token: scenes in which it is found out, in which there is none,
 //! and in which the day's quota is nearly used up.
 
-use super::faults::Trouble;
+use super::faults::FaultKind;
 use super::host::{APPS, BEGINNING};
 use super::scene::{BASIC, STABLE, Scene, scene};
 use super::world::{HOUR, MINUTE, SECOND};
@@ -105,9 +105,9 @@ fn a_renewal_whose_answer_was_lost_is_no_foreign_refresh() {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();
             scene.pass(10 * MINUTE).await;
-            scene.begins(Trouble::WechatDeaf);
+            scene.begins(FaultKind::WechatDeaf);
             scene.rotate(0, app, first).await.unwrap_err();
-            scene.ends(Trouble::WechatDeaf);
+            scene.ends(FaultKind::WechatDeaf);
             scene.fleet.crash(0);
             scene.pass(6 * MINUTE).await;
             scene.rotate(1, app, first).await.unwrap();

@@ -17,7 +17,7 @@ use wechat::account::{Account, AppId, Keep, TokenApi};
 
 use super::faults::Plan;
 use super::storage::Process;
-use super::wire::{ToStore, ToWechat};
+use super::transport::{StoreConnection, WechatTransport};
 use super::world::{MINUTE, World};
 
 /// The accounts: one on the basic endpoint, one on the stable.
@@ -49,14 +49,14 @@ struct Instance {
 impl Fleet {
     /// All hosts up, with wall clocks minutes apart.
     pub(crate) fn new(world: &Arc<World>, plan: &Plan) -> Self {
-        let mut dice = SmallRng::seed_from_u64(plan.seed ^ 0xF1EE7);
-        let keep = if dice.random_bool(0.5) {
+        let mut rng = SmallRng::seed_from_u64(plan.seed ^ 0xF1EE7);
+        let keep = if rng.random_bool(0.5) {
             Keep::Always
         } else {
             Keep::Active
         };
         let clocks = (0..plan.hosts)
-            .map(|_| Clock::of_runtime(UnixMillis(BEGINNING + dice.random_range(0..20) * MINUTE)))
+            .map(|_| Clock::of_runtime(UnixMillis(BEGINNING + rng.random_range(0..20) * MINUTE)))
             .collect();
         let running = Mutex::new((0..plan.hosts).map(|_| None).collect());
         let fleet = Self {
@@ -84,13 +84,13 @@ impl Fleet {
                 life: condition.life,
             }
         };
-        let store = ToStore {
+        let store = StoreConnection {
             world: Arc::clone(&self.world),
             process,
             clock: self.clocks[host].clone(),
         };
-        let wechat = WechatClient::over(
-            Arc::new(ToWechat {
+        let wechat = WechatClient::with_transport(
+            Arc::new(WechatTransport {
                 world: Arc::clone(&self.world),
                 process,
             }),
@@ -125,7 +125,7 @@ impl Fleet {
 
     /// Moves the wall clock of `host` an hour ahead and back, many times in `span` ms.
     pub(crate) fn wobble(&self, host: usize, span: u64) {
-        let (clock, mut dice) = (
+        let (clock, mut rng) = (
             self.clocks[host].clone(),
             SmallRng::seed_from_u64(self.world.seed ^ self.world.now()),
         );
@@ -133,7 +133,7 @@ impl Fleet {
             let mut rest = span;
             while rest > 0 {
                 for by in [3_600_000, -3_600_000] {
-                    let pause = dice.random_range(1..=400).min(rest);
+                    let pause = rng.random_range(1..=400).min(rest);
                     clock.set_wall(UnixMillis(clock.wall().0.saturating_add_signed(by)));
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     rest -= pause;

@@ -1,6 +1,6 @@
 //! A simulation of the keeper: its own code without real time and without a network, with every
 //! kind of fault. The same seed gives exactly the same run. A run has some instances on one store
-//! and a WeChat with its real rules, for some days. After every step the judge checks the promises.
+//! and a WeChat with its real rules, for some days. After every step the invariants are checked.
 //!
 //! `cargo test --test sim` runs ten thousand days. `scripts/simulate` runs a million, or prints
 //! every step of one seed.
@@ -18,11 +18,11 @@ mod callers;
 mod faults;
 mod foreign;
 mod host;
-mod judge;
+mod invariants;
 mod scene;
 mod scenes;
 mod seeds;
 mod storage;
+mod transport;
 mod wechat;
-mod wire;
 mod world;

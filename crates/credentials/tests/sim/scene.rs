@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 use wechat::credential::CredentialKind;
 
-use super::faults::{Plan, Trouble};
+use super::faults::{FaultKind, Plan};
 use super::host::{APPS, Fleet};
-use super::wire::number;
+use super::transport::number;
 use super::world::World;
 
 pub(crate) const BASIC: &str = APPS[0];
@@ -37,7 +37,7 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
         };
         let world = Arc::new(World::new(plan.seed, hosts, 0));
         let fleet = Arc::new(Fleet::new(&world, &plan));
-        world.state().judge.calm_is(true);
+        world.state().invariants.set_calm(true);
         acts(Scene {
             world: Arc::clone(&world),
             fleet,
@@ -45,7 +45,11 @@ pub(crate) fn scene<F: Future<Output = ()>>(hosts: usize, acts: impl FnOnce(Scen
         .await;
         let mut state = world.state();
         assert_eq!(
-            state.judge.breach.take().or(state.storage.set_back.take()),
+            state
+                .invariants
+                .breach
+                .take()
+                .or(state.storage.set_back.take()),
             None
         );
     });
@@ -91,12 +95,12 @@ impl Scene {
         ))
     }
 
-    pub(crate) fn begins(&self, trouble: Trouble) {
-        self.world.state().weather.push(trouble);
+    pub(crate) fn begins(&self, trouble: FaultKind) {
+        self.world.state().active_faults.push(trouble);
     }
 
-    pub(crate) fn ends(&self, trouble: Trouble) {
-        self.world.state().weather.retain(|is| *is != trouble);
+    pub(crate) fn ends(&self, trouble: FaultKind) {
+        self.world.state().active_faults.retain(|is| *is != trouble);
     }
 
     pub(crate) async fn pass(&self, millis: u64) {
@@ -136,6 +140,6 @@ impl Scene {
     }
 
     pub(crate) fn calls(&self) -> u64 {
-        self.world.state().judge.tally.sent
+        self.world.state().invariants.tally.sent
     }
 }

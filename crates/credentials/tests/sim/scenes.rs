@@ -1,24 +1,24 @@
-//! Scenes: faults that random runs seldom meet, or that break no promise to a caller.
+//! Scenes with faults that random runs seldom meet, or that break no promise to a caller.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use wechat::credential::CredentialKind;
 
-use super::faults::Trouble;
+use super::faults::FaultKind;
 use super::host::APPS;
 use super::scene::{BASIC, STABLE, scene};
 use super::world::{HOUR, MINUTE, SECOND};
 
 #[test]
-fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
+fn a_report_during_a_store_outage_is_kept() {
     for app in APPS {
         scene(2, async |scene| {
             let dead = scene.token(0, app).await.unwrap();
-            scene.begins(Trouble::StoreDown);
+            scene.begins(FaultKind::StoreDown);
             scene.pass(2 * SECOND).await;
             scene.rotate(0, app, dead).await.unwrap_err();
-            scene.ends(Trouble::StoreDown);
+            scene.ends(FaultKind::StoreDown);
             scene.pass(30 * SECOND).await;
             assert_ne!(scene.stored(app), dead, "{app}: nobody asked again");
             assert_eq!(scene.token(1, app).await.unwrap(), scene.newest(app));
@@ -27,7 +27,7 @@ fn a_report_that_comes_while_the_store_is_down_is_not_forgotten() {
 }
 
 #[test]
-fn a_report_that_comes_too_soon_after_a_forced_renewal_that_was_lost_is_not_forgotten() {
+fn a_report_after_a_lost_forced_renewal_is_kept() {
     for app in APPS {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();
@@ -57,7 +57,7 @@ fn a_report_that_comes_too_soon_after_a_forced_renewal_that_was_lost_is_not_forg
 }
 
 #[test]
-fn a_report_of_what_was_renewed_just_now_voids_nothing() {
+fn a_report_of_a_renewed_value_voids_nothing() {
     for app in APPS {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();
@@ -82,13 +82,13 @@ fn a_report_of_what_was_renewed_just_now_voids_nothing() {
 }
 
 #[test]
-fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
+fn a_lost_answer_to_a_forced_renewal_is_recovered() {
     for app in APPS {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();
-            scene.begins(Trouble::WechatDeaf);
+            scene.begins(FaultKind::WechatDeaf);
             scene.rotate(0, app, first).await.unwrap_err();
-            scene.ends(Trouble::WechatDeaf);
+            scene.ends(FaultKind::WechatDeaf);
             assert_ne!(
                 scene.newest(app),
                 first,
@@ -106,11 +106,12 @@ fn a_forced_renewal_whose_answer_is_lost_is_made_good() {
 }
 
 #[test]
-fn a_leader_that_was_held_up_does_not_write_over_what_came_after_it() {
+fn a_delayed_leader_overwrites_no_later_value() {
     scene(2, async |scene| {
         let first = scene.token(0, BASIC).await.unwrap();
         scene.token(1, BASIC).await.unwrap();
-        // Its request is sent; then the process freezes far beyond its lease, and the answer waits.
+        // Its request is sent; then the process freezes far beyond its lease, and the answer has to
+        // wait.
         let slow = scene.rotate(0, BASIC, first);
         let rival = async {
             scene.pass(40).await;
@@ -134,12 +135,12 @@ fn a_leader_that_was_held_up_does_not_write_over_what_came_after_it() {
 }
 
 #[test]
-fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
+fn four_instances_share_one_backoff() {
     let calls_of = |hosts| {
         let counted = Arc::new(std::sync::Mutex::new(0));
         let told = Arc::clone(&counted);
         scene(hosts, async move |scene| {
-            scene.begins(Trouble::WechatBusy);
+            scene.begins(FaultKind::WechatBusy);
             let end = scene.world.now() + 4 * HOUR;
             while scene.world.now() < end {
                 for host in 0..hosts {
@@ -159,7 +160,7 @@ fn four_instances_ask_a_wechat_in_trouble_no_oftener_than_one() {
 }
 
 #[test]
-fn a_stable_token_past_its_limit_is_asked_for_without_force() {
+fn a_stable_token_past_its_quota_is_fetched_without_force() {
     scene(1, async |scene| {
         let mut current = scene.token(0, STABLE).await.unwrap();
         for _ in 0..20 {
@@ -174,13 +175,13 @@ fn a_stable_token_past_its_limit_is_asked_for_without_force() {
 }
 
 #[test]
-fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
+fn a_clock_change_during_a_read_extends_no_expiry() {
     for delay in (50..2500).step_by(50) {
         scene(2, async |scene| {
             scene.fleet.crash(1);
             scene.token(0, BASIC).await.unwrap();
             scene.pass(HOUR).await;
-            scene.begins(Trouble::StoreSlow);
+            scene.begins(FaultKind::StoreSlow);
             scene.fleet.start(1);
             let moved = async {
                 scene.pass(delay).await;
@@ -202,14 +203,14 @@ fn a_wall_clock_that_is_moved_while_the_store_is_asked_lengthens_no_life() {
 }
 
 #[test]
-fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one() {
+fn a_delayed_read_replaces_no_later_value() {
     scene(2, async |scene| {
         // On stable it works without a store; its value must be written back.
-        scene.begins(Trouble::StoreDown);
+        scene.begins(FaultKind::StoreDown);
         let first = scene.token(0, STABLE).await.unwrap();
         let until = scene.world.now() + 40 * SECOND;
         scene.world.state().hosts[0].frozen_until = until;
-        scene.ends(Trouble::StoreDown);
+        scene.ends(FaultKind::StoreDown);
         assert_eq!(scene.token(1, STABLE).await.unwrap(), first);
         scene.pass(5 * SECOND).await;
         let second = scene.rotate(1, STABLE, first).await.unwrap();
@@ -223,9 +224,9 @@ fn a_host_that_was_held_up_while_it_read_takes_no_later_value_for_an_earlier_one
 }
 
 #[test]
-fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
+fn old_failures_do_not_extend_a_later_backoff() {
     scene(2, async |scene| {
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         let end = scene.world.now() + 10 * MINUTE;
         while scene.world.now() < end {
             scene.token(0, BASIC).await.unwrap_err();
@@ -234,7 +235,7 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
         // It is frozen while the other one renews.
         let until = scene.world.now() + 62 * SECOND;
         scene.world.state().hosts[0].frozen_until = until;
-        scene.ends(Trouble::WechatBusy);
+        scene.ends(FaultKind::WechatBusy);
         scene.pass(MINUTE + SECOND).await;
         let token = scene.token(1, BASIC).await.unwrap();
         scene.pass(5 * SECOND).await;
@@ -242,9 +243,9 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
             (scene.token(0, BASIC).await.unwrap(), scene.newest(BASIC)),
             (token, token)
         );
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         scene.rotate(0, BASIC, token).await.unwrap_err();
-        scene.ends(Trouble::WechatBusy);
+        scene.ends(FaultKind::WechatBusy);
         scene.pass(5 * SECOND).await;
         assert_ne!(
             scene.rotate(0, BASIC, token).await.unwrap(),
@@ -255,7 +256,7 @@ fn failures_of_long_ago_do_not_lengthen_the_pause_after_anothers_success() {
 }
 
 #[test]
-fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
+fn a_store_keeping_a_value_too_long_is_corrected() {
     scene(2, async |scene| {
         scene.token(0, BASIC).await.unwrap();
         scene.pass(HOUR).await;
@@ -274,23 +275,23 @@ fn who_fetched_a_value_tells_a_store_that_would_keep_it_beyond_its_end() {
 }
 
 #[test]
-fn what_has_ended_stays_ended_though_the_store_keeps_it_longer() {
+fn an_expired_value_stays_expired() {
     scene(2, async |scene| {
         scene.token(0, BASIC).await.unwrap();
         scene.token(1, BASIC).await.unwrap();
         scene.fleet.crash(0);
-        scene.begins(Trouble::WechatBusy);
+        scene.begins(FaultKind::WechatBusy);
         scene.pass(scene.kept_for(BASIC) - SECOND).await;
         scene.keep_for(BASIC, 5 * MINUTE);
         scene.pass(10 * SECOND).await;
         scene.token(1, BASIC).await.unwrap_err();
-        // A process that starts now cannot know.
+        // A process that starts now cannot know it.
         assert!(scene.kept_for(BASIC) > 0);
     });
 }
 
 #[test]
-fn a_stale_token_met_by_all_instances_costs_one_refused_call() {
+fn a_stale_token_costs_all_instances_one_refused_call() {
     scene(3, async |scene| {
         for host in 0..3 {
             scene.ticket(host, STABLE).await.unwrap();
@@ -316,7 +317,7 @@ fn a_stale_token_met_by_all_instances_costs_one_refused_call() {
 }
 
 #[test]
-fn a_store_that_is_set_back_gets_the_later_value_again() {
+fn a_restored_store_gets_the_later_value_again() {
     for app in APPS {
         scene(2, async |scene| {
             let first = scene.token(0, app).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::callers::Caller;
 use super::faults::{self, Plan};
 use super::host::{APPS, Fleet};
-use super::judge::Tally;
+use super::invariants::Tally;
 use super::wechat::Calls;
 use super::world::{DAY, World};
 
@@ -33,7 +33,7 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             let mut state = world.state();
             state.storage.is_careless = is_careless;
             state.diary.lines = is_read.then(Vec::new);
-            state.judge.calm_is(true);
+            state.invariants.set_calm(true);
         }
         let fleet = Arc::new(Fleet::new(&world, &plan));
         let caller = |number| Caller::new(&world, &fleet, number);
@@ -42,9 +42,9 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             tokio::spawn(caller(first).back_end(app));
             tokio::spawn(caller(first + 1).back_end(app));
             tokio::spawn(caller(first + 2).page(app));
-            tokio::spawn(caller(first + 3).crowd(app));
+            tokio::spawn(caller(first + 3).callers(app));
         }
-        tokio::spawn(caller(99).vandal());
+        tokio::spawn(caller(99).outside_writer());
         let events = plan.events();
         let (conducted, conductor) = (Arc::clone(&world), Arc::clone(&fleet));
         tokio::spawn(async move { faults::conduct(&conducted, &conductor, events).await });
@@ -52,8 +52,8 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             tokio::time::sleep(Duration::from_millis(day * DAY - world.now())).await;
             let mut state = world.state();
             let (state, now) = (&mut *state, world.now());
-            state.judge.bills(&state.wechat, now);
-            if state.judge.breach.is_some() || state.storage.set_back.is_some() {
+            state.invariants.check_calls(&state.wechat, now);
+            if state.invariants.breach.is_some() || state.storage.set_back.is_some() {
                 break;
             }
         }
@@ -69,8 +69,12 @@ fn run(plan: Plan, is_careless: bool, is_read: bool) -> Outcome {
             });
         Outcome {
             hash: state.diary.hash(),
-            breach: state.judge.breach.take().or(state.storage.set_back.take()),
-            tally: state.judge.tally,
+            breach: state
+                .invariants
+                .breach
+                .take()
+                .or(state.storage.set_back.take()),
+            tally: state.invariants.tally,
             most,
             lines: state.diary.lines.take(),
         }
@@ -247,7 +251,7 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
-fn the_judge_notices_a_store_that_grants_every_lease() {
+fn the_invariants_notice_a_store_that_grants_every_lease() {
     let breach = (1..50).find_map(|seed| run(Plan::new(seed, DAYS), true, false).breach);
     assert!(breach.is_some(), "the judge sees nothing");
 }
@@ -256,7 +260,7 @@ fn the_judge_notices_a_store_that_grants_every_lease() {
 /// 7`.
 #[test]
 #[ignore = "tells a run; scripts/simulate calls it"]
-fn one_seed_is_told() {
+fn one_seed_is_printed() {
     let plan = if number("STRANGE", 0) == 1 {
         Plan::strange
     } else {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::wire::number;
+use super::transport::number;
 use super::world::SECOND;
 
 /// A process: the host, and the number of its start.
@@ -41,7 +41,7 @@ pub(crate) struct Storage {
     leases: u64,
     /// When a value was overwritten by one that WeChat had granted earlier.
     pub(crate) set_back: Option<String>,
-    /// A store that grants every lease, to check that the judge notices.
+    /// A store that grants every lease, to check that the invariants notice.
     pub(crate) is_careless: bool,
 }
 
@@ -56,7 +56,7 @@ impl Storage {
     }
 
     pub(crate) fn put(&mut self, key: &str, value: &str, left: u64, now: u64) {
-        // In whole seconds, as a Redis keeps them for us.
+        // In whole seconds, as Redis stores them.
         let left = if left >= SECOND {
             left / SECOND * SECOND
         } else {
@@ -232,8 +232,8 @@ impl Storage {
 
     /// Loses the changes of the last `lag`.
     pub(crate) fn fail_over(&mut self, lag: u64, now: u64) {
-        // Each entry is what there was before the change of its moment: the first one after the
-        // replica's moment is the replica.
+        // Each entry is the state before a change: the first one after the replica's moment is the
+        // replica's state.
         let replica = self.before.iter().position(|(at, _)| at + lag > now);
         if let Some(replica) = replica.and_then(|index| self.before.get(index)) {
             self.now = replica.1.clone();

@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_basic_token_cuts_the_old_off_after_five_minutes() {
+    fn a_new_basic_token_voids_the_old_after_five_minutes() {
         let mut wechat = WeChat::default();
         let (first, _) = wechat.basic("wx1", 0).unwrap();
         wechat.basic("wx1", MINUTE).unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stable_token_stays_until_its_last_five_minutes_unless_it_is_forced() {
+    fn the_stable_token_stays_until_its_last_five_minutes() {
         let mut wechat = WeChat::default();
         let (first, _) = wechat.stable("wx1", false, 0).unwrap();
         assert_eq!(wechat.stable("wx1", false, 100 * SECOND), Ok((first, 7100)));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn quotas_are_by_the_day() {
+    fn quotas_are_per_day() {
         let mut wechat = WeChat::default();
         for _ in 0..A_DAY {
             wechat.basic("wx1", 0).unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_needs_a_living_token() {
+    fn a_ticket_needs_a_valid_token() {
         let mut wechat = WeChat::default();
         let (token, _) = wechat.basic("wx1", 0).unwrap();
         let (ticket, _) = wechat.ticket(token, 0).unwrap();

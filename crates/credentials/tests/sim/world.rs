@@ -1,5 +1,5 @@
-//! The world that all instances share: one WeChat, one store, the current faults, one judge, and
-//! the exact time in milliseconds.
+//! The world that all instances share: one WeChat, one store, the current faults, the invariants,
+//! and the exact time in milliseconds.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,8 +11,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
 
-use super::faults::Trouble;
-use super::judge::Judge;
+use super::faults::FaultKind;
+use super::invariants::InvariantChecker;
 use super::storage::{Process, Storage};
 use super::wechat::WeChat;
 
@@ -34,18 +34,18 @@ pub(crate) struct State {
     pub(crate) wechat: WeChat,
     pub(crate) storage: Storage,
     /// The current faults.
-    pub(crate) weather: Vec<Trouble>,
+    pub(crate) active_faults: Vec<FaultKind>,
     pub(crate) hosts: Vec<Condition>,
-    pub(crate) judge: Judge,
+    pub(crate) invariants: InvariantChecker,
     /// The subscribers to notices.
     pub(crate) listeners: Vec<(Process, broadcast::Sender<Changed>)>,
     /// The networks' random numbers.
-    pub(crate) dice: SmallRng,
+    pub(crate) rng: SmallRng,
     /// A log of the run; the same seed must give the same.
-    pub(crate) diary: Diary,
+    pub(crate) diary: EventLog,
 }
 
-/// How a host is.
+/// The state of a host.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Condition {
     /// Counts its starts; requests of a former process get no answer.
@@ -55,7 +55,7 @@ pub(crate) struct Condition {
 }
 
 #[derive(Default)]
-pub(crate) struct Diary {
+pub(crate) struct EventLog {
     hash: DefaultHasher,
     /// The lines, if they are to be printed.
     pub(crate) lines: Option<Vec<String>>,
@@ -70,12 +70,12 @@ impl World {
             state: Mutex::new(State {
                 wechat: WeChat::default(),
                 storage: Storage::default(),
-                weather: Vec::new(),
+                active_faults: Vec::new(),
                 hosts: vec![Condition::default(); hosts],
-                judge: Judge::default(),
+                invariants: InvariantChecker::default(),
                 listeners: Vec::new(),
-                dice: SmallRng::seed_from_u64(seed),
-                diary: Diary::default(),
+                rng: SmallRng::seed_from_u64(seed),
+                diary: EventLog::default(),
             }),
         }
     }
@@ -113,13 +113,13 @@ impl World {
     }
 
     /// Sometimes freezes a host while a request or its answer is in flight.
-    pub(crate) fn perhaps_hold_up(&self, process: Process) {
+    pub(crate) fn maybe_hold_up(&self, process: Process) {
         let now = self.now();
         if now < self.rough_until && self.chance(0.02) {
             let mut state = self.state();
-            let span = state.dice.random_range(SECOND..MINUTE);
+            let span = state.rng.random_range(SECOND..MINUTE);
             state.hosts[process.host].frozen_until = now + span;
-            state.judge.trouble(now + span);
+            state.invariants.disturbed_until(now + span);
             state.diary.note(now, || {
                 format!("host {} is held up for {span} ms", process.host)
             });
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Sometimes the store loses what it has just confirmed.
-    pub(crate) fn perhaps_lose(self: &Arc<Self>) {
+    pub(crate) fn maybe_lose(self: &Arc<Self>) {
         if self.now() < self.rough_until && self.chance(0.01) {
             let world = Arc::clone(self);
             tokio::spawn(async move {
@@ -142,7 +142,7 @@ impl World {
         let now = self.now();
         let mut state = self.state();
         state.storage.fail_over(lag, now);
-        state.judge.fails_over(now);
+        state.invariants.on_failover(now);
         state
             .diary
             .note(now, || format!("the store fails over and loses {lag} ms"));
@@ -164,7 +164,7 @@ impl World {
             state.storage.rename_companion(&key, &value, now);
         }
         state.storage.put(&key, &value, seconds * SECOND, now);
-        state.judge.trouble(now);
+        state.invariants.disturbed_until(now);
         state
             .diary
             .note(now, || format!("another program writes {key} {value}"));
@@ -172,7 +172,7 @@ impl World {
 
     /// A trip over the network.
     pub(crate) async fn travel(&self, least: u64, most: u64) {
-        let way = self.state().dice.random_range(least..=most);
+        let way = self.state().rng.random_range(least..=most);
         sleep(Duration::from_millis(way)).await;
     }
 
@@ -185,10 +185,10 @@ impl World {
             .retain(|(process, _)| lives[process.host] == process.life);
         for index in 0..state.listeners.len() {
             let (process, ear) = state.listeners[index].clone();
-            let is_lost = state.dice.random_bool(0.05) || state.is(&Trouble::CutOff(process.host));
+            let is_lost = state.rng.random_bool(0.05) || state.is(&FaultKind::CutOff(process.host));
             if process != writer && !is_lost {
                 let (way, world, changed) = (
-                    state.dice.random_range(0..20),
+                    state.rng.random_range(0..20),
                     Arc::clone(self),
                     changed.clone(),
                 );
@@ -202,17 +202,17 @@ impl World {
     }
 
     pub(crate) fn chance(&self, of: f64) -> bool {
-        self.state().dice.random_bool(of)
+        self.state().rng.random_bool(of)
     }
 }
 
 impl State {
-    pub(crate) fn is(&self, trouble: &Trouble) -> bool {
-        self.weather.contains(trouble)
+    pub(crate) fn is(&self, trouble: &FaultKind) -> bool {
+        self.active_faults.contains(trouble)
     }
 }
 
-impl Diary {
+impl EventLog {
     pub(crate) fn note(&mut self, now: u64, line: impl FnOnce() -> String) {
         let line = line();
         (now, &line).hash(&mut self.hash);

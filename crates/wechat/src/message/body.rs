@@ -1,6 +1,6 @@
 //! What a user can send, one variant for each `MsgType`. Events are in `event.rs`.
 
-use super::event::Event;
+use super::event::{Event, Point};
 use super::fields::Fields;
 
 /// The content of a message. Missing fields are empty, or `None` if often absent. Source: WeChat,
@@ -92,15 +92,6 @@ pub enum Body {
     },
 }
 
-/// Geographic coordinates.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// Degrees north.
-    pub latitude: f64,
-    /// Degrees east.
-    pub longitude: f64,
-}
-
 impl Body {
     /// Parses the body of a message of type `msg_type`, in any case. Without a type, `Event` and
     /// `InfoType` decide.
@@ -161,19 +152,5 @@ impl Body {
                 msg_type: msg_type.to_owned(),
             },
         }
-    }
-}
-
-impl Point {
-    pub(super) fn read(fields: &Fields, latitude: &str, longitude: &str) -> Option<Self> {
-        let degrees = |name| {
-            fields
-                .number::<f64>(name)
-                .filter(|degrees| degrees.is_finite())
-        };
-        Some(Self {
-            latitude: degrees(latitude)?,
-            longitude: degrees(longitude)?,
-        })
     }
 }

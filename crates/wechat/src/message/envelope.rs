@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_envelope_is_what_is_encrypted_and_nothing_that_stands_beside_it() {
+    fn an_envelope_ignores_unencrypted_elements() {
         let safe = "<xml>\n  <ToUserName><![CDATA[gh_1]]></ToUserName>\n  <Encrypt>\n<![CDATA[abc+/=]]>\n</Encrypt>\n</xml>";
         let compatible = "<xml><ToUserName>gh_1</ToUserName><FromUserName>o1</FromUserName><CreateTime>1</CreateTime>\
                           <MsgType>text</MsgType><Content>x</Content><Encrypt> abc+/= </Encrypt></xml>";
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_without_or_with_two_contents_is_none() {
+    fn an_envelope_has_exactly_one_content() {
         for (xml, error) in [
             (
                 "<xml><ToUserName>gh_1</ToUserName></xml>",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn wechats_own_example_of_an_answer_comes_out() {
+    fn wechats_example_answer_is_reproduced() {
         let encrypt = "ELGduP2YcVatjqIS+eZbp80MNLoAUWvzzyJxgGzxZO/5sAvd070Bs6qrLARC9nVHm48Y4hyRbtzve1L32tmxSQ==";
         let meant = format!(
             "<xml><Encrypt><![CDATA[{encrypt}]]></Encrypt>\

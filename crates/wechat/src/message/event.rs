@@ -1,7 +1,6 @@
 //! Events between a user and an account, one variant per `Event`. Reports on sent messages are in
 //! `report.rs`.
 
-use super::body::Point;
 use super::fields::{Fields, Value};
 use super::report::{MassSendReport, PublishReport, SubscribeMessage, TemplateOutcome};
 
@@ -227,5 +226,28 @@ impl Pictures {
             count: info.number("Count"),
             md5: md5.map(str::to_owned).collect(),
         }
+    }
+}
+
+/// Geographic coordinates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+}
+
+impl Point {
+    pub(super) fn read(fields: &Fields, latitude: &str, longitude: &str) -> Option<Self> {
+        let degrees = |name| {
+            fields
+                .number::<f64>(name)
+                .filter(|degrees| degrees.is_finite())
+        };
+        Some(Self {
+            latitude: degrees(latitude)?,
+            longitude: degrees(longitude)?,
+        })
     }
 }

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_order_of_the_document_and_arrays_where_a_name_repeats() {
+    fn json_keeps_order_and_arrays_for_repeated_names() {
         let fields = fields(
             "<Z>1</Z><List><B>x</B></List><A/><List><B>\"y\"</B><C>&#1234;</C></List><D><E>12345678901234567890</E></D>",
         );

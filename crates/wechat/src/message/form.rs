@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
-use super::{MessageError, is_xml_char, json, parse};
+use super::{MessageError, json, parse};
 
 /// The form of a push and its reply. Set in the account's console (数据格式); some consoles offer JSON
 /// only.
@@ -58,28 +58,12 @@ impl Document {
     }
 }
 
-/// Returns `text` with U+FFFD in place of each character that XML forbids.
-pub(super) fn replaced(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_xml_char) {
-        return Cow::Borrowed(text);
-    }
-    text.chars()
-        .map(|c| {
-            if is_xml_char(c) {
-                c
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_that_is_not_blank_tells_the_form() {
+    fn the_first_non_blank_byte_decides_the_form() {
         for json in ["{}", " \r\n\t{", "\u{feff}{", "\u{feff} {\"a\":1}", "[1]"] {
             assert_eq!(Form::of(json.as_bytes()), Form::Json, "{json:?}");
         }

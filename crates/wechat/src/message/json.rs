@@ -9,7 +9,7 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use super::fields::{Fields, Value};
-use super::form::replaced;
+use super::xml_char::replaced;
 use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
 /// What the items of a list inside a list are called.
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_names_that_repeat_and_order_is_kept() {
+    fn lists_become_repeated_names_in_order() {
         let fields =
             read(r#"{"Z":1,"List":[{"B":"x"},{"B":"y"}],"A":{"C":[1,2]},"D":[[1,2],[3]],"Z":2}"#);
         let json = r#"{"Z":["1","2"],"List":[{"B":"x"},{"B":"y"}],"A":{"C":["1","2"]},"D":[{"item":["1","2"]},{"item":"3"}]}"#;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn only_an_object_is_accepted() {
         use MessageError::{MalformedJson, NotAMessage};
         for (text, error) in [
             ("{}", NotAMessage),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_number_are_bounded_wherever_they_grow() {
+    fn depth_and_count_are_bounded() {
         for (open, close) in [("{\"a\":", "}"), ("[", "]")] {
             let nested =
                 |depth: usize| format!("{{\"a\":{}1{}}}", open.repeat(depth), close.repeat(depth));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_had_to_be_replaced_counts_as_repaired() {
+    fn only_replacements_count_as_repairs() {
         let repaired = |text: &str| fields(text).expect("an object").1.is_some();
         assert!(!repaired("{\n\t\"a\": \"b\\n\\u4f60\"\r\n}"));
         assert!(repaired("{\"a\":\"\\u0008\"}"));

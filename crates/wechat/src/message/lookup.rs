@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_spelling_wins_over_others() {
+    fn the_exact_spelling_wins() {
         let fields = fields(
             r#"{"EventKey":"a","event_key":"b","eventkey":"c","x":{"0":"own"},"y.z":"dotted"}"#,
         );

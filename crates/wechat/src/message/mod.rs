@@ -40,10 +40,11 @@ mod read_reply;
 mod reply;
 mod report;
 pub mod write;
+mod xml_char;
 
-pub use body::{Body, Point};
+pub use body::Body;
 pub use envelope::{Envelope, sealed_reply, sealed_reply_as};
-pub use event::{Event, Pictures, ScanCode};
+pub use event::{Event, Pictures, Point, ScanCode};
 pub use fields::{Fields, Value};
 pub use form::Document;
 pub use form::Form;
@@ -236,11 +237,6 @@ fn seconds(text: &str) -> Option<u64> {
             .map(|seconds| seconds as u64)
     };
     text.parse().ok().or_else(fraction)
-}
-
-/// True if XML 1.0 allows `c` in a document.
-fn is_xml_char(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::fields::{Fields, Value};
-use super::form::replaced;
+use super::xml_char::replaced;
 use super::{MAX_DEPTH, MAX_ELEMENTS, MessageError};
 
 /// Returns the elements inside the root of `xml`, and the first repair made.
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_through_in_every_way_that_xml_can_write_it() {
+    fn text_is_read_in_every_xml_notation() {
         for (written, meant) in [
             ("", ""),
             ("你好", "你好"),
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_no_message_is_refused_for_what_it_is() {
+    fn each_invalid_document_has_its_error() {
         use MessageError::*;
         for (document, error) in [
             ("", NotAMessage),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_number_are_bounded_wherever_they_grow() {
+    fn depth_and_count_are_bounded() {
         let nested = |depth: usize| {
             format!(
                 "<xml>{}{}</xml>",
@@ -303,7 +303,7 @@ mod tests {
         );
     }
     #[test]
-    fn what_had_to_be_replaced_is_told() {
+    fn replacements_are_reported() {
         let repaired = |inside: &str| {
             fields(&format!("<xml><A>{inside}</A></xml>"))
                 .expect("a message")

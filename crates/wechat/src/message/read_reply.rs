@@ -238,7 +238,7 @@ mod tests {
     const TEXT: &str = "<MsgType>text</MsgType><Content> x </Content>";
 
     #[test]
-    fn a_good_reply_goes_on_to_the_letter() {
+    fn a_valid_reply_is_passed_on_unchanged() {
         for inside in [
             TEXT,
             "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[a & <b>]]></Content><FuncFlag>0</FuncFlag>",
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_only_reads_alike_is_written_anew() {
+    fn an_irregular_reply_is_rewritten() {
         let meant = "<xml><ToUserName><![CDATA[o1]]></ToUserName><FromUserName><![CDATA[gh_1]]></FromUserName>\
                      <CreateTime>9</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[ x ]]></Content></xml>";
         let good = xml(TEXT);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_goes_on_in_the_form_of_the_message() {
+    fn a_reply_is_sent_in_the_form_of_the_message() {
         let json = r#"{"ToUserName":"o1","FromUserName":"gh_1","CreateTime":9,"MsgType":"text","Content":"x"}"#;
         let as_xml = read(json).expect("a reply");
         assert!(
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn articles_beyond_those_that_wechat_shows_are_left_out() {
+    fn surplus_articles_are_left_out() {
         let item = |number: usize| format!("<item><Title>{number}</Title></item>");
         let news = |count: usize| {
             let items: String = (1..=count).map(item).collect();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_wechat_cannot_show_is_refused_for_what_it_is() {
+    fn each_invalid_reply_has_its_error() {
         use ReplyError::{ArticleCount, Empty, Misdirected, Sealed, Shape, TooLong, UnknownType};
         let article = "<Articles><item><Title>T</Title></item></Articles>";
         for (inside, error) in [

@@ -12,7 +12,7 @@ const ARTICLES_FOR_A_MESSAGE: usize = 1;
 const ARTICLES_FOR_AN_EVENT: usize = 8;
 
 /// The longest text that WeChat shows, in bytes of UTF-8.
-const LONGEST_TEXT: usize = 2048;
+const MAX_TEXT_LEN: usize = 2048;
 
 /// An answer. No answer at all is the word `success` in place of any XML.
 /// Source: WeChat, 被动回复用户消息.
@@ -89,7 +89,7 @@ pub enum ReplyError {
     #[error("the reply has no {0}")]
     Empty(&'static str),
     /// A text beyond WeChat's limit.
-    #[error("the reply's Content has {0} bytes; WeChat shows {LONGEST_TEXT} at most")]
+    #[error("the reply's Content has {0} bytes; WeChat shows {MAX_TEXT_LEN} at most")]
     TooLong(usize),
     /// Nobody to answer: no user caused the push.
     #[error("the push names no sender or no recipient, so it cannot be answered")]
@@ -98,10 +98,10 @@ pub enum ReplyError {
     #[error("the reply's {0} does not match the message's {1}: they must be swapped")]
     Misdirected(&'static str, &'static str),
     /// A `MsgType` that no reply has.
-    #[error("there is no reply of the MsgType {0:?}")]
+    #[error("unknown MsgType of a reply: {0:?}")]
     UnknownType(String),
     /// An `ArticleCount` that is not the number of the articles.
-    #[error("the reply's ArticleCount is not the number of its articles")]
+    #[error("the reply's ArticleCount differs from the number of its articles")]
     ArticleCount,
     /// Encrypted by a back end.
     #[error("the reply is encrypted; a back end answers in the clear")]
@@ -208,7 +208,7 @@ impl Reply {
         };
         match self {
             _ if is_empty => Err(ReplyError::Empty(name)),
-            Self::Text { content } if legal(content).len() > LONGEST_TEXT => {
+            Self::Text { content } if legal(content).len() > MAX_TEXT_LEN => {
                 Err(ReplyError::TooLong(legal(content).len()))
             }
             _ => Ok(()),
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_articles_are_sent_as_wechat_shows() {
+    fn articles_are_limited_to_what_wechat_shows() {
         let article = |number: usize| Article {
             title: number.to_string(),
             ..Article::default()
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wechat_would_not_take_is_no_reply() {
+    fn invalid_replies_are_refused() {
         let empty = String::new;
         for (reply, name) in [
             (Reply::Text { content: empty() }, "Content"),
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_cdata_section_is_split_and_control_characters_are_dropped() {
+    fn cdata_ends_are_split_and_control_characters_dropped() {
         let written = |content: &str| {
             body(
                 &Reply::Text {
@@ -518,7 +518,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_arrives_as_it_was_but_for_what_xml_cannot_carry(
+        fn any_text_survives_except_for_characters_xml_forbids(
             content in prop_oneof![
                 ".*",
                 "[\\]>\u{1}\r\na&<]{0,12}",

@@ -28,7 +28,7 @@ fn s(text: &str) -> String {
 }
 
 #[test]
-fn a_message_says_who_to_whom_when_and_from_which_article() {
+fn the_common_elements_are_read() {
     let message = parse(
         "<MsgType>text</MsgType><Content>hi</Content><MsgId>6838218298347397120</MsgId>\
          <MsgDataId>2247483651</MsgDataId><Idx>2</Idx>",
@@ -51,7 +51,7 @@ fn a_message_says_who_to_whom_when_and_from_which_article() {
 }
 
 #[test]
-fn every_kind_of_message_becomes_its_own_value() {
+fn every_kind_of_message_is_read() {
     for (inside, body) in [
         (
             "<MsgType>text</MsgType><Content><![CDATA[a <b>]]></Content>",
@@ -158,7 +158,7 @@ fn every_kind_of_message_becomes_its_own_value() {
 }
 
 #[test]
-fn every_event_between_a_user_and_an_account_becomes_its_own_value() {
+fn every_user_event_is_read() {
     let point = Some(Point {
         latitude: 23.137466,
         longitude: 113.352425,
@@ -276,7 +276,7 @@ fn every_event_between_a_user_and_an_account_becomes_its_own_value() {
 }
 
 #[test]
-fn every_report_on_what_was_sent_becomes_its_own_value() {
+fn every_report_event_is_read() {
     for (status, outcome) in [
         ("success", TemplateOutcome::Delivered),
         ("failed:user block", TemplateOutcome::Blocked),
@@ -345,7 +345,7 @@ fn every_report_on_what_was_sent_becomes_its_own_value() {
 }
 
 #[test]
-fn every_event_about_subscribed_messages_becomes_a_list() {
+fn every_subscription_event_is_read() {
     let asked = |id: &str, answer: &str, scene: Option<&str>| SubscribeMessage {
         template_id: s(id),
         answer: Some(s(answer)),
@@ -401,7 +401,7 @@ fn an_unknown_kind_keeps_all_its_fields() {
 }
 
 #[test]
-fn who_to_whom_when_and_what_stand_there_once_at_most() {
+fn the_common_elements_may_not_repeat() {
     let whole = push("<MsgType>text</MsgType><Content>secret words</Content><MsgId>1</MsgId>");
     for name in ["ToUserName", "FromUserName", "CreateTime", "MsgType"] {
         let twice = whole.replace("</xml>", &format!("<{name}>1</{name}></xml>"));
@@ -476,7 +476,7 @@ fn a_push_without_sender_recipient_or_type_is_a_message() {
 }
 
 #[test]
-fn a_date_is_read_in_whatever_way_it_is_written() {
+fn a_date_is_read_in_every_notation() {
     let created = |text: &str| {
         let body = push("<MsgType>text</MsgType>").replace("1348831860", text);
         Message::parse(body.as_bytes())
@@ -557,7 +557,7 @@ fn a_message_in_json_is_the_same_value() {
 }
 
 #[test]
-fn events_about_subscribed_messages_are_read_as_json_has_them() {
+fn subscription_events_are_read_from_json() {
     let ids = |inside: &str| {
         let body = format!(r#"{{"MsgType":"event",{inside}}}"#);
         match Message::parse(body.as_bytes()).expect("a message").body {
@@ -598,7 +598,7 @@ fn events_about_subscribed_messages_are_read_as_json_has_them() {
 }
 
 #[test]
-fn a_repeated_delivery_has_the_key_of_the_first_and_nothing_else_has() {
+fn only_a_repeated_delivery_has_the_same_key() {
     let key = |inside: &str| parse(inside).dedup_key();
     let text = |id: &str| format!("<MsgType>text</MsgType><Content>a</Content><MsgId>{id}</MsgId>");
     let click = |key: &str| {

@@ -8,8 +8,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::Form;
 use super::fields::{Fields, Value};
-use super::{Form, is_xml_char};
+use super::xml_char::is_xml_char;
 
 /// Names of numeric fields: no CDATA in XML, no quotes in JSON.
 const NUMBERS: [&str; 17] = [

@@ -34,9 +34,9 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     value.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-/// Whether `token` is signed with one of the keys, is for this server and is valid at `now`. The
-/// signature is checked before any claim, and only once for each token: `proven` caches the tokens
-/// that these keys have signed. Call [`install`] first.
+/// True if `token` is signed with one of the keys, is for this server and is valid at `now`. The
+/// signature is checked before any claim, and only once per token: `proven` caches the tokens that
+/// these keys have signed. Call [`install`] first.
 pub(super) fn is_valid<'k>(
     token: &str,
     key_of: impl FnOnce(&str) -> Option<&'k SecretString>,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_number_of_seconds_and_may_have_a_fraction() {
+    fn times_are_seconds_with_an_optional_fraction() {
         let at = |ms: u64| UnixMillis(1_700_000_000_000 + ms);
         let exp = made(
             HEADER,

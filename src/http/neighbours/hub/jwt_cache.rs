@@ -18,7 +18,7 @@ const SLOTS: usize = 64;
 /// A cache from token to `T`, the claims in it.
 pub(super) struct JwtCache<T> {
     slots: [ArcSwapOption<Token<T>>; SLOTS],
-    /// Keyed at random, so that nobody can choose a token for a slot.
+    /// Randomly keyed, so that a caller cannot choose the slot of a token.
     hasher: RandomState,
 }
 

@@ -66,7 +66,7 @@ const fn route(path: &'static str, handler: Handler) -> Route {
         .errors(|error| error_response(&error))
 }
 
-/// The hub's settings, and the tokens that their keys have proven.
+/// The hub's settings, and the tokens whose signature was verified with its keys.
 struct Hub {
     config: HubConfig,
     proven: JwtCache<Claims>,

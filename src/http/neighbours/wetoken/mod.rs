@@ -169,7 +169,7 @@ impl Wanted {
         }
     }
 
-    /// The credential that is asked for.
+    /// The requested credential.
     fn kind(self) -> Option<CredentialKind> {
         match self {
             Get(kind) | Query(kind) | Refresh(kind) => Some(kind),

@@ -1,4 +1,4 @@
-//! The cache file on disk: found, read, replaced. It knows nothing of records.
+//! The cache file on disk: found, read, replaced.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -26,13 +26,12 @@ pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<File> {
         )),
         _ => error.error,
     })?;
-    // The rename itself lives in the directory.
+    // The rename itself is stored in the directory.
     File::open(directory)?.sync_all()?;
     Ok(file)
 }
 
-/// The file that is really meant: a link is followed, so that the rename replaces its target and
-/// not the link.
+/// The actual file: a link is followed, so that the rename replaces its target and not the link.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let misconfigured =
         |why: String| OpenError::Misconfigured(format!("cache.file {}: {why}", path.display()));
@@ -89,7 +88,7 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
     }
     serde_json::from_slice(&bytes).or_else(|error| {
         let aside = set_aside(path, clock)?;
-        // The parser's message tells line and column and quotes nothing.
+        // The parser's message has line and column and quotes nothing.
         tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is torn or not ours; it was moved aside and the cache begins empty");
         Ok(Entries::new())
     })

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Notify, watch};
 
 use super::lock::Lock;
-use super::{GATHER, RETRY, Written, disk};
+use super::{GATHER, RETRY, Written, disk, until_written};
 use crate::store::memory::RecordMap;
 use crate::store::mutex::locked;
 use crate::store::{OpenError, Record, StoreError, gives_way};
@@ -161,7 +161,7 @@ impl Journal {
         self.change("take", take).await?
     }
 
-    /// Waits until everything is on disk, and tries once more what could not be written.
+    /// Waits until everything is on disk, and retries what could not be written.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let version = locked(&self.shared.state).version;
         if self.shared.written.borrow().has(version) {
@@ -177,7 +177,7 @@ impl Journal {
         operation: &'static str,
         change: impl FnOnce(&mut State) -> (T, bool),
     ) -> Result<T, StoreError> {
-        let mut written = self.shared.written.subscribe();
+        let written = self.shared.written.subscribe();
         let (result, version) = {
             let mut state = locked(&self.shared.state);
             let (result, is_changed) = change(&mut state);
@@ -188,20 +188,8 @@ impl Journal {
             (result, state.version)
         };
         self.shared.changed.notify_one();
-        let stopped = |_| StoreError {
-            backend: "file",
-            operation,
-            cause: "the store is closed".to_owned(),
-        };
-        let outcome = written
-            .wait_for(|written| written.version >= version)
-            .await
-            .map_err(stopped)?
-            .clone();
-        match outcome.fault {
-            None => Ok(result),
-            Some(fault) => Err(StoreError { operation, ..fault }),
-        }
+        until_written(written, version, operation).await?;
+        Ok(result)
     }
 }
 

@@ -38,8 +38,8 @@ impl Lock {
         }
     }
 
-    /// Asked before each write: a lock file that somebody has removed locks nobody out. It is made
-    /// anew, unless another process has come meanwhile; then the cache file is that one's.
+    /// Called before each write, because a removed lock file locks nobody out. It is created again,
+    /// unless another process has done so; then the cache file belongs to that one.
     pub(super) fn keep(&self) -> io::Result<()> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = || {
@@ -62,7 +62,7 @@ impl Lock {
                     fs::TryLockError::WouldBlock => lost(),
                     fs::TryLockError::Error(error) => error,
                 })?;
-                tracing::warn!(file = %self.beside.display(), "the lock file was removed; it was made anew");
+                tracing::warn!(file = %self.beside.display(), "the lock file was removed; it was created again");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -70,8 +70,8 @@ impl Lock {
     }
 }
 
-/// Closing the file would not do: a child that this process has begun to start holds a copy of it
-/// until its program runs.
+/// Closing the file is not enough: a child process that is being started has a copy of it until its
+/// program runs.
 impl Drop for Lock {
     fn drop(&mut self) {
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);

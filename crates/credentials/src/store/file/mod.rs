@@ -1,9 +1,8 @@
-//! Records in one JSON file, in the original's own form:
-//! `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Entries that are not ours are kept as they
-//! stand. The file is only ever replaced whole: written aside, synced, renamed, so that a kill at
-//! any moment leaves a whole file. Writes are gathered: at most one rewrite in 50 ms, however many
-//! records change. Records of logins, which strangers can have us write, lie in a journal of their
-//! own.
+//! Records in one JSON file, in the original's format:
+//! `{"APPID.token":{"value":"…","__expires":<unix s>}}`. Foreign entries are kept unchanged. The
+//! file is only replaced whole: written aside, synced, renamed, so that it is complete after a kill
+//! at any moment. Writes are batched: at most one rewrite in 50 ms, however many records change.
+//! Login records, which strangers can create, are in a separate journal.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -31,7 +30,7 @@ mod writer;
 use entry::{Entry, written, written_end};
 use journal::Journal;
 use lock::Lock;
-use writer::{GATHER, RETRY, Shared, State, Written, write_changes};
+use writer::{GATHER, RETRY, Shared, State, Written, until_written, write_changes};
 
 /// Keeps records in one file, for one process at a time.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub struct FileStore {
     permits: Permits,
     clock: Clock,
     writer: tokio::task::JoinHandle<()>,
-    /// Held for as long as the store lives, and a write that is under way.
+    /// Held until the store is dropped and any running write has ended.
     _lock: Arc<Lock>,
 }
 
@@ -107,27 +106,15 @@ impl FileStore {
         operation: &'static str,
         change: impl FnOnce(&mut State) -> T,
     ) -> Result<T, StoreError> {
-        let mut written = self.shared.written.subscribe();
+        let written = self.shared.written.subscribe();
         let (result, version) = {
             let mut state = locked(&self.shared.state);
             state.version += 1;
             (change(&mut state), state.version)
         };
         self.shared.changed.notify_one();
-        let stopped = |_| StoreError {
-            backend: "file",
-            operation,
-            cause: "the store is closed".to_owned(),
-        };
-        let outcome = written
-            .wait_for(|written| written.version >= version)
-            .await
-            .map_err(stopped)?
-            .clone();
-        match outcome.fault {
-            None => Ok(result),
-            Some(fault) => Err(StoreError { operation, ..fault }),
-        }
+        until_written(written, version, operation).await?;
+        Ok(result)
     }
 }
 

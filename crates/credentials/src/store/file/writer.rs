@@ -89,6 +89,28 @@ impl Written {
     }
 }
 
+/// Waits until `version` is on disk, or until its write has failed.
+pub(super) async fn until_written(
+    mut written: watch::Receiver<Written>,
+    version: u64,
+    operation: &'static str,
+) -> Result<(), StoreError> {
+    let stopped = |_| StoreError {
+        backend: "file",
+        operation,
+        cause: "the store is closed".to_owned(),
+    };
+    let outcome = written
+        .wait_for(|written| written.version >= version)
+        .await
+        .map_err(stopped)?
+        .clone();
+    match outcome.fault {
+        None => Ok(()),
+        Some(fault) => Err(StoreError { operation, ..fault }),
+    }
+}
+
 /// Writes the entries whenever they have changed, and publishes the result. A failed write is
 /// retried. Ends with its store.
 pub(super) async fn write_changes(shared: Arc<Shared>, lock: Weak<Lock>, clock: Clock) {

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_for_its_connection_and_ten_minutes() {
+    fn a_refusal_lasts_for_its_connection_and_ten_minutes() {
         let (capabilities, clock) = subject();
         capabilities.failed(Feature::Publish, 1, &refusal());
         assert!(

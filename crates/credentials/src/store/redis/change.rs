@@ -1,5 +1,5 @@
-//! A change that depends on what is there. A script does it in one step; on a server that refuses
-//! scripts the same is done with plain commands, as safely as those allow.
+//! A change that depends on the current value. A script does it in one step; on a server that
+//! refuses scripts, plain commands do it as safely as they can.
 
 use redis::{FromRedisValue, RedisResult};
 

@@ -1,4 +1,4 @@
-//! Notices of other processes over Redis's publish/subscribe, on a connection of its own.
+//! Notices of other processes over Redis's publish/subscribe, on a separate connection.
 
 use std::sync::Arc;
 

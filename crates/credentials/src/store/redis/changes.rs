@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::fault;
 use super::lock::{Lock, set_absent};
 
-/// A key's time to live in ms (-1: for ever, -2: there is no key) and its value.
+/// A key's time to live in ms (-1: no expiry, -2: no key) and its value.
 type Left = (i64, Option<Vec<u8>>);
 
 /// Reads and deletes at once; servers before 6.2 have no `GETDEL`.
@@ -165,7 +165,7 @@ impl Change for TakeLease<'_> {
 /// Releases a lease if `owner` has it.
 pub(super) struct ReleaseLease<'a> {
     pub(super) owner: &'a str,
-    /// How long a command may be under way.
+    /// How long a command may take.
     pub(super) margin: Duration,
 }
 
@@ -196,7 +196,7 @@ impl Change for ReleaseLease<'_> {
     }
 }
 
-/// The time left is asked first, as in [`super::record::read`].
+/// The time to live is read first, as in [`super::record::read`].
 async fn read(connection: &mut Connection, key: &str) -> RedisResult<Left> {
     let mut both = redis::pipe();
     both.cmd("PTTL").arg(key).cmd("GET").arg(key);

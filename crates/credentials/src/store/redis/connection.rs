@@ -10,22 +10,22 @@ use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 pub(super) struct Connection {
     /// Tells this connection from those before and after it.
     pub(super) number: u64,
-    wire: Wire,
+    topology: Topology,
 }
 
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(super) enum Topology {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, wire: Wire) -> Self {
-        Self { number, wire }
+    pub(super) fn new(number: u64, topology: Topology) -> Self {
+        Self { number, topology }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.wire, Wire::Cluster(_))
+        matches!(self.topology, Topology::Cluster(_))
     }
 
     /// Publishes `text` on `channel`. Any node of a cluster passes it on to the others, so a dead
@@ -33,9 +33,9 @@ impl Connection {
     pub(super) async fn publish(&mut self, channel: &str, text: &str) -> RedisResult<()> {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channel).arg(text);
-        match &mut self.wire {
-            Wire::Single(one) => command.query_async(one).await,
-            Wire::Cluster(many) => {
+        match &mut self.topology {
+            Topology::Single(one) => command.query_async(one).await,
+            Topology::Cluster(many) => {
                 let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                 many.route_command(command, anywhere).await.map(drop)
             }
@@ -45,9 +45,9 @@ impl Connection {
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match &mut self.wire {
-            Wire::Single(one) => one.req_packed_command(cmd),
-            Wire::Cluster(many) => many.req_packed_command(cmd),
+        match &mut self.topology {
+            Topology::Single(one) => one.req_packed_command(cmd),
+            Topology::Cluster(many) => many.req_packed_command(cmd),
         }
     }
 
@@ -57,16 +57,16 @@ impl ConnectionLike for Connection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        match &mut self.wire {
-            Wire::Single(one) => one.req_packed_commands(pipeline, offset, count),
-            Wire::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
+        match &mut self.topology {
+            Topology::Single(one) => one.req_packed_commands(pipeline, offset, count),
+            Topology::Cluster(many) => many.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
-        match &self.wire {
-            Wire::Single(one) => one.get_db(),
-            Wire::Cluster(many) => many.get_db(),
+        match &self.topology {
+            Topology::Single(one) => one.get_db(),
+            Topology::Cluster(many) => many.get_db(),
         }
     }
 }

@@ -91,7 +91,7 @@ impl VersionedRecords for RedisStore {
         kept: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            // A write that cannot succeed must not replace the companion of what is there.
+            // A write that cannot succeed must not replace the current value's companion.
             let found = self.read("write", key).await?;
             if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
                 return Ok(false);

@@ -14,7 +14,7 @@ use redis::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::{OpenError, RedisConfig, RedisTls, RedisTopology};
-use super::connection::Wire;
+use super::connection::Topology;
 use super::{fault, tls};
 
 /// Everything a connection needs, checked.
@@ -91,11 +91,11 @@ impl Dialer {
         }
     }
 
-    pub(super) async fn dial(&self) -> RedisResult<Wire> {
+    pub(super) async fn dial(&self) -> RedisResult<Topology> {
         match &self.config.topology {
             RedisTopology::Cluster(nodes) => {
                 match self.cluster(nodes)?.get_async_connection().await {
-                    Ok(connection) => Ok(Wire::Cluster(connection)),
+                    Ok(connection) => Ok(Topology::Cluster(connection)),
                     // The crate reports only that no node worked. The first node's error is more
                     // helpful.
                     Err(error) => match self.reach(&nodes[0].0, nodes[0].1).await {
@@ -105,7 +105,7 @@ impl Dialer {
                 }
             }
             RedisTopology::Standalone(host, port) => {
-                self.reach(host, *port).await.map(Wire::Single)
+                self.reach(host, *port).await.map(Topology::Single)
             }
             RedisTopology::Unix(path) => {
                 let info = ConnectionAddr::Unix(path.clone()).into_connection_info()?;
@@ -113,7 +113,7 @@ impl Dialer {
                     info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
                 self.greet(self.connect(Client::open(info)?).await?)
                     .await
-                    .map(Wire::Single)
+                    .map(Topology::Single)
             }
             RedisTopology::Sentinel(nodes, master) => {
                 // All at once: a sentinel that hangs, or lags behind and names a former master,
@@ -123,7 +123,7 @@ impl Dialer {
                     .map(|(host, port)| self.through(host, *port, master).boxed());
                 select_ok(asked)
                     .await
-                    .map(|(connection, _)| Wire::Single(connection))
+                    .map(|(connection, _)| Topology::Single(connection))
             }
         }
     }
@@ -183,7 +183,7 @@ impl Dialer {
                 );
                 Ok(())
             }
-            // Servers before 6 know no users, only a password.
+            // Servers before 6 have no users, only a password.
             Err(error) if username.is_some() && fault::knows_no_users(&error) => {
                 redis::cmd("AUTH")
                     .arg(password.expose_secret())

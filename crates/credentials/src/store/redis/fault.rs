@@ -4,7 +4,7 @@
 
 use redis::{ErrorKind, RedisError};
 
-/// A fault, judged.
+/// A classified fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// What happened and what to do about it.
@@ -18,7 +18,7 @@ pub(super) struct Fault {
 pub(super) enum Verdict {
     /// It works; the server refused this request.
     Sound,
-    /// It ended, and nobody knows whether the request was carried out.
+    /// The connection ended, and the request may or may not have been executed.
     Lost,
     /// It leads to the wrong or an unready server, which did not carry the request out.
     Astray,
@@ -33,7 +33,7 @@ pub(super) fn code(error: &RedisError) -> Option<String> {
         .map(|(_, error)| error.code().to_owned())
 }
 
-/// Whether a server says so that has no password at all.
+/// True if the server's error means that it has no password.
 pub(super) fn needs_no_password(error: &RedisError) -> bool {
     says(error, "without any password configured") || says(error, "no password is set")
 }
@@ -98,13 +98,13 @@ pub(super) fn said(error: &RedisError) -> String {
         .filter_map(|words| detail.find(words))
         .min()
         .map_or(detail, |at| &detail[..at]);
-    let is_short = |word: &&str| word.len() <= LONGEST_WORD;
+    let is_short = |word: &&str| word.len() <= MAX_WORD_LEN;
     let words = detail
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty());
     let words: Vec<&str> = words
         .map(|word| Some(word).filter(is_short).unwrap_or("…"))
-        .take(MOST_WORDS)
+        .take(MAX_WORDS)
         .collect();
     format!("{} {}", first.code(), words.join(" "))
         .trim_end_matches([' ', ','])
@@ -115,9 +115,9 @@ pub(super) fn said(error: &RedisError) -> String {
 const ARGUMENTS: [&str; 2] = ["with args", "args beginning"];
 
 /// Tokens, tickets and secrets are longer.
-const LONGEST_WORD: usize = 24;
+const MAX_WORD_LEN: usize = 24;
 
-const MOST_WORDS: usize = 30;
+const MAX_WORDS: usize = 30;
 
 /// Whether the error repeats this text.
 pub(super) fn quotes(error: &RedisError, text: &str) -> bool {
@@ -129,8 +129,8 @@ pub(super) fn of_password() -> RedisError {
     RedisError::from((ErrorKind::AuthenticationFailed, "the password was refused"))
 }
 
-/// The error of a `SELECT`. A server with fewer databases keeps its own error; one that knows no
-/// `SELECT` gets a plain one.
+/// The error of a `SELECT`. A server with fewer databases keeps its own error; one without `SELECT`
+/// gets a plain one.
 pub(super) fn of_select(error: RedisError, db: i64) -> RedisError {
     if !is_refusal(&error) || says(&error, "DB index") {
         return error;
@@ -237,8 +237,8 @@ pub(super) fn judge(error: &RedisError, place: &str) -> Fault {
     Fault { words, connection }
 }
 
-/// As [`judge`], for what came over a connection to a cluster: it goes on serving the other nodes'
-/// keys when one is dead, and the others point to the dead one.
+/// Like [`judge`], for an error on a cluster connection: the cluster serves the other nodes' keys
+/// if one is dead, and the other nodes still refer to the dead one.
 pub(super) fn judge_in_cluster(error: &RedisError, place: &str) -> Fault {
     let fault = judge(error, place);
     let is_of_a_node = matches!(
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_redis_quotes_of_our_arguments_stays_out_of_the_words() {
+    fn errors_do_not_quote_our_arguments() {
         for error in [
             redis::make_extension_error(
                 "ERR".into(),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_server_is_astray_and_a_full_one_is_sound() {
+    fn a_read_only_server_is_left_and_a_full_one_kept() {
         let of =
             |code: &str| judge(&redis::make_extension_error(code.into(), None), "redis").connection;
         assert_eq!(
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_not_told_to_be_a_cluster_when_a_node_of_it_is_dead() {
+    fn a_dead_node_is_not_reported_as_a_missing_cluster_mode() {
         let of = |code: &str| {
             judge_in_cluster(
                 &redis::make_extension_error(code.into(), None),

@@ -1,6 +1,9 @@
 //! Options of other Redis clients that have no effect here, and why. They are named in a warning
 //! and do no harm.
 
+/// Why an unknown option has no effect.
+pub const UNKNOWN_OPTION: &str = "it is no option of a Redis client that we know";
+
 const CONNECTING: &str = "jsdkd connects when it needs to, retries, and gives up after `timeout`";
 const SOCKET: &str = "jsdkd sets up its sockets itself";
 const ANSWERS: &str = "it is about how that client's commands and answers are written";

@@ -14,7 +14,7 @@ use super::dial::Dialer;
 use super::fault::{Verdict, judge, judge_in_cluster, silence};
 use super::reconnect::{Core, Phase};
 
-/// Hands requests to the current connection. Dropping it ends an attempt that is under way.
+/// Sends requests over the current connection. Dropping it cancels a connection attempt.
 pub(super) struct Link {
     core: Arc<Core>,
 }

@@ -23,7 +23,7 @@ pub(super) struct Lock<'a> {
 /// A lock that was taken.
 pub(super) struct Held<'a> {
     lock: &'a Lock<'a>,
-    /// When it was asked for.
+    /// When it was requested.
     since: SteadyMillis,
     owner: String,
 }
@@ -67,8 +67,8 @@ impl Held<'_> {
         self.since.until(self.lock.clock.steady()) < self.lock.lasts / 2
     }
 
-    /// Gives it back. It may be another's by now, and does not matter if it fails: it ends by
-    /// itself.
+    /// Releases the lock. It may have expired and belong to another process, and an error does not
+    /// matter, because it expires.
     pub(super) async fn release(mut self, connection: &mut Connection) {
         if !self.is_sure() {
             return;

@@ -23,6 +23,7 @@ use super::mutex::locked;
 use super::{Changed, OpenError, Record, Records, RedisConfig, RedisTopology, Store, StoreError};
 use clock::Clock;
 
+mod address;
 mod apps;
 mod capabilities;
 mod change;
@@ -37,6 +38,7 @@ mod inspect;
 mod link;
 mod lock;
 mod names;
+mod option;
 mod options;
 mod permits;
 mod reconnect;
@@ -46,7 +48,8 @@ mod tls;
 mod tls_options;
 mod url;
 
-pub use options::{UNKNOWN_OPTION, from_options};
+pub use idle::UNKNOWN_OPTION;
+pub use options::from_options;
 pub use url::{from_address, from_nodes, from_url, together};
 
 /// Keeps records in a Redis that other processes may share.

@@ -67,8 +67,8 @@ impl Names {
     }
 }
 
-/// The record that `key` belongs to, and the rest: `APPID.token` and `.version`. Any other key
-/// stands for itself.
+/// Splits off the record that `key` belongs to: `APPID.token` and `.version`. Any other key is its
+/// own record.
 fn split(key: &str) -> (&str, &str) {
     let mut words = key.splitn(3, '.');
     let (Some(whose), Some(which), Some(more)) = (words.next(), words.next(), words.next()) else {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_a_cluster_nothing_is_in_braces() {
+    fn hash_tags_are_only_used_in_a_cluster() {
         let names = Names::new("", false);
         assert_eq!(
             [

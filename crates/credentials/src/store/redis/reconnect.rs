@@ -112,7 +112,7 @@ impl Core {
             AssertUnwindSafe(self.dialer.dial()).catch_unwind(),
         );
         let outcome = match attempt.await {
-            Ok(Ok(Ok(wire))) => Ok(Connection::new(number, wire)),
+            Ok(Ok(Ok(topology))) => Ok(Connection::new(number, topology)),
             Ok(Ok(Err(error))) => Err(judge(&error, &self.place).words),
             Ok(Err(_)) => Err("connecting failed by a fault of ours".to_owned()),
             Err(_) => Err(silence(&self.place, self.timeout)),

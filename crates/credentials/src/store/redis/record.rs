@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::fault;
 use clock::{Clock, SteadyMillis};
 
-/// A hundred years: what is longer would overflow Redis's own clock.
+/// A hundred years; anything longer would overflow Redis's own clock.
 pub(super) const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 
 /// What rests under a key and the milliseconds it has left (-1: for ever, -2: it is not there).
@@ -34,8 +34,8 @@ impl From<(i64, Option<Vec<u8>>)> for Found {
     }
 }
 
-/// The time left is asked first: when someone writes between the two commands, the new value gets
-/// the old value's shorter end, and never the old value the new end.
+/// The time to live is read first: if another process writes between the two commands, the new
+/// value gets the old value's earlier expiry, and never the reverse.
 pub(super) async fn read(mut connection: Connection, key: &str) -> RedisResult<Found> {
     let mut both = redis::pipe();
     both.cmd("PTTL").arg(key).cmd("GET").arg(key);
@@ -94,7 +94,7 @@ pub(super) fn span(left: Duration) -> (&'static str, u64) {
     }
 }
 
-/// Whole milliseconds, of which Redis wants at least one.
+/// Whole milliseconds, at least one, as Redis requires.
 pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.min(LONGEST).as_millis())
         .unwrap_or(u64::MAX)

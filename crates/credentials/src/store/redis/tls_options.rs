@@ -7,10 +7,10 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::super::RedisTls;
-use super::options::UNKNOWN_OPTION;
+use super::idle::UNKNOWN_OPTION;
 use crate::files::{self, FileError};
 
-/// Those with an effect, which may also stand in the `socket` of node_redis 4.
+/// The options with an effect, which may also be in the `socket` of node_redis 4.
 const MEANT: [&str; 7] = [
     "ca",
     "cert",

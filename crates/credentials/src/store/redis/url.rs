@@ -2,9 +2,7 @@
 //! that its query holds. It opens no connection. A fault never quotes the address, which may hold a
 //! password.
 
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,11 +10,10 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::super::{RedisConfig, RedisTls, RedisTopology};
-use super::{options, tls_options};
+use super::address::{LOCALHOST, REDIS_PORT, checked, defaults, host, list, port};
+use super::{option, tls_options};
 
-const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
-pub(super) const LOCALHOST: &str = "127.0.0.1";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -98,7 +95,7 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
     }
     if kind != Kind::Socket {
         if let Some(db) = steps.next() {
-            options::set(&mut config, "db", &Value::from(db))
+            option::set(&mut config, "db", &Value::from(db))
                 .map_err(|fault| format!("the database after the host: {fault}"))?;
         }
         if steps.next().is_some() {
@@ -129,15 +126,15 @@ pub fn from_url(text: &str) -> Result<RedisConfig, String> {
             }
             _ => {
                 // An unknown key might be a piece of a password that was not encoded.
-                let known = if options::is_known(&key) {
+                let known = if option::is_known(&key) {
                     key.as_str()
                 } else {
                     "an option after the question mark"
                 };
-                if !options::is_known(&key) {
+                if !option::is_known(&key) {
                     return Err(format!("{known} is unknown"));
                 }
-                options::set(&mut config, &key, &Value::from(value))
+                option::set(&mut config, &key, &Value::from(value))
                     .map_err(|fault| format!("{known}: {fault}"))?;
             }
         }
@@ -211,85 +208,6 @@ pub fn from_address(address: &str) -> Result<RedisConfig, String> {
     })
 }
 
-pub(super) fn defaults() -> RedisConfig {
-    RedisConfig {
-        topology: RedisTopology::Standalone(LOCALHOST.to_owned(), REDIS_PORT),
-        username: None,
-        password: None,
-        db: 0,
-        prefix: String::new(),
-        tls: None,
-        timeout: Duration::from_secs(1),
-        sentinel_username: None,
-        sentinel_password: None,
-        notes: Vec::new(),
-    }
-}
-
-/// What no single option can know.
-pub(super) fn checked(config: RedisConfig) -> Result<RedisConfig, String> {
-    match &config.topology {
-        RedisTopology::Cluster(_) if config.db != 0 => Err("a cluster has only the database 0".to_owned()),
-        RedisTopology::Unix(_) if config.tls.is_some() => Err("a unix socket has no TLS".to_owned()),
-        RedisTopology::Sentinel(_, master) if master.is_empty() => {
-            Err("the name of the master that the sentinels watch is missing: `name`".to_owned())
-        }
-        RedisTopology::Cluster(_) if config.tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) => Err(
-            "`servername` is one name, and each node of a cluster is held to its own: take it out, and name the nodes as their \
-                 certificates do"
-                .to_owned(),
-        ),
-        _ => Ok(config),
-    }
-}
-
-/// A host name or address with an optional port; a host of IPv6 stands in brackets.
-pub(super) fn host(text: &str, default: u16) -> Result<(String, u16), String> {
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Ok((text.to_owned(), default));
-    }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("an IPv6 address ends with ]")?;
-        host.parse::<Ipv6Addr>()
-            .map_err(|_| "expected an IPv6 address in the brackets")?;
-        return match rest {
-            "" => Ok((host.to_owned(), default)),
-            rest => Ok((
-                host.to_owned(),
-                port(
-                    rest.strip_prefix(':')
-                        .ok_or("expected :PORT after the bracket")?,
-                )?,
-            )),
-        };
-    }
-    let (host, port) = match text.split_once(':') {
-        Some((host, number)) => (host, port(number)?),
-        None => (text, default),
-    };
-    let host = if host.is_empty() && !text.is_empty() {
-        LOCALHOST
-    } else {
-        host
-    };
-    if host.is_empty()
-        || !host
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    {
-        return Err("expected a host name or an IP address".to_owned());
-    }
-    Ok((host.to_owned(), port))
-}
-
-pub(super) fn port(text: &str) -> Result<u16, String> {
-    let digits = text.chars().all(|c| c.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|port| digits && *port != 0)
-        .ok_or_else(|| "expected a port from 1 to 65535".to_owned())
-}
-
 fn kind(scheme: &str) -> Result<(Kind, bool), String> {
     Ok(match scheme.to_ascii_lowercase().as_str() {
         "redis" | "redis+tcp" | "valkey" => (Kind::Servers, false),
@@ -315,13 +233,6 @@ fn identify(config: &mut RedisConfig, userinfo: &str) -> Result<(), String> {
         .filter(|password| !password.is_empty())
         .map(SecretString::from);
     Ok(())
-}
-
-pub(super) fn list(hosts: &str, default: u16) -> Result<Vec<(String, u16)>, String> {
-    hosts
-        .split(',')
-        .map(|one| host(one.trim(), default))
-        .collect()
 }
 
 fn decoded(text: &str) -> Result<String, String> {

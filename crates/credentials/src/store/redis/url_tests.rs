@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a test's way to fail")]
 
+use std::time::Duration;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::json;
@@ -34,7 +36,7 @@ fn password(config: &RedisConfig) -> Option<&str> {
 }
 
 #[test]
-fn one_server_is_read_as_the_original_reads_it() {
+fn one_server_is_parsed_as_by_the_original() {
     for (text, topology, user, secret, db) in [
         ("redis://h", one("h", 6379), None, None, 0),
         ("redis://h:7000/", one("h", 7000), None, None, 0),
@@ -123,7 +125,7 @@ fn several_servers_are_a_cluster_or_sentinels() {
 }
 
 #[test]
-fn the_query_holds_our_own_choices_and_ignores_the_originals_tuning() {
+fn the_query_has_our_options_and_ignores_the_originals_tuning() {
     let config =
         from_url("redis://h?timeout=2s&keyPrefix=a%3A&retry_strategy=x&family=IPv4").unwrap();
     assert_eq!(
@@ -138,7 +140,7 @@ fn the_query_holds_our_own_choices_and_ignores_the_originals_tuning() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_without_quoting_it() {
+fn invalid_addresses_are_refused_without_quoting_them() {
     for text in [
         "",
         "h:6379",
@@ -256,7 +258,7 @@ fn read(options: serde_json::Value) -> Result<RedisConfig, Vec<(String, String)>
 }
 
 #[test]
-fn what_is_empty_is_not_set() {
+fn an_empty_option_is_unset() {
     let options = json!({ "url": "", "host": "", "port": "", "path": "", "user": "", "username": null, "password": "", "db": "",
         "prefix": "", "tls": "", "sentinelPassword": "" });
     let config = read(options).unwrap();
@@ -355,7 +357,7 @@ fn an_option_without_effect_is_named() {
 }
 
 #[test]
-fn what_would_weaken_tls_is_a_fault_that_says_what_to_do() {
+fn options_that_weaken_tls_are_refused_with_advice() {
     for options in [
         json!({ "tls": { "rejectUnauthorized": false } }),
         json!({ "tls": { "rejectUnauthorized": "false" } }),
@@ -397,7 +399,7 @@ fn what_would_weaken_tls_is_a_fault_that_says_what_to_do() {
 
 proptest! {
     #[test]
-    fn no_text_is_a_panic(text in ".*", scheme in "(redis|rediss|redis-sentinel|redis\\+cluster|redis\\+unix|unix|)(://|//|/|)") {
+    fn no_text_panics(text in ".*", scheme in "(redis|rediss|redis-sentinel|redis\\+cluster|redis\\+unix|unix|)(://|//|/|)") {
         for text in [text.clone(), format!("{scheme}{text}")] {
             let _ = (from_url(&text), from_address(&text), from_nodes(vec![&text, &text]));
         }
@@ -407,7 +409,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_encoded_is_read_again(host in "[a-z][a-z0-9.-]{0,20}", at in 1u16.., db in 0u32..100, user in "\\PC{0,12}", secret in "\\PC{1,40}") {
+    fn encoded_values_are_decoded(host in "[a-z][a-z0-9.-]{0,20}", at in 1u16.., db in 0u32..100, user in "\\PC{0,12}", secret in "\\PC{1,40}") {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         for url in [
             format!("redis://{}:{}@{host}:{at}/{db}", encoded(&user), encoded(&secret)),

@@ -1,5 +1,5 @@
-//! Notices of other processes over PostgreSQL's `LISTEN`, on a connection of its own. MySQL and
-//! SQLite have no such thing.
+//! Notices of other processes over PostgreSQL's `LISTEN`, on a separate connection. MySQL and
+//! SQLite have no equivalent.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,8 +100,7 @@ async fn connect(options: PgConnectOptions, bound: Duration) -> sqlx::Result<PgL
         .idle_timeout(None)
         .max_lifetime(None);
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
-    // Missed notices must be reported before the next one, so each connection has a listener of its
-    // own.
+    // Missed notices must be reported before the next one, so each connection has a new listener.
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     Ok(listener)
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_told_and_logins_are_not() {
+    fn credentials_are_notified_and_logins_are_not() {
         assert!(
             ["wx1.token", "wx1.ticket", "wx1.card_ticket"]
                 .iter()

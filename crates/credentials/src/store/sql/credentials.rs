@@ -1,5 +1,5 @@
-//! Credentials in a database: a token or ticket is a row of wetoken's, any other value a record of
-//! our own, and its companion is a record beside it. No database writes both tables in one
+//! Credentials in a database: a token or ticket is a row of wetoken's tables, any other value a
+//! record in our table, and its companion is another record. No database writes both tables in one
 //! statement, so the companion is written first.
 
 use std::time::Duration;

@@ -105,7 +105,7 @@ impl Dialect {
         format!("{clause} {}", set.join(", "))
     }
 
-    /// Deletes at most `limit` rows of `table` for which `condition` holds.
+    /// Deletes at most `limit` rows of `table` that match `condition`.
     pub(super) fn delete_some(self, table: &str, condition: &str, limit: u32) -> String {
         let row = match self {
             Self::MySql => {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_counted_where_they_have_numbers() {
+    fn arguments_are_numbered_where_the_dialect_requires_it() {
         let neutral = "SELECT a FROM b WHERE c = ? AND d = ?";
         assert_eq!(
             Dialect::Postgres.say(neutral),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_translated_and_none_has_a_word_in_it() {
+    fn every_placeholder_is_translated_once() {
         for dialect in [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite] {
             let said = dialect.say("{now} {left} {end} {moment}");
             assert!(!said.contains(['{', '}']), "{said}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_over_a_row_names_the_new_values() {
+    fn an_upsert_names_the_new_values() {
         assert_eq!(
             Dialect::MySql.over("a", &["b", "c"]),
             "ON DUPLICATE KEY UPDATE b = VALUES(b), c = VALUES(c)"

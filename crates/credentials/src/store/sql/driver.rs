@@ -1,5 +1,4 @@
-//! One statement on one connection, the same way for each of the three databases. It knows no
-//! statement and no table.
+//! One statement on one connection, in the same way for all three databases.
 
 use secrecy::SecretString;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -7,7 +6,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, MySql, Postgres, Row, Sqlite};
 
-/// What stands in the place of a question mark.
+/// The value for a question mark.
 #[derive(Clone, Copy)]
 pub(super) enum Arg<'a> {
     Text(&'a str),
@@ -52,8 +51,8 @@ impl Cell {
 
 /// A connection that runs statements.
 pub(super) trait Driver: Connection + 'static {
-    /// Runs it and tells how many rows it touched; an update counts those it found, also when they
-    /// held the same before.
+    /// Executes the statement and returns how many rows matched, including rows that did not
+    /// change.
     fn execute(
         &mut self,
         statement: String,

@@ -165,7 +165,8 @@ fn postgres(code: &str) -> Trouble {
     }
 }
 
-/// By the result code, whose lowest byte is its kind; a missing table has no code of its own.
+/// Classifies by the result code, whose lowest byte is the primary code; a missing table has no
+/// code.
 fn sqlite(code: &str, message: &str) -> Trouble {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
         1 if message.starts_with("no such table") => Trouble::NoTable,
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_installer_mends_names_the_installer() {
+    fn errors_that_the_installer_fixes_name_it() {
         for trouble in [
             mysql(1146),
             mysql(1406),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn extended_codes_of_sqlite_are_of_their_kind() {
+    fn extended_sqlite_codes_map_to_their_primary_code() {
         assert_eq!(
             (sqlite("1032", ""), sqlite("14", ""), sqlite("1", "")),
             (Trouble::ReadOnly, Trouble::NoFile, Trouble::Other)

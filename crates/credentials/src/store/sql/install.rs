@@ -1,5 +1,5 @@
-//! What `jsdkd install` does: makes the tables that are missing, looks at those that are there,
-//! widens what is too short. It can be repeated, and it never takes anything away.
+//! `jsdkd install`: creates missing tables, checks existing ones, and widens columns that are too
+//! short. It can be repeated and never removes anything.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use clock::Clock;
 /// The bound on one change of a table, which may have to wait for those who use it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Brings the tables into shape; `tell` hears of each thing that was done or found, as it happens.
+/// Creates and mends the tables; `tell` is called with a message for each step.
 pub async fn install(
     config: &SqlConfig,
     clock: &Clock,
@@ -105,7 +105,7 @@ async fn columns(
             "SELECT CAST(column_name AS TEXT), CAST(character_maximum_length AS BIGINT) FROM information_schema.columns \
              WHERE table_schema = current_schema() AND table_name = ?"
         }
-        // SQLite remembers a length and never minds it.
+        // SQLite stores a length and does not enforce it.
         Dialect::Sqlite => "SELECT LOWER(name), NULL FROM pragma_table_info(?)",
     };
     let rows = session.rows(question, &[Text(table.name)]).await?;
@@ -159,7 +159,7 @@ async fn mend(
     Ok(())
 }
 
-/// Has the column take `length` characters. `false`: it is none that can be told to.
+/// Makes the column accept `length` characters. Returns `false` if its type has no length.
 async fn widen(
     session: &mut Session,
     table: &str,
@@ -208,7 +208,7 @@ fn timed_out(bound: Duration) -> Error {
     ))
 }
 
-/// No statement here holds a value, so the database's own words may be told too.
+/// No statement here contains a value, so the database's own message may be shown.
 fn explained(error: &Error, place: &str) -> String {
     let words = fault::words(error, place);
     error.as_database_error().map_or_else(
@@ -222,7 +222,7 @@ mod tests {
     use super::widened;
 
     #[test]
-    fn a_column_is_widened_with_all_that_is_said_of_it() {
+    fn a_widened_column_keeps_its_attributes() {
         let table = "CREATE TABLE `t` (\n  `appid` varchar(64) NOT NULL,\n  `secret` varchar(32) CHARACTER SET utf8 NOT NULL \
                      DEFAULT '' COMMENT 'a, (b)',\n  PRIMARY KEY (`appid`)\n) ENGINE=InnoDB";
         let secret =

@@ -1,10 +1,10 @@
-//! Records in a database: MySQL or MariaDB with the tables of micro-plat/wetoken as they are,
-//! PostgreSQL and SQLite with the same tables. This file bounds every call and says what a fault
-//! means; what is said to the database stands in `wetoken` and `records`.
+//! Records in a database: MySQL or MariaDB with the unchanged tables of micro-plat/wetoken,
+//! PostgreSQL and SQLite with the same tables. This file bounds every call and classifies errors;
+//! the statements are in `wetoken` and `records`.
 //!
-//! Reading order: `wetoken` and `records` (the statements), `dialect` (what each database says
-//! differently), `session` and `pool` (connections), `change_feed` (notices of other processes),
-//! `schema` and `install` (the tables themselves).
+//! Reading order: `wetoken` and `records` (the statements), `dialect` (the differences between
+//! databases), `session` and `pool` (connections), `change_feed` (notices of other processes),
+//! `schema` and `install` (the tables).
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub use self::inspect::faults_of_tables;
 pub use self::install::install;
 pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 
-/// A hundred years: what is longer would leave the range of the databases' dates.
+/// A hundred years; anything longer would exceed the databases' dates.
 const LONGEST: Duration = Duration::from_secs(3_155_760_000);
 
 /// How often work is tried that collides with other transactions.

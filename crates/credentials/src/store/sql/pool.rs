@@ -1,6 +1,5 @@
-//! A few connections that take turns. One that failed or was abandoned in the middle is closed,
-//! never used again; a server that is down is told at once and tried anew by the next caller, so
-//! that it is back as soon as it is back.
+//! A few connections. One that failed or was abandoned during a statement is closed and never
+//! reused. Connection errors return immediately; the next caller reconnects.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,12 +12,12 @@ use super::driver::Driver;
 use clock::{Clock, SteadyMillis};
 
 /// What rests longer is closed: firewalls forget such connections without a word.
-const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
 /// Hands out connections made by one set of options.
 pub(super) struct Pool<O: ConnectOptions<Connection: Driver + Sized>> {
     options: O,
-    /// What a new connection is told first.
+    /// The first statement on a new connection.
     greeting: Option<&'static str>,
     seats: Arc<Semaphore>,
     resting: Mutex<Vec<(O::Connection, SteadyMillis)>>,
@@ -59,8 +58,8 @@ impl<O: ConnectOptions<Connection: Driver + Sized>> Pool<O> {
 
     async fn connection(&self) -> Result<O::Connection, Error> {
         while let Some((mut connection, since)) = self.rested() {
-            // The server may have restarted meanwhile; nobody's request shall find out.
-            if since.until(self.clock.steady()) < LONGEST_REST && connection.ping().await.is_ok() {
+            // The server may have restarted meanwhile; check before a request fails.
+            if since.until(self.clock.steady()) < MAX_IDLE && connection.ping().await.is_ok() {
                 return Ok(connection);
             }
         }

@@ -1,4 +1,4 @@
-//! The table of our own: records, claims and permits, told apart by their kind. Ends are unix
+//! Our own table: records, leases and permits, distinguished by their kind. Expiries are unix
 //! milliseconds by the server's clock.
 
 use std::borrow::Cow;
@@ -13,19 +13,18 @@ use super::fault::is_duplicate;
 use super::session::Session;
 
 /// The longest name that the table takes; it is part of a key, and an old MySQL indexes no more.
-pub(super) const LONGEST_NAME: u32 = 180;
+pub(super) const MAX_NAME_LEN: u32 = 180;
 
-/// The most that one sweep deletes: more than comes in between two, and little enough for nobody to
-/// wait.
+/// Maximum rows deleted in one sweep: more than are added between two, and few enough that nobody
+/// waits.
 const SWEPT: u32 = 256;
 
-/// How often a write and its rivals may cross before they are told apart; each time one of them
-/// gets on.
+/// How often a write that lost against a concurrent one is retried. One of them succeeds each time.
 pub(super) const ROUNDS: u32 = 5;
 
-/// The name of `key` in the table: the key itself, or what stands for a very long one.
+/// The name of `key` in the table: the key itself, or a digest of a very long one.
 fn name_of(key: &str) -> Cow<'_, str> {
-    if key.len() <= LONGEST_NAME as usize {
+    if key.len() <= MAX_NAME_LEN as usize {
         return key.into();
     }
     let hash = Sha256::digest(key.as_bytes());
@@ -57,8 +56,8 @@ pub(super) async fn write(session: &mut Session, key: &str, value: &str, left: i
         .map(drop)
 }
 
-/// Writes over what is there if it has ended or `may` give way. Of several who saw the same row one
-/// writes; the others look again.
+/// Replaces the record if it has expired or `may` give way. Of several that read the same row one
+/// writes; the others read again.
 pub(super) async fn replace(
     session: &mut Session,
     key: &str,
@@ -126,7 +125,7 @@ pub(super) async fn take(session: &mut Session, key: &str) -> Result<Option<Foun
                 left,
             }));
         }
-        // Taken by another, or written anew in between: the next look tells.
+        // Taken or rewritten by another process in between; read again.
     }
     Ok(None)
 }
@@ -139,9 +138,9 @@ pub(super) async fn now(session: &mut Session) -> Result<u64> {
         .unwrap_or(0))
 }
 
-/// An owner that asks again (because the first answer was lost on the way) is told that it has the
-/// claim. One that ends much later than claims do, because the server's clock was set back, ends in
-/// time after all.
+/// Takes the lease. An owner that asks again (because the first answer was lost) gets it again. A
+/// lease that expires much later than leases do, because the server's clock was set back, is
+/// shortened.
 pub(super) async fn take_lease(
     session: &mut Session,
     key: &str,
@@ -255,11 +254,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_key_has_a_short_name_of_its_own() {
+    fn a_long_key_has_a_unique_short_name() {
         let long = |end: char| format!("message.wx1.{}{end}", "x".repeat(300));
         assert_eq!(name_of("oauth.trip.1"), "oauth.trip.1");
         assert!(
-            name_of(&long('a')).len() <= LONGEST_NAME as usize
+            name_of(&long('a')).len() <= MAX_NAME_LEN as usize
                 && name_of(&long('a')) != name_of(&long('b'))
         );
     }

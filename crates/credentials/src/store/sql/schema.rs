@@ -1,9 +1,9 @@
-//! The tables: wetoken's four and one of our own. Names and lengths are wetoken's, so that either
-//! program runs on what the other one made; where its columns are too short for what WeChat hands
-//! out today, ours are longer.
+//! The tables: wetoken's four and our own. Names and lengths are wetoken's, so that either program
+//! can use the other's tables; columns that are too short for what WeChat issues today are longer
+//! in ours.
 
 use super::dialect::Dialect;
-use super::records::LONGEST_NAME;
+use super::records::MAX_NAME_LEN;
 
 /// A table as we need it.
 pub(super) struct Table {
@@ -23,7 +23,7 @@ pub(super) struct Column {
 
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// A text of at most so many characters, never null.
+    /// Text with this maximum number of characters, not null.
     Text(u32),
     /// One that may be null.
     Perhaps(u32),
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Long,
     Number,
     Counter,
-    /// A number of its own for each row.
+    /// An automatic number for each row.
     Serial,
     /// An end, never null.
     End,
@@ -109,7 +109,7 @@ pub(super) const TABLES: [Table; 5] = [
     Table {
         name: "jsdkd_record",
         columns: &[
-            column("name", Kind::Text(LONGEST_NAME)),
+            column("name", Kind::Text(MAX_NAME_LEN)),
             column("kind", Kind::Text(8)),
             column("value", Kind::Long),
             column("owner", Kind::Perhaps(64)),
@@ -152,7 +152,7 @@ impl Table {
             .iter()
             .map(|column| format!("{} {}", column.name, column.kind.declared(dialect)))
             .collect();
-        // A serial number of SQLite's says by itself that it is the key.
+        // In SQLite a serial column already declares the primary key.
         if dialect != Dialect::Sqlite
             || !self
                 .columns
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_ever_dropped_or_made_twice() {
+    fn nothing_is_dropped_or_created_twice() {
         for statement in TABLES
             .iter()
             .flat_map(|table| table.creation(Dialect::Sqlite))

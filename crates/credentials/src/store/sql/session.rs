@@ -1,5 +1,4 @@
-//! The database, whichever it is, and a connection to it in use. It knows how to reach a server and
-//! nothing of what is said there.
+//! The database and a connection to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,7 @@ const STRICT: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTI
 /// A database of one of the three kinds.
 pub(super) enum Database {
     MySql(Arc<Pool<MySqlConnectOptions>>),
-    /// With the name by which its sessions tell of what they write.
+    /// With the name that identifies this process in its notices.
     Postgres(Arc<Pool<PgConnectOptions>>, Arc<str>),
     Sqlite(Arc<Pool<SqliteConnectOptions>>),
 }
@@ -90,7 +89,7 @@ impl Database {
         }
     }
 
-    /// The name by which this process tells of what it writes, if the database can tell.
+    /// The name that identifies this process in its notices, if the database has notices.
     pub(super) fn own(&self) -> Option<&Arc<str>> {
         if let Self::Postgres(_, own) = self {
             Some(own)
@@ -125,14 +124,13 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Runs a statement written neutrally; tells how many rows it touched.
+    /// Executes a statement in neutral syntax; returns the number of matched rows.
     pub(super) async fn execute(&mut self, neutral: &str, args: &[Arg<'_>]) -> Result<u64, Error> {
         self.execute_said(self.dialect().say(neutral), args).await
     }
 
-    /// As [`Session::execute`] for what changes the record under `key` or its lease. Other
-    /// processes are notified when the statement ends, so that whoever is notified finds the
-    /// change.
+    /// Like [`Session::execute`], for changes of the record under `key` or its lease. Other
+    /// processes are notified after the statement, so that they find the change.
     pub(super) async fn execute_telling(
         &mut self,
         key: &str,

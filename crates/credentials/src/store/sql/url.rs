@@ -143,8 +143,8 @@ pub fn from_url(text: &str) -> Result<SqlConfig, String> {
     Ok(SqlConfig { server, timeout })
 }
 
-/// The drivers would wait for a FIFO and read a device to its end. A file that is not there yet is
-/// for them to report.
+/// The drivers would wait for a FIFO and read a device without end. They report missing files
+/// themselves.
 fn check_files(url: &Url) -> Result<(), String> {
     const FILES: [&str; 8] = [
         "ssl-ca",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_address_is_understood() {
+    fn each_kind_of_url_is_parsed() {
         assert_eq!(
             place("mysql://u:p@db.example.com/wetoken"),
             "mysql at db.example.com:3306"
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_on_calls_can_be_set() {
+    fn the_timeout_can_be_set() {
         let bound = |url| from_url(url).map(|config| config.timeout);
         assert_eq!(bound("mysql://u@h/d"), Ok(Duration::from_secs(5)));
         assert_eq!(
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_a_fault() {
+    fn invalid_urls_are_faults() {
         for bad in [
             "",
             "mysql://u:p@h",

@@ -22,8 +22,8 @@ pub(super) struct CredentialRow<'k> {
     app_id: &'k str,
 }
 
-/// The row of `APPID.token` or `APPID.ticket`; wetoken knows no other credential, and no appid has
-/// a dot.
+/// Returns the row of `APPID.token` or `APPID.ticket`. wetoken has no other credentials, and no
+/// appid contains a dot.
 pub(super) fn row_of(key: &str) -> Option<CredentialRow<'_>> {
     let (app_id, kind) = key.split_once('.')?;
     let (table, column) = match kind {
@@ -89,8 +89,8 @@ impl CredentialRow<'_> {
             .map(drop)
     }
 
-    /// Writes over what is there if it has ended or `may` give way. Of several who saw the same
-    /// value one writes; the others look again.
+    /// Replaces the value if it has expired or `may` give way. Of several that read the same value
+    /// one writes; the others read again.
     pub(super) async fn replace(
         &self,
         session: &mut Session,
@@ -214,8 +214,8 @@ fn app(cells: [Cell; 9]) -> Option<StoredApp> {
     })
 }
 
-/// Writes what `app` says. In a row that is there, payment columns of which it says nothing are
-/// left as they are, and so is the template of a row that is no app yet, because it has no secret.
+/// Writes `app`. In an existing row, payment columns that it does not set are kept. So is the
+/// template of a row that is not an app yet because it has no secret.
 pub(super) async fn put_app(session: &mut Session, app: &StoredApp) -> Result<()> {
     let prepared = match app.template_id {
         Some(_) => None,
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tokens_and_tickets_of_accounts_are_rows_of_wetokens() {
+    fn only_account_tokens_and_tickets_are_wetoken_rows() {
         let table = |key| row_of(key).map(|row| (row.table, row.app_id.to_owned()));
         assert_eq!(
             table("wx1.token"),

@@ -91,7 +91,7 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
     }
 }
 
-/// The records of `bytes`, or the number of the line that is none of ours.
+/// Returns the records of `bytes`, or the number of the first invalid line.
 fn parsed(bytes: &[u8], now: UnixMillis) -> Result<RecordMap, usize> {
     let mut records = RecordMap::default();
     // What follows the last line break is half a line, or nothing.

@@ -1,5 +1,4 @@
-//! The end of the journal on disk: where lines are appended, and when the file has to be written
-//! whole instead.
+//! The end of the journal on disk: where lines are appended, and when the whole file is rewritten.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -45,8 +44,7 @@ impl Tail {
         self.file.is_some() && self.length + more as u64 <= self.most
     }
 
-    /// Writes the file anew. Amortised over the appends before it, this at most doubles what each
-    /// of them costs.
+    /// Rewrites the file. Amortised over the appends before it, this at most doubles their cost.
     pub(super) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
         self.file = None;
         self.file = Some(disk::replace(&self.path, text)?);

@@ -1,5 +1,4 @@
-//! A visitor's trip to WeChat and back: the cookie that binds it to the browser, and the address
-//! where it begins.
+//! The cookie that binds an OAuth login to its browser, and the URL where a login starts.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
@@ -7,7 +6,7 @@ use actix_web::cookie::{Cookie, SameSite};
 use url::Url;
 
 use crate::http::error::ApiError;
-use crate::login::{Departure, Mode};
+use crate::login::{LoginRequest, Mode};
 use wechat::signature::{is_id, random_id};
 
 /// The values of the parameter `mode`.
@@ -25,7 +24,7 @@ fn name_of(mode: Mode) -> &'static str {
 const COOKIE_NAME: &str = "jsdkd";
 const SECURE_COOKIE_NAME: &str = "__Host-jsdkd";
 
-/// As long as a trip.
+/// The lifetime of a login.
 const COOKIE_MAX_AGE: Duration = Duration::minutes(10);
 
 /// The cookie's value, if the browser sends one.
@@ -34,9 +33,9 @@ pub(super) fn browser(req: &HttpRequest, base: &Url) -> Option<String> {
     Some(cookie.value().to_owned()).filter(|value| is_id(value))
 }
 
-/// The cookie that binds a trip to this browser. An existing value is kept, so that two tabs do not
+/// The cookie that binds a login to this browser. An existing value is kept, so that two tabs do not
 /// disturb each other.
-pub(super) fn binding(req: &HttpRequest, base: &Url) -> Cookie<'static> {
+pub(super) fn browser_cookie(req: &HttpRequest, base: &Url) -> Cookie<'static> {
     let value = browser(req, base).unwrap_or_else(random_id);
     Cookie::build(cookie_name(base), value)
         .path("/")
@@ -59,21 +58,21 @@ fn is_https(base: &Url) -> bool {
     base.scheme() == "https"
 }
 
-/// An address of this server.
-pub(super) fn below(base: &Url, path: &str) -> Result<Url, ApiError> {
+/// The URL of `path` on this server.
+pub(super) fn own_url(base: &Url, path: &str) -> Result<Url, ApiError> {
     base.join(path).map_err(|_| ApiError::Internal)
 }
 
-/// Where `departure` begins, for a visitor who must start again.
-pub(super) fn beginning(base: &Url, departure: &Departure) -> Option<String> {
-    let mut url = base.join(&format!("oauth/{}", departure.app_id)).ok()?;
-    let redirect = departure.redirect.to_string();
-    let mode = name_of(departure.mode);
+/// The URL at which a visitor starts the login of `request` again.
+pub(super) fn restart_url(base: &Url, request: &LoginRequest) -> Option<String> {
+    let mut url = base.join(&format!("oauth/{}", request.app_id)).ok()?;
+    let redirect = request.redirect.to_string();
+    let mode = name_of(request.mode);
     url.query_pairs_mut()
         .append_pair("redirect", &redirect)
-        .append_pair("scope", departure.scope.name())
+        .append_pair("scope", request.scope.name())
         .append_pair("mode", mode);
-    if let Some(state) = &departure.state {
+    if let Some(state) = &request.state {
         url.query_pairs_mut().append_pair("state", state);
     }
     Some(url.into())

@@ -1,11 +1,10 @@
-//! What a user writes or does, as the XML or JSON that WeChat pushes: a builder for every
-//! documented kind, and raw text for any other. Pure: it knows neither where a message goes nor how
-//! it is encrypted.
+//! Builds the XML or JSON that WeChat pushes when a user writes or does something: a constructor
+//! for every documented kind, and raw text for any other.
 
 use clock::UnixSeconds;
 use wechat::message::{Fields, Form, Value, write};
 
-/// The containers of subscribe-message events in XML. In JSON their lists stand at the top.
+/// The containers of subscribe-message events in XML. In JSON their lists are at the top level.
 const SUBSCRIBE_EVENTS: [&str; 3] = [
     "SubscribeMsgPopupEvent",
     "SubscribeMsgChangeEvent",
@@ -15,14 +14,14 @@ const SUBSCRIBE_EVENTS: [&str; 3] = [
 /// One message or event, without who sends it and when.
 ///
 /// ```
-/// use jsdkd_sandbox::Pushed;
+/// use jsdkd_sandbox::MessageBuilder;
 ///
-/// let text = Pushed::text("Hello");
-/// let scan = Pushed::event("SCAN").key("123").field("Ticket", "T");
-/// let code = Pushed::event("scancode_push").key("K").field("ScanCodeInfo.ScanType", "qrcode").field("ScanCodeInfo.ScanResult", "1");
+/// let text = MessageBuilder::text("Hello");
+/// let scan = MessageBuilder::event("SCAN").key("123").field("Ticket", "T");
+/// let code = MessageBuilder::event("scancode_push").key("K").field("ScanCodeInfo.ScanType", "qrcode").field("ScanCodeInfo.ScanResult", "1");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed(Content);
+pub struct MessageBuilder(Content);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
@@ -30,7 +29,7 @@ enum Content {
     Raw(String),
 }
 
-/// Elements in their order; a name may stand there several times.
+/// Elements in order; a name may occur several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Elements(Vec<(String, Element)>);
 
@@ -40,8 +39,7 @@ enum Element {
     Elements(Elements),
 }
 
-/// What stands before every message: whom it is for, who sends it, when, and its number, which
-/// events lack.
+/// The common elements of every message: recipient, sender, time, and id, which events lack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     pub(super) to: &'a str,
@@ -50,13 +48,13 @@ pub(super) struct Head<'a> {
     pub(super) msg_id: &'a str,
 }
 
-impl Pushed {
+impl MessageBuilder {
     /// A text.
     pub fn text(content: &str) -> Self {
         Self::of("text").field("Content", content)
     }
 
-    /// A picture. The address that WeChat gives of it leads nowhere here.
+    /// A picture. Its `PicUrl` does not exist.
     pub fn image(media_id: &str) -> Self {
         Self::of("image")
             .field(
@@ -66,7 +64,7 @@ impl Pushed {
             .field("MediaId", media_id)
     }
 
-    /// A recording.
+    /// A voice message.
     pub fn voice(media_id: &str) -> Self {
         Self::of("voice")
             .field("MediaId", media_id)
@@ -87,9 +85,9 @@ impl Pushed {
             .field("ThumbMediaId", thumb_media_id)
     }
 
-    /// A place on the map.
+    /// A location.
     pub fn location(latitude: f64, longitude: f64, label: &str) -> Self {
-        // X is the latitude here, unlike on every map.
+        // X is the latitude here, unlike the usual convention.
         let at = Self::of("location")
             .field("Location_X", &latitude.to_string())
             .field("Location_Y", &longitude.to_string());
@@ -104,12 +102,12 @@ impl Pushed {
             .field("Url", url)
     }
 
-    /// An event, with nothing but its name.
+    /// An event with only its name.
     pub fn event(name: &str) -> Self {
         Self::of("event").field("Event", name)
     }
 
-    /// Any other kind, with nothing but its `MsgType`.
+    /// Any other kind, with only its `MsgType`.
     pub fn of(msg_type: &str) -> Self {
         Self(Content::Elements {
             msg_type: msg_type.to_owned(),
@@ -117,17 +115,17 @@ impl Pushed {
         })
     }
 
-    /// Whatever this is, exactly so.
+    /// Raw XML, sent as given.
     pub fn xml(raw: impl Into<String>) -> Self {
         Self(Content::Raw(raw.into()))
     }
 
-    /// The same for JSON.
+    /// Raw JSON, sent as given.
     pub fn json(raw: impl Into<String>) -> Self {
         Self(Content::Raw(raw.into()))
     }
 
-    /// The form of raw text; `None` if it can be written in either.
+    /// The form of raw text; `None` if the message can be written in either.
     pub(super) fn form(&self) -> Option<Form> {
         match &self.0 {
             Content::Elements { .. } => None,
@@ -141,12 +139,11 @@ impl Pushed {
         self.field("EventKey", key)
     }
 
-    /// Sets an element. A path with dots in it leads to one inside others:
-    /// `ScanCodeInfo.ScanResult`.
+    /// Sets an element. A path with dots leads to a nested element: `ScanCodeInfo.ScanResult`.
     ///
-    /// A name that is set again is replaced, which goes for `FromUserName`, `MsgId` and the like
-    /// too. Inside another element it begins that one anew, for lists: twice
-    /// `SendPicsInfo.PicList.item.PicMd5Sum` makes two items. Raw XML stays as it is.
+    /// Setting a name again replaces it, also `FromUserName`, `MsgId` and the like. A nested name
+    /// that is set again starts a new element of its parent, for lists: setting
+    /// `SendPicsInfo.PicList.item.PicMd5Sum` twice makes two items. Raw XML is not changed.
     #[must_use]
     pub fn field(mut self, path: &str, text: &str) -> Self {
         if let Content::Elements { inside, .. } = &mut self.0 {
@@ -155,7 +152,7 @@ impl Pushed {
         self
     }
 
-    /// The message in the clear.
+    /// The unencrypted message.
     pub(super) fn write(&self, head: &Head<'_>, form: Form) -> String {
         let (msg_type, inside) = match &self.0 {
             Content::Elements { msg_type, inside } => (msg_type, inside),
@@ -237,7 +234,7 @@ pub(super) fn envelope(to: &str, encrypt: &str, form: Form) -> String {
     write::document(&fields, form)
 }
 
-/// The clear message with what is encrypted as the last of its elements.
+/// The unencrypted message with the ciphertext as its last element.
 pub(super) fn beside(clear: &str, encrypt: &str) -> String {
     let (end, element) = match Form::of(clear.as_bytes()) {
         Form::Xml => (
@@ -263,12 +260,12 @@ mod tests {
     };
 
     #[track_caller]
-    fn read(pushed: &Pushed) -> Message {
+    fn read(pushed: &MessageBuilder) -> Message {
         read_as(Form::Xml, pushed)
     }
 
     #[track_caller]
-    fn read_as(form: Form, pushed: &Pushed) -> Message {
+    fn read_as(form: Form, pushed: &MessageBuilder) -> Message {
         let text = pushed.write(&HEAD, form);
         let message =
             Message::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -283,41 +280,43 @@ mod tests {
         let text = "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[this is a test]]></Content>\
                     <MsgId>6838218298347397120</MsgId></xml>";
         assert_eq!(
-            Pushed::text("this is a test").write(&HEAD, Form::Xml),
+            MessageBuilder::text("this is a test").write(&HEAD, Form::Xml),
             format!("{start}{text}")
         );
         let event = "<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[CLICK]]></Event><EventKey><![CDATA[K]]></EventKey></xml>";
         assert_eq!(
-            Pushed::event("CLICK").key("K").write(&HEAD, Form::Xml),
+            MessageBuilder::event("CLICK")
+                .key("K")
+                .write(&HEAD, Form::Xml),
             format!("{start}{event}"),
             "an event has no MsgId"
         );
         assert_eq!(
-            Pushed::xml("<any>thing").write(&HEAD, Form::Xml),
+            MessageBuilder::xml("<any>thing").write(&HEAD, Form::Xml),
             "<any>thing"
         );
     }
 
     #[test]
-    fn every_kind_is_what_we_read_it_as() {
+    fn every_kind_is_parsed_as_itself() {
         let s = str::to_owned;
         for (pushed, body) in [
             (
-                Pushed::text("a]]>b <c>"),
+                MessageBuilder::text("a]]>b <c>"),
                 Body::Text {
                     content: s("a]]>b <c>"),
                     menu_id: None,
                 },
             ),
             (
-                Pushed::image("M"),
+                MessageBuilder::image("M"),
                 Body::Image {
                     pic_url: s("http://mmbiz.qpic.cn/mmbiz_jpg/M/0"),
                     media_id: s("M"),
                 },
             ),
             (
-                Pushed::voice("M").field("Recognition", "你好"),
+                MessageBuilder::voice("M").field("Recognition", "你好"),
                 Body::Voice {
                     media_id: s("M"),
                     format: s("amr"),
@@ -326,21 +325,21 @@ mod tests {
                 },
             ),
             (
-                Pushed::video("M", "T"),
+                MessageBuilder::video("M", "T"),
                 Body::Video {
                     media_id: s("M"),
                     thumb_media_id: s("T"),
                 },
             ),
             (
-                Pushed::short_video("M", "T"),
+                MessageBuilder::short_video("M", "T"),
                 Body::ShortVideo {
                     media_id: s("M"),
                     thumb_media_id: s("T"),
                 },
             ),
             (
-                Pushed::location(23.134521, -113.358803, "L").field("Scale", "20"),
+                MessageBuilder::location(23.134521, -113.358803, "L").field("Scale", "20"),
                 Body::Location {
                     point: Some(Point {
                         latitude: 23.134521,
@@ -351,7 +350,7 @@ mod tests {
                 },
             ),
             (
-                Pushed::link("T", "D", "U"),
+                MessageBuilder::link("T", "D", "U"),
                 Body::Link {
                     title: s("T"),
                     description: s("D"),
@@ -359,18 +358,20 @@ mod tests {
                 },
             ),
             (
-                Pushed::event("unsubscribe"),
+                MessageBuilder::event("unsubscribe"),
                 Body::Event(Event::Unsubscribe),
             ),
             (
-                Pushed::event("SCAN").key("123").field("Ticket", "T"),
+                MessageBuilder::event("SCAN")
+                    .key("123")
+                    .field("Ticket", "T"),
                 Body::Event(Event::Scan {
                     scene: s("123"),
                     ticket: Some(s("T")),
                 }),
             ),
             (
-                Pushed::event("pic_weixin")
+                MessageBuilder::event("pic_weixin")
                     .key("K")
                     .field("SendPicsInfo.Count", "2")
                     .field("SendPicsInfo.PicList.item.PicMd5Sum", "a")
@@ -382,7 +383,7 @@ mod tests {
                 })),
             ),
             (
-                Pushed::of("novel"),
+                MessageBuilder::of("novel"),
                 Body::Unknown {
                     msg_type: s("novel"),
                 },
@@ -400,9 +401,9 @@ mod tests {
     }
 
     #[test]
-    fn a_field_replaces_what_was_there_and_a_list_grows() {
+    fn a_field_is_replaced_and_a_list_grows() {
         let message = read(
-            &Pushed::text("a")
+            &MessageBuilder::text("a")
                 .field("Content", "b")
                 .field("FromUserName", "o2")
                 .field("MsgId", "x<1"),
@@ -411,7 +412,7 @@ mod tests {
             r#"{"ToUserName":"gh_1","FromUserName":"o2","CreateTime":"1348831860","MsgType":"text","Content":"b","MsgId":"x<1"}"#
         });
         let list = ["A", "B"].into_iter().fold(
-            Pushed::event("subscribe_msg_popup_event"),
+            MessageBuilder::event("subscribe_msg_popup_event"),
             |pushed, id| {
                 let at = |name| format!("SubscribeMsgPopupEvent.List.{name}");
                 pushed
@@ -432,18 +433,17 @@ mod tests {
     #[test]
     fn json_is_written_as_wechat_writes_it() {
         let head = r#"{"ToUserName":"gh_1","FromUserName":"o1","CreateTime":1348831860,"MsgType":"#;
-        let popup = ["A", "B"]
-            .into_iter()
-            .fold(Pushed::event("subscribe_msg_popup_event"), |pushed, id| {
-                pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id)
-            });
+        let popup = ["A", "B"].into_iter().fold(
+            MessageBuilder::event("subscribe_msg_popup_event"),
+            |pushed, id| pushed.field("SubscribeMsgPopupEvent.List.TemplateId", id),
+        );
         for (pushed, rest) in [
             (
-                Pushed::text("a\"你"),
+                MessageBuilder::text("a\"你"),
                 r#""text","Content":"a\"你","MsgId":6838218298347397120}"#,
             ),
             (
-                Pushed::event("CLICK").key("1"),
+                MessageBuilder::event("CLICK").key("1"),
                 r#""event","Event":"CLICK","EventKey":"1"}"#,
             ),
             (
@@ -453,6 +453,6 @@ mod tests {
         ] {
             assert_eq!(pushed.write(&HEAD, Form::Json), format!("{head}{rest}"));
         }
-        assert_eq!(Pushed::json("{any").write(&HEAD, Form::Xml), "{any");
+        assert_eq!(MessageBuilder::json("{any").write(&HEAD, Form::Xml), "{any");
     }
 }

@@ -13,21 +13,21 @@ use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::{sleep, timeout};
-use wechat::{Request, WechatError, Wire};
+use wechat::{Request, Transport, WechatError};
 
-use super::faults::Trouble;
+use super::faults::FaultKind;
 use super::host::BEGINNING;
 use super::storage::{Process, Storage};
 use super::wechat::{Said, WeChat};
 use super::world::{SECOND, World};
 
 /// The connection of one process to WeChat.
-pub(crate) struct ToWechat {
+pub(crate) struct WechatTransport {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
 }
 
-impl std::fmt::Debug for ToWechat {
+impl std::fmt::Debug for WechatTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.process.fmt(f)
     }
@@ -99,7 +99,7 @@ pub(crate) fn number(value: &str) -> u64 {
         .unwrap_or(0)
 }
 
-impl Wire for ToWechat {
+impl Transport for WechatTransport {
     fn send<'a>(
         &'a self,
         request: Request<'a>,
@@ -116,11 +116,11 @@ impl Wire for ToWechat {
                 let mut state = world.state();
                 let state = &mut *state;
                 state
-                    .judge
+                    .invariants
                     .sends(&question, self.process, &state.storage, &state.wechat, now);
             }
             world.alive(self.process).await;
-            world.perhaps_hold_up(self.process);
+            world.maybe_hold_up(self.process);
             let answer = self.carry(question).await;
             world.alive(self.process).await;
             answer
@@ -129,18 +129,18 @@ impl Wire for ToWechat {
     }
 }
 
-impl ToWechat {
+impl WechatTransport {
     /// Whether WeChat accepts `token`. It draws no random number, so that the runs of known seeds
     /// stay as they are.
     fn probe(&self, token: u64) -> Result<(u16, Vec<u8>), WechatError> {
         let (now, state) = (self.world.now(), self.world.state());
         let troubles = [
-            Trouble::WechatDown,
-            Trouble::WechatHangs,
-            Trouble::WechatBusy,
-            Trouble::WechatGarbage,
-            Trouble::WechatDeaf,
-            Trouble::WechatFlaky,
+            FaultKind::WechatDown,
+            FaultKind::WechatHangs,
+            FaultKind::WechatBusy,
+            FaultKind::WechatGarbage,
+            FaultKind::WechatDeaf,
+            FaultKind::WechatFlaky,
         ];
         if troubles.iter().any(|trouble| state.is(trouble)) {
             return Err(WechatError::Unreachable {
@@ -162,43 +162,43 @@ impl ToWechat {
         let (is_flaky, trouble) = {
             let state = world.state();
             let plain = [
-                Trouble::WechatDown,
-                Trouble::WechatHangs,
-                Trouble::WechatBusy,
-                Trouble::WechatGarbage,
-                Trouble::WechatDeaf,
+                FaultKind::WechatDown,
+                FaultKind::WechatHangs,
+                FaultKind::WechatBusy,
+                FaultKind::WechatGarbage,
+                FaultKind::WechatDeaf,
             ];
             (
-                state.is(&Trouble::WechatFlaky),
+                state.is(&FaultKind::WechatFlaky),
                 plain.into_iter().find(|trouble| state.is(trouble)),
             )
         };
         let trouble = match trouble {
             None if is_flaky && world.chance(0.5) => {
-                let one = world.state().dice.random_range(0..5);
+                let one = world.state().rng.random_range(0..5);
                 Some(
                     [
-                        Trouble::WechatDown,
-                        Trouble::WechatHangs,
-                        Trouble::WechatBusy,
-                        Trouble::WechatGarbage,
-                        Trouble::WechatDeaf,
+                        FaultKind::WechatDown,
+                        FaultKind::WechatHangs,
+                        FaultKind::WechatBusy,
+                        FaultKind::WechatGarbage,
+                        FaultKind::WechatDeaf,
                     ][one],
                 )
             }
             other => other,
         };
         match trouble {
-            Some(Trouble::WechatDown) => {
+            Some(FaultKind::WechatDown) => {
                 world.travel(1, 300).await;
                 Err(lost())
             }
-            Some(Trouble::WechatHangs) => std::future::pending().await,
-            Some(Trouble::WechatBusy) => {
+            Some(FaultKind::WechatHangs) => std::future::pending().await,
+            Some(FaultKind::WechatBusy) => {
                 world.travel(20, 600).await;
                 Ok((200, br#"{"errcode":-1,"errmsg":"system error"}"#.to_vec()))
             }
-            Some(Trouble::WechatGarbage) => {
+            Some(FaultKind::WechatGarbage) => {
                 world.travel(20, 600).await;
                 Ok((502, b"<html>502 Bad Gateway</html>".to_vec()))
             }
@@ -249,7 +249,9 @@ impl World {
         let ledger: serde_json::Value = serde_json::from_str(&ledger).unwrap_or_default();
         let found = ledger["foreign_total"].as_u64().unwrap_or_default();
         let value = number_at(&format!("{app}.token")).map_or(0, |value| number(&value));
-        state.judge.finds(app, found, value, &state.wechat, now);
+        state
+            .invariants
+            .on_foreign_refresh(app, found, value, &state.wechat, now);
     }
 
     fn executes(&self, question: &Question, process: Process) -> Said {
@@ -261,7 +263,7 @@ impl World {
 }
 
 /// The connection of one process to the store.
-pub(crate) struct ToStore {
+pub(crate) struct StoreConnection {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
     /// The clock of its host.
@@ -274,7 +276,7 @@ const LEDGER: &str = ".ledger";
 /// How long a process waits for the store.
 const PATIENCE: Duration = Duration::from_millis(SECOND);
 
-impl ToStore {
+impl StoreConnection {
     fn failed(operation: &'static str) -> StoreError {
         StoreError {
             backend: "simulated",
@@ -288,11 +290,11 @@ impl ToStore {
     fn on_ledger<T>(&self, work: impl FnOnce(&mut Storage, u64) -> T) -> Result<T, StoreError> {
         let (now, mut state) = (self.world.now(), self.world.state());
         let troubles = [
-            Trouble::CutOff(self.process.host),
-            Trouble::StoreDown,
-            Trouble::StoreHangs,
-            Trouble::StoreSlow,
-            Trouble::StoreFlaky,
+            FaultKind::CutOff(self.process.host),
+            FaultKind::StoreDown,
+            FaultKind::StoreHangs,
+            FaultKind::StoreSlow,
+            FaultKind::StoreFlaky,
         ];
         if troubles.iter().any(|trouble| state.is(trouble)) {
             return Err(Self::failed("ledger"));
@@ -308,18 +310,18 @@ impl ToStore {
         let failed = || Self::failed(operation);
         let (world, process) = (Arc::clone(&self.world), self.process);
         if operation == "write" {
-            world.perhaps_hold_up(process);
+            world.maybe_hold_up(process);
         }
         world.alive(process).await;
         let (is_down, hangs, is_slow, is_flaky) = {
             let state = world.state();
-            let cut_off = state.is(&Trouble::CutOff(process.host));
-            let is_down = state.is(&Trouble::StoreDown);
+            let cut_off = state.is(&FaultKind::CutOff(process.host));
+            let is_down = state.is(&FaultKind::StoreDown);
             (
                 is_down,
-                cut_off || state.is(&Trouble::StoreHangs),
-                state.is(&Trouble::StoreSlow),
-                state.is(&Trouble::StoreFlaky),
+                cut_off || state.is(&FaultKind::StoreHangs),
+                state.is(&FaultKind::StoreSlow),
+                state.is(&FaultKind::StoreFlaky),
             )
         };
         let answer = if is_down {
@@ -361,7 +363,7 @@ impl ToStore {
         };
         world.alive(process).await;
         if operation == "write" {
-            world.perhaps_lose();
+            world.maybe_lose();
         }
         answer
     }
@@ -386,7 +388,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).expect("no span is so long")
 }
 
-impl Store for ToStore {
+impl Store for StoreConnection {
     fn is_shared(&self) -> bool {
         true
     }
@@ -402,7 +404,7 @@ impl Store for ToStore {
     }
 }
 
-impl VersionedRecords for ToStore {
+impl VersionedRecords for StoreConnection {
     fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
         let key = key.to_owned();
         async move {
@@ -500,7 +502,7 @@ impl VersionedRecords for ToStore {
     }
 }
 
-impl Records for ToStore {
+impl Records for StoreConnection {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let key = key.to_owned();
         async move {
@@ -602,7 +604,7 @@ impl Records for ToStore {
     }
 }
 
-impl Apps for ToStore {
+impl Apps for StoreConnection {
     fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
         ready(Ok(Vec::new())).boxed()
     }

@@ -1,6 +1,8 @@
 //! One call to a source's service: the request filled from other sources' answers, sent within a
 //! bound, the answer read. It keeps nothing; when to call is for the engine to say.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -14,23 +16,22 @@ use super::error::UpstreamError;
 use super::object;
 use super::reply;
 use super::source::{JsonTemplate, Payload, Source};
-use super::subject::SourceSubject;
 use super::template::{Template, Unfilled};
-use crate::engine::{Granted, Needed};
+use crate::engine::{Cached, Granted};
 use wechat::{ClientError, chain, exchange, is_loopback};
 
 /// What other sources answered, by their names.
-pub(super) type Results = Needed<SourceSubject>;
+pub(super) type Results = BTreeMap<String, Arc<Cached>>;
 
 /// A client of all services.
-pub(super) struct Wire {
+pub(super) struct SourceClient {
     outside: Client,
     /// For this machine, which no proxy leads to.
     inside: Client,
     timeout: Duration,
 }
 
-impl Wire {
+impl SourceClient {
     pub(super) fn new(timeout: Duration) -> Result<Self, ClientError> {
         let builder = || {
             let named = Client::builder().user_agent(concat!("jsdkd/", env!("CARGO_PKG_VERSION")));
@@ -58,14 +59,14 @@ impl Wire {
         source: &Source,
         results: &Results,
     ) -> Result<Granted, UpstreamError> {
-        let mut filling = Filling {
+        let mut values = RequestValues {
             results,
             sent: Vec::new(),
         };
-        let request = self.request(source, &mut filling)?;
+        let request = self.request(source, &mut values)?;
         let exchange = async {
             match exchange(request).await {
-                Ok((status, body)) => reply::read(source, status, &body, &filling.sent),
+                Ok((status, body)) => reply::read(source, status, &body, &values.sent),
                 Err(error) if error.is_timeout() => Err(UpstreamError::TimedOut {
                     after: self.timeout,
                 }),
@@ -87,7 +88,7 @@ impl Wire {
     fn request(
         &self,
         source: &Source,
-        filling: &mut Filling<'_>,
+        values: &mut RequestValues<'_>,
     ) -> Result<RequestBuilder, UpstreamError> {
         let unsendable = |cause: &str| UpstreamError::Unsendable {
             cause: cause.to_owned(),
@@ -97,9 +98,9 @@ impl Wire {
             .expose_secret()
             .parse()
             .map_err(|_| unsendable("its url is no address"))?;
-        filling.sent.extend(secrets_of(&url));
+        values.sent.extend(secrets_of(&url));
         if !source.query.is_empty() {
-            let pairs = filling.pairs(&source.query)?;
+            let pairs = values.pairs(&source.query)?;
             url.query_pairs_mut().extend_pairs(
                 pairs
                     .iter()
@@ -114,7 +115,7 @@ impl Wire {
         let mut request = client.request(source.method.clone(), url);
         let mut headers = reqwest::header::HeaderMap::new();
         for (name, template) in &source.headers {
-            let value = filling.text(template)?;
+            let value = values.text(template)?;
             let value = HeaderValue::from_str(value.expose_secret());
             let mut value = value.map_err(|_| {
                 unsendable(&format!("the header {name} would hold what no header may"))
@@ -125,7 +126,7 @@ impl Wire {
         let (media, body) = match &source.body {
             Payload::None => (None, None),
             Payload::Form(form) => {
-                let pairs = filling.pairs(form)?;
+                let pairs = values.pairs(form)?;
                 let mut text = form_urlencoded::Serializer::new(String::new());
                 text.extend_pairs(
                     pairs
@@ -136,7 +137,7 @@ impl Wire {
             }
             Payload::Json(json) => (
                 Some("application/json"),
-                Some(filling.json(json)?.to_string()),
+                Some(values.json(json)?.to_string()),
             ),
             Payload::Text(template) => {
                 let media = headers.get(CONTENT_TYPE);
@@ -146,7 +147,7 @@ impl Wire {
                         .to_ascii_lowercase()
                         .starts_with(FORM.as_bytes())
                 });
-                (Some(FORM), Some(filling.body(template, is_form)?))
+                (Some(FORM), Some(values.body(template, is_form)?))
             }
         };
         if let Some(media) = media {
@@ -171,7 +172,7 @@ fn secrets_of(url: &Url) -> Vec<SecretString> {
         .path_segments()
         .into_iter()
         .flatten()
-        .filter(|segment| segment.len() >= LONGEST_WORD);
+        .filter(|segment| segment.len() >= MAX_WORD_LEN);
     let plain =
         |part| SecretString::from(percent_decode_str(part).decode_utf8_lossy().into_owned());
     let shown = segments.chain(url.password()).map(plain);
@@ -191,21 +192,21 @@ fn unfilled(Unfilled { source, path }: Unfilled) -> UpstreamError {
 }
 
 /// A path segment of this length or more may be a key.
-const LONGEST_WORD: usize = 16;
+const MAX_WORD_LEN: usize = 16;
 
 /// Fills a request's templates and remembers with what.
-struct Filling<'r> {
+struct RequestValues<'r> {
     results: &'r Results,
     sent: Vec<SecretString>,
 }
 
-impl Filling<'_> {
+impl RequestValues<'_> {
     fn field(&self, source: &str, path: &[String]) -> Option<String> {
         let cached = self.results.get(source)?;
         object::field(cached.value().expose_secret(), path).and_then(object::as_text)
     }
 
-    /// A whole body. Of a form each value may be a secret of its own.
+    /// A complete body. In a form each value may be a separate secret.
     fn body(&mut self, template: &Template, is_form: bool) -> Result<String, UpstreamError> {
         let field = |source: &str, path: &[String]| self.field(source, path);
         let parts = if is_form {

@@ -14,7 +14,7 @@ use super::{Call, ClientError, WechatError, reply};
 use clock::{SteadyMillis, UnixSeconds};
 
 /// Maximum length of an answer; a longer one is truncated and counts as unreadable.
-const LONGEST_BODY: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// One call.
 pub struct Request<'a> {
@@ -36,7 +36,7 @@ impl fmt::Debug for Request<'_> {
 }
 
 /// Sends calls. The caller enforces the timeout by dropping the future.
-pub trait Wire: fmt::Debug + Send + Sync + 'static {
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Sends `request` and returns the answer's HTTP status and body. Does not retry a call that
     /// may have arrived, because it may have issued a token.
     fn send<'a>(
@@ -47,7 +47,7 @@ pub trait Wire: fmt::Debug + Send + Sync + 'static {
 
 /// HTTP to WeChat's hosts.
 #[derive(Debug)]
-pub(super) struct HttpWire {
+pub(super) struct HttpTransport {
     http: Client,
     hosts: Vec<Url>,
     timeout: Duration,
@@ -58,9 +58,9 @@ pub(super) struct HttpWire {
 }
 
 /// After this many calls the first host is tried again.
-const HOMESICK_AFTER: usize = 64;
+const RETRY_FIRST_HOST_EVERY: usize = 64;
 
-impl HttpWire {
+impl HttpTransport {
     /// Creates a client that tries `hosts` in order on connection failures. `timeout` covers all of
     /// them together.
     pub(super) fn new(hosts: Vec<Url>, timeout: Duration) -> Result<Self, ClientError> {
@@ -97,7 +97,7 @@ impl HttpWire {
         }
     }
 
-    async fn carry(&self, request: Request<'_>) -> Result<(u16, Vec<u8>), WechatError> {
+    async fn send_to_hosts(&self, request: Request<'_>) -> Result<(u16, Vec<u8>), WechatError> {
         let mut last = WechatError::Unreachable {
             cause: "no host is configured".to_owned(),
         };
@@ -157,7 +157,7 @@ impl HttpWire {
         if self
             .calls
             .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(HOMESICK_AFTER)
+            .is_multiple_of(RETRY_FIRST_HOST_EVERY)
         {
             self.preferred.store(0, Ordering::Relaxed);
         }
@@ -185,12 +185,12 @@ impl HttpWire {
     }
 }
 
-impl Wire for HttpWire {
+impl Transport for HttpTransport {
     fn send<'a>(
         &'a self,
         request: Request<'a>,
     ) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
-        self.carry(request).boxed()
+        self.send_to_hosts(request).boxed()
     }
 }
 
@@ -254,7 +254,7 @@ async fn exchange_dated(
     let date = observe::date_of(response.headers());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = LONGEST_BODY - body.len();
+        let room = MAX_BODY_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() > room {
             break;

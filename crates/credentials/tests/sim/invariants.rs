@@ -1,11 +1,11 @@
-//! Checks after every step whether the promises hold. Keeps the first breach and its time.
+//! Checks the promises after every step. Keeps the first breach and its time.
 
 use std::collections::HashMap;
 
 use super::host::{APPS, ROTATIONS, TIMEOUT};
 use super::storage::{Process, Storage};
+use super::transport::Question;
 use super::wechat::{Calls, WeChat};
-use super::wire::Question;
 use super::world::{MINUTE, SECOND};
 
 /// A value that was reported as dead is handed out nowhere after this long, if WeChat and the store
@@ -34,7 +34,7 @@ pub(crate) const A_DAY: Calls = Calls {
 };
 
 #[derive(Default)]
-pub(crate) struct Judge {
+pub(crate) struct InvariantChecker {
     /// The first breach.
     pub(crate) breach: Option<String>,
     /// The renewals for which each lease was used.
@@ -60,30 +60,30 @@ pub(crate) struct Tally {
     pub(crate) found: u64,
 }
 
-impl Judge {
+impl InvariantChecker {
     fn breach(&mut self, now: u64, what: impl FnOnce() -> String) {
         if self.breach.is_none() {
             self.breach = Some(format!("at {now} ms: {}", what()));
         }
     }
 
-    /// Something goes wrong, with effects until `until`.
-    pub(crate) fn trouble(&mut self, until: u64) {
+    /// Something goes wrong that has effects until `until`.
+    pub(crate) fn disturbed_until(&mut self, until: u64) {
         self.calm_since = self.calm_since.max(until);
     }
 
-    /// The store has lost its last moments, leases included.
-    pub(crate) fn fails_over(&mut self, now: u64) {
+    /// The store has lost its last moments, including leases.
+    pub(crate) fn on_failover(&mut self, now: u64) {
         self.failed_over_at = Some(now);
-        self.trouble(now);
+        self.disturbed_until(now);
     }
 
-    /// Whether WeChat, the store and all hosts are well now.
-    pub(crate) fn calm_is(&mut self, is_calm: bool) {
+    /// Whether WeChat, the store and all hosts work now.
+    pub(crate) fn set_calm(&mut self, is_calm: bool) {
         self.is_calm = is_calm;
     }
 
-    /// How long WeChat, the store and all hosts have been well.
+    /// How long WeChat, the store and all hosts have worked.
     pub(crate) fn calm_for(&self, now: u64) -> u64 {
         if self.is_calm {
             now.saturating_sub(self.calm_since)
@@ -142,7 +142,7 @@ impl Judge {
 
     /// A caller reports `value` of `app` as refused by WeChat. It counts if it is true and was
     /// received: a caller that gets an error knows that it was not.
-    pub(crate) fn hears(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
+    pub(crate) fn on_answer(&mut self, app: &str, value: u64, wechat: &WeChat, now: u64) {
         if self.calm_for(now) > 0
             && wechat.owner(value) == Some(app)
             && wechat.dead_since(value, now).is_some()
@@ -151,8 +151,8 @@ impl Judge {
         }
     }
 
-    /// A caller who asked at `since` was given `value`, which is dead if `dead_since` says so.
-    pub(crate) fn hands_out(
+    /// A caller that asked at `since` received `value`, which is dead if `dead_since` says so.
+    pub(crate) fn on_granted(
         &mut self,
         value: u64,
         since: u64,
@@ -161,7 +161,7 @@ impl Judge {
         storage: &Storage,
     ) {
         self.tally.handed_out += 1;
-        self.took(since, now);
+        self.on_duration(since, now);
         let Some(dead_since) = wechat.dead_since(value, since) else {
             return;
         };
@@ -190,7 +190,14 @@ impl Judge {
     }
 
     /// The ledger of `app` has `found` foreign refreshes, and `value` is what the store holds.
-    pub(crate) fn finds(&mut self, app: &str, found: u64, value: u64, wechat: &WeChat, now: u64) {
+    pub(crate) fn on_foreign_refresh(
+        &mut self,
+        app: &str,
+        found: u64,
+        value: u64,
+        wechat: &WeChat,
+        now: u64,
+    ) {
         let known = self.found.entry(app.to_owned()).or_default();
         // A store that was set back has an older ledger.
         let is_new = found > std::mem::replace(known, found);
@@ -205,10 +212,10 @@ impl Judge {
         }
     }
 
-    /// A caller who asked at `since` was given nothing.
-    pub(crate) fn refuses(&mut self, why: &str, since: u64, now: u64) {
+    /// A caller that asked at `since` received nothing.
+    pub(crate) fn on_refused(&mut self, why: &str, since: u64, now: u64) {
         self.tally.refused += 1;
-        self.took(since, now);
+        self.on_duration(since, now);
         let calm = self.calm_for(since);
         if calm > SERVED_AFTER {
             self.breach(now, || {
@@ -217,7 +224,7 @@ impl Judge {
         }
     }
 
-    fn took(&mut self, since: u64, now: u64) {
+    fn on_duration(&mut self, since: u64, now: u64) {
         let calm = self.calm_for(now);
         self.tally.calm += u64::from(calm > SERVED_AFTER);
         if now - since > ANSWERED_WITHIN && calm > now - since {
@@ -225,8 +232,8 @@ impl Judge {
         }
     }
 
-    /// What WeChat counted in a day.
-    pub(crate) fn bills(&mut self, wechat: &WeChat, now: u64) {
+    /// Checks the number of calls that WeChat counted in a day.
+    pub(crate) fn check_calls(&mut self, wechat: &WeChat, now: u64) {
         for (app, books) in &wechat.books {
             let Calls {
                 tokens,

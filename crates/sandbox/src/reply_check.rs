@@ -1,93 +1,92 @@
-//! What WeChat makes of an answer to a push: whether it takes it, and what the account's user gets
-//! to see. Pure: it is told the status and the bytes, and knows neither addresses nor HTTP.
+//! Checks an answer to a push as WeChat does: whether it is accepted, and what the follower sees.
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::push::PushMode;
+use super::push_mode::PushMode;
 use wechat::account::AppId;
 use wechat::crypt::{self, EnvelopeKey};
 use wechat::message::{Document, Fields, Form, Message, MessageError, Value, document};
 
-/// What WeChat writes into the chat when a message server does not answer, or answers otherwise
-/// than it may. Source: WeChat, 被动回复用户消息.
+/// What WeChat shows in the chat when a message server does not answer, or answers incorrectly.
+/// Source: WeChat, 被动回复用户消息.
 pub const UNAVAILABLE: &str = "该公众号暂时无法提供服务，请稍后再试";
 
-/// Why WeChat would not take an answer; the user sees [`UNAVAILABLE`] then.
+/// Why WeChat would not accept an answer. The follower then sees [`UNAVAILABLE`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Trouble {
-    /// Any status but 200.
+pub enum ReplyFault {
+    /// A status other than 200.
     #[error("the answer has the HTTP status {0}, not 200")]
     Status(u16),
-    /// JSON, HTML or anything else.
+    /// Neither `success`, nor empty, nor a reply.
     #[error("the answer is neither `success`, nor empty, nor a reply: {0}")]
     Shape(MessageError),
-    /// XML to JSON, or the other way round.
-    #[error("the answer is not written as the push was: JSON is answered in JSON, and XML in XML")]
+    /// XML in answer to JSON, or the reverse.
+    #[error("the answer has the wrong format: answer JSON with JSON, and XML with XML")]
     Form,
-    /// More than any reply needs.
+    /// Longer than any reply.
     #[error("the answer is longer than any reply")]
     TooLong,
-    /// To a push in safe mode.
+    /// Not encrypted, although the push was in safe mode.
     #[error("the answer to a push in safe mode must be encrypted, unless it is `success` or empty")]
     Clear,
-    /// To a push in the clear.
+    /// Encrypted, although the push was not.
     #[error("the answer is encrypted, but the push was not")]
     Sealed,
-    /// Made with another token, or over something else.
+    /// Signed with another token, or over something else.
     #[error(
-        "the answer's MsgSignature is not that of its Encrypt, TimeStamp and Nonce by this token"
+        "the answer's MsgSignature does not match its Encrypt, TimeStamp and Nonce with this token"
     )]
     Signature,
     /// Encrypted with another key, or for another appid.
     #[error("the answer cannot be decrypted with this EncodingAESKey and appid")]
     Undecipherable,
-    /// An element of a reply that is missing, empty or no number.
-    #[error("the reply has no {0}, or one that cannot be read")]
+    /// A reply's element is missing, empty or not a number.
+    #[error("the reply's {0} is missing or invalid")]
     Missing(&'static str),
-    /// For somebody else, or from another account.
-    #[error("the reply's {0} is not who the message {1}")]
+    /// A reply to another user, or from another account.
+    #[error("the reply's {0} does not match the message's {1}")]
     Misdirected(&'static str, &'static str),
-    /// A `MsgType` that no reply has.
-    #[error("there is no reply of the MsgType {0:?}")]
+    /// A `MsgType` that replies do not have.
+    #[error("unknown MsgType of a reply: {0:?}")]
     UnknownType(String),
-    /// A text beyond WeChat's limit.
+    /// A text longer than WeChat's limit.
     #[error("the reply's Content is longer than 2048 bytes")]
     LongText,
-    /// An `ArticleCount` that is not the number of the articles.
-    #[error("the reply's ArticleCount is not the number of its articles")]
+    /// An `ArticleCount` that differs from the number of articles.
+    #[error("the reply's ArticleCount differs from the number of its articles")]
     ArticleCount,
 }
 
-/// What an answer is held against.
+/// The push that an answer belongs to.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
+pub(super) struct ReplyCheck<'a> {
     pub(super) token: &'a SecretString,
     pub(super) app_id: &'a AppId,
-    /// Of a push that was encrypted.
+    /// The key, if the push was encrypted.
     pub(super) key: Option<&'a EnvelopeKey>,
     pub(super) mode: PushMode,
     pub(super) form: Form,
-    /// What was sent, if it was a message at all.
+    /// The pushed message, if it was a valid one.
     pub(super) sent: Option<Message>,
 }
 
-impl Judge<'_> {
-    /// The reply in the clear, `None` for `success` and for nothing.
-    pub(super) fn judge(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, Trouble> {
+impl ReplyCheck<'_> {
+    /// Returns the decrypted reply; `None` for `success` and an empty answer.
+    pub(super) fn check(&self, status: u16, body: &[u8]) -> Result<Option<Fields>, ReplyFault> {
         if status != 200 {
-            return Err(Trouble::Status(status));
+            return Err(ReplyFault::Status(status));
         }
         if is_receipt(body) {
             return Ok(None);
         }
         let fields = self.read(body)?;
         let reply = match (fields.get("Encrypt"), self.key) {
-            (None, _) if self.mode == PushMode::Safe => return Err(Trouble::Clear),
+            (None, _) if self.mode == PushMode::Safe => return Err(ReplyFault::Clear),
             (None, _) => fields,
-            (Some(_), None) => return Err(Trouble::Sealed),
+            (Some(_), None) => return Err(ReplyFault::Sealed),
             (Some(_), Some(key)) => match self.open(&fields, key)? {
-                // Nothing documents it, but there are SDKs that encrypt `success` too.
+                // Undocumented, but some SDKs encrypt `success` too.
                 inside if is_receipt(&inside) => return Ok(None),
                 inside => self.read(&inside)?,
             },
@@ -97,20 +96,20 @@ impl Judge<'_> {
         Ok(Some(reply))
     }
 
-    /// The elements of a document in the form of the push. We mend what others send; whether WeChat
-    /// would, nobody knows.
-    fn read(&self, body: &[u8]) -> Result<Fields, Trouble> {
-        match document(body).map_err(Trouble::Shape)? {
+    /// Parses a document in the form of the push. Our parser repairs some mistakes; whether WeChat
+    /// does is not known.
+    fn read(&self, body: &[u8]) -> Result<Fields, ReplyFault> {
+        match document(body).map_err(ReplyFault::Shape)? {
             Document {
                 repaired: Some(fault),
                 ..
-            } => Err(Trouble::Shape(fault)),
-            Document { form, .. } if form != self.form => Err(Trouble::Form),
+            } => Err(ReplyFault::Shape(fault)),
+            Document { form, .. } if form != self.form => Err(ReplyFault::Form),
             Document { fields, .. } => Ok(fields),
         }
     }
 
-    fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, Trouble> {
+    fn open(&self, fields: &Fields, key: &EnvelopeKey) -> Result<Vec<u8>, ReplyFault> {
         let [encrypt, signature, timestamp] =
             ["Encrypt", "MsgSignature", "TimeStamp"].map(|name| required(fields, name));
         let (encrypt, signature, timestamp) =
@@ -119,14 +118,14 @@ impl Judge<'_> {
         if !crypt::signature(self.token.expose_secret(), timestamp, nonce, encrypt)
             .matches(signature)
         {
-            return Err(Trouble::Signature);
+            return Err(ReplyFault::Signature);
         }
         key.decrypt(self.app_id, encrypt)
-            .map_err(|_| Trouble::Undecipherable)
+            .map_err(|_| ReplyFault::Undecipherable)
     }
 
-    /// A reply goes back the way that the message came.
-    fn address(&self, reply: &Fields) -> Result<(), Trouble> {
+    /// Checks that the reply's sender and recipient are the message's recipient and sender.
+    fn address(&self, reply: &Fields) -> Result<(), ReplyFault> {
         let (to, from) = (
             required(reply, "ToUserName")?,
             required(reply, "FromUserName")?,
@@ -134,22 +133,26 @@ impl Judge<'_> {
         required(reply, "CreateTime")?
             .trim()
             .parse::<u64>()
-            .map_err(|_| Trouble::Missing("CreateTime"))?;
+            .map_err(|_| ReplyFault::Missing("CreateTime"))?;
         match &self.sent {
-            Some(sent) if sent.from != to => Err(Trouble::Misdirected("ToUserName", "came from")),
-            Some(sent) if sent.to != from => Err(Trouble::Misdirected("FromUserName", "was for")),
+            Some(sent) if sent.from != to => {
+                Err(ReplyFault::Misdirected("ToUserName", "FromUserName"))
+            }
+            Some(sent) if sent.to != from => {
+                Err(ReplyFault::Misdirected("FromUserName", "ToUserName"))
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// "Got it, and I say nothing."
+/// True for `success` and an empty answer.
 fn is_receipt(body: &[u8]) -> bool {
     body.is_empty() || body == b"success"
 }
 
-/// What a reply of its type cannot be without.
-fn content(reply: &Fields) -> Result<(), Trouble> {
+/// Checks the elements that a reply of its type requires.
+fn content(reply: &Fields) -> Result<(), ReplyFault> {
     let inside = |outer, inner, path| {
         let found = reply
             .get(outer)
@@ -158,12 +161,12 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
         found
             .filter(|text| !text.is_empty())
             .map(|_| ())
-            .ok_or(Trouble::Missing(path))
+            .ok_or(ReplyFault::Missing(path))
     };
     match required(reply, "MsgType")? {
         "text" => match required(reply, "Content")? {
-            content if content.trim().is_empty() => Err(Trouble::Missing("Content")),
-            content if content.len() > 2048 => Err(Trouble::LongText),
+            content if content.trim().is_empty() => Err(ReplyFault::Missing("Content")),
+            content if content.len() > 2048 => Err(ReplyFault::LongText),
             _ => Ok(()),
         },
         "image" => inside("Image", "MediaId", "Image.MediaId"),
@@ -172,33 +175,33 @@ fn content(reply: &Fields) -> Result<(), Trouble> {
         "music" => inside("Music", "ThumbMediaId", "Music.ThumbMediaId"),
         "news" => articles(reply),
         "transfer_customer_service" => Ok(()),
-        other => Err(Trouble::UnknownType(other.to_owned())),
+        other => Err(ReplyFault::UnknownType(other.to_owned())),
     }
 }
 
-fn articles(reply: &Fields) -> Result<(), Trouble> {
+fn articles(reply: &Fields) -> Result<(), ReplyFault> {
     let count: usize = required(reply, "ArticleCount")?
         .trim()
         .parse()
-        .map_err(|_| Trouble::Missing("ArticleCount"))?;
-    // In JSON they may be a list at once.
+        .map_err(|_| ReplyFault::Missing("ArticleCount"))?;
+    // In JSON they may be a list directly.
     let articles: usize = reply
         .all("Articles")
         .filter_map(Value::as_fields)
         .map(|list| list.all("item").count().max(1))
         .sum();
     match articles {
-        0 => Err(Trouble::Missing("Articles")),
+        0 => Err(ReplyFault::Missing("Articles")),
         articles if articles == count => Ok(()),
-        _ => Err(Trouble::ArticleCount),
+        _ => Err(ReplyFault::ArticleCount),
     }
 }
 
-fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, Trouble> {
+fn required<'f>(fields: &'f Fields, name: &'static str) -> Result<&'f str, ReplyFault> {
     fields
         .text(name)
         .filter(|text| !text.is_empty())
-        .ok_or(Trouble::Missing(name))
+        .ok_or(ReplyFault::Missing(name))
 }
 
 #[cfg(test)]
@@ -226,11 +229,11 @@ mod tests {
         Message::parse(xml.as_bytes()).expect("a message")
     }
 
-    fn judge(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, Trouble> {
+    fn verdict(mode: PushMode, status: u16, body: &str) -> Result<Option<Fields>, ReplyFault> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let key = (mode != PushMode::Plain).then_some(&key);
         let (form, sent) = (Form::Xml, Some(message()));
-        Judge {
+        ReplyCheck {
             token: &token,
             app_id: &app_id,
             key,
@@ -238,14 +241,14 @@ mod tests {
             form,
             sent,
         }
-        .judge(status, body.as_bytes())
+        .check(status, body.as_bytes())
     }
 
-    fn judge_json(mode: PushMode, body: &str) -> Result<Option<Fields>, Trouble> {
+    fn check_json(mode: PushMode, body: &str) -> Result<Option<Fields>, ReplyFault> {
         let (token, app_id, key) = (SecretString::from("QDG6eK"), app(), key());
         let (form, sent) = (Form::Json, Some(message()));
         let key = (mode != PushMode::Plain).then_some(&key);
-        Judge {
+        ReplyCheck {
             token: &token,
             app_id: &app_id,
             key,
@@ -253,7 +256,7 @@ mod tests {
             form,
             sent,
         }
-        .judge(200, body.as_bytes())
+        .check(200, body.as_bytes())
     }
 
     fn hello() -> String {
@@ -276,67 +279,70 @@ mod tests {
     const ALL: [PushMode; 3] = [PushMode::Plain, PushMode::Compatible, PushMode::Safe];
 
     #[test]
-    fn success_and_nothing_are_taken_in_every_mode() {
+    fn success_and_empty_are_accepted_in_every_mode() {
         for mode in ALL {
             for body in ["success", ""] {
-                assert_eq!(judge(mode, 200, body), Ok(None), "{mode:?} {body:?}");
+                assert_eq!(verdict(mode, 200, body), Ok(None), "{mode:?} {body:?}");
             }
-            assert_eq!(judge(mode, 500, "success"), Err(Trouble::Status(500)));
+            assert_eq!(verdict(mode, 500, "success"), Err(ReplyFault::Status(500)));
         }
         assert_eq!(
-            judge(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")),
+            verdict(PushMode::Safe, 200, &sealed("QDG6eK", &app(), "success")),
             Ok(None)
         );
     }
 
     #[test]
-    fn a_reply_comes_in_the_clear_or_sealed_as_the_mode_demands() {
+    fn a_reply_is_encrypted_as_the_mode_requires() {
         let (clear, sealed) = (hello(), sealed("QDG6eK", &app(), &hello()));
         let content = |mode, body: &str| {
-            judge(mode, 200, body)
+            verdict(mode, 200, body)
                 .map(|reply| reply.map(|reply| reply.text("Content").map(str::to_owned)))
         };
         let hello = || Ok(Some(Some("Hello".to_owned())));
         assert_eq!(
             ALL.map(|mode| content(mode, &clear)),
-            [hello(), hello(), Err(Trouble::Clear)]
+            [hello(), hello(), Err(ReplyFault::Clear)]
         );
         assert_eq!(
             ALL.map(|mode| content(mode, &sealed)),
-            [Err(Trouble::Sealed), hello(), hello()]
+            [Err(ReplyFault::Sealed), hello(), hello()]
         );
     }
 
     #[test]
-    fn a_sealed_answer_must_be_signed_and_for_this_app() {
+    fn an_encrypted_answer_must_be_signed_and_for_this_app() {
         let other_app = AppId::parse("wx5823bf96d3bd56c8").expect("an appid");
         let good = sealed("QDG6eK", &app(), &hello());
-        for (body, trouble) in [
-            (sealed("QDG6eL", &app(), &hello()), Trouble::Signature),
-            (good.replace("1372623149", "1372623148"), Trouble::Signature),
+        for (body, fault) in [
+            (sealed("QDG6eL", &app(), &hello()), ReplyFault::Signature),
+            (
+                good.replace("1372623149", "1372623148"),
+                ReplyFault::Signature,
+            ),
             (
                 good.replace("<TimeStamp>14", "<TimeStamp>15"),
-                Trouble::Signature,
+                ReplyFault::Signature,
             ),
             (
                 good.replace("MsgSignature", "Signature"),
-                Trouble::Missing("MsgSignature"),
+                ReplyFault::Missing("MsgSignature"),
             ),
             (
                 sealed("QDG6eK", &other_app, &hello()),
-                Trouble::Undecipherable,
+                ReplyFault::Undecipherable,
             ),
             (
                 sealed("QDG6eK", &app(), "hello"),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
         ] {
-            assert_eq!(judge(PushMode::Safe, 200, &body), Err(trouble), "{body}");
+            assert_eq!(verdict(PushMode::Safe, 200, &body), Err(fault), "{body}");
         }
     }
 
     #[test]
-    fn every_reply_that_we_write_is_taken() {
+    fn every_reply_that_we_write_is_accepted() {
         let id = || "M".to_owned();
         let article = || Article {
             title: "T".to_owned(),
@@ -360,14 +366,14 @@ mod tests {
         ] {
             let xml = reply.to_xml(&message(), NOW).expect("a reply");
             assert!(
-                matches!(judge(PushMode::Plain, 200, &xml), Ok(Some(_))),
+                matches!(verdict(PushMode::Plain, 200, &xml), Ok(Some(_))),
                 "{xml}"
             );
         }
     }
 
     #[test]
-    fn an_answer_of_another_shape_is_told_for_what_it_is() {
+    fn each_invalid_answer_has_its_error() {
         let image = "<MsgType>image</MsgType><MediaId>M</MediaId>";
         let news = "<MsgType>news</MsgType><ArticleCount>2</ArticleCount><Articles><item><Title>T</Title></item></Articles>";
         let typed = |inside: &str| {
@@ -376,54 +382,57 @@ mod tests {
                 inside,
             )
         };
-        for (body, trouble) in [
+        for (body, fault) in [
             (
                 "SUCCESS".to_owned(),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
             (
                 "success\n".to_owned(),
-                Trouble::Shape(MessageError::Malformed),
+                ReplyFault::Shape(MessageError::Malformed),
             ),
-            (r#"{"errcode":0}"#.to_owned(), Trouble::Form),
+            (r#"{"errcode":0}"#.to_owned(), ReplyFault::Form),
             (
                 hello().replace("Hello", "\u{8}"),
-                Trouble::Shape(MessageError::Character),
+                ReplyFault::Shape(MessageError::Character),
             ),
             (
                 hello().replace("<![CDATA[Hello]]>", "&nbsp;"),
-                Trouble::Shape(MessageError::Entity),
+                ReplyFault::Shape(MessageError::Entity),
             ),
             (
                 hello().replace("Hello", &"x".repeat(2049)),
-                Trouble::LongText,
+                ReplyFault::LongText,
             ),
-            (hello().replace("Hello", " "), Trouble::Missing("Content")),
+            (
+                hello().replace("Hello", " "),
+                ReplyFault::Missing("Content"),
+            ),
             (
                 "<html><body>502</body></html>".to_owned(),
-                Trouble::Shape(MessageError::NotAMessage),
+                ReplyFault::Shape(MessageError::NotAMessage),
             ),
             (
                 hello().replace("[o1]", "[o2]"),
-                Trouble::Misdirected("ToUserName", "came from"),
+                ReplyFault::Misdirected("ToUserName", "FromUserName"),
             ),
             (
                 hello().replace("[gh_1]", "[gh_2]"),
-                Trouble::Misdirected("FromUserName", "was for"),
+                ReplyFault::Misdirected("FromUserName", "ToUserName"),
             ),
             (
                 hello().replace("1409659814", "now"),
-                Trouble::Missing("CreateTime"),
+                ReplyFault::Missing("CreateTime"),
             ),
-            (hello().replace("Hello", ""), Trouble::Missing("Content")),
+            (hello().replace("Hello", ""), ReplyFault::Missing("Content")),
             (
                 hello().replace("[text]", "[txt]"),
-                Trouble::UnknownType("txt".to_owned()),
+                ReplyFault::UnknownType("txt".to_owned()),
             ),
-            (typed(image), Trouble::Missing("Image.MediaId")),
-            (typed(news), Trouble::ArticleCount),
+            (typed(image), ReplyFault::Missing("Image.MediaId")),
+            (typed(news), ReplyFault::ArticleCount),
         ] {
-            assert_eq!(judge(PushMode::Plain, 200, &body), Err(trouble), "{body}");
+            assert_eq!(verdict(PushMode::Plain, 200, &body), Err(fault), "{body}");
         }
     }
     #[test]
@@ -445,31 +454,31 @@ mod tests {
             )
         };
         assert!(
-            matches!(judge_json(PushMode::Plain, &reply), Ok(Some(_))),
+            matches!(check_json(PushMode::Plain, &reply), Ok(Some(_))),
             "{reply}"
         );
-        assert_eq!(judge_json(PushMode::Plain, "success"), Ok(None));
+        assert_eq!(check_json(PushMode::Plain, "success"), Ok(None));
         assert!(matches!(
-            judge_json(PushMode::Safe, &sealed(Form::Json, &reply)),
+            check_json(PushMode::Safe, &sealed(Form::Json, &reply)),
             Ok(Some(_))
         ));
-        assert_eq!(judge_json(PushMode::Plain, &hello()), Err(Trouble::Form));
+        assert_eq!(check_json(PushMode::Plain, &hello()), Err(ReplyFault::Form));
         assert_eq!(
-            judge_json(PushMode::Safe, &sealed(Form::Json, &hello())),
-            Err(Trouble::Form)
+            check_json(PushMode::Safe, &sealed(Form::Json, &hello())),
+            Err(ReplyFault::Form)
         );
         assert_eq!(
-            judge_json(PushMode::Safe, &sealed(Form::Xml, &reply)),
-            Err(Trouble::Form)
+            check_json(PushMode::Safe, &sealed(Form::Xml, &reply)),
+            Err(ReplyFault::Form)
         );
-        assert_eq!(judge_json(PushMode::Safe, &reply), Err(Trouble::Clear));
+        assert_eq!(check_json(PushMode::Safe, &reply), Err(ReplyFault::Clear));
         assert_eq!(
-            judge_json(PushMode::Plain, r#"{"errcode":0}"#),
-            Err(Trouble::Missing("ToUserName"))
+            check_json(PushMode::Plain, r#"{"errcode":0}"#),
+            Err(ReplyFault::Missing("ToUserName"))
         );
         assert_eq!(
-            judge_json(PushMode::Plain, &reply.replace("Hello", "")),
-            Err(Trouble::Missing("Content"))
+            check_json(PushMode::Plain, &reply.replace("Hello", "")),
+            Err(ReplyFault::Missing("Content"))
         );
         let news = Reply::News(vec![Article {
             title: "T".to_owned(),
@@ -478,7 +487,7 @@ mod tests {
         .write(&asked, NOW)
         .expect("a reply");
         assert!(
-            matches!(judge_json(PushMode::Plain, &news), Ok(Some(_))),
+            matches!(check_json(PushMode::Plain, &news), Ok(Some(_))),
             "{news}"
         );
     }

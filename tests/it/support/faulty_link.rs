@@ -1,6 +1,5 @@
-//! One link between a process and a server, with a small TCP proxy in its middle that passes,
-//! delays, cuts or swallows what goes over it, switched while it runs. It knows nothing of what is
-//! said.
+//! A small TCP proxy between a process and a server that passes, delays, cuts or swallows the
+//! traffic. The behaviour can be changed while it runs.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,39 +14,39 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// What the link does to those who use it.
+/// What the link does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Mood {
+pub(crate) enum LinkState {
     Pass,
-    /// What is asked arrives so much later; answers come back at once.
+    /// Requests arrive this much later; answers are not delayed.
     Delay(Duration),
-    /// Every connection is closed, and each new one as soon as it is made.
+    /// Existing and new connections are closed.
     Cut,
-    /// Connections stay open, new ones are accepted, and nothing comes through: the peer has
-    /// vanished without a word.
+    /// Connections stay open and new ones are accepted, but nothing is forwarded, as if the peer
+    /// had vanished.
     HalfOpen,
-    /// The same once so many more bytes have been asked.
+    /// Like [`LinkState::HalfOpen`], after this many more bytes of requests.
     SwallowAfter(u64),
 }
 
-/// A link to one server. Ends with its value.
+/// A link to one server, closed on drop.
 pub(crate) struct Link {
     address: SocketAddr,
-    mood: watch::Sender<Mood>,
-    /// How many bytes [`Mood::SwallowAfter`] still lets through.
+    mood: watch::Sender<LinkState>,
+    /// How many bytes [`LinkState::SwallowAfter`] still forwards.
     left: Arc<AtomicU64>,
-    /// How many pieces are on their way.
+    /// The number of pieces in flight.
     carried: watch::Sender<usize>,
     accepting: JoinHandle<()>,
 }
 
 impl Link {
-    /// A link to the server at `port` of this machine.
+    /// Creates a link to the server at `port` of this machine.
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let (mood, left, carried) = (
-            watch::Sender::new(Mood::Pass),
+            watch::Sender::new(LinkState::Pass),
             Arc::new(AtomicU64::new(0)),
             watch::Sender::new(0),
         );
@@ -61,7 +60,7 @@ impl Link {
                 let Ok((near, _)) = listener.accept().await else {
                     continue;
                 };
-                // Ends with its connection, or with the sender of moods.
+                // Ends with its connection, or when the link is dropped.
                 tokio::spawn(carry(near, port, road.clone()));
             }
         });
@@ -74,7 +73,7 @@ impl Link {
         }
     }
 
-    /// One for each of three processes.
+    /// Creates one link for each of three processes.
     pub(crate) async fn three_to(port: u16) -> [Self; 3] {
         [
             Self::to(port).await,
@@ -87,14 +86,14 @@ impl Link {
         self.address.port()
     }
 
-    pub(crate) fn set(&self, mood: Mood) {
-        if let Mood::SwallowAfter(bytes) = mood {
+    pub(crate) fn set(&self, mood: LinkState) {
+        if let LinkState::SwallowAfter(bytes) = mood {
             self.left.store(bytes, Ordering::SeqCst);
         }
         self.mood.send_replace(mood);
     }
 
-    /// Waits until everything that is late has arrived.
+    /// Waits until all delayed data has arrived.
     pub(crate) async fn arrived(&self) {
         self.carried
             .subscribe()
@@ -110,20 +109,20 @@ impl Drop for Link {
     }
 }
 
-/// What all connections of a link share.
+/// The state shared by all connections of a link.
 #[derive(Clone)]
 struct Road {
-    moods: watch::Receiver<Mood>,
+    moods: watch::Receiver<LinkState>,
     left: Arc<AtomicU64>,
     carried: watch::Sender<usize>,
 }
 
-/// One connection, until either end closes it or it is cut.
+/// Forwards one connection until either end closes it or the link is cut.
 async fn carry(near: TcpStream, port: u16, road: Road) {
     let mut until_cut = road.moods.clone();
     let cut = pin!(async move {
-        // An error means that the link is gone.
-        drop(until_cut.wait_for(|mood| *mood == Mood::Cut).await);
+        // An error means that the link was dropped.
+        drop(until_cut.wait_for(|mood| *mood == LinkState::Cut).await);
     });
     let talk = pin!(async move {
         let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else {
@@ -137,11 +136,10 @@ async fn carry(near: TcpStream, port: u16, road: Road) {
             pin!(pump(asks, requests, road.clone(), true)),
             pin!(pump(replies, answers, road, false)),
         );
-        // Whichever end closes takes the other one with it, as the death of a process does.
+        // If either end closes, the other one is closed too, as when a process dies.
         futures_util::future::select(there, back).await;
     });
-    // The cut first: a connection that is made while the link is cut sees nothing of the other
-    // side.
+    // The cut is checked first, so that a connection made while the link is cut receives nothing.
     tokio::select! {
         biased;
         () = cut => {}
@@ -149,8 +147,7 @@ async fn carry(near: TcpStream, port: u16, road: Road) {
     }
 }
 
-/// One way of a connection. What a silent moment has swallowed leaves a hole, so nothing passes
-/// after it: the connection is lost.
+/// Forwards one direction. Swallowed bytes leave a gap, so nothing is forwarded after them.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_asking: bool) {
     let (queue, mut queued) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let carried = road.carried.clone();
@@ -159,9 +156,9 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_as
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let (mood, mut passed, mut due) = (*road.moods.borrow(), read, Instant::now());
             match (mood, is_asking) {
-                (Mood::Delay(by), true) => due += by,
-                (Mood::HalfOpen, _) => passed = 0,
-                (Mood::SwallowAfter(_), true) => {
+                (LinkState::Delay(by), true) => due += by,
+                (LinkState::HalfOpen, _) => passed = 0,
+                (LinkState::SwallowAfter(_), true) => {
                     let take = |left: u64| Some(left.saturating_sub(read as u64));
                     let before = road
                         .left
@@ -182,11 +179,11 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, road: Road, is_as
     let writing = async move {
         while let Some((due, chunk)) = queued.recv().await {
             sleep_until(due).await;
-            // A peer that is gone is noticed by whoever reads.
+            // The reading side notices if the peer is gone.
             to.write_all(&chunk).await.ok();
             carried.send_modify(|carried| *carried -= 1);
         }
-        // What was on its way has arrived, also when the sender did not wait for it.
+        // Also counts data that the sender did not wait for.
     };
     tokio::join!(reading, writing);
 }

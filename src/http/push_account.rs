@@ -18,7 +18,7 @@ use wechat::account::AppId;
 const APP_ID: &str = "x-wechat-appid";
 
 /// The account in the path, or the first one in the settings if the path names none.
-pub(super) async fn addressed(call: &Call<'_>) -> Result<Arc<AccountCredentials>, ApiError> {
+pub(super) async fn account_of(call: &Call<'_>) -> Result<Arc<AccountCredentials>, ApiError> {
     match call.app_id() {
         "" => {
             let first = call
@@ -40,7 +40,7 @@ pub(super) fn named_by_proxy(req: &HttpRequest) -> Option<&str> {
         .and_then(|value| value.to_str().ok())
 }
 
-/// The account of `app_id`. The log tells the operator of a signed request for an unknown one.
+/// Returns the account of `app_id`. Logs a signed request for an unknown one.
 pub(super) async fn find(
     req: &HttpRequest,
     state: &AppState,

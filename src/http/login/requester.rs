@@ -1,6 +1,6 @@
 //! Who calls `POST /login`: a page, by its origin, or a back end. Pages may begin a login from our
-//! own origin, from private addresses and from the origins in the settings, because whoever shows a
-//! QR code learns who scanned it.
+//! own origin, from private addresses and from the origins in the settings, because a page that
+//! shows a QR code learns who scanned it.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,12 +9,12 @@ use url::Url;
 use crate::http::error::ApiError;
 use crate::http::public_address;
 use crate::http::state::AppState;
-use crate::login::Beginner;
+use crate::login::Requester;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Longer than any real origin: a host name has at most 253 characters.
-const LONGEST_ORIGIN: usize = 300;
+const MAX_ORIGIN_LEN: usize = 300;
 
 /// What the headers show about the page that sent a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,16 +31,16 @@ enum Shown<'a> {
 
 /// Who begins a login by this request; `base` is this server's address. An error if it is a page
 /// that may not.
-pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Beginner, ApiError> {
+pub(super) fn of(req: &HttpRequest, state: &AppState, base: &Url) -> Result<Requester, ApiError> {
     let page = match shown(req.headers()) {
-        Shown::Nothing => return Ok(Beginner::BackEnd(host_of(base))),
-        Shown::Same => return Ok(Beginner::Page(base.origin().ascii_serialization())),
-        Shown::Origin(origin) if origin.len() <= LONGEST_ORIGIN => origin,
+        Shown::Nothing => return Ok(Requester::BackEnd(host_of(base))),
+        Shown::Same => return Ok(Requester::Page(base.origin().ascii_serialization())),
+        Shown::Origin(origin) if origin.len() <= MAX_ORIGIN_LEN => origin,
         Shown::Origin(_) | Shown::Nameless => "null",
     };
     let access = state.access();
     if is_own(page, base) || access.login.sites.contains(page) || access.origins.names(page) {
-        Ok(Beginner::Page(page.to_owned()))
+        Ok(Requester::Page(page.to_owned()))
     } else {
         Err(ApiError::SiteNotAllowed(page.to_owned()))
     }

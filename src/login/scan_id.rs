@@ -8,7 +8,7 @@ pub(super) const SCAN_KEYS: &str = "login.scan.";
 
 /// The two ids of a new login. Neither reveals the other: one is a hash of the other's random bits.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Opened {
+pub struct NewScan {
     /// The secret id for polling the login. Only for whoever started it.
     pub uuid: String,
     /// The public id in the QR code. It only allows logging in.
@@ -17,7 +17,7 @@ pub struct Opened {
 
 /// The site whose QR code is scanned.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Beginner {
+pub enum Requester {
     /// A page, identified by its origin.
     Page(String),
     /// A back end, with the site's display name.
@@ -25,7 +25,7 @@ pub enum Beginner {
 }
 
 /// The id in the QR code. It is also the record's key, so that the store does not hold the uuid.
-pub(super) fn picture_of(uuid: &str) -> String {
+pub(super) fn scan_id(uuid: &str) -> String {
     let mut id = fingerprint(&format!("the picture of {uuid}")).text();
     id.truncate(uuid.len());
     id
@@ -41,11 +41,11 @@ mod tests {
     use wechat::signature::{is_id, random_id};
 
     #[test]
-    fn a_picture_is_an_id_of_its_own_and_always_the_same() {
+    fn a_scan_id_is_stable_and_differs_from_the_uuid() {
         let (uuid, other) = (random_id(), random_id());
-        let picture = picture_of(&uuid);
-        assert!(is_id(&picture) && picture != uuid && picture == picture_of(&uuid));
-        assert_ne!(picture, picture_of(&other));
-        assert_ne!(picture_of(&picture), uuid);
+        let picture = scan_id(&uuid);
+        assert!(is_id(&picture) && picture != uuid && picture == scan_id(&uuid));
+        assert_ne!(picture, scan_id(&other));
+        assert_ne!(scan_id(&picture), uuid);
     }
 }

@@ -1,13 +1,12 @@
-//! A back end's answer that came too late for WeChat, as the customer-service message that says the
-//! same. Pure.
+//! Converts a back end's late answer into a customer-service message with the same content.
 
 use serde_json::{Value, json};
 
 use wechat::message::{Article, Reply};
 
-/// The JSON of a customer-service message to `to_user` that says what `reply` says; `None` when
-/// there is none that does. Source: 客服接口-发消息.
-pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> {
+/// Returns the JSON of a customer-service message to `to_user` with the content of `reply`; `None`
+/// if no such message exists for that kind of reply. Source: 客服接口-发消息.
+pub(super) fn from_reply(reply: &Reply, to_user: &str) -> Option<String> {
     let (kind, content) = match reply {
         Reply::Text { content } => ("text", json!({ "content": content })),
         Reply::Image { media_id } => ("image", json!({ "media_id": media_id })),
@@ -20,8 +19,8 @@ pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> 
             "video",
             json!({
                 "media_id": media_id,
-                // The preview's number, which WeChat asks for here, is not in a reply; the video's
-                // own stands in for it.
+                // WeChat requires a thumbnail's media id here. A reply has none, so the video's own
+                // id is sent.
                 "thumb_media_id": media_id,
                 "title": title.as_deref().unwrap_or_default(),
                 "description": description.as_deref().unwrap_or_default(),
@@ -37,7 +36,7 @@ pub(super) fn as_custom_message(reply: &Reply, to_user: &str) -> Option<String> 
                 "thumb_media_id": music.thumb_media_id,
             }),
         ),
-        // More than one article is errcode 45008 here.
+        // More than one article fails with errcode 45008 here.
         Reply::News(articles) => (
             "news",
             json!({ "articles": articles.iter().take(1).map(article).collect::<Vec<_>>() }),
@@ -63,11 +62,11 @@ mod tests {
     use wechat::message::Music;
 
     fn said(reply: &Reply) -> Option<Value> {
-        as_custom_message(reply, "o1").map(|text| serde_json::from_str(&text).expect("JSON"))
+        from_reply(reply, "o1").map(|text| serde_json::from_str(&text).expect("JSON"))
     }
 
     #[test]
-    fn every_kind_of_reply_that_can_be_said_later_is() {
+    fn every_possible_kind_of_reply_is_converted() {
         assert_eq!(
             said(&Reply::Text {
                 content: "a \"b\" 你好".to_owned()

@@ -5,36 +5,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{LOOK_AGAIN, LoginError, Logins};
+use super::{LoginError, Logins, RETRY_AFTER};
 
 /// Maximum number of requests that share one task. Enough for a phone's repeats, too few for a
 /// flood.
-const MOST: usize = 16;
+const MAX_WAITERS: usize = 16;
 
-/// The work in flight, by question.
-pub(super) struct Together<T>(Arc<Mutex<HashMap<String, Arc<Pending<T>>>>>);
+/// The work in flight, by key.
+pub(super) struct SingleFlights<T>(Arc<Mutex<HashMap<String, Arc<Pending<T>>>>>);
 
 type Pending<T> = watch::Sender<Option<Result<T, LoginError>>>;
 
-impl<T> Default for Together<T> {
+impl<T> Default for SingleFlights<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T> Clone for Together<T> {
+impl<T> Clone for SingleFlights<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Together<T> {
-    /// Joins the work in flight for `question`, or starts `work` in a task that outlives its
+impl<T: Clone + Send + Sync + 'static> SingleFlights<T> {
+    /// Joins the work in flight for `key`, or starts `work` in a task that outlives its
     /// callers.
     pub(super) async fn join<F>(
         &self,
         logins: &Logins,
-        question: String,
+        key: String,
         work: impl FnOnce(Logins) -> F,
     ) -> Result<T, LoginError>
     where
@@ -42,21 +42,21 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
     {
         let mut result = {
             let mut under_way = self.under_way();
-            match under_way.get(&question) {
-                Some(result) if result.receiver_count() >= MOST => {
+            match under_way.get(&key) {
+                Some(result) if result.receiver_count() >= MAX_WAITERS => {
                     return Err(LoginError::TooMany {
-                        retry_after: LOOK_AGAIN,
+                        retry_after: RETRY_AFTER,
                     });
                 }
                 Some(result) => result.subscribe(),
                 None => {
                     let (sender, receiver) = watch::channel(None);
                     let sender = Arc::new(sender);
-                    under_way.insert(question.clone(), Arc::clone(&sender));
+                    under_way.insert(key.clone(), Arc::clone(&sender));
                     let (listed, work) = (
                         Listed {
                             all: self.clone(),
-                            question,
+                            key,
                         },
                         work(logins.clone()),
                     );
@@ -85,12 +85,12 @@ impl<T: Clone + Send + Sync + 'static> Together<T> {
 
 /// Removes its entry on drop, also on panic.
 struct Listed<T: Clone + Send + Sync + 'static> {
-    all: Together<T>,
-    question: String,
+    all: SingleFlights<T>,
+    key: String,
 }
 
 impl<T: Clone + Send + Sync + 'static> Drop for Listed<T> {
     fn drop(&mut self) {
-        self.all.under_way().remove(&self.question);
+        self.all.under_way().remove(&self.key);
     }
 }

@@ -55,19 +55,19 @@ const SERVER: [&str; 13] = [
 ];
 
 /// The default, which need not exist.
-const USUAL_STATIC: &str = "static";
+const DEFAULT_STATIC: &str = "static";
 
 /// No system has more open files, or more ports to one address.
-const MOST: u32 = 1_000_000;
+const MAX_CONNECTIONS: u32 = 1_000_000;
 
 /// The longest that still fits into a QR code as part of WeChat's address.
-const LONGEST_PUBLIC_URL: usize = 500;
+const MAX_PUBLIC_URL_LEN: usize = 500;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The settings, or `None` if a fault leaves one of them without a value.
-pub(super) fn prove(
+pub(super) fn validate(
     tree: &Value,
     variables: &Variables,
     env: &Environment,
@@ -193,7 +193,7 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
         .map_or(Some(Vec::new()), |hosts| callers::hosts(&hosts));
     let static_dir = at.get("static").and_then(|dir| {
         let path = dir.text("the path of a folder")?;
-        if path != USUAL_STATIC && !Path::new(path).is_dir() {
+        if path != DEFAULT_STATIC && !Path::new(path).is_dir() {
             dir.note(format!(
                 "the folder {path:?} does not exist, so no NAME.txt can be served from it"
             ));
@@ -208,8 +208,10 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
         .and_then(|limit| limit.size(1..=1 << 30));
     let max_connections = at
         .get("maxConnections")
-        .and_then(|most| most.number(1..=MOST));
-    let max_waiting = at.get("maxWaiting").and_then(|most| most.number(1..=MOST));
+        .and_then(|most| most.number(1..=MAX_CONNECTIONS));
+    let max_waiting = at
+        .get("maxWaiting")
+        .and_then(|most| most.number(1..=MAX_CONNECTIONS));
     let shutdown_grace = at
         .get("shutdownGrace")
         .and_then(|grace| grace.duration(Duration::ZERO..=60 * 60 * SECOND));
@@ -239,8 +241,8 @@ fn server(at: &At<'_>) -> Option<ServerConfig> {
 
 fn public_url(at: &At<'_>) -> Option<Url> {
     let url = at.address()?;
-    if url.as_str().len() > LONGEST_PUBLIC_URL {
-        at.fault(format!("is longer than {LONGEST_PUBLIC_URL} bytes, so addresses below it do not fit into a QR code"));
+    if url.as_str().len() > MAX_PUBLIC_URL_LEN {
+        at.fault(format!("is longer than {MAX_PUBLIC_URL_LEN} bytes, so addresses below it do not fit into a QR code"));
         return None;
     }
     if matches!(

@@ -1,5 +1,5 @@
-//! Which messages this process has seen lately, and what came of them, so that a repeated delivery
-//! gets the first one's answer. It knows nothing of stores or back ends.
+//! Remembers recent messages and their answers, so that a repeated delivery gets the first one's
+//! answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,40 +10,39 @@ use tokio::sync::watch;
 use super::outcome::Answer;
 use clock::{Clock, SteadyMillis};
 
-/// As long as a delivery is young enough to be believed, whichever clock is ahead: WeChat itself
-/// repeats within some seconds, but what somebody recorded must not reach a back end a second time
-/// either.
-pub(super) const REMEMBERED: Duration = Duration::from_secs(11 * 60);
+/// Longer than a delivery's timestamp is accepted on either side of our clock, so that a recorded
+/// delivery cannot reach a back end twice. WeChat's own repeats come within seconds.
+pub(super) const RETENTION: Duration = Duration::from_secs(11 * 60);
 
-/// Messages remembered at once; beyond them the oldest are forgotten.
-const MOST: usize = 100_000;
+/// Maximum number of remembered messages; beyond it the oldest are dropped.
+const MAX_ENTRIES: usize = 100_000;
 
-/// What was seen lately.
-pub(super) struct Recent {
+/// The recent messages of this process.
+pub(super) struct RecentMessages {
     seen: Mutex<Seen>,
     clock: Clock,
 }
 
 #[derive(Default)]
 struct Seen {
-    by_key: HashMap<String, Case>,
+    by_key: HashMap<String, MessageEntry>,
     order: VecDeque<(SteadyMillis, String)>,
 }
 
-/// One message and what came of it, as soon as something did.
+/// One message and its answer, once there is one.
 #[derive(Clone)]
-pub(super) struct Case(Arc<watch::Sender<State>>);
+pub(super) struct MessageEntry(Arc<watch::Sender<State>>);
 
 #[derive(Clone, Debug, Default)]
 enum State {
     #[default]
     Open,
-    /// WeChat was told `success` before there was an answer; what comes now is late.
+    /// `success` was sent before there was an answer; an answer is now late.
     GivenUp,
     Answered(Answer),
 }
 
-impl Recent {
+impl RecentMessages {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             seen: Mutex::default(),
@@ -51,11 +50,13 @@ impl Recent {
         }
     }
 
-    /// The case of `key`, and whether it is new.
-    pub(super) fn case(&self, key: &str) -> (Case, bool) {
+    /// Returns the entry of `key`, and whether it is new.
+    pub(super) fn entry(&self, key: &str) -> (MessageEntry, bool) {
         let now = self.clock.steady();
         let mut seen = self.seen();
-        while seen.order.front().is_some_and(|(ends, _)| *ends <= now) || seen.order.len() >= MOST {
+        while seen.order.front().is_some_and(|(ends, _)| *ends <= now)
+            || seen.order.len() >= MAX_ENTRIES
+        {
             if let Some((_, key)) = seen.order.pop_front() {
                 seen.by_key.remove(&key);
             }
@@ -63,9 +64,9 @@ impl Recent {
         if let Some(case) = seen.by_key.get(key) {
             return (case.clone(), false);
         }
-        let case = Case(Arc::new(watch::Sender::default()));
+        let case = MessageEntry(Arc::new(watch::Sender::default()));
         seen.by_key.insert(key.to_owned(), case.clone());
-        seen.order.push_back((now.plus(REMEMBERED), key.to_owned()));
+        seen.order.push_back((now.plus(RETENTION), key.to_owned()));
         (case, true)
     }
 
@@ -74,8 +75,8 @@ impl Recent {
     }
 }
 
-impl Case {
-    /// The answer, if it comes within `patience`; afterwards it is given up for all who ask.
+impl MessageEntry {
+    /// Waits for the answer, at most `patience`. After that, all waiters give up.
     pub(super) async fn answer(&self, patience: Duration) -> Option<Answer> {
         let mut states = self.0.subscribe();
         let settled = tokio::time::timeout(
@@ -98,7 +99,7 @@ impl Case {
         }
     }
 
-    /// Settles the case; `false` when it was given up before, so that the answer is late.
+    /// Stores the answer. Returns `false` if the waiters had given up, so that the answer is late.
     pub(super) fn settle(&self, answer: &Answer) -> bool {
         self.0.send_if_modified(|state| {
             let open = matches!(state, State::Open);
@@ -117,9 +118,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeated_delivery_gets_the_first_answer() {
-        let recent = Recent::new(Clock::manual(UnixMillis(0)));
-        let (first, new) = recent.case("a");
-        let (second, again) = recent.case("a");
+        let recent = RecentMessages::new(Clock::manual(UnixMillis(0)));
+        let (first, new) = recent.entry("a");
+        let (second, again) = recent.entry("a");
         assert_eq!((new, again), (true, false));
         assert!(first.settle(&Answer::Silence));
         assert!(matches!(
@@ -129,14 +130,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_given_up_is_late_and_stays_unanswered() {
-        let recent = Recent::new(Clock::manual(UnixMillis(0)));
-        let (case, _) = recent.case("a");
+    async fn an_abandoned_message_stays_unanswered() {
+        let recent = RecentMessages::new(Clock::manual(UnixMillis(0)));
+        let (case, _) = recent.entry("a");
         assert!(case.answer(Duration::from_millis(1)).await.is_none());
         assert!(!case.settle(&Answer::Silence));
         assert!(
             recent
-                .case("a")
+                .entry("a")
                 .0
                 .answer(Duration::from_secs(5))
                 .await
@@ -146,17 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_to_be_believed_is_forgotten() {
+    fn entries_expire() {
         let clock = Clock::manual(UnixMillis(0));
-        let recent = Recent::new(clock.clone());
-        assert!(recent.case("a").1);
-        clock.advance(REMEMBERED - Duration::from_secs(1));
-        assert!(!recent.case("a").1);
+        let recent = RecentMessages::new(clock.clone());
+        assert!(recent.entry("a").1);
+        clock.advance(RETENTION - Duration::from_secs(1));
+        assert!(!recent.entry("a").1);
         clock.advance(Duration::from_secs(2));
-        assert!(recent.case("a").1);
-        assert!((0..MOST + 10).all(|number| recent.case(&number.to_string()).1));
+        assert!(recent.entry("a").1);
+        assert!((0..MAX_ENTRIES + 10).all(|number| recent.entry(&number.to_string()).1));
         assert!(
-            recent.seen().by_key.len() <= MOST && recent.case("0").1,
+            recent.seen().by_key.len() <= MAX_ENTRIES && recent.entry("0").1,
             "the oldest are forgotten"
         );
     }

@@ -1,5 +1,5 @@
-//! A keeper over any store, without HTTP, so that a test can be several instances, move the clock
-//! by days, or break the store.
+//! Keepers over any store, without HTTP, so that a test can run several instances, advance the
+//! clock by days, or break the store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use wechat::credential::CredentialKind;
 
 use super::app::{APP, APP_SECRET};
 
-/// WeChat's bound in these tests.
+/// WeChat's timeout in these tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A sandbox and the clock that it and all keepers share.
+/// A sandbox, and the clock that it shares with all keepers.
 pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Clock,
     _running: RunningSandbox,
 }
 
-/// A keeper whose refresher runs as long as this lives.
+/// A keeper whose renewal task runs until this is dropped.
 pub(crate) struct Instance {
     pub(crate) keeper: Keeper,
     _stop: watch::Sender<bool>,
@@ -48,7 +48,7 @@ impl World {
         .await
     }
 
-    /// Where what WeChat grants lives so long.
+    /// Creates a world in which WeChat's credentials have this lifetime.
     pub(crate) async fn with_lives_of(lifetime: Duration) -> Self {
         Self::of(
             ([127, 0, 0, 1], 0).into(),
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// An instance with the usual account.
+    /// Starts an instance with the default account.
     pub(crate) fn instance(&self, store: Arc<dyn Store>, token_api: TokenApi) -> Instance {
         self.instance_of(store, account(token_api), Keep::Active)
     }
@@ -95,7 +95,7 @@ impl World {
         Instance { keeper, _stop }
     }
 
-    /// How often a token was fetched, from either endpoint.
+    /// The number of token requests, to either endpoint.
     pub(crate) fn token_calls(&self) -> u64 {
         self.sandbox.calls("/cgi-bin/token") + self.sandbox.calls("/cgi-bin/stable_token")
     }
@@ -119,7 +119,7 @@ impl Instance {
             .map(|cached| cached.value().expose_secret().to_owned())
     }
 
-    /// "WeChat refused this token."
+    /// Reports that WeChat refused this token.
     pub(crate) async fn rotate(&self, refused: &str) -> Result<String, KeeperError> {
         self.rotate_kind(CredentialKind::AccessToken, refused).await
     }
@@ -138,7 +138,7 @@ impl Instance {
     }
 }
 
-/// The usual account as the settings' defaults would make it.
+/// The default account, with the settings' defaults.
 pub(crate) fn account(token_api: TokenApi) -> Account {
     let (reserve, rotations_per_day) = match token_api {
         TokenApi::Basic => (Duration::from_secs(600), 1000),
@@ -168,13 +168,13 @@ pub(crate) fn client(hosts: &[&str]) -> WechatClient {
     WechatClient::new(hosts, TIMEOUT).expect("a client")
 }
 
-/// An address at which nobody listens.
+/// An address on which nothing listens.
 pub(crate) fn dead_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("its address"))
 }
 
-/// Waits until `holds`, and fails after a time that only a broken program needs.
+/// Waits until `holds` is true. The timeout is far longer than a working program needs.
 #[track_caller]
 pub(crate) fn eventually(what: &str, holds: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
     let place = std::panic::Location::caller();

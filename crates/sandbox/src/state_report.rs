@@ -1,5 +1,5 @@
-//! What `GET /sandbox/state` shows: enough to follow a client's doings, no secret, and of tokens
-//! only fingerprints.
+//! The JSON of `GET /sandbox/state`: enough to follow a client's calls, without secrets. Tokens
+//! appear as fingerprints.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use super::world::{TicketKind, TokenKind, World};
 use clock::UnixMillis;
 
 /// The whole state as JSON.
-pub(super) fn survey(state: &State) -> Value {
+pub(super) fn state_report(state: &State) -> Value {
     let world = &state.world;
     let accounts: Map<String, Value> = world
         .accounts
@@ -71,7 +71,7 @@ fn life(world: &World, value: Option<(&str, UnixMillis)>) -> Value {
     )
 }
 
-/// Tells two tokens apart without telling either: the first eight hex digits of its SHA-256.
+/// Identifies a token without revealing it: the first eight hex digits of its SHA-256.
 fn fingerprint(value: &str) -> String {
     Sha256::digest(value.as_bytes())
         .iter()

@@ -1,16 +1,16 @@
-//! A server on a port of its own and in a thread of its own, for as long as its guard lives.
+//! A server on its own port and thread, stopped on drop.
 
 use std::net::SocketAddr;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, Route, rt};
 
-/// Stops the server when it goes.
+/// Stops the server on drop.
 pub(crate) struct Guard(ServerHandle);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The order is given by the call; there is no need to wait for its end.
+        // The call itself sends the stop command; there is no need to wait.
         drop(self.0.stop(false));
     }
 }

@@ -1,4 +1,4 @@
-//! WeChat's side of a delivery: signed, encrypted where asked for, and sent to a test's server.
+//! WeChat's side of a delivery: signed, optionally encrypted, and sent to a test's server.
 
 use clock::Clock;
 use reqwest::Method;
@@ -14,7 +14,7 @@ use super::app::{APP, Response, TestApp};
 pub(crate) const TOKEN: &str = "push-token-1";
 pub(crate) const AES_KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
 
-/// A message from one follower: `inside` is what comes after the common elements.
+/// A message from one follower; `inside` follows the common elements.
 pub(crate) fn message(inside: &str) -> String {
     format!(
         "<xml><ToUserName><![CDATA[gh_1]]></ToUserName><FromUserName><![CDATA[oUser]]></FromUserName>\
@@ -22,7 +22,7 @@ pub(crate) fn message(inside: &str) -> String {
     )
 }
 
-/// A text with a number of its own.
+/// A text with its own id.
 pub(crate) fn text(content: &str, id: u64) -> String {
     message(&format!(
         "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{content}]]></Content><MsgId>{id}</MsgId>"
@@ -35,7 +35,7 @@ pub(crate) fn event(name: &str, key: &str) -> String {
     ))
 }
 
-/// The query of a plain delivery sent `ago` seconds before now.
+/// The query of an unencrypted delivery sent `ago` seconds ago.
 pub(crate) fn plain_query(ago: i64, nonce: &str) -> String {
     let timestamp = timestamp(ago);
     let signature = signature::push(TOKEN, &timestamp, nonce).text();
@@ -64,7 +64,7 @@ pub(crate) fn sealed(xml: &str, app: &str, nonce: &str) -> (String, String) {
     )
 }
 
-/// The same as an account whose console says JSON sends it.
+/// Like [`sealed`], in JSON.
 pub(crate) fn sealed_json(json: &str, app: &str, nonce: &str) -> (String, String) {
     let (query, encrypt) = encrypted(json, app, nonce);
     (
@@ -92,12 +92,12 @@ pub(crate) async fn deliver(app: &TestApp, path: &str, query: &str, body: &str) 
     app.send(request.body(body.to_owned())).await
 }
 
-/// Sends a plain delivery to the account's own address.
+/// Sends an unencrypted delivery to the account's address.
 pub(crate) async fn push(app: &TestApp, xml: &str) -> Response {
     deliver(app, &format!("/wechat/{APP}"), &plain_query(0, "n-1"), xml).await
 }
 
-/// The text of a reply in the clear.
+/// The text of an unencrypted reply.
 #[track_caller]
 pub(crate) fn said(response: &Response) -> String {
     assert_eq!(
@@ -124,7 +124,7 @@ pub(crate) fn content(xml: &str) -> String {
         .to_owned()
 }
 
-/// The reply inside an encrypted answer, whose signature is checked.
+/// The reply inside an encrypted answer. Checks the signature.
 #[track_caller]
 pub(crate) fn opened(response: &Response, app: &str) -> String {
     assert_eq!(response.status, 200, "{}", response.body);
@@ -155,7 +155,7 @@ pub(crate) fn opened(response: &Response, app: &str) -> String {
     .expect("text")
 }
 
-/// The reply in the clear to a delivery in JSON.
+/// The unencrypted reply to a JSON delivery.
 #[track_caller]
 pub(crate) fn json_reply(response: &Response) -> Value {
     assert_eq!(
@@ -168,7 +168,7 @@ pub(crate) fn json_reply(response: &Response) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}", response.body))
 }
 
-/// The reply inside an encrypted JSON answer, whose signature is checked.
+/// The reply inside an encrypted JSON answer. Checks the signature.
 #[track_caller]
 pub(crate) fn opened_json(response: &Response, app: &str) -> Value {
     let envelope = json_reply(response);

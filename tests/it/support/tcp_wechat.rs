@@ -1,5 +1,5 @@
-//! WeChat's API as a bare TCP server: it notes every byte of a request and answers bytes that the
-//! test gives it.
+//! WeChat's API as a bare TCP server: it records every byte of a request and answers with the
+//! test's bytes.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,27 +8,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// The real token that it hands out.
+/// The real token that it issues.
 pub(crate) const REAL_TOKEN: &str = "90_REALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtokenREALtoken";
 
-/// One request as it came.
+/// One received request.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     /// The request line, byte for byte.
     pub(crate) line: Vec<u8>,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// Whether its body came to its end.
+    /// True if the body was complete.
     pub(crate) whole: bool,
 }
 
-impl Seen {
-    /// The second word of the request line.
+impl ReceivedRequest {
+    /// The target in the request line.
     pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).expect("a request line")
     }
 
-    /// A header's value; `None` when there is none.
+    /// A header's value; `None` if it is missing.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -37,29 +37,29 @@ impl Seen {
     }
 }
 
-type Answer = dyn Fn(&Seen) -> Vec<u8> + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync;
 
 /// A running server.
-pub(crate) struct Wire {
+pub(crate) struct TcpWechat {
     pub(crate) address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
     serving: JoinHandle<()>,
 }
 
-impl Drop for Wire {
+impl Drop for TcpWechat {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Wire {
-    /// Answers every call but those for tokens with what `answer` returns, and closes.
+impl TcpWechat {
+    /// Answers every call except token requests with the result of `answer`, and closes.
     pub(crate) async fn answering(
-        answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let (seen, answer): (Arc<Mutex<Vec<Seen>>>, Arc<Answer>) =
+        let (seen, answer): (Arc<Mutex<Vec<ReceivedRequest>>>, Arc<Answer>) =
             (Arc::default(), Arc::new(answer));
         let kept = Arc::clone(&seen);
         let serving = tokio::spawn(async move {
@@ -81,8 +81,8 @@ impl Wire {
         format!("http://{}", self.address)
     }
 
-    /// All calls but those for tokens.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    /// All requests except those for tokens.
+    pub(crate) fn seen(&self) -> Vec<ReceivedRequest> {
         let seen = self.seen.lock().expect("no test panics here").clone();
         seen.into_iter()
             .filter(|seen| !is_for_token(seen))
@@ -90,11 +90,11 @@ impl Wire {
     }
 }
 
-fn is_for_token(seen: &Seen) -> bool {
+fn is_for_token(seen: &ReceivedRequest) -> bool {
     seen.target().contains("/cgi-bin/token?") || seen.target().ends_with("/cgi-bin/stable_token")
 }
 
-async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<Answer>) {
+async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<ReceivedRequest>>>, answer: Arc<Answer>) {
     let Some(seen) = read(&mut socket).await else {
         return;
     };
@@ -107,12 +107,12 @@ async fn talk(mut socket: TcpStream, kept: Arc<Mutex<Vec<Seen>>>, answer: Arc<An
     };
     socket.write_all(&bytes).await.ok();
     socket.shutdown().await.ok();
-    // What the other side still says is read, so that nothing is reset.
+    // Reads what the client still sends, so that the connection is not reset.
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).await.ok();
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Seen> {
+async fn read(socket: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
@@ -124,7 +124,7 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let line = bytes.split(|byte| *byte == b'\r').next();
-    let mut seen = Seen {
+    let mut seen = ReceivedRequest {
         line: line.unwrap_or_default().to_vec(),
         head,
         body: bytes.split_off(end),
@@ -146,7 +146,7 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
     }
 }
 
-/// A good answer with this body.
+/// A successful answer with this body.
 pub(crate) fn json(body: &str) -> Vec<u8> {
     answer(
         "200 OK",
@@ -155,7 +155,7 @@ pub(crate) fn json(body: &str) -> Vec<u8> {
     )
 }
 
-/// An answer with a length.
+/// An answer with a `Content-Length`.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",

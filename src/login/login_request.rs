@@ -1,4 +1,4 @@
-//! The parameters of a login trip at departure, and what the site receives at its end.
+//! The parameters of a login, and what the site receives after it.
 
 use std::iter;
 
@@ -8,7 +8,7 @@ use crate::oauth::{Redirect, Scope};
 use wechat::signature::random_id;
 
 /// Room for WeChat's code, which today has 32 characters.
-const LONGEST_CODE: usize = 128;
+const MAX_CODE_LEN: usize = 128;
 
 /// What the site receives after a login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -31,9 +31,9 @@ impl Mode {
     }
 }
 
-/// The parameters of a departure.
+/// What a site asks for when it sends a visitor to log in.
 #[derive(Clone, Debug)]
-pub struct Departure {
+pub struct LoginRequest {
     /// The account that requests the login.
     pub app_id: String,
     /// Where the visitor returns to.
@@ -46,18 +46,18 @@ pub struct Departure {
     pub scope: Scope,
 }
 
-impl Departure {
-    /// Length in bytes of the longest address that this trip can return to.
+impl LoginRequest {
+    /// Length in bytes of the longest address that this login can return to.
     pub fn longest_return(&self) -> usize {
         let answer = match self.mode {
             Mode::Login => random_id(),
-            Mode::Relay => "0".repeat(LONGEST_CODE),
+            Mode::Relay => "0".repeat(MAX_CODE_LEN),
         };
         let [word, state, _] = self.mode.names();
         let pairs: Vec<_> = iter::once((word, answer.as_str()))
             .chain(self.state.as_deref().map(|own| (state, own)))
             .collect();
-        // Longer than any that tells of an error.
+        // Longer than any return address with an error.
         self.redirect.with(&self.mode.names(), &pairs).len()
     }
 }
