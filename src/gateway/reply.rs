@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use clock::SteadyMillis;
+use clock::{SteadyMillis, UnixSeconds};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Response, header};
@@ -133,6 +133,11 @@ impl Reply {
             Received::Whole(bytes) if !self.is_encoded() => Verdict::read(bytes),
             _ => Verdict::default(),
         }
+    }
+
+    /// WeChat's clock, as the answer shows it.
+    pub(super) fn date(&self) -> Option<UnixSeconds> {
+        wechat::date(self.headers.get(header::DATE)?.to_str().ok()?)
     }
 
     fn is_encoded(&self) -> bool {

@@ -81,6 +81,16 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    /// The host that accepted a connection last.
+    pub(super) fn name(&self) -> &str {
+        let index = self.preferred.load(Relaxed) % self.bases.len().max(1);
+        self.bases
+            .get(index)
+            .map_or("-", |base| base.authority.as_str())
+    }
+}
+
 /// A body that is still arriving.
 pub(super) struct Arriving {
     pub(super) chunks: mpsc::Receiver<std::io::Result<Bytes>>,

@@ -24,7 +24,7 @@ struct Answer<'a> {
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let query = CredentialQuery::verify(&call).await?;
     let kind = query.kind;
-    let credential = query.credential(call.state).await?;
+    let credential = query.credential(call.state, call.req).await?;
     let answer = Answer {
         key: kind.name(),
         value: credential.value().expose_secret(),

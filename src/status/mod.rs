@@ -3,7 +3,7 @@
 //! WeChat; only readiness and the record of the instances ask the store, each within a bound.
 //!
 //! Reading order: `accounts` (the state of each credential), `overview` (everything on the page),
-//! `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
+//! `sentence`, `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
 //! system says of this process). It knows no actix and no HTML.
 
 mod accounts;
@@ -12,6 +12,7 @@ mod metrics;
 mod overview;
 mod process;
 mod readiness;
+mod sentence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use self::instances::Instance;
 pub use self::metrics::{Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;
+pub use self::sentence::{Sentence, Tone, lasting, local};
 
 use self::instances::Instances;
 use self::readiness::StoreProbe;

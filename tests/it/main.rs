@@ -9,6 +9,7 @@
     reason = "tests stand outside the server: they read the environment and wait by the clock"
 )]
 
+mod admin;
 mod backoff;
 mod browser;
 mod browser_attack;
@@ -63,6 +64,7 @@ mod message_hostile;
 mod message_json;
 mod message_replies;
 mod messages;
+mod metrics;
 mod nginx;
 mod nginx_login;
 mod oauth;
@@ -110,6 +112,7 @@ mod sql_store;
 mod sql_wetoken;
 mod stable;
 mod stale_token;
+mod status_page;
 mod store_contract;
 mod support;
 mod tidy;

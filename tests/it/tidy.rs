@@ -365,6 +365,7 @@ fn only_owners_of_tasks_spawn() {
         &[
             "src/cli/serve.rs",
             "src/server.rs",
+            "src/server/admin.rs",
             "src/login/",
             "src/message/",
             "src/registry/",
