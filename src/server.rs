@@ -329,10 +329,14 @@ fn wanted_address(bind: &str, port: u16) -> String {
     }
 }
 
-/// The name by which persons know this instance: its machine and its port.
+/// The name by which persons know this instance: its machine, and its port if it was chosen by them.
 fn instance_name(port: u16) -> String {
     let machine = rustix::system::uname();
-    format!("{}:{port}", machine.nodename().to_string_lossy())
+    let name = machine.nodename().to_string_lossy();
+    match port {
+        0 => name.into_owned(),
+        port => format!("{name}:{port}"),
+    }
 }
 
 /// What the registry takes from the settings, and the rest of them.

@@ -28,7 +28,7 @@ use credentials::store::Store;
 
 pub use self::accounts::{AccountState, CredentialLine, LastError, State, accounts};
 pub use self::instances::Instance;
-pub use self::metrics::{Live, Metric, NAMES};
+pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;
 pub use self::sentence::{Sentence, Tone, lasting, local};

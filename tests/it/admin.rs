@@ -163,6 +163,41 @@ async fn a_taken_address_fails_the_start() {
     );
 }
 
+#[test]
+fn a_faulty_address_is_reported_with_its_cure() {
+    for (admin, expected) in [
+        (
+            json!("3031"),
+            "expected an address and a port such as \"127.0.0.1:3031\"",
+        ),
+        (
+            json!(3031),
+            "expected an address and a port such as \"127.0.0.1:3031\"",
+        ),
+        (json!(":3031"), "expected an address and a port"),
+        (
+            json!("http://127.0.0.1:3031"),
+            "expected an address and a port",
+        ),
+        (json!(true), "expected an address and a port"),
+        (json!("127.0.0.1:3030"), "choose another port"),
+        (json!("[::]:3030"), "choose another port"),
+    ] {
+        let settings =
+            json!({ "apps": [{ "key": APP, "secret": "s" }], "server": { "admin": admin } });
+        let source = jsdkd::settings::Source::text("t", settings.to_string());
+        let loaded = jsdkd::settings::load(&source, &jsdkd::settings::Environment::default());
+        let error = loaded
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.contains("server.admin") && error.contains(expected),
+            "{admin}: {error}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn status_json_has_the_promised_shape() {
     let app = TestApp::with(with_admin()).await;

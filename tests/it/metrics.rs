@@ -108,6 +108,34 @@ async fn every_promised_name_is_there_from_the_start() {
     app.stop().await;
 }
 
+#[test]
+fn the_pages_describe_every_metric() {
+    for page in ["docs/metrics.md", "docs/metrics.zh-CN.md"] {
+        let path = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows = text
+            .lines()
+            .filter(|line| line.starts_with("| `jsdkd_") || line.starts_with("| `process_"));
+        let described: Vec<_> = rows
+            .map(|row| {
+                let cells: Vec<_> = row.split('|').map(str::trim).collect();
+                let labels = cells[3].split('`').skip(1).step_by(2).map(str::to_owned);
+                let kind = cells[2].to_owned();
+                (cells[1].replace('`', ""), kind, labels.collect::<Vec<_>>())
+            })
+            .collect();
+        let table: Vec<_> = NAMES
+            .iter()
+            .map(|one| {
+                let labels = one.labels.iter().map(|label| (*label).to_owned());
+                let kind = format!("{:?}", one.kind).to_lowercase();
+                (one.name.to_owned(), kind, labels.collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(described, table, "{page}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_exact() {
     let settings = json!({ "server": { "admin": "127.0.0.1:0", "workers": 2 } });

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use self::values::Values;
 use super::{Status, accounts::MOST_ACCOUNTS, accounts::accounts, process};
 
-pub use self::names::{Metric, NAMES};
+pub use self::names::{Kind, Metric, NAMES};
 
 /// What only the HTTP side knows.
 #[derive(Clone, Debug, Default)]
