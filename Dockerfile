@@ -13,8 +13,8 @@ COPY crates/clock/Cargo.toml crates/clock/
 COPY crates/wechat/Cargo.toml crates/wechat/
 COPY crates/credentials/Cargo.toml crates/credentials/
 COPY crates/sandbox/Cargo.toml crates/sandbox/
-RUN mkdir -p src tests/it tests/shuttle tests/sim crates/clock/src crates/wechat/src crates/credentials/src crates/sandbox/src \
-    && echo 'fn main() {}' | tee src/main.rs tests/shuttle/main.rs tests/sim/main.rs > tests/it/main.rs \
+RUN mkdir -p src tests/it crates/clock/src crates/wechat/src crates/credentials/src crates/sandbox/src \
+    && echo 'fn main() {}' | tee src/main.rs > tests/it/main.rs \
     && touch src/lib.rs crates/clock/src/lib.rs crates/wechat/src/lib.rs crates/credentials/src/lib.rs crates/sandbox/src/lib.rs \
     && cargo build --release --locked --bin jsdkd \
     && rm -r src crates

@@ -25,7 +25,6 @@ use crate::status::{self, Status};
 use crate::telemetry::LostLines;
 use admin::Admin;
 use clock::Clock;
-use credentials::insight::Insights;
 use credentials::keeper::Keeper;
 use credentials::sources::Sources;
 use credentials::store::{self, OpenError};
@@ -174,7 +173,6 @@ impl Server {
             keeper: keeper.clone(),
             store,
             counters,
-            insights: Insights::default(),
             lost_lines,
             name,
         });

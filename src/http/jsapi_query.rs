@@ -13,23 +13,12 @@ use super::signed_request::CredentialQuery;
 pub(super) const ROUTES: &[Route] =
     &[Route::get("/jsapi/{appid}/query", |call| Box::pin(get(call))).no_store()];
 
-/// Clients compare the body as a whole, so nothing else may be in it.
-#[derive(Serialize)]
-struct Answer<'a> {
-    key: &'a str,
-    value: &'a str,
-}
-
 /// The credential. A header has the seconds until it expires.
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let query = CredentialQuery::verify(&call).await?;
     let kind = query.kind;
     let credential = query.credential(call.state, call.req).await?;
-    let answer = Answer {
-        key: kind.name(),
-        value: credential.value().expose_secret(),
-    };
-    let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
+    let json = body(kind.name(), credential.value().expose_secret())?;
     let left = credential.left(call.state.clock()).as_secs();
     let mut response = HttpResponse::Ok();
     response
@@ -37,4 +26,51 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
     Ok(response.body(json))
+}
+
+/// `{"key":…,"value":…}`. Clients compare the body as a whole, so nothing else may be in it.
+///
+/// serde_json looks at a text byte by byte, which is a twentieth of the work for a query. WeChat's
+/// credentials have needed no escapes so far, and that is seen at once.
+fn body(key: &str, value: &str) -> Result<String, ApiError> {
+    // Folded, because a loop without an early exit compiles to a few wide instructions.
+    let is_plain = value.bytes().fold(true, |is_plain, byte| {
+        is_plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+    });
+    if is_plain {
+        return Ok(["{\"key\":\"", key, "\",\"value\":\"", value, "\"}"].concat());
+    }
+    serde_json::to_string(&Answer { key, value }).map_err(|_| ApiError::Internal)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_written_as_serde_json_writes_it() {
+        for value in [
+            "",
+            "58_a-B",
+            "sM4AOVdWfPE4",
+            "a\"b",
+            "a\\b",
+            "a\nb",
+            "\u{7f}",
+            "票",
+        ] {
+            let expected = serde_json::to_string(&Answer {
+                key: "token",
+                value,
+            })
+            .unwrap();
+            assert_eq!(body("token", value).unwrap(), expected);
+        }
+    }
 }

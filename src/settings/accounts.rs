@@ -10,9 +10,9 @@ use super::variables::{NeighbourApp, Variables};
 use super::{messages, oauth};
 use crate::message::{Answers, MessagePolicies, MessagePolicy};
 use crate::oauth::OauthPolicies;
-use wechat::account::{Account, AppId, TokenApi};
+use wechat::account::{Account, AppId, TOKENS_PER_DAY, TokenApi};
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "key",
     "secret",
     "token",
@@ -22,6 +22,7 @@ const KNOWN: [&str; 9] = [
     "messages",
     "mode",
     "rotationsPerDay",
+    "tokensPerDay",
 ];
 
 /// All accounts, and their settings for logins and messages.
@@ -94,6 +95,9 @@ pub(super) fn apps(
     apps
 }
 
+/// No account has a higher quota of token calls.
+const MOST_TOKENS: u32 = 1_000_000;
+
 fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
     if !at.is_table(&KNOWN) {
         return None;
@@ -115,6 +119,10 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
         .get("rotationsPerDay")
         .and_then(|rotations| rotations.number(0..=most))
         .unwrap_or(usual);
+    let tokens_per_day = at
+        .get("tokensPerDay")
+        .and_then(|tokens| tokens.number(1..=MOST_TOKENS))
+        .unwrap_or(TOKENS_PER_DAY);
     Some(Account {
         app_id: app_id?,
         secret: secret?,
@@ -123,6 +131,7 @@ fn account(at: &At<'_>, reserve: Duration) -> Option<Account> {
         reserve: token_api.reserve(reserve),
         ticket_reserve: reserve,
         rotations_per_day,
+        tokens_per_day,
     })
 }
 

@@ -52,18 +52,17 @@ impl Overview {
         if let Some((_, line)) = failing.first() {
             return self.failing(line, &failing, zh);
         }
-        if let Some(finding) = self.insight.findings.first() {
-            let (who, steps) = (&finding.app_id, [&finding.advice, &finding.advice_zh]);
-            let step = steps[usize::from(zh)].first().copied();
-            return warning(
-                match zh {
-                    true => format!("一切正常，但有别的程序也在获取 {who} 的 token"),
-                    false => {
-                        format!("Everything is served, but another program fetches tokens of {who}")
-                    }
-                },
-                step.map(str::to_owned),
-            );
+        let findings = self.findings();
+        if let Some((who, finding)) = findings.first()
+            && finding.is_recent(self.now)
+        {
+            let text = match zh {
+                true => format!("一切正常，但有别的程序也在获取 {who} 的 token"),
+                false => {
+                    format!("Everything is served, but another program fetches tokens of {who}")
+                }
+            };
+            return warning(text, Some(finding.advice(zh)[0].to_owned()));
         }
         if let Some(sentence) = self.clock_is_off(zh) {
             return sentence;

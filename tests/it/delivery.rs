@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::support::programs;
 
 fn root() -> PathBuf {
@@ -143,7 +145,7 @@ fn every_service_of_the_compose_file_is_confined_and_watched() {
         .next()
         .unwrap();
     let services: Vec<&str> = services.split("\n\n").collect();
-    assert_eq!(services.len(), 3);
+    assert_eq!(services.len(), 5);
     for service in services {
         for line in [
             "read_only: true",
@@ -157,6 +159,57 @@ fn every_service_of_the_compose_file_is_confined_and_watched() {
 }
 
 #[test]
+fn prometheus_and_grafana_start_only_when_asked_and_are_open_to_nobody() {
+    let compose: Value = yaml_serde::from_str(&read("docker-compose.yml")).unwrap();
+    let services = compose["services"].as_object().unwrap();
+    for (name, service) in services {
+        let is_watching = ["prometheus", "grafana"].contains(&name.as_str());
+        assert_eq!(service.get("profiles").is_some(), is_watching, "{name}");
+        if !is_watching {
+            continue;
+        }
+        assert_eq!(service["profiles"], json!(["watch"]), "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+        let ports = service.get("ports").and_then(Value::as_array);
+        for port in ports.into_iter().flatten() {
+            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{port}");
+        }
+        for volume in service["volumes"].as_array().unwrap() {
+            let Some(path) = volume.as_str().unwrap().strip_prefix("./") else {
+                continue;
+            };
+            let (path, inside) = path.split_once(':').unwrap();
+            assert!(root().join(path).exists(), "{path} is not there");
+            assert!(inside.ends_with(":ro"), "{volume}");
+        }
+    }
+    // The admin port is for the containers of this file alone, and Prometheus finds it there.
+    let server = &services["jsdkd"];
+    assert_eq!(
+        server["environment"]["JSDKD__SERVER__ADMIN"],
+        "0.0.0.0:3031"
+    );
+    assert_eq!(server["ports"], json!(["80:80", "443:443"]));
+    let prometheus: Value =
+        yaml_serde::from_str(&read("deploy/prometheus/prometheus.yml")).unwrap();
+    let job = &prometheus["scrape_configs"][0];
+    assert_eq!(job["job_name"], "jsdkd");
+    assert_eq!(
+        job["static_configs"],
+        json!([{ "targets": ["jsdkd:3031"] }])
+    );
+    let sources = "deploy/grafana/provisioning/datasources/prometheus.yml";
+    let sources: Value = yaml_serde::from_str(&read(sources)).unwrap();
+    assert_eq!(sources["datasources"][0]["url"], "http://prometheus:9090");
+    let boards = "deploy/grafana/provisioning/dashboards/jsdkd.yml";
+    let boards: Value = yaml_serde::from_str(&read(boards)).unwrap();
+    let folder = boards["providers"][0]["options"]["path"].as_str().unwrap();
+    let mounted = format!("./deploy/grafana/jsdkd.json:{folder}/jsdkd.json:ro");
+    let volumes = services["grafana"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| *volume == mounted), "{mounted}");
+}
+
+#[test]
 fn systemd_finds_no_fault_in_the_unit() {
     let unit = read("deploy/jsdkd.service");
     for line in [
@@ -165,6 +218,8 @@ fn systemd_finds_no_fault_in_the_unit() {
         "ProtectSystem=strict",
         "NoNewPrivileges=yes",
         "RestartPreventExitStatus=78",
+        "LimitCORE=0",
+        "PrivateUsers=yes",
     ] {
         assert!(unit.lines().any(|found| found == line), "{line}");
     }
@@ -179,7 +234,7 @@ fn systemd_finds_no_fault_in_the_unit() {
         unit.replace("/usr/local/bin/jsdkd", env!("CARGO_BIN_EXE_jsdkd")),
     )
     .unwrap();
-    let judged = Command::new(analyze)
+    let judged = Command::new(&analyze)
         .arg("verify")
         .arg("--man=no")
         .arg(&copy)
@@ -189,6 +244,19 @@ fn systemd_finds_no_fault_in_the_unit() {
         judged.status.success() && judged.stderr.is_empty(),
         "{}",
         String::from_utf8_lossy(&judged.stderr)
+    );
+    // From 0 (confined) to 100. What is left is the network, the group that reads the settings, and
+    // the host's own libraries.
+    let exposed = Command::new(&analyze)
+        .args(["security", "--offline=true", "--no-pager", "--threshold=15"])
+        .arg(root().join("deploy/jsdkd.service"))
+        .output()
+        .unwrap();
+    assert!(
+        exposed.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&exposed.stdout),
+        String::from_utf8_lossy(&exposed.stderr)
     );
 }
 

@@ -240,6 +240,53 @@ async fn a_refusal_is_shown_until_it_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_refresh_and_the_budget_are_shown() {
+    let app = TestApp::with(with_admin()).await;
+    let token = app.value("token").await;
+    let text = scrape(&app).await;
+    let of = |text: &str, name: &str| {
+        let budget = if name.starts_with("budget") {
+            ",budget=\"token\""
+        } else {
+            ""
+        };
+        value(text, &format!("jsdkd_{name}{{appid=\"{APP}\"{budget}}}"))
+    };
+    assert_eq!(of(&text, "budget_used"), Some(1.0));
+    assert_eq!(of(&text, "budget_limit"), Some(2000.0));
+    assert_eq!(of(&text, "foreign_refreshes_total"), Some(0.0));
+    app.sandbox.void_token(APP);
+    assert_eq!(app.rotate("token", &token).await.status, 200);
+    let text = scrape(&app).await;
+    assert_eq!(of(&text, "budget_used"), Some(2.0));
+    assert_eq!(of(&text, "foreign_refreshes_total"), Some(1.0));
+    let status = app.admin("/status.json").await.json();
+    let finding = &status["findings"][0];
+    assert_eq!(
+        (&finding["code"], &finding["appid"]),
+        (&json!("foreign_refresh"), &json!(APP))
+    );
+    assert_eq!(
+        (&finding["times"], &finding["intervals"]),
+        (&json!(1), &json!([]))
+    );
+    assert!(finding["after"].as_u64() <= finding["before"].as_u64());
+    assert_eq!(finding["advice"].as_array().unwrap().len(), 4);
+    let sentence = status["sentence"].as_str().unwrap();
+    assert!(
+        sentence.contains("another program fetches tokens of"),
+        "{sentence}"
+    );
+    let page = app.admin("/status").await.body;
+    assert!(
+        page.contains("Another program fetched a token between"),
+        "{page}"
+    );
+    assert!(page.contains("2 / 2000"), "{page}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_nothing_to_complain_of() {
     let Some(promtool) = programs::require("promtool") else {
         return;

@@ -343,6 +343,7 @@ fn the_links_of_the_pages_lead_somewhere() {
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "bench/README.md",
     ]) {
         let text = page(name);

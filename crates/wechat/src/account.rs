@@ -155,7 +155,12 @@ pub struct Account {
     pub ticket_reserve: Duration,
     /// Renewals per day that callers may request with `rotate`.
     pub rotations_per_day: u32,
+    /// WeChat's quota of token calls per day for this account.
+    pub tokens_per_day: u32,
 }
+
+/// WeChat's quota of token calls per day. Source: 接口调用频次限制说明.
+pub const TOKENS_PER_DAY: u32 = 2000;
 
 /// Renewals per day that callers of a basic account may request: half of WeChat's 2000 calls.
 pub const USUAL_ROTATIONS: u32 = 1000;
@@ -177,6 +182,7 @@ impl Account {
             reserve,
             ticket_reserve: reserve,
             rotations_per_day,
+            tokens_per_day: TOKENS_PER_DAY,
         }
     }
 }

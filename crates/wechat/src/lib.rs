@@ -141,6 +141,9 @@ impl ClientError {
     }
 }
 
+/// Lists the addresses from which WeChat pushes; here it only shows whether a token is accepted.
+const CALLBACK_IP: &str = "/cgi-bin/getcallbackip";
+
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct WechatClient {
@@ -226,6 +229,14 @@ impl WechatClient {
         Some(answer.and_then(|(status, body)| {
             reply::grant(Call::WithToken, status, &body, "ticket", &[token])
         }))
+    }
+
+    /// Asks whether WeChat accepts `token`, by a call that changes nothing and that every account
+    /// may make. `Ok`: it does. Source: 获取微信callback IP地址.
+    pub async fn probe(&self, token: &SecretString) -> Result<(), WechatError> {
+        let query = [("access_token", token.expose_secret())];
+        let (status, body) = self.send(CALLBACK_IP, &query, None).await?;
+        reply::success(Call::WithToken, status, &body, &[token]).map(drop)
     }
 
     /// Sends one call and returns the answer's HTTP status and body, uninterpreted.

@@ -79,6 +79,7 @@ pub(super) fn name_of(path: &str) -> &'static str {
         "/cgi-bin/token" => "token",
         "/cgi-bin/stable_token" => "stable_token",
         "/cgi-bin/ticket/getticket" => "ticket",
+        "/cgi-bin/getcallbackip" => "probe",
         "/cgi-bin/user/info" => "user_info",
         "/cgi-bin/message/custom/send" => "custom_send",
         "/cgi-bin/message/template/send" => "template_send",

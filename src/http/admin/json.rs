@@ -1,11 +1,10 @@
 //! `GET /status.json`: the page's content for programs. Times are seconds since 1970.
 
 use clock::UnixMillis;
-use credentials::insight::Finding;
 use serde_json::{Value, json};
 
 use crate::counters::{Event, EventKind};
-use crate::status::{AccountState, CredentialLine, Overview, RealmLine};
+use crate::status::{AccountState, CredentialLine, Finding, Overview, RealmLine};
 
 /// The object. `zh` chooses the language of the sentence and of the advice.
 pub(super) fn object(overview: &Overview, zh: bool) -> Value {
@@ -19,12 +18,12 @@ pub(super) fn object(overview: &Overview, zh: bool) -> Value {
         let lines = account.lines();
         lines.map(move |line| credential(account, line, zh))
     });
-    let findings = &overview.insight.findings;
+    let findings = overview.findings();
     json!({
         "sentence": text,
         "served_until": overview.served_until.map(seconds),
         "accounts": accounts.collect::<Vec<_>>(),
-        "findings": findings.iter().map(|one| finding(one, zh)).collect::<Vec<_>>(),
+        "findings": findings.iter().map(|(app_id, one)| finding(app_id, one, zh)).collect::<Vec<_>>(),
         "instances": overview.instances.iter().map(|one| json!({
             "name": one.name,
             "version": one.version,
@@ -59,15 +58,15 @@ fn credential(account: &AccountState, line: &CredentialLine, zh: bool) -> Value 
     })
 }
 
-fn finding(finding: &Finding, zh: bool) -> Value {
+fn finding(app_id: &str, finding: &Finding, zh: bool) -> Value {
     json!({
         "code": finding.code,
-        "appid": finding.app_id,
+        "appid": app_id,
         "after": finding.after.0,
         "before": finding.before.0,
         "times": finding.times,
         "intervals": finding.intervals,
-        "advice": if zh { &finding.advice_zh } else { &finding.advice },
+        "advice": finding.advice(zh),
     })
 }
 

@@ -8,7 +8,9 @@ use clock::UnixMillis;
 use wechat::credential::CredentialKind;
 
 use crate::counters::{Event, EventKind};
-use crate::status::{AccountState, CredentialLine, Overview, State, Tone, lasting, local};
+use crate::status::{
+    AccountState, CredentialLine, FOREIGN_REFRESH, Overview, State, Tone, lasting, local,
+};
 
 /// The most accounts on the page. Those in trouble come first; `/status.json` has all.
 const MOST_ACCOUNTS: usize = 100;
@@ -39,22 +41,17 @@ pub(super) fn html(overview: &Overview, zh: bool) -> Result<String, askama::Erro
             .collect(),
         more_accounts: overview.accounts.len().saturating_sub(MOST_ACCOUNTS),
         findings: overview
-            .insight
-            .findings
-            .iter()
-            .map(|finding| FindingView {
-                app_id: &finding.app_id,
-                is_foreign: finding.code == "foreign_refresh",
+            .findings()
+            .into_iter()
+            .map(|(app_id, finding)| FindingView {
+                app_id,
+                is_foreign: finding.code == FOREIGN_REFRESH,
                 code: finding.code,
                 after: overview.time(finding.after.millis()),
                 before: overview.time(finding.before.millis()),
                 times: finding.times,
                 intervals: intervals(&finding.intervals, zh),
-                advice: if zh {
-                    &finding.advice_zh
-                } else {
-                    &finding.advice
-                },
+                advice: finding.advice(zh),
             })
             .collect(),
         instances: overview
@@ -113,7 +110,8 @@ struct Page<'a> {
 struct AccountView<'a> {
     app_id: &'a str,
     lines: Vec<LineView>,
-    budgets: Vec<BudgetView>,
+    used: u64,
+    limit: u64,
 }
 
 struct LineView {
@@ -127,12 +125,6 @@ struct LineView {
     retry: String,
 }
 
-struct BudgetView {
-    name: &'static str,
-    used: u64,
-    limit: u64,
-}
-
 struct FindingView<'a> {
     app_id: &'a str,
     is_foreign: bool,
@@ -141,7 +133,7 @@ struct FindingView<'a> {
     before: String,
     times: u64,
     intervals: Option<String>,
-    advice: &'a [&'static str],
+    advice: [&'static str; 4],
 }
 
 struct InstanceView<'a> {
@@ -167,22 +159,14 @@ struct EventView {
 
 impl<'a> AccountView<'a> {
     fn new(account: &'a AccountState, overview: &Overview, zh: bool) -> Self {
-        let budgets = &overview.insight.budgets;
-        let own = budgets
-            .iter()
-            .filter(|budget| budget.app_id == account.app_id);
-        let budget = |budget: &credentials::insight::Budget| BudgetView {
-            name: budget.name,
-            used: budget.used,
-            limit: budget.limit,
-        };
         Self {
             app_id: &account.app_id,
             lines: account
                 .lines()
                 .map(|line| LineView::new(line, overview, zh))
                 .collect(),
-            budgets: own.map(budget).collect(),
+            used: account.tokens_used,
+            limit: account.tokens_per_day,
         }
     }
 }

@@ -51,7 +51,6 @@ impl Status {
         Values {
             reserve: self.reserve(&all),
             accounts: all,
-            insight: inner.insights.read(),
             renewals: counters.renewals.read(),
             pushes: counters.pushes.read(),
             forward_failures: counters.forward_failures.read(),

@@ -152,6 +152,7 @@ pub(crate) fn account(token_api: TokenApi) -> Account {
         reserve,
         ticket_reserve: Duration::from_secs(600),
         rotations_per_day,
+        tokens_per_day: wechat::account::TOKENS_PER_DAY,
     }
 }
 

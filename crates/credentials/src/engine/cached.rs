@@ -126,6 +126,12 @@ impl Cached {
         clock.steady().plus(pause.mul_f64(1.0 - 0.2 * jitter))
     }
 
+    /// When the service granted it, by the wall clock, as far as its end tells.
+    pub(super) fn granted_at(&self) -> UnixMillis {
+        let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis(self.expires_at.0.saturating_sub(lifetime))
+    }
+
     /// How long ago the store confirmed it.
     pub(super) fn age(&self, now: SteadyMillis) -> Duration {
         SteadyMillis(self.confirmed_at.load(Relaxed)).until(now)
@@ -157,6 +163,10 @@ impl Cached {
         self.doubtful.store(is_doubtful, Relaxed);
     }
 
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Relaxed)
+    }
+
     pub(super) fn set_refused(&self) {
         self.refused.store(true, Relaxed);
     }
@@ -167,7 +177,7 @@ impl Cached {
 
     /// Whether it may be void although it has not expired.
     pub(super) fn is_suspect(&self) -> bool {
-        self.doubtful.load(Relaxed) || self.is_refused()
+        self.is_doubtful() || self.is_refused()
     }
 
     /// The argument for [`super::reconcile::reconcile`], at this fault count of the store.
@@ -225,7 +235,7 @@ impl Cached {
             is_first_hand: self.is_first_hand,
         };
         let copy = Self::new(parts, clock, faults);
-        copy.set_doubtful(self.doubtful.load(Relaxed));
+        copy.set_doubtful(self.is_doubtful());
         copy.refused.store(self.is_refused(), Relaxed);
         copy
     }

@@ -13,6 +13,7 @@ use super::backoff::Failure;
 use super::cached::Cached;
 use super::engine::Engine;
 use super::error::{RenewalError, StoreFault};
+use super::ledger::Ledger;
 use super::renew::Reason;
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
@@ -52,6 +53,8 @@ pub struct Credential<S: Subject> {
     pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
+    /// The ledger as this process last saw it.
+    pub(super) ledger: ArcSwapOption<Ledger>,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,
@@ -69,6 +72,7 @@ impl<S: Subject> Credential<S> {
             subject: ArcSwap::from_pointee(subject),
             failure: Mutex::default(),
             unanswered_until: AtomicU64::new(0),
+            ledger: ArcSwapOption::empty(),
             lost_releases: AtomicU32::new(0),
             renewal: SingleFlight::default(),
             reading: SingleFlight::default(),

@@ -7,6 +7,8 @@
 //! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
 //! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
 //! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
+//! `ledger` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
+//! another program fetches the same credential).
 //! `state` shows a credential to metrics and the status page. Small parts: `single_flight`, `agenda`,
 //! `backoff`, `outage`, `waiters`.
 //!
@@ -18,6 +20,7 @@ mod agenda;
 mod agenda_tests;
 mod ahead;
 mod backoff;
+mod budget;
 mod cached;
 mod credential;
 #[allow(
@@ -26,8 +29,10 @@ mod credential;
 )]
 mod engine;
 mod error;
+mod foreign;
 pub mod freshness;
 mod lease;
+mod ledger;
 mod outage;
 mod read;
 mod reconcile;
@@ -49,5 +54,6 @@ pub use cached::Cached;
 pub use credential::Credential;
 pub use engine::{Engine, Parts};
 pub use error::{RenewalError, StoreFault};
+pub use ledger::{ForeignRefresh, Ledger};
 pub use state::{CredentialState, FailureState};
-pub use subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+pub use subject::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};

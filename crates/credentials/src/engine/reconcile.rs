@@ -11,6 +11,7 @@
 //! | a value that the store may lack by its own fault | nothing | write back |
 //! | a value | the same value | keep |
 //! | a value that we fetched, so we know its expiry | the same value with a later expiry | write back |
+//! | a value | another value, written over the one that is held | replace |
 //! | a value of ours | another value of ours, lower generation | write back: the store lost a write |
 //! | a value of ours | another value of ours, higher generation | replace |
 //! | a value that was fetched without a lease | another value | suspect |
@@ -75,6 +76,9 @@ pub(crate) fn reconcile(held: Option<Held<'_>>, stored: Option<&StoredCredential
         } else {
             Decision::Keep
         };
+    }
+    if stored.has_replaced(held.value) {
+        return Decision::Replace;
     }
     let (ours, theirs) = (held.version, stored.version);
     let are_both_ours = !ours.is_foreign && !theirs.is_foreign;

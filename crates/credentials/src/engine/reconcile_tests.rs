@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::reconcile::Decision::{self, Keep, Replace, Suspect, WriteBack};
 use super::reconcile::{Held, reconcile};
-use crate::store::{StoredCredential, Version};
+use crate::store::{Fingerprint, StoredCredential, Version};
 use clock::SteadyMillis;
 
 const HOUR: u64 = 3_600_000;
@@ -72,6 +72,29 @@ fn stored_as(copy: &Copy) -> StoredCredential {
         ends: SteadyMillis(copy.ends),
         version: copy.version,
         lifetime: None,
+        replaced: None,
+    }
+}
+
+/// Two renewals at once, because the store lost the first one's lease: the second was granted the
+/// value that was there, under a higher generation, before the first was granted a new one.
+#[test]
+fn a_value_that_was_written_over_the_held_one_is_later_whatever_the_generations() {
+    let held = SecretString::from("a");
+    let mut stored = stored_as(&ours("b", 6));
+    for copy in [ours("a", 7), unsaved(ours("a", 7)), foreign("a", 7)] {
+        let held = Held {
+            value: &held,
+            version: copy.version,
+            ends: SteadyMillis(copy.ends),
+            is_confirmed: copy.is_confirmed,
+            is_unsaved: copy.is_unsaved,
+            is_first_hand: copy.is_first_hand,
+        };
+        stored.replaced = Some(Fingerprint::of("a"));
+        assert_eq!(reconcile(Some(held), Some(&stored)), Replace);
+        stored.replaced = Some(Fingerprint::of("another"));
+        assert_ne!(reconcile(Some(held), Some(&stored)), Replace);
     }
 }
 

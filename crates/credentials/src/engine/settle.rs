@@ -54,6 +54,9 @@ impl<S: Subject> Credential<S> {
                     .as_ref()
                     .is_some_and(|current| self.is_same(current.value(), &granted.value));
                 self.report(reason, granted_or_same(is_same), None);
+                if !force && !is_same {
+                    self.note_if_foreign(right).await;
+                }
                 let expires_in = granted.expires_in.as_secs();
                 let cached = self.settle(granted, asked_at, right).await;
                 let names = subject.log_names();

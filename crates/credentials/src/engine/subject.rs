@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,6 +76,17 @@ pub trait Subject: Send + Sync + Sized + 'static {
         None
     }
 
+    /// The service's quota of calls in a day, which all instances count together. `None`: there is
+    /// none, and nothing is counted.
+    fn calls_per_day(&self) -> Option<u32> {
+        None
+    }
+
+    /// Asks the service whether it accepts `value`, by a call that changes nothing.
+    fn probe<'a>(&'a self, _value: &'a SecretString) -> BoxFuture<'a, Probe> {
+        ready(Probe::Unclear).boxed()
+    }
+
     /// Whether a plain fetch returns the current value and voids nothing, so that it needs no
     /// lease.
     fn can_ask_freely(&self) -> bool {
@@ -108,6 +119,17 @@ pub struct LogNames<'a> {
     pub kind: Option<&'a str>,
     /// `source.name`.
     pub source: Option<&'a str>,
+}
+
+/// What a service says of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It accepts the value.
+    Alive,
+    /// It refuses the value as void.
+    Dead,
+    /// It gave no clear answer.
+    Unclear,
 }
 
 /// What a renewal does to the previous value.

@@ -11,6 +11,7 @@ use super::ahead::SOON;
 use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::lease::Right;
+use super::ledger::{DAY, day_of};
 use super::renew::Reason;
 use super::subject::{Effect, Subject};
 use clock::SteadyMillis;
@@ -21,11 +22,6 @@ const CARRIED_OUT: Duration = Duration::from_secs(10);
 /// WeChat spaces forced renewals of stable tokens by this much; every forced renewal is spaced so.
 /// Source: 获取稳定版接口调用凭据.
 const FORCED_SPACING: Duration = Duration::from_secs(30);
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// How far the clocks of China are ahead of UTC.
-const CHINA: Duration = Duration::from_secs(8 * 3600);
 
 /// What the limit on forced renewals allows.
 enum Permit {
@@ -60,6 +56,10 @@ impl<S: Subject> Credential<S> {
         };
         let permit = self.take_forced_permit(&*subject).await?;
         match permit {
+            Permit::Force if !self.may_force(reason, current, right).await => {
+                self.return_forced_permit().await;
+                return Ok(Some(Arc::clone(current)));
+            }
             Permit::Force => *force = Some(true),
             Permit::OnlyAsk => *force = Some(false),
             Permit::TooSoon | Permit::Spent => {
@@ -83,8 +83,7 @@ impl<S: Subject> Credential<S> {
         let Some(daily) = subject.forced_per_day() else {
             return Ok(Permit::Force);
         };
-        // WeChat counts by the day of China, where no clock is ever changed.
-        let day = self.engine.clock.wall().plus(CHINA).seconds().0 / DAY.as_secs();
+        let day = day_of(self.engine.clock.wall());
         Ok(
             match store
                 .take_permit(&format!("{key}.rotations.{day}"), daily, DAY)

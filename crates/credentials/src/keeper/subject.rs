@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use secrecy::SecretString;
 
-use crate::engine::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+use crate::engine::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
 use wechat::account::{Account, AppId, TokenApi};
 use wechat::credential::{CredentialKey, CredentialKind, FULL_LIFETIME};
 use wechat::{Grant, Kind, WechatClient, WechatError};
@@ -139,6 +140,21 @@ impl Subject for WechatSubject {
 
     fn forced_per_day(&self) -> Option<u32> {
         Some(self.account.rotations_per_day)
+    }
+
+    fn calls_per_day(&self) -> Option<u32> {
+        (self.kind == CredentialKind::AccessToken).then_some(self.account.tokens_per_day)
+    }
+
+    fn probe<'a>(&'a self, value: &'a SecretString) -> BoxFuture<'a, Probe> {
+        async move {
+            match self.wechat.probe(value).await {
+                Ok(()) => Probe::Alive,
+                Err(error) if error.kind() == Kind::StaleToken => Probe::Dead,
+                Err(_) => Probe::Unclear,
+            }
+        }
+        .boxed()
     }
 
     fn can_ask_freely(&self) -> bool {

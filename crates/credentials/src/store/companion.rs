@@ -81,6 +81,15 @@ impl Companion {
         }
     }
 
+    /// The value over which `value` was written, if both are ours.
+    pub(super) fn replaced_by(&self, value: &SecretString) -> Option<Fingerprint> {
+        let [newest, before] = self.versions.as_slice() else {
+            return None;
+        };
+        let is_newest = newest.fingerprint == Fingerprint::of(value.expose_secret()).to_string();
+        Fingerprint::read(&before.fingerprint).filter(|_| is_newest)
+    }
+
     fn entry_of(&self, value: &SecretString) -> Option<&Entry> {
         let fingerprint = Fingerprint::of(value.expose_secret()).to_string();
         self.versions
@@ -146,6 +155,10 @@ mod tests {
             companion.version_of(&first),
             (Version::ours(7), Some(lifetime)),
             "a reader may still see the value before"
+        );
+        assert_eq!(
+            [&first, &second].map(|value| companion.replaced_by(value)),
+            [None, Some(Fingerprint::of("a"))]
         );
         assert_eq!(
             companion.version_of(&second),

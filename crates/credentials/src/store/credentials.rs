@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
+use super::fingerprint::Fingerprint;
 use clock::{SteadyMillis, UnixMillis};
 
 /// Which of two values of a credential is the later one. A higher generation is a later value.
@@ -44,6 +45,17 @@ pub struct StoredCredential {
     pub version: Version,
     /// Its whole lifetime. `None`: another program wrote it.
     pub lifetime: Option<Duration>,
+    /// The value over which it was written, if that was ours.
+    pub(crate) replaced: Option<Fingerprint>,
+}
+
+impl StoredCredential {
+    /// Whether this value was written over `value`. Whoever wrote it had seen `value` before it was
+    /// fetched, so it is later, whatever generation `value` has been given since.
+    pub(crate) fn has_replaced(&self, value: &SecretString) -> bool {
+        self.replaced
+            .is_some_and(|replaced| replaced == Fingerprint::of(value.expose_secret()))
+    }
 }
 
 /// A credential to be written.

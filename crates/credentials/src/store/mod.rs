@@ -34,6 +34,7 @@ pub use credentials::{
     Version,
 };
 pub use file::FileStore;
+pub(crate) use fingerprint::Fingerprint;
 pub use memory::MemoryStore;
 pub use observed::{OPERATIONS, observed};
 pub use redis::RedisStore;
@@ -112,7 +113,7 @@ pub trait Records: Send + Sync {
 
 /// The fingerprint by which a companion names `value`.
 pub fn fingerprint_of(value: &str) -> String {
-    fingerprint::Fingerprint::of(value).to_string()
+    Fingerprint::of(value).to_string()
 }
 
 /// A change by another process.

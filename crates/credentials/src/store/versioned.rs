@@ -140,7 +140,10 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
         key: &'a str,
         lost: NewCredential<'a>,
     ) -> BoxFuture<'a, Result<Committed, StoreError>> {
-        write(self, key, lost, |found| !found.version.is_foreign).boxed()
+        write(self, key, lost, move |found| {
+            !found.version.is_foreign && !found.has_replaced(lost.value)
+        })
+        .boxed()
     }
 
     fn release<'a>(
@@ -225,6 +228,7 @@ fn current(pair: &Pair) -> (Option<StoredCredential>, Companion) {
     let stored = pair.value.as_ref().map(|(value, ends)| {
         let (version, lifetime) = companion.version_of(value);
         StoredCredential {
+            replaced: companion.replaced_by(value),
             value: value.clone(),
             ends: *ends,
             version,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clock::{Clock, UnixMillis};
-use credentials::keeper::Keeper;
-use credentials::rng::Rng;
+use jsdkd_credentials::keeper::Keeper;
+use jsdkd_credentials::rng::Rng;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use secrecy::SecretString;
@@ -169,6 +169,7 @@ fn accounts() -> Vec<Account> {
         }),
         ticket_reserve: Duration::from_secs(600),
         rotations_per_day: ROTATIONS[token_api as usize],
+        tokens_per_day: wechat::account::TOKENS_PER_DAY,
     };
     APPS.into_iter()
         .zip([TokenApi::Basic, TokenApi::Stable])

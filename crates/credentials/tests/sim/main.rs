@@ -16,6 +16,7 @@
 
 mod callers;
 mod faults;
+mod foreign;
 mod host;
 mod judge;
 mod scene;

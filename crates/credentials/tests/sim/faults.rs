@@ -212,7 +212,7 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
                 .lose_companion(&format!("{}.token", super::host::APPS[app]), now),
             Event::ForeignWrite(app) => world.foreign_write(app, false),
             Event::SameGeneration(app) => world.foreign_write(app, true),
-            Event::Rival(app) => drop(world.state().wechat.basic(super::host::APPS[app], now)),
+            Event::Rival(app) => drop(world.state().wechat.fetches(super::host::APPS[app], now)),
             Event::Crash(host) => fleet.crash(host),
             Event::Start(host) => fleet.start(host),
             Event::Jump(host, by) => fleet.jump(host, by),

@@ -129,7 +129,7 @@ impl Storage {
         let Some(newest) = companion["versions"].get_mut(0) else {
             return;
         };
-        newest["fingerprint"] = credentials::store::fingerprint_of(value).into();
+        newest["fingerprint"] = jsdkd_credentials::store::fingerprint_of(value).into();
         self.put_companion(key, &companion.to_string(), 2 * 3600 * SECOND, now);
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::{Clock, SteadyMillis, UnixMillis};
-use credentials::store::{
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use jsdkd_credentials::store::{
     Apps, Changed, NewCredential, Pair, Record, Records, Store, StoreError, StoredApp,
     VersionedRecords,
 };
-use futures_util::future::{BoxFuture, FutureExt, ready};
 use rand::RngExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, oneshot};
@@ -104,6 +104,10 @@ impl Wire for ToWechat {
         &'a self,
         request: Request<'a>,
     ) -> BoxFuture<'a, Result<(u16, Vec<u8>), WechatError>> {
+        if request.path == "/cgi-bin/getcallbackip" {
+            let (_, token) = request.query[0];
+            return ready(self.probe(number(token))).boxed();
+        }
         let question = Question::read(&request);
         async move {
             let world = &self.world;
@@ -126,6 +130,30 @@ impl Wire for ToWechat {
 }
 
 impl ToWechat {
+    /// Whether WeChat accepts `token`. It draws no random number, so that the runs of known seeds
+    /// stay as they are.
+    fn probe(&self, token: u64) -> Result<(u16, Vec<u8>), WechatError> {
+        let (now, state) = (self.world.now(), self.world.state());
+        let troubles = [
+            Trouble::WechatDown,
+            Trouble::WechatHangs,
+            Trouble::WechatBusy,
+            Trouble::WechatGarbage,
+            Trouble::WechatDeaf,
+            Trouble::WechatFlaky,
+        ];
+        if troubles.iter().any(|trouble| state.is(trouble)) {
+            return Err(WechatError::Unreachable {
+                cause: "no route to host".to_owned(),
+            });
+        }
+        let body = match state.wechat.dead_since(token, now) {
+            Some(_) => r#"{"errcode":40001,"errmsg":"refused"}"#,
+            None => r#"{"ip_list":[]}"#,
+        };
+        Ok((200, body.as_bytes().to_vec()))
+    }
+
     async fn carry(&self, question: Question) -> Result<(u16, Vec<u8>), WechatError> {
         let world = &self.world;
         let lost = || WechatError::Unreachable {
@@ -184,7 +212,10 @@ impl ToWechat {
                     let mut said = world.executes(&question, process);
                     if arrives_twice {
                         world.travel(1, 2000).await;
+                        // Nobody can know that the network sent the request twice.
+                        world.state().wechat.is_stranger = true;
                         let second = world.executes(&question, process);
+                        world.state().wechat.is_stranger = false;
                         if world.chance(0.5) {
                             said = second;
                         }
@@ -207,6 +238,20 @@ impl ToWechat {
 }
 
 impl World {
+    /// The ledger under `key` was written: each new finding is judged once.
+    fn judge_findings(&self, key: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        let state = &mut *state;
+        let app = key.split('.').next().unwrap_or_default();
+        let number_at = |key: &str| state.storage.get(key, now).map(|(value, _)| value);
+        let ledger = number_at(key).unwrap_or_default();
+        let ledger: serde_json::Value = serde_json::from_str(&ledger).unwrap_or_default();
+        let found = ledger["foreign_total"].as_u64().unwrap_or_default();
+        let value = number_at(&format!("{app}.token")).map_or(0, |value| number(&value));
+        state.judge.finds(app, found, value, &state.wechat, now);
+    }
+
     fn executes(&self, question: &Question, process: Process) -> Said {
         let now = self.now();
         let said = question.put(&mut self.state().wechat, now);
@@ -223,20 +268,44 @@ pub(crate) struct ToStore {
     pub(crate) clock: Clock,
 }
 
+/// How the key of a ledger ends.
+const LEDGER: &str = ".ledger";
+
 /// How long a process waits for the store.
 const PATIENCE: Duration = Duration::from_millis(SECOND);
 
 impl ToStore {
+    fn failed(operation: &'static str) -> StoreError {
+        StoreError {
+            backend: "simulated",
+            operation,
+            cause: "no answer".to_owned(),
+        }
+    }
+
+    /// Works on a ledger. It draws no random number, so that the runs of known seeds stay as they
+    /// are; a store in trouble fails at once.
+    fn on_ledger<T>(&self, work: impl FnOnce(&mut Storage, u64) -> T) -> Result<T, StoreError> {
+        let (now, mut state) = (self.world.now(), self.world.state());
+        let troubles = [
+            Trouble::CutOff(self.process.host),
+            Trouble::StoreDown,
+            Trouble::StoreHangs,
+            Trouble::StoreSlow,
+            Trouble::StoreFlaky,
+        ];
+        if troubles.iter().any(|trouble| state.is(trouble)) {
+            return Err(Self::failed("ledger"));
+        }
+        Ok(work(&mut state.storage, now))
+    }
+
     async fn act<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl Fn(&mut Storage, u64) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let failed = || StoreError {
-            backend: "simulated",
-            operation,
-            cause: "no answer".to_owned(),
-        };
+        let failed = || Self::failed(operation);
         let (world, process) = (Arc::clone(&self.world), self.process);
         if operation == "write" {
             world.perhaps_hold_up(process);
@@ -436,6 +505,10 @@ impl Records for ToStore {
         let key = key.to_owned();
         async move {
             let asked_at = self.clock.steady();
+            if key.ends_with(LEDGER) {
+                let found = self.on_ledger(|storage, now| storage.get(&key, now))?;
+                return Ok(self.record(found, asked_at));
+            }
             Ok(self.record(
                 self.act("read", move |storage, now| storage.get(&key, now))
                     .await?,
@@ -475,15 +548,23 @@ impl Records for ToStore {
             self.left(record),
         );
         let before = before.map(|before| before.expose_secret().to_owned());
-        self.act("write", move |storage, now| {
+        let is_ledger = name.ends_with(LEDGER);
+        let replace = move |storage: &mut Storage, now| {
             let found = storage.get(&name, now).map(|(found, _)| found);
             let is_free = found.is_none_or(|found| found == value || Some(found) == before);
             if is_free {
                 storage.put(&name, &value, left, now);
             }
             is_free
-        })
-        .boxed()
+        };
+        if is_ledger {
+            let did = self.on_ledger(replace);
+            if did.is_ok() {
+                self.world.judge_findings(key);
+            }
+            return ready(did).boxed();
+        }
+        self.act("write", replace).boxed()
     }
 
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {

@@ -44,6 +44,8 @@ pub(crate) struct Judge {
     /// When the last fault ended.
     calm_since: u64,
     failed_over_at: Option<u64>,
+    /// How many foreign refreshes of each account were found.
+    found: HashMap<String, u64>,
     pub(crate) tally: Tally,
 }
 
@@ -55,6 +57,7 @@ pub(crate) struct Tally {
     pub(crate) dead: u64,
     pub(crate) sent: u64,
     pub(crate) calm: u64,
+    pub(crate) found: u64,
 }
 
 impl Judge {
@@ -183,6 +186,22 @@ impl Judge {
         let (known_for, calm) = (since.saturating_sub(reported), self.calm_for(since));
         if known_for > GONE_AFTER && calm > SERVED_AFTER && !budget_is_spent {
             self.breach(now, || format!("v{value}, dead since {dead_since}, is handed out {known_for} ms after it was reported"));
+        }
+    }
+
+    /// The ledger of `app` has `found` foreign refreshes, and `value` is what the store holds.
+    pub(crate) fn finds(&mut self, app: &str, found: u64, value: u64, wechat: &WeChat, now: u64) {
+        let known = self.found.entry(app.to_owned()).or_default();
+        // A store that was set back has an older ledger.
+        let is_new = found > std::mem::replace(known, found);
+        if !is_new {
+            return;
+        }
+        self.tally.found += 1;
+        if !wechat.is_cut_by_stranger(value) {
+            self.breach(now, || {
+                format!("{app}: a foreign refresh was found, but v{value} was voided by none")
+            });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use credentials::keeper::KeeperError;
+use jsdkd_credentials::keeper::KeeperError;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 use wechat::credential::CredentialKind;

@@ -15,9 +15,9 @@ use shuttle::future::block_on;
 use shuttle::sync::Arc;
 use shuttle::{Runner, thread};
 
-#[path = "../../crates/credentials/src/engine/agenda.rs"]
+#[path = "../../src/engine/agenda.rs"]
 mod agenda;
-#[path = "../../crates/credentials/src/engine/single_flight.rs"]
+#[path = "../../src/engine/single_flight.rs"]
 mod single_flight;
 
 /// The parts of the program that the two files use.

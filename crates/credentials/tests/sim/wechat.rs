@@ -40,6 +40,8 @@ struct Minted {
     ends: u64,
     /// When a newer one voids it.
     cut: Option<u64>,
+    /// Whether another program fetched the newer one.
+    is_cut_by_stranger: bool,
     app: String,
     is_ticket: bool,
 }
@@ -49,6 +51,8 @@ pub(crate) struct WeChat {
     pub(crate) books: HashMap<String, Books>,
     minted: HashMap<u64, Minted>,
     last: u64,
+    /// The calls of now are another program's.
+    pub(crate) is_stranger: bool,
 }
 
 /// A call's result: a value and its seconds, or an errcode.
@@ -121,10 +125,20 @@ impl WeChat {
     /// Another program's forced refresh, without a limit.
     pub(crate) fn forces(&mut self, app: &str, now: u64) -> u64 {
         let current = self.books(app, now).current[1];
+        self.is_stranger = true;
         current.into_iter().for_each(|old| self.cut(old, now));
+        self.is_stranger = false;
         let new = self.mint(app, now, false);
         self.books(app, now).current[1] = Some(new);
         new
+    }
+
+    /// Another program's fetch from the basic endpoint.
+    pub(crate) fn fetches(&mut self, app: &str, now: u64) -> Said {
+        self.is_stranger = true;
+        let said = self.basic(app, now);
+        self.is_stranger = false;
+        said
     }
 
     /// When this value was voided or expired, if it was. A value that WeChat never granted was
@@ -163,9 +177,19 @@ impl WeChat {
     }
 
     fn cut(&mut self, value: u64, at: u64) {
-        if let Some(minted) = self.minted.get_mut(&value) {
-            minted.cut = Some(minted.cut.map_or(at, |cut| cut.min(at)));
+        let is_stranger = self.is_stranger;
+        if let Some(minted) = self.minted.get_mut(&value)
+            && minted.cut.is_none_or(|cut| at < cut)
+        {
+            (minted.cut, minted.is_cut_by_stranger) = (Some(at), is_stranger);
         }
+    }
+
+    /// Whether another program has voided this value.
+    pub(crate) fn is_cut_by_stranger(&self, value: u64) -> bool {
+        self.minted
+            .get(&value)
+            .is_some_and(|minted| minted.is_cut_by_stranger)
     }
 
     fn mint(&mut self, app: &str, now: u64, is_ticket: bool) -> u64 {
@@ -176,6 +200,7 @@ impl WeChat {
             Minted {
                 ends: now + LIFETIME,
                 cut: None,
+                is_cut_by_stranger: false,
                 app: app.to_owned(),
                 is_ticket,
             },

@@ -1,0 +1,82 @@
+//! The day's quota of calls. What is left of it is kept for the renewals of what ends: the closer
+//! the end, the more proof a forced renewal needs.
+
+use std::sync::Arc;
+
+use super::cached::Cached;
+use super::credential::Credential;
+use super::lease::Right;
+use super::ledger::Ledger;
+use super::renew::Reason;
+use super::subject::{Probe, Subject};
+
+/// From this share of the quota on, in percent, a value is renewed by force only if the service
+/// itself calls it void.
+const SCARCE: u64 = 80;
+
+/// From this share on, in percent, only what ends is renewed.
+const ALMOST_SPENT: u64 = 95;
+
+impl<S: Subject> Credential<S> {
+    /// Whether `current`, which somebody calls void, is renewed by force. Asks the service about it
+    /// if the quota is scarce, or if nothing that we did explains why it should be void.
+    pub(super) async fn may_force(
+        self: &Arc<Self>,
+        reason: &Reason,
+        current: &Arc<Cached>,
+        right: &Right,
+    ) -> bool {
+        let subject = self.subject.load_full();
+        let Some(quota) = subject.calls_per_day() else {
+            return true;
+        };
+        // Without the store nothing is known, and a forced renewal needed the store anyway.
+        let Some(ledger) = self.read_ledger().await else {
+            return true;
+        };
+        let share = self.used_share(&ledger, quota);
+        if share >= ALMOST_SPENT {
+            tracing::warn!(credential = %self.key, percent = share, "the day's quota is almost spent, so only what ends is renewed");
+            return false;
+        }
+        let is_scarce = share >= SCARCE;
+        let is_unexplained =
+            matches!(reason, Reason::Refused(_)) && self.is_unexplained(current, &ledger, right);
+        if !is_scarce && !is_unexplained {
+            return true;
+        }
+        let probe = subject.probe(current.value()).await;
+        if is_unexplained && probe == Probe::Dead {
+            self.note_foreign(current).await;
+        }
+        let is_allowed = !is_scarce || probe == Probe::Dead;
+        if !is_allowed {
+            tracing::warn!(credential = %self.key, percent = share, "the day's quota is scarce and the service does not call the value void, so it stays");
+        }
+        is_allowed
+    }
+
+    /// Counts a call that is about to be made.
+    pub(super) async fn count_call(&self, force: bool, right: &Right) {
+        let subject = self.subject.load_full();
+        let (Some(_), Some(lease)) = (subject.calls_per_day(), &right.lease) else {
+            return;
+        };
+        let may_void = force || !subject.can_ask_freely();
+        let now = self.engine.clock.wall();
+        self.change_ledger(|ledger| {
+            ledger.count(now);
+            if may_void {
+                ledger.called = ledger.called.max(lease.generation);
+            }
+            true
+        })
+        .await;
+    }
+
+    /// How much of the quota is used, in percent.
+    fn used_share(&self, ledger: &Ledger, quota: u32) -> u64 {
+        let used = u64::from(ledger.used(self.engine.clock.wall()));
+        used * 100 / u64::from(quota.max(1))
+    }
+}

@@ -1,0 +1,197 @@
+//! What all instances count together about one credential: the calls of a day, and the signs that
+//! another program fetches it. One small record beside the credential, `KEY.ledger`, which is
+//! changed by compare-and-swap. The record is an account of things, never a lock: when the store
+//! fails, the renewal goes on without it.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::credential::Credential;
+use super::subject::Subject;
+use crate::store::{Record, StoreError};
+use clock::UnixMillis;
+
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How far the clocks of China are ahead of UTC.
+const CHINA: Duration = Duration::from_secs(8 * 3600);
+
+/// A ledger without changes is kept this long.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The most foreign refreshes that are kept, the most recent ones.
+const MOST_FOREIGN: usize = 10;
+
+/// How often a change is tried when another instance changes the ledger at the same time.
+const ATTEMPTS: u32 = 5;
+
+/// The number of the day by which WeChat counts: that of China, where no clock is ever changed.
+pub(super) fn day_of(now: UnixMillis) -> u64 {
+    now.plus(CHINA).seconds().0 / DAY.as_secs()
+}
+
+/// The shared account of one credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// The day of [`Ledger::used`], counted since 1970 in China.
+    day: u64,
+    /// Calls of that day.
+    used: u32,
+    /// The generation of the last call that may have voided the value. A stored value with a lower
+    /// one may have been voided by that call.
+    pub(super) called: u64,
+    /// How often another program was found to have fetched the credential.
+    pub foreign_total: u64,
+    /// The last of these, the most recent one last.
+    pub foreign: Vec<ForeignRefresh>,
+}
+
+/// Another program fetched the credential between these two times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRefresh {
+    /// When our value was granted, in Unix seconds.
+    pub after: u64,
+    /// When it was found to be void, in Unix seconds.
+    pub before: u64,
+    /// The generation of that value, which is counted once.
+    generation: u64,
+}
+
+impl Ledger {
+    /// Calls on the day of `now`.
+    pub fn used(&self, now: UnixMillis) -> u32 {
+        if self.day == day_of(now) {
+            self.used
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn count(&mut self, now: UnixMillis) {
+        self.used = self.used(now).saturating_add(1);
+        self.day = day_of(now);
+    }
+
+    /// Notes a foreign refresh; `false`: it is known already.
+    pub(super) fn add_foreign(
+        &mut self,
+        generation: u64,
+        after: UnixMillis,
+        before: UnixMillis,
+    ) -> bool {
+        if self
+            .foreign
+            .last()
+            .is_some_and(|last| last.generation >= generation)
+        {
+            return false;
+        }
+        self.foreign_total += 1;
+        if self.foreign.len() >= MOST_FOREIGN {
+            self.foreign.remove(0);
+        }
+        self.foreign.push(ForeignRefresh {
+            after: after.seconds().0,
+            before: before.seconds().0,
+            generation,
+        });
+        true
+    }
+
+    /// An unreadable ledger counts as empty.
+    fn read(text: &SecretString) -> Self {
+        serde_json::from_str(text.expose_secret()).unwrap_or_default()
+    }
+}
+
+impl<S: Subject> Credential<S> {
+    /// The ledger as this process last saw it; empty if nothing was counted yet.
+    pub fn last_ledger(&self) -> Ledger {
+        self.ledger.load().as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Reads the ledger that all instances share. `None`: the store fails.
+    pub async fn read_ledger(&self) -> Option<Ledger> {
+        self.sound(self.load_ledger().await)
+            .map(|(ledger, _)| ledger)
+    }
+
+    /// Changes the ledger; `change` returns whether there is something to write. `None`: the store
+    /// fails, or other instances were always faster.
+    pub(super) async fn change_ledger(
+        &self,
+        change: impl Fn(&mut Ledger) -> bool + Send,
+    ) -> Option<Ledger> {
+        for _ in 0..ATTEMPTS {
+            let (mut ledger, before) = self.sound(self.load_ledger().await)?;
+            if !change(&mut ledger) {
+                return Some(ledger);
+            }
+            let text = serde_json::to_string(&ledger).ok()?;
+            let record = Record {
+                value: SecretString::from(text),
+                expires_at: self.engine.clock.wall().plus(KEPT),
+            };
+            let key = self.ledger_key();
+            let store = &self.engine.store;
+            if self.sound(store.replace(&key, before.as_ref(), &record).await)? {
+                self.ledger.store(Some(ledger.clone().into()));
+                return Some(ledger);
+            }
+        }
+        None
+    }
+
+    async fn load_ledger(&self) -> Result<(Ledger, Option<SecretString>), StoreError> {
+        let found = self.engine.store.get(&self.ledger_key()).await?;
+        let text = found.map(|record| record.value);
+        let ledger = text.as_ref().map(Ledger::read).unwrap_or_default();
+        self.ledger.store(Some(ledger.clone().into()));
+        Ok((ledger, text))
+    }
+
+    fn ledger_key(&self) -> String {
+        format!("{}.ledger", self.subject.load().store_key())
+    }
+
+    fn sound<T>(&self, result: Result<T, StoreError>) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                self.engine.outage.failed(error, self.engine.clock.steady());
+            })
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_the_day_of_china() {
+        // 2026-11-27 in China begins at 2026-11-26 16:00 UTC.
+        let midnight = UnixMillis(1_795_708_800_000);
+        let before = UnixMillis(midnight.0 - 1);
+        let mut ledger = Ledger::default();
+        ledger.count(before);
+        ledger.count(before);
+        assert_eq!([ledger.used(before), ledger.used(midnight)], [2, 0]);
+        ledger.count(midnight);
+        assert_eq!([ledger.used(before), ledger.used(midnight)], [0, 1]);
+    }
+
+    #[test]
+    fn a_value_is_found_void_once_and_ten_findings_are_kept() {
+        let mut ledger = Ledger::default();
+        for generation in 1..=12 {
+            let at = UnixMillis(generation * 1000);
+            assert!(ledger.add_foreign(generation, at, at));
+            assert!(!ledger.add_foreign(generation, at, at));
+        }
+        assert_eq!((ledger.foreign_total, ledger.foreign.len()), (12, 10));
+        assert_eq!(ledger.foreign[0].after, 3);
+    }
+}
