@@ -286,9 +286,7 @@ fn alerts_and_dashboard_name_only_metrics_that_exist() {
         }
     }
     // What is counted is shown.
-    for (name, _) in metrics()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("jsdkd_"))
+    for (name, _) in metrics().filter(|(name, _)| name.starts_with("jsdkd_"))
     {
         assert!(used.contains(name), "{name} is neither shown nor watched");
     }
