@@ -25,7 +25,6 @@ use crate::status::{self, Status};
 use crate::telemetry::LostLines;
 use admin::Admin;
 use clock::Clock;
-use credentials::insight::Insights;
 use credentials::keeper::Keeper;
 use credentials::sources::Sources;
 use credentials::store::{self, OpenError};
@@ -174,7 +173,6 @@ impl Server {
             keeper: keeper.clone(),
             store,
             counters,
-            insights: Insights::default(),
             lost_lines,
             name,
         });
@@ -332,10 +330,14 @@ fn wanted_address(bind: &str, port: u16) -> String {
     }
 }
 
-/// The display name of this instance: its machine and its port.
+/// The name by which persons know this instance: its machine, and its port if it was chosen by them.
 fn instance_name(port: u16) -> String {
     let machine = rustix::system::uname();
-    format!("{}:{port}", machine.nodename().to_string_lossy())
+    let name = machine.nodename().to_string_lossy();
+    match port {
+        0 => name.into_owned(),
+        port => format!("{name}:{port}"),
+    }
 }
 
 /// Splits off what the registry needs from the settings.

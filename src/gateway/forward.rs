@@ -14,6 +14,8 @@ use hyper::{HeaderMap, Method};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tracing::Instrument;
+use wechat::{CallOutcome, CallReport};
 
 use super::accounts::{Account, RealToken};
 use super::answer::Verdict;
@@ -97,7 +99,12 @@ impl Gateway {
             arrived: Arc::default(),
             token: None,
         };
-        match call.run().await {
+        let span = tracing::info_span!(
+            "forwarded_call",
+            request_id = call.audit.request_id,
+            appid = call.audit.account.as_ref().map(tracing::field::display)
+        );
+        match call.run().instrument(span).await {
             Ok(reply) => Ok(call.pass_on(reply)),
             Err(refusal) => Err(call.refuse(refusal)),
         }
@@ -127,8 +134,13 @@ impl ForwardedCall {
             self.token = Some(account.current().await.map_err(Refusal::NothingSent)?);
         }
         loop {
-            let reply = self.exchange().await?;
+            let begun = self.inner.clock.steady();
+            let reply = self.exchange(begun).await?;
             let verdict = reply.verdict();
+            let answered = outcome_of(&verdict);
+            let hosts = &self.plan.hosts;
+            self.inner
+                .count_call("gateway", hosts, begun, answered, Some(&reply));
             if verdict.is_stale_token()
                 && let Some(next) = Box::pin(self.token_to_repeat_with()).await
             {
@@ -142,7 +154,7 @@ impl ForwardedCall {
     }
 
     /// Sends the call with the present token and reads the beginning of the answer.
-    async fn exchange(&mut self) -> Result<Reply, Refusal> {
+    async fn exchange(&mut self, begun: SteadyMillis) -> Result<Reply, Refusal> {
         let plan = &self.plan;
         let head = Head {
             method: &plan.method,
@@ -173,12 +185,21 @@ impl ForwardedCall {
             };
             Reply::read(sent?, &plan.method).await
         };
-        let why = match timeout(self.inner.options.timeout, exchange).await {
+        let exchanged = timeout(self.inner.options.timeout, exchange).await;
+        let failed = match &exchanged {
+            Ok(Err(SendError::NotSent(_))) => CallOutcome::Unreachable,
+            _ => CallOutcome::NoAnswer,
+        };
+        let why = match exchanged {
             Ok(Ok(reply)) => return Ok(reply),
-            Ok(Err(SendError::NotSent(why))) => return Err(Refusal::NothingSent(why)),
-            Ok(Err(SendError::NoAnswer(why))) => why,
+            Ok(Err(SendError::NotSent(why) | SendError::NoAnswer(why))) => why,
             Err(_) => "gateway.timeout is over".to_owned(),
         };
+        self.inner
+            .count_call("gateway", &plan.hosts, begun, failed, None);
+        if failed == CallOutcome::Unreachable {
+            return Err(Refusal::NothingSent(why));
+        }
         tracing::warn!(
             request_id = self.audit.request_id,
             path = plan.path,
@@ -303,6 +324,24 @@ impl Inner {
         }
     }
 
+    /// Counts one exchange with WeChat.
+    fn count_call(
+        &self,
+        call: &'static str,
+        hosts: &Hosts,
+        begun: SteadyMillis,
+        outcome: CallOutcome,
+        reply: Option<&Reply>,
+    ) {
+        self.counters.count_call(&CallReport {
+            host: hosts.name(),
+            call,
+            outcome,
+            took: begun.until(self.clock.steady()),
+            date: reply.and_then(Reply::date),
+        });
+    }
+
     /// Asks WeChat whether `token` is alive.
     async fn probe(&self, hosts: &Hosts, token: &RealToken) -> Probe {
         let head = Head {
@@ -319,11 +358,19 @@ impl Inner {
             )
             .await
         };
+        let begun = self.clock.steady();
+        let exchanged = timeout(PROBE_TIMEOUT, exchange).await;
+        let (outcome, reply) = match &exchanged {
+            Ok(Ok(reply)) => (outcome_of(&reply.verdict()), Some(reply)),
+            Ok(Err(SendError::NotSent(_))) => (CallOutcome::Unreachable, None),
+            Ok(Err(SendError::NoAnswer(_))) | Err(_) => (CallOutcome::NoAnswer, None),
+        };
+        self.count_call("probe", hosts, begun, outcome, reply);
         let Ok(Ok(Reply {
             status: 200,
             body: Received::Whole(body),
             ..
-        })) = timeout(PROBE_TIMEOUT, exchange).await
+        })) = exchanged
         else {
             return Probe::Unclear;
         };
@@ -334,5 +381,12 @@ impl Inner {
             }
             _ => Probe::Unclear,
         }
+    }
+}
+
+fn outcome_of(verdict: &Verdict) -> CallOutcome {
+    match verdict.errcode {
+        Some(_) => CallOutcome::Refused,
+        None => CallOutcome::Ok,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use clock::SteadyMillis;
+use clock::{SteadyMillis, UnixSeconds};
 use hyper::{HeaderMap, Method, Response, header};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -144,6 +144,11 @@ impl Reply {
             Received::Whole(bytes) if !self.is_encoded() => Verdict::read(bytes),
             _ => Verdict::default(),
         }
+    }
+
+    /// WeChat's clock, as the answer shows it.
+    pub(super) fn date(&self) -> Option<UnixSeconds> {
+        wechat::date(self.headers.get(header::DATE)?.to_str().ok()?)
     }
 
     fn is_encoded(&self) -> bool {

@@ -34,6 +34,17 @@ pub(super) struct Hosts {
     preferred: AtomicUsize,
 }
 
+impl Hosts {
+    /// The host that accepted a connection last, with its port if it is not the scheme's own.
+    pub(super) fn name(&self) -> &str {
+        let index = self.preferred.load(Relaxed) % self.bases.len().max(1);
+        self.bases
+            .get(index)
+            .and_then(|base| base.host.to_str().ok())
+            .unwrap_or("-")
+    }
+}
+
 struct Base {
     /// Scheme, host and port.
     uri: Uri,

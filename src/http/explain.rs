@@ -60,7 +60,7 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let account = state.account_for(req.head(), call.app_id()).await?;
     let question = Question::read(&body::json(&mut call).await?)?;
     let kind = CredentialKind::JsapiTicket;
-    let ticket = state.credential_for(req.head(), &account, kind).await?;
+    let ticket = state.credential_for(req, &account, kind).await?;
     let known = Known::of(state, &account, ticket.value());
     let _turn = state
         .expensive
@@ -80,12 +80,7 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
 
 /// Chinese if the caller prefers it, else English, as in all errors.
 fn lingo(req: &HttpRequest) -> Lingo {
-    let names_chinese = req
-        .headers()
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.to_ascii_lowercase().contains("zh"));
-    if names_chinese && page::reads_chinese(req) {
+    if page::reads_chinese(req, false) {
         Lingo::Chinese
     } else {
         Lingo::English

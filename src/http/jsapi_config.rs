@@ -74,7 +74,7 @@ async fn sign(
 ) -> Result<HttpResponse, ApiError> {
     let ticket = call
         .state
-        .credential_for(call.req.head(), credentials, CredentialKind::JsapiTicket)
+        .credential_for(call.req, credentials, CredentialKind::JsapiTicket)
         .await?;
     Ok(signed_config::write(
         &[("appId", credentials.account.app_id.as_str())],

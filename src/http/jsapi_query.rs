@@ -17,7 +17,7 @@ pub(super) const ROUTES: &[Route] =
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let query = CredentialQuery::verify(&call).await?;
     let kind = query.kind;
-    let credential = query.credential(call.state).await?;
+    let credential = query.credential(call.state, call.req).await?;
     let json = body(kind.name(), credential.value().expose_secret())?;
     let left = credential.left(call.state.clock()).as_secs();
     let mut response = HttpResponse::Ok();

@@ -14,6 +14,7 @@ use actix_web::{Error, HttpMessage, ResponseError, web};
 use super::error::ApiError;
 use super::log;
 use super::marks::{RawQuery, Shaped};
+use super::request_id::{X_REQUEST_ID, request_id};
 use super::route::Pages;
 use super::route_table::{Matched, RouteTable};
 use super::state::AppState;
@@ -81,6 +82,10 @@ impl Middleware {
             let status = response.status();
             if status.is_client_error() || status.is_server_error() {
                 response = in_envelope(response);
+                // With it the caller's error is found in our log.
+                if let Ok(id) = request_id(response.request()).try_into() {
+                    response.headers_mut().insert(X_REQUEST_ID, id);
+                }
             }
             let is_preflight = has_origin && response.request().method() == Method::OPTIONS;
             add_headers(response.headers_mut(), has_origin, is_preflight);

@@ -81,7 +81,8 @@ pub(super) enum ErrorStatus {
 
 /// The response with `page` in the visitor's language.
 pub(super) fn visitor(req: &HttpRequest, page: Page<'_>) -> HttpResponse {
-    let zh = reads_chinese(req);
+    // Visitors use WeChat.
+    let zh = reads_chinese(req, true);
     let mut response = HttpResponse::build(page.status());
     response
         .insert_header((header::CONTENT_TYPE, HTML))
@@ -283,11 +284,10 @@ fn followable(address: Option<&str>) -> Option<&str> {
     })
 }
 
-/// Whether `Accept-Language` prefers Chinese to English. Without either the answer is yes, since
-/// visitors use WeChat.
-pub(super) fn reads_chinese(req: &HttpRequest) -> bool {
+/// Whether `Accept-Language` prefers Chinese to English; `usual` if it names neither.
+pub(super) fn reads_chinese(req: &HttpRequest, usual: bool) -> bool {
     let Ok(AcceptLanguage(mut wanted)) = AcceptLanguage::parse(req) else {
-        return true;
+        return usual;
     };
     wanted.retain(|wish| wish.quality > Quality::ZERO);
     // The sort is stable, so equal weights keep the visitor's order.
@@ -298,9 +298,9 @@ pub(super) fn reads_chinese(req: &HttpRequest) -> bool {
             "en" => Some(false),
             _ => None,
         },
-        Preference::Any => Some(true),
+        Preference::Any => Some(usual),
     });
-    first.unwrap_or(true)
+    first.unwrap_or(usual)
 }
 
 #[cfg(test)]
@@ -587,7 +587,11 @@ mod tests {
                 .fold(TestRequest::default(), |req, accept| {
                     req.insert_header((header::ACCEPT_LANGUAGE, accept))
                 });
-            assert_eq!(reads_chinese(&req.to_http_request()), zh, "{accept:?}");
+            assert_eq!(
+                reads_chinese(&req.to_http_request(), true),
+                zh,
+                "{accept:?}"
+            );
         }
     }
 

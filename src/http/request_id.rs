@@ -3,7 +3,7 @@
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpMessage, HttpRequest};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A proxy's id is used up to this many bytes.
 const MAX_LEN: usize = 64;
@@ -23,6 +23,11 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
             .clone()
     };
     given.map_or_else(own, str::to_owned)
+}
+
+/// The span of a request that waits. Log lines of work that it starts carry its id.
+pub(super) fn request_span(request: &HttpRequest) -> tracing::Span {
+    tracing::info_span!("request", request_id = request_id(request))
 }
 
 struct RequestId(String);

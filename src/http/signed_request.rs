@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use secrecy::SecretString;
+use tracing::Instrument;
 
 use super::client_ip;
 use super::error::ApiError;
+use super::request_id::request_span;
 use super::route::Call;
 use super::state::AppState;
 use crate::realm::{Accept, Realm, RealmError, Realms, SignedRequest, VerifiedQuery};
@@ -55,12 +57,17 @@ impl CredentialQuery {
     }
 
     /// The credential, renewed first if `rotate` is the current value.
-    pub(super) async fn credential(self, state: &AppState) -> Result<Arc<Cached>, ApiError> {
+    pub(super) async fn credential(
+        self,
+        state: &AppState,
+        req: &HttpRequest,
+    ) -> Result<Arc<Cached>, ApiError> {
         match self.rotate {
-            None => state.credential(&self.credentials, self.kind).await,
+            None => state.credential(req, &self.credentials, self.kind).await,
             Some(refused) => {
                 let _permit = state.permit(&self.credentials)?;
-                Ok(Box::pin(self.credentials.credential(self.kind).rotate(refused)).await?)
+                let rotated = self.credentials.credential(self.kind).rotate(refused);
+                Ok(Box::pin(rotated.instrument(request_span(req))).await?)
             }
         }
     }

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use actix_web::HttpRequest;
 use actix_web::dev::RequestHead;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use url::Url;
 
 use super::client_ip::{self, Hidden};
@@ -17,6 +19,7 @@ use super::concurrency_limit::{ConcurrencyLimit, Permit};
 use super::error::ApiError;
 use super::push_fault_log::PushFaultLog;
 use super::rate_limit::RateLimit;
+use super::request_id::request_span;
 use crate::client_network::ClientNetwork;
 use crate::counters::RealmUse;
 use crate::gateway::Gateway;
@@ -226,31 +229,37 @@ impl AppState {
     /// The credential: at once if it is cached, else after a wait with a permit.
     pub(super) async fn credential(
         &self,
+        req: &HttpRequest,
         credentials: &Arc<AccountCredentials>,
         kind: CredentialKind,
     ) -> Result<Arc<Cached>, ApiError> {
         match credentials.credential(kind).at_hand() {
             Some(cached) => Ok(cached),
             // Boxed, so that requests that need not wait do not carry this future.
-            None => Box::pin(self.wait_for(credentials, kind, None)).await,
+            None => Box::pin(self.wait_for(req, credentials, kind, None)).await,
         }
     }
 
     /// The same for a public route: the wait is also counted against the client's network.
     pub(super) async fn credential_for(
         &self,
-        client: &RequestHead,
+        req: &HttpRequest,
         credentials: &Arc<AccountCredentials>,
         kind: CredentialKind,
     ) -> Result<Arc<Cached>, ApiError> {
         match credentials.credential(kind).at_hand() {
             Some(cached) => Ok(cached),
-            None => Box::pin(self.wait_for(credentials, kind, self.network(client))).await,
+            None => {
+                let from = self.network(req.head());
+                Box::pin(self.wait_for(req, credentials, kind, from)).await
+            }
         }
     }
 
+    /// A renewal that begins here is logged with the id of the request.
     async fn wait_for(
         &self,
+        req: &HttpRequest,
         credentials: &Arc<AccountCredentials>,
         kind: CredentialKind,
         from: Option<ClientNetwork>,
@@ -258,7 +267,8 @@ impl AppState {
         let _permit = self
             .concurrency
             .acquire_from(credentials.account.app_id.as_str(), from)?;
-        Ok(credentials.credential(kind).get().await?)
+        let waiting = credentials.credential(kind).get();
+        Ok(waiting.instrument(request_span(req)).await?)
     }
 
     /// A permit to wait for the account.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::finding::Finding;
 use clock::UnixMillis;
 use credentials::keeper::{AccountCredentials, CredentialState, Keeper, explain};
 use wechat::account::Keep;
@@ -50,6 +51,14 @@ pub struct AccountState {
     pub app_id: String,
     /// Its token, its ticket and its card ticket.
     pub credentials: [CredentialLine; 3],
+    /// Token calls of all instances since midnight in Beijing.
+    pub tokens_used: u64,
+    /// WeChat's quota of them.
+    pub tokens_per_day: u64,
+    /// How often another program has fetched its token.
+    pub foreign_refreshes: u64,
+    /// The same as a finding.
+    pub finding: Option<Finding>,
 }
 
 /// One credential.
@@ -125,9 +134,16 @@ fn account_state(account: &AccountCredentials, is_kept: bool, now: UnixMillis) -
         let is_kept = is_kept && kind != CredentialKind::CardTicket;
         credential_line(kind, &state, is_kept, now)
     };
+    let ledger = account
+        .credential(CredentialKind::AccessToken)
+        .last_ledger();
     AccountState {
         app_id: account.account.app_id.to_string(),
         credentials: CredentialKind::ALL.map(line),
+        tokens_used: ledger.used(now).into(),
+        tokens_per_day: account.account.tokens_per_day.into(),
+        foreign_refreshes: ledger.foreign_total,
+        finding: Finding::of(&ledger),
     }
 }
 

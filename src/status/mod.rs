@@ -2,16 +2,18 @@
 //! is, which instances share the store, and all of it as metrics. It reads snapshots and never asks
 //! WeChat; only readiness and the record of the instances ask the store, each within a bound.
 //!
-//! Reading order: `accounts` (the state of each credential), `overview` (everything on the page),
-//! `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
+//! Reading order: `accounts` (the state of each credential), `finding`, `overview` (everything on the page),
+//! `sentence`, `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
 //! system says of this process). It knows no actix and no HTML.
 
 mod accounts;
+mod finding;
 mod instances;
 mod metrics;
 mod overview;
 mod process;
 mod readiness;
+mod sentence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +23,26 @@ use tokio::sync::watch;
 use crate::counters::Counters;
 use crate::telemetry::LostLines;
 use clock::{Clock, UnixMillis};
-use credentials::insight::Insights;
 use credentials::keeper::Keeper;
 use credentials::store::Store;
+use wechat::credential::CredentialKind;
 
 pub use self::accounts::{AccountState, CredentialLine, LastError, State, accounts};
+pub use self::finding::{FOREIGN_REFRESH, Finding};
 pub use self::instances::Instance;
-pub use self::metrics::{Live, Metric, NAMES};
+pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;
+pub use self::sentence::{Sentence, Tone, lasting, local};
 
 use self::instances::Instances;
 use self::readiness::StoreProbe;
 
 /// How often the store is asked and this instance is noted there.
 const BEAT: Duration = Duration::from_secs(10);
+
+/// How many ledgers are read in one turn.
+const LEDGERS_A_TURN: usize = 50;
 
 /// A cheap handle on what metrics and the status page read.
 #[derive(Clone)]
@@ -45,7 +52,6 @@ struct Inner {
     keeper: Keeper,
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
-    insights: Insights,
     lost_lines: LostLines,
     instances: Instances,
     probe: StoreProbe,
@@ -60,8 +66,6 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The counters of the process.
     pub counters: Arc<Counters>,
-    /// Findings and budgets.
-    pub insights: Insights,
     /// Log lines that were lost.
     pub lost_lines: LostLines,
     /// The name of this instance.
@@ -85,7 +89,6 @@ impl Status {
             keeper: parts.keeper,
             store: parts.store,
             counters: parts.counters,
-            insights: parts.insights,
             lost_lines: parts.lost_lines,
         }))
     }
@@ -93,11 +96,13 @@ impl Status {
     /// Asks the store regularly and notes this instance there, until `stop` changes. `each_time` is
     /// called before each turn.
     pub async fn run(self, mut stop: watch::Receiver<bool>, each_time: impl Fn(&Self) + Send) {
+        let mut next_ledger = 0;
         loop {
             each_time(&self);
             let turn = async {
                 if self.is_store_answering().await {
                     self.share_instance().await;
+                    self.read_ledgers(&mut next_ledger).await;
                 }
                 tokio::time::sleep(BEAT).await;
             };
@@ -106,6 +111,31 @@ impl Status {
                 _ = stop.changed() => return,
             }
         }
+    }
+
+    /// Reads the ledgers that other instances may have changed, those of some accounts in use each
+    /// time.
+    async fn read_ledgers(&self, next: &mut usize) {
+        if !self.0.store.is_shared() {
+            return;
+        }
+        let all = self.0.keeper.all();
+        let tokens = all
+            .iter()
+            .map(|account| account.credential(CredentialKind::AccessToken))
+            .filter(|token| token.state().is_wanted);
+        let tokens: Vec<_> = tokens.collect();
+        let reading = async {
+            for _ in 0..tokens.len().min(LEDGERS_A_TURN) {
+                let token = tokens[*next % tokens.len()];
+                *next = next.wrapping_add(1);
+                if token.read_ledger().await.is_none() {
+                    return;
+                }
+            }
+        };
+        // The next turn goes on where this one stopped.
+        tokio::time::timeout(BEAT, reading).await.ok();
     }
 
     fn clock(&self) -> &Clock {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::Status;
 use super::accounts::{AccountState, CredentialLine, State, accounts};
+use super::finding::Finding;
 use super::instances::Instance;
 use crate::counters::{Event, RealmUse, Totals};
 use clock::UnixMillis;
-use credentials::insight::Insight;
 
 /// One reading of everything.
 #[derive(Clone, Debug)]
@@ -27,8 +27,6 @@ pub struct Overview {
     pub served_until: Option<UnixMillis>,
     /// All accounts; those in trouble first, then those in use.
     pub accounts: Vec<AccountState>,
-    /// Findings and budgets.
-    pub insight: Arc<Insight>,
     /// The instances that share the store, this one first.
     pub instances: Vec<Instance>,
     /// The realms, by key.
@@ -51,6 +49,17 @@ pub struct RealmLine {
 }
 
 impl Overview {
+    /// The findings, with their accounts; the most recent first.
+    pub fn findings(&self) -> Vec<(&str, &Finding)> {
+        let found = self.accounts.iter().filter_map(|account| {
+            let finding = account.finding.as_ref()?;
+            Some((account.app_id.as_str(), finding))
+        });
+        let mut all: Vec<_> = found.collect();
+        all.sort_by_key(|(_, finding)| std::cmp::Reverse(finding.before));
+        all
+    }
+
     /// The credentials that are needed, with their accounts.
     pub fn needed(&self) -> impl Iterator<Item = (&AccountState, &CredentialLine)> {
         self.accounts.iter().flat_map(|account| {
@@ -74,7 +83,6 @@ impl Status {
             clock_offset_ms: inner.counters.clock_offset_ms(),
             served_until,
             accounts: all,
-            insight: inner.insights.read(),
             instances: self.instances(),
             realms: self.realms(realms, now),
             events: inner.counters.events.read(),

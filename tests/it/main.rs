@@ -8,6 +8,7 @@
     reason = "tests stand outside the server: they read the environment and wait by the clock"
 )]
 
+mod admin;
 mod backoff;
 mod browser;
 mod browser_attack;
@@ -71,6 +72,7 @@ mod message_hostile;
 mod message_json;
 mod message_replies;
 mod messages;
+mod metrics;
 mod nginx;
 mod nginx_login;
 mod oauth;
@@ -118,6 +120,7 @@ mod sql_store;
 mod sql_wetoken;
 mod stable;
 mod stale_token;
+mod status_page;
 mod store_contract;
 mod support;
 mod tidy;

@@ -7,7 +7,7 @@ use std::fs;
 use reqwest::StatusCode;
 
 /// Each page in English and in Chinese.
-const PAIRS: [(&str, &str); 18] = [
+const PAIRS: [(&str, &str); 19] = [
     ("README.md", "README.zh-CN.md"),
     ("docs/README.md", "docs/README.zh-CN.md"),
     ("docs/errors.md", "docs/errors.zh-CN.md"),
@@ -15,6 +15,7 @@ const PAIRS: [(&str, &str); 18] = [
     ("docs/gateway.md", "docs/gateway.zh-CN.md"),
     ("docs/library.md", "docs/library.zh-CN.md"),
     ("docs/messages.md", "docs/messages.zh-CN.md"),
+    ("docs/metrics.md", "docs/metrics.zh-CN.md"),
     ("docs/moving.md", "docs/moving.zh-CN.md"),
     ("docs/neighbours.md", "docs/neighbours.zh-CN.md"),
     ("docs/oauth.md", "docs/oauth.zh-CN.md"),

@@ -29,7 +29,6 @@ const SERVER: &[(&str, u8)] = &[
 const CREDENTIALS: &[(&str, u8)] = &[
     ("rng", 0),
     ("files", 0),
-    ("insight", 0),
     ("observer", 0),
     ("store", 1),
     ("engine", 2),
@@ -365,6 +364,7 @@ fn only_owners_of_tasks_spawn() {
         &[
             "src/cli/serve.rs",
             "src/server.rs",
+            "src/server/admin.rs",
             "src/login/",
             "src/message/",
             "src/registry/",

@@ -29,8 +29,6 @@ pub mod engine;
 #[doc(hidden)]
 pub mod files;
 #[doc(hidden)]
-pub mod insight;
-#[doc(hidden)]
 pub mod keeper;
 #[doc(hidden)]
 pub mod observer;

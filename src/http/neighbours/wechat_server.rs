@@ -105,7 +105,7 @@ async fn access_token(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let app_id = authorize(state, call.req)?;
     let credentials = state.account(app_id.as_str()).await?;
     let token = state
-        .credential(&credentials, CredentialKind::AccessToken)
+        .credential(call.req, &credentials, CredentialKind::AccessToken)
         .await?;
     Ok(answer(
         StatusCode::OK,

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use self::values::Values;
 use super::{Status, accounts::MOST_ACCOUNTS, accounts::accounts, process};
 
-pub use self::names::{Metric, NAMES};
+pub use self::names::{Kind, Metric, NAMES};
 
 /// What only the HTTP side knows.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,6 @@ impl Status {
         Values {
             reserve: self.reserve(&all),
             accounts: all,
-            insight: inner.insights.read(),
             renewals: counters.renewals.read(),
             pushes: counters.pushes.read(),
             forward_failures: counters.forward_failures.read(),

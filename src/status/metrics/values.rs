@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
@@ -11,7 +10,6 @@ use crate::counters::{GatewayReading, PUSH_OUTCOMES, Reading, RealmReading, Rout
 use crate::status::accounts::AccountState;
 use crate::status::process::Process;
 use clock::UnixMillis;
-use credentials::insight::Insight;
 use credentials::observer::RenewalResult;
 use wechat::credential::CredentialKind;
 
@@ -19,7 +17,6 @@ use wechat::credential::CredentialKind;
 #[derive(Debug)]
 pub(super) struct Values {
     pub(super) accounts: Vec<AccountState>,
-    pub(super) insight: Arc<Insight>,
     /// In seconds; `None` = nothing is needed.
     pub(super) reserve: Option<f64>,
     pub(super) renewals: HashMap<String, BTreeMap<(String, &'static str, RenewalResult), u64>>,
@@ -169,25 +166,18 @@ impl Values {
     }
 
     pub(super) fn foreign(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut times: HashMap<&str, u64> = HashMap::new();
-        let findings = self.insight.findings.iter();
-        for finding in findings.filter(|finding| finding.code == "foreign_refresh") {
-            *times.entry(&finding.app_id).or_default() += finding.times;
-        }
-        self.accounts.iter().try_for_each(|account| {
-            let times = times.get(account.app_id.as_str()).copied();
-            to.put([&account.app_id], times.unwrap_or_default())
-        })
+        let mut accounts = self.accounts.iter();
+        accounts.try_for_each(|account| to.put([&account.app_id], account.foreign_refreshes))
     }
 
     pub(super) fn budget_used(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut budgets = self.insight.budgets.iter();
-        budgets.try_for_each(|budget| to.put([&budget.app_id, budget.name], budget.used))
+        let mut accounts = self.accounts.iter();
+        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_used))
     }
 
     pub(super) fn budget_limit(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut budgets = self.insight.budgets.iter();
-        budgets.try_for_each(|budget| to.put([&budget.app_id, budget.name], budget.limit))
+        let mut accounts = self.accounts.iter();
+        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_per_day))
     }
 
     pub(super) fn reserve(&self, to: &mut Samples<'_>) -> fmt::Result {

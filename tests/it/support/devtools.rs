@@ -183,7 +183,40 @@ impl Tab<'_> {
         from_base64(shot["data"].as_str().expect("a picture"))
     }
 
-    /// Scrolls `selector` into the window and returns its position.
+    /// Makes the window `width` by `height` pixels large, as a phone's is.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        self.order("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Prefers `dark` or `light`.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.order(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": features }),
+        )
+        .await;
+    }
+
+    /// Sends this `Accept-Language`.
+    pub(crate) async fn speak(&self, language: &str) {
+        self.order("Network.enable", json!({})).await;
+        let headers = json!({ "headers": { "Accept-Language": language } });
+        self.order("Network.setExtraHTTPHeaders", headers).await;
+    }
+
+    /// Runs no script of a page any more. Scripts of the test still run.
+    pub(crate) async fn disable_scripts(&self) {
+        self.order(
+            "Emulation.setScriptExecutionDisabled",
+            json!({ "value": true }),
+        )
+        .await;
+    }
+
+    /// Where `selector` is in the window, which is moved there.
     async fn place(&self, selector: &str) -> Value {
         let script = format!(
             "(function () {{ var found = document.readyState === 'complete' && document.querySelector({selector:?}); if (!found) return;

@@ -24,7 +24,7 @@ impl<S: Subject> Credential<S> {
     }
 
     /// Reads the ledger that all instances share. `None`: the store fails.
-    pub(crate) async fn read_ledger(&self) -> Option<Ledger> {
+    pub async fn read_ledger(&self) -> Option<Ledger> {
         self.sound(self.load_ledger().await)
             .map(|(ledger, _)| ledger)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::SecretString;
+use tracing::Instrument;
 
 use super::cached::Cached;
 use super::credential::{Credential, Error, Renewed};
@@ -102,11 +103,18 @@ impl<S: Subject> Credential<S> {
 
     /// The renewal's task. Boxed, because it waits for the renewals of what it needs.
     fn run(self: Arc<Self>, reason: Reason) -> BoxFuture<'static, Renewed<S>> {
+        // A child of the request that began it, if there is one, so that one id leads through the log.
+        let span = tracing::info_span!(
+            "renewal",
+            credential = %self.key,
+            why = reason.name()
+        );
         async move {
             let _counted = Counted::new(&self.engine.renewing);
             let cached = self.renew_now(&reason).await?;
             Ok((cached, reason))
         }
+        .instrument(span)
         .boxed()
     }
 

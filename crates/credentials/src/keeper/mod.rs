@@ -20,7 +20,6 @@ use wechat::{WechatClient, WechatError};
 
 mod calls;
 pub mod explain;
-mod ledgers;
 mod subject;
 
 pub use crate::engine::{Cached, CredentialState, FailureState};

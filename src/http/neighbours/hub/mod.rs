@@ -112,6 +112,7 @@ async fn answer(call: Call<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError
             rotate,
         },
         call.state,
+        call.req,
     )
     .await
 }
@@ -143,8 +144,12 @@ fn ticket(params: &Params<'_>) -> Result<CredentialKind, ApiError> {
     })
 }
 
-async fn write(query: CredentialQuery, state: &AppState) -> Result<HttpResponse, ApiError> {
-    let credential = query.credential(state).await?;
+async fn write(
+    query: CredentialQuery,
+    state: &AppState,
+    req: &HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let credential = query.credential(state, req).await?;
     let left = credential.left(state.clock()).as_secs();
     let mut response = HttpResponse::Ok();
     response

@@ -125,7 +125,7 @@ async fn answer(call: Call<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError
                 .finish());
         }
         Ok(Authorized::Unsigned) if let Get(kind) = wanted => {
-            credential(call.state, call.app_id(), kind).await
+            credential(call.state, call.req, call.app_id(), kind).await
         }
         Ok(authorized) => {
             wanted
@@ -216,7 +216,7 @@ impl Wanted {
         }
         let fields = fields?;
         match self {
-            Get(kind) => credential(state, &app_id, kind).await,
+            Get(kind) => credential(state, req, &app_id, kind).await,
             Query(kind) => {
                 if app_id.is_empty() {
                     fields.need("appid")?;
@@ -230,7 +230,7 @@ impl Wanted {
                     .map_err(ApiError::from)?;
                 write(state, kind, &*found.ok_or(Refused::NothingStored)?)
             }
-            Refresh(kind) if is_head => credential(state, &app_id, kind).await,
+            Refresh(kind) if is_head => credential(state, req, &app_id, kind).await,
             Refresh(kind) => {
                 let credentials = state.account(&app_id).await?;
                 let _permit = state.permit(&credentials)?;
@@ -267,11 +267,16 @@ fn check_signature(
 
 async fn credential(
     state: &AppState,
+    req: &HttpRequest,
     app_id: &str,
     kind: CredentialKind,
 ) -> Result<HttpResponse, Refused> {
     let credentials = state.account(app_id).await?;
-    write(state, kind, &*state.credential(&credentials, kind).await?)
+    write(
+        state,
+        kind,
+        &*state.credential(req, &credentials, kind).await?,
+    )
 }
 
 /// The name under which requests wait that create an app.
