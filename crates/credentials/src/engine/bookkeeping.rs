@@ -2,12 +2,11 @@
 //! compare-and-swap. It counts and notes, and locks nothing: when the store fails, a renewal goes on
 //! without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::credential::Credential;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Stored};
 use super::subject::Subject;
 use crate::store::{Record, StoreError};
 
@@ -20,13 +19,17 @@ const ATTEMPTS: u32 = 5;
 impl<S: Subject> Credential<S> {
     /// The ledger as this process last saw it; empty if nothing was counted yet.
     pub fn last_ledger(&self) -> Ledger {
-        self.ledger.load().as_deref().cloned().unwrap_or_default()
+        Self::ledger_of(self.ledger.load().as_ref())
     }
 
     /// Reads the ledger that all instances share. `None`: the store fails.
     pub async fn read_ledger(&self) -> Option<Ledger> {
-        self.sound(self.load_ledger().await)
-            .map(|(ledger, _)| ledger)
+        let stored = self.sound(self.load_ledger().await)?;
+        Some(Self::ledger_of(stored.as_ref()))
+    }
+
+    fn ledger_of(stored: Option<&Arc<Stored>>) -> Ledger {
+        stored.map_or_else(Ledger::default, |stored| stored.ledger.clone())
     }
 
     /// Changes the ledger; `change` returns whether there is something to write. `None`: the store
@@ -35,32 +38,35 @@ impl<S: Subject> Credential<S> {
         &self,
         change: impl Fn(&mut Ledger) -> bool + Send,
     ) -> Option<Ledger> {
+        // Nearly always the store still holds what was last seen, and one operation does.
+        let mut seen = self.ledger.load_full();
         for _ in 0..ATTEMPTS {
-            let (mut ledger, before) = self.sound(self.load_ledger().await)?;
+            let mut ledger = Self::ledger_of(seen.as_ref());
             if !change(&mut ledger) {
                 return Some(ledger);
             }
-            let text = serde_json::to_string(&ledger).ok()?;
+            let changed = Stored::new(ledger)?;
             let record = Record {
-                value: SecretString::from(text),
+                value: changed.text.clone(),
                 expires_at: self.engine.clock.wall().plus(KEPT),
             };
-            let key = self.ledger_key();
-            let store = &self.engine.store;
-            if self.sound(store.replace(&key, before.as_ref(), &record).await)? {
-                self.ledger.store(Some(ledger.clone().into()));
-                return Some(ledger);
+            let (store, key) = (&self.engine.store, self.ledger_key());
+            let before = seen.as_ref().map(|seen| &seen.text);
+            if self.sound(store.replace(&key, before, &record).await)? {
+                let changed = Arc::new(changed);
+                self.ledger.store(Some(Arc::clone(&changed)));
+                return Some(changed.ledger.clone());
             }
+            seen = self.sound(self.load_ledger().await)?;
         }
         None
     }
 
-    async fn load_ledger(&self) -> Result<(Ledger, Option<SecretString>), StoreError> {
+    async fn load_ledger(&self) -> Result<Option<Arc<Stored>>, StoreError> {
         let found = self.engine.store.get(&self.ledger_key()).await?;
-        let text = found.map(|record| record.value);
-        let ledger = text.as_ref().map(Ledger::read).unwrap_or_default();
-        self.ledger.store(Some(ledger.clone().into()));
-        Ok((ledger, text))
+        let stored = found.map(|record| Arc::new(Stored::read(record.value)));
+        self.ledger.store(stored.clone());
+        Ok(stored)
     }
 
     fn ledger_key(&self) -> String {

@@ -68,7 +68,7 @@ impl<S: Subject> Credential<S> {
         is_allowed
     }
 
-    /// Counts a call that is about to be made.
+    /// Counts a call that is being made.
     pub(super) async fn count_call(&self, force: bool, right: &Right) {
         let subject = self.subject.load_full();
         let (Some(_), Some(lease)) = (subject.calls_per_day(), &right.lease) else {

@@ -13,7 +13,7 @@ use super::backoff::Failure;
 use super::cached::Cached;
 use super::engine::Engine;
 use super::error::{RenewalError, StoreFault};
-use super::ledger::Ledger;
+use super::ledger::Stored;
 use super::renew::{Evidence, Reason};
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
@@ -56,7 +56,7 @@ pub struct Credential<S: Subject> {
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
     /// The ledger as this process last saw it.
-    pub(super) ledger: ArcSwapOption<Ledger>,
+    pub(super) ledger: ArcSwapOption<Stored>,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,

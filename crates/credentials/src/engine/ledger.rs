@@ -89,10 +89,25 @@ impl Ledger {
         });
         true
     }
+}
 
-    /// An unreadable ledger counts as empty.
-    pub(super) fn read(text: &SecretString) -> Self {
-        serde_json::from_str(text.expose_secret()).unwrap_or_default()
+/// A ledger with its text, by which a change compares it.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) ledger: Ledger,
+    pub(super) text: SecretString,
+}
+
+impl Stored {
+    pub(super) fn new(ledger: Ledger) -> Option<Self> {
+        let text = serde_json::to_string(&ledger).ok()?.into();
+        Some(Self { ledger, text })
+    }
+
+    /// A text that is no ledger counts as an empty one, which the next change replaces.
+    pub(super) fn read(text: SecretString) -> Self {
+        let ledger = serde_json::from_str(text.expose_secret()).unwrap_or_default();
+        Self { ledger, text }
     }
 }
 

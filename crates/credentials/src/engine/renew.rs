@@ -122,8 +122,7 @@ impl<S: Subject> Credential<S> {
         self.unless_backing_off()?;
         // Before the lease, which lasts only as long as one call.
         let mut needed = self.gather().await?;
-        let (mut force, mut turns) = (None, 0);
-        let (mut has_renewed_needed, mut is_counted) = (false, false);
+        let (mut force, mut turns, mut has_renewed_needed) = (None, 0, false);
         loop {
             turns += 1;
             let right = match self.acquire(reason).await? {
@@ -134,9 +133,6 @@ impl<S: Subject> Credential<S> {
                 Ok(None) => {}
                 Ok(Some(current)) => return self.end(&right, Ok(current)).await,
                 Err(error) => return self.end(&right, Err(error)).await,
-            }
-            if !std::mem::replace(&mut is_counted, true) {
-                self.count_call(force.unwrap_or(false), &right).await;
             }
             if !right.outlasts_a_call(self.engine.clock.steady()) {
                 if turns < TURNS {

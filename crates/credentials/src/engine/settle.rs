@@ -45,7 +45,9 @@ impl<S: Subject> Credential<S> {
     ) -> Settled<S> {
         let (engine, subject) = (&self.engine, self.subject.load_full());
         let asked_at = engine.clock.steady();
-        let answer = subject.fetch(needed, force).await;
+        // At the same time, so that a slow store does not lengthen the renewal.
+        let fetching = subject.fetch(needed, force);
+        let (answer, ()) = tokio::join!(fetching, self.count_call(force, right));
         let duration_ms = asked_at.until(engine.clock.steady()).as_millis() as u64;
         match answer {
             Ok(granted) => {
