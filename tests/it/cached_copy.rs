@@ -591,7 +591,7 @@ async fn a_slow_read_does_not_undo_a_renewal() {
         let first = token(&instance).await;
         world
             .sandbox
-            .fault(Fault::delay(Duration::from_millis(400)));
+            .fault(Fault::delay(Duration::from_millis(400)).on("/cgi-bin/token"));
         let late = async {
             // Started during the renewal and answered after it, with the value from before.
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -35,8 +35,20 @@ fn granted_or_same(is_same: bool) -> RenewalResult {
 }
 
 impl<S: Subject> Credential<S> {
-    /// Asks the service, and settles a grant.
+    /// Asks the service, and settles a grant. Counts the call meanwhile, so that a slow store does
+    /// not lengthen the renewal.
     pub(super) async fn call(
+        self: &Arc<Self>,
+        needed: &Needed<S>,
+        force: bool,
+        reason: &Reason,
+        right: &Right,
+    ) -> Settled<S> {
+        let calling = self.fetch_and_settle(needed, force, reason, right);
+        tokio::join!(calling, self.count_call(force, right)).0
+    }
+
+    async fn fetch_and_settle(
         self: &Arc<Self>,
         needed: &Needed<S>,
         force: bool,
@@ -45,9 +57,7 @@ impl<S: Subject> Credential<S> {
     ) -> Settled<S> {
         let (engine, subject) = (&self.engine, self.subject.load_full());
         let asked_at = engine.clock.steady();
-        // At the same time, so that a slow store does not lengthen the renewal.
-        let fetching = subject.fetch(needed, force);
-        let (answer, ()) = tokio::join!(fetching, self.count_call(force, right));
+        let answer = subject.fetch(needed, force).await;
         let duration_ms = asked_at.until(engine.clock.steady()).as_millis() as u64;
         match answer {
             Ok(granted) => {
