@@ -205,6 +205,10 @@ impl InvariantChecker {
             return;
         }
         self.tally.found += 1;
+        // A store that fails over loses the traces of a renewal that it has just seen.
+        if self.failed_over_at.is_some_and(|at| at + 10 * SECOND > now) {
+            return;
+        }
         if !wechat.is_cut_by_stranger(value) {
             self.breach(now, || {
                 format!("{app}: a foreign refresh was found, but v{value} was voided by none")
