@@ -30,6 +30,8 @@ pub struct Cached {
     confirmed_at: AtomicU64,
     /// The store's fault count at that time.
     faults_seen: AtomicU64,
+    /// The same when the value was first seen.
+    faults_at_first: u64,
     /// The store lacks it.
     unsaved: AtomicBool,
     /// The service may have granted another value since, which was lost.
@@ -63,6 +65,7 @@ impl Cached {
             window: parts.window,
             confirmed_at: AtomicU64::new(now.0),
             faults_seen: AtomicU64::new(faults),
+            faults_at_first: faults,
             unsaved: AtomicBool::new(false),
             doubtful: AtomicBool::new(false),
             refused: AtomicBool::new(false),
@@ -130,6 +133,11 @@ impl Cached {
     pub(super) fn granted_at(&self) -> UnixMillis {
         let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
         UnixMillis(self.expires_at.0.saturating_sub(lifetime))
+    }
+
+    /// How often the store had failed when this process first saw the value.
+    pub(super) fn faults_at_first(&self) -> u64 {
+        self.faults_at_first
     }
 
     /// How long ago the store confirmed it.
@@ -234,7 +242,8 @@ impl Cached {
             window: self.window,
             is_first_hand: self.is_first_hand,
         };
-        let copy = Self::new(parts, clock, faults);
+        let mut copy = Self::new(parts, clock, faults);
+        copy.faults_at_first = self.faults_at_first;
         copy.set_doubtful(self.is_doubtful());
         copy.refused.store(self.is_refused(), Relaxed);
         copy

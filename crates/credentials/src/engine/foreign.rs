@@ -25,6 +25,8 @@ impl<S: Subject> Credential<S> {
             && ledger.called <= current.version.generation
             && !current.is_doubtful()
             && self.unanswered_until().is_none()
+            // A store that fails loses traces.
+            && self.engine.outage.faults() == current.faults_at_first()
             && current.left(&self.engine.clock) > LAST_MINUTES
     }
 

@@ -203,10 +203,12 @@ pub(crate) async fn conduct(world: &World, fleet: &Fleet, events: Vec<(u64, Even
                 state.storage.set_back_by(age, now);
                 state.invariants.on_failover(now);
             }
-            Event::LoseCompanion(app) => world
-                .state()
-                .storage
-                .lose_companion(&format!("{}.token", super::host::APPS[app]), now),
+            Event::LoseCompanion(app) => {
+                let mut state = world.state();
+                let key = format!("{}.token", super::host::APPS[app]);
+                state.storage.lose_companion(&key, now);
+                state.invariants.store_failed_at = now;
+            }
             Event::ForeignWrite(app) => world.foreign_write(app, false),
             Event::SameGeneration(app) => world.foreign_write(app, true),
             Event::Rival(app) => drop(world.state().wechat.fetches(super::host::APPS[app], now)),

@@ -44,6 +44,8 @@ pub(crate) struct InvariantChecker {
     /// When the last fault ended.
     calm_since: u64,
     failed_over_at: Option<u64>,
+    /// When the store last failed, was slow, or lost something.
+    pub(crate) store_failed_at: u64,
     /// How many foreign refreshes of each account were found.
     found: HashMap<String, u64>,
     pub(crate) tally: Tally,
@@ -75,6 +77,7 @@ impl InvariantChecker {
     /// The store has lost its last moments, including leases.
     pub(crate) fn on_failover(&mut self, now: u64) {
         self.failed_over_at = Some(now);
+        self.store_failed_at = now;
         self.disturbed_until(now);
     }
 
@@ -205,11 +208,9 @@ impl InvariantChecker {
             return;
         }
         self.tally.found += 1;
-        // A store that fails over loses the traces of a renewal that it has just seen.
-        if self.failed_over_at.is_some_and(|at| at + 10 * SECOND > now) {
-            return;
-        }
-        if !wechat.is_cut_by_stranger(value) {
+        // A store in trouble loses the traces of our own renewals.
+        let has_traces = self.store_failed_at < wechat.granted_at(value);
+        if has_traces && !wechat.is_cut_by_stranger(value) {
             self.breach(now, || {
                 format!("{app}: a foreign refresh was found, but v{value} was voided by none")
             });

@@ -324,6 +324,9 @@ impl StoreConnection {
                 state.is(&FaultKind::StoreFlaky),
             )
         };
+        if is_down || hangs || is_slow || is_flaky {
+            world.state().invariants.store_failed_at = world.now();
+        }
         let answer = if is_down {
             world.travel(1, 50).await;
             Err(failed())

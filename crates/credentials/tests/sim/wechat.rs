@@ -185,6 +185,11 @@ impl WeChat {
         }
     }
 
+    /// When this value was granted; 0 if it never was.
+    pub(crate) fn granted_at(&self, value: u64) -> u64 {
+        self.end(value).saturating_sub(LIFETIME)
+    }
+
     /// Whether another program has voided this value.
     pub(crate) fn is_cut_by_stranger(&self, value: u64) -> bool {
         self.minted

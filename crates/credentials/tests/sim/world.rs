@@ -154,7 +154,7 @@ impl World {
         let (name, now) = (super::host::APPS[app], self.now());
         let mut state = self.state();
         let said = if app == 0 {
-            state.wechat.basic(name, now)
+            state.wechat.fetches(name, now)
         } else {
             state.wechat.stable(name, false, now)
         };
@@ -162,6 +162,7 @@ impl World {
         let (key, value) = (format!("{name}.token"), format!("v{value}"));
         if under_same_generation {
             state.storage.rename_companion(&key, &value, now);
+            state.invariants.store_failed_at = now;
         }
         state.storage.put(&key, &value, seconds * SECOND, now);
         state.invariants.disturbed_until(now);
