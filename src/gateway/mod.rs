@@ -186,7 +186,9 @@ impl Gateway {
         if bytes > options.keep_whole {
             return None;
         }
-        self.0.limits.reserve(bytes, options.memory).map(Kept)
+        // The rest of the memory is for what streamed bodies hold, some 130 KB each.
+        let most = (options.memory / 4 * 3).max(options.keep_whole);
+        self.0.limits.reserve(bytes, most).map(Kept)
     }
 
     /// Decides on `request` before its body is read, and takes its headers if it is forwarded. A

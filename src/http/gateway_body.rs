@@ -98,9 +98,8 @@ fn pump(first: Bytes, payload: Payload, limit: u64) -> (RequestBody, Option<Rest
 }
 
 impl Rest {
-    /// Passes the body on to its end, which is only told if it arrived whole. If nobody takes it
-    /// any more, or the call is answered, reads and drops the rest, so that its sender then reads
-    /// the answer.
+    /// Passes the body on. Reports whether all of it arrived. When the call is answered or given up
+    /// before that, the rest is read and dropped, so that the sender then reads the answer.
     pub(super) async fn pass_on(self, is_answered: &Notify) -> Sent {
         let Self {
             first,

@@ -67,7 +67,7 @@ struct Row {
     /// The row of its counters.
     counter: usize,
     segments: Vec<Segment>,
-    /// The first segment, if it is literal: most rows are told apart by it.
+    /// The first segment, if it is literal. Comparing it rules out most rows.
     first: Option<&'static str>,
 }
 

@@ -144,7 +144,7 @@ pub fn masked_string1(url: &str, nonce: &str, timestamp: u64) -> String {
     crate::signature::jsapi_string1("***", nonce, timestamp, address::without_fragment(url))
 }
 
-/// A mistake, perhaps a second one, and the address that was signed.
+/// The mistake, a second one if there are two, and the address that was signed.
 type Found = (Code, Option<Code>, String);
 
 struct Search<'a> {
