@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
@@ -135,6 +135,14 @@ pub trait CredentialStore: Send + Sync {
         &'a self,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>>;
+
+    /// The value before the current one, if the store has kept it.
+    fn previous<'a>(
+        &'a self,
+        _key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
 
     /// Asks for the lease on `key` for `ttl`. It comes with the number `max(stored + 1, at_least +
     /// 1, the store's clock in ms)`. An owner that asks again keeps its lease. A store that is not

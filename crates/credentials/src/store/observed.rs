@@ -99,6 +99,13 @@ impl CredentialStore for ObservedStore {
         self.reads("load", self.store.load(key))
     }
 
+    fn previous<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
+        self.reads("load", self.store.previous(key))
+    }
+
     fn acquire<'a>(
         &'a self,
         key: &'a str,

@@ -74,6 +74,17 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
         async move { Ok(current(&self.read_pair(key).await?).0) }.boxed()
     }
 
+    fn previous<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
+        async move {
+            let pair = self.read_pair(key).await?;
+            Ok(Companion::read(pair.companion.as_deref()).previous())
+        }
+        .boxed()
+    }
+
     fn acquire<'a>(
         &'a self,
         key: &'a str,
