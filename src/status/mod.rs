@@ -29,7 +29,7 @@ use wechat::credential::CredentialKind;
 
 pub use self::accounts::{AccountState, CredentialLine, LastError, State, accounts};
 pub use self::finding::{FOREIGN_REFRESH, Finding};
-pub use self::instances::Instance;
+pub use self::instances::{Instance, instances_in};
 pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;

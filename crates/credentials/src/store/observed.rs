@@ -98,6 +98,10 @@ impl CredentialStore for ObservedStore {
         self.reads("load", self.store.load(key)).await
     }
 
+    async fn previous(&self, key: &str) -> Result<Option<SecretString>, StoreError> {
+        self.reads("load", self.store.previous(key)).await
+    }
+
     async fn acquire(
         &self,
         key: &str,

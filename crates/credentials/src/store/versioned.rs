@@ -69,6 +69,11 @@ impl<T: VersionedRecords + ?Sized> CredentialStore for T {
         Ok(current(&self.read_pair(key).await?).0)
     }
 
+    async fn previous(&self, key: &str) -> Result<Option<SecretString>, StoreError> {
+        let pair = self.read_pair(key).await?;
+        Ok(Companion::read(pair.companion.as_deref()).previous())
+    }
+
     async fn acquire(
         &self,
         key: &str,

@@ -49,6 +49,7 @@ mod tls_options;
 mod url;
 
 pub use idle::UNKNOWN_OPTION;
+pub use inspect::Inspection;
 pub use options::from_options;
 pub use url::{from_address, from_nodes, from_url, together};
 

@@ -37,7 +37,7 @@ mod url;
 mod wetoken;
 
 pub use self::foreign::rows_of;
-pub use self::inspect::faults_of_tables;
+pub use self::inspect::{Inspection, TableFault, inspect};
 pub use self::install::install;
 pub use self::url::{SqlConfig, TIMEOUTS, from_url};
 
