@@ -16,7 +16,7 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
 use self::values::Values;
-use super::{Status, accounts::MOST_ACCOUNTS, accounts::accounts, process};
+use super::{Status, accounts::MOST_ACCOUNTS, process};
 
 pub use self::names::{Kind, Metric, NAMES};
 
@@ -43,7 +43,7 @@ impl Status {
 
     fn values(&self, live: Live) -> Values {
         let (inner, counters) = (&self.0, &self.0.counters);
-        let mut all = accounts(&inner.keeper);
+        let mut all = self.accounts();
         if all.len() > MOST_ACCOUNTS {
             // What is in trouble is shown whether or not it is in use.
             all.retain(|account| account.is_in_use() || account.is_in_trouble());

@@ -7,7 +7,7 @@ use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
 use super::Live;
 use crate::counters::{GatewayReading, PUSH_OUTCOMES, Reading, RealmReading, RouteReading};
-use crate::status::accounts::AccountState;
+use crate::status::accounts::{AccountState, Budget, Service};
 use crate::status::process::Process;
 use clock::UnixMillis;
 use credentials::observer::RenewalResult;
@@ -108,6 +108,17 @@ impl Values {
         })
     }
 
+    /// The accounts that are WeChat's.
+    fn of_wechat(&self) -> impl Iterator<Item = &AccountState> {
+        let accounts = self.accounts.iter();
+        accounts.filter(|account| account.service == Service::Wechat)
+    }
+
+    fn budgets(&self) -> impl Iterator<Item = (&str, Budget)> {
+        let accounts = self.accounts.iter();
+        accounts.filter_map(|account| Some((account.app_id.as_str(), account.budget?)))
+    }
+
     pub(super) fn expiry(&self, to: &mut Samples<'_>) -> fmt::Result {
         self.of_credentials(to, |line| match line.expires_at {
             Some(at) => seconds(at),
@@ -133,7 +144,8 @@ impl Values {
                 let found = counted.and_then(|all| all.get(&(kind.to_owned(), why, result)));
                 found.copied().unwrap_or_default()
             };
-            for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
+            let kinds = account.credentials.iter().map(|line| line.kind);
+            for kind in kinds.filter(|kind| *kind != CredentialKind::CardTicket) {
                 for result in RenewalResult::ALL {
                     let count = match counted {
                         Some(_) => count_of(kind.name(), "ahead", result),
@@ -156,9 +168,12 @@ impl Values {
     pub(super) fn failures(&self, to: &mut Samples<'_>) -> fmt::Result {
         for account in &self.accounts {
             for line in &account.credentials {
-                if let Some(code) = line.last_error.as_ref().and_then(|error| error.errcode) {
-                    let code = code.to_string();
-                    to.put([&account.app_id, line.kind.name(), &code], 1_u64)?;
+                if let Some(code) = line
+                    .last_error
+                    .as_ref()
+                    .and_then(|error| error.errcode.as_ref())
+                {
+                    to.put([&account.app_id, line.kind.name(), code], 1_u64)?;
                 }
             }
         }
@@ -166,18 +181,18 @@ impl Values {
     }
 
     pub(super) fn foreign(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id], account.foreign_refreshes))
+        self.of_wechat()
+            .try_for_each(|account| to.put([&account.app_id], account.foreign_refreshes))
     }
 
     pub(super) fn budget_used(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_used))
+        let mut budgets = self.budgets();
+        budgets.try_for_each(|(app_id, budget)| to.put([app_id, "token"], budget.used))
     }
 
     pub(super) fn budget_limit(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_per_day))
+        let mut budgets = self.budgets();
+        budgets.try_for_each(|(app_id, budget)| to.put([app_id, "token"], budget.limit))
     }
 
     pub(super) fn reserve(&self, to: &mut Samples<'_>) -> fmt::Result {
@@ -246,7 +261,7 @@ impl Values {
     }
 
     pub(super) fn pushes(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.accounts.iter().try_for_each(|account| {
+        self.of_wechat().try_for_each(|account| {
             let counts = self.pushes.get(&account.app_id).copied();
             let mut counts = PUSH_OUTCOMES.iter().zip(counts.unwrap_or_default());
             counts.try_for_each(|(outcome, count)| to.put([&account.app_id, outcome], count))
@@ -254,7 +269,7 @@ impl Values {
     }
 
     pub(super) fn forward_failures(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.accounts.iter().try_for_each(|account| {
+        self.of_wechat().try_for_each(|account| {
             let [count] = self
                 .forward_failures
                 .get(&account.app_id)
