@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use clock::{Clock, SteadyMillis, UnixMillis};
 use credentials::observer::{Observer, Renewal, RenewalResult, StoreOperation};
+use wechat::credential::CredentialKind;
 use wechat::{CallObserver, CallReport};
 
 pub use self::events::{Event, EventKind, Events};
@@ -28,7 +29,7 @@ pub use self::histogram::{CALL_BOUNDS, Histogram, Reading, STORE_BOUNDS};
 pub use self::realm_use::{RealmUse, Totals};
 pub use self::routes::{REQUEST_BOUNDS, RouteCounters, RouteReading};
 pub use self::source_labels::source_labels;
-pub use self::tally::{ByHost, ByName, Renewals};
+pub use self::tally::{ByHost, ByName, ByReason, Renewals};
 
 /// What can become of a message that WeChat pushes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,9 +168,12 @@ impl Observer for Counters {
     fn renewal(&self, renewal: &Renewal<'_>) {
         let labels = renewal.source.map(source_labels);
         let (account, kind) = match (&labels, renewal.account, renewal.kind) {
-            (Some((account, kind)), ..) => (account.as_str(), kind.name()),
-            (None, Some(account), Some(kind)) => (account, kind),
+            (Some((account, kind)), ..) => (account.as_str(), Some(*kind)),
+            (None, Some(account), Some(kind)) => (account, CredentialKind::from_name(kind)),
             _ => return,
+        };
+        let Some(kind) = kind else {
+            return;
         };
         self.renewals
             .count(account, kind, renewal.why, renewal.result);
@@ -180,7 +184,7 @@ impl Observer for Counters {
             },
             RenewalResult::Unreachable => EventKind::Unanswered,
         };
-        self.note(kind_of_event, Some(account), Some(kind));
+        self.note(kind_of_event, Some(account), Some(kind.name()));
     }
 
     fn store_operation(&self, operation: &StoreOperation) {
