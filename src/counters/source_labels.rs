@@ -1,6 +1,7 @@
 //! The labels `appid` and `kind` of a source's credential. A WeCom application is named as in the
-//! gateway, `CORPID/AGENTID`; any other source is `source/NAME`, and what it grants is a `token`.
-//! No appid contains a slash and none is the word `source`, so the names cannot clash.
+//! gateway, `CORPID/AGENTID`, and the corp's ticket `CORPID/corp`; any other source is
+//! `source/NAME`, and what it grants is a `token`. No appid contains a slash, and no corp is called
+//! `source`, so the names cannot clash.
 
 use wechat::credential::CredentialKind;
 
@@ -15,7 +16,7 @@ pub fn source_labels(name: &str) -> (String, CredentialKind) {
     match parts[..] {
         [corpid, agentid, "token"] => (format!("{corpid}/{agentid}"), CredentialKind::AccessToken),
         [corpid, agentid, "ticket"] => (format!("{corpid}/{agentid}"), CredentialKind::JsapiTicket),
-        [corpid, "ticket"] => (corpid.to_owned(), CredentialKind::JsapiTicket),
+        [corpid, "ticket"] => (format!("{corpid}/corp"), CredentialKind::JsapiTicket),
         _ => (format!("{SOURCE}{name}"), CredentialKind::AccessToken),
     }
 }
@@ -33,7 +34,7 @@ mod tests {
         let agent = "ww1/1000002".to_owned();
         assert_eq!(of("wecom.ww1.1000002.token"), (agent.clone(), "token"));
         assert_eq!(of("wecom.ww1.1000002.ticket"), (agent, "ticket"));
-        assert_eq!(of("wecom.ww1.ticket"), ("ww1".to_owned(), "ticket"));
+        assert_eq!(of("wecom.ww1.ticket"), ("ww1/corp".to_owned(), "ticket"));
         assert_eq!(of("shop\"s"), ("source/shop\"s".to_owned(), "token"));
         assert_eq!(of("wecom"), ("source/wecom".to_owned(), "token"));
     }

@@ -61,7 +61,7 @@ pub enum Service {
 /// One account.
 #[derive(Clone, Debug)]
 pub struct AccountState {
-    /// Its appid; `CORPID/AGENTID`, `CORPID` or `source/NAME` for what is none of WeChat's.
+    /// Its appid; `CORPID/AGENTID`, `CORPID/corp` or `source/NAME` for what is none of WeChat's.
     pub app_id: String,
     /// Whose it is.
     pub service: Service,

@@ -125,11 +125,11 @@ impl Status {
     }
 }
 
-/// What is needed of WeChat and WeCom. A source's service may be anyone's, and its credentials may
-/// last a minute.
+/// What is needed of WeChat. WeCom repeats a token until it expires, so there is no reserve, and a
+/// source's may last a minute.
 fn needed(accounts: &[AccountState]) -> impl Iterator<Item = &CredentialLine> {
     let accounts = accounts.iter();
-    let accounts = accounts.filter(|account| account.service != Service::Source);
+    let accounts = accounts.filter(|account| account.service == Service::Wechat);
     let lines = accounts.flat_map(|account| &account.credentials);
     lines.filter(|line| line.is_needed)
 }

@@ -55,13 +55,13 @@ async fn every_source_has_series_from_the_start() {
     let source = Service::granting(7200);
     let (app, settings) = start(&source, json!({})).await;
     let agent = format!("{CORP}/1000002");
-    let odd = format!("source/{ODD}");
+    let (odd, corp) = (format!("source/{ODD}"), format!("{CORP}/corp"));
     let all = [
         ("source/weixin", "token"),
         (&odd, "token"),
         (&agent, "token"),
         (&agent, "ticket"),
-        (CORP, "ticket"),
+        (&corp, "ticket"),
         (APP, "card_ticket"),
     ];
     let text = scrape(&app).await;
@@ -89,7 +89,7 @@ async fn every_source_has_series_from_the_start() {
         ("source/weixin", "token", 1.0),
         (&odd, "token", 0.0),
         (&agent, "token", 1.0),
-        (CORP, "ticket", 1.0),
+        (&corp, "ticket", 1.0),
         (&agent, "ticket", 0.0),
     ] {
         assert_eq!(ready(&text, appid, kind), Some(expected), "{appid} {kind}");
