@@ -51,6 +51,9 @@ pub(super) struct Route {
     /// Whether varying segments are limited to `[A-Za-z0-9_-]`, so that a check file such as
     /// `MP_verify_X.txt` can be served beside them.
     pub(super) words_only: bool,
+    /// Whether the gateway goes first where both take a path: below its prefix, what is an appid here
+    /// may be a segment of WeChat's.
+    pub(super) after_gateway: bool,
     /// Whether the current settings include the route. If they do not, the path is as unknown as
     /// any other.
     pub(super) exists: fn(&AppState) -> bool,
@@ -123,6 +126,7 @@ impl Route {
             has_secret_path: false,
             words_only: false,
             raw_query: false,
+            after_gateway: false,
             exists: |_| true,
             error_response: |error| error.error_response(),
             read: None,
@@ -159,6 +163,13 @@ impl Route {
     pub(super) const fn words_only(self) -> Self {
         Self {
             words_only: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn after_gateway(self) -> Self {
+        Self {
+            after_gateway: true,
             ..self
         }
     }

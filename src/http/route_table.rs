@@ -52,7 +52,7 @@ pub(super) type Takes = fn(&AppState, &HttpRequest) -> bool;
 /// All routes, in the order in which they are tried.
 pub(super) struct RouteTable {
     rows: Vec<Row>,
-    /// Answers the paths that it takes, of those that no row matches.
+    /// Answers the paths that it takes, of those that no row matches or only one that goes after it.
     before_fallback: (Takes, &'static Route),
     /// Answers every path that no row matches.
     fallback: &'static Route,
@@ -143,7 +143,9 @@ impl RouteTable {
     pub(super) fn find(&self, state: &AppState, req: &HttpRequest) -> Matched {
         let mut matched = self.find_path(decoded_path(req), |route| (route.exists)(state));
         let (takes, route) = self.before_fallback;
-        if std::ptr::eq(matched.route, self.fallback) && takes(state, req) {
+        let may_be_taken =
+            matched.route.after_gateway || std::ptr::eq(matched.route, self.fallback);
+        if may_be_taken && takes(state, req) {
             matched.route = route;
             matched.counter.1 = self.counter_before_fallback;
         }

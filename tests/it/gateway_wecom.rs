@@ -176,3 +176,20 @@ async fn tickets_of_wecom_come_from_what_is_held() {
         assert_eq!(app.sandbox.calls(upstream), 1, "one fetch of our own");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wetokens_routes_give_way_below_the_same_prefix() {
+    let mut all = settings(
+        json!({ "gateway": ["all"] }),
+        json!({ "gateway": { "prefix": "/wx" } }),
+    );
+    all["wetoken"] = json!({});
+    let app = TestApp::with(all).await;
+    // Without a virtual token: whoever answers it shows by the errcode.
+    for path in ["/wx/cgi-bin/ticket/get", "/wx/cgi-bin/token/get"] {
+        assert_eq!(errcode(&app.get(path).await), 41001, "{path}");
+    }
+    for path in ["token", "ticket"].map(|kind| format!("/wx/{APP}/{kind}/get")) {
+        assert_eq!(errcode(&app.get(&path).await), 0, "{path}");
+    }
+}

@@ -113,7 +113,7 @@ fn settings() -> Value {
     json!({
         "apps": [{ "key": APP, "secret": APP_MARKER, "token": PUSH_MARKER }],
         "server": { "accessLog": true },
-        "wechat": { "timeout": "300ms" },
+        "wechat": { "timeout": "1s" },
     })
 }
 

@@ -282,7 +282,9 @@ fn reason_zh(why: &str) -> &str {
 fn kind_name(app_id: &str, kind: CredentialKind) -> &'static str {
     match kind {
         CredentialKind::AccessToken if app_id.starts_with("source/") => "token",
-        CredentialKind::JsapiTicket if app_id.contains('/') && !app_id.ends_with("/corp") => "agent_ticket",
+        CredentialKind::JsapiTicket if app_id.contains('/') && !app_id.ends_with("/corp") => {
+            "agent_ticket"
+        }
         CredentialKind::AccessToken => "access_token",
         CredentialKind::JsapiTicket => "jsapi_ticket",
         CredentialKind::CardTicket => "card_ticket",

@@ -92,6 +92,7 @@ pub(super) const NEIGHBOUR: Neighbour = Neighbour {
 const fn route(path: &'static str, handler: Handler) -> Route {
     Route::any_method(path, GET_AND_POST, handler)
         .no_store()
+        .after_gateway()
         .exists_if(|state| state.access().neighbour::<Wetoken>().is_some())
         .errors(|error| Refused::Api(error).into_response())
 }
