@@ -116,6 +116,13 @@ impl AccountState {
         })
     }
 
+    /// Whether nobody needs any of its credentials, and none is at hand.
+    pub fn is_idle(&self) -> bool {
+        self.credentials
+            .iter()
+            .all(|line| line.state == State::Idle && line.last_error.is_none())
+    }
+
     /// The lines that say something: the token, and whatever is or was needed.
     pub fn lines(&self) -> impl Iterator<Item = &CredentialLine> {
         self.credentials.iter().filter(|line| {

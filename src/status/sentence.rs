@@ -68,11 +68,14 @@ impl Overview {
         if let Some(sentence) = self.clock_is_off(zh) {
             return sentence;
         }
+        let is_used = self.needed().next().is_some();
         let text = match (until, zh) {
             (Some(until), true) => format!("一切正常。如果微信此刻失联，可以服务到 {until}"),
             (Some(until), false) => {
                 format!("Everything is served. If WeChat fell silent now, until {until}")
             }
+            (None, true) if is_used => "一切正常".to_owned(),
+            (None, false) if is_used => "Everything is served".to_owned(),
             (None, true) => "一切正常。还没有程序要过凭据".to_owned(),
             (None, false) => {
                 "Everything is served. Nobody has asked for a credential yet".to_owned()
@@ -158,15 +161,18 @@ impl Overview {
         failing: &[(&AccountState, &CredentialLine)],
         zh: bool,
     ) -> Sentence {
-        let who = names(failing, zh);
+        let (who, is_one) = (names(failing, zh), account_count(failing) == 1);
         let first = failing.iter().filter_map(|(_, line)| line.expires_at).min();
         let until = first.map_or_else(String::new, |at| self.until(at, zh));
         warning(
             match zh {
                 true => format!("一切正常，但 {who} 无法续期，只能用到 {until}"),
-                false => format!(
-                    "Everything is served, but {who} cannot be renewed and is served until {until}"
-                ),
+                false => {
+                    let is = if is_one { "is" } else { "are" };
+                    format!(
+                        "Everything is served, but {who} cannot be renewed and {is} served until {until}"
+                    )
+                }
             },
             line.last_error.as_ref().map(|error| error.sentence(zh)),
         )
@@ -209,13 +215,20 @@ fn account_count(lines: &[(&AccountState, &CredentialLine)]) -> usize {
     names.len()
 }
 
-/// The account, or how many there are and the first of them.
+/// One or two accounts, or how many there are and the first of them.
 fn names(lines: &[(&AccountState, &CredentialLine)], zh: bool) -> String {
-    let first = lines.first().map_or("", |(account, _)| &account.app_id);
-    match (account_count(lines), zh) {
-        (0 | 1, _) => first.to_owned(),
-        (more, true) => format!("{more} 个账号（{first} 等）"),
-        (more, false) => format!("{more} accounts ({first} and others)"),
+    let mut names: Vec<_> = lines.iter().map(|(account, _)| &*account.app_id).collect();
+    names.dedup();
+    match (&names[..], zh) {
+        ([], _) => String::new(),
+        ([one], _) => (*one).to_owned(),
+        ([one, other], true) => format!("{one} 和 {other}"),
+        ([one, other], false) => format!("{one} and {other}"),
+        ([first, others @ ..], true) => format!("{} 个账号（{first} 等）", others.len() + 1),
+        ([first, others @ ..], false) => {
+            let others = others.len();
+            format!("{} accounts ({first} and {others} others)", others + 1)
+        }
     }
 }
 
