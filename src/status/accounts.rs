@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::finding::Finding;
-use super::last_error::LastError;
+use super::last_error::{LastError, Service};
 use crate::counters::source_labels;
 use clock::UnixMillis;
 use credentials::keeper::{AccountCredentials, CredentialState, Keeper};
@@ -45,17 +45,6 @@ impl State {
             Self::Idle => "idle",
         }
     }
-}
-
-/// Whose credentials they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Service {
-    /// An official account's or a mini program's.
-    Wechat,
-    /// A WeCom application's, or a corp's ticket.
-    Wecom,
-    /// A source's of the settings.
-    Source,
 }
 
 /// One account.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::{DateTime, Local, TimeZone};
 
 use super::accounts::{AccountState, CredentialLine, State};
-use super::last_error::{LastError, capital};
 use super::overview::Overview;
 use clock::UnixMillis;
 
@@ -44,14 +43,11 @@ impl Overview {
         if !self.is_store_up {
             return self.store_down(until, zh);
         }
-        if let Some((_, line)) = missing.iter().find(|(_, line)| line.last_error.is_some()) {
-            return self.missing(&missing, line.last_error.as_ref(), zh);
-        }
         if !missing.is_empty() {
-            return self.missing(&missing, None, zh);
+            return missing_sentence(&missing, zh);
         }
-        if let Some((_, line)) = failing.first() {
-            return self.failing(line, &failing, zh);
+        if !failing.is_empty() {
+            return self.failing(&failing, zh);
         }
         let findings = self.findings();
         if let Some((who, finding)) = findings.first()
@@ -129,38 +125,7 @@ impl Overview {
         }
     }
 
-    fn missing(
-        &self,
-        missing: &[(&AccountState, &CredentialLine)],
-        error: Option<&LastError>,
-        zh: bool,
-    ) -> Sentence {
-        let who = names(missing, zh);
-        let is_one = account_count(missing) == 1;
-        let text = match (error.is_some(), zh) {
-            (true, true) => format!("{who} 没有可用的凭据"),
-            (true, false) if is_one => format!("{who} is not served"),
-            (true, false) => format!("{who} are not served"),
-            (false, true) => format!("正在为 {who} 获取凭据"),
-            (false, false) => format!("Credentials of {who} are being fetched"),
-        };
-        Sentence {
-            tone: if error.is_some() {
-                Tone::Bad
-            } else {
-                Tone::Warning
-            },
-            text,
-            advice: error.map(|error| error.sentence(zh)),
-        }
-    }
-
-    fn failing(
-        &self,
-        line: &CredentialLine,
-        failing: &[(&AccountState, &CredentialLine)],
-        zh: bool,
-    ) -> Sentence {
+    fn failing(&self, failing: &[(&AccountState, &CredentialLine)], zh: bool) -> Sentence {
         let (who, is_one) = (names(failing, zh), account_count(failing) == 1);
         let first = failing.iter().filter_map(|(_, line)| line.expires_at).min();
         let until = first.map_or_else(String::new, |at| self.until(at, zh));
@@ -174,7 +139,7 @@ impl Overview {
                     )
                 }
             },
-            line.last_error.as_ref().map(|error| error.sentence(zh)),
+            first_error(failing, zh),
         )
     }
 
@@ -201,11 +166,42 @@ impl Overview {
     }
 }
 
+fn missing_sentence(missing: &[(&AccountState, &CredentialLine)], zh: bool) -> Sentence {
+    let (who, is_one) = (names(missing, zh), account_count(missing) == 1);
+    let advice = first_error(missing, zh);
+    let text = match (advice.is_some(), zh) {
+        (true, true) => format!("{who} 没有可用的凭据"),
+        (true, false) if is_one => format!("{who} is not served"),
+        (true, false) => format!("{who} are not served"),
+        (false, true) => format!("正在为 {who} 获取凭据"),
+        (false, false) => format!("Credentials of {who} are being fetched"),
+    };
+    let tone = match advice {
+        Some(_) => Tone::Bad,
+        None => Tone::Warning,
+    };
+    Sentence { tone, text, advice }
+}
+
+/// What the first failure among them was and what to do; with its account if there are several.
+fn first_error(lines: &[(&AccountState, &CredentialLine)], zh: bool) -> Option<String> {
+    let mut errors = lines
+        .iter()
+        .filter_map(|(account, line)| Some((&account.app_id, line.last_error.as_ref()?)));
+    let (app_id, error) = errors.next()?;
+    let sentence = error.sentence(zh);
+    Some(match (account_count(lines), zh) {
+        (1, _) => sentence,
+        (_, true) => format!("{app_id}：{sentence}"),
+        (_, false) => format!("{app_id}: {sentence}"),
+    })
+}
+
 fn warning(text: String, advice: Option<String>) -> Sentence {
     Sentence {
         tone: Tone::Warning,
         text,
-        advice: advice.map(|advice| capital(&advice)),
+        advice,
     }
 }
 

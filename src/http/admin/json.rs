@@ -2,7 +2,6 @@
 
 use clock::UnixMillis;
 use serde_json::{Value, json};
-use wechat::credential::CredentialKind;
 
 use crate::counters::{Event, EventKind};
 use crate::status::{AccountState, CredentialLine, Finding, Overview, RealmLine};
@@ -49,17 +48,12 @@ fn credential(account: &AccountState, line: &CredentialLine, zh: bool) -> Value 
             "retry_at": seconds(error.retry_at),
         })
     });
-    let budget = account
-        .budget
-        .filter(|_| line.kind == CredentialKind::AccessToken);
-    let budget = budget.map(|budget| json!({ "used": budget.used, "limit": budget.limit }));
     json!({
         "appid": account.app_id,
         "kind": line.kind.name(),
         "state": line.state.name(),
         "expires_at": line.expires_at.map(seconds),
         "renews_at": line.renews_at.map(seconds),
-        "budget": budget,
         "last_error": last_error,
     })
 }
