@@ -31,7 +31,7 @@ use wechat::credential::CredentialKind;
 
 pub use self::accounts::{AccountState, Budget, CredentialLine, State};
 pub use self::finding::{FOREIGN_REFRESH, Finding};
-pub use self::instances::Instance;
+pub use self::instances::{Instance, instances_in};
 pub use self::last_error::{LastError, Service};
 pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};

@@ -32,6 +32,7 @@ mod delivery;
 mod demo_page;
 mod demo_push;
 mod doctor;
+mod doctor_network;
 mod embed;
 mod errors;
 mod explain;
