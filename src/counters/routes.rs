@@ -1,5 +1,6 @@
 //! Requests by route, status and duration. Every request counts here, so each worker thread has
-//! cells of its own: two relaxed additions on cache lines that no other thread writes.
+//! cells of its own. A usual request is one relaxed addition on a cache line that no other thread
+//! writes: it was answered with 200 before the clock had moved.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct RouteCounters {
 /// One route in one worker.
 #[derive(Debug)]
 struct Row {
+    /// Those with status 200 that took no measurable time, which stand in no other cell.
+    usual: AtomicU64,
     statuses: [AtomicU64; COLUMNS],
     buckets: [AtomicU64; BUCKETS],
     sum_ms: AtomicU64,
@@ -88,6 +91,7 @@ impl RouteCounters {
         let zero = |_| AtomicU64::new(0);
         let row = |_| {
             CachePadded::new(Row {
+                usual: AtomicU64::new(0),
                 statuses: std::array::from_fn(zero),
                 buckets: std::array::from_fn(zero),
                 sum_ms: AtomicU64::new(0),
@@ -116,6 +120,10 @@ impl RouteCounters {
         let Some(row) = self.workers.get(worker).and_then(|rows| rows.get(row)) else {
             return;
         };
+        if status == 200 && took.is_zero() {
+            row.usual.fetch_add(1, Relaxed);
+            return;
+        }
         row.statuses[column_of(status)].fetch_add(1, Relaxed);
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         row.buckets[bucket_of(&REQUEST_BOUNDS, millis)].fetch_add(1, Relaxed);
@@ -128,6 +136,8 @@ impl RouteCounters {
     pub fn read(&self) -> Vec<RouteReading> {
         let read = |(index, route): (usize, &&'static str)| {
             let rows = || self.workers.iter().map(move |rows| &rows[index]);
+            // Read once, so that statuses and durations agree.
+            let usual: u64 = rows().map(|row| row.usual.load(Relaxed)).sum();
             let names = STATUSES
                 .iter()
                 .map(|(_, name)| *name)
@@ -136,10 +146,14 @@ impl RouteCounters {
             let statuses = names
                 .map(|(column, name)| {
                     let counts = rows().map(|row| row.statuses[column].load(Relaxed));
-                    (name, counts.sum())
+                    let usual = if column == 0 { usual } else { 0 };
+                    (name, counts.sum::<u64>() + usual)
                 })
                 .filter(|(_, count)| *count > 0);
-            let bucket = |bucket: usize| rows().map(|row| row.buckets[bucket].load(Relaxed)).sum();
+            let bucket = |bucket: usize| {
+                let counts = rows().map(|row| row.buckets[bucket].load(Relaxed));
+                counts.sum::<u64>() + if bucket == 0 { usual } else { 0 }
+            };
             RouteReading {
                 route,
                 statuses: statuses.collect(),
@@ -155,9 +169,6 @@ impl RouteCounters {
 }
 
 fn column_of(status: u16) -> usize {
-    if status == 200 {
-        return 0;
-    }
     let known = STATUSES.iter().position(|(known, _)| *known == status);
     known.unwrap_or_else(|| {
         let class = usize::from(status / 100).clamp(1, CLASSES.len());
@@ -177,14 +188,16 @@ mod tests {
         let row = routes.row_of("/b");
         routes.count(first, row, 200, Duration::ZERO);
         routes.count(second, row, 200, Duration::from_millis(7));
+        routes.count(first, row, 200, Duration::ZERO);
+        routes.count(second, row, 404, Duration::ZERO);
         routes.count(second, row, 418, Duration::from_secs(60));
         routes.count(second, routes.row_of("/other"), 200, Duration::ZERO);
         let read = routes.read();
         assert_eq!(read.len(), 2);
-        assert_eq!(read[1].statuses, [("200", 2), ("4xx", 1)]);
+        assert_eq!(read[1].statuses, [("200", 3), ("404", 1), ("4xx", 1)]);
         let durations = &read[1].durations;
-        assert_eq!((durations.count(), durations.sum_ms), (3, 60_007));
-        assert_eq!((durations.counts[0], durations.counts[11]), (1, 1));
+        assert_eq!((durations.count(), durations.sum_ms), (5, 60_007));
+        assert_eq!((durations.counts[0], durations.counts[11]), (3, 1));
         assert!(read[0].statuses.is_empty());
     }
 }

@@ -35,8 +35,8 @@ pub(super) fn write(
     let severity = severity.as_u16();
     let request = response.request();
     // The concurrency limit logs its own refusals, many in one line.
-    let is_logged = code == "overloaded" || request.extensions().contains::<AlreadyLogged>();
-    let refused = matches!(severity, 401 | 403 | 500..) && !is_logged;
+    let is_logged = || code == "overloaded" || request.extensions().contains::<AlreadyLogged>();
+    let refused = matches!(severity, 401 | 403 | 500..) && !is_logged();
     let slow = took >= SLOW && !request.extensions().contains::<LongPoll>();
     let unlogged = match refused || slow {
         true => match state.log_limit.admit(if refused { code } else { "slow" }) {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::finding::Finding;
-use super::last_error::LastError;
+use super::last_error::{LastError, Service};
 use crate::counters::source_labels;
 use clock::UnixMillis;
 use credentials::keeper::{AccountCredentials, CredentialState, Keeper};
@@ -45,17 +45,6 @@ impl State {
             Self::Idle => "idle",
         }
     }
-}
-
-/// Whose credentials they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Service {
-    /// An official account's or a mini program's.
-    Wechat,
-    /// A WeCom application's, or a corp's ticket.
-    Wecom,
-    /// A source's of the settings.
-    Source,
 }
 
 /// One account.
@@ -114,6 +103,13 @@ impl AccountState {
         self.credentials.iter().any(|line| {
             line.last_error.is_some() || matches!(line.state, State::Missing | State::Doubtful)
         })
+    }
+
+    /// Whether nobody needs any of its credentials, and none is at hand.
+    pub fn is_idle(&self) -> bool {
+        self.credentials
+            .iter()
+            .all(|line| line.state == State::Idle && line.last_error.is_none())
     }
 
     /// The lines that say something: the token, and whatever is or was needed.

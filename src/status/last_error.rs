@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use super::accounts::Service;
 use clock::UnixMillis;
 use credentials::keeper::{FailureState, explain};
 use credentials::sources::UpstreamError;
@@ -10,6 +9,17 @@ use wechat::{Call, Errcode, WechatError};
 
 /// The longest code of a service that is shown.
 const LONGEST_CODE: usize = 40;
+
+/// Whose credentials they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// An official account's or a mini program's.
+    Wechat,
+    /// A WeCom application's, or a corp's ticket.
+    Wecom,
+    /// A source's of the settings.
+    Source,
+}
 
 /// A failed renewal.
 #[derive(Clone, Debug)]
@@ -165,7 +175,7 @@ fn plain(code: &str) -> String {
 }
 
 /// `text` with a capital letter.
-pub(super) fn capital(text: &str) -> String {
+fn capital(text: &str) -> String {
     let mut rest = text.chars();
     let first = rest.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(rest).collect()

@@ -29,10 +29,10 @@ use credentials::sources::Sources;
 use credentials::store::Store;
 use wechat::credential::CredentialKind;
 
-pub use self::accounts::{AccountState, Budget, CredentialLine, Service, State};
+pub use self::accounts::{AccountState, Budget, CredentialLine, State};
 pub use self::finding::{FOREIGN_REFRESH, Finding};
 pub use self::instances::{Instance, instances_in};
-pub use self::last_error::LastError;
+pub use self::last_error::{LastError, Service};
 pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;

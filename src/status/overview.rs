@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Status;
-use super::accounts::{AccountState, CredentialLine, Service, State};
+use super::accounts::{AccountState, CredentialLine, State};
 use super::finding::Finding;
 use super::instances::Instance;
+use super::last_error::Service;
 use crate::counters::{Event, RealmUse, Totals};
 use clock::UnixMillis;
 

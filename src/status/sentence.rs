@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::{DateTime, Local, TimeZone};
 
 use super::accounts::{AccountState, CredentialLine, State};
-use super::last_error::{LastError, capital};
 use super::overview::Overview;
 use clock::UnixMillis;
 
@@ -44,14 +43,11 @@ impl Overview {
         if !self.is_store_up {
             return self.store_down(until, zh);
         }
-        if let Some((_, line)) = missing.iter().find(|(_, line)| line.last_error.is_some()) {
-            return self.missing(&missing, line.last_error.as_ref(), zh);
-        }
         if !missing.is_empty() {
-            return self.missing(&missing, None, zh);
+            return missing_sentence(&missing, zh);
         }
-        if let Some((_, line)) = failing.first() {
-            return self.failing(line, &failing, zh);
+        if !failing.is_empty() {
+            return self.failing(&failing, zh);
         }
         let findings = self.findings();
         if let Some((who, finding)) = findings.first()
@@ -68,11 +64,14 @@ impl Overview {
         if let Some(sentence) = self.clock_is_off(zh) {
             return sentence;
         }
+        let is_used = self.needed().next().is_some();
         let text = match (until, zh) {
             (Some(until), true) => format!("一切正常。如果微信此刻失联，可以服务到 {until}"),
             (Some(until), false) => {
                 format!("Everything is served. If WeChat fell silent now, until {until}")
             }
+            (None, true) if is_used => "一切正常".to_owned(),
+            (None, false) if is_used => "Everything is served".to_owned(),
             (None, true) => "一切正常。还没有程序要过凭据".to_owned(),
             (None, false) => {
                 "Everything is served. Nobody has asked for a credential yet".to_owned()
@@ -126,49 +125,21 @@ impl Overview {
         }
     }
 
-    fn missing(
-        &self,
-        missing: &[(&AccountState, &CredentialLine)],
-        error: Option<&LastError>,
-        zh: bool,
-    ) -> Sentence {
-        let who = names(missing, zh);
-        let is_one = account_count(missing) == 1;
-        let text = match (error.is_some(), zh) {
-            (true, true) => format!("{who} 没有可用的凭据"),
-            (true, false) if is_one => format!("{who} is not served"),
-            (true, false) => format!("{who} are not served"),
-            (false, true) => format!("正在为 {who} 获取凭据"),
-            (false, false) => format!("Credentials of {who} are being fetched"),
-        };
-        Sentence {
-            tone: if error.is_some() {
-                Tone::Bad
-            } else {
-                Tone::Warning
-            },
-            text,
-            advice: error.map(|error| error.sentence(zh)),
-        }
-    }
-
-    fn failing(
-        &self,
-        line: &CredentialLine,
-        failing: &[(&AccountState, &CredentialLine)],
-        zh: bool,
-    ) -> Sentence {
-        let who = names(failing, zh);
+    fn failing(&self, failing: &[(&AccountState, &CredentialLine)], zh: bool) -> Sentence {
+        let (who, is_one) = (names(failing, zh), account_count(failing) == 1);
         let first = failing.iter().filter_map(|(_, line)| line.expires_at).min();
         let until = first.map_or_else(String::new, |at| self.until(at, zh));
         warning(
             match zh {
                 true => format!("一切正常，但 {who} 无法续期，只能用到 {until}"),
-                false => format!(
-                    "Everything is served, but {who} cannot be renewed and is served until {until}"
-                ),
+                false => {
+                    let is = if is_one { "is" } else { "are" };
+                    format!(
+                        "Everything is served, but {who} cannot be renewed and {is} served until {until}"
+                    )
+                }
             },
-            line.last_error.as_ref().map(|error| error.sentence(zh)),
+            first_error(failing, zh),
         )
     }
 
@@ -195,11 +166,42 @@ impl Overview {
     }
 }
 
+fn missing_sentence(missing: &[(&AccountState, &CredentialLine)], zh: bool) -> Sentence {
+    let (who, is_one) = (names(missing, zh), account_count(missing) == 1);
+    let advice = first_error(missing, zh);
+    let text = match (advice.is_some(), zh) {
+        (true, true) => format!("{who} 没有可用的凭据"),
+        (true, false) if is_one => format!("{who} is not served"),
+        (true, false) => format!("{who} are not served"),
+        (false, true) => format!("正在为 {who} 获取凭据"),
+        (false, false) => format!("Credentials of {who} are being fetched"),
+    };
+    let tone = match advice {
+        Some(_) => Tone::Bad,
+        None => Tone::Warning,
+    };
+    Sentence { tone, text, advice }
+}
+
+/// What the first failure among them was and what to do; with its account if there are several.
+fn first_error(lines: &[(&AccountState, &CredentialLine)], zh: bool) -> Option<String> {
+    let mut errors = lines
+        .iter()
+        .filter_map(|(account, line)| Some((&account.app_id, line.last_error.as_ref()?)));
+    let (app_id, error) = errors.next()?;
+    let sentence = error.sentence(zh);
+    Some(match (account_count(lines), zh) {
+        (1, _) => sentence,
+        (_, true) => format!("{app_id}：{sentence}"),
+        (_, false) => format!("{app_id}: {sentence}"),
+    })
+}
+
 fn warning(text: String, advice: Option<String>) -> Sentence {
     Sentence {
         tone: Tone::Warning,
         text,
-        advice: advice.map(|advice| capital(&advice)),
+        advice,
     }
 }
 
@@ -209,13 +211,20 @@ fn account_count(lines: &[(&AccountState, &CredentialLine)]) -> usize {
     names.len()
 }
 
-/// The account, or how many there are and the first of them.
+/// One or two accounts, or how many there are and the first of them.
 fn names(lines: &[(&AccountState, &CredentialLine)], zh: bool) -> String {
-    let first = lines.first().map_or("", |(account, _)| &account.app_id);
-    match (account_count(lines), zh) {
-        (0 | 1, _) => first.to_owned(),
-        (more, true) => format!("{more} 个账号（{first} 等）"),
-        (more, false) => format!("{more} accounts ({first} and others)"),
+    let mut names: Vec<_> = lines.iter().map(|(account, _)| &*account.app_id).collect();
+    names.dedup();
+    match (&names[..], zh) {
+        ([], _) => String::new(),
+        ([one], _) => (*one).to_owned(),
+        ([one, other], true) => format!("{one} 和 {other}"),
+        ([one, other], false) => format!("{one} and {other}"),
+        ([first, others @ ..], true) => format!("{} 个账号（{first} 等）", others.len() + 1),
+        ([first, others @ ..], false) => {
+            let others = others.len();
+            format!("{} accounts ({first} and {others} others)", others + 1)
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::app::{APP, APP_SECRET, REALM_SECRET, TestApp, signed_v2};
+use crate::support::app::{APP, APP_SECRET, REALM_SECRET, TestApp, config_of, signed_v2};
 use crate::support::gateway;
 use crate::support::keepers::dead_address;
 use crate::support::scrape::{promtool_accepts, scrape, value};
@@ -306,6 +306,88 @@ async fn of_many_accounts_only_those_in_use_have_series() {
     };
     assert_eq!((ready(7), ready(8)), (Some(1.0), None));
     assert_eq!(text.matches("jsdkd_credential_ready{").count(), 3);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_make_no_series() {
+    let settings = gateway::settings(json!({ "gateway": ["read"] }), with_admin());
+    let app = TestApp::with(settings).await;
+    let ask = async |round: usize| {
+        let (get, odd) = (Method::GET, format!("marker-{round}"));
+        for path in [
+            format!("/{odd}/{odd}"),
+            format!("/jsapi/wx{odd}/query?realm={odd}&nonce=n&ts=1&sign={odd}"),
+            format!("/jsapi/wx{odd}/config?url=https://{odd}.example/"),
+            format!("/cgi-bin/{odd}?access_token={odd}"),
+            format!("/cgi-bin/token?grant_type=client_credential&appid=wx{odd}&secret={odd}"),
+            format!("/wechat/wx{odd}?signature={odd}&timestamp=1&nonce=n"),
+            format!("/token?name={odd}"),
+        ] {
+            let mut request = app.request(get.clone(), &path);
+            request = request
+                .header("user-agent", &odd)
+                .header("x-request-id", &odd);
+            drop(app.send(request).await);
+            let method = Method::from_bytes(b"MARKER").unwrap();
+            drop(app.send(app.request(method, &path)).await);
+        }
+    };
+    ask(0).await;
+    let names = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        lines.map(|(series, _)| series.to_owned()).collect()
+    };
+    let before = scrape(&app).await;
+    for round in 1..9 {
+        ask(round).await;
+    }
+    let after = scrape(&app).await;
+    // The scrape itself is a request.
+    let new: Vec<_> = names(&after).difference(&names(&before)).cloned().collect();
+    assert!(
+        new.iter()
+            .all(|series| series.contains("route=\"/metrics\"")),
+        "{new:?}"
+    );
+    assert!(!after.contains("marker"), "{after}");
+    promtool_accepts(&after);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_come_and_go_with_the_settings() {
+    let app = TestApp::with(with_admin()).await;
+    let token = format!(
+        "jsdkd_renewals_total{{appid=\"{APP}\",kind=\"token\",why=\"missing\",result=\"granted\"}}"
+    );
+    app.value("token").await;
+    let other = "wxfedcba9876543210";
+    let reload = |apps: serde_json::Value| {
+        let mut settings = with_admin();
+        settings["apps"] = apps;
+        app.reloader.apply(config_of(&app.sandbox, settings));
+    };
+    let (own, added) = (
+        json!({ "key": APP, "secret": APP_SECRET }),
+        json!({ "key": other, "secret": "s" }),
+    );
+    reload(json!([own, added]));
+    let text = scrape(&app).await;
+    assert_eq!(value(&text, &token), Some(1.0), "{text}");
+    let ready = format!("jsdkd_credential_ready{{appid=\"{other}\",kind=\"token\"}}");
+    assert_eq!(value(&text, &ready), Some(0.0));
+    reload(json!([added]));
+    let text = scrape(&app).await;
+    assert!(
+        !text.contains(APP) && value(&text, &ready) == Some(0.0),
+        "{text}"
+    );
+    // A counter that comes back goes on where it was.
+    reload(json!([own]));
+    let text = scrape(&app).await;
+    assert_eq!(value(&text, &token), Some(1.0), "{text}");
+    promtool_accepts(&text);
     app.stop().await;
 }
 

@@ -110,8 +110,10 @@ struct Page<'a> {
 
 struct AccountView<'a> {
     app_id: &'a str,
-    /// What it is, if it is no account of WeChat's.
-    what: Option<&'static str>,
+    /// WeCom's name, if it is an application of WeCom.
+    wecom: Option<&'static str>,
+    /// Whether there is nothing to say of its credentials.
+    is_idle: bool,
     lines: Vec<LineView>,
     budget: Option<Budget>,
 }
@@ -162,17 +164,13 @@ struct EventView {
 impl<'a> AccountView<'a> {
     fn new(account: &'a AccountState, overview: &Overview, zh: bool) -> Self {
         Self {
-            app_id: account
-                .app_id
-                .strip_prefix("source/")
-                .unwrap_or(&account.app_id),
-            what: match (account.service, zh) {
-                (Service::Wechat, _) => None,
+            app_id: &account.app_id,
+            wecom: match (account.service, zh) {
                 (Service::Wecom, true) => Some("企业微信"),
                 (Service::Wecom, false) => Some("WeCom"),
-                (Service::Source, true) => Some("来源"),
-                (Service::Source, false) => Some("source"),
+                (Service::Wechat | Service::Source, _) => None,
             },
+            is_idle: account.is_idle(),
             lines: account
                 .lines()
                 .map(|line| LineView::new(account, line, overview, zh))
@@ -189,9 +187,11 @@ impl LineView {
         let percent = left.map(|left| (left.as_secs() * 100 / whole).min(100));
         let retry = line.last_error.as_ref().map(|error| {
             let at = local(error.retry_at).format("%H:%M:%S");
-            match zh {
-                true => format!("{at} 再试"),
-                false => format!("Next try {at}."),
+            match (error.retry_at > overview.now, zh) {
+                (true, true) => format!("{at} 再试。"),
+                (true, false) => format!("Next try {at}."),
+                (false, true) => "下一次请求时再试。".to_owned(),
+                (false, false) => "Next try with the next request.".to_owned(),
             }
         });
         Self {

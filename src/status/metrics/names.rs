@@ -47,10 +47,15 @@ pub enum Kind {
 impl Metric {
     /// Writes a metric of every account.
     pub(super) fn write_lines(&self, values: &Values, text: &mut String) -> fmt::Result {
-        match self.write {
-            Writer::Samples(_) => Ok(()),
-            Writer::PerAccount(write) => write(values, &mut Lines::new(text, self)?),
-        }
+        let Writer::PerAccount(write) = self.write else {
+            return Ok(());
+        };
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        write(values, &mut Lines::begin(text, self.name, self.help, kind)?)
     }
 
     /// Writes a metric of the process.

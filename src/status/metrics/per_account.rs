@@ -4,10 +4,10 @@
 
 use std::fmt::{self, Write};
 
-use super::names::{Kind, Metric};
 use super::values::Values;
 use crate::counters::PUSH_OUTCOMES;
-use crate::status::accounts::{AccountState, CredentialLine, Service};
+use crate::status::accounts::{AccountState, CredentialLine};
+use crate::status::last_error::Service;
 use clock::UnixMillis;
 use credentials::observer::RenewalResult;
 use wechat::credential::CredentialKind;
@@ -35,13 +35,13 @@ enum Number {
 }
 
 impl<'t> Lines<'t> {
-    pub(super) fn new(text: &'t mut String, metric: &Metric) -> Result<Self, fmt::Error> {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let Metric { name, help, .. } = metric;
+    /// Begins a metric; `kind` is its type in Prometheus' word.
+    pub(super) fn begin(
+        text: &'t mut String,
+        name: &str,
+        help: &str,
+        kind: &str,
+    ) -> Result<Self, fmt::Error> {
         writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
         Ok(Self {
             text,
