@@ -42,7 +42,7 @@ pub enum ApiError {
     InvalidSignature(&'static str),
     /// No text for a QR code.
     #[error(
-        "the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
+        "the text after /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
     )]
     InvalidText(&'static str),
     /// More than the largest QR code holds at medium error correction.
@@ -61,7 +61,7 @@ pub enum ApiError {
     RedirectNotAllowed(RedirectError),
     /// `wx.agentConfig` exists only for WeCom.
     #[error(
-        "type=agent is for the corpids of WeCom (企业微信); the pages of an official account call wx.config alone, so leave it out"
+        "type=agent is for the corpids of WeCom (企业微信); pages of an official account only call wx.config, so remove it"
     )]
     NoAgent,
     /// The query string cannot be understood.
@@ -70,7 +70,7 @@ pub enum ApiError {
     /// Unknown realm or wrong signature. Same response for both cases, so that callers cannot
     /// probe.
     #[error(
-        "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows"
+        "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as docs/signing.md shows"
     )]
     Unauthorized,
     /// The signature is right, but its time is too far from ours.
@@ -89,17 +89,19 @@ pub enum ApiError {
     #[error("{}; {}", .0, .0.cure())]
     RealmNotAllowed(RealmError),
     /// The realm's last day is over.
-    #[error("this realm has expired; set a later one as its until in the settings")]
+    #[error("this realm has expired; set a later day as its until in the settings")]
     RealmOver,
     /// The `Origin` is not in `cors`.
-    #[error("this origin is not let in; add its host to cors in the settings")]
+    #[error("this origin is not allowed; add its host to cors in the settings")]
     OriginNotAllowed,
     /// A web page asks the admin listener.
-    #[error("pages are not answered here; open the address itself, or ask from a program")]
+    #[error(
+        "requests from web pages are refused here; open the address directly, or send the request from a program"
+    )]
     NotForPages,
     /// The host name of a request to the admin listener is not known to be ours.
     #[error(
-        "this host name is not known here; ask by an IP address or localhost, or add the name to server.hosts in the settings"
+        "this host name is not known here; use an IP address or localhost, or add the name to server.hosts in the settings"
     )]
     UnknownHost,
     /// A page of an unlisted site begins a login by scan.
@@ -122,28 +124,26 @@ pub enum ApiError {
     UnknownLogin,
     /// The login waits for its scan.
     #[error(
-        "nobody has scanned this login's QR code yet; ask again, with wait=25s to get the answer as soon as somebody does"
+        "nobody has scanned this login's QR code yet; query again, with wait=25s to get the answer as soon as somebody does"
     )]
     NotScannedYet,
     /// The person who scanned said no.
     #[error("the person who scanned chose not to log in; begin another login with POST /login")]
     LoginDeclined,
     /// The limit of open logins is reached.
-    #[error("too many logins are under way; try again after the time in Retry-After")]
+    #[error("too many logins are in progress; retry after the time in Retry-After")]
     TooManyLogins {
         /// When to try again.
         retry_after: Duration,
     },
     /// One client network, or all clients together, ask too often.
-    #[error(
-        "too many of these requests came within a minute; ask again after the time in Retry-After"
-    )]
+    #[error("too many of these requests within a minute; retry after the time in Retry-After")]
     TooManyRequests {
         /// When to try again.
         retry_after: Duration,
     },
     /// No such path, or no such file.
-    #[error("there is nothing at this address")]
+    #[error("no route has this path; check it for a typo")]
     NotFound,
     /// The route does not answer this method.
     #[error("this address answers {allow} only")]
@@ -164,13 +164,13 @@ pub enum ApiError {
     #[error("send the body as Content-Type: application/json, in UTF-8 and not compressed")]
     UnsupportedMediaType,
     /// A bug in this server; the log has the details.
-    #[error("something broke inside this server; its log says what")]
+    #[error("an internal error occurred; the log of this server has the cause")]
     Internal,
     /// The concurrency limit is reached, for this account or in total.
-    #[error("too many requests wait here already; ask again after the time in Retry-After")]
+    #[error("too many requests are waiting here; retry after the time in Retry-After")]
     Overloaded,
     /// The process is stopping, or a reload is under way.
-    #[error("this server is stopping; ask again in a moment")]
+    #[error("this server is stopping; retry in a moment")]
     ShuttingDown,
     /// The credential is not available.
     #[error("{}", explain::detail(.0))]

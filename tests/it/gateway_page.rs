@@ -7,7 +7,10 @@ fn told(handling: Handling, chinese: bool) -> &'static str {
     let (english, translated) = match handling {
         Handling::Call => ("forwarded", "转发"),
         Handling::IssueToken => ("a virtual token", "虚拟 token"),
-        Handling::SwapSecret => ("forwarded with the real AppSecret", "换上真正的 AppSecret 转发"),
+        Handling::SwapSecret => (
+            "forwarded with the real AppSecret",
+            "换上真正的 AppSecret 转发",
+        ),
         Handling::Anonymous => ("anonymous", "匿名"),
         Handling::AnonymousAtMp => ("anonymous, at `wechat.mp`", "匿名，发往 `wechat.mp`"),
         Handling::OwnTicket => ("the ticket that we hold", "我们持有的 ticket"),

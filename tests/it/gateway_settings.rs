@@ -166,7 +166,7 @@ fn an_unknown_preset_or_a_bad_path_is_a_fault_with_its_cure() {
         &gateway("['/cgi-bin/user/*']"),
         "realms[0].gateway[0]: /cgi-bin/user/get, /cgi-bin/user/info/batchget",
     );
-    check_warning(&gateway("[]"), "realms[0].gateway: nothing");
+    check_warning(&gateway("[]"), "realms[0].gateway: virtual tokens");
     check_warning("deny: ['read']", "realms[0].deny: no gateway");
     let one = shop(&gateway("'all'")).0.gateway.expect("a scope");
     assert!(one.allows("/anything/else") && !one.allows("/cgi-bin/menu/delete"));

@@ -251,7 +251,7 @@ fn invalid_json_is_refused_with_its_position() {
         ("{ a-b: 1 }", "1:4: '-' … colon"),
         ("{ cors: 'x\n' }", "1:11: line … quotation mark"),
         ("{} }", "1:4: '}' … end … bracket"),
-        ("", "1:1: ends … object"),
+        ("", "1:1: ends … { apps"),
     ];
     for (text, expected) in cases {
         check_faults(text, &[&format!("jsdkd.json:{expected}")]);
