@@ -1,14 +1,10 @@
-//! Every error that a caller can get: one enum, one table of stable codes, one envelope
-//! (problem+json, RFC 9457).
+//! Every error that a caller can get: one enum, and one table of stable codes. `error_response`
+//! makes the answer of it.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
 
-use super::headers::{NO_STORE, PROBLEM_JSON};
-use super::marks::Shaped;
 use super::upstream_errors;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
@@ -251,21 +247,6 @@ impl ApiError {
             .map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
     }
 
-    fn envelope(&self) -> String {
-        let (code, status) = self.code();
-        let mut envelope = serde_json::json!({
-            "status": status.as_u16(),
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "detail": self.to_string(),
-            "code": code,
-        });
-        if let Some((code, message)) = self.refusal() {
-            envelope["errcode"] = code.0.into();
-            envelope["errmsg"] = message.into();
-        }
-        envelope.to_string()
-    }
-
     /// WeChat's errcode and errmsg, if it refused.
     pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
@@ -321,38 +302,5 @@ impl From<LoginError> for ApiError {
             LoginError::Store(error) => Self::Keeper(error.into()),
             LoginError::Lost => Self::Internal,
         }
-    }
-}
-
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.code().1
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        response
-            .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
-            .insert_header((header::CACHE_CONTROL, NO_STORE));
-        if let Some(pause) = self.retry_after_seconds() {
-            response.insert_header((header::RETRY_AFTER, pause));
-        }
-        match self {
-            Self::MethodNotAllowed { allow } => {
-                response.insert_header((header::ALLOW, *allow));
-            }
-            Self::Unauthorized | Self::RealmOver | Self::TimestampOutOfRange { .. } => {
-                response.insert_header((
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Realm-Signature"),
-                ));
-            }
-            _ => {}
-        }
-        let mut response = response.body(self.envelope());
-        response.extensions_mut().insert(Shaped {
-            error: Some(self.code()),
-        });
-        response
     }
 }
