@@ -1,21 +1,30 @@
 //! `jsdkd doctor`: looks at everything that a running server depends on, and says what to change.
 //! It changes nothing and never voids a token.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::settings::{self, Config, Environment, Source};
+use reach::Network;
 use report::{Report, Status};
 
 mod accounts;
 mod cache;
+mod clocks;
+mod cure;
 mod hosts;
+mod message_server;
+mod modes;
+mod public_address;
+mod reach;
+mod redis;
 mod report;
+mod writers;
 
 const EXAMPLES: &str = "\
 Exit codes: 0 nothing fails, 1 something fails, 2 with --strict: there are warnings.
-On an account with tokenApi basic it tries the stored token; it fetches none, which would void the one in use.";
+On an account with tokenApi basic it tries the stored token; it fetches none, which would void the one in use.
+What to do is said in Chinese if LC_ALL, LC_MESSAGES or LANG is.";
 
 /// Arguments of `doctor`.
 #[derive(clap::Args)]
@@ -43,14 +52,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = settings::find_file(arguments.config.as_deref(), &env);
     let mut report = Report::default();
     if let Some(file) = &file {
-        mode(file, &mut report);
+        modes::check(SETTINGS, file, &mut report);
     }
-    match settings::load(&Source::file(file), &env) {
-        Ok(loaded) => {
+    match settings::load_noting_files(&Source::file(file), &env) {
+        Ok((loaded, secret_files)) => {
+            for file in &secret_files {
+                modes::check(SETTINGS, file, &mut report);
+            }
             let accounts = loaded.config.accounts.len();
             report.ok(SETTINGS, format!("they hold; {accounts} account(s)"));
             for warning in loaded.warnings {
-                report.warn(SETTINGS, warning, "see docs/settings.md");
+                let cure = ["see docs/settings.md", "见 docs/settings.zh-CN.md"];
+                report.warn(SETTINGS, warning, cure);
             }
             super::runtime()?.block_on(all(&loaded.config, &mut report));
         }
@@ -59,15 +72,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 report.fail(
                     SETTINGS,
                     line,
-                    "correct the settings; jsdkd check shows the same",
+                    [
+                        "correct the settings; jsdkd check shows the same",
+                        "改正配置；jsdkd check 显示同样的内容",
+                    ],
                 );
             }
         }
     }
+    let zh = cure::reads_chinese(&env);
     if arguments.json {
-        println!("{:#}", report.json());
+        println!("{:#}", report.json(zh));
     } else {
-        print!("{}", report.text());
+        print!("{}", report.text(zh));
     }
     Ok(if report.count(Status::Fail) > 0 {
         ExitCode::FAILURE
@@ -79,29 +96,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn all(config: &Config, report: &mut Report) {
-    hosts::check(config, report).await;
-    let store = cache::check(&config.store, report).await;
-    accounts::check(config, store.as_ref(), report).await;
-    files(config, report);
-}
-
-/// The file holds secrets.
-fn mode(file: &Path, report: &mut Report) {
-    let Ok(found) = file.metadata() else {
-        return;
+    let network = Network::new(config.wechat.timeout);
+    hosts::check(config, &network, report).await;
+    let public_answers = match &config.server.public_url {
+        Some(public) => public_address::check(public, &network, report).await,
+        None => false,
     };
-    if found.permissions().mode() & 0o077 == 0 {
-        report.ok(SETTINGS, format!("{} is its owner's alone", file.display()));
-    } else {
-        report.warn(
-            SETTINGS,
-            format!(
-                "{} can be read by others, and may hold secrets",
-                file.display()
-            ),
-            format!("chmod 600 {}", file.display()),
-        );
-    }
+    let store = cache::check(&config.store, report).await;
+    let accounts = accounts::all(config, store.as_ref(), report).await;
+    accounts::check(config, &accounts, store.as_ref(), report).await;
+    message_server::check(config, &accounts, public_answers, &network, report).await;
+    files(config, report);
+    writers::check(&accounts, store.as_ref(), report).await;
 }
 
 /// Whether the process may open enough files.
@@ -115,7 +121,10 @@ fn files(config: &Config, report: &mut Report) {
         Some(most) if most < wanted => report.warn(
             SECTION,
             format!("this user may open {most} files, and server.maxConnections is {wanted}"),
-            "raise LimitNOFILE of the systemd unit, or ulimits.nofile in compose; or lower server.maxConnections",
+            [
+                "raise LimitNOFILE of the systemd unit, or ulimits.nofile in compose; or lower server.maxConnections",
+                "调大 systemd 单元的 LimitNOFILE，或 compose 里的 ulimits.nofile；或者调小 server.maxConnections",
+            ],
         ),
         _ => report.ok(SECTION, "enough files may be opened"),
     }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde_json::Value;
 
 use crate::settings::{self, Environment, Source};
@@ -15,10 +15,14 @@ mod haowang;
 mod hub;
 mod input;
 mod node;
+mod prune;
 mod python;
 mod songquanpeng;
 mod tokenboy;
 mod wetoken;
+
+/// How often faults are taken out: a source that is gone can be missing in another one.
+const ROUNDS: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -137,25 +141,39 @@ fn neighbour(name: &str) -> Result<Neighbour, String> {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let env = Environment::from_process();
     let input = Input::read(arguments.path.as_deref(), env)?;
-    let (name, draft) = match arguments.from {
+    let (name, mut draft) = match arguments.from {
         Some(known) => (known.names[0], (known.read)(&input)?),
         None => guess(&input)?,
     };
-    let text = format!("{:#}\n", Value::Object(draft.settings));
-    let loaded = settings::load(
-        &Source::text("jsdkd.json", text.as_str()),
-        &Environment::default(),
-    );
-    let loaded = loaded
-        .map_err(|error| anyhow!("{name}: what was found makes no settings that work:\n{error}"))?;
+    let (text, warnings) = loadable(name, &mut draft)?;
     print!("{text}");
-    for note in draft.notes.iter().chain(&loaded.warnings) {
+    for note in draft.notes.iter().chain(&warnings) {
         eprintln!("{name}: {note}");
     }
     eprintln!(
         "{name}: the output holds secrets; if it is in a file, let only its owner read it: chmod 600 jsdkd.json"
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings as text that loads, without what keeps them from it, and their warnings.
+fn loadable(name: &str, draft: &mut Draft) -> anyhow::Result<(String, Vec<String>)> {
+    let mut first = None;
+    for _ in 0..ROUNDS {
+        let text = format!("{:#}\n", Value::Object(draft.settings.clone()));
+        let source = Source::text("jsdkd.json", text.as_str());
+        let error = match settings::load(&source, &Environment::default()) {
+            Ok(loaded) => return Ok((text, loaded.warnings)),
+            Err(error) => error,
+        };
+        let can_go_on = prune::prune(draft, &error);
+        first.get_or_insert(error);
+        if !can_go_on {
+            break;
+        }
+    }
+    let error = first.map(|error| error.to_string()).unwrap_or_default();
+    bail!("{name}: what was found makes no settings that work:\n{error}")
 }
 
 /// Whose input this is.

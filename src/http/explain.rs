@@ -1,5 +1,6 @@
-//! `POST /jsapi/{appid}/explain`: why WeChat refuses a page's signature. It hands out nothing that
-//! the config does not: no ticket, and of other accounts only that it was another one's.
+//! `POST /jsapi/{appid}/explain`, and `/jsapi/{corpid}/explain` for WeCom: why WeChat refuses a
+//! page's signature. It hands out nothing that the config does not: no ticket, and of other accounts
+//! only that it was another one's.
 
 use std::sync::Arc;
 
@@ -13,11 +14,12 @@ use super::error::ApiError;
 use super::headers::{JSON, NO_STORE};
 use super::route::{Call, Route};
 use super::state::AppState;
-use super::{body, page};
+use super::{body, jsapi_config, page, wecom_tickets};
 use credentials::keeper::AccountCredentials;
 use wechat::credential::CredentialKind;
 use wechat::explain::{
-    self, Candidates, LONGEST_NONCE, LONGEST_URL, Lingo, MOST_OTHERS, Signature, Signed,
+    self, Candidates, Code, Finding, LONGEST_NONCE, LONGEST_URL, Lingo, MOST_OTHERS, Signature,
+    Signed,
 };
 
 pub(super) const ROUTES: &[Route] =
@@ -57,25 +59,117 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
         .explanations
         .admit(from)
         .map_err(|retry_after| ApiError::TooManyRequests { retry_after })?;
-    let account = state.account_for(req.head(), call.app_id()).await?;
-    let question = Question::read(&body::json(&mut call).await?)?;
-    let kind = CredentialKind::JsapiTicket;
-    let ticket = state.credential_for(req, &account, kind).await?;
-    let known = Known::of(state, &account, ticket.value());
+    let signer = Signer::of(&call).await?;
+    let question = Arc::new(Question::read(&body::json(&mut call).await?)?);
+    let known = signer.known(&call).await?;
     let _turn = state
         .expensive
         .acquire()
         .await
         .map_err(|_| ApiError::ShuttingDown)?;
-    let lingo = lingo(req);
-    // The search takes some milliseconds, so it is done outside the worker.
-    let answer = web::block(move || question.answer(&known, lingo));
-    let answer = answer.await.map_err(|_| ApiError::ShuttingDown)?;
+    let (mut finding, mut known) = search(&question, known).await?;
+    if finding.code == Code::UnknownTicket
+        && let Some(previous) = signer.previous_in_store(state).await
+    {
+        known.previous = Some(previous);
+        (finding, _) = search(&question, known).await?;
+    }
+    let answer = question.answer(finding, lingo(req));
     let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, JSON))
         .insert_header((header::CACHE_CONTROL, NO_STORE))
         .body(json))
+}
+
+/// Searches outside the worker, because it takes some milliseconds.
+async fn search(question: &Arc<Question>, known: Known) -> Result<(Finding, Known), ApiError> {
+    let question = Arc::clone(question);
+    let searched = web::block(move || {
+        let finding = explain::explain(&question.signed(), &known.candidates());
+        (finding, known)
+    });
+    searched.await.map_err(|_| ApiError::ShuttingDown)
+}
+
+/// Whose ticket has to be in the signature.
+enum Signer {
+    Account(Arc<AccountCredentials>),
+    /// A WeCom corp, or with `?type=agent` one of its applications.
+    Wecom(wecom_tickets::Signer),
+}
+
+impl Signer {
+    async fn of(call: &Call<'_>) -> Result<Self, ApiError> {
+        let (state, id) = (call.state, call.app_id());
+        let account = match state.keeper.credentials(id) {
+            Some(account) => account,
+            None if state.access().wecom.contains_key(id) => {
+                return wecom_tickets::Signer::of(call).map(Self::Wecom);
+            }
+            None => state.account_for(call.req.head(), id).await?,
+        };
+        jsapi_config::refuse_agent(call.req)?;
+        Ok(Self::Account(account))
+    }
+
+    /// The values that may have been used, as far as this process holds them. Only the right ticket
+    /// is fetched.
+    async fn known(&self, call: &Call<'_>) -> Result<Known, ApiError> {
+        let state = call.state;
+        let mut known = match self {
+            Self::Account(account) => {
+                let kind = CredentialKind::JsapiTicket;
+                let ticket = state.credential_for(call.req, account, kind).await?;
+                Known {
+                    ticket: ticket.value().clone(),
+                    previous: account
+                        .credential(kind)
+                        .previous()
+                        .map(|previous| SecretString::clone(&previous)),
+                    card: held(account, CredentialKind::CardTicket),
+                    token: held(account, CredentialKind::AccessToken),
+                    others: wecom_tickets::all_but(None, state),
+                }
+            }
+            Self::Wecom(signer) => Known {
+                ticket: signer.ticket(call).await?,
+                previous: signer.previous(state),
+                card: None,
+                token: signer.token(state),
+                others: wecom_tickets::all_but(Some(signer), state),
+            },
+        };
+        let own = match self {
+            Self::Account(account) => Some(&account.account.app_id),
+            Self::Wecom(_) => None,
+        };
+        let others = state
+            .keeper
+            .app_ids()
+            .into_iter()
+            .filter(|app_id| Some(app_id) != own)
+            .filter_map(|app_id| state.keeper.credentials(app_id.as_str()))
+            .filter_map(|other| held(&other, CredentialKind::JsapiTicket));
+        known.others.extend(others.take(MOST_OTHERS));
+        Ok(known)
+    }
+
+    async fn previous_in_store(&self, state: &AppState) -> Option<SecretString> {
+        match self {
+            Self::Account(account) => {
+                let credential = account.credential(CredentialKind::JsapiTicket);
+                credential.previous_in_store().await
+            }
+            Self::Wecom(signer) => signer.previous_in_store(state).await,
+        }
+    }
+}
+
+/// The cached copy, which is not renewed for this.
+fn held(account: &AccountCredentials, kind: CredentialKind) -> Option<SecretString> {
+    let cached = account.credential(kind).peek()?;
+    Some(cached.value().clone())
 }
 
 /// Chinese if the caller prefers it, else English, as in all errors.
@@ -87,42 +181,20 @@ fn lingo(req: &HttpRequest) -> Lingo {
     }
 }
 
-/// The values that may have been used, as far as this process holds them. Nothing is fetched.
+/// The values that may have been used.
 struct Known {
     ticket: SecretString,
-    previous: Option<Arc<SecretString>>,
+    previous: Option<SecretString>,
     card: Option<SecretString>,
     token: Option<SecretString>,
     others: Vec<SecretString>,
 }
 
 impl Known {
-    fn of(state: &AppState, account: &AccountCredentials, ticket: &SecretString) -> Self {
-        let held = |account: &AccountCredentials, kind| {
-            let cached = account.credential(kind).peek()?;
-            Some(cached.value().clone())
-        };
-        let others = state
-            .keeper
-            .app_ids()
-            .into_iter()
-            .filter(|app_id| *app_id != account.account.app_id)
-            .filter_map(|app_id| state.keeper.credentials(app_id.as_str()))
-            .filter_map(|other| held(&other, CredentialKind::JsapiTicket))
-            .take(MOST_OTHERS);
-        Self {
-            ticket: ticket.clone(),
-            previous: account.credential(CredentialKind::JsapiTicket).previous(),
-            card: held(account, CredentialKind::CardTicket),
-            token: held(account, CredentialKind::AccessToken),
-            others: others.collect(),
-        }
-    }
-
     fn candidates(&self) -> Candidates<'_> {
         Candidates {
             ticket: self.ticket.expose_secret(),
-            previous: self.previous.as_ref().map(|secret| secret.expose_secret()),
+            previous: self.previous.as_ref().map(ExposeSecret::expose_secret),
             card: self.card.as_ref().map(ExposeSecret::expose_secret),
             token: self.token.as_ref().map(ExposeSecret::expose_secret),
             others: self
@@ -161,22 +233,24 @@ impl Question {
         })
     }
 
-    fn answer(&self, known: &Known, lingo: Lingo) -> Answer {
-        let signed = Signed {
+    fn signed(&self) -> Signed<'_> {
+        Signed {
             url: &self.url,
             page_url: self.page_url.as_deref(),
             nonce: &self.nonce,
             timestamp: self.timestamp,
             signature: self.signature,
-        };
-        let finding = explain::explain(&signed, &known.candidates());
+        }
+    }
+
+    fn answer(&self, finding: Finding, lingo: Lingo) -> Answer {
         Answer {
             r#match: finding.is_match(),
             finding: finding.code.name(),
             detail: finding.detail(lingo),
             string1: explain::masked_string1(&self.url, &self.nonce, self.timestamp),
-            also: finding.also.map(explain::Code::name),
-            difference: finding.difference.flatten().map(explain::Code::name),
+            also: finding.also.map(Code::name),
+            difference: finding.difference.flatten().map(Code::name),
             signed_url: finding.signed_url,
         }
     }

@@ -55,7 +55,7 @@ async fn account(call: &Call<'_>) -> Result<Option<Arc<AccountCredentials>>, Api
 }
 
 /// Refuses `type=agent`, which only WeCom knows.
-fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
+pub(super) fn refuse_agent(req: &HttpRequest) -> Result<(), ApiError> {
     let query = req.query_string();
     let is_agent = !query.is_empty()
         && url::form_urlencoded::parse(query.as_bytes())

@@ -54,6 +54,7 @@ mod upstream_errors;
 mod users;
 mod verify_file;
 mod wecom_config;
+mod wecom_tickets;
 
 pub use config_request::ConfigRequest;
 pub use error::ApiError;

@@ -15,7 +15,7 @@ use super::{body, signed_config};
 use credentials::sources::{SourceError, UpstreamError};
 
 /// What to sign, and for which corp.
-struct Wanted {
+pub(super) struct Wanted {
     corpid: String,
     /// The application, for `wx.agentConfig`.
     agentid: Option<String>,
@@ -45,7 +45,7 @@ pub(super) async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
 }
 
 impl Wanted {
-    fn read(call: &Call<'_>) -> Result<Self, ApiError> {
+    pub(super) fn read(call: &Call<'_>) -> Result<Self, ApiError> {
         let (state, corpid) = (call.state, call.app_id());
         let access = state.access();
         let corp = access.wecom.get(corpid).ok_or(ApiError::UnknownApp)?;
@@ -88,7 +88,13 @@ impl Wanted {
         }
     }
 
-    async fn sign(self, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
+    /// The name of the ticket's source.
+    pub(super) fn source(&self) -> &str {
+        &self.ticket
+    }
+
+    /// The ticket to sign with.
+    pub(super) async fn ticket(&self, call: &Call<'_>) -> Result<SecretString, ApiError> {
         let state = call.state;
         // A reload may have removed it since it was looked up.
         let object = state
@@ -100,9 +106,13 @@ impl Wanted {
             )
             .await?
             .ok_or(ApiError::UnknownApp)?;
-        let ticket = object
+        object
             .and_then(|object| ticket(&object, &self.ticket))
-            .map_err(ApiError::Wecom)?;
+            .map_err(ApiError::Wecom)
+    }
+
+    async fn sign(self, call: &Call<'_>, request: ConfigRequest) -> Result<HttpResponse, ApiError> {
+        let ticket = self.ticket(call).await?;
         Ok(match &self.agentid {
             None => signed_config::write(&[("appId", &self.corpid)], &ticket, call, request),
             Some(agentid) => signed_config::write(

@@ -114,6 +114,14 @@ pub struct Loaded {
 
 /// Reads and checks the settings. Starts nothing; reads only the file and the files of secrets.
 pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError> {
+    load_noting_files(source, env).map(|(loaded, _)| loaded)
+}
+
+/// As [`load`], with the files that secrets were read from.
+pub fn load_noting_files(
+    source: &Source,
+    env: &Environment,
+) -> Result<(Loaded, Vec<PathBuf>), SettingsError> {
     let read;
     let (name, text, file) = match &source.origin {
         Origin::Variables => (String::new(), None, None),
@@ -133,13 +141,17 @@ pub fn load(source: &Source, env: &Environment) -> Result<Loaded, SettingsError>
     let merged = layers::merge(entries, &variables)
         .map_err(|fault| SettingsError::one("", fault.to_string()))?;
     let config = validate::validate(&merged, &variables, env, &reader);
+    let secret_files = reader.secret_files();
     let (warnings, error) = faults::judge(reader.into_remarks(), &name, source.strict);
     match (config, error) {
-        (Some(config), None) => Ok(Loaded {
-            config,
-            warnings,
-            file,
-        }),
+        (Some(config), None) => {
+            let loaded = Loaded {
+                config,
+                warnings,
+                file,
+            };
+            Ok((loaded, secret_files))
+        }
         (_, Some(error)) => Err(error),
         // A setting that cannot be read always adds a remark; this is for the case that one does
         // not.

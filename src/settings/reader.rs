@@ -2,6 +2,8 @@
 //! first. `values` reads single values with it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use config::Value;
 
@@ -14,6 +16,7 @@ use super::node::Node;
 pub(super) struct Reader<'e> {
     env: &'e Environment,
     remarks: RefCell<Vec<Remark>>,
+    secret_files: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'e> Reader<'e> {
@@ -21,6 +24,7 @@ impl<'e> Reader<'e> {
         Self {
             env,
             remarks: RefCell::default(),
+            secret_files: RefCell::default(),
         }
     }
 
@@ -30,6 +34,11 @@ impl<'e> Reader<'e> {
             weight,
             message: message.into(),
         });
+    }
+
+    /// The files that secrets were read from so far.
+    pub(super) fn secret_files(&self) -> Vec<PathBuf> {
+        self.secret_files.borrow().iter().cloned().collect()
     }
 
     pub(super) fn into_remarks(self) -> Vec<Remark> {
@@ -82,6 +91,12 @@ impl<'a> At<'a> {
             (None, Place::Key(above, _) | Place::Index(above, _)) => above.origin(),
             (None, Place::Root) => None,
         }
+    }
+
+    /// Notes that a secret was read from `file`.
+    pub(super) fn note_secret_file(&self, file: &Path) {
+        let mut files = self.reader.secret_files.borrow_mut();
+        files.insert(file.to_owned());
     }
 
     fn remark(&self, weight: Weight, message: impl Into<String>) {

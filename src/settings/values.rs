@@ -47,6 +47,7 @@ impl<'a> At<'a> {
             }
             (_, Some((_, file))) => match files::read_text(Path::new(file), files::SMALL) {
                 Ok(text) => {
+                    self.note_secret_file(Path::new(file));
                     let line = text.strip_suffix('\n').map_or(text.as_str(), |line| {
                         line.strip_suffix('\r').unwrap_or(line)
                     });

@@ -49,7 +49,7 @@ pub struct Finding {
 
 impl Finding {
     /// That another program fetches the account's token, if the ledger says so.
-    pub(super) fn of(ledger: &Ledger) -> Option<Self> {
+    pub fn of(ledger: &Ledger) -> Option<Self> {
         let last = ledger.foreign.last()?;
         let pairs = ledger.foreign.windows(2);
         Some(Self {

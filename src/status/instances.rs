@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Status;
 use arc_swap::ArcSwap;
 use clock::UnixMillis;
-use credentials::store::{Record, StoreError};
+use credentials::store::{Record, Store, StoreError};
 use std::sync::Arc;
 
 /// Where the record is.
@@ -133,6 +133,12 @@ impl Status {
         }
         Ok(is_written)
     }
+}
+
+/// The instances that share `store` and were seen lately.
+pub async fn instances_in(store: &dyn Store, now: UnixMillis) -> Result<Vec<Instance>, StoreError> {
+    let record = store.get(KEY).await?.map(|record| record.value);
+    Ok(read(record.as_ref(), now))
 }
 
 /// The instances in a record that were seen lately. Whatever else is written there is nobody.

@@ -11,11 +11,11 @@ use crate::support::app::{APP, APP_SECRET, TestApp};
 use crate::support::databases;
 use crate::support::faketime::WallClock;
 use crate::support::process::{Ended, folder, run, settings, write_settings};
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisCluster, RedisServer};
 
 const TOKEN: &str = "/cgi-bin/token";
 
-async fn sandbox() -> (Sandbox, sandbox::RunningSandbox) {
+pub(crate) async fn sandbox() -> (Sandbox, sandbox::RunningSandbox) {
     let options = SandboxOptions {
         accounts: vec![(APP.to_owned(), APP_SECRET.to_owned())],
         ..SandboxOptions::default()
@@ -26,20 +26,20 @@ async fn sandbox() -> (Sandbox, sandbox::RunningSandbox) {
 }
 
 /// Runs the doctor on the usual settings with `over` laid over them.
-async fn doctor(place: &Path, wechat: &str, over: Value, args: &[&str]) -> Ended {
+pub(crate) async fn doctor(place: &Path, wechat: &str, over: Value, args: &[&str]) -> Ended {
     write_settings(place, &settings(wechat, over));
     let file = place.join("jsdkd.json");
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
     run(place, &[&["doctor"], args].concat(), &[]).await
 }
 
-fn stable() -> Value {
+pub(crate) fn stable() -> Value {
     json!({ "apps": [{ "key": APP, "secret": APP_SECRET, "tokenApi": "stable" }] })
 }
 
 /// The checks that ended as `status`, each with its cure.
 #[track_caller]
-fn checks(ended: &Ended, status: &str) -> Vec<(String, String)> {
+pub(crate) fn checks(ended: &Ended, status: &str) -> Vec<(String, String)> {
     let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}"));
     let sections = report["sections"].as_array().unwrap();
     let all = sections
@@ -56,7 +56,7 @@ fn checks(ended: &Ended, status: &str) -> Vec<(String, String)> {
 
 /// The only failure contains `what`, and its cure `cure`.
 #[track_caller]
-fn fails(ended: &Ended, what: &str, cure: &str) {
+pub(crate) fn fails(ended: &Ended, what: &str, cure: &str) {
     let found = checks(ended, "fail");
     assert!(
         found.len() == 1 && found[0].0.contains(what) && found[0].1.contains(cure),
@@ -69,6 +69,18 @@ fn fails(ended: &Ended, what: &str, cure: &str) {
             "{ended:?}"
         );
     }
+}
+
+/// A line of `status` contains `what`, and its cure `cure`.
+#[track_caller]
+pub(crate) fn names(ended: &Ended, status: &str, what: &str, cure: &str) {
+    let found = checks(ended, status);
+    assert!(
+        found
+            .iter()
+            .any(|(line, to_do)| line.contains(what) && to_do.contains(cure)),
+        "{what}: {found:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +212,12 @@ async fn a_database_without_the_tables_is_named_until_they_are_there() {
             found.len() == 5 && found.iter().all(|(_, cure)| cure.contains("jsdkd install")),
             "{found:?}"
         );
+        names(
+            &ended,
+            "fail",
+            "the table jsdkd_record is missing",
+            "jsdkd install",
+        );
         let installed = run(place, &["install"], &[]).await;
         assert_eq!(installed.code, Some(0), "{installed:?}");
         let ended = doctor(place, &sandbox.url(), over, &["--json"]).await;
@@ -209,6 +227,328 @@ async fn a_database_without_the_tables_is_named_until_they_are_there() {
             "{ended:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_database_lacks_is_named_by_column() {
+    let (sandbox, _running) = sandbox().await;
+    let databases = [databases::mariadb(), databases::postgres()];
+    for database in databases.iter().flatten() {
+        let folder = folder();
+        let place = folder.path();
+        let mut over = stable();
+        over["cache"] = json!({ "sql": database.url() });
+        write_settings(place, &settings(&sandbox.url(), over.clone()));
+        let installed = run(place, &["install"], &[]).await;
+        assert_eq!(installed.code, Some(0), "{installed:?}");
+        database.sql("ALTER TABLE jsdkd_record DROP COLUMN owner");
+        let shorter = if database.url().starts_with("mysql") {
+            "MODIFY COLUMN access_token VARCHAR(256) NOT NULL"
+        } else {
+            "ALTER COLUMN access_token TYPE VARCHAR(256)"
+        };
+        database.sql(&format!("ALTER TABLE wechat_access_token {shorter}"));
+        let ended = doctor(place, &sandbox.url(), over, &["--json"]).await;
+        names(
+            &ended,
+            "fail",
+            "column jsdkd_record.owner is missing",
+            "add the column",
+        );
+        names(
+            &ended,
+            "fail",
+            "wechat_access_token.access_token takes 256 characters and must take 512",
+            "jsdkd install",
+        );
+        assert_eq!(checks(&ended, "fail").len(), 2, "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_is_looked_at_and_stays_as_it_is() {
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let mut over = stable();
+    over["cache"] = json!({ "sql": "sqlite:cache.db" });
+    let ended = doctor(place, &sandbox.url(), over.clone(), &["--json"]).await;
+    names(&ended, "fail", "sqlite", "jsdkd install");
+    assert!(!place.join("cache.db").exists());
+    let installed = run(place, &["install"], &[]).await;
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    let before = std::fs::read(place.join("cache.db")).unwrap();
+    let ended = doctor(place, &sandbox.url(), over, &["--json"]).await;
+    assert_eq!(checks(&ended, "fail"), vec![], "{ended:?}");
+    names(&ended, "ok", "the database's clock is 0 s", "");
+    assert_eq!(std::fs::read(place.join("cache.db")).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_databases_and_a_redis_clock_are_compared() {
+    let (sandbox, _running) = sandbox().await;
+    let (redis, mariadb, postgres) = (
+        RedisServer::start(),
+        databases::mariadb(),
+        databases::postgres(),
+    );
+    let mut caches = vec![(json!({ "redis": redis.url() }), "Redis's clock is")];
+    for database in [&mariadb, &postgres].into_iter().flatten() {
+        caches.push((json!({ "sql": database.url() }), "the database's clock is"));
+    }
+    for (cache, clock) in caches {
+        let folder = folder();
+        let place = folder.path();
+        let mut over = stable();
+        over["cache"] = cache;
+        write_settings(place, &settings(&sandbox.url(), over));
+        let installed = run(place, &["install"], &[]).await;
+        drop(installed);
+        let ended = run(place, &["doctor", "--json"], &[]).await;
+        names(&ended, "ok", clock, "");
+        let ours = WallClock::in_folder(place);
+        // Our clock is set, because those of the servers cannot be.
+        ours.set(-600);
+        let ended = run(place, &["doctor", "--json"], &ours.variables()).await;
+        names(&ended, "fail", "s ahead of this one", "both clocks");
+        ours.set(60);
+        let ended = run(place, &["doctor", "--json"], &ours.variables()).await;
+        names(&ended, "warn", "s behind this one", "both clocks");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_or_is_full_is_named() {
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let redis = RedisServer::start();
+    let mut over = stable();
+    over["cache"] = json!({ "redis": redis.url() });
+    let look = async || doctor(place, &sandbox.url(), over.clone(), &["--json"]).await;
+    let ended = look().await;
+    assert_eq!(checks(&ended, "fail"), vec![], "{ended:?}");
+    names(&ended, "ok", "Redis writes an append-only file", "");
+    redis.cli(&["CONFIG", "SET", "appendonly", "no"]);
+    names(
+        &look().await,
+        "warn",
+        "keeps nothing on disk",
+        "appendonly yes",
+    );
+    redis.cli(&["CONFIG", "SET", "save", "3600 1"]);
+    names(
+        &look().await,
+        "warn",
+        "snapshots only (save 3600 1)",
+        "appendonly yes",
+    );
+    let memory = redis.cli(&["INFO", "memory"]);
+    let used = memory
+        .lines()
+        .find_map(|line| line.trim_end().strip_prefix("used_memory:"))
+        .unwrap();
+    redis.cli(&["CONFIG", "SET", "maxmemory", used]);
+    names(
+        &look().await,
+        "fail",
+        "of its maxmemory is used",
+        "raise maxmemory",
+    );
+    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    // A folder is where its next snapshot must be.
+    let place_of = redis.cli(&["CONFIG", "GET", "dir"]);
+    let snapshot = Path::new(place_of.lines().nth(1).unwrap()).join("dump.rdb");
+    std::fs::create_dir(snapshot).unwrap();
+    redis.cli(&["BGSAVE"]);
+    redis.await_answer(&["INFO", "persistence"], "rdb_last_bgsave_status:err");
+    // It now refuses even PING.
+    names(
+        &look().await,
+        "fail",
+        "it cannot save to its disk",
+        "its log",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_kinds_of_redis_are_looked_at() {
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let look = async |cache: Value| {
+        let mut over = stable();
+        over["cache"] = json!({ "redis": cache });
+        doctor(place, &sandbox.url(), over, &["--json"]).await
+    };
+    let cluster = RedisCluster::start();
+    let ended = look(json!(cluster.url())).await;
+    assert_eq!(checks(&ended, "fail"), vec![], "{ended:?}");
+    let nodes = checks(&ended, "ok");
+    let nodes = nodes
+        .iter()
+        .filter(|(what, _)| what.contains("answers, version"));
+    assert_eq!(nodes.count(), 3, "{ended:?}");
+    let redis = RedisServer::with_password("redis-password-marker");
+    let ended = look(json!(redis.url())).await;
+    names(&ended, "fail", "redis", "password");
+    let user = [
+        "ACL",
+        "SETUSER",
+        "small",
+        "on",
+        ">small-password",
+        "~*",
+        "+@all",
+        "-info",
+    ];
+    redis.cli(&user);
+    let url = format!("redis://small:small-password@127.0.0.1:{}", redis.port());
+    let ended = look(json!(url)).await;
+    assert_eq!(checks(&ended, "fail"), vec![], "{ended:?}");
+    names(&ended, "warn", "does not say what it is", "+info");
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", "1"]);
+    let ended = look(json!(replica.url())).await;
+    names(&ended, "fail", "is a replica", "master");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_programs_that_write_or_fetch_are_named() {
+    let redis = RedisServer::start();
+    let cache = json!({ "cache": { "redis": redis.url() } });
+    let mut listed = cache.clone();
+    listed["server"] = json!({ "admin": "127.0.0.1:0" });
+    let app = TestApp::with(listed).await;
+    redis.await_answer(&["EXISTS", "jsdkd.instances"], "1");
+    let folder = folder();
+    let place = folder.path();
+    let look = async || doctor(place, &app.sandbox.url(), cache.clone(), &["--json"]).await;
+    let token = app.value("token").await;
+    let ended = look().await;
+    names(&ended, "ok", "only jsdkd has written its keys", "");
+    names(&ended, "ok", "jsdkd runs on this cache as", "");
+    app.sandbox.void_token(APP);
+    assert_eq!(app.rotate("token", &token).await.status, 200);
+    let ended = look().await;
+    names(
+        &ended,
+        "warn",
+        "another program has fetched its token 1 time(s)",
+        "gateway",
+    );
+    // The Node original writes no companion.
+    let key = format!("{APP}.ticket");
+    redis.cli(&["SET", &key, "\"a-foreign-ticket\"", "PX", "600000"]);
+    let ended = look().await;
+    names(
+        &ended,
+        "warn",
+        &format!("has written {APP}.ticket"),
+        "gateway",
+    );
+    assert_eq!(app.sandbox.calls(TOKEN), 2, "only the server has fetched");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_only_the_store_knows_is_looked_at() {
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let over = json!({ "apps": null, "cache": { "sql": database.url() }, "wetoken": {} });
+    write_settings(place, &settings(&sandbox.url(), over.clone()));
+    assert_eq!(run(place, &["install"], &[]).await.code, Some(0));
+    database.sql(&format!(
+        "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid) VALUES ('{APP}', '{APP_SECRET}', 'x!', '', '', '', '', '')"
+    ));
+    let ended = doctor(place, &sandbox.url(), over, &["--json"]).await;
+    names(&ended, "warn", APP, "stable");
+    names(
+        &ended,
+        "warn",
+        &format!("{APP}: its token is not one"),
+        "令牌",
+    );
+    assert_eq!(sandbox.calls(TOKEN), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wecoms_secret_and_address_are_tried() {
+    const CORP: &str = "ww0123456789abcdef";
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let look = async |secret: &str| {
+        let mut over = stable();
+        over["wecom"] = json!([
+            { "corpid": CORP, "agentid": 1000002, "secret": secret, "api": sandbox.url() }
+        ]);
+        doctor(place, &sandbox.url(), over, &["--json"]).await
+    };
+    let ended = look("wrong-secret-marker").await;
+    fails(
+        &ended,
+        "ww0123456789abcdef application 1000002",
+        "WeCom's console",
+    );
+    sandbox.fault(Fault::errcode(
+        60020,
+        "not allow to access from your ip, from ip: 203.0.113.9",
+    ));
+    let ended = look("wrong-secret-marker").await;
+    names(&ended, "fail", "203.0.113.9", "企业可信IP");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cures_are_in_the_terminals_language() {
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    write_settings(place, &settings(&sandbox.url(), stable()));
+    let chinese = [("LANG", "zh_CN.UTF-8")];
+    let ended = run(place, &["doctor"], &chinese).await;
+    assert!(ended.out.contains("→ 一个实例时写 cache"), "{}", ended.out);
+    let english = [("LC_ALL", "C.UTF-8"), ("LANG", "zh_CN.UTF-8")];
+    let ended = run(place, &["doctor"], &english).await;
+    assert!(ended.out.contains("→ write cache"), "{}", ended.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_others_may_read_or_change_are_named() {
+    let (sandbox, _running) = sandbox().await;
+    let folder = folder();
+    let place = folder.path();
+    let (secret, cache) = (place.join("app.secret"), place.join("cache.json"));
+    std::fs::write(&secret, APP_SECRET).unwrap();
+    std::fs::write(&cache, "{}").unwrap();
+    let mode = |file: &Path, mode| {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let over = json!({
+        "apps": [{ "key": APP, "secret": { "file": secret }, "tokenApi": "stable" }],
+        "cache": { "file": cache },
+    });
+    for (bits, status, what) in [
+        (0o600, "ok", "is its owner's alone"),
+        (0o640, "warn", "can be read by others"),
+        (0o644, "warn", "can be read by others"),
+        (0o666, "fail", "can be changed by everybody"),
+    ] {
+        mode(&secret, bits);
+        mode(&cache, bits);
+        let ended = doctor(place, &sandbox.url(), over.clone(), &["--json"]).await;
+        for file in ["app.secret", "cache.json"] {
+            let cure = if status == "ok" { "" } else { "chmod 600" };
+            names(&ended, status, &format!("{file} {what}"), cure);
+        }
+    }
+    let mut missing = over;
+    missing["cache"] = json!({ "file": place.join("nowhere/cache.json") });
+    let ended = doctor(place, &sandbox.url(), missing, &["--json"]).await;
+    names(&ended, "fail", "nowhere", "make its folder");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,10 @@ use sha1::{Digest, Sha1};
 use wechat::explain::{Code, Lingo};
 use wechat::signature;
 
-use crate::support::app::{APP, APP_SECRET, Response, TestApp, lay};
+use crate::support::app::{APP, APP_SECRET, Response, TestApp, config_of, lay};
 use crate::support::devtools::{Devtools, Tab};
 use crate::support::page::site;
+use crate::support::redis::RedisServer;
 
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49";
 const ANDROID: &str = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/122.0 Mobile Safari/537.36 MicroMessenger/8.0.49";
@@ -217,6 +218,142 @@ async fn other_values_in_the_tickets_place_are_named() {
         explained(&app, PAGE, &sign(fresh, PAGE)).await["finding"],
         "correct"
     );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ticket_before_is_known_to_another_instance() {
+    let redis = RedisServer::start();
+    let cache = json!({ "cache": { "redis": redis.url() } });
+    let first = TestApp::with(cache.clone()).await;
+    first.sandbox.tune(sandbox::Tuning {
+        ticket_reuse: Some(false),
+        ..Default::default()
+    });
+    let before = ticket(&first).await;
+    let fresh = first.rotate("ticket", &before).await.json()["value"].clone();
+    assert_ne!(fresh, before);
+    // It has never held the ticket before.
+    let mut settings = cache;
+    lay(
+        &mut settings,
+        json!({ "wechat": { "api": [first.sandbox.url()], "open": first.sandbox.url() } }),
+    );
+    let second = TestApp::with(settings).await;
+    let calls = first.sandbox.calls("/cgi-bin/ticket/getticket");
+    let answer = explained(&second, PAGE, &sign(&before, PAGE)).await;
+    assert_eq!(answer["finding"], "previous_ticket", "{answer}");
+    assert!(!answer.to_string().contains(&before), "{answer}");
+    let stranger = explained(&second, PAGE, &sign("a-strangers-ticket", PAGE)).await;
+    assert_eq!(stranger["finding"], "unknown_ticket");
+    assert_eq!(first.sandbox.calls("/cgi-bin/ticket/getticket"), calls);
+    second.stop().await;
+    first.stop().await;
+}
+
+const CORP: &str = "ww0123456789abcdef";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wecoms_signatures_are_explained() {
+    let secret = "corp-secret-marker-1c1c";
+    let app = TestApp::build(json!({ "cors": ["shop\\.example\\.com"] }))
+        .sandbox(|sandbox| sandbox.accounts.push((CORP.to_owned(), secret.to_owned())))
+        .start()
+        .await;
+    let application = |agentid: u32| json!({ "corpid": CORP, "agentid": agentid, "secret": secret, "api": app.sandbox.url() });
+    let settings = json!({
+        "cors": ["shop\\.example\\.com"],
+        "wecom": [application(1000002), application(1000003)],
+    });
+    app.reloader.apply(config_of(&app.sandbox, settings));
+    let send = async |path: &str, body: &Value| {
+        let request = app
+            .request(Method::POST, &format!("/jsapi/{path}"))
+            .header("content-type", "application/json")
+            .header("origin", "https://shop.example.com");
+        app.send(request.body(body.to_string())).await
+    };
+    let account = ticket(&app).await;
+    for query in ["", "?type=agent&agentid=1000002"] {
+        // Our own signature is right.
+        let config = send(&format!("{CORP}/config{query}"), &json!({ "url": PAGE })).await;
+        let mut body = config.json();
+        lay(&mut body, json!({ "url": PAGE }));
+        let path = format!("{CORP}/explain{query}");
+        let answer = send(&path, &body).await;
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            "https://shop.example.com"
+        );
+        assert_eq!(
+            answer.json()["finding"],
+            "correct",
+            "{query}: {}",
+            answer.body
+        );
+        // A mistake in the address, and the ticket of an official account.
+        lay(&mut body, json!({ "url": format!("{PAGE}&x=1") }));
+        let answer = send(&path, &body).await.json();
+        assert_eq!(answer["finding"], "query_cut", "{answer}");
+        let answer = send(&path, &question(PAGE, &sign(&account, PAGE)))
+            .await
+            .json();
+        assert_eq!(answer["finding"], "other_account_ticket", "{answer}");
+        let answer = send(&path, &question(PAGE, &sign("unknown", PAGE)))
+            .await
+            .json();
+        assert_eq!(answer["finding"], "unknown_ticket", "{answer}");
+    }
+    // wx.config was signed for wx.agentConfig.
+    let path = format!("{CORP}/config?type=agent&agentid=1000002");
+    let mut body = send(&path, &json!({ "url": PAGE })).await.json();
+    lay(&mut body, json!({ "url": PAGE }));
+    let answer = send(&format!("{CORP}/explain"), &body).await;
+    assert_eq!(
+        answer.json()["finding"],
+        "other_account_ticket",
+        "{}",
+        answer.body
+    );
+    assert!(!answer.body.contains("1000002"), "{}", answer.body);
+    // The application's token in the ticket's place.
+    let token: Value = {
+        let url = format!(
+            "{}/cgi-bin/gettoken?corpid={CORP}&corpsecret={secret}",
+            app.sandbox.url()
+        );
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let signature = sign(token["access_token"].as_str().unwrap(), PAGE);
+    let path = format!("{CORP}/explain");
+    let answer = send(&path, &question(PAGE, &signature)).await.json();
+    assert_eq!(answer["finding"], "token_as_ticket", "{answer}");
+    // The rules are those of the config.
+    send(
+        &format!("{APP}/explain?type=agent"),
+        &question(PAGE, &signature),
+    )
+    .await
+    .problem(400, "malformed_query");
+    send(
+        &format!("{CORP}/explain?type=agent"),
+        &question(PAGE, &signature),
+    )
+    .await
+    .problem(400, "malformed_query");
+    send(
+        &format!("{CORP}/explain?type=agent&agentid=7"),
+        &question(PAGE, &signature),
+    )
+    .await
+    .problem(404, "unknown_app");
+    let foreign = app
+        .request(Method::POST, &format!("/jsapi/{path}"))
+        .header("content-type", "application/json")
+        .header("origin", "https://evil.test")
+        .body(question(PAGE, &signature).to_string());
+    app.send(foreign).await.problem(403, "origin_not_allowed");
     app.stop().await;
 }
 
@@ -479,6 +616,49 @@ fn sign_explains_without_a_server() {
         "{told}"
     );
     assert_eq!(run("xyz").0, Some(1));
+    let string1 = |nonce: &str, time: u64| {
+        let string1 = format!("jsapi_ticket=t-1&{nonce}={NONCE}&timestamp={time}&url={PAGE}");
+        signature::Hex::from(<[u8; 20]>::from(Sha1::digest(&string1))).text()
+    };
+    for (signature, finding) in [
+        (
+            sign("t-1", &PAGE.replace("item?", "item/?")),
+            "trailing_slash",
+        ),
+        (sign("t-1", &PAGE.replace('%', "%25")), "encoded_twice"),
+        (sign("t-1", &PAGE.replace("%E5%BE%AE", "微")), "decoded"),
+        (sign("t-1", &PAGE.replace("https", "http")), "other_scheme"),
+        (
+            sign("t-1", &PAGE.replace(".com/", ".com:3000/")),
+            "other_port",
+        ),
+        (
+            sign("t-1", "https://shop.example.com/list/item?id=7"),
+            "query_cut",
+        ),
+        (
+            sign(
+                "t-1",
+                "https://shop.example.com/list/item?id=7&sort=up&name=%E5%BE%AE",
+            ),
+            "query_reordered",
+        ),
+        (
+            sign("t-1", &format!("{PAGE}&from=timeline&isappinstalled=0")),
+            "wechat_parameters",
+        ),
+        (sign("t-1", "https://shop.example.com/"), "entry_url"),
+        (sign("t-1", PAGE).to_uppercase(), "uppercase"),
+        (string1("noncestr", TIME * 1000 + 42), "timestamp_in_ms"),
+        (string1("nonceStr", TIME), "field_name"),
+        (sign("t-2", PAGE), "unknown_ticket"),
+    ] {
+        let (code, told) = run(&signature);
+        assert!(
+            code == Some(1) && told.starts_with(&format!("finding    {finding}\n")),
+            "{finding}: {told}"
+        );
+    }
 }
 
 #[test]

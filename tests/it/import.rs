@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::databases;
-use crate::support::process::{Ended, folder, run};
+use crate::support::process::{
+    Ended, Process, folder, run, settings as process_settings, write_settings,
+};
 use crate::support::programs;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/import");
@@ -278,12 +280,86 @@ async fn wetokens_database_becomes_settings() {
             })
         );
         assert!(ended.err.contains("jsdkd install"), "{}", ended.err);
+        let left = "because they have no secret: wxprepared\n";
+        assert!(ended.err.contains(left), "{}", ended.err);
         // Whose database it is can be seen, and a variable may name it.
         let ended = run(place, &["import", &url], &[]).await;
         assert_eq!(settings_of(place, &ended, "wetoken: ").await, settings);
         let ended = run(place, &["import"], &sql).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apps_that_wetokens_route_created_are_imported() {
+    let Some(database) = databases::mariadb() else {
+        return;
+    };
+    let url = database.url();
+    let folder = folder();
+    let place = folder.path();
+    let settings = json!({ "apps": [], "cache": { "sql": url }, "wetoken": {} });
+    write_settings(place, &process_settings("http://127.0.0.1:9", settings));
+    assert_eq!(run(place, &["install"], &[]).await.code, Some(0));
+    let server = Process::start(place, &[], &[]).listening().await;
+    let created = server
+        .get(&format!(
+            "/wechat/app/create?appid={APP}&secret=app-secret-marker&token=pushtoken"
+        ))
+        .await;
+    assert_eq!(created.status, 200, "{}", created.body);
+    let ended = run(place, &["import", "--from", "wetoken", &url], &[]).await;
+    let settings = settings_of(place, &ended, "wetoken: ").await;
+    assert_eq!(
+        settings["apps"],
+        json!([{ "key": APP, "secret": "app-secret-marker", "token": "pushtoken" }])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_load_is_left_out_and_named() {
+    let folder = folder();
+    let place = folder.path();
+    let variables = [
+        ("APPID", APP),
+        ("APPSECRET", "app-secret-marker"),
+        ("PORT", "8567"),
+        ("WECHAT_API_ROOT", "not an address"),
+        ("JWT_KEY_key1", "a-key-of-at-least-thirty-two-bytes-1"),
+    ];
+    let ended = run(place, &["import"], &variables).await;
+    let settings = settings_of(place, &ended, "wechat-token-hub: wechat").await;
+    assert_eq!(settings["wechat"], Value::Null);
+    assert_eq!(settings["apps"][0]["key"], APP);
+    // Of several apps the good ones are taken; a key of the wrong form is left out of its app.
+    if let Some(database) = databases::mariadb() {
+        let url = database.url();
+        let sql = [("JSDKD__CACHE__SQL", url.as_str())];
+        fs::write(place.join("empty.json"), "{}").unwrap();
+        let installed = run(place, &["install", "--config", "empty.json"], &sql).await;
+        assert_eq!(installed.code, Some(0), "{installed:?}");
+        database.sql(
+            "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid) VALUES \
+             ('wx 1', 'first-secret-marker', '', '', '', '', '', ''), \
+             ('wx0123456789abcdef', 'app-secret-marker', '', 'short-aes-marker', '', '', '', '');",
+        );
+        let ended = run(place, &["import", &url], &[]).await;
+        let settings = settings_of(place, &ended, "wetoken: ").await;
+        assert_eq!(
+            settings["apps"],
+            json!([{ "key": APP, "secret": "app-secret-marker" }])
+        );
+        for told in ["of wx 1: ", &format!("aesKey of {APP}: ")] {
+            assert!(ended.err.contains(told), "{told}: {}", ended.err);
+        }
+        assert!(!ended.err.contains("marker"), "{}", ended.err);
+    }
+    // A list of origins that cannot be read is not dropped: without it every page could ask.
+    let node = "{ cors: ['['], apps: [{ key: 'wx0123456789abcdef', secret: 's' }] }";
+    fs::write(place.join("guarded.json"), node).unwrap();
+    let ended = run(place, &["import", "--from", "jsdkd", "guarded.json"], &[]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ended.err.contains("cors[0]"), "{}", ended.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

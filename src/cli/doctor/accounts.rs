@@ -1,55 +1,89 @@
-//! Checks each account: whether WeChat accepts its secret and our address, and who writes its
-//! credentials. A token in use is never voided: on `basic` a fetch would do that, so the stored
-//! token is tried instead.
+//! Checks each account: whether WeChat accepts its secret and our address. A token in use is never
+//! voided: on `basic` a fetch would do that, so the stored token is tried instead.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::cure::Cure;
 use super::report::Report;
 use crate::settings::Config;
-use credentials::store::Store;
-use wechat::account::{Account, TokenApi};
+use credentials::engine::RenewalError;
+use credentials::sources::{SourceError, Sources, UpstreamError};
+use credentials::store::{MemoryStore, Store};
+use wechat::account::{Account, AppId, TokenApi};
 use wechat::credential::{CredentialKey, CredentialKind};
 use wechat::{Errcode, Kind, WechatClient, WechatError};
 
-pub(super) async fn check(config: &Config, store: Option<&Arc<dyn Store>>, report: &mut Report) {
-    const SECTION: &str = "accounts";
-    let wechat = match WechatClient::new(config.wechat.api.clone(), config.wechat.timeout) {
-        Ok(wechat) => wechat,
-        Err(error) => return report.fail(SECTION, error.to_string(), "install ca-certificates"),
+const SECTION: &str = "accounts";
+
+/// The accounts of the settings, and those of the store.
+pub(super) async fn all(
+    config: &Config,
+    store: Option<&Arc<dyn Store>>,
+    report: &mut Report,
+) -> Vec<Account> {
+    let mut accounts = config.accounts.clone();
+    let Some(store) = store.filter(|_| config.serves_stored_apps) else {
+        return accounts;
     };
-    for account in &config.accounts {
-        one(SECTION, account, &wechat, store, report).await;
+    match store.apps().await {
+        Ok(apps) => {
+            let known: Vec<AppId> = accounts
+                .iter()
+                .map(|account| account.app_id.clone())
+                .collect();
+            let stored = apps.into_iter().filter_map(|app| {
+                let app_id = AppId::parse(&app.app_id).ok()?;
+                let account = Account::with_defaults(app_id, app.secret, app.token, config.reserve);
+                (!known.contains(&account.app_id)).then_some(account)
+            });
+            accounts.extend(stored);
+        }
+        Err(error) => report.fail(
+            SECTION,
+            format!("the apps in the store cannot be read: {error}"),
+            ["see the checks of the cache above", "见上面对缓存的检查"],
+        ),
     }
+    accounts
+}
+
+pub(super) async fn check(
+    config: &Config,
+    accounts: &[Account],
+    store: Option<&Arc<dyn Store>>,
+    report: &mut Report,
+) {
+    match WechatClient::new(config.wechat.api.clone(), config.wechat.timeout) {
+        Ok(wechat) => {
+            for account in accounts {
+                one(account, &wechat, store, report).await;
+            }
+        }
+        Err(error) => report.fail(
+            SECTION,
+            error.to_string(),
+            ["install ca-certificates", "安装 ca-certificates"],
+        ),
+    }
+    wecom(config, report).await;
 }
 
 async fn one(
-    section: &'static str,
     account: &Account,
     wechat: &WechatClient,
     store: Option<&Arc<dyn Store>>,
     report: &mut Report,
 ) {
     let app_id = &account.app_id;
+    let key = CredentialKey {
+        app_id: app_id.clone(),
+        kind: CredentialKind::AccessToken,
+    };
     let stored = match store {
-        Some(store) => {
-            let key = CredentialKey {
-                app_id: app_id.clone(),
-                kind: CredentialKind::AccessToken,
-            };
-            store.load(&key.to_string()).await.ok().flatten()
-        }
+        Some(store) => store.load(&key.to_string()).await.ok().flatten(),
         None => None,
     };
-    if stored
-        .as_ref()
-        .is_some_and(|stored| stored.version.is_foreign)
-    {
-        report.warn(
-            section,
-            format!("{app_id}: another program wrote the stored token"),
-            "let only one program fetch tokens: send the other one to /jsapi/{appid}/query or to the gateway",
-        );
-    }
     let asked = match (account.token_api, &stored) {
         // The stable endpoint returns the token that is in use.
         (TokenApi::Stable, _) => wechat.access_token(account, false).await.map(drop),
@@ -61,42 +95,134 @@ async fn one(
                 "its token is not in a cache that can be read from here, and fetching one would void the running server's"
             };
             return report.warn(
-                section,
-                format!("{app_id}: whether its secret is right cannot be known: {why}"),
-                "look at the log of the running server, or set tokenApi: \"stable\", on which this check harms nobody",
+                SECTION,
+                format!("{app_id}: whether its secret is right and this address is allowed cannot be known: {why}"),
+                [
+                    "look at the log of the running server, or set tokenApi: \"stable\", on which this check harms nobody",
+                    "查看运行中服务器的日志，或设 tokenApi: \"stable\"，那样这项检查不影响任何人",
+                ],
             );
         }
     };
     match asked {
         Ok(()) => report.ok(
-            section,
+            SECTION,
             format!("{app_id}: WeChat accepts its credentials and this address"),
         ),
         Err(error) => {
             let cure = cure(&error);
-            report.fail(section, format!("{app_id}: {error}"), cure);
+            report.fail(SECTION, format!("{app_id}: {error}"), cure);
         }
-    }
-    if account.push_token.is_none() {
-        report.ok(section, format!("{app_id}: it has no message server"));
     }
 }
 
+const LATER: [&str; 2] = [
+    "look at the checks of the network above, and try again",
+    "查看上面对网络的检查，然后重试",
+];
+
 /// What to click.
-fn cure(error: &WechatError) -> String {
-    let code = match error {
-        WechatError::Refused { code, .. } => Some(*code),
-        _ => None,
-    };
+fn cure(error: &WechatError) -> Cure {
     if error.kind() == Kind::StaleToken {
-        return "the stored token is dead: another program fetched one; the running server renews it, and its log says when that happened".to_owned();
+        return [
+            "the stored token is dead: another program fetched one; the running server renews it, and its log says when that happened",
+            "存储的 token 已失效：别的程序获取过；运行中的服务器会更新它，日志里有发生的时间",
+        ]
+        .into();
     }
+    let WechatError::Refused { call, code, .. } = error else {
+        return LATER.into();
+    };
     match code {
-        Some(Errcode(40125 | 40001)) => "copy the AppSecret (开发者密码) from WeChat's console: 设置与开发 → 基本配置; resetting it there voids the old one".to_owned(),
-        Some(Errcode(40164)) => "add the address that the message names to the IP whitelist (IP白名单) in WeChat's console: 设置与开发 → 基本配置".to_owned(),
-        Some(Errcode(40013)) => "copy the AppID (开发者ID) from WeChat's console into the app's key".to_owned(),
-        _ => error
-            .advice()
-            .map_or_else(|| "look at the checks of the network above, and try again".to_owned(), str::to_owned),
+        Errcode(40125 | 40001) => [
+            "copy the AppSecret (开发者密码) from WeChat's console: 设置与开发 → 基本配置; resetting it there voids the old one",
+            "从公众平台复制开发者密码（AppSecret）：设置与开发 → 基本配置；在那里重置会使旧的失效",
+        ]
+        .into(),
+        Errcode(40164) => [
+            "add the address that the message names to the IP whitelist (IP白名单) in WeChat's console: 设置与开发 → 基本配置",
+            "把消息里的地址加进公众平台的 IP 白名单：设置与开发 → 基本配置",
+        ]
+        .into(),
+        Errcode(40013) => [
+            "copy the AppID (开发者ID) from WeChat's console into the app's key",
+            "从公众平台复制开发者 ID（AppID），写进 app 的 key",
+        ]
+        .into(),
+        code => match (code.advice(*call), code.advice_zh(*call)) {
+            (Some(english), Some(chinese)) => [english, chinese].into(),
+            _ => [
+                "look the code up in WeChat's list of return codes (全局返回码)",
+                "在微信的全局返回码说明里查这个代码",
+            ]
+            .into(),
+        },
+    }
+}
+
+/// WeCom returns the token in use until it expires, so asking harms nobody. Source: 企业微信,
+/// 获取access_token.
+async fn wecom(config: &Config, report: &mut Report) {
+    if config.wecom.corps.is_empty() {
+        return;
+    }
+    let clock = clock::Clock::system();
+    let sources = Sources::new(
+        config.wecom.sources.clone(),
+        Arc::new(MemoryStore::new(BTreeMap::new(), clock.clone())),
+        clock,
+        config.keep,
+        config.wechat.timeout,
+    );
+    let Ok(sources) = sources else { return };
+    for (corpid, corp) in &config.wecom.corps {
+        for (agentid, ticket) in &corp.agents {
+            let what = format!("{corpid} application {agentid}");
+            match sources.object(ticket).await {
+                Some(Err(error)) => {
+                    let cure = wecom_cure(&error);
+                    report.fail(SECTION, format!("{what}: {error}"), cure);
+                }
+                Some(Ok(_)) => report.ok(
+                    SECTION,
+                    format!("{what}: WeCom accepts its secret and this address"),
+                ),
+                None => {}
+            }
+        }
+    }
+}
+
+fn wecom_cure(error: &SourceError) -> Cure {
+    let refusal = match error {
+        RenewalError::Upstream { source, .. } | RenewalError::CoolingDown { cause: source, .. } => {
+            source
+        }
+        _ => return LATER.into(),
+    };
+    let UpstreamError::Refused { code, .. } = refusal else {
+        return LATER.into();
+    };
+    match code.as_str() {
+        "40001" | "40056" | "40091" => [
+            "copy the Secret of this application from WeCom's console: 应用管理 → 自建 → 应用",
+            "从企业微信管理后台复制这个应用的 Secret：应用管理 → 自建 → 应用",
+        ]
+        .into(),
+        "40013" => [
+            "copy the corpid (企业ID) from WeCom's console: 我的企业 → 企业信息",
+            "从企业微信管理后台复制企业 ID：我的企业 → 企业信息",
+        ]
+        .into(),
+        "60020" => [
+            "add the address that the message names to the application's trusted IPs (企业可信IP) in WeCom's console",
+            "在企业微信管理后台，把消息里的地址加进应用的企业可信 IP",
+        ]
+        .into(),
+        _ => [
+            "look the code up in WeCom's list of error codes (全局错误码)",
+            "在企业微信的全局错误码说明里查这个代码",
+        ]
+        .into(),
     }
 }

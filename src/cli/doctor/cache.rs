@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::report::Report;
+use super::{clocks, modes, redis};
 use clock::Clock;
-use credentials::store::{self, RedisConfig, RedisStore, Store, StoreConfig};
+use credentials::store::{self, Store, StoreConfig};
 
 const SECTION: &str = "cache";
-
-/// A policy that removes keys which have an end, or all, when the memory is full.
-const KEEPS_ALL: &str = "noeviction";
 
 /// Checks the store; returns it if it can be read and other processes share it.
 pub(super) async fn check(config: &StoreConfig, report: &mut Report) -> Option<Arc<dyn Store>> {
@@ -19,7 +17,10 @@ pub(super) async fn check(config: &StoreConfig, report: &mut Report) -> Option<A
             report.warn(
                 SECTION,
                 "credentials are kept in memory: a restart fetches all of them again, and two instances void each other's tokens",
-                "write cache: { file: \"…\" } for one instance, or a redis or sql for several",
+                [
+                    "write cache: { file: \"…\" } for one instance, or a redis or sql for several",
+                    "一个实例时写 cache: { file: \"…\" }，多个实例时用 redis 或 sql",
+                ],
             );
             return None;
         }
@@ -27,7 +28,7 @@ pub(super) async fn check(config: &StoreConfig, report: &mut Report) -> Option<A
             file(path, report);
             return None;
         }
-        StoreConfig::Redis(config) => redis(config, report).await?,
+        StoreConfig::Redis(config) => redis::check(config, report).await?,
         #[cfg(feature = "sql")]
         StoreConfig::Sql(config) => sql(config, report).await?,
     }
@@ -36,102 +37,79 @@ pub(super) async fn check(config: &StoreConfig, report: &mut Report) -> Option<A
 
 /// A running server holds the file, so it is only looked at.
 fn file(path: &Path, report: &mut Report) {
-    use std::os::unix::fs::PermissionsExt;
+    use rustix::fs::{Access, access};
 
     let folder = path
         .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let is_folder = folder.is_none_or(Path::is_dir);
-    match path.metadata() {
-        Ok(found) if found.permissions().mode() & 0o077 != 0 => report.warn(
-            SECTION,
-            format!("{} can be read by others", path.display()),
-            format!("chmod 600 {}", path.display()),
-        ),
-        Ok(_) => report.ok(SECTION, format!("{} is its owner's alone", path.display())),
-        Err(_) if is_folder => report.ok(
-            SECTION,
-            format!("{} is made when the server starts", path.display()),
-        ),
-        Err(error) => report.fail(
-            SECTION,
-            format!("{}: {error}", path.display()),
-            "make its folder, and let the server's user write there",
-        ),
-    }
-}
-
-async fn redis(config: &RedisConfig, report: &mut Report) -> Option<()> {
-    let store = match RedisStore::open(config, &Clock::system()) {
-        Ok(store) => store,
-        Err(error) => {
-            report.fail(
-                SECTION,
-                error.to_string(),
-                "correct cache.redis in the settings",
-            );
-            return None;
-        }
-    };
-    let info = match store.info().await {
-        Ok(info) => info,
-        Err(error) => {
-            report.fail(
-                SECTION,
-                error.to_string(),
-                "start Redis, or correct its address, user and password in cache.redis",
-            );
-            return None;
-        }
-    };
-    let field = |name: &str| info.get(name).map(String::as_str).unwrap_or_default();
-    report.ok(SECTION, format!("Redis {} answers", field("redis_version")));
-    let policy = field("maxmemory_policy");
-    if policy == KEEPS_ALL || policy.is_empty() {
-        report.ok(SECTION, "Redis evicts no key");
-    } else {
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let cure = [
+        "make its folder, and let the server's user write there",
+        "建好它所在的目录，并让服务器的用户可以写",
+    ];
+    if let Err(error) = folder.read_dir() {
+        report.fail(SECTION, format!("{}: {error}", folder.display()), cure);
+    } else if let Err(error) = access(folder, Access::WRITE_OK) {
         report.fail(
             SECTION,
-            format!("Redis evicts keys when its memory is full (maxmemory-policy {policy})"),
-            "CONFIG SET maxmemory-policy noeviction, and write it into redis.conf; an evicted token is fetched again, which voids the one in use",
+            format!("{} cannot be written: {error}", folder.display()),
+            cure,
         );
-    }
-    if field("aof_enabled") == "1" {
-        report.ok(SECTION, "Redis writes an append-only file");
+    } else if path.exists() {
+        modes::check(SECTION, path, report);
     } else {
-        report.warn(
+        report.ok(
             SECTION,
-            "Redis writes no append-only file: after a crash the latest tokens are fetched again",
-            "CONFIG SET appendonly yes, and write it into redis.conf",
+            format!("{} is made when the server starts", path.display()),
         );
     }
-    Some(())
 }
 
 #[cfg(feature = "sql")]
-async fn sql(config: &credentials::store::SqlConfig, report: &mut Report) -> Option<()> {
-    match credentials::store::sql::faults_of_tables(config).await {
+async fn sql(config: &store::SqlConfig, report: &mut Report) -> Option<()> {
+    use store::sql::TableFault;
+
+    let found = match store::sql::inspect(config, &Clock::system()).await {
+        Ok(found) => found,
         Err(error) => {
             report.fail(
                 SECTION,
                 error.to_string(),
-                "start the database, or correct its address, user and password in cache.sql",
+                [
+                    "start the database, or correct its address, user and password in cache.sql; a database or file that is not there must be made first, then jsdkd install",
+                    "启动数据库，或改正 cache.sql 里的地址、用户和密码；还没有数据库或文件时先建好，再运行 jsdkd install",
+                ],
             );
-            None
+            return None;
         }
-        Ok(faults) if faults.is_empty() => {
-            report.ok(SECTION, "the database answers and has all tables");
-            Some(())
-        }
-        Ok(faults) => {
-            for fault in faults {
-                report.fail(
-                    SECTION,
-                    fault,
-                    "run jsdkd install, which makes and widens what is missing and removes nothing",
-                );
-            }
-            None
-        }
+    };
+    report.ok(
+        SECTION,
+        format!("the database answers, version {}", found.version),
+    );
+    if let Some(clock) = found.clock {
+        clocks::compare_store(SECTION, "the database's", clock, report);
     }
+    if found.faults.is_empty() {
+        report.ok(SECTION, "all tables and columns are there");
+        return Some(());
+    }
+    for fault in found.faults {
+        let cure = match fault {
+            TableFault::NoTable(_) | TableFault::TooShort { .. } => [
+                "run jsdkd install, which makes and widens what is missing and removes nothing",
+                "运行 jsdkd install：它补上缺少的、加宽太短的，什么都不删除",
+            ],
+            TableFault::NoColumn(..) => [
+                "add the column as jsdkd install makes it in an empty database, or give jsdkd a database of its own; jsdkd install adds no columns to tables of other programs",
+                "照 jsdkd install 在空数据库里建的样子加上这一列，或给 jsdkd 单独一个数据库；jsdkd install 不给别的程序的表加列",
+            ],
+            TableFault::Unreadable(..) => [
+                "grant the user of cache.sql SELECT, INSERT, UPDATE and DELETE on it",
+                "给 cache.sql 的用户授予这张表的 SELECT、INSERT、UPDATE、DELETE 权限",
+            ],
+        };
+        report.fail(SECTION, fault.to_string(), cure);
+    }
+    None
 }

@@ -1,171 +1,179 @@
-//! Checks the way to each host: DNS, TCP, TLS and an answer; and our clock against WeChat's.
+//! Checks the way to each host that the settings use, one line each.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use tokio::net::{TcpStream, lookup_host};
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
 use url::Url;
 
+use super::clocks;
+use super::cure::Cure;
+use super::reach::{Answer, Network, Step, Trouble, is_address};
 use super::report::Report;
-use crate::cli::client;
+use crate::message::{Action, Answers};
 use crate::settings::Config;
-use clock::Clock;
 
 const SECTION: &str = "network";
 
-const CLOCK: &str = "clock";
+/// Asked for on hosts where another path might have an effect.
+const NOWHERE: &str = "/.well-known/jsdkd-doctor";
 
-/// A clock that is off by more makes signatures and pushed messages invalid soon.
-const OFF: Duration = Duration::from_secs(30);
+/// A host that the settings name.
+struct Host {
+    /// The settings that name it.
+    settings: Vec<String>,
+    /// What is asked for.
+    url: Url,
+    /// Calls to it pass any proxy by.
+    is_direct: bool,
+    /// Whether jsdkd itself fails without it.
+    is_needed: bool,
+}
 
-/// From here on they are invalid: realms and WeChat's messages are accepted for five minutes.
-const FAR_OFF: Duration = Duration::from_secs(5 * 60);
-
-pub(super) async fn check(config: &Config, report: &mut Report) {
-    let mut seen = BTreeSet::new();
+pub(super) async fn check(config: &Config, network: &Network, report: &mut Report) {
+    proxies(config, network, report).await;
+    let hosts = hosts(config);
+    let asked = hosts
+        .iter()
+        .map(|host| network.get(&host.url, host.is_direct));
     let mut date = None;
-    let wechat = &config.wechat;
-    for host in &wechat.api {
-        let origin = host.origin().ascii_serialization();
-        if seen.insert(origin.clone()) {
-            let answered = reach(host, &origin, wechat.timeout, report).await;
-            date = date.or(answered);
+    for (host, asked) in hosts.iter().zip(join_all(asked).await) {
+        if host.settings[0].starts_with("wechat.api") {
+            date = date.or(asked.as_ref().ok().and_then(date_of));
         }
+        tell(host, asked, network, report);
     }
-    compare_clock(date, report);
-    if let Some(public) = &config.server.public_url {
-        own_address(public, wechat.timeout, report).await;
-    }
+    clocks::compare_wechat(date, report);
 }
 
-/// Tries one host; the `Date` of its answer in seconds, if there is one.
-async fn reach(host: &Url, origin: &str, timeout: Duration, report: &mut Report) -> Option<u64> {
-    // A proxy resolves the name and connects for us.
-    if !uses_proxy(host) && !connects(host, timeout, report).await {
-        return None;
-    }
-    let asked = match client(timeout, host) {
-        Ok(client) => client.get(host.clone()).send().await,
-        Err(error) => {
-            report.fail(
-                SECTION,
-                format!("TLS: {error:#}"),
-                "install ca-certificates",
-            );
-            return None;
-        }
-    };
+fn tell(host: &Host, asked: Result<Answer, Trouble>, network: &Network, report: &mut Report) {
+    let (settings, url) = (host.settings.join(", "), &host.url);
+    let origin = url.origin().ascii_serialization();
     match asked {
-        Ok(answer) => {
-            report.ok(SECTION, format!("{origin} answers"));
-            let date = answer.headers().get("date")?.to_str().ok()?;
-            let date = httpdate::parse_http_date(date).ok()?;
-            let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Some(since.as_secs())
+        Ok(_) => {
+            let proxy = network.proxy(url).filter(|_| !host.is_direct);
+            let tls = url.scheme() == "https";
+            let steps = match (proxy.is_some(), is_address(url), tls) {
+                (true, ..) => "through the proxy",
+                (_, false, true) => "DNS, TCP and TLS work",
+                (_, false, false) => "DNS and TCP work",
+                (_, true, true) => "TCP and TLS work",
+                (_, true, false) => "TCP works",
+            };
+            report.ok(SECTION, format!("{origin} answers, {steps} ({settings})"));
         }
-        Err(error) => {
-            let cause = wechat::chain(&error.without_url());
+        Err(trouble) if host.is_needed => {
             report.fail(
                 SECTION,
-                format!("TLS and HTTP: {origin} gives no answer: {cause}"),
-                "install ca-certificates; a proxy that breaks TLS open needs its authority among the system's trusted roots",
+                format!("{} ({settings})", trouble.what),
+                trouble.cure,
             );
-            None
         }
-    }
-}
-
-/// Resolves the name and connects.
-async fn connects(host: &Url, timeout: Duration, report: &mut Report) -> bool {
-    let name = host.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = host.port_or_known_default().unwrap_or(443);
-    let found = tokio::time::timeout(timeout, lookup_host((name, port))).await;
-    let addresses: Vec<_> = match found {
-        Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => {
-            report.fail(
-                SECTION,
-                format!("DNS: {name} is not found: {error}"),
-                "correct the name in the settings, or the name server in /etc/resolv.conf; in a container, its dns option",
-            );
-            return false;
-        }
-        Err(_) => {
-            report.fail(
-                SECTION,
-                format!("DNS: no answer about {name} in time"),
-                "look at the name server in /etc/resolv.conf",
-            );
-            return false;
-        }
-    };
-    let connected = tokio::time::timeout(timeout, TcpStream::connect(addresses.as_slice())).await;
-    let is_connected = matches!(connected, Ok(Ok(_)));
-    if !is_connected {
-        report.fail(
+        Err(trouble) => report.warn(
             SECTION,
-            format!("TCP: {name} port {port} cannot be reached"),
-            "let a firewall pass outgoing connections to it, or set HTTPS_PROXY",
-        );
-    }
-    is_connected
-}
-
-/// Whether a proxy is in between, so that a direct connection says nothing.
-fn uses_proxy(host: &Url) -> bool {
-    let env = crate::settings::Environment::from_process();
-    !wechat::is_loopback(host)
-        && ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-            .iter()
-            .any(|name| env.get(name).is_some())
-}
-
-fn compare_clock(date: Option<u64>, report: &mut Report) {
-    let Some(theirs) = date else {
-        report.warn(
-            CLOCK,
-            "WeChat's time is unknown, so the clock was not compared",
-            "make its hosts reachable first",
-        );
-        return;
-    };
-    let ours = Clock::system().wall().seconds().0;
-    let off = Duration::from_secs(ours.abs_diff(theirs));
-    let side = if ours > theirs { "ahead of" } else { "behind" };
-    let what = format!("this clock is {} s {side} WeChat's", off.as_secs());
-    let cure = "set the clock: timedatectl set-ntp true, or install chrony; in a virtual machine, its host's clock";
-    if off > FAR_OFF {
-        report.fail(CLOCK, what, cure);
-    } else if off > OFF {
-        report.warn(CLOCK, what, cure);
-    } else {
-        report.ok(CLOCK, what);
+            format!("{} ({settings})", trouble.what),
+            trouble.cure,
+        ),
     }
 }
 
-/// Whether this server is reachable as browsers and WeChat reach it.
-async fn own_address(public: &Url, timeout: Duration, report: &mut Report) {
-    const SECTION: &str = "public address";
-    let mut url = public.clone();
-    url.set_path(&format!("{}/ping", public.path().trim_end_matches('/')));
-    let asked = match client(timeout, &url) {
-        Ok(client) => client.get(url).send().await,
-        Err(_) => return,
-    };
-    let is_ours = match asked {
-        Ok(answer) => {
-            let body = answer.bytes().await.unwrap_or_default();
-            body.windows(6).any(|window| window == b"\"pong\"")
+/// The proxies that lead to the hosts, each once.
+async fn proxies(config: &Config, network: &Network, report: &mut Report) {
+    let mut proxies: Vec<Url> = hosts(config)
+        .iter()
+        .filter(|host| !host.is_direct)
+        .filter_map(|host| network.proxy(&host.url))
+        .collect();
+    proxies.sort();
+    proxies.dedup();
+    for proxy in proxies {
+        match network.connect(&proxy).await {
+            Ok(()) => report.ok(SECTION, format!("the proxy {proxy} can be reached")),
+            Err(trouble) => report.fail(
+                SECTION,
+                format!("{} (the proxy {proxy})", trouble.what),
+                Cure::from(match trouble.step {
+                    Step::Dns => [
+                        "correct the proxy's name in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or the name server in /etc/resolv.conf",
+                        "改正 HTTPS_PROXY、HTTP_PROXY 或 ALL_PROXY 里的代理主机名，或者 /etc/resolv.conf 里的 DNS 服务器",
+                    ],
+                    _ => [
+                        "start the proxy, or correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; unset them to call directly",
+                        "启动代理，或改正 HTTPS_PROXY、HTTP_PROXY、ALL_PROXY；要直接连接就取消这些变量",
+                    ],
+                }),
+            ),
         }
-        Err(_) => false,
-    };
-    if is_ours {
-        report.ok(SECTION, "server.publicUrl leads to a jsdkd");
-    } else {
-        report.warn(
-            SECTION,
-            "server.publicUrl does not lead to a running jsdkd",
-            "start the server; then look at the DNS record, the certificate and proxy_pass of that address (from inside, it may be unreachable by design)",
-        );
     }
+}
+
+/// Every host, each once.
+fn hosts(config: &Config) -> Vec<Host> {
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut add = |setting: String, url: &Url, is_direct: bool, is_needed: bool| {
+        let same = hosts
+            .iter_mut()
+            .find(|host| host.url.origin() == url.origin() && host.is_direct == is_direct);
+        match same {
+            Some(host) => {
+                host.is_needed |= is_needed;
+                if !host.settings.contains(&setting) {
+                    host.settings.push(setting);
+                }
+            }
+            None => hosts.push(Host {
+                settings: vec![setting],
+                url: url.clone(),
+                is_direct,
+                is_needed,
+            }),
+        }
+    };
+    let nowhere = |url: &Url| url.join(NOWHERE).unwrap_or_else(|_| url.clone());
+    let wechat = &config.wechat;
+    for (index, api) in wechat.api.iter().enumerate() {
+        add(format!("wechat.api[{index}]"), api, false, true);
+    }
+    // A stand-in for WeChat's API has no need of WeChat's other hosts.
+    let is_wechats = |url: &Url| url.host_str().is_some_and(|host| host.ends_with(".qq.com"));
+    let is_used = |url: &Url| !is_wechats(url) || wechat.api.iter().any(is_wechats);
+    // Visitors go to the first, pictures of QR codes are at the second; credentials need neither.
+    for (setting, url) in [("wechat.open", &wechat.open), ("wechat.mp", &wechat.mp)] {
+        if is_used(url) {
+            add(setting.to_owned(), url, false, false);
+        }
+    }
+    for (corpid, corp) in &config.wecom.corps {
+        for api in corp.apis.values() {
+            add(format!("wecom of {corpid}"), &nowhere(api), false, true);
+        }
+    }
+    for (name, source) in config.sources.clone() {
+        if let Ok(url) = source.url.expose_secret().parse::<Url>() {
+            add(format!("sources.{name}"), &nowhere(&url), false, true);
+        }
+    }
+    for account in &config.accounts {
+        let app_id = &account.app_id;
+        if let Answers::Rules(rules) = &config.messages.of(app_id.as_str()).answers {
+            let forwards = rules.iter().filter_map(|rule| match &rule.action {
+                Action::Forward(forward) => Some(forward),
+                Action::Reply(_) => None,
+            });
+            for target in forwards.flat_map(|forward| &forward.targets) {
+                add(
+                    format!("messages of {app_id}"),
+                    &nowhere(&target.url),
+                    true,
+                    true,
+                );
+            }
+        }
+    }
+    hosts
+}
+
+/// The time of the answer by its sender's clock, in Unix seconds.
+fn date_of(answer: &Answer) -> Option<u64> {
+    let date = answer.headers.get("date")?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    Some(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::cure::Cure;
+
 /// How a check ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
     Warn,
@@ -24,8 +26,7 @@ struct Check {
     section: &'static str,
     status: Status,
     what: String,
-    /// What to click or change; empty if all is well.
-    cure: String,
+    cure: Cure,
 }
 
 /// All checks, in order.
@@ -36,14 +37,14 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn ok(&mut self, section: &'static str, what: impl Into<String>) {
-        self.add(section, Status::Ok, what, "");
+        self.add(section, Status::Ok, what, Cure::default());
     }
 
     pub(super) fn warn(
         &mut self,
         section: &'static str,
         what: impl Into<String>,
-        cure: impl Into<String>,
+        cure: impl Into<Cure>,
     ) {
         self.add(section, Status::Warn, what, cure);
     }
@@ -52,17 +53,17 @@ impl Report {
         &mut self,
         section: &'static str,
         what: impl Into<String>,
-        cure: impl Into<String>,
+        cure: impl Into<Cure>,
     ) {
         self.add(section, Status::Fail, what, cure);
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         section: &'static str,
         status: Status,
         what: impl Into<String>,
-        cure: impl Into<String>,
+        cure: impl Into<Cure>,
     ) {
         self.checks.push(Check {
             section,
@@ -81,7 +82,7 @@ impl Report {
     }
 
     /// For people: a heading for each section, a line for each check, its cure below it.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, zh: bool) -> String {
         let mut text = String::new();
         let mut section = "";
         for check in &self.checks {
@@ -91,8 +92,9 @@ impl Report {
                 text.push_str(&format!("{gap}{section}\n"));
             }
             text.push_str(&format!("  {:<4}  {}\n", check.status.name(), check.what));
-            if !check.cure.is_empty() {
-                text.push_str(&format!("        → {}\n", check.cure));
+            let cure = check.cure.text(zh);
+            if !cure.is_empty() {
+                text.push_str(&format!("        → {cure}\n"));
             }
         }
         text.push_str(&format!(
@@ -104,7 +106,7 @@ impl Report {
         text
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn json(&self, zh: bool) -> Value {
         let mut sections: Vec<(&str, Vec<Value>)> = Vec::new();
         for check in &self.checks {
             if sections
@@ -113,8 +115,9 @@ impl Report {
             {
                 sections.push((check.section, Vec::new()));
             }
-            let line =
-                json!({ "status": check.status.name(), "check": check.what, "cure": check.cure });
+            let line = json!({
+                "status": check.status.name(), "check": check.what, "cure": check.cure.text(zh),
+            });
             if let Some((_, checks)) = sections.last_mut() {
                 checks.push(line);
             }

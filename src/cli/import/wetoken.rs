@@ -11,6 +11,9 @@ use crate::settings::Environment;
 const APPS: &str =
     "SELECT appid, secret, token, aes_key FROM wechat_app_info WHERE secret <> '' ORDER BY appid";
 
+/// Apps that were created and never completed.
+const WITHOUT_SECRET: &str = "SELECT appid FROM wechat_app_info WHERE secret = '' ORDER BY appid";
+
 /// Where it listens.
 const PORT: u16 = 9999;
 
@@ -49,6 +52,17 @@ pub(super) fn read(input: &Input) -> anyhow::Result<Draft> {
     draft.set("wetoken", json!({}));
     draft.port(PORT);
     draft.note("run `jsdkd install` once: it widens columns that are too short for today's tokens, and removes nothing");
+    let left = rows(&address, WITHOUT_SECRET)?;
+    let left: Vec<String> = left
+        .into_iter()
+        .filter_map(|row| row.into_iter().next()?)
+        .collect();
+    if !left.is_empty() {
+        draft.note(format!(
+            "not taken over, because they have no secret: {}",
+            left.join(", ")
+        ));
+    }
     draft.note("apps stay in the database too; an app in the settings overrides its row, and one that is only in the database is served from there");
     draft.note("wetoken's registry was not read: compare server.port, and say in wetoken.allow who may ask (by default this machine and private networks)");
     Ok(draft)

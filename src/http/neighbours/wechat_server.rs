@@ -1,7 +1,7 @@
 //! songquanpeng/wechat-server's contract, which one-api and new-api speak: a code from the account's
 //! chat is exchanged for the follower's openid, and the token is handed out, to callers that send
 //! the token of the settings as `Authorization`. `/api/wechat` is the account's message server.
-//! Errors are an object with `success: false`, mostly with status 200, as there.
+//! Errors are an object with `success: false` and status 200, as there.
 
 use std::sync::Arc;
 
@@ -223,12 +223,12 @@ fn failed(
     response
 }
 
-/// An error in the original's form. A method that is not answered and too many requests keep our
-/// status, which proxies understand.
+/// An error in the original's form, with status 200. Only a method that is not answered keeps our
+/// status: there is no such route in the original either.
 fn error_response(error: &ApiError) -> HttpResponse {
     let ours = error.code();
     let status = match error {
-        ApiError::MethodNotAllowed { .. } | ApiError::Overloaded => ours.1,
+        ApiError::MethodNotAllowed { .. } => ours.1,
         _ => StatusCode::OK,
     };
     let message = match error {

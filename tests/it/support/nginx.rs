@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::programs;
-use super::redis::make_certificates_for;
+use super::redis::make_certificates_at;
 
 const SAMPLE: &str = include_str!("../../../deploy/nginx.conf");
 
@@ -58,11 +58,20 @@ impl Nginx {
     /// Starts nginx with TLS before `upstream`, with a certificate for `names`, and returns the file
     /// of the authority that signed it; `None` where nginx or openssl is not installed.
     pub(crate) async fn with_tls(upstream: SocketAddr, names: &str) -> Option<(Self, PathBuf)> {
+        Self::with_tls_made_at(upstream, names, 0).await
+    }
+
+    /// The same with certificates that were made `seconds` from now and are valid for two days.
+    pub(crate) async fn with_tls_made_at(
+        upstream: SocketAddr,
+        names: &str,
+        seconds: i64,
+    ) -> Option<(Self, PathBuf)> {
         let nginx = programs::require("nginx")?;
         programs::require("openssl")?;
         for _ in 0..5 {
             let (folder, https) = (tempfile::tempdir().unwrap(), free_port());
-            make_certificates_for(folder.path(), names);
+            make_certificates_at(folder.path(), names, seconds);
             let [key, certificate, ca] =
                 ["redis.key", "redis.crt", "ca.crt"].map(|name| folder.path().join(name));
             let server = format!(

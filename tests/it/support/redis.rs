@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::faketime::WallClock;
+
 /// The folder of a server's persistent data.
 const JOURNAL: &str = "appendonlydir";
 
@@ -435,6 +437,17 @@ pub(crate) fn make_certificates(dir: &Path) {
 
 /// The same with a certificate for `names`.
 pub(crate) fn make_certificates_for(dir: &Path, names: &str) {
+    make_certificates_at(dir, names, 0);
+}
+
+/// The same, made `seconds` from now.
+pub(crate) fn make_certificates_at(dir: &Path, names: &str, seconds: i64) {
+    let clock = (seconds != 0).then(|| {
+        let clock = WallClock::in_folder(dir);
+        clock.set(seconds);
+        clock
+    });
+    let variables = clock.as_ref().map(WallClock::variables).unwrap_or_default();
     std::fs::write(dir.join("names"), format!("subjectAltName={names}\n")).unwrap();
     let steps = [
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-authority",
@@ -445,6 +458,7 @@ pub(crate) fn make_certificates_for(dir: &Path, names: &str) {
         let output = Command::new("openssl")
             .args(step.split(' '))
             .current_dir(dir)
+            .envs(variables.iter().copied())
             .output()
             .expect("openssl is installed");
         assert!(

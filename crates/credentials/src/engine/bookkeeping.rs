@@ -8,13 +8,25 @@ use std::time::Duration;
 use super::credential::Credential;
 use super::ledger::{Ledger, Stored};
 use super::subject::Subject;
-use crate::store::{Record, StoreError};
+use crate::store::{Record, Store, StoreError};
 
 /// A ledger without changes is kept this long.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How often a change is tried when another instance changes the ledger at the same time.
 const ATTEMPTS: u32 = 5;
+
+impl Ledger {
+    /// The ledger of the credential that `store` keeps under `key`.
+    pub async fn read_from(store: &dyn Store, key: &str) -> Result<Self, StoreError> {
+        let found = store.get(&ledger_key(key)).await?;
+        Ok(found.map_or_else(Self::default, |record| Stored::read(record.value).ledger))
+    }
+}
+
+fn ledger_key(key: &str) -> String {
+    format!("{key}.ledger")
+}
 
 impl<S: Subject> Credential<S> {
     /// The ledger as this process last saw it; empty if nothing was counted yet.
@@ -70,7 +82,7 @@ impl<S: Subject> Credential<S> {
     }
 
     fn ledger_key(&self) -> String {
-        format!("{}.ledger", self.subject.load().store_key())
+        ledger_key(&self.subject.load().store_key())
     }
 
     fn sound<T>(&self, result: Result<T, StoreError>) -> Option<T> {

@@ -1,5 +1,5 @@
 //! The value before the current one, which explains a signature that was made with it. It is kept in
-//! memory only, and handed out to nobody but the explanation.
+//! memory and in the store's companion record, and handed out to nobody but the explanation.
 
 use std::sync::Arc;
 
@@ -18,6 +18,13 @@ impl<S: Subject> Credential<S> {
     /// The value before the current one, if this process has seen it.
     pub fn previous(&self) -> Option<Arc<SecretString>> {
         self.previous.load_full()
+    }
+
+    /// The value before the current one as the store has it, which another instance may have written,
+    /// or this one before its restart. `None` also if the store fails.
+    pub async fn previous_in_store(&self) -> Option<SecretString> {
+        let key = self.subject.load().store_key();
+        self.engine.store.previous(&key).await.ok()?
     }
 
     /// Keeps the value of `before`, which was just replaced.

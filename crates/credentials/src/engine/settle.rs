@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
+use super::reason::Reason;
 use super::reconcile::SAME_END;
-use super::renew::Reason;
 use super::subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
 use crate::observer::{Renewal, RenewalResult};
 use crate::store::{Committed, NewCredential, StoreError, Version};
@@ -85,7 +85,10 @@ impl<S: Subject> Credential<S> {
             }
             Err(refusal) => {
                 let code = refusal.code();
-                let result = code.map_or(RenewalResult::Unreachable, |_| RenewalResult::Refused);
+                let result = match refusal.is_answer() {
+                    true => RenewalResult::Refused,
+                    false => RenewalResult::Unreachable,
+                };
                 self.report(reason, result, code);
                 self.note_lost(&refusal, force, right).await;
                 Settled::Refused(refusal)
@@ -98,11 +101,16 @@ impl<S: Subject> Credential<S> {
             return;
         };
         let subject = self.subject.load();
-        let LogNames { account, kind, .. } = subject.log_names();
+        let LogNames {
+            account,
+            kind,
+            source,
+        } = subject.log_names();
         let why = reason.name();
         observer.renewal(&Renewal {
             account,
             kind,
+            source,
             why,
             result,
             code,

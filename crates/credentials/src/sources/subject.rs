@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
-
 use super::client::SourceClient;
 use super::error::UpstreamError;
 use super::object;
@@ -56,12 +54,8 @@ impl Subject for SourceSubject {
         self.source.needs().into_iter().map(str::to_owned).collect()
     }
 
-    fn fetch<'a>(
-        &'a self,
-        needed: &'a Needed<Self>,
-        _force: bool,
-    ) -> BoxFuture<'a, Result<Granted, UpstreamError>> {
-        self.client.fetch(&self.source, needed).boxed()
+    async fn fetch(&self, needed: &Needed<Self>, _force: bool) -> Result<Granted, UpstreamError> {
+        self.client.fetch(&self.source, needed).await
     }
 
     fn effect(&self) -> Effect {
@@ -94,5 +88,16 @@ impl Refusal for UpstreamError {
 
     fn may_have_been_granted(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. })
+    }
+
+    fn code(&self) -> Option<i64> {
+        match self {
+            Self::Refused { code, .. } => code.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. })
     }
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::credentials::{Backoff, NewCredential, Version};
 use super::fingerprint::Fingerprint;
@@ -24,6 +24,34 @@ pub(super) struct Companion {
     versions: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<Pause>,
+    /// The previous value, which explains a signature that was made with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<Previous>,
+}
+
+/// A longer previous value is not kept. WeChat's tickets have 86 characters, its tokens up to 512.
+const LONGEST_PREVIOUS: usize = 512;
+
+/// A previous value as it is written beside the current one, in the same store.
+#[derive(Clone, Debug)]
+struct Previous(SecretString);
+
+impl PartialEq for Previous {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Serialize for Previous {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Previous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|value| Self(value.into()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +118,11 @@ impl Companion {
         Fingerprint::read(&before.fingerprint).filter(|_| is_newest)
     }
 
+    /// The value before the current one, if it was short enough to keep.
+    pub(super) fn previous(self) -> Option<SecretString> {
+        self.previous.map(|previous| previous.0)
+    }
+
     fn entry_of(&self, value: &SecretString) -> Option<&Entry> {
         let fingerprint = Fingerprint::of(value.expose_secret()).to_string();
         self.versions
@@ -104,12 +137,20 @@ impl Companion {
             fingerprint: Fingerprint::of(new.value.expose_secret()).to_string(),
             lifetime_ms: u64::try_from(new.lifetime.as_millis()).unwrap_or(u64::MAX),
         };
+        let new = new.value.expose_secret();
+        let previous = match before.map(ExposeSecret::expose_secret) {
+            // Written once more, perhaps with another end.
+            Some(before) if before == new => self.previous.clone(),
+            Some(before) if before.len() <= LONGEST_PREVIOUS => Some(Previous(before.into())),
+            _ => None,
+        };
         let before = before
             .and_then(|before| self.entry_of(before))
             .filter(|before| before.fingerprint != entry.fingerprint);
         Self {
             versions: std::iter::once(entry).chain(before.cloned()).collect(),
             pause: None,
+            previous,
         }
     }
 
@@ -181,6 +222,32 @@ mod tests {
                 is_foreign: true
             }
         );
+    }
+
+    #[test]
+    fn the_previous_value_is_kept_if_it_is_short() {
+        let committed = |companion: Companion, before: &str, value: &str| {
+            let value = SecretString::from(value);
+            let new = NewCredential {
+                value: &value,
+                ends: SteadyMillis(0),
+                generation: 1,
+                lifetime: Duration::ZERO,
+            };
+            let text = companion.committed(Some(&before.into()), &new).text();
+            Companion::read(Some(&text))
+        };
+        let previous = |companion: &Companion| {
+            let previous = companion.clone().previous();
+            previous.map(|value| value.expose_secret().to_owned())
+        };
+        let second = committed(Companion::default(), "a", "b");
+        assert_eq!(previous(&second).as_deref(), Some("a"));
+        let again = committed(second.clone(), "b", "b");
+        assert_eq!(previous(&again).as_deref(), Some("a"));
+        let third = committed(second, &"x".repeat(LONGEST_PREVIOUS + 1), "c");
+        assert_eq!(previous(&third), None);
+        assert!(!format!("{again:?}").contains("\"a\""));
     }
 
     #[test]

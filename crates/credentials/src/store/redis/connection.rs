@@ -2,8 +2,8 @@
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, from_redis_value};
 
 /// A connection that many requests share; a clone is the same connection.
 #[derive(Clone)]
@@ -38,6 +38,29 @@ impl Connection {
             Topology::Cluster(many) => {
                 let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                 many.route_command(command, anywhere).await.map(drop)
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Sends `command` to the server, or to every master of a cluster. The answer of each, with the
+    /// node's address in a cluster.
+    pub(super) async fn everywhere(
+        &mut self,
+        command: Cmd,
+    ) -> RedisResult<Vec<(Option<String>, Value)>> {
+        match &mut self.topology {
+            Topology::Single(one) => Ok(vec![(None, command.query_async(one).await?)]),
+            Topology::Cluster(many) => {
+                let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let Value::Map(answers) = many.route_command(command, masters).await? else {
+                    return Ok(Vec::new());
+                };
+                answers
+                    .into_iter()
+                    .map(|(node, answer)| Ok((Some(from_redis_value(node)?), answer)))
+                    .collect()
             }
         }
     }

@@ -96,7 +96,20 @@ async fn columns(
     session: &mut Session,
     table: &Table,
 ) -> Result<HashMap<String, Option<i64>>, Error> {
-    let question = match session.dialect() {
+    let question = columns_of(session.dialect());
+    let rows = session.rows(question, &[Text(table.name)]).await?;
+    let named = rows
+        .into_iter()
+        .filter_map(|row| <[_; 2]>::try_from(row).ok());
+    Ok(named
+        .filter_map(|[name, length]| Some((name.text()?, length.number())))
+        .collect())
+}
+
+/// The question for the columns of the table `?`, in lower case, each with the characters that it
+/// takes.
+pub(super) fn columns_of(dialect: Dialect) -> &'static str {
+    match dialect {
         Dialect::MySql => {
             "SELECT LOWER(column_name), CAST(character_maximum_length AS SIGNED) FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = ?"
@@ -107,14 +120,7 @@ async fn columns(
         }
         // SQLite stores a length and does not enforce it.
         Dialect::Sqlite => "SELECT LOWER(name), NULL FROM pragma_table_info(?)",
-    };
-    let rows = session.rows(question, &[Text(table.name)]).await?;
-    let named = rows
-        .into_iter()
-        .filter_map(|row| <[_; 2]>::try_from(row).ok());
-    Ok(named
-        .filter_map(|[name, length]| Some((name.text()?, length.number())))
-        .collect())
+    }
 }
 
 /// Looks at a table that is there.
