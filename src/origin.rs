@@ -142,15 +142,14 @@ fn anchored(pattern: &str) -> String {
 fn fault_of(pattern: &str) -> Option<String> {
     if pattern.is_empty() {
         return Some(
-            "an empty pattern would match nothing in particular; write \"*\" to let any origin in"
-                .to_owned(),
+            "an empty pattern is not allowed; write \"*\" to allow every origin".to_owned(),
         );
     }
     // Compile each pattern separately: `a)|(b` or a comment could break out of our group.
     match compile(pattern) {
         Err(fault) => Some(in_words(&fault)),
         Ok(_) if pattern.contains('#') => {
-            Some("no origin holds a '#', and a comment would hide the host's end".to_owned())
+            Some("no origin contains a '#'; remove it and what follows it".to_owned())
         }
         Ok(_) => None,
     }
@@ -270,18 +269,18 @@ impl OriginList {
         let rest = &text[scheme.len()..];
         let host = rest.strip_suffix('/').unwrap_or(rest);
         if host.contains('*') {
-            return Err("has a wildcard, which is not taken here; list each origin");
+            return Err("has a wildcard, which is not supported here; list each origin");
         }
         if host.contains('@') {
             return Err("has a user before its host");
         }
         if host.contains(['/', '?', '#', '\\']) {
-            return Err("goes on behind the host and the port; leave that out");
+            return Err("has more than the host and the port; remove the rest");
         }
         let url = Url::parse(&format!("{scheme}{host}"))
             .ok()
             .filter(|_| !host.contains('%'))
-            .ok_or("has no host that can be read")?;
+            .ok_or("has no valid host")?;
         Ok(url.origin().ascii_serialization())
     }
 
@@ -531,16 +530,16 @@ mod tests {
             ("ftp://a.example", "does not begin"),
             ("https://*.example.com", "wildcard"),
             ("https://u@a.example", "user"),
-            ("https://a.example/shop", "goes on"),
-            ("https://a.example//", "goes on"),
-            ("https://a.example?x", "goes on"),
-            ("https://a.example/#x", "goes on"),
-            ("https:///a.example", "goes on"),
-            ("https://a\\b", "goes on"),
-            ("https://", "no host"),
-            ("https://a b", "no host"),
-            ("https://a:99999", "no host"),
-            ("https://a%2eb", "no host"),
+            ("https://a.example/shop", "more than"),
+            ("https://a.example//", "more than"),
+            ("https://a.example?x", "more than"),
+            ("https://a.example/#x", "more than"),
+            ("https:///a.example", "more than"),
+            ("https://a\\b", "more than"),
+            ("https://", "no valid host"),
+            ("https://a b", "no valid host"),
+            ("https://a:99999", "no valid host"),
+            ("https://a%2eb", "no valid host"),
         ] {
             assert!(
                 OriginList::read(text).is_err_and(|told| told.contains(why)),

@@ -3,23 +3,22 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_server::ServerHandle;
-use actix_service::IntoServiceFactory;
 use actix_web::web;
 use futures_util::future::{OptionFuture, join};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::counters::{Counters, EventKind};
+use crate::counters::Counters;
 use crate::gateway::{self, Gateway};
 use crate::http::{self, AppState, Demo, HttpOptions};
 use crate::login::Logins;
 use crate::message::Inbox;
-use crate::registry::{Configured, Registry};
+use crate::registry::Registry;
 use crate::settings::Config;
 use crate::status::{self, Status};
 use crate::telemetry::LostLines;
@@ -27,47 +26,19 @@ use admin::Admin;
 use clock::Clock;
 use credentials::keeper::Keeper;
 use credentials::sources::Sources;
-use credentials::store::{self, OpenError};
-use wechat::{ClientError, WechatClient};
+use credentials::store;
+use wechat::WechatClient;
 
 mod admin;
 mod capacity;
 mod connection;
+mod error;
 mod openings;
+mod reload;
+mod workers;
 
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store could not be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The HTTPS client could not be created.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The system's root certificates could not be loaded.
-    #[error("this system's root certificates cannot be read ({0}); install ca-certificates")]
-    Tls(io::Error),
-    /// The address of the admin listener could not be bound.
-    #[error(
-        "cannot listen on {address}: {source}; choose another server.admin, or stop the program that uses it"
-    )]
-    BindAdmin {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The address could not be bound.
-    #[error(
-        "cannot listen on {address}: {source}; choose another server.port, or stop the program that uses it"
-    )]
-    Bind {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-}
+pub use self::error::StartError;
+pub use self::reload::Reloader;
 
 /// A bound server.
 pub struct Server {
@@ -103,12 +74,12 @@ impl Server {
             .install_default()
             .ok();
         let access = http::access(&config);
-        let (configured, config) = configured(config);
+        let (configured, config) = reload::configured(config);
         let wanted_admin = config.server.admin.as_deref();
         let admin_listeners = wanted_admin.map(admin::listen).transpose()?;
-        let workers = capacity::workers(config.server.workers);
         // The admin listener has one thread more.
-        let counters = Counters::new(http::patterns(), workers + 1, clock.clone());
+        let threads = capacity::workers(config.server.workers) + 1;
+        let counters = Counters::new(http::patterns(), threads, clock.clone());
         let (api, mp) = (config.wechat.api.clone(), config.wechat.mp);
         let (observer, timed) = (counters.clone(), clock.clone());
         let timeout = config.wechat.timeout;
@@ -169,6 +140,7 @@ impl Server {
             counters: counters.clone(),
         };
         let gateway = Gateway::new(parts).map_err(StartError::Tls)?;
+        let listening_on = workers::Options::of(&config.server);
         let name = instance_name(config.server.port);
         let status = Status::new(status::Parts {
             keeper: keeper.clone(),
@@ -202,46 +174,11 @@ impl Server {
             let each_time = move |_: &Status| drop(shared.realm_lines());
             refreshers.push(tokio::spawn(status.run(stopped, each_time)));
         }
-        let mut server = actix_server::Server::build()
-            .max_concurrent_connections(capacity::connections_a_worker(
-                config.server.max_connections,
-                config.server.workers,
-            ))
-            .shutdown_timeout(config.server.shutdown_grace.as_secs().max(1))
-            .disable_signals();
-        if config.server.workers > 0 {
-            server = server.workers(config.server.workers);
-        }
-        let wanted = wanted_address(&config.server.bind, config.server.port);
-        let refused = |source| StartError::Bind {
-            address: wanted.clone(),
-            source,
-        };
-        let listeners = connection::listen(&wanted).map_err(refused)?;
-        let address = listeners
-            .first()
-            .ok_or(io::ErrorKind::AddrNotAvailable.into())
-            .and_then(TcpListener::local_addr);
-        let address = address.map_err(refused)?;
-        for listener in listeners {
-            let (shared, shutdown) = (state.clone(), server.graceful_shutdown_signal());
-            let local = http::LocalAddress(listener.local_addr().map_err(refused)?);
-            let app = move || {
-                http::create_app(shared.clone())
-                    .app_data(local)
-                    .into_factory()
-            };
-            server = server
-                .listen("http", listener, move || {
-                    connection::service(app(), shutdown.clone())
-                })
-                .map_err(refused)?;
-        }
+        let (address, running) = workers::listen(&listening_on, &state)?;
         let admin = wanted_admin
             .zip(admin_listeners)
             .map(|(wanted, listeners)| admin::serve(wanted, listeners, &state))
             .transpose()?;
-        let running = server.run();
         let handle = running.handle();
         Ok(Self {
             address,
@@ -267,7 +204,7 @@ impl Server {
 
     /// Returns a handle that applies new settings to the running server.
     pub fn reloader(&self) -> Reloader {
-        Reloader(self.state.clone())
+        Reloader::new(self.state.clone())
     }
 
     /// Serves until `shutdown` completes. Then it accepts no more connections, waits for running
@@ -323,73 +260,12 @@ impl Server {
     }
 }
 
-/// Formats `bind` and `port` as an address, with brackets around an IPv6 address.
-fn wanted_address(bind: &str, port: u16) -> String {
-    if bind.contains(':') && !bind.starts_with('[') {
-        format!("[{bind}]:{port}")
-    } else {
-        format!("{bind}:{port}")
-    }
-}
-
-/// The name by which persons know this instance: its machine, and its port if it was chosen by them.
+/// The name of this instance for people: its machine, and its port if the settings choose one.
 fn instance_name(port: u16) -> String {
     let machine = rustix::system::uname();
     let name = machine.nodename().to_string_lossy();
     match port {
         0 => name.into_owned(),
         port => format!("{name}:{port}"),
-    }
-}
-
-/// Splits off what the registry needs from the settings.
-fn configured(mut config: Config) -> (Configured, Config) {
-    let (accounts, messages) = (
-        std::mem::take(&mut config.accounts),
-        std::mem::take(&mut config.messages),
-    );
-    (
-        Configured {
-            accounts,
-            messages,
-            reserve: config.reserve,
-            stored: config.serves_stored_apps,
-        },
-        config,
-    )
-}
-
-/// Applies new settings to a running server: apps, realms, sources, WeCom's applications, the hub's
-/// keys, cors and login. No request and no credential is lost.
-#[derive(Clone)]
-pub struct Reloader(web::Data<AppState>);
-
-impl Reloader {
-    /// Applies the settings that may change at runtime.
-    pub fn apply(&self, config: Config) {
-        let access = http::access(&config);
-        let (configured, config) = configured(config);
-        let before = http::openings(&self.0);
-        self.0.registry.set(configured);
-        self.0.sources.set(config.sources);
-        self.0.wecom.set(config.wecom.sources);
-        self.0.set_access(access);
-        openings::log(&before, &http::openings(&self.0));
-        self.note(EventKind::Reloaded);
-    }
-
-    /// Notes that new settings have faults and change nothing.
-    pub fn refused(&self) {
-        self.note(EventKind::ReloadFailed);
-    }
-
-    fn note(&self, kind: EventKind) {
-        let counters = self.0.options.status.counters();
-        counters.note(kind, None, None);
-    }
-
-    /// The number of accounts.
-    pub fn accounts(&self) -> usize {
-        self.0.keeper.app_ids().len()
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Arguments {
     /// The address to listen on; with 0.0.0.0 a phone on the same network can open the page.
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
-    /// Where the status page and the metrics are [default: the port after the other one on
-    /// 127.0.0.1]
+    /// The address of the status page and the metrics [default: 127.0.0.1, the port after
+    /// --port]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
 }

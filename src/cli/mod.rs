@@ -35,18 +35,18 @@ const EXAMPLES: &str = "\
 Examples:
   jsdkd demo                                 try everything without a WeChat account
   jsdkd check jsdkd.json                     report every fault in a settings file
-  jsdkd doctor                               say what a running server lacks, from DNS to IP whitelists
+  jsdkd doctor                               check DNS, clock, cache, IP allow lists and more
   jsdkd                                      serve with $APP_CONFIG, else ./jsdkd.json
   jsdkd serve --config /etc/jsdkd.json       serve with that file
   jsdkd install                              create the tables of a SQL cache
-  jsdkd import wechat-server.db              print a jsdkd.json made of another server's settings
+  jsdkd import wechat-server.db              print a jsdkd.json made from its settings
   jsdkd query http://127.0.0.1:3030 --app wx0123456789abcdef --realm R123 --secret S
                                              query the access_token of a running server
   jsdkd realm new shop --app wx0123456789abcdef
                                              create a secret for a program that uses the gateway
   jsdkd sign --ticket T --url https://example.com/
                                              print a signature to compare with WeChat's debugging page;
-                                             with --explain, name the mistake behind another one
+                                             with --explain, name the mistake in a signature
 
 Settings may also come from the environment: JSDKD__SERVER__PORT=8080, JSDKD__CACHE__REDIS=redis://…
 Exit codes: 0 success or stopped by a signal, 1 failed, 2 bad arguments, 75 the cache file is in use, 78 bad settings.";
@@ -68,11 +68,11 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a settings file and report every fault with its line and what was expected.
     Check(check::Arguments),
-    /// Look at everything that a running server depends on, and say what to change.
+    /// Check everything that a server depends on, and say what to change.
     Doctor(doctor::Arguments),
     /// Create or extend the tables of a SQL cache.
     Install(install::Arguments),
-    /// Print a jsdkd.json made of another server's settings, variables or database.
+    /// Print a jsdkd.json made from another server's settings, variables or database.
     Import(import::Arguments),
     /// Start the server with a built-in fake WeChat and a sample account; no WeChat account needed.
     Demo(demo::Arguments),

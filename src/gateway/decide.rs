@@ -48,7 +48,7 @@ impl Gateway {
                     tracing::warn!(
                         path,
                         client,
-                        "a token that is not ours was presented; if it is a real one, it has leaked to this caller"
+                        "a caller sent a token that jsdkd did not issue; if it is a real one, it has leaked to this caller"
                     );
                 }
                 let token = query::decode(token);

@@ -1,5 +1,5 @@
-//! One forwarded call: the real token or secret goes in, the answer comes out, and a dead token is
-//! healed.
+//! One forwarded call: it is sent with the real token or secret, and sent again after a dead token
+//! was renewed.
 
 use std::io;
 use std::sync::Arc;
@@ -9,67 +9,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::SteadyMillis;
-use futures_util::FutureExt;
-use hyper::{HeaderMap, Method};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::Instrument;
-use wechat::{CallOutcome, CallReport};
+use wechat::CallOutcome;
 
 use super::accounts::{Account, RealToken};
+use super::admitted::{Admitted, RequestBody};
 use super::answer::Verdict;
 use super::audit::Audit;
 use super::body::Body;
-use super::heal::Probe;
-use super::limits::Reservation;
 use super::plan::{Identity, Plan};
+use super::probe::outcome_of;
 use super::refusal::Refusal;
-use super::reply::{Answer, Received, Reply};
-use super::upstream::{Head, Hosts, SendError};
+use super::reply::{Answer, Reply};
+use super::upstream::{Head, SendError};
 use super::{Gateway, Inner};
 
 /// A repetition begins no later, because SDKs hang up after 5 s.
 const REPEAT_WITHIN: Duration = Duration::from_millis(4500);
-
-/// How long a probe may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The path that probes a token: it changes nothing and every account may call it, WeCom's too.
-const PROBE_PATH: &str = "/cgi-bin/getcallbackip";
-
-/// A request's body.
-pub enum RequestBody {
-    /// At hand, so that the call can be repeated once. The memory is reserved as long as the call
-    /// runs.
-    Whole(Bytes, Option<Kept>),
-    /// Still arriving.
-    Stream(mpsc::Receiver<io::Result<Bytes>>),
-}
-
-impl RequestBody {
-    /// No body.
-    pub fn none() -> Self {
-        Self::Whole(Bytes::new(), None)
-    }
-}
-
-/// Memory that is reserved for a body.
-pub struct Kept(#[allow(dead_code, reason = "it is held, not read")] pub(super) Reservation);
-
-/// A call that was admitted.
-pub struct Admitted {
-    pub(super) plan: Box<Plan>,
-    pub(super) audit: Box<Audit>,
-    pub(super) began: SteadyMillis,
-}
-
-impl Admitted {
-    /// The same for a call that is refused before it is forwarded.
-    pub fn refused(self, refusal: Refusal) -> (Refusal, Box<Audit>) {
-        (refusal.clone(), self.audit.refused(&refusal))
-    }
-}
 
 impl Gateway {
     /// Forwards the call. The refusal is ours; WeChat's own are answers. The second part writes the
@@ -288,105 +247,5 @@ impl ForwardedCall {
             self.inner,
             self.began,
         )
-    }
-}
-
-impl Inner {
-    /// The token to send again with, if the rules allow it.
-    async fn heal(
-        self: &Arc<Self>,
-        account: &Account,
-        hosts: &Arc<Hosts>,
-        path: &str,
-        used: &RealToken,
-    ) -> Option<RealToken> {
-        if let Ok(current) = account.current().await
-            && !current.is(used)
-        {
-            return Some(current);
-        }
-        if self.healer.is_refusing(&account.name, path) {
-            return None;
-        }
-        let (inner, probed, at) = (Arc::clone(self), used.clone(), Arc::clone(hosts));
-        let probe = move || async move { inner.probe(&at, &probed).await }.boxed();
-        match self
-            .healer
-            .examine(&account.name, path, used.token(), probe)
-            .await
-        {
-            Some(Probe::Dead) => account
-                .renew(used)
-                .await
-                .ok()
-                .filter(|renewed| !renewed.is(used)),
-            _ => None,
-        }
-    }
-
-    /// Counts one exchange with WeChat.
-    fn count_call(
-        &self,
-        call: &'static str,
-        hosts: &Hosts,
-        begun: SteadyMillis,
-        outcome: CallOutcome,
-        reply: Option<&Reply>,
-    ) {
-        self.counters.count_call(&CallReport {
-            host: hosts.name(),
-            call,
-            outcome,
-            took: begun.until(self.clock.steady()),
-            date: reply.and_then(Reply::date),
-        });
-    }
-
-    /// Asks WeChat whether `token` is alive.
-    async fn probe(&self, hosts: &Hosts, token: &RealToken) -> Probe {
-        let head = Head {
-            method: &Method::GET,
-            path: PROBE_PATH,
-            query: b"",
-            token: Some(token.token()),
-            headers: &HeaderMap::new(),
-        };
-        let exchange = async {
-            Reply::read(
-                self.upstream.send(hosts, &head, Bytes::new()).await?,
-                &Method::GET,
-            )
-            .await
-        };
-        let begun = self.clock.steady();
-        let exchanged = timeout(PROBE_TIMEOUT, exchange).await;
-        let (outcome, reply) = match &exchanged {
-            Ok(Ok(reply)) => (outcome_of(&reply.verdict()), Some(reply)),
-            Ok(Err(SendError::NotSent(_))) => (CallOutcome::Unreachable, None),
-            Ok(Err(SendError::NoAnswer(_))) | Err(_) => (CallOutcome::NoAnswer, None),
-        };
-        self.count_call("probe", hosts, begun, outcome, reply);
-        let Ok(Ok(Reply {
-            status: 200,
-            body: Received::Whole(body),
-            ..
-        })) = exchanged
-        else {
-            return Probe::Unclear;
-        };
-        match Verdict::read(&body) {
-            verdict if verdict.is_stale_token() => Probe::Dead,
-            Verdict { errcode: None, .. } if body.trim_ascii_start().starts_with(b"{") => {
-                Probe::Alive
-            }
-            _ => Probe::Unclear,
-        }
-    }
-}
-
-fn outcome_of(verdict: &Verdict) -> CallOutcome {
-    match verdict.errcode {
-        Some(_) => CallOutcome::Refused,
-        None => CallOutcome::Ok,
     }
 }

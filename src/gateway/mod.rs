@@ -3,15 +3,16 @@
 //!
 //! Reading order: `path` and `query` (what is forwarded, byte for byte), `token` and `issue`
 //! (virtual tokens), `admit` (who may call what), `decide` (what one request needs), `swap` (the
-//! AppSecret in place of a virtual one), `forward` (the call itself), `heal` (a dead token), `reply`
-//! and `answer` (the answer, and what is read of it). The HTTP client: `upstream`, over `connection`,
-//! `first_line` and `connect`. Small parts: `account` and `accounts`, `body`, `limits`, `refusal`,
+//! AppSecret in place of a virtual one), `forward` (the call itself), `probe` and `heal` (after a
+//! 40001), `reply` and `answer` (the answer, and what is read of it). The HTTP client: `upstream`, over `connection`,
+//! `first_line` and `connect`. Small parts: `account` and `accounts`, `admitted`, `body`, `limits`, `refusal`,
 //! `audit`. The table of everything that is not the plain case is `realm/presets.rs`. It knows no
 //! actix: `http/gateway.rs` is the other half.
 
 mod account;
 mod accounts;
 mod admit;
+mod admitted;
 mod answer;
 mod audit;
 mod body;
@@ -25,6 +26,7 @@ mod issue;
 mod limits;
 pub mod path;
 mod plan;
+mod probe;
 mod query;
 mod refusal;
 mod reply;
@@ -43,9 +45,10 @@ use hyper::{HeaderMap, Method};
 use url::Url;
 use wechat::account::AppId;
 
+pub use self::admitted::{Admitted, Kept, RequestBody};
 pub use self::audit::Audit;
 pub use self::decide::is_forwarded;
-pub use self::forward::{Admitted, Kept, RequestBody};
+
 pub use self::refusal::Refusal;
 pub use self::reply::{Answer, AnswerBody};
 

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::admit::{self, Proof};
+use super::admitted::Admitted;
 use super::decide::plan;
-use super::forward::Admitted;
 use super::plan::{Identity, Plan};
 use super::refusal::Refusal;
 use super::{Audit, Gateway, Request, query};

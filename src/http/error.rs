@@ -1,14 +1,10 @@
-//! Every error that a caller can get: one enum, one table of stable codes, one envelope
-//! (problem+json, RFC 9457).
+//! Every error that a caller can get: one enum, and one table of stable codes. `error_response`
+//! makes the answer of it.
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
 
-use super::headers::{NO_STORE, PROBLEM_JSON};
-use super::marks::Shaped;
 use super::upstream_errors;
 use crate::login::LoginError;
 use crate::oauth::RedirectError;
@@ -42,7 +38,7 @@ pub enum ApiError {
     InvalidSignature(&'static str),
     /// No text for a QR code.
     #[error(
-        "the text behind /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
+        "the text after /qrcode/ {0}; send it in UTF-8 and percent-encoded once, or twice with unescape=true"
     )]
     InvalidText(&'static str),
     /// More than the largest QR code holds at medium error correction.
@@ -61,7 +57,7 @@ pub enum ApiError {
     RedirectNotAllowed(RedirectError),
     /// `wx.agentConfig` exists only for WeCom.
     #[error(
-        "type=agent is for the corpids of WeCom (企业微信); the pages of an official account call wx.config alone, so leave it out"
+        "type=agent is for the corpids of WeCom (企业微信); pages of an official account only call wx.config, so remove it"
     )]
     NoAgent,
     /// The query string cannot be understood.
@@ -70,7 +66,7 @@ pub enum ApiError {
     /// Unknown realm or wrong signature. Same response for both cases, so that callers cannot
     /// probe.
     #[error(
-        "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows"
+        "unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as docs/signing.md shows"
     )]
     Unauthorized,
     /// The signature is right, but its time is too far from ours.
@@ -89,17 +85,19 @@ pub enum ApiError {
     #[error("{}; {}", .0, .0.cure())]
     RealmNotAllowed(RealmError),
     /// The realm's last day is over.
-    #[error("this realm has expired; set a later one as its until in the settings")]
+    #[error("this realm has expired; set a later day as its until in the settings")]
     RealmOver,
     /// The `Origin` is not in `cors`.
-    #[error("this origin is not let in; add its host to cors in the settings")]
+    #[error("this origin is not allowed; add its host to cors in the settings")]
     OriginNotAllowed,
     /// A web page asks the admin listener.
-    #[error("pages are not answered here; open the address itself, or ask from a program")]
+    #[error(
+        "requests from web pages are refused here; open the address directly, or send the request from a program"
+    )]
     NotForPages,
     /// The host name of a request to the admin listener is not known to be ours.
     #[error(
-        "this host name is not known here; ask by an IP address or localhost, or add the name to server.hosts in the settings"
+        "this host name is not known here; use an IP address or localhost, or add the name to server.hosts in the settings"
     )]
     UnknownHost,
     /// A page of an unlisted site begins a login by scan.
@@ -122,28 +120,26 @@ pub enum ApiError {
     UnknownLogin,
     /// The login waits for its scan.
     #[error(
-        "nobody has scanned this login's QR code yet; ask again, with wait=25s to get the answer as soon as somebody does"
+        "nobody has scanned this login's QR code yet; query again, with wait=25s to get the answer as soon as somebody does"
     )]
     NotScannedYet,
     /// The person who scanned said no.
     #[error("the person who scanned chose not to log in; begin another login with POST /login")]
     LoginDeclined,
     /// The limit of open logins is reached.
-    #[error("too many logins are under way; try again after the time in Retry-After")]
+    #[error("too many logins are in progress; retry after the time in Retry-After")]
     TooManyLogins {
         /// When to try again.
         retry_after: Duration,
     },
     /// One client network, or all clients together, ask too often.
-    #[error(
-        "too many of these requests came within a minute; ask again after the time in Retry-After"
-    )]
+    #[error("too many of these requests within a minute; retry after the time in Retry-After")]
     TooManyRequests {
         /// When to try again.
         retry_after: Duration,
     },
     /// No such path, or no such file.
-    #[error("there is nothing at this address")]
+    #[error("no route has this path; check it for a typo")]
     NotFound,
     /// The route does not answer this method.
     #[error("this address answers {allow} only")]
@@ -164,13 +160,13 @@ pub enum ApiError {
     #[error("send the body as Content-Type: application/json, in UTF-8 and not compressed")]
     UnsupportedMediaType,
     /// A bug in this server; the log has the details.
-    #[error("something broke inside this server; its log says what")]
+    #[error("an internal error occurred; the log of this server has the cause")]
     Internal,
     /// The concurrency limit is reached, for this account or in total.
-    #[error("too many requests wait here already; ask again after the time in Retry-After")]
+    #[error("too many requests are waiting here; retry after the time in Retry-After")]
     Overloaded,
     /// The process is stopping, or a reload is under way.
-    #[error("this server is stopping; ask again in a moment")]
+    #[error("this server is stopping; retry in a moment")]
     ShuttingDown,
     /// The credential is not available.
     #[error("{}", explain::detail(.0))]
@@ -251,21 +247,6 @@ impl ApiError {
             .map(|pause| pause.as_millis().div_ceil(1000).max(1).to_string())
     }
 
-    fn envelope(&self) -> String {
-        let (code, status) = self.code();
-        let mut envelope = serde_json::json!({
-            "status": status.as_u16(),
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "detail": self.to_string(),
-            "code": code,
-        });
-        if let Some((code, message)) = self.refusal() {
-            envelope["errcode"] = code.0.into();
-            envelope["errmsg"] = message.into();
-        }
-        envelope.to_string()
-    }
-
     /// WeChat's errcode and errmsg, if it refused.
     pub fn refusal(&self) -> Option<(Errcode, &str)> {
         match self {
@@ -321,38 +302,5 @@ impl From<LoginError> for ApiError {
             LoginError::Store(error) => Self::Keeper(error.into()),
             LoginError::Lost => Self::Internal,
         }
-    }
-}
-
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.code().1
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        response
-            .insert_header((header::CONTENT_TYPE, PROBLEM_JSON))
-            .insert_header((header::CACHE_CONTROL, NO_STORE));
-        if let Some(pause) = self.retry_after_seconds() {
-            response.insert_header((header::RETRY_AFTER, pause));
-        }
-        match self {
-            Self::MethodNotAllowed { allow } => {
-                response.insert_header((header::ALLOW, *allow));
-            }
-            Self::Unauthorized | Self::RealmOver | Self::TimestampOutOfRange { .. } => {
-                response.insert_header((
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Realm-Signature"),
-                ));
-            }
-            _ => {}
-        }
-        let mut response = response.body(self.envelope());
-        response.extensions_mut().insert(Shaped {
-            error: Some(self.code()),
-        });
-        response
     }
 }

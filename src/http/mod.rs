@@ -16,6 +16,7 @@ mod concurrency_limit;
 mod config_request;
 mod demo;
 mod error;
+mod error_response;
 mod explain;
 mod gateway;
 mod gateway_body;

@@ -30,14 +30,13 @@ pub(super) fn describe_wecom(error: &SourceError) -> String {
     match error {
         SourceError::Store(fault) => {
             format!(
-                "the {}store does not answer, and what was asked for is not held here; ask again in a moment",
+                "the {}store does not answer, and the credential is not cached here; retry in a moment",
                 store_name(fault)
             )
         }
-        SourceError::Upstream { source, .. } => format!(
-            "{error}; {}",
-            advice(source).unwrap_or("ask again in a moment")
-        ),
+        SourceError::Upstream { source, .. } => {
+            format!("{error}; {}", advice(source).unwrap_or("retry in a moment"))
+        }
         SourceError::CoolingDown { cause, .. } => match advice(cause) {
             Some(advice) => format!("{error}; {advice}"),
             None => error.to_string(),

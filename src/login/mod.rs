@@ -202,7 +202,7 @@ impl Logins {
         self.0.refused_networks.remember(&[&key], ());
         if let Some(unlogged) = self.0.log_limit.admit(what) {
             let unlogged = Some(unlogged).filter(|unlogged| *unlogged > 0);
-            tracing::warn!(%network, key, limit, unlogged, "a client network has reached its limit for this minute; it is refused");
+            tracing::warn!(%network, key, limit, unlogged, "a client network has reached its limit for this minute; its requests are refused");
         }
         Err(refused())
     }

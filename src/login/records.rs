@@ -145,7 +145,7 @@ fn read<T: DeserializeOwned>(key: &str, record: &Record) -> Option<T> {
         let kind = key.rsplit_once('.').map_or(key, |(kind, _)| kind);
         tracing::warn!(
             record.kind = kind,
-            "a login's record cannot be read; it counts as absent"
+            "a login's record cannot be read; it is treated as absent"
         );
     }
     read.ok()

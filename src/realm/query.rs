@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use url::form_urlencoded;
 
-use super::RealmError;
+use super::error::RealmError;
 
 /// Names that must be unique in a signed query: a second value would be ambiguous.
 pub(super) const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];

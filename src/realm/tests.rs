@@ -1,9 +1,12 @@
 //! What a realm's signature grants and what it does not.
 
 use super::query::ONCE;
+use super::verify::NO_SECRET;
 use super::*;
+use clock::UnixMillis;
 use proptest::prelude::*;
 use url::form_urlencoded;
+use wechat::signature;
 
 const NOW: UnixMillis = UnixMillis(1_589_203_758_000);
 const V1: &str = "realm=R123&nonce=caa3c9d793b&ts=1589203758&sign=782ab722a4efaecade8d3bba953f9c5d";

@@ -31,7 +31,7 @@ pub enum CodeError {
     #[error("no follower of this app has that user_name")]
     UnknownUser,
     /// The store failed.
-    #[error("the {} store does not answer; ask again in a moment", .0.backend)]
+    #[error("the {} store does not answer; retry in a moment", .0.backend)]
     Store(#[from] StoreError),
     /// WeChat did not take it, or there is no token to send it with.
     #[error(transparent)]

@@ -67,7 +67,7 @@ pub enum CreateError {
     #[error("{0} already exists")]
     Exists(AppId),
     /// The store failed.
-    #[error("the {} store does not answer; ask again in a moment", .0.backend)]
+    #[error("the {} store does not answer; retry in a moment", .0.backend)]
     Store(#[from] StoreError),
     /// The work's own task ended without a result.
     #[error("the request was interrupted; check whether the app was created")]
@@ -231,7 +231,7 @@ fn others(app: &NewApp) -> [(&'static str, Option<&str>); 5] {
 
 /// The caller learns that the store failed, the operator why.
 fn logged(error: StoreError) -> CreateError {
-    tracing::warn!(%error, "an app could not be made");
+    tracing::warn!(%error, "an app could not be created");
     error.into()
 }
 

@@ -33,7 +33,7 @@ pub(super) fn connections_a_worker(wanted: u32, workers: usize) -> usize {
             wanted,
             connections = all,
             files,
-            "the limit on open files allows fewer connections than server.maxConnections"
+            "the limit on open files allows fewer connections than server.maxConnections; raise the limit, or lower the setting"
         );
     }
     (all as usize / workers).max(1)

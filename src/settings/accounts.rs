@@ -65,7 +65,7 @@ pub(super) fn apps(
         };
         match places.get(&account.app_id) {
             Some(first) => item.fault(format!(
-                "the app {} is already written as apps[{first}]",
+                "the app {} is already written as apps[{first}]; remove one of them",
                 account.app_id
             )),
             None => {

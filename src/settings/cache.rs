@@ -48,7 +48,7 @@ pub(super) fn store(root: &At<'_>, variables: &Variables) -> Option<StoreConfig>
     if written.len() > 1 {
         let others: Vec<&str> = written[1..].iter().map(|(kind, _)| *kind).collect();
         cache.note(format!(
-            "only one cache can be used: {kind:?}, which is written first; {:?} is ignored",
+            "only one cache can be used: {kind:?}, which is written first; {:?} is ignored, remove one of them",
             others.join(", ")
         ));
     }

@@ -106,7 +106,7 @@ fn understood(entry: &str) -> Result<Cow<'_, str>, String> {
         return Ok(entry.into());
     }
     if entry.trim_matches(['^', '$']) == "null" {
-        return Err("pages without an origin send null and cannot be distinguished; write \"*\" to allow every page".to_owned());
+        return Err("pages without an origin all send null, so one cannot be allowed alone; write \"*\" to allow every page".to_owned());
     }
     if let Some(rest) = entry.strip_prefix("*.") {
         return Err(format!(
@@ -160,7 +160,11 @@ fn in_ascii(pattern: &str) -> Result<String, String> {
             Ok(url::Host::Domain(name)) if !before.ends_with(['[', '\\']) => {
                 written.push_str(&name)
             }
-            _ => return Err("browsers send a non-ASCII host as xn--…; write it so".to_owned()),
+            _ => {
+                return Err(
+                    "browsers send a non-ASCII host as xn--…; write it in that form".to_owned(),
+                );
+            }
         }
         rest = after;
     }
@@ -168,7 +172,7 @@ fn in_ascii(pattern: &str) -> Result<String, String> {
     if written.is_ascii() {
         Ok(written)
     } else {
-        Err("browsers send no such characters; write the host as xn--…".to_owned())
+        Err("browsers never send such characters; write the host as xn--…".to_owned())
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn gateway(at: &At<'_>) -> Option<GatewayConfig> {
     if let (Some(keep), Some(memory), Some(place)) = (keep_whole, memory, at.get("keepWhole"))
         && keep > memory
     {
-        place.note("is more than gateway.memory, which bounds all bodies together: no body of this size is kept");
+        place.note("is larger than gateway.memory, the bound for all kept bodies together; lower it, or raise gateway.memory");
     }
     Some(GatewayConfig {
         prefix: prefix?,

@@ -32,7 +32,9 @@ pub(super) fn policy(at: &At<'_>) -> Option<MessagePolicy> {
         .map(|keys| self::keys(&keys))
         .unwrap_or_default();
     if let (Some(mode), None, false) = (at.get("mode"), at.get_secret("aesKey"), takes_plain) {
-        mode.fault("needs the app's aesKey; no delivery can be decrypted without it");
+        mode.fault(
+            "needs the app's aesKey; add it, because no delivery can be decrypted without it",
+        );
     }
     let answers = at
         .get("messages")
@@ -85,7 +87,7 @@ fn rules(at: &At<'_>) -> Vec<Rule> {
         let Some(rule) = rule(&item) else { continue };
         if let Some(first) = rules.iter().position(|earlier| covers(earlier, &rule)) {
             item.note(format!(
-                "never applies: rule {} matches every message that this one matches; put this one before it",
+                "never applies, because rule {} matches every message that this one matches; put this one before it",
                 first + 1
             ));
         }
@@ -208,7 +210,7 @@ fn forward(rule: &At<'_>, at: &At<'_>) -> Option<Forward> {
         .collect();
     let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
     if targets.iter().filter(|target| target.answers).count() > 1 {
-        at.fault("more than one back end has answers: true, but WeChat accepts one answer");
+        at.fault("more than one back end has answers: true, but WeChat accepts one answer; remove it from the others");
         return None;
     }
     Some(Forward { targets, push_late })

@@ -16,11 +16,11 @@ pub(super) fn scope(item: &At<'_>) -> Option<GatewayScope> {
         deny: deny.as_ref().map(rules).unwrap_or_default(),
     };
     match (&allow, &deny) {
-        (None, Some(deny)) => deny.note(
-            "takes nothing away, because this realm has no gateway; leave it out, or add gateway",
-        ),
+        (None, Some(deny)) => {
+            deny.note("has no effect, because this realm has no gateway; remove it, or add gateway")
+        }
         (Some(allow), _) if allow.one_or_more().is_empty() => {
-            allow.note("is empty, so that this realm gets tokens that open nothing; name a preset such as \"read\"");
+            allow.note("is empty, so the virtual tokens of this realm allow no call; name a preset such as \"read\"");
         }
         (Some(allow), _) => wide_patterns(allow),
         (None, None) => {}
@@ -76,7 +76,7 @@ fn wide_patterns(allow: &At<'_>) {
             .collect();
         if !hidden.is_empty() {
             item.note(format!(
-                "does not contain {}: what destroys or exports is allowed only by its own path",
+                "does not cover {}: name the paths of calls that delete or export data one by one",
                 hidden.join(", ")
             ));
         }
@@ -99,7 +99,7 @@ pub(super) fn last_day(at: &At<'_>) -> Option<UnixSeconds> {
     match end {
         None => at.expected("the last day by UTC, such as \"2027-01-01\""),
         Some(end) if Clock::system().wall().seconds() >= end => {
-            at.note("is over, so that this realm is refused everywhere; set a later day, or take the realm out");
+            at.note("is over, so this realm is refused; set a later day, or remove the realm");
         }
         Some(_) => {}
     }

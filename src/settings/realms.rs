@@ -78,7 +78,7 @@ pub(super) fn realms(root: &At<'_>, configured: &Configured<'_>) -> Realms {
         if let Some(key) = key {
             match places.get(key) {
                 Some(first) => item.fault(format!(
-                    "the realm {key:?} is already written as realms[{first}]"
+                    "the realm {key:?} is already written as realms[{first}]; remove one of them"
                 )),
                 None => drop(places.insert(key, index)),
             }
@@ -117,7 +117,7 @@ fn realm(
         .map(|apps| its_apps(&apps, configured, is_caller));
     if is_caller && apps.is_none() {
         item.get("gateway").iter().for_each(|gateway| {
-            gateway.fault("a realm with gateway needs apps: the accounts that it may call, such as apps: [\"wx…\"]");
+            gateway.fault("a realm with gateway needs apps, the accounts that it may call for: write apps: [\"wx…\"]");
         });
     }
     let (apps, agents) = apps.map_or((None, BTreeMap::new()), |(apps, agents)| {
@@ -133,13 +133,13 @@ fn realm(
         keys: item.get("keys").map(|keys| its_keys(&keys)),
         per_minute: item.get("perMinute").and_then(|most| {
             if !is_caller {
-                most.note("counts calls through the gateway, which is closed to this realm; add gateway, or leave it out");
+                most.note("limits calls through the gateway, but this realm has no gateway; add gateway, or remove perMinute");
             }
             most.number(1..=MAX_PER_MINUTE)
         }),
         networks: item.get("networks").and_then(|networks| {
             if matches!(networks.node(), Node::List(items) if items.is_empty()) {
-                networks.note("is empty, so that this realm is refused everywhere; leave it out to let it call from anywhere");
+                networks.note("is empty, so this realm is refused from every address; remove it to allow every address");
             }
             callers::trusted(&networks)
         }),
@@ -170,7 +170,7 @@ fn secrets(at: &At<'_>) -> Vec<SecretString> {
     if let [new, old] = secrets.as_slice()
         && new.expose_secret() == old.expose_secret()
     {
-        at.note("both secrets are the same; one of them is enough");
+        at.note("both secrets are the same; remove one of them");
     }
     secrets
 }
@@ -191,7 +191,7 @@ fn virtual_secrets(item: &At<'_>, realm: &Realm, accounts: &[Account]) {
     }) {
         at.fault("is the AppSecret of one of the apps; a realm needs one of its own: jsdkd realm new prints one");
     } else if is(&|secret| secret.len() < SHORT_SECRET_LEN) {
-        at.note("is shorter than 32 characters, so that a virtual token can be guessed from it; jsdkd realm new prints a good one");
+        at.note("is shorter than 32 characters, so anyone who sees a virtual token could guess it; jsdkd realm new prints a good one");
     }
 }
 
@@ -228,7 +228,7 @@ fn its_apps(
         return (apps, agents);
     };
     if is_caller && items.len() == 0 {
-        list.fault("is empty, so that the gateway is open to this realm for no account; name one, or leave gateway out");
+        list.fault("is empty, so this realm may call for no account; name one, or remove gateway");
     }
     for item in items {
         let Some(text) = item.text("an appid, or corpid/agentid for an application of WeCom")

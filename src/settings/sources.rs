@@ -184,7 +184,7 @@ fn sent(
     let form = at.get("form").map(|at| templates.pairs(&at));
     let body = at.get("body").and_then(|at| templates.body(&at));
     if let (Some(body), true) = (at.get("body"), form.is_some()) {
-        body.fault("a source sends either body or form, not both");
+        body.fault("a source sends either body or form; remove one of them");
     }
     for body in ["body", "form"].iter().filter_map(|name| at.get(name)) {
         if at.get("method").is_none() && preset.is_none() {

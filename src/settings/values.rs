@@ -41,7 +41,7 @@ impl<'a> At<'a> {
             (_, Some(("env", name))) => {
                 let value = self.env().get(name);
                 if value.is_none() {
-                    self.fault(format!("the variable {name} is not set, or is empty"));
+                    self.fault(format!("the variable {name} is not set, or is empty; set it in the environment of jsdkd"));
                 }
                 value.map(SecretString::from)
             }

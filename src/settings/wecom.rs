@@ -69,7 +69,7 @@ pub(super) fn wecom(root: &At<'_>, accounts: &[Account], reserve: Duration) -> W
             .is_some()
         {
             item.fault(format!(
-                "the application {agentid} of {corpid} is already written"
+                "the application {agentid} of {corpid} is already written; remove one of them"
             ));
         }
         corp.apis.extend(
@@ -134,7 +134,7 @@ fn corpid(at: &At<'_>, accounts: &[Account]) -> Option<AppId> {
     // Appids and corpids are the same part of the same route.
     if accounts.iter().any(|account| account.app_id == corpid) {
         at.fault(format!(
-            "{corpid} is also the key of one of the apps; a corpid is not an appid"
+            "{corpid} is also the key of one of the apps; write the corpid (企业ID), not an appid"
         ));
         return None;
     }

@@ -398,7 +398,10 @@ async fn a_realm_in_the_section_requires_its_signature() {
             .await,
         403,
     );
-    assert_eq!(foreign, "this realm may not query this app");
+    assert!(
+        foreign.contains("realm") && foreign.contains("app"),
+        "{foreign}"
+    );
     refused(
         &app.get(&signed(
             "GET",

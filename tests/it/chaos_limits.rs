@@ -144,9 +144,7 @@ impl Disk {
             (None, None),
             "the file is whole, and as it was"
         );
-        self.process
-            .logged("the store fails; cached credentials are still served")
-            .await;
+        self.process.logged_about("the store fails").await;
         heal(self);
         let healed = Instant::now();
         eventually("what the file lacked", async || {

@@ -59,17 +59,16 @@ fn tells_all_faults(ended: &Ended) {
 async fn check_reports_good_settings_and_exits_0() {
     let folder = folder();
     write_settings(folder.path(), &settings("http://127.0.0.1:1", json!({})));
-    let good = "jsdkd.json: good; 1 app(s), 1 realm(s)\nR123 may query tokens, tickets and card tickets of every app";
     for args in [
         &["check"][..],
         &["check", "jsdkd.json"],
         &["check", "--strict", "jsdkd.json"],
     ] {
         let ended = run(folder.path(), args, &[]).await;
-        assert_eq!(
-            (ended.code, ended.out.as_str(), ended.err.as_str()),
-            (Some(0), good, "")
-        );
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+        for part in ["jsdkd.json", "1 app", "1 realm", "\nR123 may query "] {
+            assert!(ended.out.contains(part), "{part:?}: {ended:?}");
+        }
     }
 }
 
@@ -787,7 +786,7 @@ async fn on_a_terminal_the_log_is_written_for_people() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text
         .lines()
-        .find(|line| line.contains("the cache file is torn"))
+        .find(|line| line.contains("the cache file"))
         .unwrap_or_else(|| panic!("{text}"));
     assert!(
         line.contains("ERROR") && serde_json::from_str::<Value>(line).is_err(),

@@ -275,10 +275,8 @@ async fn invalid_settings_are_reported_all_at_once() {
     }
     assert!(!told.contains("pass-marker"), "{told}");
     let nothing = refused(Credentials::builder()).await;
-    assert_eq!(
-        (nothing.code(), nothing.to_string().as_str()),
-        ("misconfigured", "the builder was given no account")
-    );
+    assert_eq!(nothing.code(), "misconfigured");
+    assert!(nothing.to_string().contains("account"), "{nothing}");
     let elsewhere = refused(builder("http://127.0.0.1:1".to_owned()).store("mongodb://x")).await;
     assert!(
         elsewhere.to_string().starts_with("cache.sql: "),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use regex::Regex;
 use reqwest::Method;
 use sandbox::Fault;
 use serde_json::{Value, json};
@@ -14,28 +13,18 @@ use crate::support::app::{
 
 const CONFIG: &str = "/jsapi/wx0123456789abcdef/config";
 
-/// The body without the parts that differ from run to run.
-fn redacted(answer: &Response) -> String {
-    let volatile = [
-        (r"\d{13} ms", "[time] ms"),
-        (r"for \d+ s", "for [n] s"),
-        (r"rid: [0-9a-f-]+", "rid: [rid]"),
-        (r"127\.0\.0\.1:\d+", "[host]"),
-    ];
-    volatile
-        .iter()
-        .fold(answer.body.clone(), |body, (pattern, word)| {
-            Regex::new(pattern)
-                .unwrap()
-                .replace_all(&body, *word)
-                .into_owned()
-        })
-}
-
+/// Asserts a problem's status and code, that its envelope has nothing else in it, and the `words`
+/// without which its detail would not help.
 #[track_caller]
-fn check(answer: &Response, status: u16, code: &str, body: &str) {
-    answer.problem(status, code);
-    assert_eq!(redacted(answer), body);
+fn check(answer: &Response, status: u16, code: &str, words: &[&str]) {
+    let problem = answer.problem(status, code);
+    let title = answer.status.canonical_reason();
+    let detail = problem["detail"].as_str().expect("a detail");
+    let envelope = json!({ "code": code, "detail": detail, "status": status, "title": title });
+    assert_eq!(problem, envelope);
+    for word in words {
+        assert!(detail.contains(word), "{word:?} is not in {detail:?}");
+    }
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
@@ -50,40 +39,35 @@ async fn mistakes_in_a_config_say_what_to_send() {
         &post(&app, "{").await,
         400,
         "invalid_json",
-        r#"{"code":"invalid_json","detail":"the body is not valid JSON (EOF while parsing an object at line 1 column 1); send a JSON object such as {\"url\": \"https://example.com/page\"}","status":400,"title":"Bad Request"}"#,
+        &["not valid JSON", "line 1 column 1", "{\"url\": "],
     );
     check(
         &post(&app, "[1]").await,
         400,
         "body_not_an_object",
-        r#"{"code":"body_not_an_object","detail":"the body must be a JSON object such as {\"url\": \"https://example.com/page\"}, not a list","status":400,"title":"Bad Request"}"#,
+        &["JSON object", "list"],
     );
     check(
         &post(&app, r#"{"url":"/page"}"#).await,
         400,
         "invalid_url",
-        r#"{"code":"invalid_url","detail":"url must begin with http:// or https://; send the page's full address as the browser has it, location.href.split('#')[0]","status":400,"title":"Bad Request"}"#,
+        &["http://", "https://", "location.href.split('#')[0]"],
     );
     check(
         &post(&app, &" ".repeat(65)).await,
         413,
         "body_too_large",
-        r#"{"code":"body_too_large","detail":"the body is larger than 64 bytes; send less, or raise server.bodyLimit","status":413,"title":"Payload Too Large"}"#,
+        &["64 bytes", "server.bodyLimit"],
     );
     let plain = app.send(app.request(Method::POST, CONFIG).body("{}")).await;
     check(
         &plain,
         415,
         "unsupported_media_type",
-        r#"{"code":"unsupported_media_type","detail":"send the body as Content-Type: application/json, in UTF-8 and not compressed","status":415,"title":"Unsupported Media Type"}"#,
+        &["application/json", "UTF-8", "compressed"],
     );
     let unknown = app.get("/jsapi/wx-unknown/config").await;
-    check(
-        &unknown,
-        404,
-        "unknown_app",
-        r#"{"code":"unknown_app","detail":"no app of this appid is configured here; look for a typo, or add it to apps, or to wecom, in the settings","status":404,"title":"Not Found"}"#,
-    );
+    check(&unknown, 404, "unknown_app", &["appid", "apps", "wecom"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +82,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &unknown,
         401,
         "unauthorized",
-        r#"{"code":"unauthorized","detail":"unknown realm or wrong signature; sign either md5(\"realm=R&nonce=N&ts=T.SECRET\") or version 2 (HMAC-SHA256), as the README shows","status":401,"title":"Unauthorized"}"#,
+        &["realm", "signature", "md5(", "HMAC-SHA256"],
     );
     assert_eq!(unknown.header("www-authenticate"), "Realm-Signature");
     let sign = wechat::signature::realm_v1(REALM, "n", "1589203758", REALM_SECRET).text();
@@ -111,31 +95,31 @@ async fn mistakes_in_a_query_say_what_to_sign() {
         &old,
         401,
         "timestamp_out_of_range",
-        r#"{"code":"timestamp_out_of_range","detail":"ts is more than 5 minutes away from this server's clock, which shows [time] ms; set the caller's clock, or sign again","status":401,"title":"Unauthorized"}"#,
+        &["ts ", "5 minutes", " ms"],
     );
     check(
         &app.get("/qrcode/%ff").await,
         400,
         "invalid_text",
-        r#"{"code":"invalid_text","detail":"the text behind /qrcode/ is not UTF-8; send it in UTF-8 and percent-encoded once, or twice with unescape=true","status":400,"title":"Bad Request"}"#,
+        &["UTF-8", "percent-encoded", "unescape=true"],
     );
     check(
         &app.get(&format!("/qrcode/{}", "x".repeat(2332))).await,
         400,
         "text_too_long",
-        r#"{"code":"text_too_long","detail":"the text is too long for a QR code, which holds 2331 bytes, or 3391 capitals and digits, or 5596 digits","status":400,"title":"Bad Request"}"#,
+        &["QR code", "2331 bytes"],
     );
     check(
         &app.get(&signed_v1(APP, "key=tokens&")).await,
         400,
         "unknown_key",
-        r#"{"code":"unknown_key","detail":"key must be token, ticket or card_ticket","status":400,"title":"Bad Request"}"#,
+        &["token, ticket or card_ticket"],
     );
     check(
         &app.get(&signed_v1(APP, "key=token&key=ticket&")).await,
         400,
         "malformed_query",
-        r#"{"code":"malformed_query","detail":"the parameter \"key\" is given more than once","status":400,"title":"Bad Request"}"#,
+        &["\"key\"", "more than once"],
     );
     let ts = crate::support::app::now_ms();
     let sign = wechat::signature::realm_v1("R-few", "n", &ts, "few").text();
@@ -144,12 +128,7 @@ async fn mistakes_in_a_query_say_what_to_sign() {
             "/jsapi/{APP}/query?realm=R-few&nonce=n&ts={ts}&sign={sign}"
         ))
         .await;
-    check(
-        &foreign,
-        403,
-        "realm_not_allowed",
-        r#"{"code":"realm_not_allowed","detail":"this realm may not query this app; add the app to the realm's list of apps","status":403,"title":"Forbidden"}"#,
-    );
+    check(&foreign, 403, "realm_not_allowed", &["realm", "app"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,31 +143,16 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
         json!({ "cors": ["example\\.com"], "apps": [account], "server": { "static": file } }),
     )
     .await;
-    check(
-        &app.get("/nothing").await,
-        404,
-        "not_found",
-        r#"{"code":"not_found","detail":"there is nothing at this address","status":404,"title":"Not Found"}"#,
-    );
+    check(&app.get("/nothing").await, 404, "not_found", &[]);
     let put = app.send(app.request(Method::PUT, "/ping")).await;
-    check(
-        &put,
-        405,
-        "method_not_allowed",
-        r#"{"code":"method_not_allowed","detail":"this address answers GET, HEAD, OPTIONS only","status":405,"title":"Method Not Allowed"}"#,
-    );
+    check(&put, 405, "method_not_allowed", &["GET, HEAD, OPTIONS"]);
     let evil = app
         .send(
             app.request(Method::GET, "/ping")
                 .header("origin", "https://evil.org"),
         )
         .await;
-    check(
-        &evil,
-        403,
-        "origin_not_allowed",
-        r#"{"code":"origin_not_allowed","detail":"this origin is not let in; add its host to cors in the settings","status":403,"title":"Forbidden"}"#,
-    );
+    check(&evil, 403, "origin_not_allowed", &["origin", "cors"]);
     let push = app
         .send(
             app.request(Method::GET, "/?signature=x")
@@ -199,26 +163,16 @@ async fn wrong_paths_methods_origins_and_tokens_have_their_codes() {
         &push,
         401,
         "bad_push_signature",
-        r#"{"code":"bad_push_signature","detail":"this is not signed, dated and encrypted as this app expects; compare token, aesKey and mode with the WeChat console, and this server's clock with the true time","status":401,"title":"Unauthorized"}"#,
+        &["token, aesKey and mode", "clock"],
     );
-    check(
-        &app.get("/a.txt").await,
-        500,
-        "internal_error",
-        r#"{"code":"internal_error","detail":"something broke inside this server; its log says what","status":500,"title":"Internal Server Error"}"#,
-    );
+    check(&app.get("/a.txt").await, 500, "internal_error", &["log"]);
     let preflight = app
         .request(Method::OPTIONS, "/ping")
         .header("origin", "https://example.com");
     let preflight = app
         .send(preflight.header("access-control-request-method", "DELETE"))
         .await;
-    check(
-        &preflight,
-        400,
-        "bad_request",
-        r#"{"code":"bad_request","detail":"the request cannot be understood (400 Bad Request)","status":400,"title":"Bad Request"}"#,
-    );
+    check(&preflight, 400, "bad_request", &["400 Bad Request"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,12 +261,7 @@ async fn a_store_error_has_retry_after_and_no_address() {
             .await;
     app.get("/ping").await.json();
     for answer in [app.query("token").await, app.config(json!({})).await] {
-        check(
-            &answer,
-            503,
-            "store_unavailable",
-            r#"{"code":"store_unavailable","detail":"the redis store does not answer, and what was asked for is not held here; ask again in a moment","status":503,"title":"Service Unavailable"}"#,
-        );
+        check(&answer, 503, "store_unavailable", &["redis store"]);
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     }
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);

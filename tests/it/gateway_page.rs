@@ -6,15 +6,18 @@ use jsdkd::settings::{Source, load};
 fn told(handling: Handling, chinese: bool) -> &'static str {
     let (english, translated) = match handling {
         Handling::Call => ("forwarded", "转发"),
-        Handling::IssueToken => ("a virtual token", "虚拟令牌"),
-        Handling::SwapSecret => ("forwarded with the real AppSecret", "换上真 AppSecret 转发"),
+        Handling::IssueToken => ("a virtual token", "虚拟 token"),
+        Handling::SwapSecret => (
+            "forwarded with the real AppSecret",
+            "换上真正的 AppSecret 转发",
+        ),
         Handling::Anonymous => ("anonymous", "匿名"),
         Handling::AnonymousAtMp => ("anonymous, at `wechat.mp`", "匿名，发往 `wechat.mp`"),
         Handling::OwnTicket => ("the ticket that we hold", "我们持有的 ticket"),
-        Handling::OnlyByName => ("only by its own path", "只按路径给"),
+        Handling::OnlyByName => ("only by its own path", "必须写明路径"),
         Handling::OnlyByNameSwapSecret => (
             "only by its own path, with the real AppSecret",
-            "只按路径给，换上真 AppSecret",
+            "必须写明路径，换上真正的 AppSecret",
         ),
     };
     if chinese { translated } else { english }

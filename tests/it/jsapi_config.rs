@@ -309,9 +309,8 @@ async fn a_referer_with_only_an_origin_is_signed_with_a_warning() {
                 .await;
             assert_signed(&app, &answer.json(), signed);
             assert!(
-                answer.header("warning").starts_with(
-                    "199 jsdkd \"no url was sent and the Referer holds an origin only"
-                ),
+                answer.header("warning").starts_with("199 jsdkd \"")
+                    && answer.header("warning").contains("Referer"),
                 "{answer:?}"
             );
             // The url of the page itself causes no warning.

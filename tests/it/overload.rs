@@ -376,9 +376,7 @@ async fn a_low_file_limit_reserves_files_and_does_not_spin() {
     let process = Process::start_with_files(folder.path(), 64)
         .listening()
         .await;
-    let told = process
-        .logged("the limit on open files allows fewer connections than server.maxConnections")
-        .await;
+    let told = process.logged_about("server.maxConnections").await;
     assert_eq!(
         (told["connections"].as_u64(), told["files"].as_u64()),
         (Some(32), Some(64))

@@ -158,18 +158,16 @@ fn an_option_without_effect_is_a_warning_at_its_place() {
     let warnings = load(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(
-        warnings[0].starts_with(
-            "jsdkd.json:3:3 cache.redis.retry_strategy: retry_strategy has no effect here: "
-        ),
+        warnings[0].starts_with("jsdkd.json:3:3 cache.redis.retry_strategy: ")
+            && warnings[0].contains("no effect"),
         "{warnings:?}"
     );
     assert!(
-        warnings[1]
-            .starts_with("jsdkd.json:4:3 cache.redis.tls: tls.minVersion has no effect here: "),
+        warnings[1].starts_with("jsdkd.json:4:3 cache.redis.tls: tls.minVersion "),
         "{warnings:?}"
     );
     assert!(
-        warnings[2].contains("cache.redis.odd: odd has no effect here"),
+        warnings[2].starts_with("jsdkd.json:4:33 cache.redis.odd: "),
         "{warnings:?}"
     );
     let strict = Source::text("jsdkd.json", &text).strict(true);
@@ -186,9 +184,7 @@ fn an_option_without_effect_is_a_warning_at_its_place() {
     )
     .unwrap_err();
     assert!(
-        fault.contains(
-            "cache.redis.tls: certificates are always checked: take `rejectUnauthorized` out"
-        ),
+        fault.contains(" cache.redis.tls: ") && fault.contains("`rejectUnauthorized`"),
         "{fault}"
     );
     let nodes = load(
@@ -264,9 +260,7 @@ async fn check_names_options_without_effect() {
     let said = format!("{}{}", ended.out, ended.err);
     assert_eq!(ended.code, Some(0), "{said}");
     assert!(
-        said.contains(
-            "cache.redis.ttl: ttl has no effect here: each record lives as long as its credential"
-        ),
+        said.contains(" cache.redis.ttl: ") && said.contains("no effect"),
         "{said}"
     );
 }

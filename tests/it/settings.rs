@@ -43,21 +43,33 @@ pub(crate) fn faults(text: &str) -> String {
         .to_string()
 }
 
-/// Asserts the faults of `text`, in order: each expectation is a place, a path and a word of the
-/// message, as in `jsdkd.json:4:5 realms: a list`.
+/// Whether a message has the expected place and words: `jsdkd.json:4:5 realms: text … list` is
+/// the place with the setting's name, then words of the message in their order.
+pub(crate) fn fits(line: &str, expected: &str) -> bool {
+    let (place, words) = expected.rsplit_once(": ").expect("a place and words");
+    let mut rest = line
+        .strip_prefix(place)
+        .and_then(|rest| rest.strip_prefix(": "));
+    for word in words.split(" … ") {
+        rest = rest.and_then(|rest| Some(rest.split_once(word)?.1));
+    }
+    rest.is_some()
+}
+
+/// Asserts that each line fits its expectation, and that there are as many.
 #[track_caller]
-fn check_faults(text: &str, expected: &[&str]) {
-    let found = faults(text);
-    let fits = |line: &str, expected: &str| {
-        let (place, word) = expected.rsplit_once(": ").expect("a place and a word");
-        line.strip_prefix(place)
-            .and_then(|rest| rest.strip_prefix(": "))
-            .is_some_and(|message| message.contains(word))
-    };
-    assert_eq!(found.lines().count(), expected.len(), "{found}");
-    for (line, expected) in found.lines().zip(expected) {
+pub(crate) fn check_lines(lines: &[impl AsRef<str>], expected: &[&str]) {
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.into_iter().zip(expected) {
         assert!(fits(line, expected), "expected {expected:?} in {line:?}");
     }
+}
+
+/// Asserts the faults of `text` in order, each as for [`fits`].
+#[track_caller]
+pub(crate) fn check_faults(text: &str, expected: &[&str]) {
+    check_lines(&faults(text).lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -231,45 +243,21 @@ fn invalid_json_is_refused_with_its_position() {
     let cases = [
         (
             "{\n  apps: [{ key: 'a' secret: 'b' }] }",
-            "2:21: found 's', expected a comma or a closing bracket; is a comma missing before this?",
+            "2:21: 's' … comma … missing",
         ),
-        (
-            "{ apps: [",
-            "1:9: the '[' here is never closed; is a bracket or a quotation mark missing?",
-        ),
-        (
-            "{ cors: “x” }",
-            "1:9: found '“', a typographic quotation mark; expected \" or '",
-        ),
-        (
-            "{ cors: x }",
-            "1:9: found 'x', expected a value; texts need quotation marks",
-        ),
-        (
-            "{ a-b: 1 }",
-            "1:4: found '-', expected a colon between a name and its value",
-        ),
-        (
-            "{ cors: 'x\n' }",
-            "1:11: a text ends with its line; is a quotation mark missing?",
-        ),
-        (
-            "{} }",
-            "1:4: found '}' after the end of the settings; is a bracket closed too early?",
-        ),
-        (
-            "",
-            "1:1: the text ends too early; expected one object: { apps: […], … }",
-        ),
+        ("{ apps: [", "1:9: '[' … never closed"),
+        ("{ cors: “x” }", "1:9: '“' … typographic … \""),
+        ("{ cors: x }", "1:9: 'x' … value … quotation marks"),
+        ("{ a-b: 1 }", "1:4: '-' … colon"),
+        ("{ cors: 'x\n' }", "1:11: line … quotation mark"),
+        ("{} }", "1:4: '}' … end … bracket"),
+        ("", "1:1: ends … { apps"),
     ];
     for (text, expected) in cases {
-        assert_eq!(faults(text), format!("jsdkd.json:{expected}"), "{text}");
+        check_faults(text, &[&format!("jsdkd.json:{expected}")]);
     }
-    assert_eq!(
-        faults("[]"),
-        "jsdkd.json: expected one object: { apps: […], … }"
-    );
-    assert!(faults(&"[".repeat(100_000)).contains("nested deeper than any setting"));
+    check_faults("[]", &["jsdkd.json: object"]);
+    assert!(faults(&"[".repeat(100_000)).contains("nested deeper"));
 }
 
 #[test]
@@ -287,25 +275,23 @@ fn a_misspelt_name_is_reported_with_the_missing_one() {
 fn unknown_settings_are_warnings_and_faults_when_strict() {
     let text = format!("{{ {APPS}, realm: [], 'a.b[0]': 1,\n server: {{ prot: 1 }} }}");
     let expected = [
-        r#"jsdkd.json:1:41 realm: unknown setting; did you mean "realms"?"#,
-        r#"jsdkd.json:1:52 ["a.b[0]"]: unknown setting"#,
-        r#"jsdkd.json:2:12 server.prot: unknown setting; did you mean "port"?"#,
+        r#"jsdkd.json:1:41 realm: unknown … "realms""#,
+        r#"jsdkd.json:1:52 ["a.b[0]"]: unknown"#,
+        r#"jsdkd.json:2:12 server.prot: unknown … "port""#,
     ];
-    assert_eq!(good(&text).warnings, expected);
+    check_lines(&good(&text).warnings, &expected);
     let strict = load(
         &Source::text("jsdkd.json", text).strict(true),
         &Environment::default(),
     )
     .expect_err("strict");
-    assert_eq!(strict.to_string().lines().collect::<Vec<_>>(), &expected);
+    check_lines(&strict.to_string().lines().collect::<Vec<_>>(), &expected);
     let twice = good(&format!(
         "{{ cors: 'a\\\\.com', {APPS}, cors: 'b\\\\.com' }}"
     ));
-    assert_eq!(
-        twice.warnings,
-        [
-            r#"jsdkd.json:1:58: the setting "cors" is written more than once in one object; the last one counts"#
-        ]
+    check_lines(
+        &twice.warnings,
+        &[r#"jsdkd.json:1:58: "cors" … more than once … last"#],
     );
     assert!(
         twice.config.origins.allows("http://b.com") && !twice.config.origins.allows("http://a.com")
@@ -314,17 +300,13 @@ fn unknown_settings_are_warnings_and_faults_when_strict() {
 
 #[test]
 fn empty_settings_are_a_fault() {
-    let message =
-        "nothing to serve: expected at least one app, apps: [{ key: \"wx…\", secret: \"…\" }]";
-    check_faults("{}", &[&format!("jsdkd.json: {message}")]);
+    check_faults("{}", &["jsdkd.json: nothing to serve … apps"]);
     check_faults(
         "{ apps: [] }",
-        &[&format!("jsdkd.json:1:3 apps: {message}")],
+        &["jsdkd.json:1:3 apps: nothing to serve … apps"],
     );
-    assert_eq!(
-        variables_alone(&[]).expect_err("no app").to_string(),
-        message
-    );
+    let nothing = variables_alone(&[]).expect_err("no app").to_string();
+    assert!(fits(&nothing, "nothing to serve: app"), "{nothing}");
     check_faults(
         "{ apps: { key: 'wx1' } }",
         &["jsdkd.json:1:3 apps: expected a list"],
@@ -364,14 +346,15 @@ fn secrets_may_be_in_variables_and_files() {
         ),
         &[
             &format!("jsdkd.json:1:24 apps[0].secret: the file {empty}"),
-            "jsdkd.json:1:{col} apps[0].token: the variable TOKEN is not set, or is empty"
-                .replace("{col}", &(46 + empty.len()).to_string())
-                .as_str(),
+            &format!(
+                "jsdkd.json:1:{} apps[0].token: variable TOKEN … not set",
+                46 + empty.len()
+            ),
         ],
     );
     let absent = faults("{ apps: [{ key: 'wx1', secret: { file: '/nowhere/x' } }] }");
     assert!(
-        absent.contains("the file /nowhere/x cannot be read"),
+        fits(&absent, "jsdkd.json:1:24 apps[0].secret: /nowhere/x … read"),
         "{absent}"
     );
 }
@@ -422,8 +405,8 @@ fn of_two_caches_the_first_is_used() {
     assert!(
         matches!(&loaded.config.store, StoreConfig::Redis(redis) if redis.topology == RedisTopology::Standalone("h".into(), 1))
     );
-    let warning = r#"jsdkd.json:1:3 cache: only one cache can be used: "redis", which is written first; "file" is ignored"#;
-    assert_eq!(loaded.warnings, [warning]);
+    let warning = r#"jsdkd.json:1:3 cache: one cache … "redis" … "file" is ignored"#;
+    check_lines(&loaded.warnings, &[warning]);
     let loaded = good(&format!(
         "{{ cache: {{ file: 'f', redis: 'redis://h:1' }}, {APPS} }}"
     ));
@@ -462,7 +445,7 @@ fn memory_may_have_initial_records_with_dots() {
 
 #[test]
 fn a_faulty_cache_is_refused() {
-    let sql = "jsdkd.json:1:12 cache.sql: expected the name of a database after the host";
+    let sql = "jsdkd.json:1:12 cache.sql: name of a database … host";
     check_faults(
         &format!("{{ cache: {{ sql: 'mysql://u:pw@h' }}, {APPS} }}"),
         &[sql],
@@ -471,7 +454,7 @@ fn a_faulty_cache_is_refused() {
         &format!("{{ cache: {{ file: '' }}, {APPS} }}"),
         &["jsdkd.json:1:12 cache.file: path of"],
     );
-    let whole = "jsdkd.json:1:3 cache: found a text, expected an object, such as cache: { file: \"/var/lib/jsdkd/cache.json\" }";
+    let whole = "jsdkd.json:1:3 cache: text … object … { file";
     check_faults(&format!("{{ cache: 'redis://:pw@h', {APPS} }}"), &[whole]);
 }
 
@@ -514,7 +497,7 @@ fn a_database_may_be_a_url_or_an_object() {
         variable.contains("mysql at h:1") && variable.contains("1s"),
         "{variable}"
     );
-    let missing = "jsdkd.json:1:12 cache.sql.url: missing, expected an address such as \"mysql://user@host/database\"";
+    let missing = "jsdkd.json:1:12 cache.sql.url: missing … \"mysql://";
     check_faults(
         &format!("{{ cache: {{ sql: {{ password: 'p' }} }}, {APPS} }}"),
         &[missing],
@@ -680,15 +663,15 @@ fn faults_in_variables_name_the_variable() {
         .map(str::to_owned)
         .collect();
     lines.sort();
-    assert_eq!(
-        lines,
-        [
-            r#"APPID: found "no appid", expected 2 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"#,
-            r#"JSDKD__APPS: apps and realms cannot be set by variables; write them into the file, with { env: "NAME" } for their secrets"#,
-            r#"JSDKD__CORS cors[1]: found "a(b", expected a regular expression: unclosed group"#,
-            r#"JSDKD__SERVER__BODYLIMIT: unknown setting; did you mean "JSDKD__SERVER__BODY_LIMIT"?"#,
-            r#"SERVER_PORT server.port: found "eighty", expected a whole number from 0 to 65535"#,
-        ]
+    check_lines(
+        &lines,
+        &[
+            r#"APPID: "no appid" … 2 to 64 characters"#,
+            r#"JSDKD__APPS: apps and realms … file … env"#,
+            r#"JSDKD__CORS cors[1]: "a(b" … regular expression"#,
+            r#"JSDKD__SERVER__BODYLIMIT: unknown … "JSDKD__SERVER__BODY_LIMIT""#,
+            r#"SERVER_PORT server.port: "eighty" … whole number … 0 to 65535"#,
+        ],
     );
 }
 
@@ -815,7 +798,7 @@ fn the_hubs_faults_are_named() {
         &text,
         &[
             "jsdkd.json:1:56 hub.keys.a: text",
-            "jsdkd.json:1:63 hub.keys[\"b.c\"]: the name of a key is its kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'",
+            "jsdkd.json:1:63 hub.keys[\"b.c\"]: kid … 1 to 64 characters",
             "jsdkd.json:1:75 hub.keys.d: text",
             "jsdkd.json:1:83 hub.app: wx9",
             "warning: jsdkd.json:1:95 hub.kyes: keys",
@@ -840,14 +823,12 @@ fn the_hubs_faults_are_named() {
         .to_string();
     let mut lines: Vec<_> = faults.lines().collect();
     lines.sort_unstable();
-    let message =
-        "after JWT_KEY_ there must be a kid, 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'";
-    assert_eq!(
-        lines,
-        [
-            format!("JWT_KEY_: {message}"),
-            format!("JWT_KEY_a.b: {message}")
-        ]
+    check_lines(
+        &lines,
+        &[
+            "JWT_KEY_: kid … 1 to 64 characters",
+            "JWT_KEY_a.b: kid … 1 to 64 characters",
+        ],
     );
 }
 
@@ -925,18 +906,15 @@ fn an_app_lists_its_return_sites() {
         ),
         (None, Some(true), Some(false), None)
     );
-    let expected = "a site such as \"https://shop.example.com/\"";
-    assert_eq!(
-        faults(
-            "{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: ['https://a.example/../', 'b.example', 5], scope: 'snsapi_userinf' } }], login: { confirm: 1 } }"
-        ),
-        format!(
-            "jsdkd.json:1:58 apps[0].oauth.redirects[0]: found \"https://a.example/../\", expected {expected}: it has a dot segment in its path\n\
-             jsdkd.json:1:83 apps[0].oauth.redirects[1]: found \"b.example\", expected {expected}: it does not begin with https:// or http://\n\
-             jsdkd.json:1:96 apps[0].oauth.redirects[2]: found 5, expected {expected}\n\
-             jsdkd.json:1:100 apps[0].oauth.scope: found \"snsapi_userinf\", expected \"snsapi_base\" or \"snsapi_userinfo\"; did you mean \"snsapi_userinfo\"?\n\
-             jsdkd.json:1:139 login.confirm: found 1, expected true or false"
-        )
+    check_faults(
+        "{ apps: [{ key: 'wx1', secret: 's', oauth: { redirects: ['https://a.example/../', 'b.example', 5], scope: 'snsapi_userinf' } }], login: { confirm: 1 } }",
+        &[
+            "jsdkd.json:1:58 apps[0].oauth.redirects[0]: \"https://a.example/../\" … \"https://shop.example.com/\" … dot segment",
+            "jsdkd.json:1:83 apps[0].oauth.redirects[1]: \"b.example\" … \"https://shop.example.com/\" … begin with https://",
+            "jsdkd.json:1:96 apps[0].oauth.redirects[2]: 5 … \"https://shop.example.com/\"",
+            "jsdkd.json:1:100 apps[0].oauth.scope: \"snsapi_userinf\" … \"snsapi_base\" … did you mean \"snsapi_userinfo\"",
+            "jsdkd.json:1:139 login.confirm: 1 … true or false",
+        ],
     );
 }
 
@@ -964,18 +942,17 @@ fn login_sites_are_origins() {
         one.login.sites.contains("https://b.example")
             && !one.login.sites.contains("https://c.example")
     );
-    let expected = "expected an origin such as \"https://shop.example.com\"";
-    assert_eq!(
-        faults(&format!(
+    check_faults(
+        &format!(
             "{{ {APPS}, login: {{ sites: ['*', 'https://*.example.com', 'https://a.example/in', 5, 'a.example'] }} }}"
-        )),
-        format!(
-            "jsdkd.json:1:58 login.sites[0]: found \"*\", {expected}: it does not begin with https:// or http://\n\
-             jsdkd.json:1:63 login.sites[1]: found \"https://*.example.com\", {expected}: it has a wildcard, which is not taken here; list each origin\n\
-             jsdkd.json:1:88 login.sites[2]: found \"https://a.example/in\", {expected}: it goes on behind the host and the port; leave that out\n\
-             jsdkd.json:1:112 login.sites[3]: found 5, {expected}\n\
-             jsdkd.json:1:115 login.sites[4]: found \"a.example\", {expected}: it does not begin with https:// or http://"
-        )
+        ),
+        &[
+            "jsdkd.json:1:58 login.sites[0]: \"*\" … origin … begin with https://",
+            "jsdkd.json:1:63 login.sites[1]: \"https://*.example.com\" … origin … wildcard",
+            "jsdkd.json:1:88 login.sites[2]: \"https://a.example/in\" … origin … host and the port",
+            "jsdkd.json:1:112 login.sites[3]: 5 … origin",
+            "jsdkd.json:1:115 login.sites[4]: \"a.example\" … origin … begin with https://",
+        ],
     );
     let told = load_with(
         &format!("{{ {APPS}, server: {{ publicUrl: 'https://wx.example.com:80' }} }}"),
@@ -984,7 +961,7 @@ fn login_sites_are_origins() {
     .expect("good")
     .warnings;
     assert!(
-        format!("{told:?}").contains("default port of the other scheme"),
+        told.len() == 1 && told[0].contains("server.publicUrl") && told[0].contains("port"),
         "{told:?}"
     );
     assert!(
@@ -1006,7 +983,7 @@ fn a_directory_in_place_of_the_file_is_explained() {
     .expect_err("a directory")
     .to_string();
     assert!(
-        fault.ends_with("found a directory, expected a file; docker makes one when the file to mount does not exist"),
+        fault.contains("found a directory") && fault.contains("docker"),
         "{fault}"
     );
     let absent = load(
@@ -1015,7 +992,7 @@ fn a_directory_in_place_of_the_file_is_explained() {
     )
     .expect_err("absent")
     .to_string();
-    assert!(absent.contains("none.json: cannot be read"), "{absent}");
+    assert!(absent.contains("none.json: "), "{absent}");
 }
 
 proptest! {

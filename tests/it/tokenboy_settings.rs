@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jsdkd::settings::{Environment, Source, load};
 
-use crate::settings::{faults, good};
+use crate::settings::{check_faults, faults, fits, good};
 
 #[test]
 fn sources_alone_are_enough() {
@@ -85,9 +85,13 @@ fn a_cycle_of_sources_is_a_fault() {
   c: { url: 'http://x/', method: 'POST', body: { t: ['{{results.a.t}}'] } },
   d: { preset: 'wecom_jsapi_ticket', token: 'd' },
 } }";
-    let expected = "jsdkd.json:2:3 sources.a: these sources wait for each other: a -> b -> c -> a\n\
-                    jsdkd.json:5:3 sources.d: these sources wait for each other: d -> d";
-    assert_eq!(faults(text), expected);
+    check_faults(
+        text,
+        &[
+            "jsdkd.json:2:3 sources.a: a -> b -> c -> a",
+            "jsdkd.json:5:3 sources.d: d -> d",
+        ],
+    );
 }
 
 #[test]
@@ -104,36 +108,30 @@ fn every_fault_has_its_place_and_no_secret() {
 }, tokenboy: { allow: ["lan"] } }"#;
     let found = faults(text);
     let expected = [
-        "jsdkd.json:2:3 sources[\"a.b\"]: a source's name has 1 to 64 characters, none of them a dot, a brace or a space",
-        "jsdkd.json:3:3 sources.b.url: missing, expected a full address such as \"https://api.example.com/token\"",
-        "jsdkd.json:3:16 sources.b.args.t: no source is called \"weixn\"; did you mean \"weixin\"?",
-        "jsdkd.json:3:42 sources.b.args.u: a place opens with {{ but does not close with }}",
-        "jsdkd.json:3:59 sources.b.args.v: a place must be {{results.NAME.FIELD}}",
-        "jsdkd.json:4:8 sources.c.url: found a text, expected a full address such as \"https://api.example.com/token\", http or https",
-        "jsdkd.json:4:25 sources.c.method: found \"GE T\", expected a method such as \"GET\" or \"POST\"",
+        "jsdkd.json:2:3 sources[\"a.b\"]: name … 1 to 64 characters",
+        "jsdkd.json:3:3 sources.b.url: missing … \"https://api.example.com/token\"",
+        "jsdkd.json:3:16 sources.b.args.t: \"weixn\" … \"weixin\"",
+        "jsdkd.json:3:42 sources.b.args.u: {{ … }}",
+        "jsdkd.json:3:59 sources.b.args.v: {{results.NAME.FIELD}}",
+        "jsdkd.json:4:8 sources.c.url: \"https://api.example.com/token\"",
+        "jsdkd.json:4:25 sources.c.method: \"GE T\" … \"GET\"",
+        "jsdkd.json:4:41 sources.c.headers: \"a b\" … header name",
+        "jsdkd.json:4:66 sources.c.expires: 0 … field",
+        "jsdkd.json:4:78 sources.c.ok: 5 … field",
+        "jsdkd.json:4:85 sources.c.stale: \"x\" … code",
+        "jsdkd.json:4:97 sources.c.reserve: 7 … unit",
+        "jsdkd.json:5:8 sources.d.preset: \"wecon\" … \"wecom\"",
+        "jsdkd.json:6:3 sources.e.corpsecret: missing … preset",
+        "jsdkd.json:7:38 sources.f.token: \"wexin\" … \"weixin\"",
+        "jsdkd.json:8:26 sources.g.body: body or form",
+        "jsdkd.json:8:44 sources.g.form.a: NO_SUCH",
+        "jsdkd.json:9:3 sources.weixin: text … object",
+        "jsdkd.json:10:24 tokenboy.allow[0]: \"lan\"",
     ];
-    let lines: Vec<&str> = found.lines().collect();
-    for line in expected {
-        assert!(lines.contains(&line), "{line}\nis not in\n{found}");
-    }
-    let begins = [
-        "jsdkd.json:4:41 sources.c.headers: \"a b\" is not a valid header name",
-        "jsdkd.json:4:66 sources.c.expires: found 0, expected a field",
-        "jsdkd.json:4:78 sources.c.ok: found 5, expected a field",
-        "jsdkd.json:4:85 sources.c.stale: found \"x\", expected a code",
-        "jsdkd.json:4:97 sources.c.reserve: found 7, expected a time with its unit",
-        "jsdkd.json:5:8 sources.d.preset: found \"wecon\", expected \"wecom\" or",
-        "jsdkd.json:6:3 sources.e.corpsecret: missing, expected what the preset needs",
-        "jsdkd.json:7:38 sources.f.token: no source is called \"wexin\"; did you mean \"weixin\"?",
-        "jsdkd.json:8:26 sources.g.body: a source sends either body or form, not both",
-        "jsdkd.json:8:44 sources.g.form.a: the variable NO_SUCH is not set",
-        "jsdkd.json:9:3 sources.weixin: found a text, expected an object",
-        "jsdkd.json:10:24 tokenboy.allow[0]: found \"lan\", expected",
-    ];
-    for begin in begins {
+    for expected in expected {
         assert!(
-            lines.iter().any(|line| line.starts_with(begin)),
-            "{begin}\nis not in\n{found}"
+            found.lines().any(|line| fits(line, expected)),
+            "{expected}\nis not in\n{found}"
         );
     }
     assert!(

@@ -210,10 +210,7 @@ async fn only_allowed_networks_are_answered() {
         };
         for stranger in ["8.8.8.8", "10.0.0.1", "unknown", "", "127.0.0.1, 8.8.8.8"] {
             let told = refused(&from("x-forwarded-for", stranger).await, 403);
-            assert_eq!(
-                told, "this address is not among wetoken.allow in the settings",
-                "{stranger}"
-            );
+            assert!(told.contains("wetoken.allow"), "{stranger}: {told}");
         }
         for trace in [
             "via",
@@ -232,16 +229,15 @@ async fn only_allowed_networks_are_answered() {
                 .contains("403"),
             "{path}"
         );
-        let told = "pages are not answered here; ask from a program";
         for (header, value) in [
             ("origin", "https://example.com"),
             ("origin", "null"),
             ("sec-fetch-site", "cross-site"),
         ] {
-            assert_eq!(
-                refused(&from(header, value).await, 403),
-                told,
-                "a person on the network may look at any page"
+            let told = refused(&from(header, value).await, 403);
+            assert!(
+                told.contains("page") && told.contains("program"),
+                "a person on the network may look at any page: {told}"
             );
         }
         let typed = from("sec-fetch-site", "none").await;
@@ -294,9 +290,7 @@ async fn a_query_reads_the_store_and_never_calls_wechat() {
         format!("/token/query?appid={APP}"),
     ];
     for path in &paths {
-        assert!(
-            refused(&app.get(path).await, 400).starts_with("no unexpired credential is cached")
-        );
+        assert!(refused(&app.get(path).await, 400).contains("token/get"));
     }
     assert_eq!(app.sandbox.calls(TOKEN), 0);
     let (token, _) = granted(
@@ -375,8 +369,7 @@ async fn a_refusal_is_200_with_wechats_errcode() {
         "/wx/wx-none/ticket/refresh",
     ] {
         assert!(
-            refused(&app.get(path).await, 400)
-                .starts_with("no app of this appid is configured here"),
+            refused(&app.get(path).await, 400).contains("appid"),
             "{path}"
         );
     }

@@ -271,9 +271,10 @@ async fn an_invalid_or_existing_app_is_refused() {
         "token is missing",
         "as there, it is needed"
     );
-    assert_eq!(
-        create("appid=wx1&secret=s&secret=x&token=t").await,
-        "secret is given more than once"
+    let twice = create("appid=wx1&secret=s&secret=x&token=t").await;
+    assert!(
+        twice.starts_with("secret ") && twice.contains("more than once"),
+        "{twice}"
     );
     assert!(
         create("appid=weblogin&secret=s&token=t")
@@ -372,10 +373,8 @@ async fn apps_are_read_when_a_store_that_was_down_recovers() {
     succeeded(&first.get(CREATE).await);
     redis.kill();
     let down = CREATE.replace(NEW, "wx-other");
-    assert_eq!(
-        refused(&first.get(&down).await, 400),
-        "the redis store does not answer; ask again in a moment"
-    );
+    let told = refused(&first.get(&down).await, 400);
+    assert!(told.contains("redis store"), "{told}");
     let begun = Instant::now();
     let second = beside(&first, &cache).await;
     assert!(
@@ -586,9 +585,10 @@ async fn payment_fields_have_wetokens_format() {
         "wcode_template_id",
     ] {
         let long = format!("appid=wx-long&secret=s&token=t&{name}={}", "x".repeat(65));
-        assert_eq!(
-            refused(&post("application/x-www-form-urlencoded", long).await, 400),
-            format!("{name}: expected at most 64 printable characters")
+        let told = refused(&post("application/x-www-form-urlencoded", long).await, 400);
+        assert!(
+            told.starts_with(&format!("{name}: ")) && told.contains("64"),
+            "{told}"
         );
     }
     app.stop().await;
@@ -645,18 +645,19 @@ async fn json_is_accepted_wherever_a_form_is() {
         "4711"
     );
     for (body, told) in [
-        ("[1]", "the body is no JSON object"),
-        ("{\"appid\":", "the body is no JSON object"),
-        ("{}", "appid is missing"),
+        ("[1]", ["body", "JSON object"]),
+        ("{\"appid\":", ["body", "JSON object"]),
+        ("{}", ["appid", "missing"]),
         (
             r#"{"appid":"wx1","appid":"wx2"}"#,
-            "appid is given more than once",
+            ["appid", "more than once"],
         ),
-        (r#"{"appid":{"a":1}}"#, "appid must be a text"),
+        (r#"{"appid":{"a":1}}"#, ["appid", "text"]),
     ] {
+        let answer = refused(&post("/wechat/app/create", body).await, 400);
         assert!(
-            refused(&post("/wechat/app/create", body).await, 400).starts_with(told),
-            "{body}"
+            told.iter().all(|word| answer.contains(word)),
+            "{body}: {answer}"
         );
     }
     let large = app

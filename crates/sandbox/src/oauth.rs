@@ -3,8 +3,9 @@
 
 use super::authorize::{Answer, Asked, Wrong};
 use super::mint;
+use super::people::Person;
 use super::refusal::Refusal;
-use super::visitors::{Pass, Person, Session};
+use super::visitors::{Pass, Session};
 use super::world::{Grant, World};
 use clock::UnixMillis;
 
@@ -111,6 +112,7 @@ impl World {
         let app_id = self.admit(token)?;
         let (person, since) = self
             .visitors
+            .people
             .person(app_id, openid)
             .ok_or(Refusal::WRONG_OPENID)?;
         Ok((

@@ -319,14 +319,14 @@ fn an_account_knows_its_visitors_and_followers() {
     login(&mut world, "snsapi_base", "Alice");
     assert_eq!(since(&world), Ok(None));
     let began = world.time.now();
-    world.visitors.follow(APP, "Alice", true, began);
+    world.visitors.people.follow(APP, "Alice", true, began);
     pass(&clock, 5);
     let now = world.time.now();
-    world.visitors.follow(APP, "Alice", true, now);
+    world.visitors.people.follow(APP, "Alice", true, now);
     assert_eq!(since(&world), Ok(Some(began)));
-    world.visitors.follow(APP, "Alice", false, now);
+    world.visitors.people.follow(APP, "Alice", false, now);
     assert_eq!(since(&world), Ok(None));
-    let elsewhere = world.visitors.meet(OTHER, "Alice");
+    let elsewhere = world.visitors.people.meet(OTHER, "Alice");
     assert_eq!(
         world.user(&token, &elsewhere).err(),
         Some(Refusal::WRONG_OPENID)

@@ -16,7 +16,10 @@ impl World {
     /// person's last action. The sandbox knows only who follows: it refuses people who have
     /// unfollowed, and accepts those it does not know.
     pub(super) fn send_custom(&mut self, app_id: &str, message: Value) -> Result<(), Refusal> {
-        let follows = self.visitors.follows(app_id, text(&message, "touser"))?;
+        let follows = self
+            .visitors
+            .people
+            .follows(app_id, text(&message, "touser"))?;
         check_custom(&message)?;
         if follows == Some(false) {
             return Err(Refusal::OUT_OF_TIME);
@@ -32,7 +35,7 @@ impl World {
     /// one's id; WeChat's answer in this case is undocumented.
     pub(super) fn send_template(&mut self, app_id: &str, message: Value) -> Result<u64, Refusal> {
         let openid = text(&message, "touser");
-        let follows = self.visitors.follows(app_id, openid)?;
+        let follows = self.visitors.people.follows(app_id, openid)?;
         if text(&message, "template_id").is_empty() {
             return Err(Refusal::BAD_TEMPLATE);
         }

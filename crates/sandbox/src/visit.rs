@@ -58,9 +58,9 @@ impl Sandbox {
         world.account_mut(app_id)?;
         let now = world.time.now();
         if let Some(follows) = follows {
-            world.visitors.follow(app_id, visitor, follows, now);
+            world.visitors.people.follow(app_id, visitor, follows, now);
         }
-        Ok(world.visitors.meet(app_id, visitor))
+        Ok(world.visitors.people.meet(app_id, visitor))
     }
 
     fn answer(&self, query: &str, visitor: &str, answer: Answer) -> Result<String, String> {

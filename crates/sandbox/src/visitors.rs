@@ -1,11 +1,12 @@
-//! The visitors of pages inside WeChat: their identities, their codes, and the user-level tokens
+//! The visitors of pages inside WeChat: what they granted, as codes and as the user-level tokens
 //! that codes are exchanged for. Old entries are evicted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bounded::Bounded;
 use super::mint;
+use super::people::People;
 use super::refusal::Refusal;
 use clock::UnixMillis;
 
@@ -18,22 +19,12 @@ const REMEMBERED: usize = 50_000;
 /// All visitors and their codes and tokens.
 #[derive(Debug)]
 pub(super) struct Visitors {
-    /// By openid: everyone who has visited and does not follow.
-    strangers: Bounded<Person>,
-    /// By openid, with the time since when. Only created by commands, so no bound is needed.
-    followers: HashMap<String, (Person, UnixMillis)>,
+    pub(super) people: People,
     codes: Bounded<Code>,
     tokens: Bounded<Lease>,
     refreshes: Bounded<Refresh>,
     tallies: BTreeMap<String, Tally>,
     virtual_people: u64,
-}
-
-/// A person known to an account.
-#[derive(Clone, Debug)]
-pub(super) struct Person {
-    app_id: String,
-    pub(super) name: String,
 }
 
 /// What a visitor granted to an account.
@@ -105,7 +96,7 @@ impl Visitors {
         scope: &str,
         ends: UnixMillis,
     ) -> String {
-        let openid = self.meet(app_id, name);
+        let openid = self.people.meet(app_id, name);
         let (app_id, name, scope) = (app_id.to_owned(), name.to_owned(), scope.to_owned());
         self.hand_out(
             Pass {
@@ -266,61 +257,6 @@ impl Visitors {
             .map(|lease| lease.pass.app_id.as_str())
     }
 
-    /// Makes `name` known to an account and returns the openid.
-    pub(super) fn meet(&mut self, app_id: &str, name: &str) -> String {
-        let openid = mint::openid(app_id, name);
-        if !self.followers.contains_key(&openid) {
-            self.strangers.insert(
-                &openid,
-                Person {
-                    app_id: app_id.to_owned(),
-                    name: name.to_owned(),
-                },
-            );
-        }
-        openid
-    }
-
-    /// Makes `name` follow the account from `now` on, or unfollow it. An existing follower keeps
-    /// the original time.
-    pub(super) fn follow(&mut self, app_id: &str, name: &str, follows: bool, now: UnixMillis) {
-        let openid = mint::openid(app_id, name);
-        if follows {
-            let person = Person {
-                app_id: app_id.to_owned(),
-                name: name.to_owned(),
-            };
-            self.followers.entry(openid).or_insert((person, now));
-        } else if let Some((person, _)) = self.followers.remove(&openid) {
-            self.strangers.insert(&openid, person);
-        }
-    }
-
-    /// The person with this openid, and since when they follow the account.
-    pub(super) fn person(
-        &self,
-        app_id: &str,
-        openid: &str,
-    ) -> Option<(&Person, Option<UnixMillis>)> {
-        let follower = self
-            .followers
-            .get(openid)
-            .map(|(person, since)| (person, Some(*since)));
-        let found = follower.or_else(|| self.strangers.get(openid).map(|person| (person, None)));
-        found.filter(|(person, _)| person.app_id == app_id)
-    }
-
-    /// Whether `openid` follows the account; `None` if it is an unknown openid. An invalid openid,
-    /// or one of another account, is refused.
-    pub(super) fn follows(&self, app_id: &str, openid: &str) -> Result<Option<bool>, Refusal> {
-        let known = self.followers.get(openid).map(|(person, _)| (person, true));
-        match known.or_else(|| self.strangers.get(openid).map(|person| (person, false))) {
-            Some((person, follows)) if person.app_id == app_id => Ok(Some(follows)),
-            None if mint::is_openid(openid) => Ok(None),
-            _ => Err(Refusal::WRONG_OPENID),
-        }
-    }
-
     /// The counts of an account.
     pub(super) fn tally(&self, app_id: &str) -> Tally {
         self.tallies.get(app_id).copied().unwrap_or_default()
@@ -350,8 +286,7 @@ impl Visitors {
 impl Default for Visitors {
     fn default() -> Self {
         Self {
-            strangers: Bounded::new(REMEMBERED),
-            followers: HashMap::new(),
+            people: People::default(),
             codes: Bounded::new(REMEMBERED),
             tokens: Bounded::new(REMEMBERED),
             refreshes: Bounded::new(REMEMBERED),

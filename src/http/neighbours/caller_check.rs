@@ -45,24 +45,24 @@ impl Refusal {
     /// The message for the caller; `section` is the section of the settings.
     pub(super) fn message(self, section: &str) -> String {
         match self {
-            Self::Page => "pages are not answered here; ask from a program".to_owned(),
+            Self::Page => "requests from web pages are refused here; send the request from a program".to_owned(),
             Self::Host => {
-                "this host name is not known here; ask by an IP address, or add the name to server.hosts in the settings".to_owned()
+                "this host name is not known here; use an IP address or localhost, or add the name to server.hosts in the settings".to_owned()
             }
             Self::Browser => {
-                "this address changes something and answers no browser; ask from a program, without Origin, Referer, Cookie and a \
+                "this address changes something and refuses browsers; send the request from a program, without Origin, Referer, Cookie and a \
                               User-Agent that begins with Mozilla/"
                     .to_owned()
             }
             Self::UntrustedProxy => {
-                "this request came through a proxy that is not among server.trustedProxies in the settings".to_owned()
+                "this request came through a proxy that is not in server.trustedProxies; add the proxy there".to_owned()
             }
-            Self::NotInNetwork => format!("this address is not among {section}.allow in the settings"),
+            Self::NotInNetwork => format!("the caller's address is not in {section}.allow; add its network there"),
             Self::Signature(RealmError::Unauthorized) => {
                 format!("unknown realm or wrong signature; sign as {section}.realm of the settings, with version 2 (HMAC-SHA256)")
             }
             Self::Signature(error) => error.to_string(),
-            Self::OtherRealm => format!("this is signed by another realm than {section}.realm in the settings"),
+            Self::OtherRealm => format!("another realm than {section}.realm has signed this; sign as that realm"),
         }
     }
 }

@@ -144,7 +144,7 @@ fn source_failed(error: &SourceError) -> HttpResponse {
         }
         SourceError::Store(fault) => {
             let message = format!(
-                "the {}store does not answer, and what was asked for is not held here",
+                "the {}store does not answer, and the credential is not cached here; retry in a moment",
                 store_name(fault)
             );
             failed(StatusCode::SERVICE_UNAVAILABLE, &message, Some(STORE_RETRY))

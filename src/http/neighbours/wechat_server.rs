@@ -235,7 +235,7 @@ fn error_response(error: &ApiError) -> HttpResponse {
         ApiError::Unauthorized => {
             "the Authorization header must be wechatServer.token of the settings (Authorization 与 wechatServer.token 不符)".to_owned()
         }
-        ApiError::OriginNotAllowed => "pages are not answered here; ask from a program".to_owned(),
+        ApiError::OriginNotAllowed => "requests from web pages are refused here; send the request from a program".to_owned(),
         _ => error.to_string(),
     };
     let mut response = failed(status, Some(ours), &message);

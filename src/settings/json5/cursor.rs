@@ -138,7 +138,7 @@ impl<'t> Cursor<'t> {
             }
             None => SyntaxError::new(
                 self.position,
-                "the text ends too early; expected one object: { apps: […], … }",
+                "the file ends too early; expected one object: { apps: […], … }",
             ),
         }
     }

@@ -4,7 +4,8 @@ use config::ValueKind;
 
 use super::cursor::{Cursor, SyntaxError, is_line_end};
 
-const UNFINISHED_TEXT: &str = "a text ends with its line; is a quotation mark missing?";
+const UNFINISHED_TEXT: &str =
+    "a text cannot continue on the next line; is a quotation mark missing?";
 const UNCLOSED_TEXT: &str =
     "the text that begins here is never closed; is a quotation mark missing?";
 const BAD_ESCAPE: &str = "this escape is not valid; write \\\\ for a backslash";

@@ -245,7 +245,7 @@ fn a_repeated_key_is_reported_where_it_is_repeated() {
 #[test]
 fn an_error_names_its_cause_and_at_most_one_character() {
     for (text, line, column, part) in [
-        ("{a: 'x\n}", 1, 7, "ends with its line"),
+        ("{a: 'x\n}", 1, 7, "next line"),
         ("{a: 'x", 1, 5, "never closed"),
         ("{a: [1, /* x", 1, 9, "this comment is never closed"),
         ("{a: [1,\n", 1, 5, "the '[' here is never closed"),

@@ -31,7 +31,8 @@ enum Number {
     Count(u64),
     /// Milliseconds, written as seconds.
     Millis(u64),
-    NotANumber,
+    /// `NaN`.
+    Unknown,
 }
 
 impl<'t> Lines<'t> {
@@ -70,7 +71,7 @@ impl<'t> Lines<'t> {
                 let (seconds, rest) = (millis / 1000, millis % 1000);
                 writeln!(self.text, "\"}} {seconds}.{rest:03}")?;
             }
-            Number::NotANumber => self.text.push_str("\"} NaN\n"),
+            Number::Unknown => self.text.push_str("\"} NaN\n"),
         }
         Ok(())
     }
@@ -102,7 +103,7 @@ fn of_credentials(
 }
 
 fn at(time: Option<UnixMillis>) -> Number {
-    time.map_or(Number::NotANumber, |at| Number::Millis(at.0))
+    time.map_or(Number::Unknown, |at| Number::Millis(at.0))
 }
 
 pub(super) fn expiry(values: &Values, to: &mut Lines<'_>) -> fmt::Result {

@@ -116,15 +116,24 @@ impl Process {
 
     /// Waits for the first log line with this message.
     pub(crate) async fn logged(&self, message: &str) -> Value {
+        self.logged_if(message, |said| said == message).await
+    }
+
+    /// Waits for the first log line whose message has `word` in it.
+    pub(crate) async fn logged_about(&self, word: &str) -> Value {
+        self.logged_if(word, |said| said.contains(word)).await
+    }
+
+    async fn logged_if(&self, wanted: &str, fits: impl Fn(&str) -> bool) -> Value {
         let found = until(|| {
             self.log()
                 .into_iter()
-                .find(|line| line["message"] == message)
+                .find(|line| line["message"].as_str().is_some_and(&fits))
         })
         .await;
         found.unwrap_or_else(|| {
             panic!(
-                "no log line {message:?}: {:?} {:?}",
+                "no log line {wanted:?}: {:?} {:?}",
                 self.out.text(),
                 self.err.text()
             )

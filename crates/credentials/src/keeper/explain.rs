@@ -6,7 +6,7 @@ use wechat::{Errcode, WechatError};
 
 use super::KeeperError;
 
-/// When a caller should ask again after a fault of the store.
+/// When a caller should retry after a fault of the store.
 pub const STORE_RETRY: Duration = Duration::from_secs(2);
 
 /// The stable code of `error`.
@@ -40,17 +40,17 @@ pub fn detail(error: &KeeperError) -> String {
                 .map(|backend| format!("{backend} "))
                 .unwrap_or_default();
             format!(
-                "the {backend}store does not answer, and what was asked for is not held here; ask again in a moment"
+                "the {backend}store does not answer, and the credential is not cached here; retry in a moment"
             )
         }
         KeeperError::Upstream { source, .. } => format!(
             "{source}; {}",
-            source.advice().unwrap_or("ask again in a moment")
+            source.advice().unwrap_or("retry in a moment")
         ),
         KeeperError::CoolingDown {
             retry_after, cause, ..
         } => format!(
-            "WeChat is not asked again for {} s, because: {cause}{}",
+            "WeChat is not called again for {} s, because the last call failed: {cause}{}",
             retry_after.as_secs().max(1),
             cause
                 .advice()
@@ -61,7 +61,7 @@ pub fn detail(error: &KeeperError) -> String {
     }
 }
 
-/// When to ask again, where asking earlier is no use.
+/// When to retry, for errors that make an earlier retry useless.
 pub fn retry_after(error: &KeeperError) -> Option<Duration> {
     match error {
         KeeperError::CoolingDown { retry_after, .. } => Some(*retry_after),

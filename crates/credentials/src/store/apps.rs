@@ -113,7 +113,7 @@ pub(super) fn from_json(app_id: &str, text: &str) -> Option<StoredApp> {
     let Ok(app) = serde_json::from_str::<Written<'_>>(text) else {
         tracing::warn!(
             account.id = app_id,
-            "an app in the store cannot be read; it counts as absent"
+            "an app in the store cannot be read; it is treated as absent"
         );
         return None;
     };

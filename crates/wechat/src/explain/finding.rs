@@ -75,14 +75,14 @@ const TABLE: [(Code, &str, &str, &str); 19] = [
     (
         TrailingSlash,
         "trailing_slash",
-        "The signed address has a slash at the end more or less than the page; sign location.href.split('#')[0] exactly as the browser has it.",
-        "签名的地址比网页的地址多或少了末尾的斜杠；请按浏览器里的原样签名 location.href.split('#')[0]。",
+        "The signed address and the page's address differ by a slash at the end; sign location.href.split('#')[0] exactly as the browser has it.",
+        "签名的地址与网页的地址相差末尾的一个斜杠；请按浏览器里的原样签名 location.href.split('#')[0]。",
     ),
     (
         EncodedTwice,
         "encoded_twice",
-        "The address was encoded once more before it was signed; encode it only for the way to the server, and decode it there once.",
-        "签名之前地址又被编码了一次；只在发给服务器的途中编码，到了服务器解码一次。",
+        "The address was percent-encoded before it was signed; encode it only to send it to the server, and decode it there once.",
+        "签名之前地址多做了一次编码；只在发给服务器时编码，在服务器上解码一次。",
     ),
     (
         Decoded,
@@ -105,7 +105,7 @@ const TABLE: [(Code, &str, &str, &str); 19] = [
     (
         QueryCut,
         "query_cut",
-        "The address was signed without all or a part of its query; send encodeURIComponent(url), or an unencoded & ends it.",
+        "A part of the address's query is missing in the signed address; send encodeURIComponent(url), because an unencoded & ends the url.",
         "签名的地址缺少全部或部分查询参数；请发送 encodeURIComponent(url)，否则未编码的 & 会把它截断。",
     ),
     (

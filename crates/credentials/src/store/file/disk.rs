@@ -89,7 +89,7 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<Entries, OpenError> {
     serde_json::from_slice(&bytes).or_else(|error| {
         let aside = set_aside(path, clock)?;
         // The parser's message has line and column and quotes nothing.
-        tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is torn or not ours; it was moved aside and the cache begins empty");
+        tracing::error!(file = %path.display(), moved_to = %aside.display(), %error, "the cache file is damaged or not ours; it was moved aside, and the cache starts empty");
         Ok(Entries::new())
     })
 }

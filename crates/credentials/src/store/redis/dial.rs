@@ -179,7 +179,7 @@ impl Dialer {
             Err(error) if fault::needs_no_password(&error) => {
                 tracing::warn!(
                     store.place = self.place(),
-                    "this redis has no password, but one is configured"
+                    "this redis needs no password, but one is configured; remove it from cache.redis"
                 );
                 Ok(())
             }

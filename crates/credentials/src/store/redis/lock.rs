@@ -81,7 +81,7 @@ impl Held<'_> {
             tracing::debug!(
                 lock = self.owner,
                 cause = error.category(),
-                "a lock in redis is left to end"
+                "a lock in redis could not be released; it will expire"
             );
         }
     }

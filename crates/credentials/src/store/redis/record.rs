@@ -112,7 +112,7 @@ fn foreign(key: &str, what: &'static str) -> Option<Record> {
     tracing::warn!(
         store.key = key,
         found = what,
-        "redis holds something under our key that is not ours; it counts as absent"
+        "redis has a foreign value under this key; it is treated as absent"
     );
     None
 }

@@ -84,7 +84,7 @@ pub(super) fn read(path: &Path, clock: &Clock) -> Result<RecordMap, OpenError> {
             let aside = disk::set_aside(path, clock)?;
             tracing::error!(
                 file = %path.display(), moved_to = %aside.display(), line,
-                "the journal of logins is torn or not ours; it was moved aside and begins empty"
+                "the journal of logins is damaged or not ours; it was moved aside, and the journal starts empty"
             );
             Ok(RecordMap::default())
         }
