@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use clock::{Clock, SteadyMillis, UnixMillis};
 use credentials::keeper::{Keeper, KeeperError};
 use credentials::store::{
     Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError,
     StoredApp, VersionedRecords,
 };
-use futures_util::future::{BoxFuture, FutureExt};
 use sandbox::Fault;
 use secrecy::SecretString;
 use wechat::account::{Keep, TokenApi};
@@ -103,106 +103,90 @@ impl Brittle {
     }
 }
 
+#[async_trait]
 impl Apps for Brittle {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        self.records.apps()
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        self.records.apps().await
     }
 
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.records.put_app(app)
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError> {
+        self.records.put_app(app).await
     }
 }
 
+#[async_trait]
 impl Store for Brittle {
     fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async { Ok(()) }.boxed()
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
+#[async_trait]
 impl VersionedRecords for Brittle {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
-        async move {
-            self.gets.fetch_add(1, Ordering::SeqCst);
-            let read = match self.fault("read") {
-                Ok(()) => self.records.read_pair(key).await,
-                Err(error) => Err(error),
-            };
-            self.on_its_way().await;
-            read
-        }
-        .boxed()
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        let read = match self.fault("read") {
+            Ok(()) => self.records.read_pair(key).await,
+            Err(error) => Err(error),
+        };
+        self.on_its_way().await;
+        read
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            self.puts.fetch_add(1, Ordering::SeqCst);
-            self.fault("write")?;
-            self.records
-                .write_pair(key, over, new, companion, kept)
-                .await
-        }
-        .boxed()
+    ) -> Result<bool, StoreError> {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+        self.fault("write")?;
+        self.records
+            .write_pair(key, over, new, companion, kept)
+            .await
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.fault("write")?;
-            self.records.write_companion(key, companion, ttl).await
-        }
-        .boxed()
+    ) -> Result<(), StoreError> {
+        self.fault("write")?;
+        self.records.write_companion(key, companion, ttl).await
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn take_lease(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
-        async move {
-            self.fault("claim")?;
-            let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
-            let is_free = claims
-                .get(key)
-                .is_none_or(|(holder, ends)| holder == owner || *ends <= now)
-                || !self.is_shared;
-            if is_free {
-                claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
-            }
-            Ok(is_free.then(|| Clock::system().wall()))
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        self.fault("claim")?;
+        let (mut claims, now) = (self.claims.lock().unwrap(), Instant::now());
+        let is_free = claims
+            .get(key)
+            .is_none_or(|(holder, ends)| holder == owner || *ends <= now)
+            || !self.is_shared;
+        if is_free {
+            claims.insert(key.to_owned(), (owner.to_owned(), now + ttl));
         }
-        .boxed()
+        Ok(is_free.then(|| Clock::system().wall()))
     }
 
-    fn return_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.fault("release")?;
-            let mut claims = self.claims.lock().unwrap();
-            if claims.get(key).is_some_and(|(holder, _)| holder == owner) {
-                claims.remove(key);
-            }
-            Ok(())
+    async fn return_lease(&self, key: &str, owner: &str) -> Result<(), StoreError> {
+        self.fault("release")?;
+        let mut claims = self.claims.lock().unwrap();
+        if claims.get(key).is_some_and(|(holder, _)| holder == owner) {
+            claims.remove(key);
         }
-        .boxed()
+        Ok(())
     }
 
     fn steady(&self) -> SteadyMillis {
@@ -210,67 +194,46 @@ impl VersionedRecords for Brittle {
     }
 }
 
+#[async_trait]
 impl Records for Brittle {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        async move {
-            self.fault("read")?;
-            self.records.get(key).await
-        }
-        .boxed()
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.fault("read")?;
+        self.records.get(key).await
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.fault("write")?;
-            self.records.put(key, record).await
-        }
-        .boxed()
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
+        self.fault("write")?;
+        self.records.put(key, record).await
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            self.fault("write")?;
-            self.records.replace(key, before, record).await
-        }
-        .boxed()
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
+        self.fault("write")?;
+        self.records.replace(key, before, record).await
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        async move {
-            self.fault("take")?;
-            self.records.take(key).await
-        }
-        .boxed()
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.fault("take")?;
+        self.records.take(key).await
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            self.fault("spend")?;
-            self.records.take_permit(key, limit, window).await
-        }
-        .boxed()
+    ) -> Result<bool, StoreError> {
+        self.fault("spend")?;
+        self.records.take_permit(key, limit, window).await
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.fault("refund")?;
-            self.records.return_permit(key).await
-        }
-        .boxed()
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
+        self.fault("refund")?;
+        self.records.return_permit(key).await
     }
 }
 

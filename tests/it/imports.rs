@@ -10,22 +10,6 @@ use std::path::Path;
 
 use crate::tidy::{FOLDERS, collect, without_comment};
 
-/// The remaining cycles, by their files below the folder of sources.
-const KNOWN: [(&str, &[&str]); 1] = [
-    // A credential and its renewal are one state machine in several files.
-    (
-        "crates/credentials/src",
-        &[
-            "engine/backoff",
-            "engine/credential",
-            "engine/engine",
-            "engine/lease",
-            "engine/renew",
-            "engine/settle",
-        ],
-    ),
-];
-
 /// The files of one folder of sources: code without tests and comments, by module path.
 struct Files(BTreeMap<Vec<String>, String>);
 
@@ -257,17 +241,13 @@ fn circles<'g>(
 }
 
 #[test]
-fn no_import_cycles_but_the_known_ones() {
+fn no_import_cycles() {
     let mut found = Vec::new();
     for folder in FOLDERS {
         let files = Files::read(folder);
         for circle in circles(&files.graph(false)) {
             let names: Vec<String> = circle.iter().map(|file| file.join("/")).collect();
-            if !KNOWN.iter().any(|(known, files)| {
-                *known == folder && names.iter().all(|name| files.contains(&name.as_str()))
-            }) {
-                found.push(format!("{folder}: {names:?}"));
-            }
+            found.push(format!("{folder}: {names:?}"));
         }
     }
     assert!(found.is_empty(), "{found:#?}");

@@ -10,10 +10,9 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
 use super::cached::Cached;
-use super::credential::{Credential, Error};
-use super::engine::Engine;
+use super::credential::{Credential, Engine, Error};
 use super::error::RenewalError;
-use super::renew::Reason;
+use super::reason::Reason;
 use super::subject::Subject;
 use crate::engine::freshness::Freshness;
 use crate::store::Changed;

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::credential::{Credential, Error};
-use super::error::{RenewalError, is_shared};
+use super::error::{Failure, RenewalError, is_shared};
 use super::subject::{Refusal, Subject};
 use crate::store::Backoff;
 use clock::SteadyMillis;
@@ -31,14 +31,6 @@ fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
         );
     let jittered = doubled.min(longest) * (1.0 - 0.25 * seed.clamp(0.0, 1.0));
     Duration::from_secs_f64(jittered.max(1.0))
-}
-
-/// A failed renewal and the pause after it.
-#[derive(Clone, Debug)]
-pub(super) struct Failure<R> {
-    pub(super) cause: R,
-    pub(super) attempts: u32,
-    pub(super) until: SteadyMillis,
 }
 
 impl<S: Subject> Credential<S> {

@@ -8,7 +8,7 @@ use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
 use super::ledger::Ledger;
-use super::renew::{Evidence, Reason};
+use super::reason::{Evidence, Reason};
 use super::subject::{Probe, Subject};
 
 /// From this share of the quota on, in percent, a value is renewed by force only if the service

@@ -1,36 +1,31 @@
-//! The handle on one credential, and what a request gets from it: the cached copy, else the store's
-//! value, else a new one.
+//! One credential, and the engine that credentials of one kind share: the store, the clock, the
+//! agenda. The engine holds weak references; the caller of [`Engine::set`] owns the credentials.
 
-use std::future::Future;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
-use super::backoff::Failure;
+use super::agenda::Agenda;
 use super::cached::Cached;
-use super::engine::Engine;
-use super::error::{RenewalError, StoreFault};
+use super::error::{Failure, RenewalError, StoreFault};
 use super::ledger::Stored;
-use super::renew::{Evidence, Reason};
+use super::outage::Outage;
+use super::reason::Reason;
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
-use crate::engine::freshness::Freshness;
-use clock::SteadyMillis;
+use super::waiters::Waiters;
+use crate::observer::Observer;
+use crate::rng::Rng;
+use crate::store::Store;
+use clock::{Clock, SteadyMillis};
+use wechat::account::Keep;
 use wechat::credential::FULL_LIFETIME;
-
-/// At this age a copy is not handed out before the shared store has confirmed it.
-const OLD: Duration = Duration::from_secs(1);
-
-/// At this age a copy is handed out and confirmed in the background, so that callers of a busy
-/// credential never wait.
-const AGING: Duration = Duration::from_millis(500);
-
-/// A caller waits this much longer than a call may take, so that it receives the call's own
-/// timeout.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// The result of a renewal, with the reason that started it.
 pub(super) type Renewed<S> = Result<(Arc<Cached>, Reason), Error<S>>;
@@ -82,152 +77,6 @@ impl<S: Subject> Credential<S> {
         }
     }
 
-    /// The cached copy, if it can be handed out without waiting: it is there, young enough and has
-    /// not expired. A copy that is due is handed out too; its renewal runs in the background.
-    pub fn at_hand(self: &Arc<Self>) -> Option<Arc<Cached>> {
-        let now = self.engine.clock.steady();
-        self.note_asked(now);
-        let cached = self.cached.load();
-        let cached = cached.as_ref()?;
-        if self.engine.is_shared {
-            let age = cached.age(now);
-            if age >= OLD {
-                return None;
-            }
-            if age >= AGING {
-                drop(self.begin_reading());
-            }
-        }
-        match cached.freshness_at(now, self.engine.clock.wall()) {
-            Freshness::Expired => return None,
-            Freshness::Due if self.engine.wakes_when_due => self.engine.agenda.wake(),
-            Freshness::Due | Freshness::Fresh => {}
-        }
-        if !self.is_scheduled.load(Relaxed) {
-            self.schedule(cached);
-        }
-        Some(Arc::clone(cached))
-    }
-
-    /// The credential, from the cached copy, the store or the service. Returns within the bound on
-    /// calls; a renewal that takes longer continues without its caller.
-    pub async fn get(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
-        match self.at_hand() {
-            Some(cached) => Ok(cached),
-            // Boxed, so that the future of the common case stays small.
-            None => Box::pin(self.with_timeout(self.read_or_renew())).await,
-        }
-    }
-
-    /// As [`Credential::get`], for as long as it takes.
-    pub(super) async fn get_in_time(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
-        match self.at_hand() {
-            Some(cached) => Ok(cached),
-            None => self.read_or_renew().await,
-        }
-    }
-
-    /// "The service refused this value": renews the credential if `refused` is still the current
-    /// one, else returns the current one. There is one renewal however many ask. Past the limit on
-    /// forced renewals the current value is returned unchanged, and checked again later.
-    pub async fn rotate(self: &Arc<Self>, refused: SecretString) -> Result<Arc<Cached>, Error<S>> {
-        self.rotate_on(refused, Evidence::Report).await
-    }
-
-    /// As [`Credential::rotate`], for a value that the service itself called void when it was asked
-    /// about it, so that it is not asked again.
-    pub async fn rotate_void(
-        self: &Arc<Self>,
-        void: SecretString,
-    ) -> Result<Arc<Cached>, Error<S>> {
-        self.rotate_on(void, Evidence::Probe).await
-    }
-
-    async fn rotate_on(
-        self: &Arc<Self>,
-        refused: SecretString,
-        evidence: Evidence,
-    ) -> Result<Arc<Cached>, Error<S>> {
-        self.note_asked(self.engine.clock.steady());
-        let rotated = self.with_timeout(async {
-            // The cached copy may be a second old; the store has the current one.
-            let current = self.read_or_renew().await?;
-            if !self.is_same(current.value(), &refused) {
-                return Ok(current);
-            }
-            self.renew_over(Reason::Refused(refused.clone(), evidence))
-                .await
-        });
-        let rotated = rotated.await;
-        if rotated.is_err() {
-            self.note_refused(&refused);
-        }
-        rotated
-    }
-
-    /// The value in the store, or the cached one while the store fails. Never asks the service, and
-    /// does not count as a request for `keep: active`.
-    pub async fn stored(self: &Arc<Self>) -> Result<Option<Arc<Cached>>, Error<S>> {
-        self.with_timeout(async {
-            match self.read().await {
-                Ok(found) => Ok(found),
-                Err(fault) => self.living().map(Some).ok_or(fault.into()),
-            }
-        })
-        .await
-    }
-
-    /// The credential, renewed first if it is due, within the limit on forced renewals. Past the
-    /// limit, and when the renewal fails, the current value for as long as it is valid.
-    pub async fn refresh(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
-        let current = self.get().await?;
-        if current.freshness(&self.engine.clock) == Freshness::Fresh {
-            return Ok(current);
-        }
-        let renewed = self.rotate(current.value().clone()).await;
-        if renewed.is_err() && !current.is_over(&self.engine.clock) {
-            Ok(current)
-        } else {
-            renewed
-        }
-    }
-
-    /// Bounds `work` as every caller's wait is bounded.
-    pub(crate) async fn with_timeout<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error<S>>>,
-    ) -> Result<T, Error<S>> {
-        let after = self.engine.timeout;
-        let late = || RenewalError::TooSlow {
-            key: self.key.clone(),
-            after,
-        };
-        tokio::time::timeout(after + GRACE, work)
-            .await
-            .unwrap_or_else(|_| Err(late()))
-    }
-
-    async fn read_or_renew(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {
-        match self.read_with_timeout().await {
-            Ok(Some(cached)) => {
-                self.schedule(&cached);
-                return Ok(cached);
-            }
-            Ok(None) => {}
-            Err(fault) => {
-                // A store that is down is no reason to refuse what we still hold.
-                if let Some(cached) = self.living() {
-                    return Ok(cached);
-                }
-                // Without the lease a renewal could void another instance's value.
-                if !self.subject.load().can_ask_freely() {
-                    return Err(fault.into());
-                }
-            }
-        }
-        self.renew(Reason::Missing).await.map(|(cached, _)| cached)
-    }
-
     /// The cached copy that has not expired.
     pub(super) fn living(&self) -> Option<Arc<Cached>> {
         self.cached
@@ -241,7 +90,7 @@ impl<S: Subject> Credential<S> {
             .is_same(one.expose_secret(), other.expose_secret())
     }
 
-    fn note_asked(&self, now: SteadyMillis) {
+    pub(super) fn note_asked(&self, now: SteadyMillis) {
         self.asked_at.store(now.0 + 1, Relaxed);
     }
 
@@ -262,5 +111,136 @@ impl<S: Subject> Credential<S> {
 impl<S: Subject> std::fmt::Debug for Credential<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Credential").field(&self.key).finish()
+    }
+}
+
+type Members<S> = HashMap<<S as Subject>::Key, Weak<Credential<S>>>;
+
+/// An engine for credentials of one kind.
+pub struct Engine<S: Subject> {
+    members: ArcSwap<Members<S>>,
+    pub(super) store: Arc<dyn Store>,
+    /// Whether other processes write to the store. Cached, because every request reads it.
+    pub(super) is_shared: bool,
+    pub(crate) clock: Clock,
+    pub(super) keep: Keep,
+    pub(super) rng: Rng,
+    /// Tells our leases from those of other instances.
+    pub(super) owner: String,
+    /// The bound on a call to the service.
+    pub(super) timeout: Duration,
+    pub(super) agenda: Agenda<S::Key>,
+    pub(super) wakes_when_due: bool,
+    pub(super) waiters: Waiters,
+    pub(super) outage: Outage,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    /// The number of renewals in flight, so that shutdown can wait for them.
+    pub(super) renewing: watch::Sender<usize>,
+    pub(crate) runtime: Handle,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) keep: Keep,
+    pub(crate) rng: Rng,
+    /// The bound on a call to the service.
+    pub(crate) timeout: Duration,
+    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
+    /// expensive for credentials that are requested a hundred thousand times a second.
+    pub(crate) wakes_when_due: bool,
+    /// Appended to log lines that name no credential.
+    pub(crate) whose: &'static str,
+    /// Receives a report of each call to the service.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+impl<S: Subject> Engine<S> {
+    /// An engine without credentials. Must be called on the runtime that is to do its work.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            members: ArcSwap::default(),
+            is_shared: parts.store.is_shared(),
+            store: parts.store,
+            clock: parts.clock,
+            keep: parts.keep,
+            owner: parts.rng.name(),
+            rng: parts.rng,
+            timeout: parts.timeout,
+            agenda: Agenda::default(),
+            wakes_when_due: parts.wakes_when_due,
+            waiters: Waiters::default(),
+            outage: Outage::of(parts.whose),
+            observer: parts.observer,
+            renewing: watch::Sender::new(0),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its
+    /// cached copy and gets the new subject.
+    pub(crate) fn set(
+        self: &Arc<Self>,
+        subjects: impl IntoIterator<Item = S>,
+    ) -> HashMap<S::Key, Arc<Credential<S>>> {
+        let before = self.members.load();
+        let credentials: HashMap<_, _> = subjects
+            .into_iter()
+            .map(|subject| {
+                let key = subject.key();
+                let credential = match before.get(&key).and_then(Weak::upgrade) {
+                    Some(known) => {
+                        known.subject.store(Arc::new(subject));
+                        known
+                    }
+                    None => Arc::new(Credential::new(Arc::clone(self), subject)),
+                };
+                (key, credential)
+            })
+            .collect();
+        let members = credentials
+            .iter()
+            .map(|(key, credential)| (key.clone(), Arc::downgrade(credential)))
+            .collect();
+        self.members.store(Arc::new(members));
+        credentials
+    }
+
+    /// The credential of that key, if there is one.
+    pub(crate) fn find(&self, key: &S::Key) -> Option<Arc<Credential<S>>> {
+        self.members.load().get(key)?.upgrade()
+    }
+
+    /// All credentials in the order of their keys, so that runs with the same seed are equal.
+    pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
+        let mut all: Vec<_> = self
+            .members
+            .load()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        all
+    }
+
+    pub(super) fn jitter(&self) -> f64 {
+        self.rng.fraction()
+    }
+}
+
+/// Counts a renewal while it runs, also if it panics.
+pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(renewing: &'a watch::Sender<usize>) -> Self {
+        renewing.send_modify(|renewing| *renewing += 1);
+        Self(renewing)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|renewing| *renewing -= 1);
     }
 }

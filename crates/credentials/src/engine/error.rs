@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::subject::Refusal;
 use crate::store::StoreError;
+use clock::SteadyMillis;
 use wechat::Kind;
 
 /// The error of a credential that is called `K`, whose service answers with an `R`.
@@ -45,6 +46,14 @@ pub enum RenewalError<K: Debug + Display, R: std::error::Error + 'static> {
         /// What was being fetched.
         key: K,
     },
+}
+
+/// A failed renewal and the pause after it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure<R> {
+    pub(super) cause: R,
+    pub(super) attempts: u32,
+    pub(super) until: SteadyMillis,
 }
 
 /// What failed between us and the store.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::error::{RenewalError, StoreFault};
-use super::renew::Reason;
+use super::reason::Reason;
 use super::subject::Subject;
 use crate::store::{Acquired, Backoff, Lease};
 use clock::SteadyMillis;

@@ -2,11 +2,11 @@
 //! one renewal at a time per credential across all instances, before the expiry, with back-off
 //! after failures. What differs per service is a [`Subject`].
 //!
-//! Reading order: `subject` (what differs), `credential` (the handle, and what a request gets),
-//! `cached` (the copy in this process), `reconcile` (which of copy and stored value is kept),
-//! `read` (applies that decision), `lease` (the right to renew), `renew` (one renewal from lease to
-//! call), `settle` (grant or refusal), `suspect` (values that may be void), `write_back` (what the
-//! store lacks), `ahead` (renewal before anybody asks), `engine` (what all credentials share).
+//! Reading order: `subject` (what differs), `credential` (one credential, and what all of them share),
+//! `get` (what a request gets), `cached` (the copy in this process), `reconcile` (which of copy and
+//! stored value is kept), `read` (applies that decision), `reason` (why one is renewed), `lease` (the
+//! right to renew), `renew` (one renewal from lease to call), `settle` (grant or refusal), `suspect`
+//! (values that may be void), `write_back` (what the store lacks), `ahead` (renewal before anybody asks).
 //! `ledger` and `bookkeeping` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
 //! another program fetches the same credential).
 //! `state` shows a credential to metrics and the status page. Small parts: `previous`, `single_flight`, `agenda`,
@@ -24,19 +24,16 @@ mod bookkeeping;
 mod budget;
 mod cached;
 mod credential;
-#[allow(
-    clippy::module_inception,
-    reason = "the file is named as what is in it"
-)]
-mod engine;
 mod error;
 mod foreign;
 pub mod freshness;
+mod get;
 mod lease;
 mod ledger;
 mod outage;
 mod previous;
 mod read;
+mod reason;
 mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
@@ -53,8 +50,7 @@ mod waiters;
 mod write_back;
 
 pub use cached::Cached;
-pub use credential::Credential;
-pub use engine::{Engine, Parts};
+pub use credential::{Credential, Engine, Parts};
 pub use error::{RenewalError, StoreFault};
 pub use ledger::{ForeignRefresh, Ledger};
 pub use state::{CredentialState, FailureState};

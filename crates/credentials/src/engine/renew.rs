@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use secrecy::SecretString;
 use tracing::Instrument;
 
 use super::cached::Cached;
-use super::credential::{Credential, Error, Renewed};
-use super::engine::Counted;
+use super::credential::{Counted, Credential, Error, Renewed};
 use super::error::RenewalError;
 use super::lease::{Answer, Right};
+use super::reason::{Evidence, Reason};
 use super::settle::Settled;
 use super::subject::{Needed, Refusal, Subject};
 use crate::engine::freshness::Freshness;
@@ -18,40 +17,6 @@ use wechat::Kind;
 
 /// How often the lease is taken because too little of it was left for the call.
 const TURNS: u32 = 3;
-
-/// Why a credential is renewed. It decides which value makes the renewal unnecessary.
-#[derive(Clone, Debug)]
-pub(super) enum Reason {
-    /// There is none: any valid value will do.
-    Missing,
-    /// It is about to expire: only a fresh value will do.
-    Ahead,
-    /// The service refused this value: only another one will do.
-    Refused(SecretString, Evidence),
-    /// This value may be void: only another one will do, or its confirmation by the service.
-    Doubted(SecretString),
-}
-
-/// How it is known that the service refuses a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
-    /// Somebody says so.
-    Report,
-    /// The service called it void when it was asked about it.
-    Probe,
-}
-
-impl Reason {
-    /// The word for it in the log.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Ahead => "ahead",
-            Self::Refused(..) => "refused",
-            Self::Doubted(_) => "doubted",
-        }
-    }
-}
 
 impl<S: Subject> Credential<S> {
     /// Joins the renewal in flight or starts one.

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
+use std::future::{Future, ready};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,11 +62,11 @@ pub trait Subject: Send + Sync + Sized + 'static {
     }
 
     /// Asks the service. `force` demands another value than the current one.
-    fn fetch<'a>(
-        &'a self,
-        needed: &'a Needed<Self>,
+    fn fetch(
+        &self,
+        needed: &Needed<Self>,
         force: bool,
-    ) -> BoxFuture<'a, Result<Granted, Self::Refusal>>;
+    ) -> impl Future<Output = Result<Granted, Self::Refusal>> + Send;
 
     /// What a renewal does to the previous value.
     fn effect(&self) -> Effect;
@@ -83,8 +83,8 @@ pub trait Subject: Send + Sync + Sized + 'static {
     }
 
     /// Asks the service whether it accepts `value`, by a call that changes nothing.
-    fn probe<'a>(&'a self, _value: &'a SecretString) -> BoxFuture<'a, Probe> {
-        ready(Probe::Unclear).boxed()
+    fn probe(&self, _value: &SecretString) -> impl Future<Output = Probe> + Send {
+        ready(Probe::Unclear)
     }
 
     /// Whether a plain fetch returns the current value and voids nothing, so that it needs no

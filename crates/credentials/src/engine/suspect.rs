@@ -12,7 +12,7 @@ use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::lease::Right;
 use super::ledger::{DAY, day_of};
-use super::renew::{Evidence, Reason};
+use super::reason::{Evidence, Reason};
 use super::subject::{Effect, Subject};
 use clock::SteadyMillis;
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::SecretString;
 
 use crate::engine::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
@@ -105,30 +104,23 @@ impl Subject for WechatSubject {
         }
     }
 
-    fn fetch<'a>(
-        &'a self,
-        needed: &'a Needed<Self>,
-        force: bool,
-    ) -> BoxFuture<'a, Result<Granted, WechatError>> {
-        async move {
-            let token = needed.values().next().map(|token| token.value());
-            let ticket = match token {
-                Some(token) => self.wechat.ticket(token, self.kind).await,
-                None => None,
-            };
-            let Grant { value, expires_in } = match ticket {
-                Some(ticket) => ticket?,
-                None => self.token(force).await?,
-            };
-            let is_token = self.kind == CredentialKind::AccessToken;
-            let is_a_rest = is_token && self.is_stable() && expires_in >= SHORTEST_STABLE_REST;
-            Ok(Granted {
-                value,
-                expires_in,
-                lifetime: if is_a_rest { FULL_LIFETIME } else { expires_in },
-            })
-        }
-        .boxed()
+    async fn fetch(&self, needed: &Needed<Self>, force: bool) -> Result<Granted, WechatError> {
+        let token = needed.values().next().map(|token| token.value());
+        let ticket = match token {
+            Some(token) => self.wechat.ticket(token, self.kind).await,
+            None => None,
+        };
+        let Grant { value, expires_in } = match ticket {
+            Some(ticket) => ticket?,
+            None => self.token(force).await?,
+        };
+        let is_token = self.kind == CredentialKind::AccessToken;
+        let is_a_rest = is_token && self.is_stable() && expires_in >= SHORTEST_STABLE_REST;
+        Ok(Granted {
+            value,
+            expires_in,
+            lifetime: if is_a_rest { FULL_LIFETIME } else { expires_in },
+        })
     }
 
     fn effect(&self) -> Effect {
@@ -146,15 +138,12 @@ impl Subject for WechatSubject {
         (self.kind == CredentialKind::AccessToken).then_some(self.account.tokens_per_day)
     }
 
-    fn probe<'a>(&'a self, value: &'a SecretString) -> BoxFuture<'a, Probe> {
-        async move {
-            match self.wechat.probe(value).await {
-                Ok(()) => Probe::Alive,
-                Err(error) if error.kind() == Kind::StaleToken => Probe::Dead,
-                Err(_) => Probe::Unclear,
-            }
+    async fn probe(&self, value: &SecretString) -> Probe {
+        match self.wechat.probe(value).await {
+            Ok(()) => Probe::Alive,
+            Err(error) if error.kind() == Kind::StaleToken => Probe::Dead,
+            Err(_) => Probe::Unclear,
         }
-        .boxed()
     }
 
     fn can_ask_freely(&self) -> bool {

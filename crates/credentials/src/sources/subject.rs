@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
-
 use super::client::SourceClient;
 use super::error::UpstreamError;
 use super::object;
@@ -56,12 +54,8 @@ impl Subject for SourceSubject {
         self.source.needs().into_iter().map(str::to_owned).collect()
     }
 
-    fn fetch<'a>(
-        &'a self,
-        needed: &'a Needed<Self>,
-        _force: bool,
-    ) -> BoxFuture<'a, Result<Granted, UpstreamError>> {
-        self.client.fetch(&self.source, needed).boxed()
+    async fn fetch(&self, needed: &Needed<Self>, _force: bool) -> Result<Granted, UpstreamError> {
+        self.client.fetch(&self.source, needed).await
     }
 
     fn effect(&self) -> Effect {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -41,38 +41,30 @@ pub struct Payment {
 }
 
 /// The apps of a store. They do not end.
+#[async_trait]
 pub trait Apps: Send + Sync {
     /// All of them, by appid.
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>>;
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError>;
 
     /// The one of that appid.
-    fn find_app<'a>(
-        &'a self,
-        app_id: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
-        async move {
-            Ok(self
-                .apps()
-                .await?
-                .into_iter()
-                .find(|app| app.app_id == app_id))
-        }
-        .boxed()
+    async fn find_app(&self, app_id: &str) -> Result<Option<StoredApp>, StoreError> {
+        Ok(self
+            .apps()
+            .await?
+            .into_iter()
+            .find(|app| app.app_id == app_id))
     }
 
     /// Writes `app` over whatever there was under its appid. A database keeps the payment fields
     /// that `app` does not have.
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>>;
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError>;
 }
 
 /// The followers of apps, which only some databases know.
+#[async_trait]
 pub trait Users: Send + Sync {
     /// The openid of the app's follower of that name.
-    fn find_user<'a>(
-        &'a self,
-        app_id: &'a str,
-        user_name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+    async fn find_user(&self, app_id: &str, user_name: &str) -> Result<Option<String>, StoreError>;
 }
 
 /// An app as the file and Redis hold it, its appid aside.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
@@ -129,52 +129,35 @@ pub enum Committed {
 }
 
 /// Credentials in a store, shared by all instances.
+#[async_trait]
 pub trait CredentialStore: Send + Sync {
     /// Reads value, expiry and generation together.
-    fn load<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>>;
+    async fn load(&self, key: &str) -> Result<Option<StoredCredential>, StoreError>;
 
     /// The value before the current one, if the store has kept it.
-    fn previous<'a>(
-        &'a self,
-        _key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
-        ready(Ok(None)).boxed()
+    async fn previous(&self, _key: &str) -> Result<Option<SecretString>, StoreError> {
+        Ok(None)
     }
 
     /// Asks for the lease on `key` for `ttl`. It comes with the number `max(stored + 1, at_least +
     /// 1, the store's clock in ms)`. An owner that asks again keeps its lease. A store that is not
     /// shared grants every lease, because one process renews one at a time.
-    fn acquire<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn acquire(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
         at_least: u64,
-    ) -> BoxFuture<'a, Result<Acquired, StoreError>>;
+    ) -> Result<Acquired, StoreError>;
 
     /// Writes what was fetched under `lease`: only over a lower generation, and only over the value
     /// that was there when the lease was granted. A write whose answer was lost may be repeated.
-    fn commit<'a>(
-        &'a self,
-        lease: &'a Lease,
-        new: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    async fn commit(&self, lease: &Lease, new: NewCredential<'_>) -> Result<Committed, StoreError>;
 
     /// Writes back, without a lease, what the store has lost: only over a lower generation of ours,
     /// never over a foreign value.
-    fn restore<'a>(
-        &'a self,
-        key: &'a str,
-        lost: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>>;
+    async fn restore(&self, key: &str, lost: NewCredential<'_>) -> Result<Committed, StoreError>;
 
     /// Gives the lease back and leaves `backoff` for all instances, if there is one.
-    fn release<'a>(
-        &'a self,
-        lease: &'a Lease,
-        backoff: Option<&'a Backoff>,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) -> Result<(), StoreError>;
 }

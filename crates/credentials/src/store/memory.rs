@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::companion::SUFFIX;
@@ -121,18 +121,20 @@ impl Ends {
 /// How much longer expired records are kept, in case the wall clock is set back.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
+#[async_trait]
 impl Store for MemoryStore {
     fn is_shared(&self) -> bool {
         false
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
+#[async_trait]
 impl VersionedRecords for MemoryStore {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
         let (records, wall, steady) = (self.records(), self.clock.wall(), self.clock.steady());
         let living = |key: &str| {
             records
@@ -148,17 +150,17 @@ impl VersionedRecords for MemoryStore {
         });
         let companion =
             living(&format!("{key}{SUFFIX}")).map(|record| record.value.expose_secret().to_owned());
-        ready(Ok(Pair { value, companion })).boxed()
+        Ok(Pair { value, companion })
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         let (mut records, now) = (self.records(), self.clock.wall());
         let found = records
             .by_key
@@ -182,15 +184,15 @@ impl VersionedRecords for MemoryStore {
             };
             records.write(&format!("{key}{SUFFIX}"), &beside, now);
         }
-        ready(Ok(is_free)).boxed()
+        Ok(is_free)
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> Result<(), StoreError> {
         let now = self.clock.wall();
         self.records().write(
             &format!("{key}{SUFFIX}"),
@@ -200,20 +202,20 @@ impl VersionedRecords for MemoryStore {
             },
             now,
         );
-        ready(Ok(())).boxed()
+        Ok(())
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
+    async fn take_lease(
+        &self,
+        _: &str,
+        _: &str,
         _: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
-        ready(Ok(Some(self.clock.wall()))).boxed()
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(Some(self.clock.wall()))
     }
 
-    fn return_lease<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    async fn return_lease(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn steady(&self) -> SteadyMillis {
@@ -221,27 +223,24 @@ impl VersionedRecords for MemoryStore {
     }
 }
 
+#[async_trait]
 impl Records for MemoryStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let now = self.clock.wall();
-        ready(Ok(self.records().get(key, now).cloned())).boxed()
+        Ok(self.records().get(key, now).cloned())
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
         self.records().write(key, record, self.clock.wall());
-        ready(Ok(())).boxed()
+        Ok(())
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         let (now, mut records) = (self.clock.wall(), self.records());
         let may = records
             .get(key, now)
@@ -249,40 +248,40 @@ impl Records for MemoryStore {
         if may {
             records.write(key, record, now);
         }
-        ready(Ok(may)).boxed()
+        Ok(may)
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let now = self.clock.wall();
-        ready(Ok(self
+        Ok(self
             .records()
             .remove(key)
-            .filter(|record| record.expires_at > now)))
-        .boxed()
+            .filter(|record| record.expires_at > now))
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
+    ) -> Result<bool, StoreError> {
+        Ok(self.permits.take_permit(key, limit, window))
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
         self.permits.return_permit(key);
-        ready(Ok(())).boxed()
+        Ok(())
     }
 }
 
+#[async_trait]
 impl Apps for MemoryStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        ready(Ok(locked(&self.apps).values().cloned().collect())).boxed()
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        Ok(locked(&self.apps).values().cloned().collect())
     }
 
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError> {
         locked(&self.apps).insert(app.app_id.clone(), app.clone());
-        ready(Ok(())).boxed()
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::broadcast;
 
@@ -53,6 +53,7 @@ pub struct Record {
 
 /// A store: credentials, small records and apps in one place. Every call ends within a time that
 /// the store itself bounds.
+#[async_trait]
 pub trait Store: CredentialStore + Records + Apps + 'static {
     /// Whether other processes may write here too, so that a cached copy can become stale.
     fn is_shared(&self) -> bool;
@@ -69,46 +70,46 @@ pub trait Store: CredentialStore + Records + Apps + 'static {
     }
 
     /// Finishes pending work before the process ends.
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// Small records with an expiry: logins, messages, permits. A miss is `Ok(None)`, never an error,
 /// and an error is never a miss: a dead store must not look empty. A credential's value can be read
 /// and written here too, without a generation.
+#[async_trait]
 pub trait Records: Send + Sync {
     /// The record under `key` that has not ended, if there is one.
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError>;
 
     /// Writes `record` under `key`, over whatever was there. When this returns the record would
     /// survive a crash of ours.
-    fn put<'a>(&'a self, key: &'a str, record: &'a Record)
-    -> BoxFuture<'a, Result<(), StoreError>>;
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError>;
 
     /// As [`Records::put`], unless something else has come there since the caller looked: `before`
     /// is the value that it saw, `None` = none. `false`: a record with another value is there, and
     /// stays. A write whose answer was lost may be repeated.
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError>;
 
     /// Reads and deletes at once: of two callers at most one gets the record.
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError>;
 
     /// Takes one of `limit` permits named `key`, which come back `window` after the first of them
     /// was taken. `false`: all are taken. All instances draw on one count.
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    ) -> Result<bool, StoreError>;
 
     /// Gives back what [`Records::take_permit`] took last, because it came to nothing. The window
     /// of the last one given back ends with it.
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError>;
 }
 
 /// The fingerprint that identifies `value` in a companion.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use secrecy::SecretString;
 use tokio::sync::broadcast;
@@ -91,113 +92,97 @@ impl ObservedStore {
     }
 }
 
+#[async_trait]
 impl CredentialStore for ObservedStore {
-    fn load<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>> {
-        self.reads("load", self.store.load(key))
+    async fn load(&self, key: &str) -> Result<Option<StoredCredential>, StoreError> {
+        self.reads("load", self.store.load(key)).await
     }
 
-    fn previous<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
-        self.reads("load", self.store.previous(key))
+    async fn previous(&self, key: &str) -> Result<Option<SecretString>, StoreError> {
+        self.reads("load", self.store.previous(key)).await
     }
 
-    fn acquire<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn acquire(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
         at_least: u64,
-    ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
+    ) -> Result<Acquired, StoreError> {
         self.writes("acquire", self.store.acquire(key, owner, ttl, at_least))
+            .await
     }
 
-    fn commit<'a>(
-        &'a self,
-        lease: &'a Lease,
-        new: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
-        self.writes("commit", self.store.commit(lease, new))
+    async fn commit(&self, lease: &Lease, new: NewCredential<'_>) -> Result<Committed, StoreError> {
+        self.writes("commit", self.store.commit(lease, new)).await
     }
 
-    fn restore<'a>(
-        &'a self,
-        key: &'a str,
-        lost: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
-        self.writes("restore", self.store.restore(key, lost))
+    async fn restore(&self, key: &str, lost: NewCredential<'_>) -> Result<Committed, StoreError> {
+        self.writes("restore", self.store.restore(key, lost)).await
     }
 
-    fn release<'a>(
-        &'a self,
-        lease: &'a Lease,
-        backoff: Option<&'a Backoff>,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) -> Result<(), StoreError> {
         self.writes("release", self.store.release(lease, backoff))
+            .await
     }
 }
 
+#[async_trait]
 impl Records for ObservedStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.reads("get", self.store.get(key))
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.reads("get", self.store.get(key)).await
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.writes("put", self.store.put(key, record))
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
+        self.writes("put", self.store.put(key, record)).await
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         self.writes("replace", self.store.replace(key, before, record))
+            .await
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.writes("take", self.store.take(key))
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.writes("take", self.store.take(key)).await
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         self.writes("take_permit", self.store.take_permit(key, limit, window))
+            .await
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
         self.writes("return_permit", self.store.return_permit(key))
+            .await
     }
 }
 
+#[async_trait]
 impl Apps for ObservedStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        self.reads("apps", self.store.apps())
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        self.reads("apps", self.store.apps()).await
     }
 
-    fn find_app<'a>(
-        &'a self,
-        app_id: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
-        self.reads("find_app", self.store.find_app(app_id))
+    async fn find_app(&self, app_id: &str) -> Result<Option<StoredApp>, StoreError> {
+        self.reads("find_app", self.store.find_app(app_id)).await
     }
 
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.writes("put_app", self.store.put_app(app))
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError> {
+        self.writes("put_app", self.store.put_app(app)).await
     }
 }
 
+#[async_trait]
 impl Store for ObservedStore {
     fn is_shared(&self) -> bool {
         self.store.is_shared()
@@ -211,8 +196,8 @@ impl Store for ObservedStore {
         self.store.users()
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.close()
+    async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::StoreError;
@@ -24,170 +24,138 @@ const ATTEMPTS: u32 = 4;
 
 /// What a backend provides. Key and companion are read and written together where the backend can;
 /// where it cannot, the value is read first and the companion is written first.
+#[async_trait]
 pub trait VersionedRecords: Send + Sync {
     /// Reads both.
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>>;
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError>;
 
     /// Writes both if the value is absent, is `over` or is the new one already. `false`: another
     /// value is there. The companion is kept for `kept` longer than the value.
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    ) -> Result<bool, StoreError>;
 
     /// Writes the companion alone, for `ttl`.
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    ) -> Result<(), StoreError>;
 
     /// Takes the lease. `None`: another owner has it. Else the store's clock.
-    fn take_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn take_lease(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>>;
+    ) -> Result<Option<UnixMillis>, StoreError>;
 
     /// Gives the lease back. Does nothing when `owner` no longer has it.
-    fn return_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    async fn return_lease(&self, key: &str, owner: &str) -> Result<(), StoreError>;
 
     /// The current time of the backend's clock.
     fn steady(&self) -> SteadyMillis;
 }
 
+#[async_trait]
 impl<T: VersionedRecords + ?Sized> CredentialStore for T {
-    fn load<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredCredential>, StoreError>> {
-        async move { Ok(current(&self.read_pair(key).await?).0) }.boxed()
+    async fn load(&self, key: &str) -> Result<Option<StoredCredential>, StoreError> {
+        Ok(current(&self.read_pair(key).await?).0)
     }
 
-    fn previous<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<SecretString>, StoreError>> {
-        async move {
-            let pair = self.read_pair(key).await?;
-            Ok(Companion::read(pair.companion.as_deref()).previous())
-        }
-        .boxed()
+    async fn previous(&self, key: &str) -> Result<Option<SecretString>, StoreError> {
+        let pair = self.read_pair(key).await?;
+        Ok(Companion::read(pair.companion.as_deref()).previous())
     }
 
-    fn acquire<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn acquire(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
         at_least: u64,
-    ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
-        async move {
-            let granted_at = self.take_lease(key, owner, ttl).await?;
-            let received_at = self.steady();
-            let seen = self.read_pair(key).await?;
-            let (current, companion) = current(&seen);
-            let Some(granted_at) = granted_at else {
-                return Ok(Acquired {
-                    lease: None,
-                    current,
-                    backoff: None,
-                });
-            };
-            let lease = Lease {
-                key: key.to_owned(),
-                owner: owner.to_owned(),
-                generation: (companion.highest().max(at_least) + 1).max(granted_at.0),
-                granted_at,
-                received_at,
-                seen,
-            };
-            Ok(Acquired {
-                backoff: companion.backoff(granted_at),
-                lease: Some(lease),
+    ) -> Result<Acquired, StoreError> {
+        let granted_at = self.take_lease(key, owner, ttl).await?;
+        let received_at = self.steady();
+        let seen = self.read_pair(key).await?;
+        let (current, companion) = current(&seen);
+        let Some(granted_at) = granted_at else {
+            return Ok(Acquired {
+                lease: None,
                 current,
-            })
-        }
-        .boxed()
+                backoff: None,
+            });
+        };
+        let lease = Lease {
+            key: key.to_owned(),
+            owner: owner.to_owned(),
+            generation: (companion.highest().max(at_least) + 1).max(granted_at.0),
+            granted_at,
+            received_at,
+            seen,
+        };
+        Ok(Acquired {
+            backoff: companion.backoff(granted_at),
+            lease: Some(lease),
+            current,
+        })
     }
 
-    fn commit<'a>(
-        &'a self,
-        lease: &'a Lease,
-        new: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
-        async move {
-            let (seen, companion) = current(&lease.seen);
-            let seen = seen.map(|seen| seen.value);
-            let text = companion.committed(seen.as_ref(), &new).text();
-            // Nearly always the store still holds what was there when the lease was granted.
-            if self
-                .write_pair(&lease.key, seen.as_ref(), new, &text, KEPT_LONGER)
-                .await?
-            {
-                return Ok(Committed::Stored);
-            }
-            let was_seen = |found: &StoredCredential| {
-                seen.as_ref()
-                    .is_some_and(|seen| is_same(seen, &found.value))
-            };
-            write(self, &lease.key, new, was_seen).await
+    async fn commit(&self, lease: &Lease, new: NewCredential<'_>) -> Result<Committed, StoreError> {
+        let (seen, companion) = current(&lease.seen);
+        let seen = seen.map(|seen| seen.value);
+        let text = companion.committed(seen.as_ref(), &new).text();
+        // Nearly always the store still holds what was there when the lease was granted.
+        if self
+            .write_pair(&lease.key, seen.as_ref(), new, &text, KEPT_LONGER)
+            .await?
+        {
+            return Ok(Committed::Stored);
         }
-        .boxed()
+        let was_seen = |found: &StoredCredential| {
+            seen.as_ref()
+                .is_some_and(|seen| is_same(seen, &found.value))
+        };
+        write(self, &lease.key, new, was_seen).await
     }
 
-    fn restore<'a>(
-        &'a self,
-        key: &'a str,
-        lost: NewCredential<'a>,
-    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
+    async fn restore(&self, key: &str, lost: NewCredential<'_>) -> Result<Committed, StoreError> {
         write(self, key, lost, move |found| {
             !found.version.is_foreign && !found.has_replaced(lost.value)
         })
-        .boxed()
+        .await
     }
 
-    fn release<'a>(
-        &'a self,
-        lease: &'a Lease,
-        backoff: Option<&'a Backoff>,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            if let Some(backoff) = backoff {
-                let pair = self.read_pair(&lease.key).await?;
-                let now = lease
-                    .granted_at
-                    .plus(lease.received_at.until(self.steady()));
-                let pause = Pause {
-                    until: now.plus(backoff.left).0,
-                    attempts: backoff.attempts,
-                    cause: backoff.cause.clone(),
-                };
-                let left = pair
-                    .value
-                    .as_ref()
-                    .map_or(Duration::ZERO, |(_, ends)| self.steady().until(*ends));
-                let companion = Companion::read(pair.companion.as_deref()).paused(pause);
-                self.write_companion(
-                    &lease.key,
-                    &companion.text(),
-                    left.max(backoff.left) + KEPT_LONGER,
-                )
-                .await?;
-            }
-            self.return_lease(&lease.key, &lease.owner).await
+    async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) -> Result<(), StoreError> {
+        if let Some(backoff) = backoff {
+            let pair = self.read_pair(&lease.key).await?;
+            let now = lease
+                .granted_at
+                .plus(lease.received_at.until(self.steady()));
+            let pause = Pause {
+                until: now.plus(backoff.left).0,
+                attempts: backoff.attempts,
+                cause: backoff.cause.clone(),
+            };
+            let left = pair
+                .value
+                .as_ref()
+                .map_or(Duration::ZERO, |(_, ends)| self.steady().until(*ends));
+            let companion = Companion::read(pair.companion.as_deref()).paused(pause);
+            self.write_companion(
+                &lease.key,
+                &companion.text(),
+                left.max(backoff.left) + KEPT_LONGER,
+            )
+            .await?;
         }
-        .boxed()
+        self.return_lease(&lease.key, &lease.owner).await
     }
 }
 

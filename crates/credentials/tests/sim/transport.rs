@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use clock::{Clock, SteadyMillis, UnixMillis};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jsdkd_credentials::store::{
@@ -391,6 +392,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).expect("no span is so long")
 }
 
+#[async_trait]
 impl Store for StoreConnection {
     fn is_shared(&self) -> bool {
         true
@@ -402,43 +404,41 @@ impl Store for StoreConnection {
         Some(news)
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
+#[async_trait]
 impl VersionedRecords for StoreConnection {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
         let key = key.to_owned();
-        async move {
-            let asked_at = self.clock.steady();
-            let read = self.act("read", move |storage, now| {
-                (storage.get(&key, now), storage.companion(&key, now))
-            });
-            let (found, companion) = read.await?;
-            // As in the real stores, the time to live is measured from the request.
-            let value = found.map(|(value, left)| {
-                (
-                    SecretString::from(value),
-                    asked_at.plus(Duration::from_millis(left)),
-                )
-            });
-            Ok(Pair {
-                value: value.filter(|(_, ends)| *ends > self.clock.steady()),
-                companion,
-            })
-        }
-        .boxed()
+        let asked_at = self.clock.steady();
+        let read = self.act("read", move |storage, now| {
+            (storage.get(&key, now), storage.companion(&key, now))
+        });
+        let (found, companion) = read.await?;
+        // As in the real stores, the time to live is measured from the request.
+        let value = found.map(|(value, left)| {
+            (
+                SecretString::from(value),
+                asked_at.plus(Duration::from_millis(left)),
+            )
+        });
+        Ok(Pair {
+            value: value.filter(|(_, ends)| *ends > self.clock.steady()),
+            companion,
+        })
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         _kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         let (name, value, companion) = (
             key.to_owned(),
             new.value.expose_secret().to_owned(),
@@ -454,28 +454,28 @@ impl VersionedRecords for StoreConnection {
                 self.world.tell(self.process, &Changed::Key(key.into()));
             }
         };
-        write.inspect(tell).boxed()
+        write.inspect(tell).await
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> Result<(), StoreError> {
         let (key, companion, left) = (key.to_owned(), companion.to_owned(), millis(ttl));
         self.act("write", move |storage, now| {
             storage.put_companion(&key, &companion, left, now)
         })
-        .boxed()
+        .await
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn take_lease(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    ) -> Result<Option<UnixMillis>, StoreError> {
         let (key, owner, ttl, process) =
             (key.to_owned(), owner.to_owned(), millis(ttl), self.process);
         self.act("claim", move |storage, now| {
@@ -483,21 +483,17 @@ impl VersionedRecords for StoreConnection {
                 .claim(&key, &owner, process, ttl, now)
                 .then(|| UnixMillis(BEGINNING + now))
         })
-        .boxed()
+        .await
     }
 
-    fn return_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_lease(&self, key: &str, owner: &str) -> Result<(), StoreError> {
         let (name, owner) = (key.to_owned(), owner.to_owned());
         let release = self.act("release", move |storage, now| {
             storage.release(&name, &owner, now)
         });
         release
             .inspect(|_| self.world.tell(self.process, &Changed::Key(key.into())))
-            .boxed()
+            .await
     }
 
     fn steady(&self) -> SteadyMillis {
@@ -505,29 +501,23 @@ impl VersionedRecords for StoreConnection {
     }
 }
 
+#[async_trait]
 impl Records for StoreConnection {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let key = key.to_owned();
-        async move {
-            let asked_at = self.clock.steady();
-            if key.ends_with(LEDGER) {
-                let found = self.on_ledger(|storage, now| storage.get(&key, now))?;
-                return Ok(self.record(found, asked_at));
-            }
-            Ok(self.record(
-                self.act("read", move |storage, now| storage.get(&key, now))
-                    .await?,
-                asked_at,
-            ))
+        let asked_at = self.clock.steady();
+        if key.ends_with(LEDGER) {
+            let found = self.on_ledger(|storage, now| storage.get(&key, now))?;
+            return Ok(self.record(found, asked_at));
         }
-        .boxed()
+        Ok(self.record(
+            self.act("read", move |storage, now| storage.get(&key, now))
+                .await?,
+            asked_at,
+        ))
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
         let (name, value, left) = (
             key.to_owned(),
             record.value.expose_secret().to_owned(),
@@ -538,15 +528,15 @@ impl Records for StoreConnection {
         });
         write
             .inspect(|_| self.world.tell(self.process, &Changed::Key(key.into())))
-            .boxed()
+            .await
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         let (name, value, left) = (
             key.to_owned(),
             record.value.expose_secret().to_owned(),
@@ -567,52 +557,50 @@ impl Records for StoreConnection {
             if did.is_ok() {
                 self.world.judge_findings(key);
             }
-            return ready(did).boxed();
+            return did;
         }
-        self.act("write", replace).boxed()
+        self.act("write", replace).await
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let key = key.to_owned();
-        async move {
-            let asked_at = self.clock.steady();
-            Ok(self.record(
-                self.act("take", move |storage, now| storage.take(&key, now))
-                    .await?,
-                asked_at,
-            ))
-        }
-        .boxed()
+        let asked_at = self.clock.steady();
+        Ok(self.record(
+            self.act("take", move |storage, now| storage.take(&key, now))
+                .await?,
+            asked_at,
+        ))
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         let (key, window) = (key.to_owned(), millis(window));
         self.act("spend", move |storage, now| {
             storage.take_permit(&key, limit, window, now)
         })
-        .boxed()
+        .await
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
         self.act("refund", move |storage, now| {
             storage.return_permit(&key, now)
         })
-        .boxed()
+        .await
     }
 }
 
+#[async_trait]
 impl Apps for StoreConnection {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        ready(Ok(Vec::new())).boxed()
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        Ok(Vec::new())
     }
 
-    fn put_app<'a>(&'a self, _: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    async fn put_app(&self, _: &StoredApp) -> Result<(), StoreError> {
+        Ok(())
     }
 }

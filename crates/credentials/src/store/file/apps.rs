@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use serde_json::value::RawValue;
 
 use super::super::apps::{self, Apps, StoredApp};
@@ -14,33 +14,31 @@ use super::{FileStore, StoreError};
 /// No appid has a dot, and no record of an account this name.
 const ENTRY: &str = "jsdkd.apps";
 
+#[async_trait]
 impl Apps for FileStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
         let written = written(&locked(&self.shared.state).entries);
         let apps = written.map(|all| {
             all.iter()
                 .filter_map(|(app_id, text)| apps::from_json(app_id, text.get()))
                 .collect()
         });
-        ready(apps.map_err(failed("read"))).boxed()
+        apps.map_err(failed("read"))
     }
 
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let text = apps::to_json(app)
-                .and_then(RawValue::from_string)
-                .map_err(failed("write"))?;
-            let change = self.change("write", |state| {
-                let mut all = written(&state.entries)?;
-                all.insert(app.app_id.clone(), text);
-                state
-                    .entries
-                    .insert(ENTRY.to_owned(), serde_json::value::to_raw_value(&all)?);
-                Ok(())
-            });
-            change.await?.map_err(failed("write"))
-        }
-        .boxed()
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError> {
+        let text = apps::to_json(app)
+            .and_then(RawValue::from_string)
+            .map_err(failed("write"))?;
+        let change = self.change("write", |state| {
+            let mut all = written(&state.entries)?;
+            all.insert(app.app_id.clone(), text);
+            state
+                .entries
+                .insert(ENTRY.to_owned(), serde_json::value::to_raw_value(&all)?);
+            Ok(())
+        });
+        change.await?.map_err(failed("write"))
     }
 }
 

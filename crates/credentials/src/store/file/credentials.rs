@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
@@ -21,8 +21,9 @@ impl FileStore {
     }
 }
 
+#[async_trait]
 impl VersionedRecords for FileStore {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
         let state = locked(&self.shared.state);
         let ends = |record: &Record| {
             self.clock
@@ -34,73 +35,67 @@ impl VersionedRecords for FileStore {
             .map(|record| (record.value.clone(), ends(&record)));
         let companion = self.found(&state, &format!("{key}{SUFFIX}"));
         let companion = companion.map(|record| record.value.expose_secret().to_owned());
-        ready(Ok(Pair { value, companion })).boxed()
+        Ok(Pair { value, companion })
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let end = self.clock.wall().plus(self.clock.steady().until(new.ends));
-            let text = written(&Record {
-                value: new.value.clone(),
-                expires_at: end,
-            })?;
-            let beside = written(&Record {
-                value: companion.into(),
-                expires_at: end.plus(kept),
-            })?;
-            self.change("write", |state| {
-                let found = self.found(state, key);
-                let is_free = found
-                    .is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
-                if is_free {
-                    state.write(key, text, end);
-                    state.write(&format!("{key}{SUFFIX}"), beside, end.plus(kept));
-                }
-                is_free
-            })
-            .await
-        }
-        .boxed()
+    ) -> Result<bool, StoreError> {
+        let end = self.clock.wall().plus(self.clock.steady().until(new.ends));
+        let text = written(&Record {
+            value: new.value.clone(),
+            expires_at: end,
+        })?;
+        let beside = written(&Record {
+            value: companion.into(),
+            expires_at: end.plus(kept),
+        })?;
+        self.change("write", |state| {
+            let found = self.found(state, key);
+            let is_free =
+                found.is_none_or(|found| gives_way(found.value.expose_secret(), over, new.value));
+            if is_free {
+                state.write(key, text, end);
+                state.write(&format!("{key}{SUFFIX}"), beside, end.plus(kept));
+            }
+            is_free
+        })
+        .await
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let end = self.clock.wall().plus(ttl);
-            let text = written(&Record {
-                value: companion.into(),
-                expires_at: end,
-            })?;
-            self.change("write", |state| {
-                state.write(&format!("{key}{SUFFIX}"), text, end)
-            })
-            .await
-        }
-        .boxed()
+    ) -> Result<(), StoreError> {
+        let end = self.clock.wall().plus(ttl);
+        let text = written(&Record {
+            value: companion.into(),
+            expires_at: end,
+        })?;
+        self.change("write", |state| {
+            state.write(&format!("{key}{SUFFIX}"), text, end)
+        })
+        .await
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
+    async fn take_lease(
+        &self,
+        _: &str,
+        _: &str,
         _: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
-        ready(Ok(Some(self.clock.wall()))).boxed()
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(Some(self.clock.wall()))
     }
 
-    fn return_lease<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    async fn return_lease(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn steady(&self) -> SteadyMillis {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
@@ -124,112 +124,97 @@ impl Drop for FileStore {
     }
 }
 
+#[async_trait]
 impl Store for FileStore {
     fn is_shared(&self) -> bool {
         false
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move {
-            let logins = self.logins.close().await;
-            let version = locked(&self.shared.state).version;
-            if self.shared.written.borrow().has(version) {
-                return logins;
-            }
-            // One last attempt, also for changes that could not be written before.
-            self.change("write", |_| ()).await.and(logins)
+    async fn close(&self) -> Result<(), StoreError> {
+        let logins = self.logins.close().await;
+        let version = locked(&self.shared.state).version;
+        if self.shared.written.borrow().has(version) {
+            return logins;
         }
-        .boxed()
+        // One last attempt, also for changes that could not be written before.
+        self.change("write", |_| ()).await.and(logins)
     }
 }
 
+#[async_trait]
 impl Records for FileStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
         if journal::holds(key) {
-            return ready(Ok(self.logins.get(key))).boxed();
+            return Ok(self.logins.get(key));
         }
         let state = locked(&self.shared.state);
         let found = state
             .entries
             .get(key)
             .and_then(|text| self.living(text, state.ends.get(key).copied()));
-        ready(Ok(found)).boxed()
+        Ok(found)
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
         if journal::holds(key) {
-            return self.logins.put(key, record).boxed();
+            return self.logins.put(key, record).await;
         }
-        async move {
-            let text = written(record)?;
-            self.change("write", |state| state.write(key, text, record.expires_at))
-                .await
-        }
-        .boxed()
-    }
-
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        if journal::holds(key) {
-            return self.logins.replace(key, before, record).boxed();
-        }
-        async move {
-            let text = written(record)?;
-            self.change("write", |state| {
-                let found = state
-                    .entries
-                    .get(key)
-                    .and_then(|text| self.living(text, state.ends.get(key).copied()));
-                let may = found.is_none_or(|found| {
-                    gives_way(found.value.expose_secret(), before, &record.value)
-                });
-                if may {
-                    state.write(key, text, record.expires_at);
-                }
-                may
-            })
+        let text = written(record)?;
+        self.change("write", |state| state.write(key, text, record.expires_at))
             .await
-        }
-        .boxed()
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         if journal::holds(key) {
-            return self.logins.take(key).boxed();
+            return self.logins.replace(key, before, record).await;
         }
-        async move {
-            if !locked(&self.shared.state).entries.contains_key(key) {
-                return Ok(None);
+        let text = written(record)?;
+        self.change("write", |state| {
+            let found = state
+                .entries
+                .get(key)
+                .and_then(|text| self.living(text, state.ends.get(key).copied()));
+            let may = found
+                .is_none_or(|found| gives_way(found.value.expose_secret(), before, &record.value));
+            if may {
+                state.write(key, text, record.expires_at);
             }
-            let (text, end) = self
-                .change("take", |state| {
-                    (state.entries.remove(key), state.ends.remove(key))
-                })
-                .await?;
-            Ok(text.and_then(|text| self.living(&text, end)))
-        }
-        .boxed()
+            may
+        })
+        .await
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        if journal::holds(key) {
+            return self.logins.take(key).await;
+        }
+        if !locked(&self.shared.state).entries.contains_key(key) {
+            return Ok(None);
+        }
+        let (text, end) = self
+            .change("take", |state| {
+                (state.entries.remove(key), state.ends.remove(key))
+            })
+            .await?;
+        Ok(text.and_then(|text| self.living(&text, end)))
+    }
+
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        ready(Ok(self.permits.take_permit(key, limit, window))).boxed()
+    ) -> Result<bool, StoreError> {
+        Ok(self.permits.take_permit(key, limit, window))
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
         self.permits.return_permit(key);
-        ready(Ok(())).boxed()
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use redis::RedisResult;
 
 use super::super::apps::{self, Apps, StoredApp};
@@ -11,48 +11,37 @@ use super::connection::Connection;
 use super::record::unwritable;
 use super::{RedisStore, StoreError, failed};
 
+#[async_trait]
 impl Apps for RedisStore {
-    fn apps(&self) -> BoxFuture<'_, Result<Vec<StoredApp>, StoreError>> {
-        async move {
-            let key = self.names.apps();
-            let found = self
-                .link
-                .run(true, |connection| read_apps(connection, &key))
-                .await
-                .map_err(failed("read"))?;
-            Ok(found
-                .iter()
-                .filter_map(|(app_id, text)| apps::from_json(app_id, text))
-                .collect())
-        }
-        .boxed()
+    async fn apps(&self) -> Result<Vec<StoredApp>, StoreError> {
+        let key = self.names.apps();
+        let found = self
+            .link
+            .run(true, |connection| read_apps(connection, &key))
+            .await
+            .map_err(failed("read"))?;
+        Ok(found
+            .iter()
+            .filter_map(|(app_id, text)| apps::from_json(app_id, text))
+            .collect())
     }
 
-    fn find_app<'a>(
-        &'a self,
-        app_id: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredApp>, StoreError>> {
-        async move {
-            let key = self.names.apps();
-            let found = self
-                .link
-                .run(true, |connection| read_app(connection, &key, app_id))
-                .await
-                .map_err(failed("read"))?;
-            Ok(found.and_then(|text| apps::from_json(app_id, &text)))
-        }
-        .boxed()
+    async fn find_app(&self, app_id: &str) -> Result<Option<StoredApp>, StoreError> {
+        let key = self.names.apps();
+        let found = self
+            .link
+            .run(true, |connection| read_app(connection, &key, app_id))
+            .await
+            .map_err(failed("read"))?;
+        Ok(found.and_then(|text| apps::from_json(app_id, &text)))
     }
 
-    fn put_app<'a>(&'a self, app: &'a StoredApp) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let key = self.names.apps();
-            self.link
-                .run(true, |connection| write_app(connection, &key, app))
-                .await
-                .map_err(failed("write"))
-        }
-        .boxed()
+    async fn put_app(&self, app: &StoredApp) -> Result<(), StoreError> {
+        let key = self.names.apps();
+        self.link
+            .run(true, |connection| write_app(connection, &key, app))
+            .await
+            .map_err(failed("write"))
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, join};
+use async_trait::async_trait;
+use futures_util::future::join;
 use redis::RedisResult;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -52,134 +53,115 @@ impl RedisStore {
     }
 }
 
+#[async_trait]
 impl VersionedRecords for RedisStore {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
-        async move {
-            let (place, beside, asked_at) = (
-                self.names.record(key),
-                self.companion_of(key),
-                self.clock.steady(),
-            );
-            let both = async |mut connection: Connection| {
-                // Pipelined; the value is read first.
-                let mut get = redis::cmd("GET");
-                get.arg(&beside);
-                let value = record::read(connection.clone(), &place);
-                let (found, companion) =
-                    join(value, get.query_async::<Option<String>>(&mut connection)).await;
-                // A companion that is no text counts as absent.
-                Ok((found?, companion.unwrap_or(None)))
-            };
-            let (found, companion) = self.link.run(true, both).await.map_err(failed("read"))?;
-            let (wall, steady) = (self.clock.wall(), self.clock.steady());
-            let ends = |record: &Record| steady.plus(wall.until(record.expires_at));
-            let record = found.record(&place, asked_at, &self.clock);
-            Ok(Pair {
-                value: record.map(|record| (record.value.clone(), ends(&record))),
-                companion,
-            })
-        }
-        .boxed()
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
+        let (place, beside, asked_at) = (
+            self.names.record(key),
+            self.companion_of(key),
+            self.clock.steady(),
+        );
+        let both = async |mut connection: Connection| {
+            // Pipelined; the value is read first.
+            let mut get = redis::cmd("GET");
+            get.arg(&beside);
+            let value = record::read(connection.clone(), &place);
+            let (found, companion) =
+                join(value, get.query_async::<Option<String>>(&mut connection)).await;
+            // A companion that is no text counts as absent.
+            Ok((found?, companion.unwrap_or(None)))
+        };
+        let (found, companion) = self.link.run(true, both).await.map_err(failed("read"))?;
+        let (wall, steady) = (self.clock.wall(), self.clock.steady());
+        let ends = |record: &Record| steady.plus(wall.until(record.expires_at));
+        let record = found.record(&place, asked_at, &self.clock);
+        Ok(Pair {
+            value: record.map(|record| (record.value.clone(), ends(&record))),
+            companion,
+        })
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            // A write that cannot succeed must not replace the current value's companion.
-            let found = self.read("write", key).await?;
-            if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
-                return Ok(false);
-            }
-            // Pipelined; the companion is written first.
-            let beside =
-                self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
-            let (beside, is_written) = join(
-                beside,
-                self.write_over(key, over, new.value, self.clock.steady().until(new.ends)),
-            )
-            .await;
-            beside?;
-            let mut is_written = is_written?;
-            if !is_written && self.read("write", key).await?.is_none() {
-                self.discard(key).await?;
-                is_written = self
-                    .write_over(key, over, new.value, self.clock.steady().until(new.ends))
-                    .await?;
-            }
-            if is_written {
-                self.announce(key).await;
-            }
-            Ok(is_written)
+    ) -> Result<bool, StoreError> {
+        // A write that cannot succeed must not replace the current value's companion.
+        let found = self.read("write", key).await?;
+        if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
+            return Ok(false);
         }
-        .boxed()
+        // Pipelined; the companion is written first.
+        let beside =
+            self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
+        let (beside, is_written) = join(
+            beside,
+            self.write_over(key, over, new.value, self.clock.steady().until(new.ends)),
+        )
+        .await;
+        beside?;
+        let mut is_written = is_written?;
+        if !is_written && self.read("write", key).await?.is_none() {
+            self.discard(key).await?;
+            is_written = self
+                .write_over(key, over, new.value, self.clock.steady().until(new.ends))
+                .await?;
+        }
+        if is_written {
+            self.announce(key).await;
+        }
+        Ok(is_written)
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let beside = self.companion_of(key);
-            let write = async |mut connection: Connection| -> RedisResult<()> {
-                redis::cmd("SET")
-                    .arg(&beside)
-                    .arg(companion)
-                    .arg("PX")
-                    .arg(millis(ttl))
-                    .query_async(&mut connection)
-                    .await
-            };
-            self.link.run(true, write).await.map_err(failed("write"))
-        }
-        .boxed()
+    ) -> Result<(), StoreError> {
+        let beside = self.companion_of(key);
+        let write = async |mut connection: Connection| -> RedisResult<()> {
+            redis::cmd("SET")
+                .arg(&beside)
+                .arg(companion)
+                .arg("PX")
+                .arg(millis(ttl))
+                .query_async(&mut connection)
+                .await
+        };
+        self.link.run(true, write).await.map_err(failed("write"))
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn take_lease(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
-        async move {
-            let take = TakeLease {
-                owner,
-                millis: millis(ttl),
-            };
-            let lease = self.names.lease(key);
-            let (is_granted, now) =
-                join(self.change("grant a lease", &lease, take), self.now()).await;
-            Ok(is_granted?.then_some(now))
-        }
-        .boxed()
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        let take = TakeLease {
+            owner,
+            millis: millis(ttl),
+        };
+        let lease = self.names.lease(key);
+        let (is_granted, now) = join(self.change("grant a lease", &lease, take), self.now()).await;
+        Ok(is_granted?.then_some(now))
     }
 
-    fn return_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let release = ReleaseLease {
-                owner,
-                margin: self.dialer.timeout(),
-            };
-            if self
-                .change("release a lease", &self.names.lease(key), release)
-                .await?
-            {
-                self.announce(key).await;
-            }
-            Ok(())
+    async fn return_lease(&self, key: &str, owner: &str) -> Result<(), StoreError> {
+        let release = ReleaseLease {
+            owner,
+            margin: self.dialer.timeout(),
+        };
+        if self
+            .change("release a lease", &self.names.lease(key), release)
+            .await?
+        {
+            self.announce(key).await;
         }
-        .boxed()
+        Ok(())
     }
 
     fn steady(&self) -> SteadyMillis {

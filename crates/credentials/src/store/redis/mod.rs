@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -168,6 +168,7 @@ impl RedisStore {
     }
 }
 
+#[async_trait]
 impl Store for RedisStore {
     fn is_shared(&self) -> bool {
         true
@@ -186,105 +187,87 @@ impl Store for RedisStore {
         Some(feed.get_or_insert_with(begin).subscribe())
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+    async fn close(&self) -> Result<(), StoreError> {
         locked(&self.feed).take();
         self.link.close();
-        ready(Ok(())).boxed()
+        Ok(())
     }
 }
 
+#[async_trait]
 impl Records for RedisStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.read("read", key).boxed()
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        self.read("read", key).await
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let left = self.clock.wall().until(record.expires_at).min(LONGEST);
-            let place = self.names.record(key);
-            let write = async |mut connection| {
-                let (text, (unit, amount)) = (record::text(&record.value)?, span(left));
-                redis::cmd("SET")
-                    .arg(&place)
-                    .arg(text)
-                    .arg(unit)
-                    .arg(amount)
-                    .query_async::<()>(&mut connection)
-                    .await
-            };
-            self.link.run(true, write).await.map_err(failed("write"))?;
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
+        let left = self.clock.wall().until(record.expires_at).min(LONGEST);
+        let place = self.names.record(key);
+        let write = async |mut connection| {
+            let (text, (unit, amount)) = (record::text(&record.value)?, span(left));
+            redis::cmd("SET")
+                .arg(&place)
+                .arg(text)
+                .arg(unit)
+                .arg(amount)
+                .query_async::<()>(&mut connection)
+                .await
+        };
+        self.link.run(true, write).await.map_err(failed("write"))?;
+        self.announce(key).await;
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
+        let left = self.clock.wall().until(record.expires_at);
+        if self.write_over(key, before, &record.value, left).await? {
             self.announce(key).await;
-            Ok(())
+            return Ok(true);
         }
-        .boxed()
+        // The key may hold something that is not a record, which may be overwritten.
+        match self.read("write", key).await? {
+            Some(_) => Ok(false),
+            None => self.put(key, record).await.map(|()| true),
+        }
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let left = self.clock.wall().until(record.expires_at);
-            if self.write_over(key, before, &record.value, left).await? {
-                self.announce(key).await;
-                return Ok(true);
-            }
-            // The key may hold something that is not a record, which may be overwritten.
-            match self.read("write", key).await? {
-                Some(_) => Ok(false),
-                None => self.put(key, record).await.map(|()| true),
-            }
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
+        // Taking must not be repeated when its answer is lost. A read, which can be repeated,
+        // comes first and detects a connection that died while it was idle.
+        if self.read("take", key).await?.is_none() {
+            return Ok(None);
         }
-        .boxed()
+        let (key, asked_at) = (self.names.record(key), self.clock.steady());
+        let found = Found::from(self.apply(false, "take", &key, &Take).await?);
+        Ok(found.record(&key, asked_at, &self.clock))
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        async move {
-            // Taking must not be repeated when its answer is lost. A read, which can be repeated,
-            // comes first and detects a connection that died while it was idle.
-            if self.read("take", key).await?.is_none() {
-                return Ok(None);
-            }
-            let (key, asked_at) = (self.names.record(key), self.clock.steady());
-            let found = Found::from(self.apply(false, "take", &key, &Take).await?);
-            Ok(found.record(&key, asked_at, &self.clock))
-        }
-        .boxed()
-    }
-
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            self.change(
-                "take a permit",
-                &self.names.permits(key),
-                TakePermit {
-                    limit,
-                    millis: millis(window),
-                },
-            )
-            .await
-        }
-        .boxed()
+    ) -> Result<bool, StoreError> {
+        self.change(
+            "take a permit",
+            &self.names.permits(key),
+            TakePermit {
+                limit,
+                millis: millis(window),
+            },
+        )
+        .await
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.change("return a permit", &self.names.permits(key), ReturnPermit)
-                .await
-                .map(drop)
-        }
-        .boxed()
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
+        self.change("return a permit", &self.names.permits(key), ReturnPermit)
+            .await
+            .map(drop)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::companion::SUFFIX;
@@ -12,8 +12,9 @@ use super::super::{NewCredential, Pair, StoreError, VersionedRecords, gives_way}
 use super::{Found, SqlStore, millis, records, wetoken};
 use clock::{SteadyMillis, UnixMillis};
 
+#[async_trait]
 impl VersionedRecords for SqlStore {
-    fn read_pair<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Pair, StoreError>> {
+    async fn read_pair(&self, key: &str) -> Result<Pair, StoreError> {
         let read = move |mut session| async move {
             let value = match wetoken::row_of(key) {
                 Some(row) => row.read(&mut session).await?,
@@ -22,30 +23,26 @@ impl VersionedRecords for SqlStore {
             let companion = records::read(&mut session, &format!("{key}{SUFFIX}")).await?;
             Ok(((value, companion), session))
         };
-        async move {
-            let asked_at = self.clock.steady();
-            let (value, companion) = self.run("read", read).await?;
-            let ends =
-                |left| asked_at.plus(Duration::from_millis(u64::try_from(left).unwrap_or(0)));
-            let value = value.map(|Found { value, left }| (value, ends(left)));
-            // A slow answer may arrive after the end.
-            let value = value.filter(|(_, ends)| *ends > self.clock.steady());
-            Ok(Pair {
-                value,
-                companion: companion.map(|found| found.value.expose_secret().to_owned()),
-            })
-        }
-        .boxed()
+        let asked_at = self.clock.steady();
+        let (value, companion) = self.run("read", read).await?;
+        let ends = |left| asked_at.plus(Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+        let value = value.map(|Found { value, left }| (value, ends(left)));
+        // A slow answer may arrive after the end.
+        let value = value.filter(|(_, ends)| *ends > self.clock.steady());
+        Ok(Pair {
+            value,
+            companion: companion.map(|found| found.value.expose_secret().to_owned()),
+        })
     }
 
-    fn write_pair<'a>(
-        &'a self,
-        key: &'a str,
-        over: Option<&'a SecretString>,
-        new: NewCredential<'a>,
-        companion: &'a str,
+    async fn write_pair(
+        &self,
+        key: &str,
+        over: Option<&SecretString>,
+        new: NewCredential<'_>,
+        companion: &str,
         kept: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         let write = move |mut session| async move {
             let may = |found: &str| gives_way(found, over, new.value);
             let found = match wetoken::row_of(key) {
@@ -74,15 +71,15 @@ impl VersionedRecords for SqlStore {
             self.sweep(&mut session).await;
             Ok((written, session))
         };
-        self.run("write", write).boxed()
+        self.run("write", write).await
     }
 
-    fn write_companion<'a>(
-        &'a self,
-        key: &'a str,
-        companion: &'a str,
+    async fn write_companion(
+        &self,
+        key: &str,
+        companion: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> Result<(), StoreError> {
         let write = move |mut session| async move {
             records::write(
                 &mut session,
@@ -93,15 +90,15 @@ impl VersionedRecords for SqlStore {
             .await?;
             Ok(((), session))
         };
-        self.run("write", write).boxed()
+        self.run("write", write).await
     }
 
-    fn take_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
+    async fn take_lease(
+        &self,
+        key: &str,
+        owner: &str,
         ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<UnixMillis>, StoreError>> {
+    ) -> Result<Option<UnixMillis>, StoreError> {
         let take = move |mut session| async move {
             let is_granted = records::take_lease(&mut session, key, owner, millis(ttl)).await?;
             let now = if is_granted {
@@ -112,21 +109,17 @@ impl VersionedRecords for SqlStore {
             self.sweep(&mut session).await;
             Ok((now, session))
         };
-        self.run("grant a lease", take).boxed()
+        self.run("grant a lease", take).await
     }
 
-    fn return_lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_lease(&self, key: &str, owner: &str) -> Result<(), StoreError> {
         let release = move |mut session| async move {
             Ok((
                 records::return_lease(&mut session, key, owner).await?,
                 session,
             ))
         };
-        self.run("release a lease", release).boxed()
+        self.run("release a lease", release).await
     }
 
     fn steady(&self) -> SteadyMillis {

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -170,6 +170,7 @@ impl SqlStore {
     }
 }
 
+#[async_trait]
 impl Store for SqlStore {
     fn is_shared(&self) -> bool {
         true
@@ -183,19 +184,17 @@ impl Store for SqlStore {
         Some(self)
     }
 
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+    async fn close(&self) -> Result<(), StoreError> {
         self.feed.iter().for_each(PostgresFeed::close);
         // A server that does not answer in time is left alone.
-        async move {
-            timeout(self.timeout, self.database.close()).await.ok();
-            Ok(())
-        }
-        .boxed()
+        timeout(self.timeout, self.database.close()).await.ok();
+        Ok(())
     }
 }
 
+#[async_trait]
 impl Records for SqlStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn get(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let read = move |mut session| async move {
             let found = match wetoken::row_of(key) {
                 Some(row) => row.read(&mut session).await?,
@@ -203,18 +202,11 @@ impl Records for SqlStore {
             };
             Ok((found, session))
         };
-        async move {
-            let asked_at = self.clock.steady();
-            Ok(self.record(self.run("read", read).await?, asked_at))
-        }
-        .boxed()
+        let asked_at = self.clock.steady();
+        Ok(self.record(self.run("read", read).await?, asked_at))
     }
 
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn put(&self, key: &str, record: &Record) -> Result<(), StoreError> {
         let value = record.value.expose_secret();
         let write = move |mut session| async move {
             let left = millis(self.clock.wall().until(record.expires_at));
@@ -225,15 +217,15 @@ impl Records for SqlStore {
             self.sweep(&mut session).await;
             Ok(((), session))
         };
-        self.run("write", write).boxed()
+        self.run("write", write).await
     }
 
-    fn replace<'a>(
-        &'a self,
-        key: &'a str,
-        before: Option<&'a SecretString>,
-        record: &'a Record,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    async fn replace(
+        &self,
+        key: &str,
+        before: Option<&SecretString>,
+        record: &Record,
+    ) -> Result<bool, StoreError> {
         let replace = move |mut session| async move {
             let left = millis(self.clock.wall().until(record.expires_at));
             let may = |found: &str| gives_way(found, before, &record.value);
@@ -245,10 +237,10 @@ impl Records for SqlStore {
             self.sweep(&mut session).await;
             Ok((written, session))
         };
-        self.run("write", replace).boxed()
+        self.run("write", replace).await
     }
 
-    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+    async fn take(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let take = move |mut session| async move {
             let found = match wetoken::row_of(key) {
                 Some(row) => row.take(&mut session).await?,
@@ -256,32 +248,29 @@ impl Records for SqlStore {
             };
             Ok((found, session))
         };
-        async move {
-            let asked_at = self.clock.steady();
-            Ok(self.record(self.run("take", take).await?, asked_at))
-        }
-        .boxed()
+        let asked_at = self.clock.steady();
+        Ok(self.record(self.run("take", take).await?, asked_at))
     }
 
-    fn take_permit<'a>(
-        &'a self,
-        key: &'a str,
+    async fn take_permit(
+        &self,
+        key: &str,
         limit: u32,
         window: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> Result<bool, StoreError> {
         let take = move |mut session| async move {
             let granted = records::take_permit(&mut session, key, limit, millis(window)).await?;
             self.sweep(&mut session).await;
             Ok((granted, session))
         };
-        self.run("take a permit", take).boxed()
+        self.run("take a permit", take).await
     }
 
-    fn return_permit<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    async fn return_permit(&self, key: &str) -> Result<(), StoreError> {
         self.run("return a permit", move |mut session| async move {
             Ok((records::return_permit(&mut session, key).await?, session))
         })
-        .boxed()
+        .await
     }
 }
 
