@@ -133,12 +133,13 @@ impl Server {
             counters.clone(),
         )?;
         let sources = |set| {
-            Sources::new(
+            Sources::observed(
                 set,
                 Arc::clone(&store),
                 clock.clone(),
                 config.keep,
                 config.wechat.timeout,
+                counters.clone(),
             )
         };
         // Kept apart, because a caller of `/token` may read all of the first and none of WeCom's.
@@ -171,6 +172,7 @@ impl Server {
         let name = instance_name(config.server.port);
         let status = Status::new(status::Parts {
             keeper: keeper.clone(),
+            sources: sources.clone(),
             store,
             counters,
             lost_lines,

@@ -17,11 +17,13 @@ pub enum EventKind {
         /// The reason.
         why: &'static str,
     },
-    /// WeChat granted nothing. Without a code there was no answer.
+    /// The service refused.
     Refused {
-        /// WeChat's code.
+        /// Its code, if it is a number.
         errcode: Option<i64>,
     },
+    /// No answer came that can be read.
+    Unanswered,
     /// A call through the gateway was sent again after its token was renewed.
     Healed,
     /// The settings were read again and are in use.
@@ -35,7 +37,7 @@ impl EventKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Renewed { .. } => "renewed",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Unanswered => "refused",
             Self::Healed => "healed",
             Self::Reloaded => "reloaded",
             Self::ReloadFailed => "reload_failed",
@@ -43,7 +45,7 @@ impl EventKind {
     }
 
     fn repeats(self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Healed)
+        matches!(self, Self::Refused { .. } | Self::Unanswered | Self::Healed)
     }
 }
 

@@ -3,13 +3,14 @@
 //! secret, an openid, a path or a query. It knows no format and no page.
 //!
 //! Reading order: `routes` (the only counters that every request touches), `histogram`, `tally`
-//! (counters by name), `gateway`, `realm_use`, `events`.
+//! (counters by name), `source_labels` (the names of sources), `gateway`, `realm_use`, `events`.
 
 mod events;
 mod gateway;
 mod histogram;
 mod realm_use;
 mod routes;
+mod source_labels;
 mod tally;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use clock::{Clock, SteadyMillis, UnixMillis};
 use credentials::observer::{Observer, Renewal, RenewalResult, StoreOperation};
+use wechat::credential::CredentialKind;
 use wechat::{CallObserver, CallReport};
 
 pub use self::events::{Event, EventKind, Events};
@@ -26,7 +28,8 @@ pub use self::gateway::{
 pub use self::histogram::{CALL_BOUNDS, Histogram, Reading, STORE_BOUNDS};
 pub use self::realm_use::{RealmUse, Totals};
 pub use self::routes::{REQUEST_BOUNDS, RouteCounters, RouteReading};
-pub use self::tally::{ByHost, ByName, Renewals};
+pub use self::source_labels::source_labels;
+pub use self::tally::{ByHost, ByName, ByReason, Renewals};
 
 /// What can become of a message that WeChat pushes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,18 +166,25 @@ impl CallObserver for Counters {
 
 impl Observer for Counters {
     fn renewal(&self, renewal: &Renewal<'_>) {
-        let (Some(account), Some(kind)) = (renewal.account, renewal.kind) else {
+        let labels = renewal.source.map(source_labels);
+        let (account, kind) = match (&labels, renewal.account, renewal.kind) {
+            (Some((account, kind)), ..) => (account.as_str(), Some(*kind)),
+            (None, Some(account), Some(kind)) => (account, CredentialKind::from_name(kind)),
+            _ => return,
+        };
+        let Some(kind) = kind else {
             return;
         };
         self.renewals
             .count(account, kind, renewal.why, renewal.result);
         let kind_of_event = match renewal.result {
             RenewalResult::Granted | RenewalResult::Same => EventKind::Renewed { why: renewal.why },
-            RenewalResult::Refused | RenewalResult::Unreachable => EventKind::Refused {
+            RenewalResult::Refused => EventKind::Refused {
                 errcode: renewal.code,
             },
+            RenewalResult::Unreachable => EventKind::Unanswered,
         };
-        self.note(kind_of_event, Some(account), Some(kind));
+        self.note(kind_of_event, Some(account), Some(kind.name()));
     }
 
     fn store_operation(&self, operation: &StoreOperation) {

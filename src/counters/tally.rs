@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use credentials::observer::RenewalResult;
 use wechat::CallOutcome;
+use wechat::credential::CredentialKind;
 
 /// The most names in one map. The settings and the store name fewer; whatever comes on top is not
 /// counted.
@@ -72,19 +73,20 @@ impl ByHost {
 #[derive(Debug, Default)]
 pub struct Renewals(Mutex<HashMap<String, ByReason>>);
 
-type ByReason = BTreeMap<(String, &'static str, RenewalResult), u64>;
+/// Counts by kind, reason and result.
+pub type ByReason = BTreeMap<(CredentialKind, &'static str, RenewalResult), u64>;
 
 impl Renewals {
     pub(super) fn count(
         &self,
         account: &str,
-        kind: &str,
+        kind: CredentialKind,
         why: &'static str,
         result: RenewalResult,
     ) {
         let mut accounts = locked(&self.0);
         if let Some(counts) = entry(&mut accounts, account, ByReason::default) {
-            *counts.entry((kind.to_owned(), why, result)).or_default() += 1;
+            *counts.entry((kind, why, result)).or_default() += 1;
         }
     }
 

@@ -1,14 +1,17 @@
 //! The state of each account's credentials, read from the engine. Nothing is fetched, and reading
-//! does not count as a request for a credential.
+//! does not count as a request for a credential. WeCom's applications and other sources are accounts
+//! here as well; their names are those of `counters::source_labels`.
 
 use std::time::Duration;
 
 use super::finding::Finding;
+use super::last_error::LastError;
+use crate::counters::source_labels;
 use clock::UnixMillis;
-use credentials::keeper::{AccountCredentials, CredentialState, Keeper, explain};
+use credentials::keeper::{AccountCredentials, CredentialState, Keeper};
+use credentials::sources::{SourceCredential, Sources};
 use wechat::account::Keep;
 use wechat::credential::CredentialKind;
-use wechat::{Errcode, WechatError};
 
 /// Above this many accounts only those in use have series and lines of their own.
 pub(super) const MOST_ACCOUNTS: usize = 1000;
@@ -44,21 +47,41 @@ impl State {
     }
 }
 
+/// Whose credentials they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// An official account's or a mini program's.
+    Wechat,
+    /// A WeCom application's, or a corp's ticket.
+    Wecom,
+    /// A source's of the settings.
+    Source,
+}
+
 /// One account.
 #[derive(Clone, Debug)]
 pub struct AccountState {
-    /// Its appid.
+    /// Its appid; `CORPID/AGENTID`, `CORPID/corp` or `source/NAME` for what is none of WeChat's.
     pub app_id: String,
-    /// Its token, its ticket and its card ticket.
-    pub credentials: [CredentialLine; 3],
-    /// Token calls of all instances since midnight in Beijing.
-    pub tokens_used: u64,
-    /// WeChat's quota of them.
-    pub tokens_per_day: u64,
+    /// Whose it is.
+    pub service: Service,
+    /// Its token and tickets, the token first.
+    pub credentials: Vec<CredentialLine>,
+    /// Token calls of all instances since midnight in Beijing; `None` = they are not counted.
+    pub budget: Option<Budget>,
     /// How often another program has fetched its token.
     pub foreign_refreshes: u64,
     /// The same as a finding.
     pub finding: Option<Finding>,
+}
+
+/// What was used of a daily quota.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Used since midnight in Beijing.
+    pub used: u64,
+    /// The quota.
+    pub limit: u64,
 }
 
 /// One credential.
@@ -78,21 +101,6 @@ pub struct CredentialLine {
     pub renews_at: Option<UnixMillis>,
     /// The last failure, until a renewal succeeds.
     pub last_error: Option<LastError>,
-}
-
-/// A failed renewal.
-#[derive(Clone, Debug)]
-pub struct LastError {
-    /// The stable code, as in our answers.
-    pub code: &'static str,
-    /// WeChat's code, if it refused.
-    pub errcode: Option<i64>,
-    /// What an operator should do.
-    pub advice: &'static str,
-    /// The same in Chinese.
-    pub advice_zh: &'static str,
-    /// When the next attempt is allowed.
-    pub retry_at: UnixMillis,
 }
 
 impl AccountState {
@@ -118,38 +126,88 @@ impl AccountState {
     }
 }
 
-/// All accounts, by appid.
-pub fn accounts(keeper: &Keeper) -> Vec<AccountState> {
+/// All accounts by appid, then WeCom's and the other sources by name.
+pub(super) fn accounts(keeper: &Keeper, sources: &[Sources]) -> Vec<AccountState> {
     let is_kept = keeper.keep() == Keep::Always;
     let now = keeper.clock().wall();
-    let all = keeper.all();
-    all.iter()
-        .map(|account| account_state(account, is_kept, now))
-        .collect()
+    let mut all: Vec<AccountState> = Vec::with_capacity(keeper.len());
+    for account in keeper.all() {
+        all.push(account_state(&account, is_kept, now));
+    }
+    for sources in sources {
+        let is_kept = sources.keep() == Keep::Always;
+        let begun = all.len();
+        for (name, credential) in sources.all() {
+            let (app_id, line) = source_line(&name, &credential, is_kept, now);
+            let is_same = |account: &&mut AccountState| account.app_id == app_id;
+            match all[begun..].last_mut().filter(is_same) {
+                Some(account) => account.credentials.push(line),
+                None => all.push(AccountState {
+                    service: service(&app_id),
+                    app_id,
+                    credentials: vec![line],
+                    budget: None,
+                    foreign_refreshes: 0,
+                    finding: None,
+                }),
+            }
+        }
+        for account in &mut all[begun..] {
+            account.credentials.sort_by_key(|line| line.kind);
+        }
+    }
+    all
 }
 
 fn account_state(account: &AccountCredentials, is_kept: bool, now: UnixMillis) -> AccountState {
     let line = |kind| {
         let state = account.credential(kind).state();
         let is_kept = is_kept && kind != CredentialKind::CardTicket;
-        credential_line(kind, &state, is_kept, now)
+        let last_error = state.failure.as_ref().map(LastError::of_wechat);
+        credential_line(kind, &state, last_error, is_kept, now)
     };
     let ledger = account
         .credential(CredentialKind::AccessToken)
         .last_ledger();
     AccountState {
         app_id: account.account.app_id.to_string(),
-        credentials: CredentialKind::ALL.map(line),
-        tokens_used: ledger.used(now).into(),
-        tokens_per_day: account.account.tokens_per_day.into(),
+        service: Service::Wechat,
+        credentials: CredentialKind::ALL.map(line).into(),
+        budget: Some(Budget {
+            used: ledger.used(now).into(),
+            limit: account.account.tokens_per_day.into(),
+        }),
         foreign_refreshes: ledger.foreign_total,
         finding: Finding::of(&ledger),
     }
 }
 
-fn credential_line(
+fn source_line(
+    name: &str,
+    credential: &SourceCredential,
+    is_kept: bool,
+    now: UnixMillis,
+) -> (String, CredentialLine) {
+    let (app_id, kind) = source_labels(name);
+    let (state, service) = (credential.state(), service(&app_id));
+    let failure = state.failure.as_ref();
+    let last_error = failure.map(|failure| LastError::of_source(failure, service));
+    let line = credential_line(kind, &state, last_error, is_kept, now);
+    (app_id, line)
+}
+
+fn service(app_id: &str) -> Service {
+    if app_id.starts_with("source/") {
+        Service::Source
+    } else {
+        Service::Wecom
+    }
+}
+
+fn credential_line<R>(
     kind: CredentialKind,
-    state: &CredentialState<WechatError>,
+    state: &CredentialState<R>,
+    last_error: Option<LastError>,
     is_kept: bool,
     now: UnixMillis,
 ) -> CredentialLine {
@@ -172,31 +230,6 @@ fn credential_line(
         expires_at: state.expires_at,
         lifetime: state.lifetime,
         renews_at,
-        last_error: state
-            .failure
-            .as_ref()
-            .map(|failure| last_error(&failure.cause, failure.retry_at)),
-    }
-}
-
-fn last_error(cause: &WechatError, retry_at: UnixMillis) -> LastError {
-    let errcode = match cause {
-        WechatError::Refused { code, call, .. } => Some((*code, *call)),
-        _ => None,
-    };
-    LastError {
-        code: explain::cause_code(cause),
-        errcode: errcode.map(|(Errcode(code), _)| code),
-        advice: cause.advice().unwrap_or(match errcode {
-            Some(_) => "look this errcode up in WeChat's list (全局返回码)",
-            None => "check this server's way to WeChat: name resolution, firewall, proxy",
-        }),
-        advice_zh: errcode
-            .and_then(|(code, call)| code.advice_zh(call))
-            .unwrap_or(match errcode {
-                Some(_) => "请在微信的全局返回码里查这个错误码",
-                None => "请检查这台服务器到微信的网络：域名解析、防火墙、代理",
-            }),
-        retry_at,
+        last_error,
     }
 }

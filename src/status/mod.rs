@@ -2,13 +2,14 @@
 //! is, which instances share the store, and all of it as metrics. It reads snapshots and never asks
 //! WeChat; only readiness and the record of the instances ask the store, each within a bound.
 //!
-//! Reading order: `accounts` (the state of each credential), `finding`, `overview` (everything on the page),
+//! Reading order: `accounts` (the state of each credential), `last_error`, `finding`, `overview` (everything on the page),
 //! `sentence`, `readiness`, `instances`, `metrics` (the names and values for Prometheus), `process` (what the
 //! system says of this process). It knows no actix and no HTML.
 
 mod accounts;
 mod finding;
 mod instances;
+mod last_error;
 mod metrics;
 mod overview;
 mod process;
@@ -24,12 +25,14 @@ use crate::counters::Counters;
 use crate::telemetry::LostLines;
 use clock::{Clock, UnixMillis};
 use credentials::keeper::Keeper;
+use credentials::sources::Sources;
 use credentials::store::Store;
 use wechat::credential::CredentialKind;
 
-pub use self::accounts::{AccountState, CredentialLine, LastError, State, accounts};
+pub use self::accounts::{AccountState, Budget, CredentialLine, Service, State};
 pub use self::finding::{FOREIGN_REFRESH, Finding};
 pub use self::instances::{Instance, instances_in};
+pub use self::last_error::LastError;
 pub use self::metrics::{Kind, Live, Metric, NAMES};
 pub use self::overview::{Overview, RealmLine};
 pub use self::readiness::Readiness;
@@ -50,6 +53,7 @@ pub struct Status(Arc<Inner>);
 
 struct Inner {
     keeper: Keeper,
+    sources: [Sources; 2],
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
     lost_lines: LostLines,
@@ -62,6 +66,8 @@ struct Inner {
 pub struct Parts {
     /// WeChat's tokens and tickets.
     pub keeper: Keeper,
+    /// The sources that `/token` hands out, and WeCom's.
+    pub sources: [Sources; 2],
     /// The store, whose operations the counters see.
     pub store: Arc<dyn Store>,
     /// The counters of the process.
@@ -87,6 +93,7 @@ impl Status {
             probe: StoreProbe::default(),
             started: clock.wall(),
             keeper: parts.keeper,
+            sources: parts.sources,
             store: parts.store,
             counters: parts.counters,
             lost_lines: parts.lost_lines,
@@ -136,6 +143,11 @@ impl Status {
         };
         // The next turn goes on where this one stopped.
         tokio::time::timeout(BEAT, reading).await.ok();
+    }
+
+    /// The state of all accounts and sources.
+    fn accounts(&self) -> Vec<AccountState> {
+        accounts::accounts(&self.0.keeper, &self.0.sources)
     }
 
     fn clock(&self) -> &Clock {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Status;
-use super::accounts::{AccountState, CredentialLine, State, accounts};
+use super::accounts::{AccountState, CredentialLine, Service, State};
 use super::finding::Finding;
 use super::instances::Instance;
 use crate::counters::{Event, RealmUse, Totals};
@@ -73,7 +73,7 @@ impl Status {
     /// Reads everything. `realms` are those of the settings with their queries.
     pub fn overview(&self, realms: &BTreeMap<String, Arc<RealmUse>>) -> Overview {
         let (inner, now) = (&self.0, self.clock().wall());
-        let mut all = accounts(&inner.keeper);
+        let mut all = self.accounts();
         let served_until = served_until(&all);
         all.sort_by_key(|account| (urgency(account), !account.is_in_use()));
         Overview {
@@ -125,8 +125,12 @@ impl Status {
     }
 }
 
+/// What is needed of WeChat. WeCom repeats a token until it expires, so there is no reserve, and a
+/// source's may last a minute.
 fn needed(accounts: &[AccountState]) -> impl Iterator<Item = &CredentialLine> {
-    let lines = accounts.iter().flat_map(|account| &account.credentials);
+    let accounts = accounts.iter();
+    let accounts = accounts.filter(|account| account.service == Service::Wechat);
+    let lines = accounts.flat_map(|account| &account.credentials);
     lines.filter(|line| line.is_needed)
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 
 use super::Status;
-use super::accounts::accounts;
 use clock::SteadyMillis;
 use wechat::credential::CredentialKind;
 
@@ -46,18 +45,21 @@ impl Status {
         if !self.is_store_answering().await {
             reasons.push("the store does not answer".to_owned());
         }
-        for account in accounts(&self.0.keeper) {
-            let [token, ..] = &account.credentials;
-            if token.kind == CredentialKind::AccessToken
-                && token.is_needed
-                && token.expires_at.is_none()
-            {
+        for account in self.accounts() {
+            let mut tokens = account.credentials.iter();
+            let missing = tokens.find(|line| {
+                line.kind == CredentialKind::AccessToken
+                    && line.is_needed
+                    && line.expires_at.is_none()
+            });
+            if let Some(token) = missing {
                 let app_id = &account.app_id;
                 reasons.push(match &token.last_error {
                     None => format!("{app_id} has no valid token yet"),
                     Some(error) => {
                         let code = error
                             .errcode
+                            .as_ref()
                             .map_or(error.code.to_owned(), |code| format!("errcode {code}"));
                         format!("{app_id} has no valid token ({code}): {}", error.advice)
                     }

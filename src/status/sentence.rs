@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeZone};
 
-use super::accounts::{AccountState, CredentialLine, LastError, State};
+use super::accounts::{AccountState, CredentialLine, State};
+use super::last_error::{LastError, capital};
 use super::overview::Overview;
 use clock::UnixMillis;
 
@@ -194,36 +195,12 @@ impl Overview {
     }
 }
 
-impl LastError {
-    /// What WeChat said and what to do.
-    pub fn sentence(&self, zh: bool) -> String {
-        match (self.errcode, zh) {
-            (Some(code), true) => format!("微信拒绝：{code}。{}。", self.advice_zh),
-            (Some(code), false) => format!("WeChat refuses: {code}. {}.", capital(self.advice)),
-            (None, true) => format!("微信没有应答（{}）。{}。", self.code, self.advice_zh),
-            (None, false) => {
-                format!(
-                    "No answer of WeChat ({}). {}.",
-                    self.code,
-                    capital(self.advice)
-                )
-            }
-        }
-    }
-}
-
 fn warning(text: String, advice: Option<String>) -> Sentence {
     Sentence {
         tone: Tone::Warning,
         text,
         advice: advice.map(|advice| capital(&advice)),
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut rest = text.chars();
-    let first = rest.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(rest).collect()
 }
 
 fn account_count(lines: &[(&AccountState, &CredentialLine)]) -> usize {

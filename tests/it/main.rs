@@ -74,6 +74,7 @@ mod message_json;
 mod message_replies;
 mod messages;
 mod metrics;
+mod metrics_sources;
 mod nginx;
 mod nginx_login;
 mod oauth;

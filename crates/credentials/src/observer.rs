@@ -20,6 +20,8 @@ pub struct Renewal<'a> {
     pub account: Option<&'a str>,
     /// The kind of credential: `token`, `ticket`, `card_ticket`.
     pub kind: Option<&'a str>,
+    /// The source's name, if the credential is a source's.
+    pub source: Option<&'a str>,
     /// Why it was renewed, in the log's word: `missing`, `ahead`, `refused`, `doubted`.
     pub why: &'static str,
     /// The result.

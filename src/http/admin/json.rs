@@ -43,7 +43,7 @@ fn credential(account: &AccountState, line: &CredentialLine, zh: bool) -> Value 
     let last_error = line.last_error.as_ref().map(|error| {
         json!({
             "code": error.code,
-            "errcode": error.errcode,
+            "errcode": error.errcode.as_deref().map(errcode),
             "advice": if zh { error.advice_zh } else { error.advice },
             "retry_at": seconds(error.retry_at),
         })
@@ -56,6 +56,12 @@ fn credential(account: &AccountState, line: &CredentialLine, zh: bool) -> Value 
         "renews_at": line.renews_at.map(seconds),
         "last_error": last_error,
     })
+}
+
+/// A number if it is one; some sources have words.
+fn errcode(code: &str) -> Value {
+    code.parse::<i64>()
+        .map_or_else(|_| json!(code), Value::from)
 }
 
 fn finding(app_id: &str, finding: &Finding, zh: bool) -> Value {
@@ -83,7 +89,10 @@ fn event(event: &Event) -> Value {
     let (why, errcode) = match event.kind {
         EventKind::Renewed { why } => (Some(why), None),
         EventKind::Refused { errcode } => (None, errcode),
-        EventKind::Healed | EventKind::Reloaded | EventKind::ReloadFailed => (None, None),
+        EventKind::Unanswered
+        | EventKind::Healed
+        | EventKind::Reloaded
+        | EventKind::ReloadFailed => (None, None),
     };
     json!({
         "at": seconds(event.at),

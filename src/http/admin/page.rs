@@ -9,7 +9,8 @@ use wechat::credential::CredentialKind;
 
 use crate::counters::{Event, EventKind};
 use crate::status::{
-    AccountState, CredentialLine, FOREIGN_REFRESH, Overview, State, Tone, lasting, local,
+    AccountState, Budget, CredentialLine, FOREIGN_REFRESH, Overview, Service, State, Tone, lasting,
+    local,
 };
 
 /// The most accounts on the page. Those in trouble come first; `/status.json` has all.
@@ -109,9 +110,10 @@ struct Page<'a> {
 
 struct AccountView<'a> {
     app_id: &'a str,
+    /// What it is, if it is no account of WeChat's.
+    what: Option<&'static str>,
     lines: Vec<LineView>,
-    used: u64,
-    limit: u64,
+    budget: Option<Budget>,
 }
 
 struct LineView {
@@ -160,19 +162,28 @@ struct EventView {
 impl<'a> AccountView<'a> {
     fn new(account: &'a AccountState, overview: &Overview, zh: bool) -> Self {
         Self {
-            app_id: &account.app_id,
+            app_id: account
+                .app_id
+                .strip_prefix("source/")
+                .unwrap_or(&account.app_id),
+            what: match (account.service, zh) {
+                (Service::Wechat, _) => None,
+                (Service::Wecom, true) => Some("企业微信"),
+                (Service::Wecom, false) => Some("WeCom"),
+                (Service::Source, true) => Some("来源"),
+                (Service::Source, false) => Some("source"),
+            },
             lines: account
                 .lines()
-                .map(|line| LineView::new(line, overview, zh))
+                .map(|line| LineView::new(account, line, overview, zh))
                 .collect(),
-            used: account.tokens_used,
-            limit: account.tokens_per_day,
+            budget: account.budget,
         }
     }
 }
 
 impl LineView {
-    fn new(line: &CredentialLine, overview: &Overview, zh: bool) -> Self {
+    fn new(account: &AccountState, line: &CredentialLine, overview: &Overview, zh: bool) -> Self {
         let left = line.expires_at.map(|at| overview.now.until(at));
         let whole = line.lifetime.as_secs().max(1);
         let percent = left.map(|left| (left.as_secs() * 100 / whole).min(100));
@@ -184,7 +195,7 @@ impl LineView {
             }
         });
         Self {
-            name: kind_name(line.kind),
+            name: kind_name(&account.app_id, line.kind),
             class: line.state.name(),
             state: state_words(line.state, zh),
             percent,
@@ -205,12 +216,15 @@ impl EventView {
             .credential
             .as_deref()
             .and_then(CredentialKind::from_name);
-        let about = [event.app_id.as_deref(), kind.map(kind_name)];
-        let about: Vec<_> = about.into_iter().flatten().collect();
+        let app_id = event.app_id.as_deref();
+        let kind = kind.map(|kind| kind_name(app_id.unwrap_or_default(), kind));
+        let about: Vec<_> = [app_id, kind].into_iter().flatten().collect();
         let (class, what) = match (event.kind, zh) {
             (EventKind::Renewed { why }, true) => ("ok", format!("已续期（{}）", reason_zh(why))),
             (EventKind::Renewed { why }, false) => ("ok", format!("renewed ({})", reason(why))),
             (EventKind::Refused { errcode }, zh) => ("no", refused(errcode, zh)),
+            (EventKind::Unanswered, true) => ("no", "没有应答".to_owned()),
+            (EventKind::Unanswered, false) => ("no", "no answer".to_owned()),
             (EventKind::Healed, true) => ("ok", "网关调用已用新 token 重发".to_owned()),
             (EventKind::Healed, false) => ("ok", "call sent again with a new token".to_owned()),
             (EventKind::Reloaded, true) => ("ok", "已重新读取设置".to_owned()),
@@ -237,10 +251,10 @@ impl EventView {
 
 fn refused(errcode: Option<i64>, zh: bool) -> String {
     match (errcode, zh) {
-        (Some(code), true) => format!("被微信拒绝（{code}）"),
-        (Some(code), false) => format!("refused by WeChat ({code})"),
-        (None, true) => "微信没有应答".to_owned(),
-        (None, false) => "no answer of WeChat".to_owned(),
+        (Some(code), true) => format!("被拒绝（{code}）"),
+        (Some(code), false) => format!("refused ({code})"),
+        (None, true) => "被拒绝".to_owned(),
+        (None, false) => "refused".to_owned(),
     }
 }
 
@@ -264,8 +278,13 @@ fn reason_zh(why: &str) -> &str {
     }
 }
 
-fn kind_name(kind: CredentialKind) -> &'static str {
+/// A credential's name in the words of its service.
+fn kind_name(app_id: &str, kind: CredentialKind) -> &'static str {
     match kind {
+        CredentialKind::AccessToken if app_id.starts_with("source/") => "token",
+        CredentialKind::JsapiTicket if app_id.contains('/') && !app_id.ends_with("/corp") => {
+            "agent_ticket"
+        }
         CredentialKind::AccessToken => "access_token",
         CredentialKind::JsapiTicket => "jsapi_ticket",
         CredentialKind::CardTicket => "card_ticket",

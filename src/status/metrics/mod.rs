@@ -1,5 +1,5 @@
 //! Metrics in the text format of Prometheus. All names are in one table (`names`); `values` gives
-//! each its values at the moment of the scrape. A counter stands where it is counted
+//! and `per_account` give each its values at the moment of the scrape. A counter stands where it is counted
 //! (`crate::counters`), and the state of a credential is read from the engine, so nothing here can
 //! be stale.
 //!
@@ -7,16 +7,19 @@
 //! under the name that its samples have, so counters are written here as values without a suffix.
 
 mod names;
+mod per_account;
 mod values;
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
+use self::per_account::ACCOUNT_LEN;
 use self::values::Values;
-use super::{Status, accounts::MOST_ACCOUNTS, accounts::accounts, process};
+use super::{Status, accounts::MOST_ACCOUNTS, process};
 
 pub use self::names::{Kind, Metric, NAMES};
 
@@ -35,15 +38,20 @@ impl Status {
     /// All metrics as text.
     pub fn metrics(&self, live: Live) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(self.values(live)));
-        let mut text = String::with_capacity(64 * 1024);
+        let values = Arc::new(self.values(live));
+        registry.register_collector(Box::new(OfProcess(Arc::clone(&values))));
+        let length = 64 * 1024 + values.accounts.len() * ACCOUNT_LEN;
+        let mut text = String::with_capacity(length);
         text::encode_registry(&mut text, &registry)?;
+        for metric in NAMES {
+            metric.write_lines(&values, &mut text)?;
+        }
         Ok(text)
     }
 
     fn values(&self, live: Live) -> Values {
         let (inner, counters) = (&self.0, &self.0.counters);
-        let mut all = accounts(&inner.keeper);
+        let mut all = self.accounts();
         if all.len() > MOST_ACCOUNTS {
             // What is in trouble is shown whether or not it is in use.
             all.retain(|account| account.is_in_use() || account.is_in_trouble());
@@ -75,10 +83,14 @@ impl Status {
     }
 }
 
-impl Collector for Values {
+/// The metrics of the process.
+#[derive(Debug)]
+struct OfProcess(Arc<Values>);
+
+impl Collector for OfProcess {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for metric in NAMES {
-            metric.write(self, &mut encoder)?;
+            metric.write_samples(&self.0, &mut encoder)?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::fmt;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use self::Kind::{Counter, Gauge};
+use super::per_account::{self, Lines};
 use super::values::{Samples, Values};
 
 /// One metric.
@@ -16,9 +18,20 @@ pub struct Metric {
     pub kind: Kind,
     /// The names of its labels.
     pub labels: &'static [&'static str],
-    help: &'static str,
-    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+    pub(super) help: &'static str,
+    write: Writer,
 }
+
+/// Writes the samples of one metric.
+enum Writer {
+    /// Of the process.
+    Samples(WriteSamples),
+    /// Of every account.
+    PerAccount(WriteLines),
+}
+
+type WriteSamples = fn(&Values, &mut Samples<'_>) -> fmt::Result;
+type WriteLines = fn(&Values, &mut Lines<'_>) -> fmt::Result;
 
 /// The types that we have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,18 +45,30 @@ pub enum Kind {
 }
 
 impl Metric {
-    pub(super) fn write(
+    /// Writes a metric of every account.
+    pub(super) fn write_lines(&self, values: &Values, text: &mut String) -> fmt::Result {
+        match self.write {
+            Writer::Samples(_) => Ok(()),
+            Writer::PerAccount(write) => write(values, &mut Lines::new(text, self)?),
+        }
+    }
+
+    /// Writes a metric of the process.
+    pub(super) fn write_samples(
         &self,
         values: &Values,
         encoder: &mut DescriptorEncoder<'_>,
     ) -> fmt::Result {
+        let Writer::Samples(write) = self.write else {
+            return Ok(());
+        };
         let kind = match self.kind {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
             Kind::Histogram => MetricType::Histogram,
         };
         let family = encoder.encode_descriptor(self.name, self.help, None, kind)?;
-        (self.write)(values, &mut Samples::new(family, self.labels))
+        write(values, &mut Samples::new(family, self.labels))
     }
 }
 
@@ -51,14 +76,14 @@ const fn counter(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
-    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+    write: WriteSamples,
 ) -> Metric {
     Metric {
         name,
         kind: Kind::Counter,
         labels,
         help,
-        write,
+        write: Writer::Samples(write),
     }
 }
 
@@ -66,7 +91,7 @@ const fn gauge(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
-    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+    write: WriteSamples,
 ) -> Metric {
     Metric {
         kind: Kind::Gauge,
@@ -78,7 +103,7 @@ const fn histogram(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
-    write: fn(&Values, &mut Samples<'_>) -> fmt::Result,
+    write: WriteSamples,
 ) -> Metric {
     Metric {
         kind: Kind::Histogram,
@@ -86,19 +111,36 @@ const fn histogram(
     }
 }
 
-/// All metrics, in the order in which they are written.
+/// The samples of every account; the first label is `appid`.
+const fn accounts(
+    kind: Kind,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    write: WriteLines,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+        write: Writer::PerAccount(write),
+    }
+}
+
+/// All metrics. Those of the process are written first, then those of every account.
 #[rustfmt::skip]
 pub static NAMES: &[Metric] = &[
     gauge("jsdkd_build_info", &["version"], "The version of this program; always 1.", Values::build),
-    gauge("jsdkd_credential_expiry_timestamp_seconds", &["appid", "kind"], "When the credential expires. 0: it is needed and there is none. NaN: nobody needs it.", Values::expiry),
-    gauge("jsdkd_credential_renewal_timestamp_seconds", &["appid", "kind"], "When the credential is renewed next. NaN: not before somebody asks for it.", Values::renewal_time),
-    gauge("jsdkd_credential_ready", &["appid", "kind"], "1 if a valid credential is at hand. 0 is normal for one that nobody needs.", Values::ready),
-    counter("jsdkd_renewals_total", &["appid", "kind", "why", "result"], "Calls for a credential.", Values::renewals),
-    gauge("jsdkd_failure_errcode", &["appid", "kind", "errcode"], "1 while WeChat's last refusal stands.", Values::failures),
-    counter("jsdkd_foreign_refreshes_total", &["appid"], "How often another program has fetched a token.", Values::foreign),
-    gauge("jsdkd_budget_used", &["appid", "budget"], "Used of a daily quota since midnight in Beijing, by all instances.", Values::budget_used),
-    gauge("jsdkd_budget_limit", &["appid", "budget"], "The daily quota.", Values::budget_limit),
-    gauge("jsdkd_reserve_seconds", &[], "How long everything that is needed is served if WeChat falls silent now.", Values::reserve),
+    accounts(Gauge, "jsdkd_credential_expiry_timestamp_seconds", &["appid", "kind"], "When the credential expires. 0: it is needed and there is none. NaN: nobody needs it.", per_account::expiry),
+    accounts(Gauge, "jsdkd_credential_renewal_timestamp_seconds", &["appid", "kind"], "When the credential is renewed next. NaN: not before somebody asks for it.", per_account::renewal_time),
+    accounts(Gauge, "jsdkd_credential_ready", &["appid", "kind"], "1 if a valid credential is at hand. 0 is normal for one that nobody needs.", per_account::ready),
+    accounts(Counter, "jsdkd_renewals_total", &["appid", "kind", "why", "result"], "Calls for a credential.", per_account::renewals),
+    accounts(Gauge, "jsdkd_failure_errcode", &["appid", "kind", "errcode"], "1 while the service's last refusal stands.", per_account::failures),
+    accounts(Counter, "jsdkd_foreign_refreshes_total", &["appid"], "How often another program has fetched a token.", per_account::foreign),
+    accounts(Gauge, "jsdkd_budget_used", &["appid", "budget"], "Used of a daily quota since midnight in Beijing, by all instances.", per_account::budget_used),
+    accounts(Gauge, "jsdkd_budget_limit", &["appid", "budget"], "The daily quota.", per_account::budget_limit),
+    gauge("jsdkd_reserve_seconds", &[], "How long all accounts of WeChat that are needed are served if WeChat falls silent now.", Values::reserve),
     counter("jsdkd_upstream_requests_total", &["host", "call", "outcome"], "Calls to WeChat.", Values::calls),
     histogram("jsdkd_upstream_request_duration_seconds", &[], "How long calls to WeChat took.", Values::call_durations),
     gauge("jsdkd_store_up", &[], "1 if the latest operations of the store succeeded.", Values::store_up),
@@ -109,8 +151,8 @@ pub static NAMES: &[Metric] = &[
     counter("jsdkd_overloads_total", &[], "Requests that were refused because too many waited.", Values::overloads),
     counter("jsdkd_gateway_requests_total", &["realm", "appid", "area", "outcome"], "Calls through the gateway.", Values::gateway),
     counter("jsdkd_gateway_bytes_total", &["realm", "direction"], "Bytes of bodies through the gateway.", Values::gateway_bytes),
-    counter("jsdkd_push_messages_total", &["appid", "outcome"], "Messages that WeChat pushed.", Values::pushes),
-    counter("jsdkd_forward_failures_total", &["appid"], "Messages that a back end did not take.", Values::forward_failures),
+    accounts(Counter, "jsdkd_push_messages_total", &["appid", "outcome"], "Messages that WeChat pushed.", per_account::pushes),
+    accounts(Counter, "jsdkd_forward_failures_total", &["appid"], "Messages that a back end did not take.", per_account::forward_failures),
     gauge("jsdkd_clock_offset_seconds", &[], "How far our clock is ahead of WeChat's. NaN until WeChat has answered.", Values::clock_offset),
     counter("jsdkd_log_lines_lost_total", &[], "Log lines that were dropped because nobody read them in time.", Values::lost_lines),
     counter("process_cpu_seconds_total", &[], "Processor time.", Values::cpu),

@@ -1,4 +1,4 @@
-//! The values of all metrics at the moment of a scrape.
+//! The values of all metrics at the moment of a scrape, and how those of the process are written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -6,12 +6,11 @@ use std::fmt;
 use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
 use super::Live;
-use crate::counters::{GatewayReading, PUSH_OUTCOMES, Reading, RealmReading, RouteReading};
+use crate::counters::{
+    ByReason, GatewayReading, PUSH_OUTCOMES, Reading, RealmReading, RouteReading,
+};
 use crate::status::accounts::AccountState;
 use crate::status::process::Process;
-use clock::UnixMillis;
-use credentials::observer::RenewalResult;
-use wechat::credential::CredentialKind;
 
 /// Everything that was read for one scrape.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(super) struct Values {
     pub(super) accounts: Vec<AccountState>,
     /// In seconds; `None` = nothing is needed.
     pub(super) reserve: Option<f64>,
-    pub(super) renewals: HashMap<String, BTreeMap<(String, &'static str, RenewalResult), u64>>,
+    pub(super) renewals: HashMap<String, ByReason>,
     pub(super) pushes: HashMap<String, [u64; PUSH_OUTCOMES.len()]>,
     pub(super) forward_failures: HashMap<String, [u64; 1]>,
     pub(super) calls: Vec<(String, &'static str, &'static str, u64)>,
@@ -87,97 +86,9 @@ impl<'a> Samples<'a> {
     }
 }
 
-fn seconds(at: UnixMillis) -> f64 {
-    at.0 as f64 / 1000.0
-}
-
 impl Values {
     pub(super) fn build(&self, to: &mut Samples<'_>) -> fmt::Result {
         to.put([env!("CARGO_PKG_VERSION")], 1_u64)
-    }
-
-    /// One sample for each credential.
-    fn of_credentials<V: EncodeGaugeValue>(
-        &self,
-        to: &mut Samples<'_>,
-        value: impl Fn(&crate::status::CredentialLine) -> V,
-    ) -> fmt::Result {
-        self.accounts.iter().try_for_each(|account| {
-            let mut lines = account.credentials.iter();
-            lines.try_for_each(|line| to.put([&account.app_id, line.kind.name()], value(line)))
-        })
-    }
-
-    pub(super) fn expiry(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.of_credentials(to, |line| match line.expires_at {
-            Some(at) => seconds(at),
-            None if line.is_needed => 0.0,
-            None => f64::NAN,
-        })
-    }
-
-    pub(super) fn renewal_time(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.of_credentials(to, |line| line.renews_at.map_or(f64::NAN, seconds))
-    }
-
-    pub(super) fn ready(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.of_credentials(to, |line| u64::from(line.expires_at.is_some()))
-    }
-
-    /// The results of a renewal ahead are there from the start, so that the first refusal is an
-    /// increase.
-    pub(super) fn renewals(&self, to: &mut Samples<'_>) -> fmt::Result {
-        for account in &self.accounts {
-            let counted = self.renewals.get(&account.app_id);
-            let count_of = |kind: &str, why: &'static str, result| {
-                let found = counted.and_then(|all| all.get(&(kind.to_owned(), why, result)));
-                found.copied().unwrap_or_default()
-            };
-            for kind in [CredentialKind::AccessToken, CredentialKind::JsapiTicket] {
-                for result in RenewalResult::ALL {
-                    let count = match counted {
-                        Some(_) => count_of(kind.name(), "ahead", result),
-                        None => 0,
-                    };
-                    let labels = [&account.app_id, kind.name(), "ahead", result.name()];
-                    to.put(labels, count)?;
-                }
-            }
-            for ((kind, why, result), count) in counted.into_iter().flatten() {
-                let is_written = *why == "ahead" && kind != CredentialKind::CardTicket.name();
-                if !is_written {
-                    to.put([&account.app_id, kind, why, result.name()], *count)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn failures(&self, to: &mut Samples<'_>) -> fmt::Result {
-        for account in &self.accounts {
-            for line in &account.credentials {
-                if let Some(code) = line.last_error.as_ref().and_then(|error| error.errcode) {
-                    let code = code.to_string();
-                    to.put([&account.app_id, line.kind.name(), &code], 1_u64)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn foreign(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id], account.foreign_refreshes))
-    }
-
-    pub(super) fn budget_used(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_used))
-    }
-
-    pub(super) fn budget_limit(&self, to: &mut Samples<'_>) -> fmt::Result {
-        let mut accounts = self.accounts.iter();
-        accounts.try_for_each(|account| to.put([&account.app_id, "token"], account.tokens_per_day))
     }
 
     pub(super) fn reserve(&self, to: &mut Samples<'_>) -> fmt::Result {
@@ -242,25 +153,6 @@ impl Values {
         realms.iter().try_for_each(|(realm, reading)| {
             to.put([realm, "in"], reading.bytes_in)?;
             to.put([realm, "out"], reading.bytes_out)
-        })
-    }
-
-    pub(super) fn pushes(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.accounts.iter().try_for_each(|account| {
-            let counts = self.pushes.get(&account.app_id).copied();
-            let mut counts = PUSH_OUTCOMES.iter().zip(counts.unwrap_or_default());
-            counts.try_for_each(|(outcome, count)| to.put([&account.app_id, outcome], count))
-        })
-    }
-
-    pub(super) fn forward_failures(&self, to: &mut Samples<'_>) -> fmt::Result {
-        self.accounts.iter().try_for_each(|account| {
-            let [count] = self
-                .forward_failures
-                .get(&account.app_id)
-                .copied()
-                .unwrap_or_default();
-            to.put([&account.app_id], count)
         })
     }
 

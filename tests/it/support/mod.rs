@@ -23,6 +23,7 @@ pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod scrape;
 pub(crate) mod service;
 pub(crate) mod socks;
 pub(crate) mod tcp_wechat;

@@ -85,7 +85,10 @@ impl<S: Subject> Credential<S> {
             }
             Err(refusal) => {
                 let code = refusal.code();
-                let result = code.map_or(RenewalResult::Unreachable, |_| RenewalResult::Refused);
+                let result = match refusal.is_answer() {
+                    true => RenewalResult::Refused,
+                    false => RenewalResult::Unreachable,
+                };
                 self.report(reason, result, code);
                 self.note_lost(&refusal, force, right).await;
                 Settled::Refused(refusal)
@@ -98,11 +101,16 @@ impl<S: Subject> Credential<S> {
             return;
         };
         let subject = self.subject.load();
-        let LogNames { account, kind, .. } = subject.log_names();
+        let LogNames {
+            account,
+            kind,
+            source,
+        } = subject.log_names();
         let why = reason.name();
         observer.renewal(&Renewal {
             account,
             kind,
+            source,
             why,
             result,
             code,

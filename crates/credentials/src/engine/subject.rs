@@ -156,6 +156,11 @@ pub trait Refusal:
         None
     }
 
+    /// Whether the service answered that it refuses. A refusal may have no number.
+    fn is_answer(&self) -> bool {
+        self.code().is_some()
+    }
+
     /// What an operator could do about it.
     fn advice(&self) -> Option<&'static str> {
         None

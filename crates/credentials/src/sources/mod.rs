@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
 use crate::engine::{Cached, Credential, Engine, Parts};
+use crate::observer::Observer;
 use crate::rng::Rng;
 use crate::store::Store;
 use clock::Clock;
@@ -75,6 +76,29 @@ impl Sources {
         keep: Keep,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
+        Self::build(set, store, clock, keep, timeout, None)
+    }
+
+    /// As [`Sources::new`], with every call for a credential reported to `observer`.
+    pub fn observed(
+        set: SourceSet,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        keep: Keep,
+        timeout: Duration,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, ClientError> {
+        Self::build(set, store, clock, keep, timeout, Some(observer))
+    }
+
+    fn build(
+        set: SourceSet,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        keep: Keep,
+        timeout: Duration,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ClientError> {
         let rng = Rng::system();
         let engine = Engine::new(Parts {
             store,
@@ -84,7 +108,7 @@ impl Sources {
             timeout,
             wakes_when_due: true,
             whose: " of the sources",
-            observer: None,
+            observer,
         });
         let client = Arc::new(SourceClient::new(timeout)?);
         let sources = Self(Arc::new(Inner {
@@ -154,6 +178,20 @@ impl Sources {
     /// The credential of the source called `name`: its value is the whole answer of its service.
     pub fn credential(&self, name: &str) -> Option<Arc<SourceCredential>> {
         Some(Arc::clone(&self.0.directory.load().get(name)?.credential))
+    }
+
+    /// Each source's name and credential, by name.
+    pub fn all(&self) -> Vec<(String, Arc<SourceCredential>)> {
+        let directory = self.0.directory.load();
+        let all = directory
+            .iter()
+            .map(|(name, kept)| (name.clone(), Arc::clone(&kept.credential)));
+        all.collect()
+    }
+
+    /// Which credentials are renewed ahead.
+    pub fn keep(&self) -> Keep {
+        self.0.keep
     }
 
     /// Renews ahead until `stop` changes or is dropped.

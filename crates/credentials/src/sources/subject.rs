@@ -89,4 +89,15 @@ impl Refusal for UpstreamError {
     fn may_have_been_granted(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Unreadable { .. })
     }
+
+    fn code(&self) -> Option<i64> {
+        match self {
+            Self::Refused { code, .. } => code.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
 }

@@ -135,9 +135,7 @@ pub trait CredentialStore: Send + Sync {
     async fn load(&self, key: &str) -> Result<Option<StoredCredential>, StoreError>;
 
     /// The value before the current one, if the store has kept it.
-    async fn previous(&self, _key: &str) -> Result<Option<SecretString>, StoreError> {
-        Ok(None)
-    }
+    async fn previous(&self, key: &str) -> Result<Option<SecretString>, StoreError>;
 
     /// Asks for the lease on `key` for `ttl`. It comes with the number `max(stored + 1, at_least +
     /// 1, the store's clock in ms)`. An owner that asks again keeps its lease. A store that is not
