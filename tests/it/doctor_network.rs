@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use actix_web::{HttpResponse, web};
+use sandbox::Fault;
 use serde_json::{Value, json};
 
 use crate::doctor::{checks, doctor, fails, names, sandbox, stable};
@@ -181,6 +182,34 @@ async fn the_server_check_is_made_here_and_at_the_public_address() {
         "correct the settings",
     );
     assert_eq!(app.sandbox.calls("/cgi-bin/token"), 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wechat_says_where_it_finds_the_message_server() {
+    let app = running().await;
+    let folder = folder();
+    let over = with_messages(app.address(), None);
+    let look = async || doctor(folder.path(), &app.sandbox.url(), over.clone(), &["--json"]).await;
+    names(
+        &look().await,
+        "ok",
+        "WeChat finds the message server at 192.0.2.30",
+        "",
+    );
+    let check = "/cgi-bin/callback/check";
+    app.sandbox
+        .fault(Fault::errcode(40201, "invalid url").on(check));
+    names(&look().await, "warn", "(40201)", "服务器配置");
+    app.sandbox.clear_faults();
+    app.sandbox
+        .fault(Fault::errcode(48001, "api unauthorized").on(check));
+    names(
+        &look().await,
+        "ok",
+        "does not say how it finds the message server",
+        "",
+    );
     app.stop().await;
 }
 

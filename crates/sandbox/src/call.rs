@@ -40,9 +40,16 @@ enum Answer {
 type Act = fn(&mut World, &Call<'_>) -> Result<Answer, Refusal>;
 
 /// Every path, its method and its handler.
-const ROWS: [(&str, Asked, Act); 22] = [
+const ROWS: [(&str, Asked, Act); 23] = [
     ("/cgi-bin/get_api_domain_ip", Asked::Get, |_, _| {
         done(json!({"ip_list": ["192.0.2.20"]}))
+    }),
+    ("/cgi-bin/callback/check", Asked::Post, |_, call| {
+        need(&call.json()?, "action")?;
+        done(json!({
+            "dns": [{"ip": "192.0.2.30", "real_operator": "UNICOM"}],
+            "ping": [{"ip": "192.0.2.30", "from_operator": "UNICOM", "package_loss": "0%", "time": "23.079ms"}],
+        }))
     }),
     ("/cgi-bin/media/upload", Asked::Post, upload),
     ("/cgi-bin/media/uploadimg", Asked::Post, |_, call| {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use super::cure::Cure;
 use super::report::Report;
 use crate::settings::Config;
@@ -56,8 +58,15 @@ pub(super) async fn check(
 ) {
     match WechatClient::new(config.wechat.api.clone(), config.wechat.timeout) {
         Ok(wechat) => {
+            let mut with_server = Vec::new();
             for account in accounts {
-                one(account, &wechat, store, report).await;
+                let token = one(account, &wechat, store, report).await;
+                if let (Some(token), Some(_)) = (token, &account.push_token) {
+                    with_server.push((account, token));
+                }
+            }
+            for (account, token) in with_server {
+                callback(account, &token, &wechat, report).await;
             }
         }
         Err(error) => report.fail(
@@ -69,12 +78,51 @@ pub(super) async fn check(
     wecom(config, report).await;
 }
 
+/// The way to the message server as WeChat sees it.
+async fn callback(
+    account: &Account,
+    token: &SecretString,
+    wechat: &WechatClient,
+    report: &mut Report,
+) {
+    let app_id = &account.app_id;
+    let no_url = |code: &Errcode| code.0 == 40201;
+    match wechat.check_callback(token).await {
+        Ok(ips) if ips.is_empty() => report.fail(
+            SECTION,
+            format!("{app_id}: WeChat cannot resolve the address of the message server"),
+            [
+                "add a public DNS record for the host that is set in WeChat's console: 设置与开发 → 基本配置 → 服务器配置",
+                "给公众平台里填写的服务器地址的域名加一条公网 DNS 记录：设置与开发 → 基本配置 → 服务器配置",
+            ],
+        ),
+        Ok(ips) => report.ok(
+            SECTION,
+            format!("{app_id}: WeChat finds the message server at {}", ips.join(", ")),
+        ),
+        Err(WechatError::Refused { code, .. }) if no_url(&code) => report.warn(
+            SECTION,
+            format!("{app_id}: no address of a message server is set in WeChat's console (40201)"),
+            [
+                "write server.publicUrl with /wechat/{appid} into WeChat's console: 设置与开发 → 基本配置 → 服务器配置, and enable it",
+                "把 server.publicUrl 加 /wechat/{appid} 填进公众平台：设置与开发 → 基本配置 → 服务器配置，并启用",
+            ],
+        ),
+        // Not every account may ask.
+        Err(error) => report.ok(
+            SECTION,
+            format!("{app_id}: WeChat does not say how it finds the message server: {error}"),
+        ),
+    }
+}
+
+/// Returns a token that WeChat has just accepted.
 async fn one(
     account: &Account,
     wechat: &WechatClient,
     store: Option<&Arc<dyn Store>>,
     report: &mut Report,
-) {
+) -> Option<SecretString> {
     let app_id = &account.app_id;
     let key = CredentialKey {
         app_id: app_id.clone(),
@@ -86,15 +134,21 @@ async fn one(
     };
     let asked = match (account.token_api, &stored) {
         // The stable endpoint returns the token that is in use.
-        (TokenApi::Stable, _) => wechat.access_token(account, false).await.map(drop),
-        (TokenApi::Basic, Some(stored)) => wechat.probe(&stored.value).await,
+        (TokenApi::Stable, _) => wechat
+            .access_token(account, false)
+            .await
+            .map(|grant| grant.value),
+        (TokenApi::Basic, Some(stored)) => {
+            let probed = wechat.probe(&stored.value).await;
+            probed.map(|()| stored.value.clone())
+        }
         (TokenApi::Basic, None) => {
             let why = if store.is_some() {
                 "no living token is stored, and fetching one would void another program's"
             } else {
                 "its token is not in a cache that can be read from here, and fetching one would void the running server's"
             };
-            return report.warn(
+            report.warn(
                 SECTION,
                 format!("{app_id}: whether its secret is right and this address is allowed cannot be known: {why}"),
                 [
@@ -102,16 +156,21 @@ async fn one(
                     "查看运行中服务器的日志，或设 tokenApi: \"stable\"，那样这项检查不影响任何人",
                 ],
             );
+            return None;
         }
     };
     match asked {
-        Ok(()) => report.ok(
-            SECTION,
-            format!("{app_id}: WeChat accepts its credentials and this address"),
-        ),
+        Ok(token) => {
+            report.ok(
+                SECTION,
+                format!("{app_id}: WeChat accepts its credentials and this address"),
+            );
+            Some(token)
+        }
         Err(error) => {
             let cure = cure(&error);
             report.fail(SECTION, format!("{app_id}: {error}"), cure);
+            None
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::report::Report;
-use super::{clocks, modes, redis};
+use super::{modes, redis};
 use clock::Clock;
 use credentials::store::{self, Store, StoreConfig};
 
@@ -67,6 +67,7 @@ fn file(path: &Path, report: &mut Report) {
 
 #[cfg(feature = "sql")]
 async fn sql(config: &store::SqlConfig, report: &mut Report) -> Option<()> {
+    use super::clocks;
     use store::sql::TableFault;
 
     let found = match store::sql::inspect(config, &Clock::system()).await {
