@@ -264,10 +264,7 @@ async fn a_stored_value_reaches_every_instance_within_a_second() {
     store.written_elsewhere("and again").await;
     let begun = Instant::now();
     while token(&one).await != "and again" {
-        assert!(
-            begun.elapsed() < 3 * SECOND,
-            "a busy instance"
-        );
+        assert!(begun.elapsed() < 3 * SECOND, "a busy instance");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(world.token_calls(), 1);

@@ -85,10 +85,7 @@ async fn hangs(server: &DatabaseServer) {
     let calls = (0..30).map(|_| store.get("oauth.trip.1"));
     for outcome in futures_util::future::join_all(calls).await {
         let fault = outcome.unwrap_err();
-        assert!(
-            fault.cause.contains("did not answer within 1s"),
-            "{fault}"
-        );
+        assert!(fault.cause.contains("did not answer within 1s"), "{fault}");
     }
     assert!(
         begun.elapsed() < Duration::from_secs(3),
