@@ -347,7 +347,7 @@ async fn programs_with_their_usual_headers_create_apps() {
         let traced = app
             .request(Method::GET, &path)
             .header("user-agent", "Mozilla/5.0");
-        assert!(refused(&app.send(traced).await, 403).contains("no browser"));
+        assert!(refused(&app.send(traced).await, 403).contains("refuses browsers"));
     }
     app.stop().await;
 }

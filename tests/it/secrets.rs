@@ -455,7 +455,7 @@ async fn no_store_error_shows_a_secret() {
     app.stop().await;
     let log = logs().text();
     assert!(
-        log.contains("torn or not ours") && log.contains("the store fails"),
+        log.contains("moved aside") && log.contains("the store fails"),
         "both were reported"
     );
     assert_silent("the log", &log, &[token]);
