@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
+use reqwest::Method;
 use sandbox::Fault;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,6 +89,8 @@ async fn neighbours_report_overload_in_their_own_form() {
     let service = Service::start(|_, _| (200, r#"{"expires_in":7200}"#.to_owned()));
     let over = json!({
         "server": { "maxWaiting": 1 }, "wetoken": {}, "hub": { "keys": { "key1": hub::KEY } },
+        "apps": [{ "key": APP, "secret": APP_SECRET, "token": deliveries::TOKEN, "messages": "echo" }],
+        "wechatServer": { "token": "wechat-server-token" },
         "sources": { "corp": { "url": service.url, "method": "GET" } },
     });
     let app = TestApp::with(over).await;
@@ -103,7 +106,7 @@ async fn neighbours_report_overload_in_their_own_form() {
         );
         assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
         assert!(
-            answer.body.starts_with("too many requests wait"),
+            answer.body.starts_with("too many requests"),
             "{}",
             answer.body
         );
@@ -111,7 +114,7 @@ async fn neighbours_report_overload_in_their_own_form() {
         assert!(
             answer
                 .body
-                .starts_with(r#"{"errcode":400,"errmsg":"too many requests wait"#),
+                .starts_with(r#"{"errcode":400,"errmsg":"too many requests"#),
             "{}",
             answer.body
         );
@@ -119,11 +122,17 @@ async fn neighbours_report_overload_in_their_own_form() {
             (answer.status.as_u16(), answer.header("retry-after")),
             (200, "1")
         );
+        let asked = app.request(Method::GET, "/api/wechat/access_token");
+        let answer = app
+            .send(asked.header("authorization", "wechat-server-token"))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["success"]),
+            (200, &json!(false))
+        );
         let answer = app.get("/token?name=corp").await;
         assert!(
-            answer
-                .body
-                .starts_with(r#"{"error":"too many requests wait"#),
+            answer.body.starts_with(r#"{"error":"too many requests"#),
             "{}",
             answer.body
         );
