@@ -247,6 +247,14 @@ fn go_dsn(url: &str) -> String {
     )
 }
 
+/// Makes wetoken's tables and ours in the database at `url`.
+async fn install_tables(place: &Path, url: &str) {
+    let sql = [("JSDKD__CACHE__SQL", url)];
+    fs::write(place.join("empty.json"), "{}").unwrap();
+    let installed = run(place, &["install", "--config", "empty.json"], &sql).await;
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wetokens_database_becomes_settings() {
     let databases = [databases::mariadb(), databases::postgres()];
@@ -254,10 +262,7 @@ async fn wetokens_database_becomes_settings() {
         let folder = folder();
         let place = folder.path();
         let url = database.url();
-        let sql = [("JSDKD__CACHE__SQL", url.as_str())];
-        fs::write(place.join("empty.json"), "{}").unwrap();
-        let installed = run(place, &["install", "--config", "empty.json"], &sql).await;
-        assert_eq!(installed.code, Some(0), "{installed:?}");
+        install_tables(place, &url).await;
         database.sql(
             "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid) VALUES \
              ('wx0123456789abcdef', 'app-secret-marker', 'push-token-marker', '', '', '', '', ''), \
@@ -285,6 +290,7 @@ async fn wetokens_database_becomes_settings() {
         // Whose database it is can be seen, and a variable may name it.
         let ended = run(place, &["import", &url], &[]).await;
         assert_eq!(settings_of(place, &ended, "wetoken: ").await, settings);
+        let sql = [("JSDKD__CACHE__SQL", url.as_str())];
         let ended = run(place, &["import"], &sql).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
@@ -334,10 +340,7 @@ async fn what_would_not_load_is_left_out_and_named() {
     // Of several apps the good ones are taken; a key of the wrong form is left out of its app.
     if let Some(database) = databases::mariadb() {
         let url = database.url();
-        let sql = [("JSDKD__CACHE__SQL", url.as_str())];
-        fs::write(place.join("empty.json"), "{}").unwrap();
-        let installed = run(place, &["install", "--config", "empty.json"], &sql).await;
-        assert_eq!(installed.code, Some(0), "{installed:?}");
+        install_tables(place, &url).await;
         database.sql(
             "INSERT INTO wechat_app_info (appid, secret, token, aes_key, mchid, pay_key, sub_appid, sub_mchid) VALUES \
              ('wx 1', 'first-secret-marker', '', '', '', '', '', ''), \

@@ -275,23 +275,29 @@ async fn promtool_finds_nothing_to_complain_of() {
     app.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_accounts_only_those_in_use_have_series() {
+/// A server with 1,200 accounts, and their appids.
+async fn twelve_hundred(keep: &str) -> (Vec<String>, TestApp) {
     let accounts: Vec<_> = (0..1200).map(|number| format!("wx{number:016}")).collect();
     let apps: Vec<_> = accounts
         .iter()
         .map(|key| json!({ "key": key, "secret": APP_SECRET }))
         .collect();
-    let settings = json!({ "apps": apps, "server": { "admin": "127.0.0.1:0" } });
-    let app = TestApp::build(settings)
-        .sandbox(|options| {
-            let secrets = accounts
-                .iter()
-                .map(|key| (key.clone(), APP_SECRET.to_owned()));
-            options.accounts = secrets.collect();
-        })
-        .start()
-        .await;
+    let app =
+        TestApp::build(json!({ "apps": apps, "keep": keep, "server": { "admin": "127.0.0.1:0" } }))
+            .sandbox(|options| {
+                let secrets = accounts
+                    .iter()
+                    .map(|key| (key.clone(), APP_SECRET.to_owned()));
+                options.accounts = secrets.collect();
+            })
+            .start()
+            .await;
+    (accounts, app)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_accounts_only_those_in_use_have_series() {
+    let (accounts, app) = twelve_hundred("active").await;
     let asked = app
         .get(&signed_v2("GET", &accounts[7], &[("key", "token")]))
         .await;
@@ -393,21 +399,7 @@ async fn accounts_come_and_go_with_the_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_hundred_accounts_in_use_are_written_quickly() {
-    let accounts: Vec<_> = (0..1200).map(|number| format!("wx{number:016}")).collect();
-    let apps: Vec<_> = accounts
-        .iter()
-        .map(|key| json!({ "key": key, "secret": APP_SECRET }))
-        .collect();
-    let settings = json!({ "apps": apps, "keep": "always", "server": { "admin": "127.0.0.1:0" } });
-    let app = TestApp::build(settings)
-        .sandbox(|options| {
-            let secrets = accounts
-                .iter()
-                .map(|key| (key.clone(), APP_SECRET.to_owned()));
-            options.accounts = secrets.collect();
-        })
-        .start()
-        .await;
+    let (_, app) = twelve_hundred("always").await;
     let begun = Instant::now();
     while app.admin("/ready").await.status != 200 {
         assert!(

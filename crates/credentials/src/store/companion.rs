@@ -139,7 +139,7 @@ impl Companion {
         };
         let new = new.value.expose_secret();
         let previous = match before.map(ExposeSecret::expose_secret) {
-            // Written once more, perhaps with another end.
+            // The same value is written again, for instance with a later expiry.
             Some(before) if before == new => self.previous.clone(),
             Some(before) if before.len() <= LONGEST_PREVIOUS => Some(Previous(before.into())),
             _ => None,
