@@ -44,7 +44,7 @@ impl<S: Subject> Credential<S> {
         }
         match cached.freshness_at(now, self.engine.clock.wall()) {
             Freshness::Expired => return None,
-            Freshness::Due if self.engine.wakes_when_due => self.engine.agenda.wake(),
+            Freshness::Due if S::WAKES_WHEN_DUE => self.engine.agenda.wake(),
             Freshness::Due | Freshness::Fresh => {}
         }
         if !self.is_scheduled.load(Relaxed) {

@@ -38,6 +38,13 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Why the service granted nothing.
     type Refusal: Refusal;
 
+    /// Appended to log lines that name no credential.
+    const WHOSE: &'static str = "";
+
+    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
+    /// expensive for credentials that are requested a hundred thousand times a second.
+    const WAKES_WHEN_DUE: bool = false;
+
     /// Its name.
     fn key(&self) -> Self::Key;
 
@@ -59,6 +66,11 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// The credentials whose values the call needs. They never need this one in turn.
     fn needs(&self) -> Vec<Self::Key> {
         Vec::new()
+    }
+
+    /// Whether `keep: always` renews it ahead although nobody has asked for it.
+    fn is_always_kept(&self) -> bool {
+        true
     }
 
     /// Asks the service. `force` demands another value than the current one.

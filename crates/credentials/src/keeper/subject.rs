@@ -104,6 +104,10 @@ impl Subject for WechatSubject {
         }
     }
 
+    fn is_always_kept(&self) -> bool {
+        self.kind != CredentialKind::CardTicket
+    }
+
     async fn fetch(&self, needed: &Needed<Self>, force: bool) -> Result<Granted, WechatError> {
         let token = needed.values().next().map(|token| token.value());
         let ticket = match token {

@@ -23,6 +23,9 @@ impl Subject for SourceSubject {
     type Key = String;
     type Refusal = UpstreamError;
 
+    const WHOSE: &'static str = " of the sources";
+    const WAKES_WHEN_DUE: bool = true;
+
     fn key(&self) -> String {
         self.source.name.clone()
     }
