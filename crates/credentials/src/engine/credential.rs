@@ -239,6 +239,16 @@ impl<S: Subject> Engine<S> {
     pub(super) fn jitter(&self) -> f64 {
         self.rng.fraction()
     }
+
+    /// An operation of the store has succeeded.
+    pub(super) fn store_answered(&self) {
+        self.outage.answered(self.clock.steady());
+    }
+
+    /// An operation of the store has failed.
+    pub(super) fn store_failed(&self, error: &dyn std::fmt::Display) {
+        self.outage.failed(error, self.clock.steady());
+    }
 }
 
 /// Counts a renewal while it runs, also if it panics.

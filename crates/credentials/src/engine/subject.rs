@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cached::Cached;
+use crate::observer::LogNames;
 use wechat::Kind;
 
 /// The values that a call needs, by the keys of their credentials.
@@ -120,17 +121,6 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn accepts(&self, stored: &str) -> bool {
         !stored.is_empty()
     }
-}
-
-/// The fields by which log lines name a credential.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogNames<'a> {
-    /// `account.id`.
-    pub account: Option<&'a str>,
-    /// `credential.kind`.
-    pub kind: Option<&'a str>,
-    /// `source.name`.
-    pub source: Option<&'a str>,
 }
 
 /// What a service says of a value.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::engine::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
+use crate::engine::{Effect, Granted, Needed, Probe, Refusal, Subject};
+use crate::observer::LogNames;
 use wechat::account::{Account, AppId, TokenApi};
 use wechat::credential::{CredentialKey, CredentialKind, FULL_LIFETIME};
 use wechat::{Grant, Kind, WechatClient, WechatError};
