@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use super::agenda::Agenda;
 use super::cached::Cached;
 use super::error::{Failure, RenewalError, StoreFault};
-use super::ledger::Stored;
 use super::outage::Outage;
 use super::reason::Reason;
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
 use super::waiters::Waiters;
+use crate::ledger::SharedLedger;
 use crate::observer::Observer;
 use crate::rng::Rng;
 use crate::store::Store;
@@ -50,8 +50,8 @@ pub struct Credential<S: Subject> {
     pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
-    /// The ledger as this process last saw it.
-    pub(super) ledger: ArcSwapOption<Stored>,
+    /// What all instances count together.
+    pub(super) ledger: SharedLedger,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,
@@ -70,7 +70,7 @@ impl<S: Subject> Credential<S> {
             subject: ArcSwap::from_pointee(subject),
             failure: Mutex::default(),
             unanswered_until: AtomicU64::new(0),
-            ledger: ArcSwapOption::empty(),
+            ledger: SharedLedger::default(),
             lost_releases: AtomicU32::new(0),
             renewal: SingleFlight::default(),
             reading: SingleFlight::default(),

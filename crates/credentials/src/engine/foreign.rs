@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
-use super::ledger::Ledger;
 use super::subject::{Effect, Subject};
+use crate::ledger::Ledger;
 
 /// A value may be replaced without anybody's fault this long before its end: WeChat grants a new
 /// stable token in the last five minutes of the one before. Source: 获取稳定版接口调用凭据.
@@ -36,7 +36,7 @@ impl<S: Subject> Credential<S> {
             return;
         };
         if self.subject.load().calls_per_day().is_some()
-            && self.is_unexplained(current, &self.last_ledger(), right)
+            && self.is_unexplained(current, &self.ledger.last(), right)
         {
             self.note_foreign(current).await;
         }

@@ -11,9 +11,9 @@ use super::ahead::SOON;
 use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::lease::Right;
-use super::ledger::{DAY, day_of};
 use super::reason::{Evidence, Reason};
 use super::subject::{Effect, Subject};
+use crate::ledger::{DAY, day_of};
 use clock::SteadyMillis;
 
 /// After this long, a call that was not answered has either been carried out or never arrived.
