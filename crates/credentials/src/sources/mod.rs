@@ -3,7 +3,8 @@
 //! settings files and HTTP routes are elsewhere.
 //!
 //! Reading order: `source` (the settings) and `template`, this file (the result of a request),
-//! `subject` (the interface to the engine), `client` and `reply` (one call), `object` (the JSON).
+//! `subject` (the interface to the engine), `request`, `client` and `reply` (one call), `object` (the
+//! JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ mod client;
 mod error;
 mod object;
 mod reply;
+mod request;
 mod source;
 mod subject;
 mod template;

@@ -147,9 +147,11 @@ impl RedisStore {
 
     /// Carries out `change` of `key` and notifies the other instances. Where the change is one
     /// script, the notice is sent right behind it without waiting for the answer, because a Redis
-    /// may be far away; a notice of a change that failed costs the others one read.
+    /// may be far away; a notice of a change that failed costs the others one read. A proxy that
+    /// ends the connection on `PUBLISH` is found out by a notice that follows the answer.
     async fn announced<T>(&self, key: &str, change: impl Future<Output = T>) -> T {
-        if self.capabilities.is_known_to_work(Feature::Scripts) {
+        let is_known_to_work = |feature| self.capabilities.is_known_to_work(feature);
+        if is_known_to_work(Feature::Scripts) && is_known_to_work(Feature::Publish) {
             return join(change, self.announce(key)).await.0;
         }
         let outcome = change.await;
