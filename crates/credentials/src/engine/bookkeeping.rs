@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::credential::Credential;
-use super::ledger::{Ledger, Stored};
+use super::ledger::Ledger;
 use super::subject::Subject;
 use crate::store::{Record, Store, StoreError};
 
@@ -20,7 +22,7 @@ impl Ledger {
     /// The ledger of the credential that `store` keeps under `key`.
     pub async fn read_from(store: &dyn Store, key: &str) -> Result<Self, StoreError> {
         let found = store.get(&ledger_key(key)).await?;
-        Ok(found.map_or_else(Self::default, |record| Stored::read(record.value).ledger))
+        Ok(Self::read(found.map(|record| record.value).as_ref()))
     }
 }
 
@@ -31,17 +33,13 @@ fn ledger_key(key: &str) -> String {
 impl<S: Subject> Credential<S> {
     /// The ledger as this process last saw it; empty if nothing was counted yet.
     pub fn last_ledger(&self) -> Ledger {
-        Self::ledger_of(self.ledger.load().as_ref())
+        Ledger::read(self.ledger.load().as_deref())
     }
 
     /// Reads the ledger that all instances share. `None`: the store fails.
     pub async fn read_ledger(&self) -> Option<Ledger> {
         let stored = self.sound(self.load_ledger().await)?;
-        Some(Self::ledger_of(stored.as_ref()))
-    }
-
-    fn ledger_of(stored: Option<&Arc<Stored>>) -> Ledger {
-        stored.map_or_else(Ledger::default, |stored| stored.ledger.clone())
+        Some(Ledger::read(stored.as_deref()))
     }
 
     /// Changes the ledger; `change` returns whether there is something to write. `None`: the store
@@ -53,30 +51,28 @@ impl<S: Subject> Credential<S> {
         // Nearly always the store still holds what was last seen, and one operation does.
         let mut seen = self.ledger.load_full();
         for _ in 0..ATTEMPTS {
-            let mut ledger = Self::ledger_of(seen.as_ref());
+            let mut ledger = Ledger::read(seen.as_deref());
             if !change(&mut ledger) {
                 return Some(ledger);
             }
-            let changed = Stored::new(ledger)?;
             let record = Record {
-                value: changed.text.clone(),
+                value: ledger.text()?,
                 expires_at: self.engine.clock.wall().plus(KEPT),
             };
             let (store, key) = (&self.engine.store, self.ledger_key());
-            let before = seen.as_ref().map(|seen| &seen.text);
-            if self.sound(store.replace(&key, before, &record).await)? {
-                let changed = Arc::new(changed);
-                self.ledger.store(Some(Arc::clone(&changed)));
-                return Some(changed.ledger.clone());
+            let replaced = store.replace(&key, seen.as_deref(), &record).await;
+            if self.sound(replaced)? {
+                self.ledger.store(Some(Arc::new(record.value)));
+                return Some(ledger);
             }
             seen = self.sound(self.load_ledger().await)?;
         }
         None
     }
 
-    async fn load_ledger(&self) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn load_ledger(&self) -> Result<Option<Arc<SecretString>>, StoreError> {
         let found = self.engine.store.get(&self.ledger_key()).await?;
-        let stored = found.map(|record| Arc::new(Stored::read(record.value)));
+        let stored = found.map(|record| Arc::new(record.value));
         self.ledger.store(stored.clone());
         Ok(stored)
     }

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use super::agenda::Agenda;
 use super::cached::Cached;
 use super::error::{Failure, RenewalError, StoreFault};
-use super::ledger::Stored;
 use super::outage::Outage;
 use super::reason::Reason;
 use super::single_flight::SingleFlight;
@@ -50,8 +49,8 @@ pub struct Credential<S: Subject> {
     pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
-    /// The ledger as this process last saw it.
-    pub(super) ledger: ArcSwapOption<Stored>,
+    /// The text of the ledger as this process last saw it.
+    pub(super) ledger: ArcSwapOption<SecretString>,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,

@@ -50,6 +50,18 @@ pub struct ForeignRefresh {
 }
 
 impl Ledger {
+    /// The ledger that `text` holds. Without one it is empty; so it is if the text is no ledger,
+    /// which the next change replaces.
+    pub(super) fn read(text: Option<&SecretString>) -> Self {
+        text.and_then(|text| serde_json::from_str(text.expose_secret()).ok())
+            .unwrap_or_default()
+    }
+
+    /// Its text, by which a change compares it.
+    pub(super) fn text(&self) -> Option<SecretString> {
+        Some(serde_json::to_string(self).ok()?.into())
+    }
+
     /// Calls on the day of `now`.
     pub fn used(&self, now: UnixMillis) -> u32 {
         if self.day == day_of(now) {
@@ -88,26 +100,6 @@ impl Ledger {
             generation,
         });
         true
-    }
-}
-
-/// A ledger with its text, by which a change compares it.
-#[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) ledger: Ledger,
-    pub(super) text: SecretString,
-}
-
-impl Stored {
-    pub(super) fn new(ledger: Ledger) -> Option<Self> {
-        let text = serde_json::to_string(&ledger).ok()?.into();
-        Some(Self { ledger, text })
-    }
-
-    /// A text that is no ledger counts as an empty one, which the next change replaces.
-    pub(super) fn read(text: SecretString) -> Self {
-        let ledger = serde_json::from_str(text.expose_secret()).unwrap_or_default();
-        Self { ledger, text }
     }
 }
 
