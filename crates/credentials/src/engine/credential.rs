@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -46,7 +46,7 @@ pub struct Credential<S: Subject> {
     pub(super) subject: ArcSwap<S>,
     pub(super) key: S::Key,
     /// The last failure, until a renewal succeeds.
-    pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
+    pub(super) failure: ArcSwapOption<Failure<S::Refusal>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
     /// The text of the ledger as this process last saw it.
@@ -67,7 +67,7 @@ impl<S: Subject> Credential<S> {
             engine,
             key: subject.key(),
             subject: ArcSwap::from_pointee(subject),
-            failure: Mutex::default(),
+            failure: ArcSwapOption::empty(),
             unanswered_until: AtomicU64::new(0),
             ledger: ArcSwapOption::empty(),
             lost_releases: AtomicU32::new(0),
