@@ -83,9 +83,7 @@ impl<S: Subject> Credential<S> {
 
     fn sound<T>(&self, result: Result<T, StoreError>) -> Option<T> {
         result
-            .inspect_err(|error| {
-                self.engine.outage.failed(error, self.engine.clock.steady());
-            })
+            .inspect_err(|error| self.engine.store_failed(error))
             .ok()
     }
 }

@@ -122,14 +122,13 @@ pub struct Engine<S: Subject> {
     /// Whether other processes write to the store. Cached, because every request reads it.
     pub(super) is_shared: bool,
     pub(crate) clock: Clock,
-    pub(super) keep: Keep,
+    pub(crate) keep: Keep,
     pub(super) rng: Rng,
     /// Tells our leases from those of other instances.
     pub(super) owner: String,
     /// The bound on a call to the service.
     pub(super) timeout: Duration,
     pub(super) agenda: Agenda<S::Key>,
-    pub(super) wakes_when_due: bool,
     pub(super) waiters: Waiters,
     pub(super) outage: Outage,
     pub(super) observer: Option<Arc<dyn Observer>>,
@@ -140,24 +139,35 @@ pub struct Engine<S: Subject> {
 
 /// What an engine is made of.
 pub struct Parts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Clock,
-    pub(crate) keep: Keep,
-    pub(crate) rng: Rng,
-    /// The bound on a call to the service.
-    pub(crate) timeout: Duration,
-    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
-    /// expensive for credentials that are requested a hundred thousand times a second.
-    pub(crate) wakes_when_due: bool,
-    /// Appended to log lines that name no credential.
-    pub(crate) whose: &'static str,
+    /// Where the credentials are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Which credentials are renewed ahead.
+    pub keep: Keep,
+    /// Jitter and names of owners; a seeded one makes runs reproducible.
+    pub rng: Rng,
     /// Receives a report of each call to the service.
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Parts {
+    /// With true random numbers and without an observer.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, keep: Keep) -> Self {
+        Self {
+            store,
+            clock,
+            keep,
+            rng: Rng::system(),
+            observer: None,
+        }
+    }
 }
 
 impl<S: Subject> Engine<S> {
-    /// An engine without credentials. Must be called on the runtime that is to do its work.
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+    /// An engine without credentials, each call bounded by `timeout`. Must be called on the runtime
+    /// that is to do its work.
+    pub(crate) fn new(parts: Parts, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             members: ArcSwap::default(),
             is_shared: parts.store.is_shared(),
@@ -166,11 +176,10 @@ impl<S: Subject> Engine<S> {
             keep: parts.keep,
             owner: parts.rng.name(),
             rng: parts.rng,
-            timeout: parts.timeout,
+            timeout,
             agenda: Agenda::default(),
-            wakes_when_due: parts.wakes_when_due,
             waiters: Waiters::default(),
-            outage: Outage::of(parts.whose),
+            outage: Outage::of(S::WHOSE),
             observer: parts.observer,
             renewing: watch::Sender::new(0),
             runtime: Handle::current(),
@@ -201,6 +210,9 @@ impl<S: Subject> Engine<S> {
             .map(|credential| (credential.key.clone(), Arc::downgrade(credential)))
             .collect();
         self.members.store(Arc::new(members));
+        if self.keep == Keep::Always {
+            self.schedule_all();
+        }
         credentials
     }
 
@@ -217,6 +229,16 @@ impl<S: Subject> Engine<S> {
 
     pub(super) fn jitter(&self) -> f64 {
         self.rng.fraction()
+    }
+
+    /// An operation of the store has succeeded.
+    pub(super) fn store_answered(&self) {
+        self.outage.answered(self.clock.steady());
+    }
+
+    /// An operation of the store has failed.
+    pub(super) fn store_failed(&self, error: &dyn std::fmt::Display) {
+        self.outage.failed(error, self.clock.steady());
     }
 }
 

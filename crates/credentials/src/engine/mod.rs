@@ -54,4 +54,4 @@ pub use credential::{Credential, Engine, Parts};
 pub use error::{RenewalError, StoreFault};
 pub use ledger::{ForeignRefresh, Ledger};
 pub use state::{CredentialState, FailureState};
-pub use subject::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
+pub use subject::{Effect, Granted, Needed, Probe, Refusal, Subject};

@@ -67,7 +67,7 @@ impl<S: Subject> Credential<S> {
                     operation: "read",
                     after: timeout,
                 };
-                engine.outage.failed(&fault, engine.clock.steady());
+                engine.store_failed(&fault);
                 if let Some(held) = held {
                     held.touch(engine.clock.steady());
                 }
@@ -89,11 +89,11 @@ impl<S: Subject> Credential<S> {
         let key = self.subject.load().store_key();
         match engine.store.load(&key).await {
             Ok(stored) => {
-                engine.outage.answered(engine.clock.steady());
+                engine.store_answered();
                 Ok(self.apply(held, stored))
             }
             Err(error) => {
-                engine.outage.failed(&error, engine.clock.steady());
+                engine.store_failed(&error);
                 if let Some(cached) = &*self.cached.load() {
                     // Counts as young for another second, so that not every request waits for a
                     // dead store.

@@ -105,10 +105,7 @@ impl<S: Subject> Credential<S> {
                     // Taking the lease again extends it, and shows what happened in between.
                     continue;
                 }
-                let slow = RenewalError::TooSlow {
-                    key: self.key.clone(),
-                    after: self.engine.timeout,
-                };
+                let slow = self.too_slow(self.engine.timeout);
                 return self.end(&right, Err(slow)).await;
             }
             match self

@@ -9,7 +9,7 @@ use super::credential::Credential;
 use super::lease::Right;
 use super::reason::Reason;
 use super::reconcile::SAME_END;
-use super::subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+use super::subject::{Effect, Granted, Needed, Refusal, Subject};
 use crate::observer::{Renewal, RenewalResult};
 use crate::store::{Committed, NewCredential, StoreError, Version};
 use clock::SteadyMillis;
@@ -24,14 +24,6 @@ const TURNS: u32 = 3;
 pub(super) enum Settled<S: Subject> {
     Granted(Arc<Cached>),
     Refused(S::Refusal),
-}
-
-fn granted_or_same(is_same: bool) -> RenewalResult {
-    if is_same {
-        RenewalResult::Same
-    } else {
-        RenewalResult::Granted
-    }
 }
 
 impl<S: Subject> Credential<S> {
@@ -65,7 +57,11 @@ impl<S: Subject> Credential<S> {
                     .current
                     .as_ref()
                     .is_some_and(|current| self.is_same(current.value(), &granted.value));
-                self.report(reason, granted_or_same(is_same), None);
+                let result = match is_same {
+                    true => RenewalResult::Same,
+                    false => RenewalResult::Granted,
+                };
+                self.report(reason, result, None);
                 if !force && !is_same {
                     self.note_if_foreign(right).await;
                 }
@@ -100,18 +96,9 @@ impl<S: Subject> Credential<S> {
         let Some(observer) = &self.engine.observer else {
             return;
         };
-        let subject = self.subject.load();
-        let LogNames {
-            account,
-            kind,
-            source,
-        } = subject.log_names();
-        let why = reason.name();
         observer.renewal(&Renewal {
-            account,
-            kind,
-            source,
-            why,
+            names: self.subject.load().log_names(),
+            why: reason.name(),
             result,
             code,
         });
@@ -157,10 +144,7 @@ impl<S: Subject> Credential<S> {
                         return theirs;
                     }
                 }
-                Err(error) => self
-                    .engine
-                    .outage
-                    .failed(&error, self.engine.clock.steady()),
+                Err(error) => self.engine.store_failed(&error),
             }
         }
         let cached = self.copy(

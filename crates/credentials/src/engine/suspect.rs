@@ -105,9 +105,7 @@ impl<S: Subject> Credential<S> {
     pub(super) async fn return_forced_permit(&self) {
         let key = self.subject.load().store_key();
         if let Err(error) = self.engine.store.return_permit(&spacing(&key)).await {
-            self.engine
-                .outage
-                .failed(&error, self.engine.clock.steady());
+            self.engine.store_failed(&error);
         }
     }
 

@@ -39,7 +39,7 @@ impl<S: Subject> Credential<S> {
         };
         match written {
             Ok((Committed::Stored, generation)) => {
-                engine.outage.answered(engine.clock.steady());
+                engine.store_answered();
                 let saved = Arc::new(unsaved.with_version(
                     Version::ours(generation),
                     &engine.clock,
@@ -51,7 +51,7 @@ impl<S: Subject> Credential<S> {
             Ok((Committed::Superseded(theirs), _)) => {
                 self.apply(Some(unsaved), theirs);
             }
-            Err(error) => engine.outage.failed(&error, engine.clock.steady()),
+            Err(error) => engine.store_failed(&error),
         }
     }
 

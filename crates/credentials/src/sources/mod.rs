@@ -14,9 +14,6 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
 use crate::engine::{Cached, Credential, Engine, Parts};
-use crate::observer::Observer;
-use crate::rng::Rng;
-use crate::store::Store;
 use clock::Clock;
 use wechat::ClientError;
 use wechat::account::Keep;
@@ -49,7 +46,6 @@ struct Inner {
     directory: ArcSwap<BTreeMap<String, Arc<Kept>>>,
     engine: Arc<Engine<SourceSubject>>,
     client: Arc<SourceClient>,
-    keep: Keep,
 }
 
 /// One source and its credential.
@@ -69,53 +65,11 @@ struct Answer {
 impl Sources {
     /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is
     /// to do the work; [`Sources::run`] must run for anything to be renewed ahead.
-    pub fn new(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        Self::build(set, store, clock, keep, timeout, None)
-    }
-
-    /// As [`Sources::new`], with every call for a credential reported to `observer`.
-    pub fn observed(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Self, ClientError> {
-        Self::build(set, store, clock, keep, timeout, Some(observer))
-    }
-
-    fn build(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Result<Self, ClientError> {
-        let rng = Rng::system();
-        let engine = Engine::new(Parts {
-            store,
-            clock,
-            keep,
-            rng,
-            timeout,
-            wakes_when_due: true,
-            whose: " of the sources",
-            observer,
-        });
-        let client = Arc::new(SourceClient::new(timeout)?);
+    pub fn new(set: SourceSet, timeout: Duration, parts: Parts) -> Result<Self, ClientError> {
         let sources = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
-            engine,
-            client,
-            keep,
+            client: Arc::new(SourceClient::new(timeout)?),
+            engine: Engine::new(parts, timeout),
         }));
         sources.set(set);
         Ok(sources)
@@ -146,16 +100,8 @@ impl Sources {
                 };
                 (name, Arc::new(kept))
             });
-        let directory: Arc<BTreeMap<_, _>> = Arc::new(directory.collect());
-        self.0.directory.store(Arc::clone(&directory));
+        self.0.directory.store(Arc::new(directory.collect()));
         self.0.engine.forget_failures();
-        if self.0.keep == Keep::Always {
-            let all: Vec<_> = directory
-                .values()
-                .map(|kept| Arc::clone(&kept.credential))
-                .collect();
-            self.0.engine.schedule_all(&all);
-        }
     }
 
     /// True if there are no sources.
@@ -192,7 +138,7 @@ impl Sources {
 
     /// Which credentials are renewed ahead.
     pub fn keep(&self) -> Keep {
-        self.0.keep
+        self.0.engine.keep
     }
 
     /// Renews ahead until `stop` changes or is dropped.
