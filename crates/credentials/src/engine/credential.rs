@@ -1,9 +1,9 @@
 //! One credential, and the engine that credentials of one kind share: the store, the clock, the
 //! agenda. The engine holds weak references; the caller of [`Engine::set`] owns the credentials.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -47,7 +47,7 @@ pub struct Credential<S: Subject> {
     pub(super) subject: ArcSwap<S>,
     pub(super) key: S::Key,
     /// The last failure, until a renewal succeeds.
-    pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
+    pub(super) failure: ArcSwapOption<Failure<S::Refusal>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
     /// What all instances count together.
@@ -68,7 +68,7 @@ impl<S: Subject> Credential<S> {
             engine,
             key: subject.key(),
             subject: ArcSwap::from_pointee(subject),
-            failure: Mutex::default(),
+            failure: ArcSwapOption::empty(),
             unanswered_until: AtomicU64::new(0),
             ledger: SharedLedger::default(),
             lost_releases: AtomicU32::new(0),
@@ -114,7 +114,7 @@ impl<S: Subject> std::fmt::Debug for Credential<S> {
     }
 }
 
-type Members<S> = HashMap<<S as Subject>::Key, Weak<Credential<S>>>;
+type Members<S> = BTreeMap<<S as Subject>::Key, Weak<Credential<S>>>;
 
 /// An engine for credentials of one kind.
 pub struct Engine<S: Subject> {
@@ -187,30 +187,28 @@ impl<S: Subject> Engine<S> {
         })
     }
 
-    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its
-    /// cached copy and gets the new subject.
+    /// Replaces the credentials by those of `subjects`, which it returns in the same order. A
+    /// credential whose key stays keeps its cached copy and gets the new subject.
     pub(crate) fn set(
         self: &Arc<Self>,
         subjects: impl IntoIterator<Item = S>,
-    ) -> HashMap<S::Key, Arc<Credential<S>>> {
+    ) -> Vec<Arc<Credential<S>>> {
         let before = self.members.load();
-        let credentials: HashMap<_, _> = subjects
+        let credentials: Vec<_> = subjects
             .into_iter()
-            .map(|subject| {
-                let key = subject.key();
-                let credential = match before.get(&key).and_then(Weak::upgrade) {
+            .map(
+                |subject| match before.get(&subject.key()).and_then(Weak::upgrade) {
                     Some(known) => {
                         known.subject.store(Arc::new(subject));
                         known
                     }
                     None => Arc::new(Credential::new(Arc::clone(self), subject)),
-                };
-                (key, credential)
-            })
+                },
+            )
             .collect();
         let members = credentials
             .iter()
-            .map(|(key, credential)| (key.clone(), Arc::downgrade(credential)))
+            .map(|credential| (credential.key.clone(), Arc::downgrade(credential)))
             .collect();
         self.members.store(Arc::new(members));
         if self.keep == Keep::Always {
@@ -226,14 +224,8 @@ impl<S: Subject> Engine<S> {
 
     /// All credentials in the order of their keys, so that runs with the same seed are equal.
     pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
-        let mut all: Vec<_> = self
-            .members
-            .load()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        all
+        let members = self.members.load();
+        members.values().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn jitter(&self) -> f64 {

@@ -9,7 +9,7 @@ use super::cached::{Cached, Parts};
 use super::credential::Credential;
 use super::error::StoreFault;
 use super::reconcile::{Decision, reconcile};
-use super::single_flight::Pending;
+use super::single_flight::{Pending, SingleFlight};
 use super::subject::{Effect, Subject};
 use crate::engine::freshness::renewal_window;
 use crate::store::{StoredCredential, Version};
@@ -38,10 +38,9 @@ impl<S: Subject> Credential<S> {
     pub(super) fn begin_reading(
         self: &Arc<Self>,
     ) -> Pending<Result<Option<Arc<Cached>>, StoreFault>> {
-        let credential = Arc::clone(self);
-        self.reading.join(&self.engine.runtime, move || async move {
-            credential.read_now().await
-        })
+        let (credential, runtime) = (Arc::clone(self), &self.engine.runtime);
+        let read = move || async move { credential.read_now().await };
+        SingleFlight::join(self, |one| &one.reading, runtime, read)
     }
 
     /// As [`Credential::read`], with a short timeout if there is a fallback: a valid copy, or a

@@ -11,6 +11,7 @@ use super::error::RenewalError;
 use super::lease::{Answer, Right};
 use super::reason::{Evidence, Reason};
 use super::settle::Settled;
+use super::single_flight::SingleFlight;
 use super::subject::{Needed, Refusal, Subject};
 use crate::engine::freshness::Freshness;
 use wechat::Kind;
@@ -22,9 +23,9 @@ impl<S: Subject> Credential<S> {
     /// Joins the renewal in flight or starts one.
     pub(super) async fn renew(self: &Arc<Self>, reason: Reason) -> Renewed<S> {
         let credential = Arc::clone(self);
-        let begun = self
-            .renewal
-            .join(&self.engine.runtime, || credential.run(reason));
+        let runtime = &self.engine.runtime;
+        let begun =
+            SingleFlight::join(self, |one| &one.renewal, runtime, || credential.run(reason));
         begun.result().await.unwrap_or_else(|_| {
             Err(RenewalError::Lost {
                 key: self.key.clone(),

@@ -78,24 +78,18 @@ impl Keeper {
         let subjects = accounts
             .iter()
             .flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
-        let mut credentials = self.0.engine.set(subjects);
-        let directory = accounts.into_iter().filter_map(|account| {
-            let mut credential = |kind| {
-                credentials.remove(&CredentialKey {
-                    app_id: account.app_id.clone(),
-                    kind,
-                })
-            };
-            let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
-            let credentials = [token?, ticket?, card_ticket?];
-            Some((
-                account.app_id.clone(),
-                Arc::new(AccountCredentials {
-                    account,
-                    credentials,
-                }),
-            ))
-        });
+        let credentials = self.0.engine.set(subjects);
+        let (of_accounts, _) = credentials.as_chunks();
+        let directory = accounts
+            .iter()
+            .zip(of_accounts)
+            .map(|(account, credentials)| {
+                let held = AccountCredentials {
+                    account: Arc::clone(account),
+                    credentials: credentials.clone(),
+                };
+                (account.app_id.clone(), Arc::new(held))
+            });
         self.0.directory.store(Arc::new(directory.collect()));
     }
 

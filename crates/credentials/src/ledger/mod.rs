@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use clock::UnixMillis;
@@ -54,6 +55,18 @@ pub struct ForeignRefresh {
 }
 
 impl Ledger {
+    /// The ledger that `text` holds. Without one it is empty; so it is if the text is no ledger,
+    /// which the next change replaces.
+    fn read(text: Option<&SecretString>) -> Self {
+        text.and_then(|text| serde_json::from_str(text.expose_secret()).ok())
+            .unwrap_or_default()
+    }
+
+    /// Its text, by which a change compares it.
+    fn text(&self) -> Option<SecretString> {
+        Some(serde_json::to_string(self).ok()?.into())
+    }
+
     /// Calls on the day of `now`.
     pub fn used(&self, now: UnixMillis) -> u32 {
         if self.day == day_of(now) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::Ledger;
 use crate::store::{Record, Store, StoreError};
@@ -16,16 +16,10 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often a change is tried when another instance changes the ledger at the same time.
 const ATTEMPTS: u32 = 5;
 
-/// The ledger that all instances share, as this process last saw it.
+/// The ledger that all instances share: its text as this process last saw it, by which a change
+/// compares.
 #[derive(Debug, Default)]
-pub(crate) struct SharedLedger(ArcSwapOption<Seen>);
-
-/// A ledger with its text, by which a change compares it.
-#[derive(Debug)]
-struct Seen {
-    ledger: Ledger,
-    text: SecretString,
-}
+pub(crate) struct SharedLedger(ArcSwapOption<SecretString>);
 
 impl Ledger {
     /// The ledger of the credential that `store` keeps under `key`; empty if nothing was counted
@@ -38,20 +32,13 @@ impl Ledger {
 impl SharedLedger {
     /// The ledger as it was last seen; empty if nothing was counted yet.
     pub(crate) fn last(&self) -> Ledger {
-        let seen = self.0.load();
-        seen.as_ref()
-            .map_or_else(Ledger::default, |seen| seen.ledger.clone())
+        Ledger::read(self.0.load().as_deref())
     }
 
     /// Reads the ledger of the credential `key`.
     pub(crate) async fn read(&self, store: &dyn Store, key: &str) -> Result<Ledger, StoreError> {
         let found = store.get(&ledger_key(key)).await?;
-        self.0.store(found.map(|record| {
-            // A text that is no ledger counts as an empty one, which the next change replaces.
-            let ledger = serde_json::from_str(record.value.expose_secret()).unwrap_or_default();
-            let text = record.value;
-            Arc::new(Seen { ledger, text })
-        }));
+        self.0.store(found.map(|record| Arc::new(record.value)));
         Ok(self.last())
     }
 
@@ -66,22 +53,22 @@ impl SharedLedger {
     ) -> Result<Option<Ledger>, StoreError> {
         // Nearly always the store still holds what was last seen, and one operation does.
         for _ in 0..ATTEMPTS {
-            let (mut ledger, seen) = (self.last(), self.0.load_full());
+            let seen = self.0.load_full();
+            let mut ledger = Ledger::read(seen.as_deref());
             if !change(&mut ledger) {
                 return Ok(Some(ledger));
             }
-            let Ok(text) = serde_json::to_string(&ledger) else {
+            let Some(text) = ledger.text() else {
                 return Ok(None);
             };
             let record = Record {
-                value: text.into(),
+                value: text,
                 expires_at: now.plus(KEPT),
             };
-            let before = seen.as_ref().map(|seen| &seen.text);
+            let before = seen.as_deref();
             if store.replace(&ledger_key(key), before, &record).await? {
-                let (changed, text) = (ledger.clone(), record.value);
-                self.0.store(Some(Arc::new(Seen { ledger, text })));
-                return Ok(Some(changed));
+                self.0.store(Some(Arc::new(record.value)));
+                return Ok(Some(ledger));
             }
             self.read(store, key).await?;
         }

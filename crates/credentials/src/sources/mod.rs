@@ -89,18 +89,19 @@ impl Sources {
             source: Arc::clone(source),
             client: Arc::clone(&self.0.client),
         };
-        let mut credentials = self.0.engine.set(sources.iter().map(subject));
-        let directory = sources.into_iter().filter_map(|source| {
-            let credential = credentials.remove(&source.name)?;
-            Some((
-                source.name.clone(),
-                Arc::new(Kept {
+        let credentials = self.0.engine.set(sources.iter().map(subject));
+        let directory = sources
+            .into_iter()
+            .zip(credentials)
+            .map(|(source, credential)| {
+                let name = source.name.clone();
+                let kept = Kept {
                     source,
                     credential,
                     answer: ArcSwapOption::empty(),
-                }),
-            ))
-        });
+                };
+                (name, Arc::new(kept))
+            });
         self.0.directory.store(Arc::new(directory.collect()));
         self.0.engine.forget_failures();
     }
