@@ -242,19 +242,3 @@ impl<S: Subject> Engine<S> {
         self.outage.failed(error, self.clock.steady());
     }
 }
-
-/// Counts a renewal while it runs, also if it panics.
-pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Counted<'a> {
-    pub(super) fn new(renewing: &'a watch::Sender<usize>) -> Self {
-        renewing.send_modify(|renewing| *renewing += 1);
-        Self(renewing)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|renewing| *renewing -= 1);
-    }
-}

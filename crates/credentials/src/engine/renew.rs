@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::cached::Cached;
-use super::credential::{Counted, Credential, Error, Renewed};
+use super::credential::{Credential, Error, Renewed};
 use super::error::RenewalError;
 use super::lease::{Answer, Right};
 use super::reason::{Evidence, Reason};
@@ -186,5 +187,21 @@ impl<S: Subject> Credential<S> {
             renewed.insert(key.clone(), successor);
         }
         Ok(is_changed.then_some(renewed))
+    }
+}
+
+/// Counts a renewal while it runs, also if it panics.
+struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(renewing: &'a watch::Sender<usize>) -> Self {
+        renewing.send_modify(|renewing| *renewing += 1);
+        Self(renewing)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|renewing| *renewing -= 1);
     }
 }
