@@ -21,6 +21,9 @@ use tracing_subscriber::{Layer, fmt};
 /// error, which is noise.
 const USUAL: &str = "info,actix_http=off,actix_server=warn,hyper=warn,reqwest=warn,redis=warn";
 
+/// The most lines that wait for a stalled reader. Each takes 32 bytes from the start.
+const WAITING: usize = 32_768;
+
 /// A running log. It flushes on drop.
 pub struct Log {
     _guard: WorkerGuard,
@@ -44,7 +47,8 @@ impl LostLines {
 /// Starts logging to standard output with `filter` (the syntax of `RUST_LOG`).
 pub fn start(filter: Option<&str>) -> Log {
     // Lossy: if the log's reader stalls, lines are dropped and requests continue.
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(stdout());
+    let builder = NonBlockingBuilder::default().lossy(true);
+    let (writer, guard) = builder.buffered_lines_limit(WAITING).finish(stdout());
     let lost = LostLines(Some(writer.error_counter()));
     let is_terminal = stdout().is_terminal();
     // Fails only if a subscriber is already set, as in some tests.
