@@ -8,6 +8,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf 
 
 # The dependencies get a layer of their own, built behind empty sources: a change of ours does not build theirs again.
 # rust-toolchain.toml stays outside, or rustup would fetch the linters that no image needs.
+COPY .cargo ./.cargo
 COPY Cargo.toml Cargo.lock ./
 COPY crates/clock/Cargo.toml crates/clock/
 COPY crates/wechat/Cargo.toml crates/wechat/
