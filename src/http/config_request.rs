@@ -237,8 +237,12 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
 /// A field's name without quotes and escapes. A name that cannot be unescaped is not one of ours
 /// and is returned as it is.
 fn plain_name(raw: &RawValue) -> Cow<'_, str> {
-    let name = raw.get().trim_matches('"');
-    if !name.contains('\\') {
+    let quoted = raw.get();
+    let name = quoted
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'))
+        .unwrap_or(quoted);
+    if memchr::memchr(b'\\', name.as_bytes()).is_none() {
         return Cow::Borrowed(name);
     }
     serde_json::from_str(raw.get()).map_or(Cow::Borrowed(name), Cow::Owned)
@@ -292,7 +296,7 @@ fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
 }
 
 fn without_fragment(url: &str) -> &str {
-    url.split('#').next().unwrap_or(url)
+    memchr::memchr(b'#', url.as_bytes()).map_or(url, |end| &url[..end])
 }
 
 #[cfg(test)]
