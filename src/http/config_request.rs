@@ -237,12 +237,8 @@ impl<'de> Visitor<'de> for EchoVisitor<'_> {
 /// A field's name without quotes and escapes. A name that cannot be unescaped is not one of ours
 /// and is returned as it is.
 fn plain_name(raw: &RawValue) -> Cow<'_, str> {
-    let quoted = raw.get();
-    let name = quoted
-        .strip_prefix('"')
-        .and_then(|name| name.strip_suffix('"'))
-        .unwrap_or(quoted);
-    if memchr::memchr(b'\\', name.as_bytes()).is_none() {
+    let name = raw.get().trim_matches('"');
+    if !name.contains('\\') {
         return Cow::Borrowed(name);
     }
     serde_json::from_str(raw.get()).map_or(Cow::Borrowed(name), Cow::Owned)

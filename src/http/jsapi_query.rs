@@ -24,7 +24,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let mut response = json_response(StatusCode::OK, json);
     response
         .headers_mut()
-        .insert(CREDENTIAL_EXPIRES_IN, number(left));
+        .append(CREDENTIAL_EXPIRES_IN, number(left));
     Ok(response)
 }
 

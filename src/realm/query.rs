@@ -109,20 +109,24 @@ fn pairs(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         true => Cow::Borrowed(text),
         false => decoded(text),
     };
-    let mut start = 0;
-    // Not `str::split`, which takes three times as long for pieces as short as these.
-    memchr::memchr_iter(b'&', raw.as_bytes())
-        .chain([raw.len()])
-        .map(move |end| &raw[std::mem::replace(&mut start, end + 1)..end])
-        .filter(|pair| !pair.is_empty())
-        .map(move |pair| {
-            let equals = pair.bytes().position(|byte| byte == b'=');
-            let (name, value) = match equals {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, ""),
-            };
-            (decode(name), decode(value))
-        })
+    let mut rest = raw;
+    // Not `str::split`, which takes twice as long for pieces as short as these.
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'&', rest.as_bytes()).unwrap_or(rest.len());
+            let pair = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if !pair.is_empty() {
+                let equals = pair.bytes().position(|byte| byte == b'=');
+                let (name, value) = match equals {
+                    Some(at) => (&pair[..at], &pair[at + 1..]),
+                    None => (pair, ""),
+                };
+                return Some((decode(name), decode(value)));
+            }
+        }
+        None
+    })
 }
 
 /// True if nothing in `text` is encoded.
