@@ -82,7 +82,11 @@ mod tests {
     }
 
     async fn restart(timeout: &mut IdleTimeout) {
-        poll_fn(|context| Poll::Ready(timeout.restart(context))).await;
+        poll_fn(|context| {
+            timeout.restart(context);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
