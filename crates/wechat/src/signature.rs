@@ -135,11 +135,17 @@ impl<const N: usize> Hex<N> {
     /// True if `claimed` is this digest in hex, in either case. Compares in constant time.
     pub fn matches(&self, claimed: &str) -> bool {
         let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
-        let Ok(mut theirs) = <[[u8; 2]; N]>::try_from(claimed) else {
+        let Ok(claimed) = <&[[u8; 2]; N]>::try_from(claimed) else {
             return false;
         };
-        theirs.as_flattened_mut().make_ascii_lowercase();
-        rest.is_empty() && is_equal(self.digits().as_flattened(), theirs.as_flattened())
+        let ours = self.digits();
+        let digits = ours.as_flattened().iter().zip(claimed.as_flattened());
+        // Collected first, because `subtle` puts a barrier behind each comparison: one for each
+        // digit would cost as much as the hash.
+        let differences = digits.fold(0, |all, (ours, theirs)| {
+            all | (ours ^ theirs.to_ascii_lowercase())
+        });
+        rest.is_empty() && bool::from(differences.ct_eq(&0))
     }
 
     /// The digest in lower-case hex.
@@ -150,17 +156,6 @@ impl<const N: usize> Hex<N> {
         }
         digits
     }
-}
-
-/// Compares in constant time. `subtle` puts a barrier behind each comparison, so eight bytes are
-/// compared at once: one by one, they cost as much as the hash.
-fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    let ((one, one_rest), (other, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let words = one.iter().zip(other);
-    let is_equal = words.fold(one_rest.ct_eq(other_rest), |is_equal, (one, other)| {
-        is_equal & u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other))
-    });
-    one.len() == other.len() && bool::from(is_equal)
 }
 
 /// One digit in lower-case hex.
