@@ -24,7 +24,7 @@ use crate::status::{self, Status};
 use crate::telemetry::LostLines;
 use admin::Admin;
 use clock::Clock;
-use credentials::keeper::Keeper;
+use credentials::keeper::{Keeper, Parts};
 use credentials::sources::Sources;
 use credentials::store;
 use wechat::WechatClient;
@@ -87,14 +87,11 @@ impl Server {
         let store = store::open(&config.store, &clock).await?;
         let store = store::observed(store, counters.clone(), clock.clone());
         let logins = Logins::new(Arc::clone(&store), wechat.clone(), clock.clone());
-        let keeper = Keeper::observed(
-            Vec::new(),
-            Arc::clone(&store),
-            wechat,
-            clock.clone(),
-            config.keep,
-            counters.clone(),
-        );
+        let parts = || Parts {
+            observer: Some(counters.clone()),
+            ..Parts::new(Arc::clone(&store), clock.clone(), config.keep)
+        };
+        let keeper = Keeper::new(Vec::new(), wechat, parts());
         let registry = Registry::new(keeper.clone(), Arc::clone(&store), configured);
         registry.begin().await;
         let inbox = Inbox::new(
@@ -103,16 +100,7 @@ impl Server {
             clock.clone(),
             counters.clone(),
         )?;
-        let sources = |set| {
-            Sources::observed(
-                set,
-                Arc::clone(&store),
-                clock.clone(),
-                config.keep,
-                config.wechat.timeout,
-                counters.clone(),
-            )
-        };
+        let sources = |set| Sources::new(set, config.wechat.timeout, parts());
         // Kept apart, because a caller of `/token` may read all of the first and none of WeCom's.
         let sources = [sources(config.sources)?, sources(config.wecom.sources)?];
         let (stop, stopped) = watch::channel(false);

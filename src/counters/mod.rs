@@ -166,8 +166,8 @@ impl CallObserver for Counters {
 
 impl Observer for Counters {
     fn renewal(&self, renewal: &Renewal<'_>) {
-        let labels = renewal.source.map(source_labels);
-        let (account, kind) = match (&labels, renewal.account, renewal.kind) {
+        let labels = renewal.names.source.map(source_labels);
+        let (account, kind) = match (&labels, renewal.names.account, renewal.names.kind) {
             (Some((account, kind)), ..) => (account.as_str(), Some(*kind)),
             (None, Some(account), Some(kind)) => (account, CredentialKind::from_name(kind)),
             _ => return,

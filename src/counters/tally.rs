@@ -73,8 +73,9 @@ impl ByHost {
 #[derive(Debug, Default)]
 pub struct Renewals(Mutex<HashMap<String, ByReason>>);
 
-/// Counts by kind, reason and result.
-pub type ByReason = BTreeMap<(CredentialKind, &'static str, RenewalResult), u64>;
+/// Counts by kind, reason and result, in order. A list, because nearly every account has two or
+/// three of them, and the smallest `BTreeMap` takes 368 bytes.
+pub type ByReason = Vec<((CredentialKind, &'static str, RenewalResult), u64)>;
 
 impl Renewals {
     pub(super) fn count(
@@ -85,8 +86,16 @@ impl Renewals {
         result: RenewalResult,
     ) {
         let mut accounts = locked(&self.0);
-        if let Some(counts) = entry(&mut accounts, account, ByReason::default) {
-            *counts.entry((kind, why, result)).or_default() += 1;
+        let Some(counts) = entry(&mut accounts, account, ByReason::default) else {
+            return;
+        };
+        let what = (kind, why, result);
+        match counts.binary_search_by_key(&what, |(counted, _)| *counted) {
+            Ok(at) => counts[at].1 += 1,
+            Err(at) => {
+                counts.reserve_exact(1);
+                counts.insert(at, (what, 1));
+            }
         }
     }
 
@@ -132,6 +141,20 @@ mod tests {
             names.count(&number.to_string(), 0);
         }
         assert_eq!(names.read().len(), MOST_NAMES);
+    }
+
+    #[test]
+    fn renewals_are_counted_by_reason_in_order() {
+        let renewals = Renewals::default();
+        let (ticket, granted) = (CredentialKind::JsapiTicket, RenewalResult::Granted);
+        for why in ["missing", "ahead", "missing"] {
+            renewals.count("wx1", ticket, why, granted);
+        }
+        let expected = vec![
+            ((ticket, "ahead", granted), 1),
+            ((ticket, "missing", granted), 2),
+        ];
+        assert_eq!(renewals.read()["wx1"], expected);
     }
 
     #[test]

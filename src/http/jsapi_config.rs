@@ -77,7 +77,7 @@ async fn sign(
         .credential_for(call.req, credentials, CredentialKind::JsapiTicket)
         .await?;
     Ok(signed_config::write(
-        &[("appId", credentials.account.app_id.as_str())],
+        &[("appId", call.app_id())],
         ticket.value(),
         call,
         request,

@@ -126,7 +126,7 @@ impl AccountState {
 pub(super) fn accounts(keeper: &Keeper, sources: &[Sources]) -> Vec<AccountState> {
     let is_kept = keeper.keep() == Keep::Always;
     let now = keeper.clock().wall();
-    let mut all: Vec<AccountState> = Vec::with_capacity(keeper.len());
+    let mut all: Vec<AccountState> = Vec::new();
     for account in keeper.all() {
         all.push(account_state(&account, is_kept, now));
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clock::{UnixMillis, UnixSeconds};
-use credentials::engine::Ledger;
+use credentials::ledger::Ledger;
 
 /// The code of the finding that another program fetches an account's token.
 pub const FOREIGN_REFRESH: &str = "foreign_refresh";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use clock::{Clock, SteadyMillis, UnixMillis};
-use credentials::keeper::{Keeper, KeeperError};
+use credentials::keeper::{Keeper, KeeperError, Parts};
 use credentials::store::{
     Apps, CredentialStore, MemoryStore, NewCredential, Pair, Record, Records, Store, StoreError,
     StoredApp, VersionedRecords,
@@ -575,13 +575,8 @@ async fn shutdown_writes_what_the_store_lacks() {
     let wechat = client(&[&world.sandbox.url()]);
     let shared = Arc::clone(&store) as Arc<dyn Store>;
     // No renewal task runs, so only `close` can write it.
-    let keeper = Keeper::new(
-        vec![account(TokenApi::Stable)],
-        shared,
-        wechat,
-        Clock::system(),
-        Keep::Active,
-    );
+    let parts = Parts::new(shared, Clock::system(), Keep::Active);
+    let keeper = Keeper::new(vec![account(TokenApi::Stable)], wechat, parts);
     store.down(true);
     let credentials = keeper.credentials(APP).expect("the usual account");
     credentials

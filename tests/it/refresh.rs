@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clock::{Clock, UnixMillis};
-use credentials::keeper::Keeper;
+use credentials::keeper::{Keeper, Parts};
 use credentials::store::{FileStore, MemoryStore, Record, Store};
 use futures_util::future::join_all;
 use sandbox::Fault;
@@ -329,13 +329,8 @@ async fn ten_thousand_accounts_share_one_task() {
         )
     });
     let store = Arc::new(MemoryStore::new(initial.collect(), clock.clone()));
-    let keeper = Keeper::new(
-        many(),
-        store,
-        client(&[&dead_address()]),
-        clock,
-        Keep::Active,
-    );
+    let parts = Parts::new(store, clock, Keep::Active);
+    let keeper = Keeper::new(many(), client(&[&dead_address()]), parts);
     let (_stop, stopped) = watch::channel(false);
     let refresher = tokio::spawn(keeper.run(stopped));
     for account in many() {

@@ -31,13 +31,14 @@ const CREDENTIALS: &[(&str, u8)] = &[
     ("files", 0),
     ("observer", 0),
     ("store", 1),
-    ("engine", 2),
-    ("keeper", 3),
-    ("sources", 3),
-    ("error", 4),
-    ("value", 4),
-    ("credentials", 5),
-    ("builder", 6),
+    ("ledger", 2),
+    ("engine", 3),
+    ("keeper", 4),
+    ("sources", 4),
+    ("error", 5),
+    ("value", 5),
+    ("credentials", 6),
+    ("builder", 7),
 ];
 
 /// The folders of sources.

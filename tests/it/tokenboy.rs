@@ -635,14 +635,8 @@ async fn a_foreign_record_under_its_key_is_fetched_again() {
     let text = format!("{{ sources: {{ a: {{ url: '{}' }} }} }}", service.url);
     let set = crate::settings::good(&text).config.sources;
     let timeout = Duration::from_secs(2);
-    let sources = credentials::sources::Sources::new(
-        set,
-        store,
-        Clock::system(),
-        Default::default(),
-        timeout,
-    )
-    .expect("a client");
+    let parts = credentials::engine::Parts::new(store, Clock::system(), Default::default());
+    let sources = credentials::sources::Sources::new(set, timeout, parts).expect("a client");
     let object = sources
         .object("a")
         .await

@@ -148,7 +148,11 @@ impl Credentials {
         let clock = clock::Clock::system();
         let wechat = WechatClient::new(parts.hosts, parts.timeout)?;
         let store = store::open(&parts.store, &clock).await?;
-        let keeper = Keeper::new(parts.accounts, store, wechat, clock, parts.keep);
+        let keeper = Keeper::new(
+            parts.accounts,
+            wechat,
+            crate::engine::Parts::new(store, clock, parts.keep),
+        );
         let (stop, stopped) = watch::channel(false);
         let ahead = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
         Ok(Self(Arc::new(Running {

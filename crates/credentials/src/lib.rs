@@ -31,6 +31,8 @@ pub mod files;
 #[doc(hidden)]
 pub mod keeper;
 #[doc(hidden)]
+pub mod ledger;
+#[doc(hidden)]
 pub mod observer;
 #[doc(hidden)]
 pub mod rng;

@@ -16,18 +16,25 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 /// One call for a credential, and its result.
 #[derive(Clone, Debug)]
 pub struct Renewal<'a> {
-    /// The account, if the credential is an account's.
-    pub account: Option<&'a str>,
-    /// The kind of credential: `token`, `ticket`, `card_ticket`.
-    pub kind: Option<&'a str>,
-    /// The source's name, if the credential is a source's.
-    pub source: Option<&'a str>,
+    /// Whose.
+    pub names: LogNames<'a>,
     /// Why it was renewed, in the log's word: `missing`, `ahead`, `refused`, `doubted`.
     pub why: &'static str,
     /// The result.
     pub result: RenewalResult,
     /// The service's error code, if it refused.
     pub code: Option<i64>,
+}
+
+/// The fields by which log lines name a credential.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogNames<'a> {
+    /// `account.id`, if the credential is an account's.
+    pub account: Option<&'a str>,
+    /// `credential.kind`: `token`, `ticket`, `card_ticket`.
+    pub kind: Option<&'a str>,
+    /// `source.name`, if the credential is a source's.
+    pub source: Option<&'a str>,
 }
 
 /// The result of a call for a credential.

@@ -150,7 +150,10 @@ const CALLBACK_CHECK: &str = "/cgi-bin/callback/check";
 
 /// A client of WeChat's API; clones share its connections.
 #[derive(Clone, Debug)]
-pub struct WechatClient {
+pub struct WechatClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     transport: Arc<dyn Transport>,
     timeout: Duration,
 }
@@ -178,12 +181,12 @@ impl WechatClient {
 
     /// Creates a client whose calls use `transport`, each bounded by `timeout`.
     pub fn with_transport(transport: Arc<dyn Transport>, timeout: Duration) -> Self {
-        Self { transport, timeout }
+        Self(Arc::new(Inner { transport, timeout }))
     }
 
     /// Returns the timeout of each call.
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.0.timeout
     }
 
     /// Fetches an access_token for `account` from its configured endpoint. `force` (stable only)
@@ -266,11 +269,11 @@ impl WechatClient {
         query: &[(&str, &str)],
         json: Option<String>,
     ) -> Result<(u16, Vec<u8>), WechatError> {
-        let sent = self.transport.send(Request { path, query, json });
-        tokio::time::timeout(self.timeout, sent)
+        let sent = self.0.transport.send(Request { path, query, json });
+        tokio::time::timeout(self.0.timeout, sent)
             .await
             .unwrap_or(Err(WechatError::TimedOut {
-                after: self.timeout,
+                after: self.0.timeout,
             }))
     }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::cure::Cure;
 use super::report::Report;
 use crate::settings::Config;
-use credentials::engine::RenewalError;
+use credentials::engine::{Parts, RenewalError};
 use credentials::sources::{SourceError, Sources, UpstreamError};
 use credentials::store::{MemoryStore, Store};
 use wechat::account::{Account, AppId, TokenApi};
@@ -226,12 +226,11 @@ async fn wecom(config: &Config, report: &mut Report) {
         return;
     }
     let clock = clock::Clock::system();
+    let store = Arc::new(MemoryStore::new(BTreeMap::new(), clock.clone()));
     let sources = Sources::new(
         config.wecom.sources.clone(),
-        Arc::new(MemoryStore::new(BTreeMap::new(), clock.clone())),
-        clock,
-        config.keep,
         config.wechat.timeout,
+        Parts::new(store, clock, config.keep),
     );
     let Ok(sources) = sources else { return };
     for (corpid, corp) in &config.wecom.corps {

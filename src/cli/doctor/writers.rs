@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use clock::Clock;
-use credentials::engine::Ledger;
+use credentials::ledger::Ledger;
 use credentials::store::{Store, StoreError};
 use wechat::account::Account;
 use wechat::credential::{CredentialKey, CredentialKind};

@@ -140,6 +140,8 @@ impl Parser<'_> {
             }
             members.insert(name, value);
         }
+        // There may be ten thousand apps, with two members each.
+        members.shrink_to_fit();
         Ok(members)
     }
 

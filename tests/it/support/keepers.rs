@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clock::Clock;
-use credentials::keeper::{Keeper, KeeperError};
+use credentials::keeper::{Keeper, KeeperError, Parts};
 use credentials::store::Store;
 use sandbox::{RunningSandbox, Sandbox, SandboxOptions};
 use secrecy::{ExposeSecret, SecretString};
@@ -89,7 +89,11 @@ impl World {
         keep: Keep,
     ) -> Instance {
         let wechat = client(&[&self.sandbox.url()]);
-        let keeper = Keeper::new(vec![account], store, wechat, self.clock.clone(), keep);
+        let keeper = Keeper::new(
+            vec![account],
+            wechat,
+            Parts::new(store, self.clock.clone(), keep),
+        );
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(keeper.run(stopped));
         Instance { keeper, _stop }

@@ -90,8 +90,9 @@ impl<S: Subject> Engine<S> {
     }
 
     /// `keep: always`: schedules every credential, spread over a few seconds.
-    pub(crate) fn schedule_all(&self, credentials: &[Arc<Credential<S>>]) {
-        let now = self.clock.steady();
+    pub(super) fn schedule_all(&self) {
+        let (now, mut credentials) = (self.clock.steady(), self.all());
+        credentials.retain(|credential| credential.subject.load().is_always_kept());
         let spread = Duration::from_millis(3)
             .saturating_mul(u32::try_from(credentials.len()).unwrap_or(u32::MAX));
         for credential in credentials {

@@ -1,7 +1,7 @@
 //! Back-off after a failure, so that an outage or a typo never uses up the daily quota. A failure
 //! that other instances would meet too is left in the store when the lease is released.
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential::{Credential, Error};
@@ -34,21 +34,16 @@ fn delay(kind: Kind, attempt: u32, seed: f64) -> Duration {
 }
 
 impl<S: Subject> Credential<S> {
-    pub(super) fn failure(&self) -> Option<Failure<S::Refusal>> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_deref()
-            .cloned()
+    pub(super) fn failure(&self) -> Option<Arc<Failure<S::Refusal>>> {
+        self.failure.load_full()
     }
 
     /// Replaces the remembered failure and returns the previous one.
     pub(super) fn set_failure(
         &self,
         failure: Option<Failure<S::Refusal>>,
-    ) -> Option<Failure<S::Refusal>> {
-        let mut remembered = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *remembered, failure.map(Box::new)).map(|before| *before)
+    ) -> Option<Arc<Failure<S::Refusal>>> {
+        self.failure.swap(failure.map(Arc::new))
     }
 
     pub(super) fn failed_until(&self) -> Option<SteadyMillis> {
@@ -62,7 +57,7 @@ impl<S: Subject> Credential<S> {
             Some(failure) => Err(RenewalError::CoolingDown {
                 key: self.key.clone(),
                 retry_after: now.until(failure.until),
-                cause: failure.cause,
+                cause: failure.cause.clone(),
             }),
             None => Ok(()),
         }

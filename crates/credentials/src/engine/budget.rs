@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::cached::Cached;
 use super::credential::Credential;
 use super::lease::Right;
-use super::ledger::Ledger;
 use super::reason::{Evidence, Reason};
 use super::subject::{Probe, Subject};
+use crate::ledger::Ledger;
+use crate::store::StoreError;
 
 /// From this share of the quota on, in percent, a value is renewed by force only if the service
 /// itself calls it void.
@@ -23,6 +24,34 @@ const ALMOST_SPENT: u64 = 95;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<S: Subject> Credential<S> {
+    /// The ledger as this process last saw it; empty if nothing was counted yet.
+    pub fn last_ledger(&self) -> Ledger {
+        self.ledger.last()
+    }
+
+    /// Reads the ledger that all instances share. `None`: the store fails.
+    pub async fn read_ledger(&self) -> Option<Ledger> {
+        let key = self.subject.load().store_key();
+        self.unless_failed(self.ledger.read(&*self.engine.store, &key).await)
+    }
+
+    /// Changes the ledger; `change` returns whether there is something to write. `None`: the store
+    /// fails, or other instances were always faster.
+    pub(super) async fn change_ledger(
+        &self,
+        change: impl Fn(&mut Ledger) -> bool + Send,
+    ) -> Option<Ledger> {
+        let (engine, key) = (&self.engine, self.subject.load().store_key());
+        let now = engine.clock.wall();
+        let changed = self.ledger.change(&*engine.store, &key, now, change).await;
+        self.unless_failed(changed)?
+    }
+
+    fn unless_failed<T>(&self, result: Result<T, StoreError>) -> Option<T> {
+        let noted = result.inspect_err(|error| self.engine.store_failed(error));
+        noted.ok()
+    }
+
     /// Whether `current`, which somebody calls void, is renewed by force. Asks the service about it
     /// if the quota is scarce, or if nothing that we did explains why it should be void.
     pub(super) async fn may_force(

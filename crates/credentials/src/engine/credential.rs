@@ -1,9 +1,9 @@
 //! One credential, and the engine that credentials of one kind share: the store, the clock, the
 //! agenda. The engine holds weak references; the caller of [`Engine::set`] owns the credentials.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use super::agenda::Agenda;
 use super::cached::Cached;
 use super::error::{Failure, RenewalError, StoreFault};
-use super::ledger::Stored;
 use super::outage::Outage;
 use super::reason::Reason;
 use super::single_flight::SingleFlight;
 use super::subject::Subject;
 use super::waiters::Waiters;
+use crate::ledger::SharedLedger;
 use crate::observer::Observer;
 use crate::rng::Rng;
 use crate::store::Store;
@@ -47,11 +47,11 @@ pub struct Credential<S: Subject> {
     pub(super) subject: ArcSwap<S>,
     pub(super) key: S::Key,
     /// The last failure, until a renewal succeeds.
-    pub(super) failure: Mutex<Option<Box<Failure<S::Refusal>>>>,
+    pub(super) failure: ArcSwapOption<Failure<S::Refusal>>,
     /// When an unanswered call must have been carried out; zero = there is none.
     pub(super) unanswered_until: AtomicU64,
-    /// The ledger as this process last saw it.
-    pub(super) ledger: ArcSwapOption<Stored>,
+    /// What all instances count together.
+    pub(super) ledger: SharedLedger,
     /// Counts the releases that were not answered.
     pub(super) lost_releases: AtomicU32,
     pub(super) renewal: SingleFlight<Renewed<S>>,
@@ -68,9 +68,9 @@ impl<S: Subject> Credential<S> {
             engine,
             key: subject.key(),
             subject: ArcSwap::from_pointee(subject),
-            failure: Mutex::default(),
+            failure: ArcSwapOption::empty(),
             unanswered_until: AtomicU64::new(0),
-            ledger: ArcSwapOption::empty(),
+            ledger: SharedLedger::default(),
             lost_releases: AtomicU32::new(0),
             renewal: SingleFlight::default(),
             reading: SingleFlight::default(),
@@ -114,7 +114,7 @@ impl<S: Subject> std::fmt::Debug for Credential<S> {
     }
 }
 
-type Members<S> = HashMap<<S as Subject>::Key, Weak<Credential<S>>>;
+type Members<S> = BTreeMap<<S as Subject>::Key, Weak<Credential<S>>>;
 
 /// An engine for credentials of one kind.
 pub struct Engine<S: Subject> {
@@ -123,14 +123,13 @@ pub struct Engine<S: Subject> {
     /// Whether other processes write to the store. Cached, because every request reads it.
     pub(super) is_shared: bool,
     pub(crate) clock: Clock,
-    pub(super) keep: Keep,
+    pub(crate) keep: Keep,
     pub(super) rng: Rng,
     /// Tells our leases from those of other instances.
     pub(super) owner: String,
     /// The bound on a call to the service.
     pub(super) timeout: Duration,
     pub(super) agenda: Agenda<S::Key>,
-    pub(super) wakes_when_due: bool,
     pub(super) waiters: Waiters,
     pub(super) outage: Outage,
     pub(super) observer: Option<Arc<dyn Observer>>,
@@ -141,24 +140,35 @@ pub struct Engine<S: Subject> {
 
 /// What an engine is made of.
 pub struct Parts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Clock,
-    pub(crate) keep: Keep,
-    pub(crate) rng: Rng,
-    /// The bound on a call to the service.
-    pub(crate) timeout: Duration,
-    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
-    /// expensive for credentials that are requested a hundred thousand times a second.
-    pub(crate) wakes_when_due: bool,
-    /// Appended to log lines that name no credential.
-    pub(crate) whose: &'static str,
+    /// Where the credentials are kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Which credentials are renewed ahead.
+    pub keep: Keep,
+    /// Jitter and names of owners; a seeded one makes runs reproducible.
+    pub rng: Rng,
     /// Receives a report of each call to the service.
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Parts {
+    /// With true random numbers and without an observer.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, keep: Keep) -> Self {
+        Self {
+            store,
+            clock,
+            keep,
+            rng: Rng::system(),
+            observer: None,
+        }
+    }
 }
 
 impl<S: Subject> Engine<S> {
-    /// An engine without credentials. Must be called on the runtime that is to do its work.
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+    /// An engine without credentials, each call bounded by `timeout`. Must be called on the runtime
+    /// that is to do its work.
+    pub(crate) fn new(parts: Parts, timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             members: ArcSwap::default(),
             is_shared: parts.store.is_shared(),
@@ -167,43 +177,43 @@ impl<S: Subject> Engine<S> {
             keep: parts.keep,
             owner: parts.rng.name(),
             rng: parts.rng,
-            timeout: parts.timeout,
+            timeout,
             agenda: Agenda::default(),
-            wakes_when_due: parts.wakes_when_due,
             waiters: Waiters::default(),
-            outage: Outage::of(parts.whose),
+            outage: Outage::of(S::WHOSE),
             observer: parts.observer,
             renewing: watch::Sender::new(0),
             runtime: Handle::current(),
         })
     }
 
-    /// Replaces the credentials by those of `subjects`. A credential whose key stays keeps its
-    /// cached copy and gets the new subject.
+    /// Replaces the credentials by those of `subjects`, which it returns in the same order. A
+    /// credential whose key stays keeps its cached copy and gets the new subject.
     pub(crate) fn set(
         self: &Arc<Self>,
         subjects: impl IntoIterator<Item = S>,
-    ) -> HashMap<S::Key, Arc<Credential<S>>> {
+    ) -> Vec<Arc<Credential<S>>> {
         let before = self.members.load();
-        let credentials: HashMap<_, _> = subjects
+        let credentials: Vec<_> = subjects
             .into_iter()
-            .map(|subject| {
-                let key = subject.key();
-                let credential = match before.get(&key).and_then(Weak::upgrade) {
+            .map(
+                |subject| match before.get(&subject.key()).and_then(Weak::upgrade) {
                     Some(known) => {
                         known.subject.store(Arc::new(subject));
                         known
                     }
                     None => Arc::new(Credential::new(Arc::clone(self), subject)),
-                };
-                (key, credential)
-            })
+                },
+            )
             .collect();
         let members = credentials
             .iter()
-            .map(|(key, credential)| (key.clone(), Arc::downgrade(credential)))
+            .map(|credential| (credential.key.clone(), Arc::downgrade(credential)))
             .collect();
         self.members.store(Arc::new(members));
+        if self.keep == Keep::Always {
+            self.schedule_all();
+        }
         credentials
     }
 
@@ -214,33 +224,21 @@ impl<S: Subject> Engine<S> {
 
     /// All credentials in the order of their keys, so that runs with the same seed are equal.
     pub(crate) fn all(&self) -> Vec<Arc<Credential<S>>> {
-        let mut all: Vec<_> = self
-            .members
-            .load()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        all
+        let members = self.members.load();
+        members.values().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn jitter(&self) -> f64 {
         self.rng.fraction()
     }
-}
 
-/// Counts a renewal while it runs, also if it panics.
-pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Counted<'a> {
-    pub(super) fn new(renewing: &'a watch::Sender<usize>) -> Self {
-        renewing.send_modify(|renewing| *renewing += 1);
-        Self(renewing)
+    /// An operation of the store has succeeded.
+    pub(super) fn store_answered(&self) {
+        self.outage.answered(self.clock.steady());
     }
-}
 
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|renewing| *renewing -= 1);
+    /// An operation of the store has failed.
+    pub(super) fn store_failed(&self, error: &dyn std::fmt::Display) {
+        self.outage.failed(error, self.clock.steady());
     }
 }

@@ -44,7 +44,7 @@ impl<S: Subject> Credential<S> {
         }
         match cached.freshness_at(now, self.engine.clock.wall()) {
             Freshness::Expired => return None,
-            Freshness::Due if self.engine.wakes_when_due => self.engine.agenda.wake(),
+            Freshness::Due if S::WAKES_WHEN_DUE => self.engine.agenda.wake(),
             Freshness::Due | Freshness::Fresh => {}
         }
         if !self.is_scheduled.load(Relaxed) {
@@ -142,13 +142,16 @@ impl<S: Subject> Credential<S> {
         work: impl Future<Output = Result<T, Error<S>>>,
     ) -> Result<T, Error<S>> {
         let after = self.engine.timeout;
-        let late = || RenewalError::TooSlow {
-            key: self.key.clone(),
-            after,
-        };
         tokio::time::timeout(after + GRACE, work)
             .await
-            .unwrap_or_else(|_| Err(late()))
+            .unwrap_or_else(|_| Err(self.too_slow(after)))
+    }
+
+    pub(super) fn too_slow(&self, after: Duration) -> Error<S> {
+        RenewalError::TooSlow {
+            key: self.key.clone(),
+            after,
+        }
     }
 
     async fn read_or_renew(self: &Arc<Self>) -> Result<Arc<Cached>, Error<S>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cached::Cached;
 use super::credential::{Credential, Error};
-use super::error::{RenewalError, StoreFault};
+use super::error::StoreFault;
 use super::reason::Reason;
 use super::subject::Subject;
 use crate::store::{Acquired, Backoff, Lease};
@@ -61,7 +61,7 @@ impl<S: Subject> Credential<S> {
                         .map(Answer::Right);
                 }
             };
-            engine.outage.answered(engine.clock.steady());
+            engine.store_answered();
             let current = self.apply(held, acquired.current);
             if let Some(current) = current
                 .as_ref()
@@ -86,10 +86,7 @@ impl<S: Subject> Credential<S> {
                 }));
             }
             if engine.clock.steady() >= give_up {
-                return Err(RenewalError::TooSlow {
-                    key: self.key.clone(),
-                    after: lasts,
-                });
+                return Err(self.too_slow(lasts));
             }
             engine.waiters.wait(&key, LOOK_EVERY).await;
         }
@@ -126,9 +123,7 @@ impl<S: Subject> Credential<S> {
         fault: StoreFault,
         asked_at: SteadyMillis,
     ) -> Result<Right, Error<S>> {
-        self.engine
-            .outage
-            .failed(&fault, self.engine.clock.steady());
+        self.engine.store_failed(&fault);
         match reason {
             Reason::Missing | Reason::Ahead if self.subject.load().can_ask_freely() => Ok(Right {
                 lease: None,

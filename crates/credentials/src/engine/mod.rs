@@ -7,8 +7,8 @@
 //! stored value is kept), `read` (applies that decision), `reason` (why one is renewed), `lease` (the
 //! right to renew), `renew` (one renewal from lease to call), `settle` (grant or refusal), `suspect`
 //! (values that may be void), `write_back` (what the store lacks), `ahead` (renewal before anybody asks).
-//! `ledger` and `bookkeeping` (what all instances count together), `budget` (a day's quota), `foreign` (signs that
-//! another program fetches the same credential).
+//! `budget` (a day's quota of calls) and `foreign` (signs that another program fetches the same
+//! credential) use the ledger that all instances share.
 //! `state` shows a credential to metrics and the status page. Small parts: `previous`, `single_flight`, `agenda`,
 //! `backoff`, `outage`, `waiters`.
 //!
@@ -20,7 +20,6 @@ mod agenda;
 mod agenda_tests;
 mod ahead;
 mod backoff;
-mod bookkeeping;
 mod budget;
 mod cached;
 mod credential;
@@ -29,7 +28,6 @@ mod foreign;
 pub mod freshness;
 mod get;
 mod lease;
-mod ledger;
 mod outage;
 mod previous;
 mod read;
@@ -52,6 +50,5 @@ mod write_back;
 pub use cached::Cached;
 pub use credential::{Credential, Engine, Parts};
 pub use error::{RenewalError, StoreFault};
-pub use ledger::{ForeignRefresh, Ledger};
 pub use state::{CredentialState, FailureState};
-pub use subject::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
+pub use subject::{Effect, Granted, Needed, Probe, Refusal, Subject};

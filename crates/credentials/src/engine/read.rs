@@ -9,7 +9,7 @@ use super::cached::{Cached, Parts};
 use super::credential::Credential;
 use super::error::StoreFault;
 use super::reconcile::{Decision, reconcile};
-use super::single_flight::Pending;
+use super::single_flight::{Pending, SingleFlight};
 use super::subject::{Effect, Subject};
 use crate::engine::freshness::renewal_window;
 use crate::store::{StoredCredential, Version};
@@ -38,10 +38,9 @@ impl<S: Subject> Credential<S> {
     pub(super) fn begin_reading(
         self: &Arc<Self>,
     ) -> Pending<Result<Option<Arc<Cached>>, StoreFault>> {
-        let credential = Arc::clone(self);
-        self.reading.join(&self.engine.runtime, move || async move {
-            credential.read_now().await
-        })
+        let (credential, runtime) = (Arc::clone(self), &self.engine.runtime);
+        let read = move || async move { credential.read_now().await };
+        SingleFlight::join(self, |one| &one.reading, runtime, read)
     }
 
     /// As [`Credential::read`], with a short timeout if there is a fallback: a valid copy, or a
@@ -68,7 +67,7 @@ impl<S: Subject> Credential<S> {
                     operation: "read",
                     after: timeout,
                 };
-                engine.outage.failed(&fault, engine.clock.steady());
+                engine.store_failed(&fault);
                 if let Some(held) = held {
                     held.touch(engine.clock.steady());
                 }
@@ -90,11 +89,11 @@ impl<S: Subject> Credential<S> {
         let key = self.subject.load().store_key();
         match engine.store.load(&key).await {
             Ok(stored) => {
-                engine.outage.answered(engine.clock.steady());
+                engine.store_answered();
                 Ok(self.apply(held, stored))
             }
             Err(error) => {
-                engine.outage.failed(&error, engine.clock.steady());
+                engine.store_failed(&error);
                 if let Some(cached) = &*self.cached.load() {
                     // Counts as young for another second, so that not every request waits for a
                     // dead store.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::cached::Cached;
-use super::credential::{Counted, Credential, Error, Renewed};
+use super::credential::{Credential, Error, Renewed};
 use super::error::RenewalError;
 use super::lease::{Answer, Right};
 use super::reason::{Evidence, Reason};
 use super::settle::Settled;
+use super::single_flight::SingleFlight;
 use super::subject::{Needed, Refusal, Subject};
 use crate::engine::freshness::Freshness;
 use wechat::Kind;
@@ -22,9 +24,9 @@ impl<S: Subject> Credential<S> {
     /// Joins the renewal in flight or starts one.
     pub(super) async fn renew(self: &Arc<Self>, reason: Reason) -> Renewed<S> {
         let credential = Arc::clone(self);
-        let begun = self
-            .renewal
-            .join(&self.engine.runtime, || credential.run(reason));
+        let runtime = &self.engine.runtime;
+        let begun =
+            SingleFlight::join(self, |one| &one.renewal, runtime, || credential.run(reason));
         begun.result().await.unwrap_or_else(|_| {
             Err(RenewalError::Lost {
                 key: self.key.clone(),
@@ -104,10 +106,7 @@ impl<S: Subject> Credential<S> {
                     // Taking the lease again extends it, and shows what happened in between.
                     continue;
                 }
-                let slow = RenewalError::TooSlow {
-                    key: self.key.clone(),
-                    after: self.engine.timeout,
-                };
+                let slow = self.too_slow(self.engine.timeout);
                 return self.end(&right, Err(slow)).await;
             }
             match self
@@ -188,5 +187,21 @@ impl<S: Subject> Credential<S> {
             renewed.insert(key.clone(), successor);
         }
         Ok(is_changed.then_some(renewed))
+    }
+}
+
+/// Counts a renewal while it runs, also if it panics.
+struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(renewing: &'a watch::Sender<usize>) -> Self {
+        renewing.send_modify(|renewing| *renewing += 1);
+        Self(renewing)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|renewing| *renewing -= 1);
     }
 }

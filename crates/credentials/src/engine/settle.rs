@@ -1,6 +1,7 @@
 //! The call, and what follows from its answer: a grant is written to the store and to the cached
 //! copy, a refusal is remembered.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::credential::Credential;
 use super::lease::Right;
 use super::reason::Reason;
 use super::reconcile::SAME_END;
-use super::subject::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+use super::subject::{Effect, Granted, Needed, Refusal, Subject};
 use crate::observer::{Renewal, RenewalResult};
 use crate::store::{Committed, NewCredential, StoreError, Version};
 use clock::SteadyMillis;
@@ -24,14 +25,6 @@ const TURNS: u32 = 3;
 pub(super) enum Settled<S: Subject> {
     Granted(Arc<Cached>),
     Refused(S::Refusal),
-}
-
-fn granted_or_same(is_same: bool) -> RenewalResult {
-    if is_same {
-        RenewalResult::Same
-    } else {
-        RenewalResult::Granted
-    }
 }
 
 impl<S: Subject> Credential<S> {
@@ -65,7 +58,11 @@ impl<S: Subject> Credential<S> {
                     .current
                     .as_ref()
                     .is_some_and(|current| self.is_same(current.value(), &granted.value));
-                self.report(reason, granted_or_same(is_same), None);
+                let result = match is_same {
+                    true => RenewalResult::Same,
+                    false => RenewalResult::Granted,
+                };
+                self.report(reason, result, None);
                 if !force && !is_same {
                     self.note_if_foreign(right).await;
                 }
@@ -100,18 +97,9 @@ impl<S: Subject> Credential<S> {
         let Some(observer) = &self.engine.observer else {
             return;
         };
-        let subject = self.subject.load();
-        let LogNames {
-            account,
-            kind,
-            source,
-        } = subject.log_names();
-        let why = reason.name();
         observer.renewal(&Renewal {
-            account,
-            kind,
-            source,
-            why,
+            names: self.subject.load().log_names(),
+            why: reason.name(),
             result,
             code,
         });
@@ -133,36 +121,11 @@ impl<S: Subject> Credential<S> {
             self.cached.store(Some(Arc::clone(&same)));
             return same;
         }
-        let (mut generation, mut is_saved) = (0, false);
-        if let Some(lease) = &right.lease {
-            generation = lease.generation;
-            let new = NewCredential {
-                value: &granted.value,
-                ends,
-                generation,
-                lifetime: granted.lifetime,
-            };
-            match self
-                .save(|new| self.engine.store.commit(lease, new), new)
-                .await
-            {
-                Ok(Committed::Stored) => is_saved = true,
-                Ok(Committed::Superseded(theirs)) => {
-                    tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value is kept");
-                    if let Some(theirs) = self.apply(self.cached.load_full(), theirs) {
-                        if self.subject.load().effect() == Effect::Supersedes {
-                            // Which of the two the service granted last cannot be known.
-                            self.doubt(&theirs);
-                        }
-                        return theirs;
-                    }
-                }
-                Err(error) => self
-                    .engine
-                    .outage
-                    .failed(&error, self.engine.clock.steady()),
-            }
-        }
+        let is_saved = match self.commit(&granted, ends, right).await {
+            ControlFlow::Continue(is_saved) => is_saved,
+            ControlFlow::Break(theirs) => return theirs,
+        };
+        let generation = right.lease.as_ref().map_or(0, |lease| lease.generation);
         let cached = self.copy(
             granted.value,
             Version::ours(generation),
@@ -183,6 +146,43 @@ impl<S: Subject> Credential<S> {
             self.write_back_soon();
         }
         cached
+    }
+
+    /// Commits a grant under the lease. Returns whether the store has it now, or breaks with the
+    /// value that it has instead.
+    async fn commit(
+        self: &Arc<Self>,
+        granted: &Granted,
+        ends: SteadyMillis,
+        right: &Right,
+    ) -> ControlFlow<Arc<Cached>, bool> {
+        let Some(lease) = &right.lease else {
+            return ControlFlow::Continue(false);
+        };
+        let new = NewCredential {
+            value: &granted.value,
+            ends,
+            generation: lease.generation,
+            lifetime: granted.lifetime,
+        };
+        let commit = |new| self.engine.store.commit(lease, new);
+        let theirs = match self.save(commit, new).await {
+            Ok(Committed::Stored) => return ControlFlow::Continue(true),
+            Ok(Committed::Superseded(theirs)) => theirs,
+            Err(error) => {
+                self.engine.store_failed(&error);
+                return ControlFlow::Continue(false);
+            }
+        };
+        tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value is kept");
+        let Some(theirs) = self.apply(self.cached.load_full(), theirs) else {
+            return ControlFlow::Continue(false);
+        };
+        if self.subject.load().effect() == Effect::Supersedes {
+            // Which of the two the service granted last cannot be known.
+            self.doubt(&theirs);
+        }
+        ControlFlow::Break(theirs)
     }
 
     /// The current copy, if the service returned the same value again: no progress, and nothing to

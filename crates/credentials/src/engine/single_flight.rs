@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::future::{FutureExt, Shared};
 use tokio::sync::oneshot;
 
-use super::sync::{Arc, Mutex, PoisonError, Runtime, Weak};
+use super::sync::{Arc, Mutex, MutexGuard, PoisonError, Runtime, Weak};
 
 /// There is no result: the task panicked, or the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,46 +37,57 @@ impl<T: Clone> Pending<T> {
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T: Clone> {
     /// The work in flight. A std mutex: it guards a pointer, never the work.
-    current: Arc<Mutex<Option<Pending<T>>>>,
+    current: Mutex<Option<Box<Pending<T>>>>,
 }
 
 impl<T: Clone> Default for SingleFlight<T> {
     fn default() -> Self {
         Self {
-            current: Arc::default(),
+            current: Mutex::default(),
         }
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
-    /// Joins the work under way, or begins `work` on `runtime`.
-    pub(crate) fn join<F>(&self, runtime: &Runtime, work: impl FnOnce() -> F) -> Pending<T>
+    /// Joins the work under way, or begins `work` on `runtime`. `of` finds the flight in its `owner`,
+    /// which lives at least as long as the work.
+    pub(crate) fn join<O, F>(
+        owner: &Arc<O>,
+        of: fn(&O) -> &Self,
+        runtime: &Runtime,
+        work: impl FnOnce() -> F,
+    ) -> Pending<T>
     where
+        O: Send + Sync + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = of(owner).current();
         let under_way = current
-            .as_ref()
+            .as_deref()
             .filter(|pending| pending.is_under_way())
             .cloned();
         under_way.unwrap_or_else(|| {
             let ((sender, receiver), alive) = (oneshot::channel(), Arc::new(()));
             let pending = Pending { result: receiver.shared(), work: Arc::downgrade(&alive) };
-            let (work, cleared) = (AssertUnwindSafe(work()), Arc::clone(&self.current));
+            let (work, owner) = (AssertUnwindSafe(work()), Arc::clone(owner));
             runtime.spawn(async move {
                 let _alive = alive;
                 let result = work.catch_unwind().await;
                 // Cleared before the result is sent: later callers start new work instead of
                 // getting an old result.
-                cleared.lock().unwrap_or_else(PoisonError::into_inner).take();
+                of(&owner).current().take();
                 match result {
                     // All waiters may have gone.
                     Ok(result) => drop(sender.send(result)),
                     Err(_) => tracing::error!("a renewal panicked; its callers get an error, and the next request tries again"),
                 }
             });
-            *current = Some(pending.clone());
+            *current = Some(Box::new(pending.clone()));
             pending
         })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Box<Pending<T>>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,13 +6,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
+fn join<T, F>(flight: &Arc<SingleFlight<T>>, work: impl FnOnce() -> F) -> Pending<T>
+where
+    T: Clone + Send + Sync + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    SingleFlight::join(flight, |flight| flight, &Handle::current(), work)
+}
+
 #[tokio::test]
 async fn a_thousand_callers_share_one_piece_of_work() {
-    let (flight, begun) = (SingleFlight::<u32>::default(), Arc::new(AtomicU32::new(0)));
+    let (flight, begun) = (
+        Arc::new(SingleFlight::<u32>::default()),
+        Arc::new(AtomicU32::new(0)),
+    );
     let waits: Vec<_> = (0..1000)
         .map(|_| {
             let begun = Arc::clone(&begun);
-            flight.join(&Handle::current(), move || async move {
+            join(&flight, move || async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 begun.fetch_add(1, Ordering::SeqCst) + 1
             })
@@ -27,36 +38,26 @@ async fn a_thousand_callers_share_one_piece_of_work() {
 
 #[tokio::test]
 async fn the_work_survives_the_caller_who_began_it() {
-    let flight = SingleFlight::<&str>::default();
+    let flight = Arc::new(SingleFlight::<&str>::default());
     let slow = || async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         "landed"
     };
-    drop(flight.join(&Handle::current(), slow));
+    drop(join(&flight, slow));
     assert_eq!(
-        flight
-            .join(&Handle::current(), || async { "another" })
-            .result()
-            .await,
+        join(&flight, || async { "another" }).result().await,
         Ok("landed")
     );
 }
 
 #[tokio::test]
 async fn a_panic_is_told_to_its_callers_and_forgotten() {
-    let flight = SingleFlight::<u8>::default();
+    let flight = Arc::new(SingleFlight::<u8>::default());
     assert_eq!(
-        flight
-            .join(&Handle::current(), || async { panic!("on purpose") })
+        join(&flight, || async { panic!("on purpose") })
             .result()
             .await,
         Err(Lost)
     );
-    assert_eq!(
-        flight
-            .join(&Handle::current(), || async { 7 })
-            .result()
-            .await,
-        Ok(7)
-    );
+    assert_eq!(join(&flight, || async { 7 }).result().await, Ok(7));
 }

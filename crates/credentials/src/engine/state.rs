@@ -51,7 +51,7 @@ impl<S: Subject> Credential<S> {
             is_wanted: self.is_wanted(),
             due_at: due.map(|due| wall.plus(steady.until(due))),
             failure: self.failure().map(|failure| FailureState {
-                cause: failure.cause,
+                cause: failure.cause.clone(),
                 attempts: failure.attempts,
                 retry_at: wall.plus(steady.until(failure.until)),
             }),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cached::Cached;
+use crate::observer::LogNames;
 use wechat::Kind;
 
 /// The values that a call needs, by the keys of their credentials.
@@ -38,6 +39,13 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Why the service granted nothing.
     type Refusal: Refusal;
 
+    /// Appended to log lines that name no credential.
+    const WHOSE: &'static str = "";
+
+    /// Whether a request for a due credential wakes the agenda, in case the clock was moved. Too
+    /// expensive for credentials that are requested a hundred thousand times a second.
+    const WAKES_WHEN_DUE: bool = false;
+
     /// Its name.
     fn key(&self) -> Self::Key;
 
@@ -59,6 +67,11 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// The credentials whose values the call needs. They never need this one in turn.
     fn needs(&self) -> Vec<Self::Key> {
         Vec::new()
+    }
+
+    /// Whether `keep: always` renews it ahead although nobody has asked for it.
+    fn is_always_kept(&self) -> bool {
+        true
     }
 
     /// Asks the service. `force` demands another value than the current one.
@@ -108,17 +121,6 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn accepts(&self, stored: &str) -> bool {
         !stored.is_empty()
     }
-}
-
-/// The fields by which log lines name a credential.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogNames<'a> {
-    /// `account.id`.
-    pub account: Option<&'a str>,
-    /// `credential.kind`.
-    pub kind: Option<&'a str>,
-    /// `source.name`.
-    pub source: Option<&'a str>,
 }
 
 /// What a service says of a value.

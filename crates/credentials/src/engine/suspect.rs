@@ -11,9 +11,9 @@ use super::ahead::SOON;
 use super::cached::Cached;
 use super::credential::{Credential, Error};
 use super::lease::Right;
-use super::ledger::{DAY, day_of};
 use super::reason::{Evidence, Reason};
 use super::subject::{Effect, Subject};
+use crate::ledger::{DAY, day_of};
 use clock::SteadyMillis;
 
 /// After this long, a call that was not answered has either been carried out or never arrived.
@@ -105,9 +105,7 @@ impl<S: Subject> Credential<S> {
     pub(super) async fn return_forced_permit(&self) {
         let key = self.subject.load().store_key();
         if let Err(error) = self.engine.store.return_permit(&spacing(&key)).await {
-            self.engine
-                .outage
-                .failed(&error, self.engine.clock.steady());
+            self.engine.store_failed(&error);
         }
     }
 

@@ -39,9 +39,10 @@ impl<S: Subject> Credential<S> {
         };
         match written {
             Ok((Committed::Stored, generation)) => {
-                engine.outage.answered(engine.clock.steady());
-                let saved = Arc::new(unsaved.with_version(
+                engine.store_answered();
+                let saved = Arc::new(unsaved.with(
                     Version::ours(generation),
+                    unsaved.ends,
                     &engine.clock,
                     engine.outage.faults(),
                 ));
@@ -51,7 +52,7 @@ impl<S: Subject> Credential<S> {
             Ok((Committed::Superseded(theirs), _)) => {
                 self.apply(Some(unsaved), theirs);
             }
-            Err(error) => engine.outage.failed(&error, engine.clock.steady()),
+            Err(error) => engine.store_failed(&error),
         }
     }
 

@@ -9,9 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::engine::{Credential, Engine, Parts, RenewalError};
-use crate::observer::Observer;
-use crate::rng::Rng;
+use crate::engine::{Credential, Engine, RenewalError};
 use crate::store::Store;
 use clock::Clock;
 use wechat::account::{Account, AppId, Keep};
@@ -22,7 +20,7 @@ mod calls;
 pub mod explain;
 mod subject;
 
-pub use crate::engine::{Cached, CredentialState, FailureState};
+pub use crate::engine::{Cached, CredentialState, FailureState, Parts};
 pub use subject::WechatSubject;
 
 /// An error of WeChat's credentials.
@@ -43,7 +41,6 @@ struct Inner {
     engine: Arc<Engine<WechatSubject>>,
     store: Arc<dyn Store>,
     wechat: WechatClient,
-    keep: Keep,
 }
 
 /// One account and the handles on its credentials.
@@ -64,67 +61,12 @@ impl AccountCredentials {
 impl Keeper {
     /// A keeper of `accounts`. Must be called on the runtime that is to do its work;
     /// [`Keeper::run`] must run for anything to be renewed ahead.
-    pub fn new(
-        accounts: Vec<Account>,
-        store: Arc<dyn Store>,
-        wechat: WechatClient,
-        clock: Clock,
-        keep: Keep,
-    ) -> Self {
-        Self::with_rng(accounts, store, wechat, clock, keep, Rng::system())
-    }
-
-    /// As [`Keeper::new`], with every call for a credential reported to `observer`.
-    pub fn observed(
-        accounts: Vec<Account>,
-        store: Arc<dyn Store>,
-        wechat: WechatClient,
-        clock: Clock,
-        keep: Keep,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        let (rng, observer) = (Rng::system(), Some(observer));
-        Self::build(accounts, store, wechat, clock, keep, rng, observer)
-    }
-
-    /// As [`Keeper::new`], with reproducible jitter if `rng` is seeded.
-    pub fn with_rng(
-        accounts: Vec<Account>,
-        store: Arc<dyn Store>,
-        wechat: WechatClient,
-        clock: Clock,
-        keep: Keep,
-        rng: Rng,
-    ) -> Self {
-        Self::build(accounts, store, wechat, clock, keep, rng, None)
-    }
-
-    fn build(
-        accounts: Vec<Account>,
-        store: Arc<dyn Store>,
-        wechat: WechatClient,
-        clock: Clock,
-        keep: Keep,
-        rng: Rng,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Self {
-        let shared = Arc::clone(&store);
-        let engine = Engine::new(Parts {
-            store: shared,
-            clock,
-            keep,
-            rng,
-            timeout: wechat.timeout(),
-            wakes_when_due: false,
-            whose: "",
-            observer,
-        });
+    pub fn new(accounts: Vec<Account>, wechat: WechatClient, parts: Parts) -> Self {
         let keeper = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
-            engine,
-            store,
+            store: Arc::clone(&parts.store),
+            engine: Engine::new(parts, wechat.timeout()),
             wechat,
-            keep,
         }));
         keeper.set_accounts(accounts);
         keeper
@@ -136,40 +78,19 @@ impl Keeper {
         let subjects = accounts
             .iter()
             .flat_map(|account| WechatSubject::all_of(account, &self.0.wechat));
-        let mut credentials = self.0.engine.set(subjects);
-        let directory = accounts.into_iter().filter_map(|account| {
-            let mut credential = |kind| {
-                credentials.remove(&CredentialKey {
-                    app_id: account.app_id.clone(),
-                    kind,
-                })
-            };
-            let [token, ticket, card_ticket] = CredentialKind::ALL.map(&mut credential);
-            let credentials = [token?, ticket?, card_ticket?];
-            Some((
-                account.app_id.clone(),
-                Arc::new(AccountCredentials {
-                    account,
-                    credentials,
-                }),
-            ))
-        });
-        self.0.directory.store(Arc::new(directory.collect()));
-        if self.0.keep == Keep::Always {
-            self.schedule_all();
-        }
-    }
-
-    /// `keep: always`: every account's token and ticket.
-    fn schedule_all(&self) {
-        let directory = self.0.directory.load();
-        let mut accounts: Vec<_> = directory.values().collect();
-        accounts.sort_unstable_by_key(|one| &one.account.app_id);
-        let kinds = [CredentialKind::AccessToken, CredentialKind::JsapiTicket];
-        let kept = accounts
+        let credentials = self.0.engine.set(subjects);
+        let (of_accounts, _) = credentials.as_chunks();
+        let directory = accounts
             .iter()
-            .flat_map(|one| kinds.map(|kind| Arc::clone(one.credential(kind))));
-        self.0.engine.schedule_all(&kept.collect::<Vec<_>>());
+            .zip(of_accounts)
+            .map(|(account, credentials)| {
+                let held = AccountCredentials {
+                    account: Arc::clone(account),
+                    credentials: credentials.clone(),
+                };
+                (account.app_id.clone(), Arc::new(held))
+            });
+        self.0.directory.store(Arc::new(directory.collect()));
     }
 
     /// The account of that appid and its credentials: one hash.
@@ -189,19 +110,9 @@ impl Keeper {
         all
     }
 
-    /// How many accounts there are.
-    pub fn len(&self) -> usize {
-        self.0.directory.load().len()
-    }
-
-    /// Whether there is no account.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Which credentials are renewed ahead.
     pub fn keep(&self) -> Keep {
-        self.0.keep
+        self.0.engine.keep
     }
 
     /// The keeper's clock.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::engine::{Effect, Granted, LogNames, Needed, Probe, Refusal, Subject};
+use crate::engine::{Effect, Granted, Needed, Probe, Refusal, Subject};
+use crate::observer::LogNames;
 use wechat::account::{Account, AppId, TokenApi};
 use wechat::credential::{CredentialKey, CredentialKind, FULL_LIFETIME};
 use wechat::{Grant, Kind, WechatClient, WechatError};
@@ -102,6 +103,10 @@ impl Subject for WechatSubject {
                 }]
             }
         }
+    }
+
+    fn is_always_kept(&self) -> bool {
+        self.kind != CredentialKind::CardTicket
     }
 
     async fn fetch(&self, needed: &Needed<Self>, force: bool) -> Result<Granted, WechatError> {

@@ -3,7 +3,8 @@
 //! settings files and HTTP routes are elsewhere.
 //!
 //! Reading order: `source` (the settings) and `template`, this file (the result of a request),
-//! `subject` (the interface to the engine), `client` and `reply` (one call), `object` (the JSON).
+//! `subject` (the interface to the engine), `request`, `client` and `reply` (one call), `object` (the
+//! JSON).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +15,6 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 
 use crate::engine::{Cached, Credential, Engine, Parts};
-use crate::observer::Observer;
-use crate::rng::Rng;
-use crate::store::Store;
 use clock::Clock;
 use wechat::ClientError;
 use wechat::account::Keep;
@@ -25,6 +23,7 @@ mod client;
 mod error;
 mod object;
 mod reply;
+mod request;
 mod source;
 mod subject;
 mod template;
@@ -49,7 +48,6 @@ struct Inner {
     directory: ArcSwap<BTreeMap<String, Arc<Kept>>>,
     engine: Arc<Engine<SourceSubject>>,
     client: Arc<SourceClient>,
-    keep: Keep,
 }
 
 /// One source and its credential.
@@ -69,53 +67,11 @@ struct Answer {
 impl Sources {
     /// The sources of `set`, each call bounded by `timeout`. Must be called on the runtime that is
     /// to do the work; [`Sources::run`] must run for anything to be renewed ahead.
-    pub fn new(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
-        Self::build(set, store, clock, keep, timeout, None)
-    }
-
-    /// As [`Sources::new`], with every call for a credential reported to `observer`.
-    pub fn observed(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Self, ClientError> {
-        Self::build(set, store, clock, keep, timeout, Some(observer))
-    }
-
-    fn build(
-        set: SourceSet,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        keep: Keep,
-        timeout: Duration,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Result<Self, ClientError> {
-        let rng = Rng::system();
-        let engine = Engine::new(Parts {
-            store,
-            clock,
-            keep,
-            rng,
-            timeout,
-            wakes_when_due: true,
-            whose: " of the sources",
-            observer,
-        });
-        let client = Arc::new(SourceClient::new(timeout)?);
+    pub fn new(set: SourceSet, timeout: Duration, parts: Parts) -> Result<Self, ClientError> {
         let sources = Self(Arc::new(Inner {
             directory: ArcSwap::default(),
-            engine,
-            client,
-            keep,
+            client: Arc::new(SourceClient::new(timeout)?),
+            engine: Engine::new(parts, timeout),
         }));
         sources.set(set);
         Ok(sources)
@@ -133,28 +89,21 @@ impl Sources {
             source: Arc::clone(source),
             client: Arc::clone(&self.0.client),
         };
-        let mut credentials = self.0.engine.set(sources.iter().map(subject));
-        let directory = sources.into_iter().filter_map(|source| {
-            let credential = credentials.remove(&source.name)?;
-            Some((
-                source.name.clone(),
-                Arc::new(Kept {
+        let credentials = self.0.engine.set(sources.iter().map(subject));
+        let directory = sources
+            .into_iter()
+            .zip(credentials)
+            .map(|(source, credential)| {
+                let name = source.name.clone();
+                let kept = Kept {
                     source,
                     credential,
                     answer: ArcSwapOption::empty(),
-                }),
-            ))
-        });
-        let directory: Arc<BTreeMap<_, _>> = Arc::new(directory.collect());
-        self.0.directory.store(Arc::clone(&directory));
+                };
+                (name, Arc::new(kept))
+            });
+        self.0.directory.store(Arc::new(directory.collect()));
         self.0.engine.forget_failures();
-        if self.0.keep == Keep::Always {
-            let all: Vec<_> = directory
-                .values()
-                .map(|kept| Arc::clone(&kept.credential))
-                .collect();
-            self.0.engine.schedule_all(&all);
-        }
     }
 
     /// True if there are no sources.
@@ -191,7 +140,7 @@ impl Sources {
 
     /// Which credentials are renewed ahead.
     pub fn keep(&self) -> Keep {
-        self.0.keep
+        self.0.engine.keep
     }
 
     /// Renews ahead until `stop` changes or is dropped.

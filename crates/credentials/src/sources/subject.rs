@@ -7,7 +7,8 @@ use super::client::SourceClient;
 use super::error::UpstreamError;
 use super::object;
 use super::source::Source;
-use crate::engine::{Effect, Granted, LogNames, Needed, Refusal, Subject};
+use crate::engine::{Effect, Granted, Needed, Refusal, Subject};
+use crate::observer::LogNames;
 use wechat::Kind;
 
 /// Put before a source's name to get its key in the store.
@@ -22,6 +23,9 @@ pub struct SourceSubject {
 impl Subject for SourceSubject {
     type Key = String;
     type Refusal = UpstreamError;
+
+    const WHOSE: &'static str = " of the sources";
+    const WAKES_WHEN_DUE: bool = true;
 
     fn key(&self) -> String {
         self.source.name.clone()

@@ -1,7 +1,7 @@
 //! Records in this process: a map behind a std mutex that is never held across an await. The file
 //! store's logins use the same map.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,14 +29,13 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store that begins with `initial`, as `cache: { memo: {…} }` allows.
     pub fn new(initial: BTreeMap<String, Record>, clock: Clock) -> Self {
-        let mut records = RecordMap::default();
-        for (key, record) in initial {
-            records.ends.note(&key, record.expires_at);
-            records.by_key.insert(key, record);
-        }
-        let records = Mutex::new(records);
+        let initial = initial.into_iter();
+        let records = RecordMap {
+            by_key: initial.map(|(key, record)| (key.into(), record)).collect(),
+            ..RecordMap::default()
+        };
         Self {
-            records,
+            records: Mutex::new(records),
             apps: Mutex::default(),
             permits: Permits::new(clock.clone()),
             clock,
@@ -48,11 +47,13 @@ impl MemoryStore {
     }
 }
 
-/// Records by key; expired ones are dropped.
+/// Records by key; expired ones are dropped within two minutes, if something is written then. There
+/// are five for each account in use, so a record takes no more than a key and an entry of the map.
 #[derive(Debug, Default)]
 pub(super) struct RecordMap {
-    by_key: BTreeMap<String, Record>,
-    ends: Ends,
+    by_key: HashMap<Box<str>, Record>,
+    /// When expired records were last looked for.
+    swept_at: UnixMillis,
 }
 
 impl RecordMap {
@@ -65,9 +66,11 @@ impl RecordMap {
 
     /// Writes over whatever was under `key`.
     pub(super) fn write(&mut self, key: &str, record: &Record, now: UnixMillis) {
-        self.forget(now);
-        self.ends.note(key, record.expires_at);
-        self.by_key.insert(key.to_owned(), record.clone());
+        // The wall clock may have been set back.
+        if now.0.abs_diff(self.swept_at.0) >= SWEEP_EVERY_MS {
+            self.forget(now);
+        }
+        self.by_key.insert(key.into(), record.clone());
     }
 
     /// Removes the record under `key`, which may have ended.
@@ -75,51 +78,27 @@ impl RecordMap {
         self.by_key.remove(key)
     }
 
-    /// Drops what has ended.
+    /// Drops what expired [`FORGET_AFTER`] ago, and the room that it took.
     pub(super) fn forget(&mut self, now: UnixMillis) {
-        for (end, key) in self.ends.passed(now) {
-            if self
-                .by_key
-                .get(&key)
-                .is_some_and(|record| record.expires_at == end)
-            {
-                self.by_key.remove(&key);
-            }
+        self.swept_at = now;
+        self.by_key
+            .retain(|_, record| record.expires_at.plus(FORGET_AFTER) > now);
+        if self.by_key.len() < self.by_key.capacity() / 4 {
+            self.by_key.shrink_to(2 * self.by_key.len());
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Record)> {
-        self.by_key.iter()
-    }
-}
-
-/// Expiries in order, so that expired records are found without a scan.
-#[derive(Debug, Default)]
-pub(super) struct Ends(BTreeSet<(UnixMillis, String)>);
-
-impl Ends {
-    /// `key` ends at `end` unless it is written again.
-    pub(super) fn note(&mut self, key: &str, end: UnixMillis) {
-        self.0.insert((end, key.to_owned()));
-    }
-
-    /// Removes and returns the keys that expired [`FORGET_AFTER`] ago. A key that was written again
-    /// since has another expiry, so the caller compares.
-    pub(super) fn passed(&mut self, now: UnixMillis) -> Vec<(UnixMillis, String)> {
-        let mut passed = Vec::new();
-        while self
-            .0
-            .first()
-            .is_some_and(|(end, _)| end.plus(FORGET_AFTER) <= now)
-        {
-            passed.extend(self.0.pop_first());
-        }
-        passed
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Record)> {
+        let all = self.by_key.iter();
+        all.map(|(key, record)| (&**key, record))
     }
 }
 
 /// How much longer expired records are kept, in case the wall clock is set back.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+pub(super) const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// How often expired records are looked for. A sweep over 50,000 records takes a millisecond.
+const SWEEP_EVERY_MS: u64 = 60_000;
 
 #[async_trait]
 impl Store for MemoryStore {

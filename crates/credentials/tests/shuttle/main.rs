@@ -41,7 +41,7 @@ mod sync {
 
 use agenda::Agenda;
 use clock::SteadyMillis;
-use single_flight::{Lost, SingleFlight};
+use single_flight::{Lost, Pending, SingleFlight};
 use sync::Runtime;
 
 /// The number of interleavings: half random, half by the PCT scheduler.
@@ -55,6 +55,14 @@ fn try_orders(scene: impl Fn() + Send + Sync + Clone + 'static) {
     )
     .run(scene.clone());
     Runner::new(shuttle::scheduler::PctScheduler::new(3, ORDERS), config).run(scene);
+}
+
+fn join<T, F>(flight: &Arc<SingleFlight<T>>, work: impl FnOnce() -> F) -> Pending<T>
+where
+    T: Clone + Send + Sync + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    SingleFlight::join(flight, |flight| flight, &Runtime, work)
 }
 
 /// Work that detects when it runs twice at once.
@@ -85,8 +93,8 @@ fn every_caller_gets_a_result_of_one_run() {
                 thread::spawn(move || {
                     for _ in 0..2 {
                         let before = told.load(Ordering::SeqCst);
-                        let landing = flight
-                            .join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
+                        let landing =
+                            join(&flight, || alone(Arc::clone(&running), Arc::clone(&done)));
                         let result = block_on(landing.result()).unwrap();
                         // A result that existed before we came is not for us.
                         assert!(result > before, "an old result was handed out");
@@ -110,9 +118,9 @@ fn a_caller_that_hangs_up_stops_nothing() {
         let quitter = {
             let (flight, running, done) =
                 (Arc::clone(&flight), Arc::clone(&running), Arc::clone(&done));
-            thread::spawn(move || drop(flight.join(&Runtime, || alone(running, done))))
+            thread::spawn(move || drop(join(&flight, || alone(running, done))))
         };
-        let landing = flight.join(&Runtime, || alone(Arc::clone(&running), Arc::clone(&done)));
+        let landing = join(&flight, || alone(Arc::clone(&running), Arc::clone(&done)));
         assert!(block_on(landing.result()).unwrap() >= 1);
         quitter.join().unwrap();
     });
@@ -127,17 +135,17 @@ fn a_panic_is_reported_to_all_waiters() {
         let others = Arc::clone(&flight);
         let other = thread::spawn(move || {
             // `resume_unwind`, because the scheduler reports any other panic.
-            let landing = others.join(&Runtime, || async {
+            let landing = join(&others, || async {
                 std::panic::resume_unwind(Box::new("on purpose"))
             });
             block_on(landing.result())
         });
-        let landing = flight.join(&Runtime, || async {
+        let landing = join(&flight, || async {
             std::panic::resume_unwind(Box::new("on purpose"))
         });
         assert_eq!(block_on(landing.result()), Err(Lost));
         assert_eq!(other.join().unwrap(), Err(Lost));
-        let landing = flight.join(&Runtime, || async { 7 });
+        let landing = join(&flight, || async { 7 });
         assert_eq!(block_on(landing.result()), Ok(7));
     });
     std::panic::set_hook(quiet);

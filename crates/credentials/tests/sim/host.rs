@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clock::{Clock, UnixMillis};
-use jsdkd_credentials::keeper::Keeper;
+use jsdkd_credentials::keeper::{Keeper, Parts};
 use jsdkd_credentials::rng::Rng;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -98,7 +98,11 @@ impl Fleet {
         );
         let rng = Rng::seeded(self.world.seed ^ (u64::from(process.life) << 32) ^ host as u64);
         let clock = self.clocks[host].clone();
-        let keeper = Keeper::with_rng(accounts(), Arc::new(store), wechat, clock, self.keep, rng);
+        let parts = Parts {
+            rng,
+            ..Parts::new(Arc::new(store), clock, self.keep)
+        };
+        let keeper = Keeper::new(accounts(), wechat, parts);
         let (_stop, stopped) = watch::channel(false);
         let refresher = tokio::spawn(keeper.run(stopped));
         running[host] = Some(Instance {

@@ -13,7 +13,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
-use super::memory::Ends;
 use super::mutex::locked;
 use super::permits::Permits;
 use super::{OpenError, Record, Records, Store, StoreError, gives_way};
@@ -22,11 +21,13 @@ use clock::{Clock, UnixMillis, UnixSeconds};
 mod apps;
 mod credentials;
 mod disk;
+mod ends;
 mod entry;
 mod journal;
 mod lock;
 mod writer;
 
+use ends::Ends;
 use entry::{Entry, written, written_end};
 use journal::Journal;
 use lock::Lock;

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use super::disk;
+use super::ends::Ends;
 use super::entry::{Entries, written_end};
 use super::lock::Lock;
 use crate::store::StoreError;
-use crate::store::memory::Ends;
 use crate::store::mutex::locked;
 use clock::{Clock, UnixMillis};
 

@@ -94,26 +94,24 @@ impl VersionedRecords for RedisStore {
         if found.is_some_and(|found| !gives_way(found.value.expose_secret(), over, new.value)) {
             return Ok(false);
         }
+        let left = || self.clock.steady().until(new.ends);
         // Pipelined; the companion is written first.
-        let beside =
-            self.write_companion(key, companion, self.clock.steady().until(new.ends) + kept);
-        let (beside, is_written) = join(
-            beside,
-            self.write_over(key, over, new.value, self.clock.steady().until(new.ends)),
-        )
-        .await;
+        let written = join(
+            self.write_companion(key, companion, left() + kept),
+            self.write_over(key, over, new.value, left()),
+        );
+        let (beside, is_written) = self.announced(key, written).await;
         beside?;
-        let mut is_written = is_written?;
-        if !is_written && self.read("write", key).await?.is_none() {
-            self.discard(key).await?;
-            is_written = self
-                .write_over(key, over, new.value, self.clock.steady().until(new.ends))
-                .await?;
+        if is_written? {
+            return Ok(true);
         }
-        if is_written {
-            self.announce(key).await;
+        if self.read("write", key).await?.is_some() {
+            return Ok(false);
         }
-        Ok(is_written)
+        // What is there is no record and may be overwritten.
+        self.discard(key).await?;
+        let written = self.write_over(key, over, new.value, left());
+        self.announced(key, written).await
     }
 
     async fn write_companion(
@@ -155,13 +153,9 @@ impl VersionedRecords for RedisStore {
             owner,
             margin: self.dialer.timeout(),
         };
-        if self
-            .change("release a lease", &self.names.lease(key), release)
-            .await?
-        {
-            self.announce(key).await;
-        }
-        Ok(())
+        let lease = self.names.lease(key);
+        let released = self.change("release a lease", &lease, release);
+        self.announced(key, released).await.map(drop)
     }
 
     fn steady(&self) -> SteadyMillis {

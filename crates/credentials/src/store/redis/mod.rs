@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -144,8 +145,22 @@ impl RedisStore {
         self.change("write", &self.names.record(key), replace).await
     }
 
-    /// Notifies the other instances of a finished write. Nothing depends on it, so its timeout is
-    /// short and its failure is ignored.
+    /// Carries out `change` of `key` and notifies the other instances. Where the change is one
+    /// script, the notice is sent right behind it without waiting for the answer, because a Redis
+    /// may be far away; a notice of a change that failed costs the others one read. A proxy that
+    /// ends the connection on `PUBLISH` is found out by a notice that follows the answer.
+    async fn announced<T>(&self, key: &str, change: impl Future<Output = T>) -> T {
+        let is_known_to_work = |feature| self.capabilities.is_known_to_work(feature);
+        if is_known_to_work(Feature::Scripts) && is_known_to_work(Feature::Publish) {
+            return join(change, self.announce(key)).await.0;
+        }
+        let outcome = change.await;
+        self.announce(key).await;
+        outcome
+    }
+
+    /// Notifies the other instances. Nothing depends on it, so its timeout is short and its failure
+    /// is ignored.
     async fn announce(&self, key: &str) {
         let Some(mut connection) = self.link.current() else {
             return;
@@ -213,9 +228,8 @@ impl Records for RedisStore {
                 .query_async::<()>(&mut connection)
                 .await
         };
-        self.link.run(true, write).await.map_err(failed("write"))?;
-        self.announce(key).await;
-        Ok(())
+        let written = self.announced(key, self.link.run(true, write)).await;
+        written.map_err(failed("write"))
     }
 
     async fn replace(
@@ -225,8 +239,8 @@ impl Records for RedisStore {
         record: &Record,
     ) -> Result<bool, StoreError> {
         let left = self.clock.wall().until(record.expires_at);
-        if self.write_over(key, before, &record.value, left).await? {
-            self.announce(key).await;
+        let written = self.write_over(key, before, &record.value, left);
+        if self.announced(key, written).await? {
             return Ok(true);
         }
         // The key may hold something that is not a record, which may be overwritten.

@@ -1,5 +1,6 @@
 //! What all instances count together about one credential: the calls of a day, and the signs that
-//! another program fetches it. Pure; `bookkeeping.rs` reads and writes it.
+//! another program fetches it. It counts and notes, and locks nothing: when the store fails, a
+//! renewal goes on without it. This file is pure; `shared.rs` reads and writes it.
 
 use std::time::Duration;
 
@@ -8,7 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use clock::UnixMillis;
 
-pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+mod shared;
+
+pub(crate) use shared::SharedLedger;
+
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How far the clocks of China are ahead of UTC.
 const CHINA: Duration = Duration::from_secs(8 * 3600);
@@ -17,7 +22,7 @@ const CHINA: Duration = Duration::from_secs(8 * 3600);
 const MOST_FOREIGN: usize = 10;
 
 /// The number of the day by which WeChat counts: that of China, where no clock is ever changed.
-pub(super) fn day_of(now: UnixMillis) -> u64 {
+pub(crate) fn day_of(now: UnixMillis) -> u64 {
     now.plus(CHINA).seconds().0 / DAY.as_secs()
 }
 
@@ -31,7 +36,7 @@ pub struct Ledger {
     used: u32,
     /// The generation of the last call that may have voided the value. A stored value with a lower
     /// one may have been voided by that call.
-    pub(super) called: u64,
+    pub(crate) called: u64,
     /// How often another program was found to have fetched the credential.
     pub foreign_total: u64,
     /// The last of these, the most recent one last.
@@ -50,6 +55,18 @@ pub struct ForeignRefresh {
 }
 
 impl Ledger {
+    /// The ledger that `text` holds. Without one it is empty; so it is if the text is no ledger,
+    /// which the next change replaces.
+    fn read(text: Option<&SecretString>) -> Self {
+        text.and_then(|text| serde_json::from_str(text.expose_secret()).ok())
+            .unwrap_or_default()
+    }
+
+    /// Its text, by which a change compares it.
+    fn text(&self) -> Option<SecretString> {
+        Some(serde_json::to_string(self).ok()?.into())
+    }
+
     /// Calls on the day of `now`.
     pub fn used(&self, now: UnixMillis) -> u32 {
         if self.day == day_of(now) {
@@ -59,13 +76,13 @@ impl Ledger {
         }
     }
 
-    pub(super) fn count(&mut self, now: UnixMillis) {
+    pub(crate) fn count(&mut self, now: UnixMillis) {
         self.used = self.used(now).saturating_add(1);
         self.day = day_of(now);
     }
 
     /// Notes a foreign refresh; `false`: it is known already.
-    pub(super) fn add_foreign(
+    pub(crate) fn add_foreign(
         &mut self,
         generation: u64,
         after: UnixMillis,
@@ -88,26 +105,6 @@ impl Ledger {
             generation,
         });
         true
-    }
-}
-
-/// A ledger with its text, by which a change compares it.
-#[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) ledger: Ledger,
-    pub(super) text: SecretString,
-}
-
-impl Stored {
-    pub(super) fn new(ledger: Ledger) -> Option<Self> {
-        let text = serde_json::to_string(&ledger).ok()?.into();
-        Some(Self { ledger, text })
-    }
-
-    /// A text that is no ledger counts as an empty one, which the next change replaces.
-    pub(super) fn read(text: SecretString) -> Self {
-        let ledger = serde_json::from_str(text.expose_secret()).unwrap_or_default();
-        Self { ledger, text }
     }
 }
 
