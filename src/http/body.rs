@@ -138,6 +138,9 @@ fn is_plain_json(req: &HttpRequest) -> bool {
     let Some(content_type) = text(header::CONTENT_TYPE) else {
         return false;
     };
+    if content_type.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
     let mut parts = content_type.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_json = essence == "application/json"

@@ -292,7 +292,7 @@ fn starts_with_ignoring_case(text: &str, start: &str) -> bool {
 }
 
 fn without_fragment(url: &str) -> &str {
-    url.split('#').next().unwrap_or(url)
+    memchr::memchr(b'#', url.as_bytes()).map_or(url, |end| &url[..end])
 }
 
 #[cfg(test)]

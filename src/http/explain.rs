@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use super::headers::{JSON, NO_STORE};
+use super::json_response::json_response;
 use super::route::{Call, Route};
 use super::state::AppState;
 use super::{body, jsapi_config, page, wecom_tickets};
@@ -76,10 +76,7 @@ async fn post(mut call: Call<'_>) -> Result<HttpResponse, ApiError> {
     }
     let answer = question.answer(finding, lingo(req));
     let json = serde_json::to_string(&answer).map_err(|_| ApiError::Internal)?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(json))
+    Ok(json_response(StatusCode::OK, json))
 }
 
 /// Searches outside the worker, because it takes some milliseconds.

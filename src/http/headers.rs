@@ -12,3 +12,8 @@ pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("applicati
 /// Seconds until the credential in the body expires.
 pub(super) const CREDENTIAL_EXPIRES_IN: HeaderName =
     HeaderName::from_static("credential-expires-in");
+
+/// The value for a number. It allocates once; `HeaderValue::from` allocates twice.
+pub(super) fn number(number: u64) -> HeaderValue {
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits are visible ASCII")
+}

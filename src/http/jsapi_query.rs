@@ -1,12 +1,13 @@
 //! `GET /jsapi/{appid}/query`: a credential for a caller that signs as a realm.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::headers::{CREDENTIAL_EXPIRES_IN, JSON, NO_STORE};
+use super::headers::{CREDENTIAL_EXPIRES_IN, number};
+use super::json_response::json_response;
 use super::route::{Call, Route};
 use super::signed_request::CredentialQuery;
 
@@ -20,12 +21,11 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let credential = query.credential(call.state, call.req).await?;
     let json = body(kind.name(), credential.value().expose_secret())?;
     let left = credential.left(call.state.clock()).as_secs();
-    let mut response = HttpResponse::Ok();
+    let mut response = json_response(StatusCode::OK, json);
     response
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
-    Ok(response.body(json))
+        .headers_mut()
+        .append(CREDENTIAL_EXPIRES_IN, number(left));
+    Ok(response)
 }
 
 /// `{"key":…,"value":…}`. Clients compare the body as a whole, so nothing else may be in it.
@@ -38,7 +38,10 @@ fn body(key: &str, value: &str) -> Result<String, ApiError> {
         is_plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
     });
     if is_plain {
-        return Ok(["{\"key\":\"", key, "\",\"value\":\"", value, "\"}"].concat());
+        let parts = ["{\"key\":\"", key, "\",\"value\":\"", value, "\"}"];
+        let mut json = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| json.push_str(part));
+        return Ok(json);
     }
     serde_json::to_string(&Answer { key, value }).map_err(|_| ApiError::Internal)
 }

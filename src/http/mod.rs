@@ -23,6 +23,7 @@ mod gateway_body;
 mod headers;
 mod jsapi_config;
 mod jsapi_query;
+mod json_response;
 mod log;
 mod login;
 mod marks;

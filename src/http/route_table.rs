@@ -203,14 +203,21 @@ impl<'p> Segments<'p> {
             return segments;
         };
         let mut start = 1;
-        for segment in rest.split('/') {
-            if let Some(span) = segments.spans.get_mut(segments.count) {
-                *span = (start, start + segment.len());
+        for (at, byte) in (1..).zip(rest.bytes()) {
+            if byte == b'/' {
+                segments.push((start, at));
+                start = at + 1;
             }
-            segments.count += 1;
-            start += segment.len() + 1;
         }
+        segments.push((start, path.len()));
         segments
+    }
+
+    fn push(&mut self, span: Span) {
+        if let Some(free) = self.spans.get_mut(self.count) {
+            *free = span;
+        }
+        self.count += 1;
     }
 
     /// The first; empty if there is none.

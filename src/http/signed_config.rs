@@ -1,13 +1,14 @@
 //! Writes a signed configuration: the caller's fields, then ours.
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::config_request::{ConfigRequest, Doubt};
-use super::headers::{JSON, NO_STORE};
+use super::json_response::json_response;
 use super::route::Call;
-use wechat::signature::{self, Hex};
+use wechat::signature;
 
 /// The `Warning` header for an address that may not be the page's.
 fn warning(doubt: Doubt) -> HeaderValue {
@@ -32,7 +33,7 @@ pub(super) fn write(
     call: &Call<'_>,
     request: ConfigRequest,
 ) -> HttpResponse {
-    let nonce = Hex::from(rand::random::<[u8; 16]>()).text();
+    let nonce = signature::random_id();
     let timestamp = call.state.clock().wall().seconds().0;
     let url = request.url_or(
         call.req
@@ -52,18 +53,17 @@ pub(super) fn write(
         }
     }
     json.push_str("\"timestamp\":");
-    json.push_str(&timestamp.to_string());
+    json.push_str(itoa::Buffer::new().format(timestamp));
     json.push_str(",\"nonceStr\":\"");
     json.push_str(&nonce);
     json.push_str("\",\"signature\":\"");
     signature.push_to(&mut json);
     json.push_str("\"}");
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE));
+    let mut response = json_response(StatusCode::OK, json);
     if let Some(doubt) = doubt {
-        response.insert_header((header::WARNING, warning(doubt)));
+        response
+            .headers_mut()
+            .insert(header::WARNING, warning(doubt));
     }
-    response.body(json)
+    response
 }

@@ -2,10 +2,10 @@
 //! realm.
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 
 use super::error::ApiError;
-use super::headers::{JSON, NO_STORE};
+use super::json_response::json_response;
 use super::route::{Call, Route};
 use super::signed_request::SignedRequestFor;
 use wechat::Language;
@@ -15,7 +15,7 @@ pub(super) const ROUTES: &[Route] =
 
 async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     let SignedRequestFor { credentials, query } = SignedRequestFor::verify(&call).await?;
-    let language = match query.get("lang") {
+    let language = match query.get("lang").as_deref() {
         None | Some("") => Language::default(),
         Some(name) => Language::from_name(name).ok_or_else(|| {
             ApiError::MalformedQuery("lang must be zh_CN or zh_TW or en".to_owned())
@@ -28,8 +28,5 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         .keeper
         .user_info(&credentials, openid, language)
         .await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(user))
+    Ok(json_response(StatusCode::OK, user))
 }

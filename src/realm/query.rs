@@ -6,106 +6,49 @@ use url::form_urlencoded;
 
 use super::error::RealmError;
 
-/// Names that must be unique in a signed query: a second value would be ambiguous.
-pub(super) const ONCE: [&str; 6] = ["realm", "nonce", "ts", "sign", "key", "rotate"];
-
 /// A query string that claims to be signed. Its pairs are decoded as a form's.
-#[derive(Clone, Debug)]
+///
+/// The fields are the values of those names that must be unique, because a second value would be
+/// ambiguous.
+#[derive(Clone, Debug, Default)]
 pub struct SignedQuery<'a> {
-    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The index in `pairs` of each name of [`ONCE`].
-    special: [Option<usize>; ONCE.len()],
+    raw: Cow<'a, str>,
+    pub(super) realm: Option<Cow<'a, str>>,
+    pub(super) nonce: Option<Cow<'a, str>>,
+    pub(super) ts: Option<Cow<'a, str>>,
+    pub(super) sign: Option<Cow<'a, str>>,
+    key: Option<Cow<'a, str>>,
+    rotate: Option<Cow<'a, str>>,
 }
 
 impl<'a> SignedQuery<'a> {
-    /// Decodes the query after `?`. Pairs that need no decoding are borrowed.
+    /// Decodes the query after `?`. Values that need no decoding are borrowed.
     pub fn parse(raw: &'a str) -> Result<Self, RealmError> {
         let mut query = Self {
-            pairs: Vec::with_capacity(8),
-            special: [None; ONCE.len()],
+            raw: Cow::Borrowed(raw),
+            ..Self::default()
         };
-        let mut rest = raw;
-        while !rest.is_empty() {
-            let pair = Pair::first_of(rest);
-            query.push(&rest[..pair.end], &pair)?;
-            rest = rest.get(pair.end + 1..).unwrap_or_default();
+        for (name, value) in pairs(raw) {
+            let (name, field) = match name.as_ref() {
+                "realm" => ("realm", &mut query.realm),
+                "nonce" => ("nonce", &mut query.nonce),
+                "ts" => ("ts", &mut query.ts),
+                "sign" => ("sign", &mut query.sign),
+                "key" => ("key", &mut query.key),
+                "rotate" => ("rotate", &mut query.rotate),
+                _ => continue,
+            };
+            if field.replace(value).is_some() {
+                return Err(RealmError::Repeated(name));
+            }
         }
         Ok(query)
     }
 
-    fn push(&mut self, text: &'a str, pair: &Pair) -> Result<(), RealmError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let decode = |text: &'a str| {
-            if pair.is_plain {
-                Cow::Borrowed(text)
-            } else {
-                decoded(text)
-            }
-        };
-        let name = decode(&text[..pair.equals.unwrap_or(text.len())]);
-        let value = decode(pair.equals.map_or("", |at| &text[at + 1..]));
-        if let Some(special) = special(&name)
-            && self.special[special].replace(self.pairs.len()).is_some()
-        {
-            return Err(RealmError::Repeated(ONCE[special]));
-        }
-        self.pairs.push((name, value));
-        Ok(())
+    /// All pairs in the order of the query.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        pairs(&self.raw)
     }
-
-    /// Returns the value of the first pair called `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        match special(name) {
-            Some(special) => self.special[special].map(|at| self.pairs[at].1.as_ref()),
-            None => self
-                .pairs()
-                .find_map(|(pair, value)| (pair == name).then_some(value)),
-        }
-    }
-
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()))
-    }
-}
-
-/// The end of a pair and the start of its value, found in one pass, because every query takes this
-/// path.
-struct Pair {
-    end: usize,
-    equals: Option<usize>,
-    /// True if nothing in it is encoded.
-    is_plain: bool,
-}
-
-impl Pair {
-    fn first_of(text: &str) -> Self {
-        let mut pair = Self {
-            end: text.len(),
-            equals: None,
-            is_plain: true,
-        };
-        for (at, byte) in text.bytes().enumerate() {
-            match byte {
-                b'&' => {
-                    pair.end = at;
-                    break;
-                }
-                b'=' if pair.equals.is_none() => pair.equals = Some(at),
-                b'%' | b'+' => pair.is_plain = false,
-                _ => {}
-            }
-        }
-        pair
-    }
-}
-
-/// Returns the index of `name` in [`ONCE`].
-fn special(name: &str) -> Option<usize> {
-    ONCE.iter().position(|special| *special == name)
 }
 
 /// A query whose signature was valid; only [`Realms::verify`](super::Realms::verify) creates one.
@@ -117,41 +60,85 @@ pub struct VerifiedQuery<'a>(pub(super) SignedQuery<'a>);
 impl VerifiedQuery<'_> {
     /// The key of the realm that signed.
     pub fn realm(&self) -> &str {
-        self.get("realm")
+        self.0
+            .realm
+            .as_deref()
             .expect("a query without a realm is never verified")
     }
 
     /// The requested credential, as written.
     pub fn key(&self) -> Option<&str> {
-        self.get("key")
+        self.0.key.as_deref()
     }
 
     /// The value that WeChat refused, if given.
     pub fn rotate(&self) -> Option<&str> {
-        self.get("rotate")
+        self.0.rotate.as_deref()
     }
 
-    /// Returns another parameter.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
+    /// Returns the value of the first pair called `name`.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.0
+            .pairs()
+            .find_map(|(pair, value)| (pair == name).then_some(value))
     }
 
     /// Returns a copy that does not borrow from the request.
     pub fn into_owned(self) -> VerifiedQuery<'static> {
-        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let SignedQuery { pairs, special } = self.0;
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        let query = self.0;
         VerifiedQuery(SignedQuery {
-            pairs: pairs
-                .into_iter()
-                .map(|(name, value)| (own(name), own(value)))
-                .collect(),
-            special,
+            raw: own(query.raw),
+            realm: query.realm.map(own),
+            nonce: query.nonce.map(own),
+            ts: query.ts.map(own),
+            sign: query.sign.map(own),
+            key: query.key.map(own),
+            rotate: query.rotate.map(own),
         })
     }
 }
 
+/// The decoded pairs of a query.
+fn pairs(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    // Most queries have nothing to decode, which one look tells.
+    let is_plain = is_plain(raw);
+    let decode = move |text| match is_plain {
+        true => Cow::Borrowed(text),
+        false => decoded(text),
+    };
+    let mut rest = raw;
+    // Not `str::split`, which takes twice as long for pieces as short as these.
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'&', rest.as_bytes()).unwrap_or(rest.len());
+            let pair = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if !pair.is_empty() {
+                let equals = pair.bytes().position(|byte| byte == b'=');
+                let (name, value) = match equals {
+                    Some(at) => (&pair[..at], &pair[at + 1..]),
+                    None => (pair, ""),
+                };
+                return Some((decode(name), decode(value)));
+            }
+        }
+        None
+    })
+}
+
+/// True if nothing in `text` is encoded.
+fn is_plain(text: &str) -> bool {
+    memchr::memchr2(b'%', b'+', text.as_bytes()).is_none()
+}
+
 /// Decodes one name or value of a form.
 fn decoded(text: &str) -> Cow<'_, str> {
+    if is_plain(text) {
+        return Cow::Borrowed(text);
+    }
     // Without a bare `&` or `=`, the whole text is one name.
     let text = text.replace('=', "%3D");
     form_urlencoded::parse(text.as_bytes())

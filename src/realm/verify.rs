@@ -136,7 +136,8 @@ impl Realms {
             return Err(RealmError::Over);
         }
         if query
-            .get("ts")
+            .ts
+            .as_deref()
             .and_then(parse_ts)
             .is_none_or(|ts| ts.0.abs_diff(now.0) > TOLERANCE_MS)
         {
@@ -157,10 +158,10 @@ impl Realms {
         accept: Accept,
     ) -> Option<&Realm> {
         let (key, nonce, ts, sign) = (
-            query.get("realm")?,
-            query.get("nonce")?,
-            query.get("ts")?,
-            query.get("sign")?,
+            query.realm.as_deref()?,
+            query.nonce.as_deref()?,
+            query.ts.as_deref()?,
+            query.sign.as_deref()?,
         );
         let realm = self.by_key.get(key);
         let v1_allowed = accept == Accept::AnyVersion

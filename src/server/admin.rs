@@ -53,10 +53,11 @@ pub(super) fn serve(
         .map_err(refused)?;
     for listener in listeners {
         let (shared, shutdown) = (state.clone(), server.graceful_shutdown_signal());
+        let clock = state.clock().clone();
         let app = move || http::create_admin_app(shared.clone()).into_factory();
         server = server
             .listen("admin", listener, move || {
-                connection::service(app(), shutdown.clone())
+                connection::service(app(), shutdown.clone(), clock.clone())
             })
             .map_err(refused)?;
     }

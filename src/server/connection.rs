@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Request};
+use actix_http::{HttpService, KeepAlive, Request};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service};
 use actix_web::Error;
@@ -17,10 +17,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::capacity;
 use crate::http::HangUp;
+use clock::Clock;
+use idle_timeout::IdleTimeout;
 use requests::{SharedFlow, Tracked};
 use stream::BoundedStream;
 
 mod flow;
+mod idle_timeout;
 mod request_line;
 mod requests;
 mod stream;
@@ -46,6 +49,7 @@ const BACKLOG: u32 = 1024;
 pub(super) fn service<S, B>(
     app: S,
     shutdown: GracefulShutdownSignal,
+    clock: Clock,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     S: ServiceFactory<
@@ -59,20 +63,22 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
-    let accept = |socket: TcpStream| {
+    let accept = move |socket: TcpStream| {
         capacity::bound_silence(&socket);
         // Without this, each pipelined answer would wait until the client acknowledges the previous
         // one.
         socket.set_nodelay(true).ok();
         let peer = socket.peer_addr().ok();
-        ready(Ok((BoundedStream::new(socket), peer)))
+        let idle = IdleTimeout::new(clock.clone());
+        ready(Ok((BoundedStream::new(socket, idle), peer)))
     };
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
             let signal = shutdown.clone();
             async move { signal.notified().await }
         })
-        .keep_alive(KEEP_ALIVE)
+        // Without a timeout, which `IdleTimeout` is.
+        .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEADERS_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_write_buffer_size(WRITE_BUFFER)

@@ -59,6 +59,7 @@ pub(super) fn listen(
     let address = address.map_err(refused)?;
     for listener in listeners {
         let (shared, shutdown) = (state.clone(), server.graceful_shutdown_signal());
+        let clock = state.clock().clone();
         let local = http::LocalAddress(listener.local_addr().map_err(refused)?);
         let app = move || {
             http::create_app(shared.clone())
@@ -67,7 +68,7 @@ pub(super) fn listen(
         };
         server = server
             .listen("http", listener, move || {
-                connection::service(app(), shutdown.clone())
+                connection::service(app(), shutdown.clone(), clock.clone())
             })
             .map_err(refused)?;
     }

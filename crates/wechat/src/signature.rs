@@ -14,7 +14,7 @@ pub fn jsapi(ticket: &str, nonce: &str, timestamp: u64, url: &str) -> Hex<20> {
     for part in ["jsapi_ticket=", ticket, "&noncestr=", nonce, "&timestamp="] {
         sha1.update(part);
     }
-    sha1.update(Decimal::new(timestamp).as_str());
+    sha1.update(itoa::Buffer::new().format(timestamp));
     sha1.update("&url=");
     sha1.update(url);
     Hex(sha1.finalize().into())
@@ -63,11 +63,13 @@ fn keyed(secret: &[u8]) -> Hmac<Sha256> {
 /// The decoded pairs of a query as version 2 signs them: `sign` left out, names and values encoded
 /// again with only `A-Za-z0-9-._~` bare, sorted as encoded by name then value, `k=v` joined by `&`.
 /// No value can be cut into two.
-pub fn canonical_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub fn canonical_query(
+    pairs: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
+) -> String {
     let mut encoded: Vec<(String, String)> = pairs
         .into_iter()
-        .filter(|(name, _)| *name != "sign")
-        .map(|(name, value)| (encode(name), encode(value)))
+        .filter(|(name, _)| name.as_ref() != "sign")
+        .map(|(name, value)| (encode(name.as_ref()), encode(value.as_ref())))
         .collect();
     encoded.sort();
     let joined: Vec<String> = encoded
@@ -100,7 +102,8 @@ pub fn fingerprint(secret: &str) -> Hex<32> {
 
 /// Returns an unguessable id: 128 random bits as 32 hex digits.
 pub fn random_id() -> String {
-    Hex(rand::random::<[u8; 16]>()).text()
+    // One number, because an array of bytes takes four times as many random bits.
+    Hex(rand::random::<u128>().to_ne_bytes()).text()
 }
 
 /// True if `text` has the format of [`random_id`].
@@ -125,60 +128,44 @@ impl<const N: usize> Hex<N> {
 
     /// Appends the digest as text to `text`.
     pub fn push_to(&self, text: &mut String) {
-        let digits = self.0.map(hex_digits);
+        let digits = self.digits();
         text.push_str(std::str::from_utf8(digits.as_flattened()).expect("hex digits are ASCII"));
     }
 
     /// True if `claimed` is this digest in hex, in either case. Compares in constant time.
     pub fn matches(&self, claimed: &str) -> bool {
         let (claimed, rest) = claimed.as_bytes().as_chunks::<2>();
-        let Ok(claimed) = <[[u8; 2]; N]>::try_from(claimed) else {
+        let Ok(claimed) = <&[[u8; 2]; N]>::try_from(claimed) else {
             return false;
         };
-        let (ours, theirs) = (
-            self.0.map(hex_digits),
-            claimed.map(|pair| pair.map(|digit| digit.to_ascii_lowercase())),
-        );
-        rest.is_empty() && bool::from(ours.as_flattened().ct_eq(theirs.as_flattened()))
+        let ours = self.digits();
+        let digits = ours.as_flattened().iter().zip(claimed.as_flattened());
+        // Collected first, because `subtle` puts a barrier behind each comparison: one for each
+        // digit would cost as much as the hash.
+        let differences = digits.fold(0, |all, (ours, theirs)| {
+            all | (ours ^ theirs.to_ascii_lowercase())
+        });
+        rest.is_empty() && bool::from(differences.ct_eq(&0))
+    }
+
+    /// The digest in lower-case hex.
+    fn digits(&self) -> [[u8; 2]; N] {
+        let mut digits = [[0; 2]; N];
+        for (pair, byte) in digits.iter_mut().zip(&self.0) {
+            *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
+        }
+        digits
     }
 }
 
-/// One byte in lower-case hex.
-fn hex_digits(byte: u8) -> [u8; 2] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [
-        DIGITS[usize::from(byte >> 4)],
-        DIGITS[usize::from(byte & 15)],
-    ]
+/// One digit in lower-case hex.
+fn hex_digit(digit: u8) -> u8 {
+    digit + if digit < 10 { b'0' } else { b'a' - 10 }
 }
 
 impl<const N: usize> From<[u8; N]> for Hex<N> {
     fn from(bytes: [u8; N]) -> Self {
         Self(bytes)
-    }
-}
-
-/// Formats a decimal number without allocating.
-struct Decimal {
-    digits: [u8; 20],
-    start: usize,
-}
-
-impl Decimal {
-    fn new(mut number: u64) -> Self {
-        let (mut digits, mut start) = ([0; 20], 20);
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return Self { digits, start };
-            }
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.digits[self.start..]).expect("decimal digits are ASCII")
     }
 }
 

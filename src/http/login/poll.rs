@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use actix_web::http::{Method, header};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpResponse};
 use serde_json::{Map, Value, json};
 
 use super::weblogin::LOGINS;
 use crate::http::error::ApiError;
-use crate::http::headers::{JSON, NO_STORE};
+use crate::http::json_response::json_response;
 use crate::http::marks::LongPoll;
 use crate::http::params::Params;
 use crate::http::route::{Call, Pages, Route};
@@ -71,11 +71,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         Polled::Done { app_id, user } => (app_id, user),
     };
     let answer = json!({ "user": as_known(user), "uuid": uuid, "app_id": app_id });
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE));
-    Ok(response.body(answer.to_string()))
+    Ok(json_response(StatusCode::OK, answer.to_string()))
 }
 
 /// `user` with every field that the original's clients expect.

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::caller_check::{self, Asked, Effect, Refusal};
 use super::neighbour::{Neighbour, Opening};
 use crate::http::error::ApiError;
-use crate::http::headers::{JSON, NO_STORE};
+use crate::http::json_response::json_response;
 use crate::http::marks::Shaped;
 use crate::http::route::{Call, Route};
 use crate::http::state::{AppState, NeighbourSettings};
@@ -89,8 +89,8 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
         }
     };
     Ok(match object {
-        None => answer(StatusCode::OK, json!({ "error": "not found" }).to_string()),
-        Some(Ok(object)) => answer(StatusCode::OK, object.expose_secret().to_owned()),
+        None => json_response(StatusCode::OK, json!({ "error": "not found" }).to_string()),
+        Some(Ok(object)) => json_response(StatusCode::OK, object.expose_secret().to_owned()),
         Some(Err(error)) => source_failed(&error),
     })
 }
@@ -105,16 +105,8 @@ fn check(req: &HttpRequest, state: &AppState) -> Result<Result<(), Refusal>, Api
     Ok(caller_check::check(req, state, policy, Effect::Reads).and_then(signed))
 }
 
-fn answer(status: StatusCode, body: String) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
-    response
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(body)
-}
-
 fn failed(status: StatusCode, error: &str, retry_after: Option<u64>) -> HttpResponse {
-    let mut response = answer(status, json!({ "error": error }).to_string());
+    let mut response = json_response(status, json!({ "error": error }).to_string());
     response.extensions_mut().insert(Shaped { error: None });
     if let Some(seconds) = retry_after {
         response

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::browser;
 use super::neighbour::Neighbour;
 use crate::http::error::ApiError;
-use crate::http::headers::NO_STORE;
+use crate::http::json_response::json_response;
 use crate::http::marks::Shaped;
 use crate::http::params::Params;
 use crate::http::route::{Call, Handler, Pages, Route};
@@ -53,9 +53,6 @@ const fn for_programs(path: &'static str, handler: Handler) -> Route {
         .exists_if(is_on)
         .errors(|error| error_response(&error))
 }
-
-/// The original's type.
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 #[derive(Debug)]
 struct WechatServer(WechatServerConfig);
@@ -207,10 +204,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn answer(status: StatusCode, body: &Value) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(body.to_string())
+    json_response(status, body.to_string())
 }
 
 fn failed(

@@ -17,7 +17,7 @@ async fn get(call: Call<'_>) -> Result<HttpResponse, ApiError> {
     redeem(
         &call,
         credentials.account.app_id.as_str(),
-        query.get("ticket").unwrap_or_default(),
+        &query.get("ticket").unwrap_or_default(),
     )
     .await
 }

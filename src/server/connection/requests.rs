@@ -245,8 +245,8 @@ impl<B: MessageBody> MessageBody for TrackedBody<B> {
         }
         if this.rest.is_empty() {
             match ready!(this.body.poll_next(context)) {
-                Some(Ok(bytes)) => *this.rest = bytes,
-                ended => return Poll::Ready(ended),
+                Some(Ok(bytes)) if bytes.len() > PIECE => *this.rest = bytes,
+                whole => return Poll::Ready(whole),
             }
         }
         let length = this.rest.len().min(PIECE);

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::HEADERS_TIMEOUT;
 use super::flow::Flow;
+use super::idle_timeout::IdleTimeout;
 use crate::http::HangUp;
 
 /// Bytes read ahead, to notice that a waiting client has gone.
@@ -35,6 +36,7 @@ pub(super) struct BoundedStream {
     socket: TcpStream,
     flow: Rc<RefCell<Flow>>,
     hang_up: HangUp,
+    idle: IdleTimeout,
     /// Bytes read but not delivered yet.
     ahead: Vec<u8>,
     /// How many of them have been delivered.
@@ -48,11 +50,12 @@ pub(super) struct BoundedStream {
 }
 
 impl BoundedStream {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: TcpStream, idle: IdleTimeout) -> Self {
         Self {
             socket,
             flow: Rc::default(),
             hang_up: HangUp::default(),
+            idle,
             ahead: Vec::new(),
             handed: 0,
             hungry: false,
@@ -156,6 +159,11 @@ impl BoundedStream {
         (self.refused, self.hungry, self.ahead) = (true, false, Vec::new());
     }
 
+    /// True if no request has begun for too long.
+    fn is_idle_too_long(&mut self, context: &mut Context<'_>) -> bool {
+        self.idle.is_over(context) && self.ahead.is_empty() && self.flow.borrow().begins_head()
+    }
+
     /// True if a head has been incomplete for too long.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         self.head_timeout
@@ -215,7 +223,7 @@ impl AsyncRead for BoundedStream {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.refused {
+        if this.refused || this.is_idle_too_long(context) {
             return Poll::Ready(Ok(()));
         }
         if !this.flow.borrow().is_open() {
@@ -243,6 +251,7 @@ impl AsyncWrite for BoundedStream {
         if written.is_pending() {
             this.flow.borrow_mut().stick();
         }
+        this.idle.restart(context);
         written
     }
 
@@ -263,5 +272,34 @@ impl AsyncWrite for BoundedStream {
             ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
         }
         this.poll_discard(context).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::KEEP_ALIVE;
+    use super::*;
+    use clock::{Clock, UnixMillis};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends() {
+        let clock = Clock::of_runtime(UnixMillis(0));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut stream = BoundedStream::new(socket, IdleTimeout::new(clock.clone()));
+        stream.write_all(b"an answer").await.unwrap();
+        let begun = clock.steady();
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
+        assert!(begun.until(clock.steady()) >= KEEP_ALIVE);
+        drop(stream);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"an answer");
     }
 }

@@ -60,7 +60,7 @@ pub fn query(data: &[u8]) {
                     .iter()
                     .find(|(pair, _)| pair == name)
                     .map(|(_, value)| value.as_ref());
-                assert_eq!(query.get(name), meant, "{name} in {signed:?}");
+                assert_eq!(query.get(name).as_deref(), meant, "{name} in {signed:?}");
             }
             let elsewhere = verify(&signed, "/jsapi/another/query", Accept::AnyVersion);
             assert_eq!(

@@ -30,8 +30,8 @@ pub struct Cached {
     confirmed_at: AtomicU64,
     /// The store's fault count at that time.
     faults_seen: AtomicU64,
-    /// The same when the value was first seen.
-    faults_at_first: u64,
+    /// The same when this process first saw the value.
+    pub(super) faults_at_first: u64,
     /// The store lacks it.
     unsaved: AtomicBool,
     /// The service may have granted another value since, which was lost.
@@ -129,17 +129,6 @@ impl Cached {
         clock.steady().plus(pause.mul_f64(1.0 - 0.2 * jitter))
     }
 
-    /// When the service granted it, by the wall clock, as far as its end tells.
-    pub(super) fn granted_at(&self) -> UnixMillis {
-        let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
-        UnixMillis(self.expires_at.0.saturating_sub(lifetime))
-    }
-
-    /// How often the store had failed when this process first saw the value.
-    pub(super) fn faults_at_first(&self) -> u64 {
-        self.faults_at_first
-    }
-
     /// How long ago the store confirmed it.
     pub(super) fn age(&self, now: SteadyMillis) -> Duration {
         SteadyMillis(self.confirmed_at.load(Relaxed)).until(now)
@@ -209,12 +198,9 @@ impl Cached {
         faults: u64,
     ) -> Option<Self> {
         let ends = self.ends.min(stored.ends);
+        let expires_at = clock.wall().plus(clock.steady().until(ends));
         // The wall clock was moved since.
-        let drift = clock
-            .wall()
-            .plus(clock.steady().until(ends))
-            .0
-            .abs_diff(self.expires_at.0);
+        let drift = expires_at.0.abs_diff(self.expires_at.0);
         let (ours, theirs) = (self.version, stored.version);
         let is_known_better =
             !theirs.is_foreign && (ours.is_foreign || theirs.generation > ours.generation);
@@ -228,12 +214,14 @@ impl Cached {
         Some(self.with(version, ends, clock, faults))
     }
 
-    /// The same value under another generation, once it is stored.
-    pub(super) fn with_version(&self, version: Version, clock: &Clock, faults: u64) -> Self {
-        self.with(version, self.ends, clock, faults)
-    }
-
-    fn with(&self, version: Version, ends: SteadyMillis, clock: &Clock, faults: u64) -> Self {
+    /// The same value under another generation or with another end.
+    pub(super) fn with(
+        &self,
+        version: Version,
+        ends: SteadyMillis,
+        clock: &Clock,
+        faults: u64,
+    ) -> Self {
         let parts = Parts {
             value: self.value.clone(),
             version,
@@ -242,11 +230,12 @@ impl Cached {
             window: self.window,
             is_first_hand: self.is_first_hand,
         };
-        let mut copy = Self::new(parts, clock, faults);
-        copy.faults_at_first = self.faults_at_first;
-        copy.set_doubtful(self.is_doubtful());
-        copy.refused.store(self.is_refused(), Relaxed);
-        copy
+        Self {
+            faults_at_first: self.faults_at_first,
+            doubtful: AtomicBool::new(self.is_doubtful()),
+            refused: AtomicBool::new(self.is_refused()),
+            ..Self::new(parts, clock, faults)
+        }
     }
 
     /// The record to write to the store.

@@ -10,6 +10,7 @@ use super::credential::Credential;
 use super::lease::Right;
 use super::subject::{Effect, Subject};
 use crate::ledger::Ledger;
+use clock::UnixMillis;
 
 /// A value may be replaced without anybody's fault this long before its end: WeChat grants a new
 /// stable token in the last five minutes of the one before. Source: 获取稳定版接口调用凭据.
@@ -26,7 +27,7 @@ impl<S: Subject> Credential<S> {
             && !current.is_doubtful()
             && self.unanswered_until().is_none()
             // A store that fails loses traces.
-            && self.engine.outage.faults() == current.faults_at_first()
+            && self.engine.outage.faults() == current.faults_at_first
             && current.left(&self.engine.clock) > LAST_MINUTES
     }
 
@@ -44,7 +45,10 @@ impl<S: Subject> Credential<S> {
 
     /// Notes that another program has fetched the credential since `current` was granted.
     pub(super) async fn note_foreign(&self, current: &Arc<Cached>) {
-        let (after, before) = (current.granted_at(), self.engine.clock.wall());
+        // The service granted it one lifetime before its end.
+        let lifetime = u64::try_from(current.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let after = UnixMillis(current.expires_at().0.saturating_sub(lifetime));
+        let before = self.engine.clock.wall();
         let generation = current.version.generation;
         let noted = self
             .change_ledger(|ledger| ledger.add_foreign(generation, after, before))

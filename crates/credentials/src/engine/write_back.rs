@@ -40,8 +40,9 @@ impl<S: Subject> Credential<S> {
         match written {
             Ok((Committed::Stored, generation)) => {
                 engine.store_answered();
-                let saved = Arc::new(unsaved.with_version(
+                let saved = Arc::new(unsaved.with(
                     Version::ours(generation),
+                    unsaved.ends,
                     &engine.clock,
                     engine.outage.faults(),
                 ));

@@ -13,7 +13,7 @@ use self::bearer::Claims;
 use self::jwt_cache::JwtCache;
 use super::neighbour::Neighbour;
 use crate::http::error::ApiError;
-use crate::http::headers::{CREDENTIAL_EXPIRES_IN, NO_STORE, TEXT};
+use crate::http::headers::{CREDENTIAL_EXPIRES_IN, NO_STORE, TEXT, number};
 use crate::http::marks::Shaped;
 use crate::http::params::Params;
 use crate::http::route::{Call, GET, Handler, Route, other_method};
@@ -155,7 +155,7 @@ async fn write(
     response
         .insert_header((header::CONTENT_TYPE, TEXT))
         .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .insert_header((CREDENTIAL_EXPIRES_IN, HeaderValue::from(left)));
+        .insert_header((CREDENTIAL_EXPIRES_IN, number(left)));
     Ok(response.body(credential.value().expose_secret().to_owned()))
 }
 

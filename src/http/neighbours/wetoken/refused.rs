@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 
 use crate::http::error::ApiError;
-use crate::http::headers::{JSON, NO_STORE};
+use crate::http::json_response::json_response;
 use crate::http::marks::Shaped;
 use crate::http::neighbours::caller_check::Refusal;
 use crate::registry::{CodeError, CreateError};
@@ -86,9 +86,5 @@ impl Refused {
 
 /// A JSON answer with status 200.
 pub(super) fn json(body: String) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, JSON))
-        .insert_header((header::CACHE_CONTROL, NO_STORE))
-        .body(body)
+    json_response(StatusCode::OK, body)
 }
