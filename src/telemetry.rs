@@ -22,7 +22,7 @@ use tracing_subscriber::{Layer, fmt};
 const USUAL: &str = "info,actix_http=off,actix_server=warn,hyper=warn,reqwest=warn,redis=warn";
 
 /// The most lines that wait for a stalled reader. Each takes 32 bytes from the start.
-const WAITING: usize = 32_768;
+const WAITING: usize = 16_384;
 
 /// A running log. It flushes on drop.
 pub struct Log {

@@ -97,10 +97,8 @@ impl<S: Subject> Engine<S> {
             .saturating_mul(u32::try_from(credentials.len()).unwrap_or(u32::MAX));
         for credential in credentials {
             if !credential.is_scheduled.swap(true, Relaxed) {
-                self.agenda.set(
-                    credential.key.clone(),
-                    now.plus(spread.mul_f64(self.jitter())),
-                );
+                self.agenda
+                    .set(credential.key(), now.plus(spread.mul_f64(self.jitter())));
             }
         }
     }
@@ -112,11 +110,11 @@ impl<S: Subject> Engine<S> {
         let failed: BTreeSet<_> = all
             .iter()
             .filter(|one| one.set_failure(None).is_some())
-            .map(|one| one.key.clone())
+            .map(|one| one.key())
             .collect();
         // A credential may wait for the back-off of one that it needs.
         let waits = |one: &Credential<S>| {
-            failed.contains(&one.key)
+            failed.contains(&one.key())
                 || one
                     .subject
                     .load()
@@ -222,7 +220,7 @@ impl<S: Subject> Credential<S> {
         if !self.is_scheduled.swap(true, Relaxed) {
             self.engine
                 .agenda
-                .set(self.key.clone(), cached.renewal_due(self.engine.jitter()));
+                .set(self.key(), cached.renewal_due(self.engine.jitter()));
         }
     }
 
@@ -234,12 +232,12 @@ impl<S: Subject> Credential<S> {
         let due = self
             .unanswered_until()
             .map_or(due, |doubted| doubted.min(due));
-        self.engine.agenda.set(self.key.clone(), due);
+        self.engine.agenda.set(self.key(), due);
     }
 
     /// Schedules for `due`, unless something earlier is scheduled.
     pub(super) fn attend_no_later(&self, due: SteadyMillis) {
         self.is_scheduled.store(true, Relaxed);
-        self.engine.agenda.set_no_later(self.key.clone(), due);
+        self.engine.agenda.set_no_later(self.key(), due);
     }
 }

@@ -55,7 +55,7 @@ impl<S: Subject> Credential<S> {
         let now = self.engine.clock.steady();
         match self.failure().filter(|failure| failure.until > now) {
             Some(failure) => Err(RenewalError::CoolingDown {
-                key: self.key.clone(),
+                key: self.key(),
                 retry_after: now.until(failure.until),
                 cause: failure.cause.clone(),
             }),

@@ -70,7 +70,7 @@ impl<S: Subject> Credential<S> {
         };
         let share = self.used_share(&ledger, quota);
         if share >= ALMOST_SPENT {
-            tracing::warn!(credential = %self.key, percent = share, "the day's quota is almost spent, so only what ends is renewed");
+            tracing::warn!(credential = %self.key(), percent = share, "the day's quota is almost spent, so only what ends is renewed");
             return false;
         }
         let is_scarce = share >= SCARCE;
@@ -92,7 +92,7 @@ impl<S: Subject> Credential<S> {
         }
         let is_allowed = !is_scarce || probe == Probe::Dead;
         if !is_allowed {
-            tracing::warn!(credential = %self.key, percent = share, "the day's quota is scarce and the service does not call the value void, so it stays");
+            tracing::warn!(credential = %self.key(), percent = share, "the day's quota is scarce and the service does not call the value void, so it stays");
         }
         is_allowed
     }

@@ -45,7 +45,6 @@ pub struct Credential<S: Subject> {
     pub(super) is_scheduled: AtomicBool,
     pub(super) engine: Arc<Engine<S>>,
     pub(super) subject: ArcSwap<S>,
-    pub(super) key: S::Key,
     /// The last failure, until a renewal succeeds.
     pub(super) failure: ArcSwapOption<Failure<S::Refusal>>,
     /// When an unanswered call must have been carried out; zero = there is none.
@@ -66,7 +65,6 @@ impl<S: Subject> Credential<S> {
             asked_at: AtomicU64::new(0),
             is_scheduled: AtomicBool::new(false),
             engine,
-            key: subject.key(),
             subject: ArcSwap::from_pointee(subject),
             failure: ArcSwapOption::empty(),
             unanswered_until: AtomicU64::new(0),
@@ -75,6 +73,10 @@ impl<S: Subject> Credential<S> {
             renewal: SingleFlight::default(),
             reading: SingleFlight::default(),
         }
+    }
+
+    pub(super) fn key(&self) -> S::Key {
+        self.subject.load().key()
     }
 
     /// The cached copy that has not expired.
@@ -110,7 +112,7 @@ impl<S: Subject> Credential<S> {
 
 impl<S: Subject> std::fmt::Debug for Credential<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Credential").field(&self.key).finish()
+        f.debug_tuple("Credential").field(&self.key()).finish()
     }
 }
 
@@ -208,7 +210,7 @@ impl<S: Subject> Engine<S> {
             .collect();
         let members = credentials
             .iter()
-            .map(|credential| (credential.key.clone(), Arc::downgrade(credential)))
+            .map(|credential| (credential.key(), Arc::downgrade(credential)))
             .collect();
         self.members.store(Arc::new(members));
         if self.keep == Keep::Always {

@@ -55,7 +55,7 @@ impl<S: Subject> Credential<S> {
             .await;
         if let Some(ledger) = noted {
             tracing::warn!(
-                credential = %self.key,
+                credential = %self.key(),
                 times = ledger.foreign_total,
                 after = after.seconds().0,
                 before = before.seconds().0,

@@ -149,7 +149,7 @@ impl<S: Subject> Credential<S> {
 
     pub(super) fn too_slow(&self, after: Duration) -> Error<S> {
         RenewalError::TooSlow {
-            key: self.key.clone(),
+            key: self.key(),
             after,
         }
     }

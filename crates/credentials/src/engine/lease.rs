@@ -144,7 +144,7 @@ impl<S: Subject> Credential<S> {
     pub(super) async fn release(&self, lease: &Lease, backoff: Option<&Backoff>) {
         if let Err(error) = self.engine.store.release(lease, backoff).await {
             self.lost_releases.fetch_add(1, Relaxed);
-            tracing::debug!(%error, credential = %self.key, "the lease could not be released; it will expire");
+            tracing::debug!(%error, credential = %self.key(), "the lease could not be released; it will expire");
         }
     }
 }

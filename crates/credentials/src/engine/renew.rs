@@ -27,11 +27,10 @@ impl<S: Subject> Credential<S> {
         let runtime = &self.engine.runtime;
         let begun =
             SingleFlight::join(self, |one| &one.renewal, runtime, || credential.run(reason));
-        begun.result().await.unwrap_or_else(|_| {
-            Err(RenewalError::Lost {
-                key: self.key.clone(),
-            })
-        })
+        begun
+            .result()
+            .await
+            .unwrap_or_else(|_| Err(RenewalError::Lost { key: self.key() }))
     }
 
     /// Renews because a value is void, or may be. A renewal that started for another reason may
@@ -73,7 +72,7 @@ impl<S: Subject> Credential<S> {
         // A child of the request that began it, if there is one, so that one id leads through the log.
         let span = tracing::info_span!(
             "renewal",
-            credential = %self.key,
+            credential = %self.key(),
             why = reason.name()
         );
         async move {
@@ -154,7 +153,7 @@ impl<S: Subject> Credential<S> {
                 .await;
         }
         Err(RenewalError::Upstream {
-            key: self.key.clone(),
+            key: self.key(),
             source: refusal,
         })
     }

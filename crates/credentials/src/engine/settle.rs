@@ -174,7 +174,7 @@ impl<S: Subject> Credential<S> {
                 return ControlFlow::Continue(false);
             }
         };
-        tracing::warn!(credential = %self.key, "two renewals crossed; the other one's value is kept");
+        tracing::warn!(credential = %self.key(), "two renewals crossed; the other one's value is kept");
         let Some(theirs) = self.apply(self.cached.load_full(), theirs) else {
             return ControlFlow::Continue(false);
         };

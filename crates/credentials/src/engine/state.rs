@@ -41,7 +41,7 @@ impl<S: Subject> Credential<S> {
         let clock = &self.engine.clock;
         let (steady, wall) = (clock.steady(), clock.wall());
         let living = self.living();
-        let due = self.engine.agenda.due(&self.key);
+        let due = self.engine.agenda.due(&self.key());
         CredentialState {
             expires_at: living.as_ref().map(|cached| wall.plus(cached.left(clock))),
             lifetime: living

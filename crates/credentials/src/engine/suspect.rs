@@ -66,7 +66,7 @@ impl<S: Subject> Credential<S> {
                 if matches!((permit, reason), (Permit::TooSoon, Reason::Refused(..))) {
                     self.note_refused_too_soon(current);
                 }
-                tracing::warn!(credential = %self.key, "forced renewals are limited; the current value is returned");
+                tracing::warn!(credential = %self.key(), "forced renewals are limited; the current value is returned");
                 return Ok(Some(Arc::clone(current)));
             }
         }

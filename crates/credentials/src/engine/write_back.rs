@@ -47,7 +47,7 @@ impl<S: Subject> Credential<S> {
                     engine.outage.faults(),
                 ));
                 self.swap(&Some(unsaved), Some(saved));
-                tracing::info!(credential = %self.key, "written back to the store");
+                tracing::info!(credential = %self.key(), "written back to the store");
             }
             Ok((Committed::Superseded(theirs), _)) => {
                 self.apply(Some(unsaved), theirs);
