@@ -147,11 +147,12 @@ impl RedisStore {
 
     /// Carries out `change` of `key` and notifies the other instances. Where the change is one
     /// script, the notice is sent right behind it without waiting for the answer, because a Redis
-    /// may be far away; a notice of a change that failed costs the others one read. A proxy that
-    /// ends the connection on `PUBLISH` is found out by a notice that follows the answer.
+    /// may be far away; a notice of a change that failed costs the others one read. Before
+    /// anything of the kind has worked here, the notice follows the answer: a proxy may end the
+    /// connection on `PUBLISH`.
     async fn announced<T>(&self, key: &str, change: impl Future<Output = T>) -> T {
-        let is_known_to_work = |feature| self.capabilities.is_known_to_work(feature);
-        if is_known_to_work(Feature::Scripts) && is_known_to_work(Feature::Publish) {
+        let works = |feature| self.capabilities.is_known_to_work(feature);
+        if works(Feature::Scripts) && (works(Feature::Publish) || works(Feature::Subscribe)) {
             return join(change, self.announce(key)).await.0;
         }
         let outcome = change.await;
