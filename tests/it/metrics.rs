@@ -278,20 +278,10 @@ async fn promtool_finds_nothing_to_complain_of() {
 /// A server with 1,200 accounts, and their appids.
 async fn twelve_hundred(keep: &str) -> (Vec<String>, TestApp) {
     let accounts: Vec<_> = (0..1200).map(|number| format!("wx{number:016}")).collect();
-    let apps: Vec<_> = accounts
-        .iter()
-        .map(|key| json!({ "key": key, "secret": APP_SECRET }))
-        .collect();
-    let app =
-        TestApp::build(json!({ "apps": apps, "keep": keep, "server": { "admin": "127.0.0.1:0" } }))
-            .sandbox(|options| {
-                let secrets = accounts
-                    .iter()
-                    .map(|key| (key.clone(), APP_SECRET.to_owned()));
-                options.accounts = secrets.collect();
-            })
-            .start()
-            .await;
+    let app = TestApp::build(json!({ "keep": keep, "server": { "admin": "127.0.0.1:0" } }))
+        .accounts(&accounts)
+        .start()
+        .await;
     (accounts, app)
 }
 

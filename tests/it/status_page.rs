@@ -12,22 +12,11 @@ async fn busy() -> TestApp {
     let accounts: Vec<_> = (0..10)
         .map(|number| format!("wx5f0c9e8d7b6a{number:04}"))
         .collect();
-    let apps: Vec<_> = accounts
-        .iter()
-        .map(|key| json!({ "key": key, "secret": APP_SECRET }))
-        .collect();
     let realms = json!([{ "key": "R123", "secret": REALM_SECRET }, { "key": "a<b>&\"c", "secret": "other-secret" }]);
-    let app = TestApp::build(
-        json!({ "apps": apps, "realms": realms, "server": { "admin": "127.0.0.1:0" } }),
-    )
-    .sandbox(|options| {
-        let secrets = accounts
-            .iter()
-            .map(|key| (key.clone(), APP_SECRET.to_owned()));
-        options.accounts = secrets.collect();
-    })
-    .start()
-    .await;
+    let app = TestApp::build(json!({ "realms": realms, "server": { "admin": "127.0.0.1:0" } }))
+        .accounts(&accounts)
+        .start()
+        .await;
     for key in &accounts[1..] {
         for kind in ["ticket", "card_ticket"] {
             let asked = app.get(&signed_v2("GET", key, &[("key", kind)])).await;

@@ -155,6 +155,15 @@ impl Builder {
         self
     }
 
+    /// Serves these accounts instead of the one, all with the same secret.
+    pub(crate) fn accounts(mut self, accounts: &[String]) -> Self {
+        let app = |key: &String| json!({ "key": key, "secret": APP_SECRET });
+        self.settings["apps"] = accounts.iter().map(app).collect();
+        let secret = |key: &String| (key.clone(), APP_SECRET.to_owned());
+        self.sandbox.accounts = accounts.iter().map(secret).collect();
+        self
+    }
+
     pub(crate) async fn start(self) -> TestApp {
         rustls::crypto::ring::default_provider()
             .install_default()
